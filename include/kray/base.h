@@ -1,0 +1,125 @@
+/* base.h: refusals, memory, threads, notes: what everything else stands on. */
+#ifndef KRAY_BASE_H
+#define KRAY_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KR_MUST_USE __attribute__((warn_unused_result))
+#define KR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* ---- Refusals --------------------------------------------------------------------------------
+ * Makers return NULL, doers return 0 or one of these. The code and one sentence (what was wanted,
+ * what was found) are on the record of the calling thread. */
+enum {
+    KR_OK       = 0,
+    KR_EREFUSED = -1,  /* a value that makes no sense here                      */
+    KR_EMEM     = -2,  /* no memory                                             */
+    KR_EFILE    = -3,  /* a file cannot be opened, read or written              */
+    KR_EFORMAT  = -4,  /* a file was read, but is not what it should be         */
+    KR_ESHAPE   = -5,  /* shapes do not fit each other                          */
+    KR_EUSAGE   = -6,  /* an option or command that does not exist              */
+    KR_ESTOPPED = -7,  /* asked to stop (Ctrl-C)                                */
+    KR_ENUMBER  = -8   /* not finite, empty or implausible numbers              */
+};
+
+/* Records code and sentence, replacing an earlier record; returns code. No full stop at the end. */
+int kr_fail(int code, const char *fmt, ...) KR_PRINTF(2, 3);
+/* Puts "text: " in front of the recorded sentence ("scan.h5: ..."); returns the recorded code. */
+int kr_fail_in(const char *fmt, ...) KR_PRINTF(1, 2);
+/* The recorded sentence of this thread ("" when none), its code (0 when none), and forgetting it. */
+const char *kr_error(void);
+int kr_error_code(void);
+void kr_error_clear(void);
+/* Copies another thread's refusal to this one (used by loops that start workers). */
+int kr_fail_copy(int code, const char *sentence);
+
+/* A broken contract inside the code: prints and aborts. Never reached by a file or an option. */
+#define kr_assert(c) ((c) ? (void)0 : kr_broken(#c, __FILE__, __LINE__))
+void kr_broken(const char *what, const char *file, int line) __attribute__((noreturn));
+
+/* ---- Memory ------------------------------------------------------------------------------------
+ * n * size bytes, 64-byte aligned; overflow and lack of memory are refused (NULL, KR_EMEM).
+ * KR_FAIL_ALLOC=k in the environment lets the k-th allocation fail, for tests. */
+void *kr_alloc(size_t n, size_t size) KR_MUST_USE;       /* contents undefined */
+void *kr_alloc_zero(size_t n, size_t size) KR_MUST_USE;  /* contents 0         */
+void *kr_realloc(void *p, size_t old_n, size_t new_n, size_t size) KR_MUST_USE; /* NULL: p still valid */
+void kr_free(void *p);
+void kr_free_at(void *pp);                               /* frees *(void **)pp and clears it */
+char *kr_strdup(const char *s) KR_MUST_USE;
+char *kr_strf(const char *fmt, ...) KR_PRINTF(1, 2) KR_MUST_USE; /* a new string; free with kr_free */
+size_t kr_mem_now(void);                                 /* bytes held at present        */
+size_t kr_mem_peak(void);                                /* largest value so far         */
+
+/* kr_scoped(array) x = ...; is dropped with kr_array_unref(&x) when x leaves its block. */
+#define kr_scoped(type) __attribute__((cleanup(kr_##type##_unref))) kr_##type *
+/* kr_auto char *s = kr_strf(...); is freed when s leaves its block. */
+#define kr_auto __attribute__((cleanup(kr_free_at)))
+
+/* ---- Threads: one level ------------------------------------------------------------------------
+ * Runs body(self, i) for i in 0..n-1 on kr_threads() threads, each i exactly once, in any order and
+ * place: the result must not depend on it. Inside, BLAS, FFTW and oneDNN run single, and a nested
+ * kr_for runs in place. body returns 0 or a refusal; the first refusal (smallest i) is returned and
+ * put on the caller's record; remaining i may then be left out. */
+typedef int kr_body(void *self, long i);
+int kr_for(long n, kr_body *body, void *self) KR_MUST_USE;
+int kr_threads(void);               /* KR_THREADS, OMP_NUM_THREADS or the number of cores */
+void kr_threads_set(int n);         /* n >= 1 */
+int kr_worker(void);                /* 0..kr_threads()-1: which scratch a body may use */
+
+/* ---- Text: a string that grows ------------------------------------------------------------------
+ * kr_text t = {0}; kr_text_add(&t, ...); use t.s; kr_text_clear(&t). On lack of memory t.failed is
+ * set and t.s stays valid (never NULL once something was added). */
+typedef struct kr_text { char *s; size_t len, room; bool failed; } kr_text;
+void kr_text_add(kr_text *t, const char *fmt, ...) KR_PRINTF(2, 3);
+void kr_text_put(kr_text *t, const char *bytes, size_t n);
+void kr_text_clear(kr_text *t);
+
+/* ---- Meta: ordered pairs of strings that travel with scans and images (provenance, sequence) ---- */
+typedef struct kr_meta kr_meta;
+kr_meta *kr_meta_new(void) KR_MUST_USE;
+kr_meta *kr_meta_copy(const kr_meta *m) KR_MUST_USE;
+void kr_meta_unref(kr_meta **m);
+int kr_meta_set(kr_meta *m, const char *key, const char *fmt, ...) KR_PRINTF(3, 4); /* replaces */
+const char *kr_meta_get(const kr_meta *m, const char *key);     /* NULL: not there; m may be NULL */
+double kr_meta_number(const kr_meta *m, const char *key, double otherwise);
+long kr_meta_count(const kr_meta *m);
+const char *kr_meta_key(const kr_meta *m, long i);
+const char *kr_meta_value(const kr_meta *m, long i);
+
+/* ---- Trace: what a long job tells, and how it is asked to stop -----------------------------------
+ * Every function that may take long takes a trace; NULL is silent and cannot be stopped. */
+enum { KR_WARNING = 0, KR_INFO = 1, KR_DETAIL = 2 };
+typedef struct kr_trace {
+    void (*say)(void *self, int level, const char *sentence);
+    void (*progress)(void *self, const char *what, double done, double total);
+    void *self;
+    const volatile int *stop;      /* non-zero once the user asked to stop */
+} kr_trace;
+void kr_say(const kr_trace *trace, int level, const char *fmt, ...) KR_PRINTF(3, 4);
+void kr_progress(const kr_trace *trace, const char *what, double done, double total);
+/* 0, or KR_ESTOPPED with "stopped on request" on record. */
+int kr_stopped(const kr_trace *trace) KR_MUST_USE;
+
+/* Deterministic random numbers by counter: the same (seed, stream, i) gives the same number in any
+ * order and on any thread. Source: the mixing function of SplitMix64, Steele et al. 2014. */
+uint64_t kr_rand_bits(uint64_t seed, uint64_t stream, uint64_t i);
+double kr_rand_uniform(uint64_t seed, uint64_t stream, uint64_t i);          /* [0,1)               */
+void kr_rand_normal2(uint64_t seed, uint64_t stream, uint64_t i, double z[2]); /* two N(0,1), Box-Muller */
+
+/* SHA-256 of a block as 64 hexadecimal digits and a zero (FIPS 180-4): digests of weights and inputs. */
+void kr_digest(const void *bytes, size_t n, char hex[65]);
+
+double kr_seconds(void);            /* monotonic clock */
+const char *kr_version(void);       /* "0.1.0" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,43 @@
+/* image.h: a volume with millimetres. */
+#ifndef KRAY_IMAGE_H
+#define KRAY_IMAGE_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where voxels are in the patient. Directions are unit vectors and positions mm in the patient frame LPS (x to the
+ * left, y to the back, z to the head), relative to the isocentre. Voxel (i,j,k) of slice s has its centre at
+ * position[s] + (i - nx/2) dx read + (j - ny/2) dy phase + (k - nz/2) dz slice, nx/2 rounded down, d = fov / matrix:
+ * `position` is where the centred FFT has its origin (FORMATS 1.10, FFT-centre rule). */
+typedef struct kr_geom {
+    double fov_mm[3];                /* field of view along X, Y, Z (Z of a 2D slice: its thickness)     */
+    double read_dir[3], phase_dir[3], slice_dir[3];
+    long slices;                     /* how many positions follow                                        */
+    double (*position_mm)[3];
+    double spacing_mm;               /* between slices where positions cannot tell (one slice); 0: thickness */
+    bool known;                      /* false: the file did not say; directions are the axes themselves  */
+} kr_geom;
+kr_geom *kr_geom_new(long slices) KR_MUST_USE;          /* unit directions, 1 mm per... fov 0, not known */
+kr_geom *kr_geom_copy(const kr_geom *g) KR_MUST_USE;
+void kr_geom_unref(kr_geom **g);
+/* RAS affine (row-major 4x4, mm) of the voxels of a volume with nx x ny x nz voxels per slice, where slices (if more
+ * than one) lie along k. Refuses slices that are not equally spaced along one line. */
+int kr_geom_affine(const kr_geom *g, const long n[3], double affine[16]) KR_MUST_USE;
+
+typedef struct kr_image {            /* data {X,Y,Z,SLICE,ECHO,...}, R32 or C32                          */
+    kr_array *data;
+    kr_geom *geom;                   /* never NULL                                                       */
+    kr_meta *meta;                   /* provenance and sequence; never NULL                              */
+} kr_image;
+kr_image *kr_image_new(const kr_array *data, const kr_geom *geom, const kr_meta *meta) KR_MUST_USE; /* borrows; NULL geom, meta: empty ones */
+void kr_image_unref(kr_image **im);
+/* |x| if complex (a new image), otherwise another handle. */
+kr_image *kr_image_magnitude(const kr_image *im) KR_MUST_USE;
+/* Refuses what no reconstruction should give: not finite, all zero, empty. */
+int kr_image_check(const kr_image *im) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

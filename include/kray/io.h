@@ -1,0 +1,54 @@
+/* io.h: the table of file formats. */
+#ifndef KRAY_IO_H
+#define KRAY_IO_H
+#include "kray/scan.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where to read: FILE[:VARIABLE][@AXES]. VARIABLE: a MATLAB variable, an HDF5 dataset or an ISMRMRD group. AXES: names in
+ * the order in which the array's own tool prints its shape: "k.npy@coil,y,x" (NumPy, slowest first for C order),
+ * "brain.mat:kData@x,y,coil" (MATLAB). */
+typedef struct kr_source { char *path, *var, *axes; } kr_source;
+int kr_source_parse(kr_source *src, const char *text) KR_MUST_USE;   /* a file that exists under the whole text wins */
+void kr_source_clear(kr_source *src);
+/* Axis names to axes, in the order given; returns how many, or a refusal. "-" stands for an axis of length 1. */
+int kr_axes_parse(const char *text, int order[KR_AXES]) KR_MUST_USE;
+
+typedef struct kr_read {                    /* what to read; zero reads all                             */
+    bool header_only;                       /* shape, header, mask if small; data stays NULL            */
+    long slice_from, slice_count;           /* window of SLICE; count 0: all. Formats may ignore it if cheap */
+} kr_read;
+
+typedef struct kr_format {
+    const char *name, *suffix;              /* "fastmri", ".h5" (several: ".nii .nii.gz")              */
+    const char *summary;
+    /* 0 no ... 100 surely. head: the first bytes (at most 4096); path may be opened to look inside.    */
+    int (*probe)(const unsigned char *head, size_t bytes, const char *path);
+    int (*read)(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace);   /* any of these may be NULL */
+    int (*write)(const kr_scan *scan, const char *path);          /* to `path` itself; the caller renames into place */
+    int (*read_image)(kr_image **out, const kr_source *src);
+    int (*write_image)(const kr_image *image, const char *path);
+    /* A bare array with names for its axes (masks, maps, anything). */
+    int (*read_array)(kr_array **out, const kr_source *src);
+    int (*write_array)(const kr_array *a, const kr_meta *meta, const char *path);
+} kr_format;
+extern const kr_format *const kr_formats[];  /* NULL-terminated */
+const kr_format *kr_format_named(const char *name);
+/* By content, then suffix. Refuses with a sentence that says what was found. */
+const kr_format *kr_format_of(const char *path);
+
+/* Read: recognised by content; `format` NULL or a name that forces one. The refusal names the file. */
+int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace) KR_MUST_USE;
+int kr_image_read(kr_image **out, const char *source) KR_MUST_USE;
+int kr_array_read(kr_array **out, const char *source) KR_MUST_USE;
+/* Write: the suffix (or `format`) chooses. Written beside, then renamed into place: under `path` there is always the
+ * old file or the whole new one. */
+int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUST_USE;
+int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
+int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,52 @@
+/* linop.h: A : domain -> codomain, with its adjoint. An operator owns its scratch: one thread at a time. */
+#ifndef KRAY_LINOP_H
+#define KRAY_LINOP_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kr_linop kr_linop;
+typedef struct kr_linop_ops {
+    const char *name;
+    void (*forward)(void *self, kr_array *y, const kr_array *x);      /* y = A x                     */
+    void (*adjoint)(void *self, kr_array *x, const kr_array *y);      /* x = A^H y                   */
+    void (*normal) (void *self, kr_array *z, const kr_array *x);      /* z = A^H A x; NULL: derived  */
+    void (*destroy)(void *self);
+    size_t (*bytes)(const void *self);                                /* scratch and tables; may be NULL */
+} kr_linop_ops;
+/* Takes self (destroyed on refusal too). Arrays given to an operator are C32, contiguous, of its shapes. */
+kr_linop *kr_linop_new(const kr_linop_ops *ops, kr_shape domain, kr_shape codomain, void *self) KR_MUST_USE;
+kr_linop *kr_linop_ref(kr_linop *A);
+void kr_linop_unref(kr_linop **A);
+kr_shape kr_linop_domain(const kr_linop *A);
+kr_shape kr_linop_codomain(const kr_linop *A);
+const char *kr_linop_name(const kr_linop *A);
+size_t kr_linop_bytes(const kr_linop *A);
+
+void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x);         /* y = A x; y and x do not overlap */
+void kr_apply_adj(const kr_linop *A, kr_array *x, const kr_array *y);     /* x = A^H y   */
+void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x);  /* z = A^H A x */
+/* Largest eigenvalue of A^H A by power iteration from a fixed random start. */
+double kr_linop_norm2(const kr_linop *A, int iterations);
+
+/* ---- Compositions take their operands; NULL operands give NULL and free the others. ---- */
+kr_linop *kr_mul(kr_linop *A, kr_linop *B) KR_MUST_USE;                   /* A B, in the order of the page */
+kr_linop *kr_adjoint(kr_linop *A) KR_MUST_USE;                            /* A^H */
+kr_linop *kr_stack(kr_linop *A, kr_linop *B, int axis) KR_MUST_USE;       /* [A; B] along an axis of the codomain */
+
+/* ---- Simple operators ---- */
+kr_linop *kr_op_identity(kr_shape s) KR_MUST_USE;
+/* y = sum over axes that y lacks of w x (see kr_contract): coil maps, masks, weights. Borrows w (kept by reference). */
+kr_linop *kr_op_weight(const kr_array *w, kr_shape codomain, kr_shape domain) KR_MUST_USE;
+/* Centred unitary Fourier transform over the axes. */
+kr_linop *kr_op_fourier(kr_shape s, unsigned axes) KR_MUST_USE;
+/* A = P F S in one pass: x {X,Y,Z,MAP} -> y {X,Y,Z,COIL}; y_c = P F sum_m S_cm x_m. Borrows both (kept by reference).
+ * `axes`: which of X,Y,Z are transformed. mask {any of X,Y,Z} of 0 and 1, NULL: everywhere. Its normal never leaves the
+ * cache for one coil. Source: Pruessmann 2001; soft-SENSE: Uecker 2014. */
+kr_linop *kr_op_sense(const kr_array *coils, const kr_array *mask, unsigned axes) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,37 @@
+/* recon.h: the table of reconstruction methods, and the street from a scan to an image. */
+#ifndef KRAY_RECON_H
+#define KRAY_RECON_H
+#include "kray/opt.h"
+#include "kray/scan.h"
+#include "kray/linop.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { KR_NEEDS_COILS = 1 };        /* wants coil maps                                                  */
+typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
+typedef struct kr_recon {
+    const char *name, *summary, *cite;
+    unsigned needs;
+    const kr_opt *opts; size_t opts_size;                     /* one table: parsing, help, docs, provenance */
+    /* out {X,Y,Z,SLICE,...} on the grid of the scan's data, in image space, complex where the method gives phase.
+     * scan was prepared; coils {X,Y,Z,COIL,MAP,SLICE} where needed, else NULL. */
+    int (*run)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
+    int (*plan)(kr_cost *cost, const kr_scan *scan, const void *opts);    /* scan with shape, data may be NULL */
+} kr_recon;
+extern const kr_recon *const kr_recons[];   /* NULL-terminated */
+const kr_recon *kr_recon_named(const char *name);
+
+/* Scan -> operator of one SLICE (and one of each further axis): A = P F S over the axes still in k-space.
+ * scan->data {X,Y,Z,COIL} must have no further axes. */
+kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
+
+/* The whole street: prepare, coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
+ * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
+int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
+                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

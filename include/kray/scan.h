@@ -1,0 +1,110 @@
+/* scan.h: one measurement, whatever file it came from. */
+#ifndef KRAY_SCAN_H
+#define KRAY_SCAN_H
+#include "kray/image.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One readout as the scanner labelled it (ISMRMRD counters and flags); its samples are elsewhere. */
+typedef struct kr_line {
+    uint64_t flags;                  /* ISMRMRD bits, 1 << (n - 1)                                      */
+    uint32_t uid, counter, time_stamp, physio[3];
+    uint16_t samples, discard_pre, discard_post, center_sample, encoding;
+    uint16_t ky, kz, average, slice, contrast, phase, repetition, set, segment, user[8];
+    float dwell_us, position[3], read_dir[3], phase_dir[3], slice_dir[3], table[3];
+    int32_t user_int[8]; float user_float[8];
+} kr_line;
+enum kr_line_kind { KR_LINES_IMAGING, KR_LINES_CALIB, KR_LINES_NOISE, KR_LINES_PHASECORR, KR_LINES_NAVIGATION,
+                    KR_LINES_FEEDBACK, KR_LINES_DUMMY, KR_LINES_SURFACE, KR_LINES_STABILISE, KR_LINES_KINDS };
+const char *kr_line_kind_name(int kind);
+/* Lines of one kind, in the order measured. data {SAMPLE,COIL,VIEW}, NULL for kinds whose samples were placed on a
+ * grid (imaging, calibration); shorter lines end in zeros. */
+typedef struct kr_lines { long count; kr_line *line; kr_array *data; } kr_lines;
+typedef struct kr_waveform { uint16_t id; uint32_t time_stamp, counter; uint16_t channels, samples; float sample_time_us; uint32_t *data; } kr_waveform; /* data[channel][sample] */
+
+/* One encoding: the grid that was measured and the one wanted. */
+typedef struct kr_encoding {
+    long encoded[3], recon[3];       /* matrix; 0: unknown                                              */
+    double encoded_mm[3], recon_mm[3]; /* field of view; 0: unknown                                     */
+    char trajectory[16];             /* "cartesian", "epi", ...; "" unknown                             */
+    long accel[2];                   /* in Y and Z as the header says; 0: unknown                       */
+    struct { long min, max, centre; bool known; } limit[3];   /* k-space indices along X, Y, Z; max is inclusive */
+} kr_encoding;
+
+typedef struct kr_scan {
+    kr_shape shape;                  /* of data; also when only the header was read (data NULL)         */
+    kr_array *data;                  /* C32 {X,Y,Z,COIL,SLICE,...}, DC at N/2, zero where not measured; contiguous */
+    kr_array *mask;                  /* R32 {X,Y,Z and other axes as needed} 1 where measured; NULL: everywhere */
+    kr_array *calib;                 /* C32 {X,Y,Z,COIL,SLICE} separate calibration lines, DC at N/2; NULL: none */
+    kr_array *calib_mask;            /* R32, which of calib was measured; NULL: all                     */
+    kr_array *noise;                 /* C32 {SAMPLE,COIL} noise only; NULL: not measured                */
+    kr_array *traj;                  /* R32 {CHAN,SAMPLE,VIEW} as in the file; NULL: Cartesian           */
+    kr_array *coils;                 /* C32 {X,Y,Z,COIL,MAP,SLICE} maps that came with the file; NULL    */
+    kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
+    unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
+    bool whitened;                   /* channels have unit, uncorrelated noise                           */
+    double dwell_us, noise_dwell_us, noise_bandwidth;   /* 0: unknown                                    */
+    kr_encoding enc;
+    kr_geom *geom;                   /* never NULL; of the recon matrix                                  */
+    kr_meta *meta;                   /* never NULL: protocol, te_ms, tr_ms, field_T, acquisition, ...    */
+    char *header_xml;                /* ISMRMRD header as in the file; NULL                              */
+    kr_lines lines[KR_LINES_KINDS];
+    kr_waveform *waveform; long waveforms;
+    char *file;                      /* where it came from                                               */
+    const char *format;              /* name of the format, static                                       */
+    kr_text notes;                   /* what the reader wants the user to know, one sentence a line      */
+} kr_scan;
+kr_scan *kr_scan_new(void) KR_MUST_USE;
+void kr_scan_unref(kr_scan **s);
+void kr_scan_note(kr_scan *s, const char *fmt, ...) KR_PRINTF(2, 3);
+/* Slices from..from+count-1 as a scan of its own (views; lines and waveforms stay with the original). */
+kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
+/* Refuses: no data, not finite, all zero, mask of another shape or keeping nothing. */
+int kr_scan_check(const kr_scan *s) KR_MUST_USE;
+
+/* ---- Making ready ---- */
+typedef struct kr_prepare {
+    bool whiten;                     /* by the noise of the file, where there is one                    */
+    bool oversampling;               /* remove readout oversampling (encoded_mm[0] > recon_mm[0])       */
+    long coils;                      /* compress to so many virtual coils; 0: leave                     */
+    const char *compression;         /* "svd" or "geometric"                                            */
+    bool average;                    /* average over AVG                                                */
+} kr_prepare;
+/* In place. In this order: average, whiten, oversampling, compress. data, calib, noise and masks stay in step. */
+int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;
+/* C = X^H X / (N-1) {COIL,MAP=COIL} and the upper triangular whitening matrix W = s R^-1, R^H R = C (FORMATS 1.6). */
+kr_array *kr_noise_covariance(const kr_array *noise) KR_MUST_USE;
+kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise_dwell_us, double bandwidth) KR_MUST_USE;
+
+/* ---- Sampling masks: R32 {X,Y,Z,TIME as needed} of 0 and 1 ----
+ * spec: "KIND:key=value,...", for example "random:accel=4,center=0.08,seed=1" or "poisson:accel=6,calib=24". `kray mask
+ * --help` lists the kinds. shape: the grid. name: the file's name, whose characters are the seed where the published
+ * code takes them so (seed=file). */
+kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
+void kr_mask_kinds(kr_text *help);
+/* Multiplies data by mask, and the scan's mask by it. */
+int kr_scan_undersample(kr_scan *s, const kr_array *mask) KR_MUST_USE;
+/* The mask of the scan if it has one, otherwise one found from zeros of the data: {Y,Z,...} (and X if it differs along X). */
+kr_array *kr_scan_mask(const kr_scan *s) KR_MUST_USE;
+
+/* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ---- */
+typedef struct kr_coils_opts {
+    const char *method;              /* "espirit", "walsh", "lowres"                                    */
+    long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data              */
+    long kernel;                     /* ESPIRiT kernel width, 6                                         */
+    double threshold;                /* of singular values relative to the largest; <= 0: automatic     */
+    double crop;                     /* eigenvalue below which maps are 0; < 0: automatic               */
+    long maps;                       /* sets of maps: 1, or 2 for soft-SENSE                            */
+    bool normalise;                  /* sum over coils of |S|^2 is 1 inside                             */
+} kr_coils_opts;
+extern const kr_coils_opts kr_coils_preset;
+kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* The calibration block {X,Y,Z,COIL,SLICE}: s->calib if there is one, otherwise the largest fully sampled box around
+ * DC, at most `most` per axis (0: no limit). Refuses where there is none. */
+kr_array *kr_calibration(const kr_scan *s, const long most[3]) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

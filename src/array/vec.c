@@ -1,0 +1,234 @@
+/* vec.c: arithmetic on arrays. Contiguous arrays go to the kernels in blocks; others line by line. Sums add fixed
+ * blocks in a fixed order, so that they do not depend on the number of threads. */
+#include "kern.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const kr_kern *kr_kern_best(void)
+{
+    static const kr_kern *best;
+    const kr_kern *k = __atomic_load_n(&best, __ATOMIC_RELAXED);
+    if (k)
+        return k;
+    const char *force = getenv("KR_CPU");
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    k = v4 && !(force && strcmp(force, "v4")) ? &kr_kern_v4 : v3 && !(force && !strcmp(force, "base")) ? &kr_kern_v3 : &kr_kern_base;
+#else
+    (void)force;
+    k = &kr_kern_base;
+#endif
+    __atomic_store_n(&best, k, __ATOMIC_RELAXED);
+    return k;
+}
+
+enum { BLOCK = 1 << 15 };
+
+static long floats(const kr_array *a) { return kr_count(kr_array_shape(a)) * (a->type == KR_C32 ? 2 : 1); }
+
+static bool same(const kr_array *a, const kr_array *b)
+{
+    return a->type == b->type && kr_shape_equal(kr_array_shape(a), kr_array_shape(b));
+}
+
+/* Arrays that are not contiguous are first made so: such arithmetic is rare and never in a hot loop. On lack of
+ * memory there is nothing sensible to do in the middle of mathematics. */
+static kr_array *flat(const kr_array *a)
+{
+    kr_array *f = kr_array_packed(a);
+    kr_assert(f && "memory for a contiguous copy");
+    return f;
+}
+
+typedef struct job { const kr_kern *k; float *y; const float *x; float a; long n; double *sum; int op; } job;
+enum { AXPY, XPAY, SCALE, DOT, CDOT, MAX, FINITE };
+
+static int run(void *self, long b)
+{
+    job *j = self;
+    long from = b * BLOCK, n = j->n - from < BLOCK ? j->n - from : BLOCK;
+    float *y = j->y ? j->y + from : NULL;
+    const float *x = j->x ? j->x + from : NULL;
+    switch (j->op) {
+    case AXPY: j->k->axpy(y, j->a, x, n); break;
+    case XPAY: j->k->xpay(y, j->a, x, n); break;
+    case SCALE: j->k->scale(y, j->a, n); break;
+    case DOT: j->sum[b] = j->k->dot(x, y, n); break;
+    case CDOT: j->k->cdot(x, y, n / 2, j->sum + 2 * b); break;
+    case MAX: {
+        float m = 0;
+        for (long i = 0; i + 1 < n + (n & 1); i += 2) {
+            float s = x[i] * x[i] + (i + 1 < n ? x[i + 1] * x[i + 1] : 0);
+            m = s > m ? s : m;
+        }
+        j->sum[b] = m;
+        break;
+    }
+    case FINITE: {
+        float s = 0;                      /* 0 times anything finite is 0; NaN and infinity stay */
+        for (long i = 0; i < n; i++)
+            s += 0.f * x[i];
+        j->sum[b] = s == 0 ? 0 : 1;
+        break;
+    }
+    }
+    return 0;
+}
+
+/* A loop over blocks; small arrays stay on this thread. */
+static void blocks(job *j)
+{
+    long n = (j->n + BLOCK - 1) / BLOCK;
+    j->k = kr_kern_best();
+    if (n < 4)
+        for (long b = 0; b < n; b++)
+            run(j, b);
+    else if (kr_for(n, run, j))
+        kr_assert(!"arithmetic cannot be refused");
+}
+
+static void each(kr_array *y, float a, const kr_array *x, int op)
+{
+    kr_assert(!x || same(y, x));
+    kr_scoped(array) fx = x ? flat(x) : NULL;
+    kr_scoped(array) fy = flat(y);
+    job j = { .y = fy->data, .x = fx ? fx->data : NULL, .a = a, .n = floats(fy), .op = op };
+    blocks(&j);
+    if (!kr_array_contiguous(y))
+        kr_array_assign(y, fy);
+}
+
+void kr_scale(kr_array *a, float s) { each(a, s, NULL, SCALE); }
+void kr_axpy(kr_array *y, float a, const kr_array *x) { each(y, a, x, AXPY); }
+void kr_xpay(kr_array *y, float a, const kr_array *x) { each(y, a, x, XPAY); }
+
+void kr_fill(kr_array *a, float value)
+{
+    kr_array one = { .type = KR_R32, .data = &value };
+    for (int d = 0; d < KR_AXES; d++)
+        one.n[d] = 1;
+    kr_array_assign(a, &one);
+}
+
+static void reduce(const kr_array *x, const kr_array *y, int op, double out[2])
+{
+    kr_scoped(array) fx = flat(x);
+    kr_scoped(array) fy = y ? flat(y) : NULL;
+    long n = floats(fx), count = (n + BLOCK - 1) / BLOCK, w = op == CDOT ? 2 : 1;
+    double small[64], *sum = count * w <= 64 ? small : kr_alloc((size_t)(count * w), sizeof *sum);
+    kr_assert(sum && "memory for partial sums");
+    job j = { .x = fx->data, .y = fy ? fy->data : NULL, .n = n, .op = op, .sum = sum };
+    blocks(&j);
+    out[0] = out[1] = 0;
+    for (long b = 0; b < count; b++) {
+        if (op == MAX)
+            out[0] = sum[b] > out[0] ? sum[b] : out[0];
+        else
+            for (long k = 0; k < w; k++)
+                out[k] += sum[w * b + k];
+    }
+    if (sum != small)
+        kr_free(sum);
+}
+
+double kr_dot_re(const kr_array *x, const kr_array *y)
+{
+    kr_assert(same(x, y));
+    double s[2];
+    reduce(x, y, DOT, s);
+    return s[0];
+}
+
+void kr_dot(const kr_array *x, const kr_array *y, double out[2])
+{
+    kr_assert(same(x, y));
+    if (x->type == KR_C32) {
+        reduce(x, y, CDOT, out);
+    } else {
+        reduce(x, y, DOT, out);
+        out[1] = 0;
+    }
+}
+
+double kr_norm(const kr_array *x) { return sqrt(kr_dot_re(x, x)); }
+
+bool kr_all_finite(const kr_array *x)
+{
+    double s[2];
+    reduce(x, NULL, FINITE, s);
+    return s[0] == 0;
+}
+
+double kr_max_abs(const kr_array *x)
+{
+    double s[2];
+    if (x->type == KR_C32) {
+        reduce(x, NULL, MAX, s);
+        return sqrt(s[0]);
+    }
+    kr_scoped(array) f = flat(x);
+    const float *p = f->data;
+    float m = 0;
+    for (long i = 0, n = floats(f); i < n; i++)
+        m = fabsf(p[i]) > m ? fabsf(p[i]) : m;
+    return m;
+}
+
+kr_array *kr_abs(const kr_array *x)
+{
+    kr_scoped(array) f = kr_array_packed(x);
+    kr_array *r = f ? kr_array_new(KR_R32, kr_array_shape(f)) : NULL;
+    if (!r)
+        return NULL;
+    long n = kr_count(kr_array_shape(f));
+    float *to = r->data;
+    if (f->type == KR_R32)
+        for (long i = 0; i < n; i++)
+            to[i] = fabsf(((const float *)f->data)[i]);
+    else
+        for (long i = 0; i < n; i++)
+            to[i] = sqrtf(kr_cabs2(((const kr_cfloat *)f->data)[i]));
+    return r;
+}
+
+struct rss { const kr_array *x; float *to; long inner, count, outer; };
+
+static int rss_outer(void *self, long o)
+{
+    struct rss *r = self;
+    float *to = r->to + o * r->inner;
+    for (long c = 0; c < r->count; c++) {
+        long at = (o * r->count + c) * r->inner;
+        if (r->x->type == KR_C32) {
+            const kr_cfloat *x = (const kr_cfloat *)r->x->data + at;
+            for (long i = 0; i < r->inner; i++)
+                to[i] += kr_cabs2(x[i]);
+        } else {
+            const float *x = (const float *)r->x->data + at;
+            for (long i = 0; i < r->inner; i++)
+                to[i] += x[i] * x[i];
+        }
+    }
+    for (long i = 0; i < r->inner; i++)
+        to[i] = sqrtf(to[i]);
+    return 0;
+}
+
+kr_array *kr_rss(const kr_array *x, int axis)
+{
+    kr_scoped(array) f = kr_array_packed(x);
+    kr_array *r = f ? kr_array_new(KR_R32, kr_shape_without(kr_array_shape(f), KR_ON(axis))) : NULL;
+    if (!r)
+        return NULL;
+    struct rss j = { f, r->data, 1, f->n[axis], 1 };
+    for (int d = 0; d < axis; d++)
+        j.inner *= f->n[d];
+    for (int d = axis + 1; d < KR_AXES; d++)
+        j.outer *= f->n[d];
+    if (kr_for(j.outer, rss_outer, &j))
+        kr_array_unref(&r);
+    return r;
+}

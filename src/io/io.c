@@ -1,0 +1,317 @@
+/* io.c: the table of formats: recognising, reading, and writing beside before renaming into place. */
+#include "kray/io.h"
+#include "kray_formats.h"
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DECLARE(name) extern const kr_format kr_format_##name;
+KR_LIST(DECLARE)
+#define ENTRY(name) &kr_format_##name,
+const kr_format *const kr_formats[] = { KR_LIST(ENTRY) NULL };
+
+const kr_format *kr_format_named(const char *name)
+{
+    for (int i = 0; kr_formats[i]; i++)
+        if (!strcmp(kr_formats[i]->name, name))
+            return kr_formats[i];
+    kr_text known = { 0 };
+    for (int i = 0; kr_formats[i]; i++)
+        kr_text_add(&known, "%s%s", i ? ", " : "", kr_formats[i]->name);
+    kr_fail(KR_EUSAGE, "there is no format '%s'; known are %s", name, known.s ? known.s : "none");
+    kr_text_clear(&known);
+    return NULL;
+}
+
+/* ---- FILE[:VARIABLE][@AXES] ---- */
+static bool exists(const char *path, size_t n)
+{
+    kr_auto char *p = kr_strf("%.*s", (int)n, path);
+    if (!p)
+        return false;
+    if (!access(p, F_OK))
+        return true;
+    kr_auto char *h = kr_strf("%s.hdr", p);         /* BART names files without suffix */
+    return h && !access(h, F_OK);
+}
+
+int kr_source_parse(kr_source *src, const char *text)
+{
+    *src = (kr_source){ 0 };
+    size_t path = strlen(text);
+    const char *at = NULL, *colon = NULL;
+    if (!exists(text, path)) {
+        at = strrchr(text, '@');
+        path = at ? (size_t)(at - text) : path;
+        if (!exists(text, path))
+            for (const char *p = text + path; p-- > text; )
+                if (*p == ':' && exists(text, (size_t)(p - text))) {
+                    colon = p;
+                    break;
+                }
+        if (colon)
+            path = (size_t)(colon - text);
+        if (!exists(text, path))
+            return kr_fail(KR_EFILE, "%s: there is no such file", text);
+    }
+    size_t end = at ? (size_t)(at - text) : strlen(text);
+    src->path = kr_strf("%.*s", (int)path, text);
+    src->var = colon ? kr_strf("%.*s", (int)(end - path - 1), colon + 1) : NULL;
+    src->axes = at ? kr_strdup(at + 1) : NULL;
+    if (!src->path || (colon && !src->var) || (at && !src->axes)) {
+        kr_source_clear(src);
+        return kr_error_code();
+    }
+    return 0;
+}
+
+void kr_source_clear(kr_source *src)
+{
+    kr_free(src->path);
+    kr_free(src->var);
+    kr_free(src->axes);
+    *src = (kr_source){ 0 };
+}
+
+int kr_axes_parse(const char *text, int order[KR_AXES])
+{
+    int count = 0;
+    unsigned seen = 0;
+    for (const char *p = text; *p; ) {
+        size_t n = strcspn(p, ",");
+        char word[16];
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        int d = strcmp(word, "-") ? kr_axis_named(word) : KR_AXES;
+        if (d < 0) {
+            kr_text known = { 0 };
+            for (int i = 0; i < KR_AXES; i++)
+                kr_text_add(&known, "%s%s", i ? " " : "", kr_axis_name(i));
+            kr_fail(KR_EUSAGE, "'%s' names no axis; axes are %s", word, known.s ? known.s : "");
+            kr_text_clear(&known);
+            return kr_error_code();
+        }
+        if (count >= KR_AXES || (d < KR_AXES && seen & KR_ON(d)))
+            return kr_fail(KR_EUSAGE, "axes '%s' name %s twice", text, word);
+        if (d < KR_AXES)
+            seen |= KR_ON(d);
+        order[count++] = d;
+        p += n + (p[n] == ',');
+    }
+    return count ? count : kr_fail(KR_EUSAGE, "no axes are named after '@'");
+}
+
+/* ---- Recognising ---- */
+static bool has_suffix(const kr_format *f, const char *path)
+{
+    size_t n = strlen(path);
+    for (const char *s = f->suffix; s && *s; ) {
+        size_t k = strcspn(s, " ");
+        if (k && n > k && !strncasecmp(path + n - k, s, k))
+            return true;
+        s += k + (s[k] == ' ');
+    }
+    return false;
+}
+
+const kr_format *kr_format_of(const char *path)
+{
+    unsigned char head[4096];
+    size_t got = 0;
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode)) {
+        FILE *f = fopen(path, "rb");
+        if (!f) {
+            kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
+            return NULL;
+        }
+        got = fread(head, 1, sizeof head, f);
+        fclose(f);
+        if (!got) {
+            kr_fail(KR_EFORMAT, "%s: the file is empty", path);
+            return NULL;
+        }
+    }
+    const kr_format *best = NULL;
+    int sure = 0;
+    for (int i = 0; kr_formats[i]; i++) {
+        int p = kr_formats[i]->probe ? kr_formats[i]->probe(head, got, path) : 0;
+        if (p > 0 && has_suffix(kr_formats[i], path))
+            p += 1;
+        if (p > sure) {
+            sure = p;
+            best = kr_formats[i];
+        }
+    }
+    if (!best) {
+        char seen[40] = "nothing";
+        for (size_t i = 0; i < got && i < 12; i++)
+            snprintf(seen + 3 * i, sizeof seen - 3 * i, "%02x ", head[i]);
+        kr_fail(KR_EFORMAT, "%s: not a format that Kray knows (it begins with %s)", path, seen);
+    }
+    return best;
+}
+
+/* ---- Reading ---- */
+int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace)
+{
+    *out = NULL;
+    kr_source src;
+    if (kr_source_parse(&src, source))
+        return kr_error_code();
+    const kr_format *f = format ? kr_format_named(format) : kr_format_of(src.path);
+    int e = f ? 0 : kr_error_code();
+    if (f && !f->read)
+        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no raw data that Kray reads", src.path, f->name);
+    else if (f && (e = f->read(out, &src, how ? how : &(kr_read){ 0 }, trace)))
+        kr_fail_in("%s", source);
+    if (!e) {
+        (*out)->format = f->name;
+        if (!(*out)->file && !((*out)->file = kr_strdup(source)))
+            e = kr_error_code();
+    }
+    if (e)
+        kr_scan_unref(out);
+    kr_source_clear(&src);
+    return e;
+}
+
+int kr_image_read(kr_image **out, const char *source)
+{
+    *out = NULL;
+    kr_source src;
+    if (kr_source_parse(&src, source))
+        return kr_error_code();
+    const kr_format *f = kr_format_of(src.path);
+    int e = f ? 0 : kr_error_code();
+    if (f && !f->read_image)
+        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no images that Kray reads", src.path, f->name);
+    else if (f && (e = f->read_image(out, &src)))
+        kr_fail_in("%s", source);
+    kr_source_clear(&src);
+    return e;
+}
+
+int kr_array_read(kr_array **out, const char *source)
+{
+    *out = NULL;
+    kr_source src;
+    if (kr_source_parse(&src, source))
+        return kr_error_code();
+    const kr_format *f = kr_format_of(src.path);
+    int e = f ? 0 : kr_error_code();
+    if (f && !f->read_array)
+        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no plain arrays that Kray reads", src.path, f->name);
+    else if (f && (e = f->read_array(out, &src)))
+        kr_fail_in("%s", source);
+    kr_source_clear(&src);
+    return e;
+}
+
+/* ---- Writing: beside, then renamed ---- */
+enum what { SCAN, IMAGE, ARRAY };
+
+static bool writes(const kr_format *f, enum what w)
+{
+    return w == SCAN ? f->write != NULL : w == IMAGE ? f->write_image != NULL : f->write_array != NULL;
+}
+
+static const kr_format *writer(const char *path, const char *format, enum what w)
+{
+    static const char *const noun[] = { "raw data", "images", "plain arrays" };
+    const kr_format *f = format ? kr_format_named(format) : NULL;
+    if (format && !f)
+        return NULL;
+    for (int i = 0; !f && kr_formats[i]; i++)
+        if (writes(kr_formats[i], w) && has_suffix(kr_formats[i], path))
+            f = kr_formats[i];
+    if (!f || !writes(f, w)) {
+        kr_text known = { 0 };
+        for (int i = 0; kr_formats[i]; i++)
+            if (writes(kr_formats[i], w))
+                kr_text_add(&known, "%s%s (%s)", known.len ? ", " : "", kr_formats[i]->suffix, kr_formats[i]->name);
+        kr_fail(KR_EUSAGE, "%s: %s cannot be written under that name; known are %s", path, noun[w], known.s ? known.s : "none");
+        kr_text_clear(&known);
+        return NULL;
+    }
+    return f;
+}
+
+/* Formats that write two files (BART's .cfl and .hdr) are asked to write PATH-without-suffix plus their own suffixes;
+ * every file they left beside is renamed. */
+static int put_in_place(const char *beside, const char *path)
+{
+    int fd = open(beside, O_RDONLY);
+    if (fd >= 0) {
+        int bad = fsync(fd);                /* a full disk shows here at the latest */
+        if (close(fd) || bad)
+            return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    if (rename(beside, path))
+        return kr_fail(KR_EFILE, "%s: cannot be put in place: %s", path, strerror(errno));
+    return 0;
+}
+
+static int write_beside(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    kr_auto char *dir = slash ? kr_strf("%.*s", (int)(slash - path) + !(slash - path), path) : kr_strdup(".");
+    kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir ? dir : ".", (long)getpid(), slash ? slash + 1 : path);
+    if (!dir || !beside)
+        return kr_error_code();
+    struct stat st;
+    if (stat(dir, &st) || !S_ISDIR(st.st_mode))
+        return kr_fail(KR_EFILE, "%s: there is no folder %s", path, dir);
+    if (access(dir, W_OK))
+        return kr_fail(KR_EFILE, "%s: the folder %s cannot be written: %s", path, dir, strerror(errno));
+    int e = w == SCAN ? f->write(thing, beside) : w == IMAGE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
+    /* A companion (.hdr to .cfl, .json to .npy) goes first, so that the main file never stands alone. */
+    static const char *const companion[] = { ".cfl", ".hdr" };
+    kr_auto char *other = NULL, *other_path = NULL;
+    size_t n = strlen(beside), k = strlen(path);
+    for (int i = 0; i < 2; i++)
+        if (n > 4 && !strcmp(beside + n - 4, companion[i])) {
+            other = kr_strf("%.*s%s", (int)n - 4, beside, companion[1 - i]);
+            other_path = kr_strf("%.*s%s", (int)k - 4, path, companion[1 - i]);
+        }
+    kr_auto char *json = kr_strf("%s.json", beside), *json_path = kr_strf("%s.json", path);
+    if (!e && other && other_path && !access(other, F_OK))
+        e = put_in_place(other, other_path);
+    if (!e && json && json_path && !access(json, F_OK))
+        e = put_in_place(json, json_path);
+    if (!e)
+        e = put_in_place(beside, path);
+    if (e) {
+        unlink(beside);
+        if (other)
+            unlink(other);
+        if (json)
+            unlink(json);
+        if (!strstr(kr_error(), path))
+            kr_fail_in("%s", path);
+    }
+    return e;
+}
+
+int kr_scan_write(const kr_scan *s, const char *path, const char *format)
+{
+    const kr_format *f = writer(path, format, SCAN);
+    return f ? write_beside(f, SCAN, s, NULL, path) : kr_error_code();
+}
+
+int kr_image_write(const kr_image *im, const char *path, const char *format)
+{
+    const kr_format *f = writer(path, format, IMAGE);
+    return f ? write_beside(f, IMAGE, im, NULL, path) : kr_error_code();
+}
+
+int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path)
+{
+    const kr_format *f = writer(path, NULL, ARRAY);
+    return f ? write_beside(f, ARRAY, a, meta, path) : kr_error_code();
+}

@@ -1,0 +1,77 @@
+#include "test.h"
+
+static void shapes(void **state)
+{
+    (void)state;
+    assert_int_equal(kr_count(KR_SHAPE([KR_X] = 4, [KR_COIL] = 3)), 12);
+    assert_int_equal(kr_count(KR_SHAPE([KR_X] = 1L << 40, [KR_COIL] = 1L << 40)), -1);
+    assert_true(kr_shape_equal(KR_SHAPE([KR_X] = 4), KR_SHAPE([KR_X] = 4, [KR_Y] = 1)));
+    assert_string_equal(kr_shape_text(KR_SHAPE([KR_X] = 12, [KR_COIL] = 4)), "{x=12 coil=4}");
+    assert_null(kr_array_new(KR_C32, KR_SHAPE([KR_X] = 1L << 40, [KR_COIL] = 1L << 20)));
+    assert_refused(KR_EREFUSED, "too large");
+}
+
+static void views(void **state)
+{
+    (void)state;
+    kr_array *a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 3, [KR_Y] = 4, [KR_COIL] = 2));
+    for (int i = 0; i < 24; i++)
+        KR_R(a)[i] = (float)i;
+    kr_array *at = kr_array_at(a, KR_Y, 2), *flip = kr_array_flip(at, KR_X), *packed = kr_array_packed(flip);
+    assert_int_equal(packed->n[KR_Y], 1);
+    float want[] = { 8, 7, 6, 20, 19, 18 };
+    assert_memory_equal(packed->data, want, sizeof want);
+    kr_array *swap = kr_array_rename(a, KR_X, KR_Y), *p2 = kr_array_packed(swap);
+    assert_int_equal(p2->n[KR_X], 4);
+    for (int c = 0; c < 2; c++)
+        for (int y = 0; y < 3; y++)
+            for (int x = 0; x < 4; x++)
+                assert_true(KR_R(p2)[x + 4 * (y + 3 * c)] == KR_R(a)[y + 3 * (x + 4 * c)]);
+    kr_array *pad = kr_array_crop(a, KR_Y, 7), *crop = kr_array_crop(pad, KR_Y, 4), *back = kr_array_packed(crop);
+    assert_near(distance(back, a), 0, 0);
+    assert_null(kr_array_at(a, KR_Y, 4));
+    assert_refused(KR_ESHAPE, "y 4 to 4");
+    kr_array_unref(&a); kr_array_unref(&at); kr_array_unref(&flip); kr_array_unref(&packed); kr_array_unref(&swap);
+    kr_array_unref(&p2); kr_array_unref(&pad); kr_array_unref(&crop); kr_array_unref(&back);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+/* Every contraction against plain loops over all axes. */
+static void contractions(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 24; kind++) {
+        int kz = kind & 1, ks = kind >> 1 & 1, conj = kind >> 2 & 1, real = kind >> 3;
+        kr_array *x = kr_array_new(real == 1 ? KR_R32 : KR_C32, KR_SHAPE([KR_X] = ks ? 1 : 37, [KR_Y] = 11, [KR_MAP] = 2));
+        kr_array *y = kr_array_new(real == 2 ? KR_R32 : KR_C32, KR_SHAPE([KR_X] = 37, [KR_Y] = 11, [KR_COIL] = 5));
+        kr_array *z = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 37, [KR_Y] = kz ? 11 : 1, [KR_COIL] = kz ? 5 : 1));
+        fill_random(x, 1);
+        fill_random(y, 2);
+        kr_contract(z, x, y, conj);
+        for (long c = 0; c < z->n[KR_COIL]; c++)
+            for (long j = 0; j < z->n[KR_Y]; j++)
+                for (long i = 0; i < 37; i++) {
+                    double re = 0, im = 0;
+                    for (long m = 0; m < 2; m++)
+                        for (long cc = kz ? c : 0; cc < (kz ? c + 1 : 5); cc++)
+                            for (long jj = kz ? j : 0; jj < (kz ? j + 1 : 11); jj++) {
+                                long ix = (ks ? 0 : i) + x->n[KR_X] * (jj + 11 * m), iy = i + 37 * (jj + 11 * cc);
+                                double a = real == 1 ? KR_R(x)[ix] : kr_re(KR_C(x)[ix]), b = real == 1 ? 0 : kr_im(KR_C(x)[ix]);
+                                double p = real == 2 ? KR_R(y)[iy] : kr_re(KR_C(y)[iy]), q = real == 2 ? 0 : kr_im(KR_C(y)[iy]);
+                                q = conj ? -q : q;
+                                re += a * p - b * q;
+                                im += a * q + b * p;
+                            }
+                    kr_cfloat got = KR_C(z)[i + 37 * (j + z->n[KR_Y] * c)];
+                    assert_near(kr_re(got), re, 1e-4);           /* 110 products of size 1 in float */
+                    assert_near(kr_im(got), im, 1e-4);
+                }
+        kr_array_unref(&x); kr_array_unref(&y); kr_array_unref(&z);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,210 @@
+/* main.c: kray COMMAND [options] [files]: finds the command, parses by its table, runs it, prints what went wrong. */
+#include "tool.h"
+#include "kray_tools.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DECLARE(name) extern const kr_tool kr_tool_##name;
+KR_LIST(DECLARE)
+#define ENTRY(name) &kr_tool_##name,
+const kr_tool *const kr_tools[] = { KR_LIST(ENTRY) NULL };
+
+static volatile int stop;
+static kr_text typed;
+
+const char *kr_command_line(void) { return typed.s ? typed.s : ""; }
+
+static void on_signal(int sig)
+{
+    if (stop)                              /* asked twice: leave at once */
+        _exit(128 + sig);
+    stop = sig;
+}
+
+/* ---- What a long job tells: sentences and, on a terminal, one line of progress ---- */
+struct display { bool terminal, line; int level; double since, shown; const char *what; };
+
+static void wipe(struct display *d)
+{
+    if (d->line)
+        fputs("\r\033[K", stderr);
+    d->line = false;
+}
+
+static void say(void *self, int level, const char *sentence)
+{
+    struct display *d = self;
+    if (level > d->level)
+        return;
+    wipe(d);
+    fprintf(stderr, "kray: %s%s\n", level == KR_WARNING ? "warning: " : "", sentence);
+}
+
+static void progress(void *self, const char *what, double done, double total)
+{
+    struct display *d = self;
+    if (!d->terminal || total <= 0)
+        return;
+    double now = kr_seconds();
+    if (!d->what || strcmp(d->what, what)) {
+        d->what = what;
+        d->since = now;
+    }
+    if (done >= total) {
+        wipe(d);
+        d->what = NULL;
+        return;
+    }
+    if (now - d->shown < 0.1)
+        return;
+    d->shown = now;
+    double part = done / total, left = part > 0 ? (now - d->since) * (1 - part) / part : 0;
+    char bar[21];
+    for (int i = 0; i < 20; i++)
+        bar[i] = i < (int)(20 * part) ? '#' : '.';
+    bar[20] = 0;
+    fprintf(stderr, "\r\033[K%s [%s] %3.0f %%", what, bar, 100 * part);
+    if (now - d->since > 1 && part > 0)
+        fprintf(stderr, left < 90 ? "  %.0f s left" : "  %.0f min left", left < 90 ? left : left / 60);
+    d->line = true;
+}
+
+/* ---- Help ---- */
+static void overview(FILE *to)
+{
+    fprintf(to, "kray %s: images from undersampled MRI k-space\n\nusage: kray COMMAND [options] [files]\n", kr_version());
+    static const char *const group[] = { "Reconstruct", "Data", "Judge", "Other" };
+    for (size_t g = 0; g < sizeof group / sizeof *group; g++) {
+        bool first = true;
+        for (int i = 0; kr_tools[i]; i++)
+            if (!strcmp(kr_tools[i]->group, group[g])) {
+                if (first)
+                    fprintf(to, "\n%s\n", group[g]);
+                first = false;
+                fprintf(to, "  %-10s %s\n", kr_tools[i]->name, kr_tools[i]->summary);
+            }
+    }
+    fputs("\nkray COMMAND --help tells more about each. Exit status: 0 done, 1 failed, 2 wrong usage.\n", to);
+}
+
+int kr_tool_help(const kr_tool *t, int argc, char **argv)
+{
+    kr_opt_group more[8];
+    int n = t->more ? t->more(more, 8, argc, argv) : 0;
+    if (n < 0)
+        return n;
+    kr_text out = { 0 };
+    kr_text_add(&out, "kray %s: %s\n\nusage: kray %s %s\n\n", t->name, t->summary, t->name, t->usage);
+    kr_opt_group own = { "Options", t->opts, NULL };
+    kr_opt_help(&out, &own);
+    for (int i = 0; i < n; i++) {
+        kr_text_add(&out, "\n");
+        kr_opt_help(&out, &more[i]);
+    }
+    kr_text_add(&out, "  -h, --help                   this text\n  -v, --verbose                tell more on the way\n  -q, --quiet                  warnings only\n");
+    if (t->examples)
+        kr_text_add(&out, "\nExamples:\n%s", t->examples);
+    fputs(out.s ? out.s : "", stdout);
+    kr_text_clear(&out);
+    return 0;
+}
+
+static int status(int e) { return !e ? 0 : e == KR_EUSAGE ? 2 : 1; }
+
+static int refuse(struct display *d, const char *tool, int e)
+{
+    wipe(d);
+    fprintf(stderr, "kray: %s\n", kr_error());
+    if (e == KR_EUSAGE)
+        fprintf(stderr, "kray: see kray %s%s--help\n", tool ? tool : "", tool ? " " : "");
+    return status(e);
+}
+
+int main(int argc, char **argv)
+{
+    struct display d = { .terminal = isatty(2) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb"), .level = KR_INFO };
+    kr_trace trace = { say, progress, &d, &stop };
+    for (int i = 0; i < argc; i++)
+        kr_text_add(&typed, "%s%s", i ? " " : "", i ? argv[i] : "kray");
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (!word || !strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && argc == 2)) {
+        overview(word ? stdout : stderr);
+        return word ? 0 : 2;
+    }
+    if (!strcmp(word, "--version")) {
+        printf("kray %s\n", kr_version());
+        return 0;
+    }
+    bool help = !strcmp(word, "help");
+    if (help) {
+        argv++;
+        argc--;
+        word = argv[1];
+    }
+    const kr_tool *tool = NULL;
+    const char *known[64];
+    int n = 0;
+    for (int i = 0; kr_tools[i] && n < 64; i++) {
+        known[n++] = kr_tools[i]->name;
+        if (!strcmp(kr_tools[i]->name, word))
+            tool = kr_tools[i];
+    }
+    if (!tool) {
+        const char *near = kr_nearest(word, known, n);
+        kr_fail(KR_EUSAGE, near ? "there is no command '%s'; did you mean %s?" : "there is no command '%s'", word, near);
+        return refuse(&d, NULL, KR_EUSAGE);
+    }
+    /* What every command knows: --help, --verbose, --quiet. */
+    int kept = 1;
+    argv++;
+    argc--;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--")) {
+            while (i < argc)
+                argv[kept++] = argv[i++];
+        } else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            help = true;
+        else if (!strcmp(argv[i], "--verbose") || !strcmp(argv[i], "-v"))
+            d.level = KR_DETAIL;
+        else if (!strcmp(argv[i], "--quiet") || !strcmp(argv[i], "-q"))
+            d.level = KR_WARNING;
+        else
+            argv[kept++] = argv[i];
+    }
+    argc = kept;
+    if (help) {
+        int e = kr_tool_help(tool, argc, argv);
+        return e ? refuse(&d, tool->name, e) : 0;
+    }
+    struct sigaction act = { .sa_handler = on_signal };
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    kr_opt_group groups[9] = { { "Options", tool->opts, NULL } };
+    int count = 1, files = 0, e = 0;
+    kr_auto void *opts = kr_alloc_zero(1, tool->opts_size ? tool->opts_size : 1);
+    kr_auto char **file = kr_alloc((size_t)argc + 1, sizeof *file);
+    if (!opts || !file)
+        return refuse(&d, tool->name, KR_EMEM);
+    groups[0].into = opts;
+    e = kr_opt_defaults(tool->opts, opts);
+    if (!e && tool->more) {
+        int k = tool->more(groups + 1, 8, argc, argv);
+        e = k < 0 ? k : 0;
+        count += k > 0 ? k : 0;
+    }
+    if (!e)
+        e = kr_opt_parse(groups, count, argc, argv, file, &files);
+    if (!e)
+        e = tool->run(opts, files, file, &trace);
+    if (!e && (fflush(stdout) || ferror(stdout)))
+        e = kr_fail(KR_EFILE, "the output cannot be written");
+    wipe(&d);
+    int code = e ? refuse(&d, tool->name, e) : 0;
+    kr_text_clear(&typed);
+    return stop ? 128 + stop : code;
+}

@@ -1,0 +1,22 @@
+/* tool.h: what a command is. Private to tools/. */
+#ifndef KRAY_TOOL_H
+#define KRAY_TOOL_H
+#include "kray/opt.h"
+
+typedef struct kr_tool {
+    const char *name, *group, *summary;  /* group: "Reconstruct", "Data", "Judge", "Other" (order of the overview) */
+    const char *usage;                   /* "IN... -o OUT [options]"                                     */
+    const char *examples;                /* lines "  kray recon scan.h5 -o image.nii.gz   # comment"     */
+    const kr_opt *opts; size_t opts_size;
+    /* Further option groups, where they depend on the words given (the method's own); returns how many or a refusal.
+     * Their memory belongs to the tool. NULL: none. */
+    int (*more)(kr_opt_group *room, int room_count, int argc, char **argv);
+    /* files: what was not an option. Returns 0 or a refusal; kray prints the sentence. */
+    int (*run)(void *opts, int files, char **file, const kr_trace *trace);
+} kr_tool;
+extern const kr_tool *const kr_tools[];  /* NULL-terminated */
+
+const char *kr_command_line(void);       /* as typed, for provenance        */
+/* Prints to stdout the whole help of one command. */
+int kr_tool_help(const kr_tool *tool, int argc, char **argv);
+#endif
