@@ -73,7 +73,7 @@ static void progress(void *self, const char *what, double done, double total)
 }
 
 /* ---- Help ---- */
-static void overview(FILE *to)
+void kr_overview(FILE *to)
 {
     fprintf(to, "kray %s: images from undersampled MRI k-space\n\nusage: kray COMMAND [options] [files]\n", kr_version());
     static const char *const group[] = { "Reconstruct", "Data", "Judge", "Other" };
@@ -90,7 +90,7 @@ static void overview(FILE *to)
     fputs("\nkray COMMAND --help tells more about each. Exit status: 0 done, 1 failed, 2 wrong usage.\n", to);
 }
 
-int kr_tool_help(const kr_tool *t, int argc, char **argv)
+int kr_print_help(const kr_tool *t, int argc, char **argv)
 {
     kr_opt_group more[8];
     int n = t->more ? t->more(more, 8, argc, argv) : 0;
@@ -131,19 +131,14 @@ int main(int argc, char **argv)
         kr_text_add(&typed, "%s%s", i ? " " : "", i ? argv[i] : "kray");
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word || !strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && argc == 2)) {
-        overview(word ? stdout : stderr);
+        kr_overview(word ? stdout : stderr);
         return word ? 0 : 2;
     }
     if (!strcmp(word, "--version")) {
         printf("kray %s\n", kr_version());
         return 0;
     }
-    bool help = !strcmp(word, "help");
-    if (help) {
-        argv++;
-        argc--;
-        word = argv[1];
-    }
+    bool help = false;
     const kr_tool *tool = NULL;
     const char *known[64];
     int n = 0;
@@ -176,7 +171,7 @@ int main(int argc, char **argv)
     }
     argc = kept;
     if (help) {
-        int e = kr_tool_help(tool, argc, argv);
+        int e = kr_print_help(tool, argc, argv);
         return e ? refuse(&d, tool->name, e) : 0;
     }
     struct sigaction act = { .sa_handler = on_signal };

@@ -2,6 +2,7 @@
 #ifndef KRAY_TOOL_H
 #define KRAY_TOOL_H
 #include "kray/opt.h"
+#include <stdio.h>
 
 typedef struct kr_tool {
     const char *name, *group, *summary;  /* group: "Reconstruct", "Data", "Judge", "Other" (order of the overview) */
@@ -17,6 +18,8 @@ typedef struct kr_tool {
 extern const kr_tool *const kr_tools[];  /* NULL-terminated */
 
 const char *kr_command_line(void);       /* as typed, for provenance        */
+/* The list of commands. */
+void kr_overview(FILE *to);
 /* Prints to stdout the whole help of one command. */
-int kr_tool_help(const kr_tool *tool, int argc, char **argv);
+int kr_print_help(const kr_tool *tool, int argc, char **argv);
 #endif

@@ -1,0 +1,27 @@
+#!/bin/sh
+# All tests: once as built for use, once under the address and undefined-behaviour sanitizers; the build with clang
+# must be free of warnings too. The last line counts all of them: "N passed, N failed".
+set -eu
+cd "$(dirname "$0")/.."
+CC=${CC:-gcc}; export CC
+status=0
+
+build() {   # build DIRECTORY [setup options]
+    dir=$1; shift
+    [ -d "$dir" ] || meson setup "$dir" "$@" >/dev/null
+    ninja -C "$dir" >"$dir/build.log" 2>&1 || { cat "$dir/build.log"; exit 1; }
+    if grep -q 'warning:' "$dir/build.log"; then
+        grep -A3 'warning:' "$dir/build.log"
+        echo "the build in $dir has warnings"; exit 1
+    fi
+}
+
+build build -Dwerror=true
+(CC=clang build build-clang -Dwerror=true)
+build build-asan -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+
+meson test -C build --no-rebuild || status=1
+ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+    meson test -C build-asan --no-rebuild --timeout-multiplier 5 --no-suite peers || status=1
+python3 tests/summary.py build build-asan || status=1
+exit $status

@@ -1,0 +1,195 @@
+/* batch.c: many inputs, one output each; one bad file does not end the rest. */
+#include "batch.h"
+#include <dirent.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+static int add(struct batch *b, const char *input)
+{
+    if (b->count == b->room) {
+        long room = b->room ? 2 * b->room : 16;
+        char **p = kr_realloc(b->input, (size_t)b->count, (size_t)room, sizeof *p);
+        if (!p)
+            return kr_error_code();
+        b->input = p;
+        b->room = room;
+    }
+    b->input[b->count] = kr_strdup(input);
+    return b->input[b->count] ? (b->count++, 0) : kr_error_code();
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Raw data has few suffixes; what else lies in a folder (notes, pictures) is not an error. */
+static bool raw_suffix(const char *name)
+{
+    static const char *const suffix[] = { ".h5", ".mrd", ".hdf5", ".mat", ".cfl", ".dat" };
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++)
+        if (n > strlen(suffix[i]) && name[0] != '.' && !strcasecmp(name + n - strlen(suffix[i]), suffix[i]))
+            return true;
+    return false;
+}
+
+static int add_folder(struct batch *b, const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
+    long first = b->count;
+    int e = 0;
+    size_t n = strlen(path);
+    for (struct dirent *f; !e && (f = readdir(d)); )
+        if (raw_suffix(f->d_name)) {
+            kr_auto char *file = kr_strf("%s%s%s", path, n && path[n - 1] == '/' ? "" : "/", f->d_name);
+            e = !file ? kr_error_code() : folder(file) ? 0 : add(b, file);
+        }
+    closedir(d);
+    if (!e && b->count == first)
+        e = kr_fail(KR_EFILE, "%s: the folder holds no raw data (.h5, .mrd, .mat, .cfl, .dat)", path);
+    if (!e)
+        qsort(b->input + first, (size_t)(b->count - first), sizeof *b->input, by_name);
+    return e;
+}
+
+static int add_word(struct batch *b, const char *word)
+{
+    if (folder(word))
+        return add_folder(b, word);
+    if (access(word, F_OK) && strpbrk(word, "*?[")) {
+        glob_t g = { 0 };
+        int e = glob(word, 0, NULL, &g) ? kr_fail(KR_EFILE, "%s: nothing fits this pattern", word) : 0;
+        for (size_t i = 0; !e && i < g.gl_pathc; i++)
+            e = add(b, g.gl_pathv[i]);
+        globfree(&g);
+        return e;
+    }
+    return add(b, word);
+}
+
+/* "dir/knee.h5:kData@x,y" becomes "knee". */
+static char *stem(const char *input)
+{
+    kr_source src;
+    if (kr_source_parse(&src, input)) {
+        kr_error_clear();
+        src = (kr_source){ .path = kr_strdup(input) };
+    }
+    if (!src.path)
+        return NULL;
+    const char *slash = strrchr(src.path, '/'), *name = slash ? slash + 1 : src.path;
+    size_t n = strlen(name);
+    static const char *const twice[] = { ".nii.gz" };
+    if (n > 7 && !strcasecmp(name + n - 7, twice[0]))
+        n -= 7;
+    else if (strrchr(name, '.') && strrchr(name, '.') > name)
+        n = (size_t)(strrchr(name, '.') - name);
+    char *s = kr_strf("%.*s", (int)n, name);
+    kr_source_clear(&src);
+    return s;
+}
+
+static int name_outputs(struct batch *b, const char *output, const char *to, const char *suffix)
+{
+    if (to) {
+        const kr_format *f = kr_format_named(to);
+        if (!f)
+            return kr_error_code();
+        suffix = f->suffix;
+    }
+    int width = (int)strcspn(suffix, " ");
+    size_t n = strlen(output);
+    bool many = b->count > 1 || folder(output) || (n && output[n - 1] == '/');
+    if (many && !folder(output) && mkdir(output, 0777))
+        return kr_fail(KR_EFILE, "%s: the folder cannot be made: %s", output, strerror(errno));
+    for (long i = 0; i < b->count; i++) {
+        kr_auto char *name = many ? stem(b->input[i]) : NULL;
+        b->output[i] = !many ? kr_strdup(output)
+                     : name ? kr_strf("%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", name, width, suffix) : NULL;
+        if (!b->output[i])
+            return kr_error_code();
+        struct stat in, out;
+        if (!stat(b->input[i], &in) && !stat(b->output[i], &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return kr_fail(KR_EUSAGE, "%s: input and output are the same file", b->input[i]);
+        for (long j = 0; j < i; j++)
+            if (!strcmp(b->output[i], b->output[j]))
+                return kr_fail(KR_EUSAGE, "%s and %s would both be written to %s", b->input[j], b->input[i], b->output[i]);
+    }
+    return 0;
+}
+
+int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix)
+{
+    *b = (struct batch){ 0 };
+    for (int i = 0; i < words; i++)
+        if (add_word(b, word[i]))
+            return kr_error_code();
+    b->output = kr_alloc_zero((size_t)b->count, sizeof *b->output);
+    b->why = kr_alloc_zero((size_t)b->count, sizeof *b->why);
+    if (!b->output || !b->why)
+        return kr_error_code();
+    return output ? name_outputs(b, output, to, suffix) : 0;
+}
+
+void batch_close(struct batch *b)
+{
+    for (long i = 0; i < b->count; i++) {
+        kr_free(b->input[i]);
+        kr_free(b->output ? b->output[i] : NULL);
+        kr_free(b->why ? b->why[i] : NULL);
+    }
+    kr_free(b->input);
+    kr_free(b->output);
+    kr_free(b->why);
+    *b = (struct batch){ 0 };
+}
+
+int batch_failed(struct batch *b, long i, const kr_trace *trace)
+{
+    int code = kr_error_code();
+    if (b->count == 1 || code == KR_ESTOPPED || code == KR_EUSAGE)
+        return code;
+    kr_say(trace, KR_WARNING, "%s", kr_error());
+    b->why[i] = kr_strdup(kr_error());
+    b->failed++;
+    kr_error_clear();
+    return 0;
+}
+
+int batch_verdict(const struct batch *b, const kr_trace *trace)
+{
+    if (!b->failed)
+        return 0;
+    kr_say(trace, KR_WARNING, "%ld of %ld failed:", b->failed, b->count);
+    for (long i = 0; i < b->count; i++)
+        if (b->why[i])
+            kr_say(trace, KR_WARNING, "  %s", b->why[i]);
+    return kr_fail(KR_EREFUSED, "%ld of %ld files failed; the others are done", b->failed, b->count);
+}
+
+kr_array *batch_mask(const char *spec, const kr_scan *s, const char *file)
+{
+    kr_array *mask = NULL;
+    kr_source src;
+    if (!kr_source_parse(&src, spec)) {
+        kr_source_clear(&src);
+        if (kr_array_read(&mask, spec))
+            kr_fail_in("mask");
+        return mask;
+    }
+    kr_error_clear();
+    const char *slash = strrchr(file, '/');
+    return kr_mask_new(spec, s->shape, slash ? slash + 1 : file);
+}

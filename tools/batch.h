@@ -1,0 +1,22 @@
+/* batch.h: many inputs, one output each. Private to tools/. */
+#ifndef KRAY_BATCH_H
+#define KRAY_BATCH_H
+#include "kray/io.h"
+
+struct batch {
+    long count, failed, room;
+    char **input, **output, **why;        /* why: the sentence of a failed one, otherwise NULL */
+};
+/* words: files, folders (their files that Kray can read) and patterns. output: a file for one input, otherwise a folder
+ * (made if need be), where each takes its input's name with the suffix of the format `to` (NULL: `suffix`). NULL output:
+ * none. Refuses two inputs that would share an output, and an output that is its own input. */
+int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix) KR_MUST_USE;
+void batch_close(struct batch *b);
+/* Notes the recorded refusal of input i and goes on; a refusal to stop, or of a single input, is returned. */
+int batch_failed(struct batch *b, long i, const kr_trace *trace) KR_MUST_USE;
+/* 0, or a refusal, after saying once more what failed. */
+int batch_verdict(const struct batch *b, const kr_trace *trace) KR_MUST_USE;
+
+/* A mask for a scan: a specification (random:accel=4) or a file of a mask. */
+kr_array *batch_mask(const char *spec, const kr_scan *s, const char *file) KR_MUST_USE;
+#endif
