@@ -8,8 +8,8 @@ status=0
 
 build() {   # build DIRECTORY [setup options]
     dir=$1; shift
-    [ -d "$dir" ] || meson setup "$dir" "$@" >/dev/null
-    ninja -C "$dir" >"$dir/build.log" 2>&1 || { cat "$dir/build.log"; exit 1; }
+    [ -d "$dir" ] || meson setup "$dir" "$@" >/dev/null 2>&1
+    ninja -C "$dir" -k 0 >"$dir/build.log" 2>&1 || { grep -E -A12 "FAILED|error:" "$dir/build.log" | head -200; exit 1; }
     if grep -q 'warning:' "$dir/build.log"; then
         grep -A3 'warning:' "$dir/build.log"
         echo "the build in $dir has warnings"; exit 1

@@ -390,5 +390,5 @@ void kr_array_assign(kr_array *to, const kr_array *from)
         for (long i = 0; i < outer; i++)
             copy_outer(&c, i);
     else if (kr_for(outer, copy_outer, &c))
-        kr_assert(!"a copy cannot be refused");
+        kr_assert(0 && "a copy cannot be refused");
 }

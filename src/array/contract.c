@@ -106,5 +106,5 @@ void kr_contract(kr_array *z, const kr_array *x, const kr_array *y, bool conj_y)
         for (long i = 0; i < outer; i++)
             one(&scalar, i);
     else if (kr_for(outer, one, &scalar))
-        kr_assert(!"a contraction cannot be refused");
+        kr_assert(0 && "a contraction cannot be refused");
 }

@@ -87,7 +87,7 @@ static void blocks(job *j)
         for (long b = 0; b < n; b++)
             run(j, b);
     else if (kr_for(n, run, j))
-        kr_assert(!"arithmetic cannot be refused");
+        kr_assert(0 && "arithmetic cannot be refused");
 }
 
 static void each(kr_array *y, float a, const kr_array *x, int op)
