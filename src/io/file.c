@@ -1,0 +1,79 @@
+/* file.c: whole blocks between files and memory. */
+#include "file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int kr_file_open(const char *path, int64_t *bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   /* a pipe without a writer must not hold us up */
+    if (fd < 0)
+        return kr_fail(KR_EFILE, "%s cannot be opened: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return kr_fail(KR_EFILE, "%s is not a plain file", path);
+    }
+    *bytes = st.st_size;
+    return fd;
+}
+
+struct piece { int fd; char *to; size_t bytes; int64_t at; };
+enum { PIECE = 4 << 20 };
+
+static int read_piece(void *self, long i)
+{
+    const struct piece *p = self;
+    size_t from = (size_t)i * PIECE, want = p->bytes - from < PIECE ? p->bytes - from : PIECE;
+    for (size_t got = 0; got < want; ) {
+        ssize_t n = pread(p->fd, p->to + from + got, want - got, p->at + (int64_t)(from + got));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return kr_fail(KR_EFILE, "cannot be read: %s", strerror(errno));
+        if (!n)
+            return kr_fail(KR_EFORMAT, "the file ends at byte %lld, %zu bytes too early", (long long)p->at + (long long)(from + got),
+                           p->bytes - from - got);
+        got += (size_t)n;
+    }
+    return 0;
+}
+
+int kr_file_read(int fd, void *to, size_t bytes, int64_t at)
+{
+    return kr_for((long)((bytes + PIECE - 1) / PIECE), read_piece, &(struct piece){ fd, to, bytes, at });
+}
+
+char *kr_file_text(const char *path, size_t most)
+{
+    int64_t bytes = 0;
+    int fd = kr_file_open(path, &bytes);
+    if (fd < 0)
+        return NULL;
+    size_t n = (size_t)bytes < most ? (size_t)bytes : most;
+    char *text = kr_alloc(n + 1, 1);
+    if (text && kr_file_read(fd, text, n, 0))
+        kr_free_at(&text);
+    if (text)
+        text[n] = 0;
+    close(fd);
+    return text;
+}
+
+int kr_file_write(const char *path, const kr_block *block, int count)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), bad = fd < 0 ? errno : 0;
+    for (int i = 0; !bad && i < count; i++)
+        for (size_t done = 0; !bad && done < block[i].bytes; ) {
+            ssize_t n = write(fd, (const char *)block[i].data + done, block[i].bytes - done);
+            if (n >= 0)
+                done += (size_t)n;
+            else if (errno != EINTR)
+                bad = errno;
+        }
+    if (fd >= 0 && close(fd) && !bad)
+        bad = errno;
+    return bad ? kr_fail(KR_EFILE, "cannot be written: %s", strerror(bad)) : 0;
+}
