@@ -1,0 +1,23 @@
+/* mrd_header.h: the ISMRMRD XML header, to and from a scan. Private to src/io. */
+#ifndef KRAY_MRD_HEADER_H
+#define KRAY_MRD_HEADER_H
+#include "kray/scan.h"
+
+/* Fills enc (first encoding), noise_bandwidth, geom->fov_mm (recon field of view) and meta (protocol, te_ms, tr_ms, ti_ms,
+ * flip_deg, field_T, patient_position, vendor, model, ...; several echo times are separated by blanks) and keeps the text in
+ * header_xml. Names and birthdays of patients stay in header_xml alone, so that they do not travel to images. Elements that
+ * are missing leave 0, "" or no meta. Refuses what is not such a header, document type declarations, headers over 16 MiB,
+ * and sizes outside 1..65535 (the schema's xs:unsignedShort). Source: ismrmrd/ismrmrd, schema/ismrmrd.xsd. */
+int kr_mrd_header_parse(kr_scan *s, const char *xml) KR_MUST_USE;
+
+/* A valid header; owned by the caller. Built on the scan's own header_xml where there is one: matrices, fields of view, limits
+ * and channels are set to what the scan is now, all else stays; otherwise from enc, shape and meta. */
+char *kr_mrd_header_write(const kr_scan *s) KR_MUST_USE;
+
+/* Index that the header calls the centre along Y or Z, for lines at y: index = y - N/2 + centre, never negative where measured. */
+long kr_mrd_centre(const kr_scan *s, int axis);
+
+/* All encodings of a header, at most `room`, with the calibration mode of each ("" unknown); returns how many there are. */
+typedef struct kr_mrd_encoding { kr_encoding enc; char calibration[16]; } kr_mrd_encoding;
+int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room) KR_MUST_USE;
+#endif
