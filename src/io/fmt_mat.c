@@ -1,0 +1,179 @@
+/* fmt_mat.c: MATLAB files (v5 and v7.3) whose variable and axes the user names: "brain.mat:kData@x,y,coil". */
+#include "h5.h"
+#include "mat5.h"
+#include "matlab.h"
+#include <string.h>
+#include <stdio.h>
+
+static int probe(const unsigned char *head, size_t bytes, const char *path)
+{
+    (void)path;
+    if (bytes < 128)
+        return 0;
+    if ((head[124] == 0 && head[125] == 1 && head[126] == 'I' && head[127] == 'M')
+        || (head[124] == 1 && head[125] == 0 && head[126] == 'M' && head[127] == 'I'))
+        return 60;
+    return kr_matlab_is73(head, bytes) ? 60 : 0;
+}
+
+/* ---- Which variable: the one that is named, or the only numeric one ---- */
+struct choice { kr_text all; char name[64]; int numeric; kr_h5 *file; };
+
+static int note_variable(void *self, const kr_mat_var *v)
+{
+    struct choice *c = self;
+    kr_text_add(&c->all, "%s%s (%s%s, %s)", c->all.len ? ", " : "", v->name, v->complex ? "complex " : "", v->class_name,
+                kr_lengths_text(v->n, v->dims));
+    if (v->numeric && v->count && !c->numeric++)
+        snprintf(c->name, sizeof c->name, "%s", v->name);
+    return 0;
+}
+
+static int note_dataset(void *self, const char *name, bool group)
+{
+    struct choice *c = self;
+    kr_mat_var v = { .numeric = false };
+    if (*name == '#')                              /* #refs#: what cells point to */
+        return 0;
+    snprintf(v.name, sizeof v.name, "%s", name);
+    snprintf(v.class_name, sizeof v.class_name, "%s", group ? "struct" : "?");
+    kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, name);
+    kr_auto char *class = kr_h5_attr_text(c->file, name, "MATLAB_class");
+    if (s) {
+        v.dims = s->dims;
+        v.count = s->count;
+        for (int i = 0; i < s->dims; i++)
+            v.n[i] = s->n[s->dims - 1 - i];
+        v.complex = s->kind == KR_H5_COMPLEX;
+        v.numeric = (v.complex || s->kind == KR_H5_REAL) && !(class && !strcmp(class, "char"));
+    } else
+        kr_error_clear();
+    if (class)
+        snprintf(v.class_name, sizeof v.class_name, "%s", class);
+    return note_variable(c, &v);
+}
+
+static int refuse_choice(const struct choice *c)
+{
+    return c->all.len ? kr_fail(KR_EUSAGE, "name one of its variables, as in FILE:NAME; it holds %s", c->all.s)
+                      : kr_fail(KR_EFORMAT, "the file holds no variables");
+}
+
+/* ---- Reading ---- */
+static const int usual[] = { KR_X, KR_Y, KR_Z };
+static const char *example(const kr_source *src, const char *name)
+{
+    static _Thread_local char text[512];
+    snprintf(text, sizeof text, "%s:%s@x,y,coil", src->path, name);
+    return text;
+}
+
+static int read5(kr_array **out, const kr_source *src)
+{
+    struct choice c = { .file = NULL };
+    int e = src->var ? 0 : kr_mat5_list(src->path, note_variable, &c);
+    if (!e && !src->var && c.numeric != 1)
+        e = refuse_choice(&c);
+    kr_text_clear(&c.all);
+    kr_mat_var v;
+    kr_auto float *data = NULL;
+    const char *name = src->var ? src->var : c.name;
+    int order[KR_MAT_DIMS], memory[KR_MAT_DIMS], axes = 0;
+    if (e || (e = kr_mat5_read(&v, &data, src->path, name)) || (e = kr_axes_of(order, src, v.n, v.dims, usual, 3, example(src, name))))
+        return e;
+    kr_shape shape = { { 0 } };
+    for (int i = 0; i < v.dims; i++)
+        if (order[i] < KR_AXES) {
+            shape.n[order[i]] = v.n[i];
+            memory[axes++] = order[i];
+        }
+    kr_scoped(array) a = kr_array_take_order(v.complex ? KR_C32 : KR_R32, shape, data, memory, axes);
+    if (!a)
+        return kr_error_code();
+    data = NULL;
+    *out = kr_array_packed(a);
+    return *out ? 0 : kr_error_code();
+}
+
+static int read73(kr_array **out, const kr_source *src)
+{
+    kr_scoped(h5) f = kr_h5_open(src->path);
+    if (!f)
+        return kr_error_code();
+    struct choice c = { .file = f };
+    int e = src->var ? 0 : kr_h5_list(f, "/", note_dataset, &c);
+    if (!e && !src->var && c.numeric != 1)
+        e = refuse_choice(&c);
+    kr_text_clear(&c.all);
+    kr_auto char *name = kr_strdup(src->var ? src->var : c.name);
+    for (char *p = name; p && *p; p++)             /* a field of a structure is an entry of a group */
+        *p = *p == '.' ? '/' : *p;
+    return e ? e : name ? kr_matlab_read(out, f, name, src, usual, 3) : kr_error_code();
+}
+
+int kr_matlab_read(kr_array **out, kr_h5 *f, const char *name, const kr_source *src, const int *axes, int most)
+{
+    kr_auto char *class = kr_h5_attr_text(f, name, "MATLAB_class");
+    double empty = 0;
+    if (kr_h5_attr_number(f, name, "MATLAB_empty", &empty) && empty > 0)
+        return kr_fail(KR_EFORMAT, "'%s' is empty", name);
+    if (class && (!strcmp(class, "char") || !strcmp(class, "cell") || !strcmp(class, "struct") || !strcmp(class, "function_handle")))
+        return kr_fail(KR_EFORMAT, "'%s' is of class %s; numbers are wanted", name, class);
+    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
+    if (!s)
+        return kr_error_code();
+    int order[KR_H5_DIMS], reversed[KR_H5_DIMS];
+    long n[KR_H5_DIMS];
+    for (int i = 0; i < s->dims; i++)              /* HDF5 prints MATLAB's lengths back to front */
+        n[i] = s->n[s->dims - 1 - i];
+    if (kr_axes_of(order, src, n, s->dims, axes, most, example(src, name)))
+        return kr_error_code();
+    for (int i = 0; i < s->dims; i++)
+        reversed[i] = order[s->dims - 1 - i];
+    return kr_h5_read(out, s, reversed, NULL, NULL);
+}
+
+bool kr_matlab_is73(const unsigned char *head, size_t bytes)
+{
+    return bytes >= 128 && !memcmp(head, "MATLAB 7.3", 10) && kr_h5_is(head, bytes);
+}
+
+static int read_array(kr_array **out, const kr_source *src)
+{
+    unsigned char head[520];
+    FILE *f = fopen(src->path, "rb");
+    if (!f)
+        return kr_fail(KR_EFILE, "cannot be opened");
+    size_t got = fread(head, 1, sizeof head, f);
+    fclose(f);
+    return kr_h5_is(head, got) ? read73(out, src) : read5(out, src);
+}
+
+static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
+{
+    (void)how;
+    (void)trace;
+    kr_scoped(array) a = NULL;
+    if (!src->axes)
+        return kr_fail(KR_EUSAGE, "k-space in a MATLAB file needs names for its axes, as in %s", example(src, src->var ? src->var : "kspace"));
+    if (read_array(&a, src))
+        return kr_error_code();
+    kr_scan *s = kr_scan_new();
+    if (!s)
+        return kr_error_code();
+    *out = s;
+    s->data = kr_array_complex(a);
+    s->shape = kr_array_shape(a);
+    return s->data ? 0 : kr_error_code();
+}
+
+static int read_image(kr_image **out, const kr_source *src)
+{
+    kr_scoped(array) a = NULL;
+    if (read_array(&a, src))
+        return kr_error_code();
+    *out = kr_image_new(a, NULL, NULL);
+    return *out ? 0 : kr_error_code();
+}
+
+const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read, NULL, read_image, NULL, read_array, NULL };

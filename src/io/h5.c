@@ -1,0 +1,997 @@
+/* h5.c: small safe steps over HDF5. HDF5 finds its way in the file; the numbers themselves are fetched and converted by
+ * all threads: contiguous datasets straight from the file in tiles that stay in the cache, compressed ones chunk by chunk.
+ * What is laid out in other ways goes through HDF5's own, slower conversion. */
+#include "h5.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* zlib cannot make more than 1032 bytes of one; a dataset that announces more than this times the file is absurd. */
+enum { INFLATE_MOST = 1032, SLACK = 1 << 20, NAMES_MOST = 100000 };
+
+/* ---- Files ---- */
+static const unsigned char signature[8] = { 0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n' };
+
+bool kr_h5_is(const unsigned char *head, size_t bytes)
+{
+    return (bytes >= 8 && !memcmp(head, signature, 8)) || (bytes >= 520 && !memcmp(head + 512, signature, 8));
+}
+
+static kr_h5 *file_new(void)
+{
+    kr_h5 *f = kr_alloc_zero(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->fd = -1;
+    H5Eget_auto2(H5E_DEFAULT, &f->say, &f->say_self);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    return f;
+}
+
+kr_h5 *kr_h5_open(const char *path)
+{
+    kr_h5 *f = file_new();
+    struct stat st;
+    if (!f)
+        return NULL;
+    if ((f->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 || fstat(f->fd, &st))
+        kr_fail(KR_EFILE, "cannot be opened: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        kr_fail(KR_EFILE, "not a plain file");
+    else if ((f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) <= 0)
+        kr_fail(KR_EFORMAT, "HDF5 cannot open it: damaged, or cut off (%lld bytes)", (long long)st.st_size);
+    else {
+        f->bytes = (long)st.st_size;
+        return f;
+    }
+    f->id = 0;
+    kr_h5_unref(&f);
+    return NULL;
+}
+
+kr_h5 *kr_h5_create(const char *path, long user_block)
+{
+    kr_h5 *f = file_new();
+    hid_t p = f ? H5Pcreate(H5P_FILE_CREATE) : -1;
+    if (p < 0)
+        return f ? kr_h5_unref(&f), NULL : NULL;
+    if (user_block)
+        H5Pset_userblock(p, (hsize_t)user_block);
+    f->id = H5Fcreate(path, H5F_ACC_TRUNC, p, H5P_DEFAULT);
+    H5Pclose(p);
+    if (f->id < 0) {
+        f->id = 0;
+        kr_h5_unref(&f);
+        kr_fail(KR_EFILE, "cannot be written");
+    }
+    return f;
+}
+
+int kr_h5_close(kr_h5 **file)
+{
+    kr_h5 *f = *file;
+    if (!f)
+        return 0;
+    bool bad = f->id > 0 && f->fd < 0 && H5Fflush(f->id, H5F_SCOPE_GLOBAL) < 0;
+    bad |= f->id > 0 && H5Fclose(f->id) < 0;
+    if (f->fd >= 0)
+        close(f->fd);
+    H5Eset_auto2(H5E_DEFAULT, f->say, f->say_self);
+    kr_free(f);
+    *file = NULL;
+    return bad ? kr_fail(KR_EFILE, "cannot be written to its end") : 0;
+}
+
+void kr_h5_unref(kr_h5 **f)
+{
+    if (!*f)
+        return;
+    if ((*f)->id > 0)
+        H5Fclose((*f)->id);
+    if ((*f)->fd >= 0)
+        close((*f)->fd);
+    H5Eset_auto2(H5E_DEFAULT, (*f)->say, (*f)->say_self);
+    kr_free(*f);
+    *f = NULL;
+}
+
+/* ---- What is inside ---- */
+/* 'd' dataset, 'g' group, 0: neither or absent. Every group on the way must exist, or HDF5 reports an error. */
+static char object_kind(kr_h5 *f, const char *name)
+{
+    char part[512];
+    size_t n = strlen(name);
+    if (!n || n >= sizeof part)
+        return 0;
+    if (!strcmp(name, "/"))
+        return 'g';
+    for (size_t i = 1; i <= n; i++)
+        if (i == n || name[i] == '/') {
+            memcpy(part, name, i);
+            part[i] = 0;
+            if (H5Lexists(f->id, part, H5P_DEFAULT) <= 0)
+                return 0;
+        }
+    H5O_info_t info;
+    if (H5Oexists_by_name(f->id, name, H5P_DEFAULT) <= 0 || H5Oget_info_by_name2(f->id, name, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
+        return 0;
+    return info.type == H5O_TYPE_DATASET ? 'd' : info.type == H5O_TYPE_GROUP ? 'g' : 0;
+}
+
+bool kr_h5_has(kr_h5 *f, const char *name) { return object_kind(f, name) == 'd'; }
+
+int kr_h5_list(kr_h5 *f, const char *group, kr_h5_each *each, void *self)
+{
+    hid_t g = H5Gopen2(f->id, group, H5P_DEFAULT);
+    H5G_info_t info;
+    int e = 0;
+    if (g < 0)
+        return kr_fail(KR_EFORMAT, "the group %s cannot be read", group);
+    if (H5Gget_info(g, &info) < 0 || info.nlinks > NAMES_MOST)
+        e = kr_fail(KR_EFORMAT, "the group %s cannot be listed", group);
+    for (hsize_t i = 0; !e && i < info.nlinks; i++) {
+        char name[256], full[512];
+        if (H5Lget_name_by_idx(g, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) < 0) {
+            e = kr_fail(KR_EFORMAT, "the group %s cannot be listed", group);
+            break;
+        }
+        snprintf(full, sizeof full, "%s/%s", strcmp(group, "/") ? group : "", name);
+        char kind = object_kind(f, full);
+        if (kind)
+            e = each(self, name, kind == 'g');
+    }
+    H5Gclose(g);
+    return e;
+}
+
+/* The kind of number that an HDF5 type is, where this machine holds it the same way. */
+static enum kr_number number_of(hid_t type)
+{
+    H5T_class_t class = H5Tget_class(type);
+    if (class == H5T_ENUM) {                       /* h5py's bool */
+        hid_t base = H5Tget_super(type);
+        enum kr_number k = base < 0 ? KR_NUMBER_NONE : number_of(base);
+        if (base >= 0)
+            H5Tclose(base);
+        return k;
+    }
+    static const struct { enum kr_number kind; int at; } known[] = { { KR_F32, 0 }, { KR_F64, 1 }, { KR_I8, 2 }, { KR_U8, 3 },
+        { KR_I16, 4 }, { KR_U16, 5 }, { KR_I32, 6 }, { KR_U32, 7 }, { KR_I64, 8 }, { KR_U64, 9 } };
+    const hid_t types[] = { H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_INT8, H5T_NATIVE_UINT8, H5T_NATIVE_INT16,
+                            H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_UINT32, H5T_NATIVE_INT64, H5T_NATIVE_UINT64 };
+    if (class == H5T_FLOAT || class == H5T_INTEGER)
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (H5Tequal(type, types[known[i].at]) > 0)
+                return known[i].kind;
+    return KR_NUMBER_NONE;
+}
+
+/* Complex: a compound of two parts of one type that fill it: {r, i} (h5py) or {real, imag} (MATLAB). */
+static void complex_of(kr_h5_set *s)
+{
+    static const char *const re[] = { "r", "real", "re" }, *const im[] = { "i", "imag", "im" };
+    if (H5Tget_nmembers(s->type) != 2)
+        return;
+    int at[2] = { -1, -1 };
+    for (unsigned m = 0; m < 2; m++) {
+        char *name = H5Tget_member_name(s->type, m);
+        for (int k = 0; name && k < 3; k++)
+            if (!strcmp(name, re[k]) || !strcmp(name, im[k])) {
+                int p = !strcmp(name, im[k]);
+                at[p] = (int)m;
+                snprintf(s->part[p], sizeof s->part[p], "%s", name);
+            }
+        H5free_memory(name);
+    }
+    if (at[0] < 0 || at[1] < 0)
+        return;
+    hid_t t[2] = { H5Tget_member_type(s->type, (unsigned)at[0]), H5Tget_member_type(s->type, (unsigned)at[1]) };
+    if (t[0] >= 0 && t[1] >= 0 && H5Tget_class(t[0]) == H5T_FLOAT && H5Tget_class(t[1]) == H5T_FLOAT) {
+        s->kind = KR_H5_COMPLEX;
+        enum kr_number k = number_of(t[0]);
+        size_t bytes = (size_t)kr_number_bytes(k), o0 = H5Tget_member_offset(s->type, (unsigned)at[0]),
+               o1 = H5Tget_member_offset(s->type, (unsigned)at[1]);
+        if (k == number_of(t[1]) && H5Tget_size(s->type) == 2 * bytes && o0 == 0 && o1 == bytes)
+            s->number = k;
+    }
+    for (int k = 0; k < 2; k++)
+        if (t[k] >= 0)
+            H5Tclose(t[k]);
+}
+
+static void kind_of(kr_h5_set *s)
+{
+    H5T_class_t class = H5Tget_class(s->type);
+    s->number = KR_NUMBER_NONE;
+    s->kind = KR_H5_OTHER;
+    if (class == H5T_STRING)
+        s->kind = KR_H5_TEXT;
+    else if (class == H5T_COMPOUND)
+        complex_of(s);
+    else if (class == H5T_FLOAT || class == H5T_INTEGER || class == H5T_ENUM) {
+        s->number = number_of(s->type);
+        s->kind = class != H5T_ENUM || s->number ? KR_H5_REAL : KR_H5_OTHER;
+    }
+}
+
+/* Lengths, and whether the file can hold what they announce. */
+static int check_lengths(kr_h5_set *s)
+{
+    hid_t space = H5Dget_space(s->id);
+    hsize_t n[H5S_MAX_RANK];
+    int dims = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+    bool good = dims >= 0 && H5Sget_simple_extent_dims(space, n, NULL) == dims && H5Sget_simple_extent_type(space) != H5S_NULL;
+    if (space >= 0)
+        H5Sclose(space);
+    if (!good || dims > KR_H5_DIMS)
+        return kr_fail(KR_EFORMAT, "dataset %s has no shape that can be read (%d axes)", s->name, dims);
+    s->dims = dims;
+    s->count = 1;
+    for (int i = 0; i < dims; i++) {
+        s->n[i] = n[i] > 1ull << 48 ? 1L << 48 : (long)n[i];
+        if (!n[i])
+            return kr_fail(KR_EFORMAT, "dataset %s is empty", s->name);
+        if (n[i] > 1ull << 48 || __builtin_mul_overflow(s->count, s->n[i], &s->count))
+            return kr_fail(KR_EFORMAT, "dataset %s announces %s numbers, far more than the file's %ld bytes hold", s->name,
+                           kr_lengths_text(s->n, i + 1), s->file->bytes);
+    }
+    long bytes = 0, size = (long)H5Tget_size(s->type), most = s->file->bytes * INFLATE_MOST + SLACK;
+    if (size <= 0 || __builtin_mul_overflow(s->count, size, &bytes) || bytes > most)
+        return kr_fail(KR_EFORMAT, "dataset %s announces %s numbers, far more than the file's %ld bytes hold", s->name,
+                       kr_lengths_text(s->n, dims), s->file->bytes);
+    return 0;
+}
+
+/* Datasets whose numbers lie in other files could make Kray read any file: they are refused. */
+static int check_layout(const kr_h5_set *s)
+{
+    hid_t p = H5Dget_create_plist(s->id);
+    if (p < 0)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged", s->name);
+    H5D_layout_t layout = H5Pget_layout(p);
+    int others = layout == H5D_CONTIGUOUS ? H5Pget_external_count(p) : 0;
+    H5Pclose(p);
+    if (others || layout == H5D_VIRTUAL || layout < 0)
+        return kr_fail(KR_EFORMAT, "the numbers of dataset %s lie in other files; that is not read", s->name);
+    if (layout != H5D_CHUNKED) {
+        long want = s->count * (long)H5Tget_size(s->type), have = (long)H5Dget_storage_size(s->id);
+        if (want != have)
+            return kr_fail(KR_EFORMAT, "dataset %s announces %ld bytes and holds %ld", s->name, want, have);
+    }
+    return 0;
+}
+
+kr_h5_set *kr_h5_set_open(kr_h5 *f, const char *name)
+{
+    char kind = object_kind(f, name);
+    if (kind != 'd') {
+        kr_fail(KR_EFORMAT, kind == 'g' ? "%s is a group; a dataset is wanted" : "there is no dataset %s", name);
+        return NULL;
+    }
+    kr_h5_set *s = kr_alloc_zero(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->file = f;
+    s->type = -1;
+    snprintf(s->name, sizeof s->name, "%s", name);
+    s->id = H5Dopen2(f->id, name, H5P_DEFAULT);
+    s->type = s->id < 0 ? -1 : H5Dget_type(s->id);
+    if (s->type < 0) {
+        kr_fail(KR_EFORMAT, "dataset %s cannot be opened", name);
+        kr_h5_set_unref(&s);
+        return NULL;
+    }
+    kind_of(s);
+    if (check_lengths(s) || check_layout(s))
+        kr_h5_set_unref(&s);
+    return s;
+}
+
+void kr_h5_set_unref(kr_h5_set **set)
+{
+    kr_h5_set *s = *set;
+    if (!s)
+        return;
+    if (s->type >= 0)
+        H5Tclose(s->type);
+    if (s->id >= 0)
+        H5Dclose(s->id);
+    kr_free(s);
+    *set = NULL;
+}
+
+int kr_h5_set_pairs(kr_h5_set *s)
+{
+    long last = s->dims ? s->n[s->dims - 1] : 1;
+    if (s->kind != KR_H5_REAL || last % 2)
+        return kr_fail(KR_EFORMAT, "dataset %s of %s is no list of real and imaginary parts", s->name, kr_lengths_text(s->n, s->dims));
+    if (!s->number)
+        return kr_fail(KR_EFORMAT, "dataset %s holds numbers of a kind that is not read", s->name);
+    s->kind = KR_H5_COMPLEX;
+    s->n[s->dims - 1] = last / 2;
+    s->count /= 2;
+    return 0;
+}
+
+/* ---- Reading numbers ---- */
+/* A dataset on its way into an array. Lengths and steps are in numbers (a complex one counts once). */
+struct job {
+    const kr_h5_set *s;
+    int dims, parts;                   /* dims at least 2: lengths of 1 are put in front                   */
+    long n[KR_H5_DIMS + 2];            /* of the dataset                                                   */
+    long from[KR_H5_DIMS + 2], count[KR_H5_DIMS + 2], step[KR_H5_DIMS + 2];  /* the block, and its place   */
+    long size;                         /* bytes of one number in the file                                  */
+    int fast;                          /* the dimension that is fastest in the array                       */
+    float *to;
+    long bytes;                        /* of the whole array                                               */
+    /* contiguous */
+    long at, tile, rows, tiles, blocks; /* units: outer x tiles along `fast` x blocks of rows               */
+    unsigned char **scratch;           /* one per thread                                                   */
+    /* chunked */
+    long chunk[KR_H5_DIMS + 2], chunk_bytes, element;
+    int filters;
+    enum { DEFLATE, SHUFFLE } filter[4];
+    long batch;
+    struct { unsigned char *raw; size_t bytes; uint32_t skip; long at[KR_H5_DIMS + 2]; } *piece;
+};
+
+/* n numbers that lie `stride` bytes apart in the file become neighbours. */
+static void gather_line(const struct job *j, float *to, const unsigned char *from, long stride, long n)
+{
+    if (j->s->number == KR_F32 && j->parts == 2)
+        for (long k = 0; k < n; k++)
+            memcpy(to + 2 * k, from + k * stride, 8);
+    else if (j->s->number == KR_F32)
+        for (long k = 0; k < n; k++)
+            memcpy(to + k, from + k * stride, 4);
+    else if (j->s->number == KR_F64 && j->parts == 2)
+        for (long k = 0; k < n; k++) {
+            double v[2];
+            memcpy(v, from + k * stride, 16);
+            to[2 * k] = (float)v[0];
+            to[2 * k + 1] = (float)v[1];
+        }
+    else
+        for (long k = 0; k < n; k++)
+            kr_number_floats(to + j->parts * k, 1, from + k * stride, j->s->number, j->parts);
+}
+
+/* A block of lengths n at src (src_step in numbers) goes to `to`. The last dimension is fast in src, `fast` in the array:
+ * the two are walked in tiles, the others around them. */
+static void place(const struct job *j, float *to, const unsigned char *src, const long n[], const long src_step[])
+{
+    int last = j->dims - 1;
+    enum { TILE = 16 };
+    long index[KR_H5_DIMS + 2] = { 0 };
+    for (;;) {
+        float *t = to;
+        const unsigned char *f = src;
+        for (int i = 0; i < j->dims; i++) {
+            t += index[i] * j->step[i] * j->parts;
+            f += index[i] * src_step[i] * j->size;
+        }
+        if (j->fast == last)
+            kr_number_floats(t, 1, f, j->s->number, n[last] * j->parts);
+        else
+            for (long b = 0; b < n[last]; b += TILE)
+                for (long a = 0; a < n[j->fast]; a += TILE)
+                    for (long k = b; k < n[last] && k < b + TILE; k++)
+                        gather_line(j, t + (k * j->step[last] + a) * j->parts, f + (k + a * src_step[j->fast]) * j->size,
+                                    src_step[j->fast] * j->size, n[j->fast] - a < TILE ? n[j->fast] - a : TILE);
+        int i = last;
+        while (i >= 0 && (i == last || i == j->fast || ++index[i] == n[i]))
+            index[i--] = 0;
+        if (i < 0)
+            return;
+    }
+}
+
+static int read_fully(int fd, void *to, long bytes, long at)
+{
+    for (long done = 0; done < bytes; ) {
+        ssize_t k = pread(fd, (char *)to + done, (size_t)(bytes - done), at + done);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return kr_fail(KR_EFILE, "cannot be read to its end: %s", k ? strerror(errno) : "it is shorter than it says");
+        done += k;
+    }
+    return 0;
+}
+
+/* One unit: `tile` indices along `fast`, `rows` along the last but one, all of the last, one index of the others. */
+static int read_unit(void *self, long unit)
+{
+    struct job *j = self;
+    int last = j->dims - 1, row = last - 1;
+    long index[KR_H5_DIMS + 2] = { 0 }, n[KR_H5_DIMS + 2], src_step[KR_H5_DIMS + 2] = { 0 }, whole[KR_H5_DIMS + 2];
+    unsigned char *buffer = j->scratch[kr_worker()];
+    whole[last] = 1;
+    for (int i = last; i > 0; i--)
+        whole[i - 1] = whole[i] * j->n[i];
+    index[row] = unit % j->blocks * j->rows;
+    unit /= j->blocks;
+    bool across = j->fast < row;
+    if (across) {
+        index[j->fast] = unit % j->tiles * j->tile;
+        unit /= j->tiles;
+    }
+    for (int i = row - 1; i >= 0; i--)
+        if (i != j->fast) {
+            index[i] = unit % j->count[i];
+            unit /= j->count[i];
+        }
+    float *to = j->to;
+    long from = 0;
+    for (int i = 0; i < j->dims; i++) {
+        n[i] = 1;
+        to += index[i] * j->step[i] * j->parts;
+        from += (j->from[i] + index[i]) * whole[i];
+    }
+    n[last] = j->count[last];
+    n[row] = j->count[row] - index[row] < j->rows ? j->count[row] - index[row] : j->rows;
+    if (across)
+        n[j->fast] = j->count[j->fast] - index[j->fast] < j->tile ? j->count[j->fast] - index[j->fast] : j->tile;
+    src_step[last] = 1;
+    src_step[row] = n[last];
+    if (across)
+        src_step[j->fast] = n[last] * n[row];
+    bool gap = n[last] != j->n[last];
+    for (long a = 0; a < (across ? n[j->fast] : 1); a++) {
+        unsigned char *b = buffer + a * n[row] * n[last] * j->size;
+        long at = j->at + (from + (across ? a * whole[j->fast] : 0)) * j->size;
+        for (long r = 0; r < (gap ? n[row] : 1); r++)
+            if (read_fully(j->s->file->fd, b + r * n[last] * j->size, (gap ? 1 : n[row]) * n[last] * j->size, at + r * whole[row] * j->size))
+                return kr_error_code();
+    }
+    place(j, to, buffer, n, src_step);
+    return 0;
+}
+
+static int scratch_new(struct job *j, long room)
+{
+    int threads = kr_threads();
+    if (!(j->scratch = kr_alloc_zero((size_t)threads, sizeof *j->scratch)))
+        return kr_error_code();
+    for (int i = 0; i < threads; i++)
+        if (!(j->scratch[i] = kr_alloc((size_t)room, 1)))
+            return kr_error_code();
+    return 0;
+}
+
+static void scratch_free(struct job *j)
+{
+    for (int i = 0; j->scratch && i < kr_threads(); i++)
+        kr_free(j->scratch[i]);
+    kr_free(j->scratch);
+    j->scratch = NULL;
+}
+
+static int read_contiguous(struct job *j)
+{
+    enum { CACHE = 1 << 16 };
+    int last = j->dims - 1, row = last - 1;
+    long line = j->count[last] * j->size, units = 1;
+    bool across = j->fast < row;
+    j->tile = across ? (j->count[j->fast] < 16 ? j->count[j->fast] : 16) : 1;
+    j->tiles = across ? (j->count[j->fast] + j->tile - 1) / j->tile : 1;
+    long most = CACHE / line / j->tile;                        /* whole tiles of rows, as many as the cache holds */
+    j->rows = across ? (most < 1 ? 1 : most) : most < 16 ? 16 : most / 16 * 16;
+    if (j->rows > j->count[row])
+        j->rows = j->count[row];
+    j->blocks = (j->count[row] + j->rows - 1) / j->rows;
+    for (int i = 0; i < row; i++)
+        units *= i == j->fast ? j->tiles : j->count[i];
+    int e = scratch_new(j, j->tile * j->rows * line);
+    if (!e)
+        e = kr_for(units * j->blocks, read_unit, j);
+    scratch_free(j);
+    return e;
+}
+
+/* ---- Chunks: HDF5 hands them over as they are in the file; unpacking is ours, on all threads ---- */
+static int unpack(struct job *j, long i, unsigned char **bytes)
+{
+    unsigned char *a = j->scratch[kr_worker()], *b = a + j->chunk_bytes, *now = j->piece[i].raw;
+    size_t n = j->piece[i].bytes;
+    for (int k = j->filters - 1; k >= 0; k--) {
+        if (j->piece[i].skip & 1u << k)
+            continue;
+        unsigned char *next = now == a ? b : a;
+        if (j->filter[k] == DEFLATE) {
+            uLongf got = (uLongf)j->chunk_bytes;
+            if (uncompress(next, &got, now, (uLong)n) != Z_OK)
+                return kr_fail(KR_EFORMAT, "dataset %s is damaged: a compressed part cannot be unpacked", j->s->name);
+            n = got;
+        } else {                                            /* byte k of all numbers lies together */
+            size_t size = (size_t)j->element, m = n / size;
+            for (size_t p = 0; p < size; p++)
+                for (size_t q = 0; q < m; q++)
+                    next[q * size + p] = now[p * m + q];
+            memcpy(next + m * size, now + m * size, n - m * size);
+        }
+        now = next;
+    }
+    if (n != (size_t)j->chunk_bytes)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of %ld bytes unpacks to %zu", j->s->name, j->chunk_bytes, n);
+    *bytes = now;
+    return 0;
+}
+
+static int place_chunk(void *self, long i)
+{
+    struct job *j = self;
+    unsigned char *src = NULL;
+    long n[KR_H5_DIMS + 2], step[KR_H5_DIMS + 2], whole = 1;
+    float *to = j->to;
+    if (unpack(j, i, &src))
+        return kr_error_code();
+    for (int d = j->dims - 1; d >= 0; d--) {               /* the part of the chunk that is wanted */
+        long first = j->piece[i].at[d], a = first < j->from[d] ? j->from[d] : first;
+        long end = first + j->chunk[d], stop = j->from[d] + j->count[d];
+        n[d] = (end < stop ? end : stop) - a;
+        step[d] = whole;
+        src += (a - first) * whole * j->size;
+        to += (a - j->from[d]) * j->step[d] * j->parts;
+        whole *= j->chunk[d];
+    }
+    place(j, to, src, n, step);
+    return 0;
+}
+
+static void batch_free(struct job *j)
+{
+    for (long i = 0; j->piece && i < j->batch; i++)
+        kr_free_at(&j->piece[i].raw);
+}
+
+static int read_chunks(struct job *j)
+{
+    enum { BATCH = 16 };
+    memset(j->to, 0, (size_t)j->bytes);                    /* chunks that were never written are zero */
+    int lead = j->dims - j->s->dims, e = 0;
+    long at[KR_H5_DIMS + 2], held = 0;
+    if (!(j->piece = kr_alloc_zero(BATCH, sizeof *j->piece)) || (e = scratch_new(j, 2 * j->chunk_bytes)))
+        e = kr_error_code();
+    for (int d = 0; d < j->dims; d++)
+        at[d] = j->from[d] / j->chunk[d] * j->chunk[d];
+    for (bool more = true; !e && more; ) {
+        hsize_t offset[KR_H5_DIMS], bytes = 0;
+        for (int d = 0; d < j->s->dims; d++)
+            offset[d] = (hsize_t)at[d + lead];
+        if (H5Dget_chunk_storage_size(j->s->id, offset, &bytes) < 0)
+            bytes = 0;                                     /* never written: zeros */
+        if ((long)bytes > j->s->file->bytes)
+            e = kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of it has %lld bytes", j->s->name, (long long)bytes);
+        if (!e && bytes) {
+            unsigned char *raw = kr_alloc((size_t)bytes, 1);
+            j->piece[j->batch].raw = raw;
+            j->piece[j->batch].bytes = (size_t)bytes;
+            memcpy(j->piece[j->batch].at, at, sizeof at);
+            if (!raw)
+                e = kr_error_code();
+            else if (H5Dread_chunk(j->s->id, H5P_DEFAULT, offset, &j->piece[j->batch].skip, raw) < 0)
+                e = kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", j->s->name);
+            held += (long)bytes;
+            j->batch++;
+        }
+        int d = j->dims - 1;
+        while (d >= 0 && (at[d] += j->chunk[d]) >= j->from[d] + j->count[d]) {
+            at[d] = j->from[d] / j->chunk[d] * j->chunk[d];
+            d--;
+        }
+        more = d >= 0;
+        if (!e && j->batch && (!more || j->batch == BATCH || held > 64 << 20)) {
+            e = kr_for(j->batch, place_chunk, j);
+            batch_free(j);
+            j->batch = 0;
+            held = 0;
+        }
+    }
+    batch_free(j);
+    kr_free_at(&j->piece);
+    scratch_free(j);
+    return e;
+}
+
+/* Can the chunks be unpacked here? Fills in what is needed for it. */
+static bool chunks_known(struct job *j, hid_t plist)
+{
+    hsize_t chunk[KR_H5_DIMS];
+    H5D_fill_value_t fill;
+    int lead = j->dims - j->s->dims;
+    if (H5Pget_chunk(plist, KR_H5_DIMS, chunk) != j->s->dims || H5Pfill_value_defined(plist, &fill) < 0 || fill == H5D_FILL_VALUE_USER_DEFINED)
+        return false;
+    j->chunk_bytes = j->element = (long)H5Tget_size(j->s->type);
+    for (int d = 0; d < j->dims; d++) {
+        j->chunk[d] = d < lead ? 1 : (long)chunk[d - lead];
+        if (__builtin_mul_overflow(j->chunk_bytes, j->chunk[d], &j->chunk_bytes))
+            return false;
+    }
+    if (j->s->kind == KR_H5_COMPLEX && H5Tget_class(j->s->type) != H5T_COMPOUND) {    /* pairs */
+        if (j->chunk[j->dims - 1] % 2)
+            return false;
+        j->chunk[j->dims - 1] /= 2;
+    }
+    if (j->chunk_bytes > j->s->file->bytes * INFLATE_MOST + SLACK)
+        return false;
+    j->filters = H5Pget_nfilters(plist);
+    if (j->filters < 0 || j->filters > 4)
+        return false;
+    for (int k = 0; k < j->filters; k++) {
+        unsigned flags, config;
+        size_t values = 0;
+        H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)k, &flags, &values, NULL, 0, NULL, &config);
+        if (id != H5Z_FILTER_DEFLATE && id != H5Z_FILTER_SHUFFLE)
+            return false;
+        j->filter[k] = id == H5Z_FILTER_DEFLATE ? DEFLATE : SHUFFLE;
+    }
+    return true;
+}
+
+/* HDF5's own way, a piece at a time: one index of the first dimensions, all of the last two. */
+static int read_slowly(struct job *j)
+{
+    int lead = j->dims - j->s->dims, last = j->dims - 1;
+    bool pairs = j->s->kind == KR_H5_COMPLEX && H5Tget_class(j->s->type) != H5T_COMPOUND;
+    hid_t space = H5Dget_space(j->s->id), type = -1;
+    kr_h5_set as = *j->s;                               /* as it comes out of HDF5 */
+    struct job k = *j;
+    k.s = &as;
+    if (j->s->number)                                   /* this machine's numbers, or an enumeration's bytes: no conversion */
+        type = H5Tcopy(j->s->type);
+    else {
+        as.number = KR_F32;
+        k.size = 4 * j->parts;
+        type = j->parts == 1 ? H5Tcopy(H5T_NATIVE_FLOAT) : H5Tcreate(H5T_COMPOUND, 8);
+        if (type >= 0 && j->parts == 2 && (H5Tinsert(type, as.part[0], 0, H5T_NATIVE_FLOAT) < 0 || H5Tinsert(type, as.part[1], 4, H5T_NATIVE_FLOAT) < 0)) {
+            H5Tclose(type);
+            type = -1;
+        }
+    }
+    long n[KR_H5_DIMS + 2], step[KR_H5_DIMS + 2] = { 0 }, pieces = 1;
+    for (int d = 0; d < j->dims; d++) {
+        n[d] = d < last - 1 ? 1 : j->count[d];
+        pieces *= d < last - 1 ? j->count[d] : 1;
+    }
+    step[last] = 1;
+    step[last - 1] = n[last];
+    kr_auto unsigned char *buffer = kr_alloc((size_t)(n[last] * n[last - 1]), (size_t)k.size);
+    int e = !buffer ? kr_error_code() : type < 0 || space < 0 ? kr_fail(KR_EFORMAT, "dataset %s cannot be read", as.name) : 0;
+    for (long p = 0; !e && p < pieces; p++) {
+        hsize_t start[KR_H5_DIMS], count[KR_H5_DIMS];
+        float *to = j->to;
+        long rest = p, first[KR_H5_DIMS + 2] = { 0 };
+        for (int d = last - 2; d >= 0; d--) {
+            first[d] = rest % j->count[d];
+            rest /= j->count[d];
+            to += first[d] * j->step[d] * j->parts;
+        }
+        for (int d = 0; d < as.dims; d++) {
+            start[d] = (hsize_t)(j->from[d + lead] + first[d + lead]);
+            count[d] = (hsize_t)n[d + lead];
+        }
+        if (pairs) {
+            start[as.dims - 1] *= 2;
+            count[as.dims - 1] *= 2;
+        }
+        hid_t mem = H5Screate_simple(as.dims, count, NULL);
+        bool good = as.dims == 0 || H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0;
+        good = good && H5Dread(as.id, type, as.dims ? mem : H5S_ALL, as.dims ? space : H5S_ALL, H5P_DEFAULT, buffer) >= 0;
+        if (mem >= 0)
+            H5Sclose(mem);
+        if (!good)
+            e = kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", as.name);
+        else
+            place(&k, to, buffer, n, step);
+    }
+    if (type >= 0)
+        H5Tclose(type);
+    if (space >= 0)
+        H5Sclose(space);
+    return e;
+}
+
+static int run(struct job *j)
+{
+    hid_t plist = H5Dget_create_plist(j->s->id);
+    if (plist < 0)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged", j->s->name);
+    H5D_layout_t layout = H5Pget_layout(plist);
+    haddr_t at = layout == H5D_CONTIGUOUS ? H5Dget_offset(j->s->id) : HADDR_UNDEF;
+    long bytes = j->s->count * j->size;
+    bool contiguous = at != HADDR_UNDEF && (long)at >= 0 && (long)at <= j->s->file->bytes - bytes;
+    j->at = (long)at;
+    int e = at != HADDR_UNDEF && !contiguous
+          ? kr_fail(KR_EFORMAT, "dataset %s of %ld bytes lies beyond the end of the file", j->s->name, bytes)
+          : contiguous && j->s->number ? read_contiguous(j)
+          : layout == H5D_CHUNKED && j->s->number && chunks_known(j, plist) ? read_chunks(j)
+          : read_slowly(j);
+    H5Pclose(plist);
+    return e;
+}
+
+int kr_h5_read(kr_array **out, const kr_h5_set *s, const int order[], const long from[], const long count[])
+{
+    *out = NULL;
+    if (s->kind != KR_H5_REAL && s->kind != KR_H5_COMPLEX)
+        return kr_fail(KR_EFORMAT, "dataset %s holds no numbers", s->name);
+    struct job j = { .s = s, .parts = s->kind == KR_H5_COMPLEX ? 2 : 1, .dims = s->dims < 2 ? 2 : s->dims };
+    int lead = j.dims - s->dims;
+    kr_shape shape = { { 0 } };
+    j.size = s->number ? kr_number_bytes(s->number) * j.parts : (long)H5Tget_size(s->type);
+    for (int d = 0; d < j.dims; d++) {
+        int i = d - lead;
+        j.n[d] = i < 0 ? 1 : s->n[i];
+        j.from[d] = i < 0 || !from ? 0 : from[i];
+        j.count[d] = i < 0 ? 1 : count ? count[i] : s->n[i];
+        if (j.from[d] < 0 || j.count[d] < 1 || j.from[d] > j.n[d] - j.count[d])
+            return kr_fail(KR_ESHAPE, "%ld to %ld asked of %ld along axis %d of dataset %s", j.from[d], j.from[d] + j.count[d] - 1, j.n[d], i, s->name);
+        if (i >= 0 && order[i] < KR_AXES)
+            shape.n[order[i]] = j.count[d];
+        kr_assert(i < 0 || order[i] < KR_AXES || j.count[d] == 1);
+    }
+    long total = kr_count(shape);
+    kr_auto float *data = total < 0 ? NULL : kr_alloc((size_t)total, (size_t)j.parts * sizeof *data);
+    if (!data)
+        return total < 0 ? kr_fail(KR_EFORMAT, "dataset %s is too large", s->name) : kr_error_code();
+    kr_array *a = kr_array_take(j.parts == 2 ? KR_C32 : KR_R32, shape, data);
+    if (!a)
+        return kr_error_code();
+    data = NULL;
+    j.to = a->data;
+    j.bytes = total * j.parts * (long)sizeof(float);
+    j.fast = j.dims - 1;
+    for (int d = 0; d < j.dims; d++) {
+        j.step[d] = d < lead || order[d - lead] == KR_AXES ? 0 : a->step[order[d - lead]];
+        if (j.step[d] == 1)
+            j.fast = d;
+    }
+    int e = run(&j);
+    if (e)
+        kr_array_unref(&a);
+    *out = a;
+    return e;
+}
+
+/* ---- Text and attributes ---- */
+/* One text from a dataset or an attribute of type `type`; read is H5Dread or H5Aread. */
+static char *text_of(hid_t object, bool attribute, hid_t type, long most)
+{
+    char *out = NULL;
+    long size = (long)H5Tget_size(type);
+    hid_t mem = H5Tcopy(type);
+    bool vlen = H5Tis_variable_str(type) > 0;
+    if (mem < 0 || size <= 0 || (!vlen && size > most))
+        kr_fail(KR_EFORMAT, "a text of %ld bytes cannot be read", size);
+    else if (vlen) {
+        char *p = NULL;
+        herr_t e = attribute ? H5Aread(object, mem, &p) : H5Dread(object, mem, H5S_ALL, H5S_ALL, H5P_DEFAULT, &p);
+        out = e < 0 || !p ? NULL : kr_strdup(p);
+        if (e < 0)
+            kr_fail(KR_EFORMAT, "a text cannot be read");
+        H5free_memory(p);
+    } else if ((out = kr_alloc_zero((size_t)size + 1, 1))) {
+        herr_t e = attribute ? H5Aread(object, mem, out) : H5Dread(object, mem, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
+        if (e < 0) {
+            kr_fail(KR_EFORMAT, "a text cannot be read");
+            kr_free_at(&out);
+        }
+    }
+    if (mem >= 0)
+        H5Tclose(mem);
+    return out;
+}
+
+char *kr_h5_text(kr_h5 *f, const char *name)
+{
+    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
+    if (!s)
+        return NULL;
+    if (s->kind != KR_H5_TEXT || s->count != 1) {
+        kr_fail(KR_EFORMAT, "dataset %s is no text", name);
+        return NULL;
+    }
+    char *t = text_of(s->id, false, s->type, f->bytes);
+    if (!t)
+        kr_fail_in("dataset %s", name);
+    return t;
+}
+
+static bool attr_open(kr_h5 *f, const char *object, const char *name, hid_t *attr, hid_t *type)
+{
+    *type = -1;
+    if (H5Aexists_by_name(f->id, object, name, H5P_DEFAULT) <= 0)
+        return false;
+    *attr = H5Aopen_by_name(f->id, object, name, H5P_DEFAULT, H5P_DEFAULT);
+    if (*attr < 0)
+        return false;
+    *type = H5Aget_type(*attr);
+    hid_t space = H5Aget_space(*attr);
+    bool one = *type >= 0 && space >= 0 && H5Sget_simple_extent_npoints(space) == 1;
+    if (space >= 0)
+        H5Sclose(space);
+    if (one)
+        return true;
+    if (*type >= 0)
+        H5Tclose(*type);
+    H5Aclose(*attr);
+    return false;
+}
+
+bool kr_h5_attr_number(kr_h5 *f, const char *object, const char *name, double *value)
+{
+    hid_t attr, type;
+    if (!attr_open(f, object, name, &attr, &type))
+        return false;
+    H5T_class_t class = H5Tget_class(type);
+    bool good = (class == H5T_INTEGER || class == H5T_FLOAT) && H5Aread(attr, H5T_NATIVE_DOUBLE, value) >= 0;
+    H5Tclose(type);
+    H5Aclose(attr);
+    return good;
+}
+
+char *kr_h5_attr_text(kr_h5 *f, const char *object, const char *name)
+{
+    hid_t attr, type;
+    if (!attr_open(f, object, name, &attr, &type))
+        return NULL;
+    char *t = H5Tget_class(type) == H5T_STRING ? text_of(attr, true, type, 1 << 20) : NULL;
+    H5Tclose(type);
+    H5Aclose(attr);
+    return t;
+}
+
+int kr_h5_attrs(kr_meta *meta, kr_h5 *f, const char *object)
+{
+    H5O_info_t info;
+    if (H5Oget_info_by_name2(f->id, object, &info, H5O_INFO_NUM_ATTRS, H5P_DEFAULT) < 0)
+        return kr_fail(KR_EFORMAT, "the attributes of %s cannot be read", object);
+    for (hsize_t i = 0; i < info.num_attrs && i < 1000; i++) {
+        char name[128];
+        if (H5Aget_name_by_idx(f->id, object, H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) < 0)
+            return kr_fail(KR_EFORMAT, "the attributes of %s cannot be read", object);
+        double v;
+        kr_auto char *t = NULL;
+        if (kr_h5_attr_number(f, object, name, &v) ? kr_meta_set(meta, name, "%.17g", v)
+            : (t = kr_h5_attr_text(f, object, name)) ? kr_meta_set(meta, name, "%s", t) : 0)
+            return kr_error_code();
+    }
+    return 0;
+}
+
+/* ---- Writing ---- */
+static int not_written(const char *name) { return kr_fail(KR_EFILE, "%s cannot be written; is the disk full?", name); }
+
+/* Piece by piece along the first dimension longer than 1, each made ready in the order of the file. */
+static int write_pieces(hid_t set, hid_t type, hid_t space, const char *name, const kr_array *a, const int order[], int dims)
+{
+    int memory[KR_AXES], cut = 0;
+    hsize_t start[KR_AXES] = { 0 }, count[KR_AXES];
+    while (cut < dims - 1 && a->n[order[cut]] == 1)
+        cut++;
+    for (int i = 0; i < dims; i++) {
+        memory[i] = order[dims - 1 - i];
+        count[i] = i == cut ? 1 : (hsize_t)a->n[order[i]];
+    }
+    long pieces = dims ? a->n[order[cut]] : 1;
+    for (long p = 0; p < pieces; p++) {
+        kr_scoped(array) view = dims ? kr_array_at(a, order[cut], p) : kr_array_ref(a);
+        kr_scoped(array) piece = kr_array_copy_order(view, memory, dims);
+        if (!piece)
+            return kr_error_code();
+        start[cut] = (hsize_t)p;
+        hid_t mem = dims ? H5Screate_simple(dims, count, NULL) : H5Screate(H5S_SCALAR);
+        bool good = mem >= 0 && (!dims || H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0)
+                 && H5Dwrite(set, type, mem, space, H5P_DEFAULT, piece->data) >= 0;
+        if (mem >= 0)
+            H5Sclose(mem);
+        if (!good)
+            return not_written(name);
+    }
+    return 0;
+}
+
+int kr_h5_write(kr_h5 *f, const char *name, const kr_array *a, const int order[], int dims, const char *re, const char *im)
+{
+    hsize_t n[KR_AXES];
+    unsigned covered = 0;
+    for (int i = 0; i < dims; i++) {
+        n[i] = (hsize_t)a->n[order[i]];
+        covered |= KR_ON(order[i]);
+    }
+    if (kr_count(kr_shape_without(kr_array_shape(a), covered)) != 1) {
+        kr_text t = { 0 };
+        for (int i = 0; i < dims; i++)
+            kr_text_add(&t, "%s%s", i ? ", " : "", kr_axis_name(order[i]));
+        kr_fail(KR_ESHAPE, "%s takes the axes %s; the array is %s", name, t.s ? t.s : "", kr_shape_text(kr_array_shape(a)));
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    hid_t type = a->type == KR_R32 ? H5Tcopy(H5T_NATIVE_FLOAT) : H5Tcreate(H5T_COMPOUND, 8);
+    if (type >= 0 && a->type == KR_C32) {
+        H5Tinsert(type, re, 0, H5T_NATIVE_FLOAT);
+        H5Tinsert(type, im, 4, H5T_NATIVE_FLOAT);
+    }
+    hid_t space = dims ? H5Screate_simple(dims, n, NULL) : H5Screate(H5S_SCALAR);
+    hid_t set = type < 0 || space < 0 ? -1 : H5Dcreate2(f->id, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    int e = set < 0 ? not_written(name) : write_pieces(set, type, space, name, a, order, dims);
+    if (set >= 0 && H5Dclose(set) < 0 && !e)
+        e = not_written(name);
+    if (space >= 0)
+        H5Sclose(space);
+    if (type >= 0)
+        H5Tclose(type);
+    return e;
+}
+
+static hid_t text_type(size_t n, bool utf8)
+{
+    hid_t t = H5Tcopy(H5T_C_S1);
+    if (t >= 0) {
+        H5Tset_size(t, n ? n : 1);
+        H5Tset_strpad(t, H5T_STR_NULLPAD);
+        H5Tset_cset(t, utf8 ? H5T_CSET_UTF8 : H5T_CSET_ASCII);
+    }
+    return t;
+}
+
+static bool beyond_ascii(const char *s)
+{
+    while (*s && !(*s & 0x80))
+        s++;
+    return *s;
+}
+
+int kr_h5_write_text(kr_h5 *f, const char *name, const char *text)
+{
+    hid_t type = text_type(strlen(text), beyond_ascii(text)), space = H5Screate(H5S_SCALAR);
+    hid_t set = type < 0 || space < 0 ? -1 : H5Dcreate2(f->id, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    int e = set < 0 || H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) < 0 ? not_written(name) : 0;
+    if (set >= 0)
+        H5Dclose(set);
+    if (space >= 0)
+        H5Sclose(space);
+    if (type >= 0)
+        H5Tclose(type);
+    return e;
+}
+
+static int put(kr_h5 *f, const char *object, const char *name, hid_t type, const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t attr = type < 0 || space < 0 ? -1
+               : H5Acreate_by_name(f->id, object, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    int e = attr < 0 || H5Awrite(attr, type, value) < 0 ? not_written(name) : 0;
+    if (attr >= 0)
+        H5Aclose(attr);
+    if (space >= 0)
+        H5Sclose(space);
+    return e;
+}
+
+int kr_h5_put_number(kr_h5 *f, const char *object, const char *name, double value)
+{
+    return put(f, object, name, H5T_NATIVE_DOUBLE, &value);
+}
+
+int kr_h5_put_text(kr_h5 *f, const char *object, const char *name, const char *value)
+{
+    hid_t type = text_type(strlen(value), beyond_ascii(value));
+    int e = put(f, object, name, type, value);
+    if (type >= 0)
+        H5Tclose(type);
+    return e;
+}
+
+int kr_h5_put_meta(kr_h5 *f, const char *object, const kr_meta *meta)
+{
+    for (long i = 0; i < kr_meta_count(meta); i++)
+        if (*kr_meta_value(meta, i) && kr_h5_put_text(f, object, kr_meta_key(meta, i), kr_meta_value(meta, i)))
+            return kr_error_code();
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* number.c: numbers as files hold them, made into floats; and axes as the user names them. */
+#include "number.h"
+#include <stdio.h>
+#include <string.h>
+
+long kr_number_bytes(enum kr_number kind)
+{
+    static const long bytes[] = { 0, 4, 8, 1, 1, 2, 2, 4, 4, 8, 8 };
+    return bytes[kind];
+}
+
+/* memcpy rather than a cast: files do not align their numbers. Compilers make a plain load of it. */
+#define LOOP(type)                                                 \
+    for (long k = 0; k < n; k++) {                                 \
+        type v;                                                    \
+        memcpy(&v, p + k * (long)sizeof v, sizeof v);              \
+        to[k * step] = (float)v;                                   \
+    }                                                              \
+    break
+
+void kr_number_floats(float *to, long step, const void *from, enum kr_number kind, long n)
+{
+    const char *p = from;
+    switch (kind) {
+    case KR_NUMBER_NONE: break;
+    case KR_F32:
+        if (step == 1) {
+            memcpy(to, from, (size_t)n * sizeof *to);
+            break;
+        }
+        LOOP(float);
+    case KR_F64: LOOP(double);
+    case KR_I8: LOOP(int8_t);
+    case KR_U8: LOOP(uint8_t);
+    case KR_I16: LOOP(int16_t);
+    case KR_U16: LOOP(uint16_t);
+    case KR_I32: LOOP(int32_t);
+    case KR_U32: LOOP(uint32_t);
+    case KR_I64: LOOP(int64_t);
+    case KR_U64: LOOP(uint64_t);
+    }
+}
+
+void kr_number_swap(void *numbers, enum kr_number kind, long n)
+{
+    long bytes = kr_number_bytes(kind);
+    unsigned char *p = numbers;
+    for (long k = 0; k < n; k++, p += bytes)
+        for (long i = 0; i < bytes / 2; i++) {
+            unsigned char b = p[i];
+            p[i] = p[bytes - 1 - i];
+            p[bytes - 1 - i] = b;
+        }
+}
+
+const char *kr_lengths_text(const long n[], int dims)
+{
+    static _Thread_local char ring[4][256];
+    static _Thread_local unsigned turn;
+    char *t = ring[turn++ % 4];
+    int at = snprintf(t, sizeof ring[0], dims ? "" : "1");
+    for (int i = 0; i < dims && at < 230; i++)
+        at += snprintf(t + at, sizeof ring[0] - (size_t)at, "%s%ld", i ? " x " : "", n[i]);
+    return t;
+}
+
+int kr_axes_of(int order[], const kr_source *src, const long n[], int dims, const int *usual, int most, const char *example)
+{
+    if (!src->axes) {
+        if (dims > most)
+            return kr_fail(KR_EUSAGE, "the array is %s: name its axes, as in %s", kr_lengths_text(n, dims), example);
+        for (int i = 0; i < dims; i++)
+            order[i] = n[i] > 1 ? usual[i] : KR_AXES;
+        return 0;
+    }
+    int named[KR_AXES], count = kr_axes_parse(src->axes, named), long_ones = 0;
+    if (count < 0)
+        return count;
+    for (int i = 0; i < dims; i++)
+        long_ones += n[i] > 1;
+    if (count != dims && count != long_ones)
+        return kr_fail(KR_EUSAGE, "%d axes are named ('%s'), the array is %s", count, src->axes, kr_lengths_text(n, dims));
+    for (int i = 0, k = 0; i < dims; i++) {
+        order[i] = count == dims || n[i] > 1 ? named[k++] : KR_AXES;
+        if (order[i] == KR_AXES && n[i] > 1)
+            return kr_fail(KR_EUSAGE, "an axis is called '-', but has length %ld", n[i]);
+    }
+    return 0;
+}
