@@ -8,28 +8,52 @@ extern "C" {
 #endif
 
 typedef struct kr_simulate {
-    long n[3];                       /* matrix of the image; n[2] = 1: 2D slices                        */
-    long slices, coils;
-    double fov_mm[3];                /* Z: slice thickness when 2D                                      */
-    const char *contrast;            /* "t1", "t2", "pd", "flair"                                       */
-    double snr;                      /* mean object signal over noise standard deviation in the RSS-combined full image; 0: no noise */
-    double noise_correlation;        /* between neighbouring channels, 0..1                             */
-    bool noise_scan;                 /* also measure noise alone                                        */
-    bool oversampling;               /* twice the field of view along the readout, as scanners do       */
-    uint64_t seed;
-    const char *volume;              /* kray source of a volume, for the phantom "volume"               */
+    long n[3];                       /* matrix of the image, 8 to 4096 per axis; n[2] = 1: 2D slices        */
+    long slices, coils;              /* slices of a 2D scan; channels, 1 to 256                             */
+    double fov_mm[3];                /* 0: the phantom's own choice; Z: slab of a 3D scan, slice thickness of a 2D one */
+    double gap_mm;                   /* between 2D slices                                                   */
+    const char *contrast;            /* "t1", "t2", "pd", "flair"; phantoms without tissues ignore it       */
+    double snr;                      /* see below; 0: no noise                                              */
+    double noise_correlation;        /* between neighbouring channels, 0 to 0.95                            */
+    bool noise_scan;                 /* also measure noise alone                                            */
+    bool oversampling;               /* twice the field of view along the readout, as scanners do           */
+    bool phase;                      /* a smooth phase of the object, as field errors and flow leave it     */
+    uint64_t seed;                   /* of the noise; the object is always the same                         */
+    const char *volume;              /* kray source of a volume, for the phantom "volume"                   */
 } kr_simulate;
+extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils, t1, SNR 30                 */
+
+/* How a scan comes about, for every phantom: the object is laid out on a grid twice as fine as the image (4 times the
+ * pixels, 8 times the voxels), multiplied by the coil sensitivities on that grid, Fourier transformed there, and the
+ * central k-space is kept: what the image grid cannot resolve rings, as it does in a scanner.
+ * Noise of every channel is complex, white along k-space and has the covariance kr_phantom_covariance() times one
+ * factor, chosen so that in the RSS-combined fully sampled image
+ *     mean over the object of |signal| / mean over the object of the noise's standard deviation = snr,
+ * the object being where the image is above a tenth of its largest value.
+ * data {X,Y,Z,COIL,SLICE} on the encoded grid (X doubled by oversampling), noise {SAMPLE,COIL}; reference: RSS of the
+ * noiseless, fully sampled coil images on the recon grid. Axial: X runs to the patient's left, Y to the back, Z to the
+ * head, so that pictures show the patient's right on their left. Does not depend on the number of threads. */
 typedef struct kr_phantom {
     const char *name, *summary, *cite;
-    /* A whole scan: k-space of every coil, noise, geometry, and the noiseless RSS reference image. */
     int (*measure)(kr_scan **out, const kr_simulate *how, const kr_trace *trace);
 } kr_phantom;
 extern const kr_phantom *const kr_phantoms[];   /* NULL-terminated */
 const kr_phantom *kr_phantom_named(const char *name);
 
-/* Coil sensitivities of `coils` circular loops around the object at points of a grid: Biot and Savart's law.
- * {X,Y,Z,COIL}, fov_mm centred at the isocentre, z_mm: offset of the slab. Scaled so that RSS at the centre is 1. */
+/* ---- Receive coils: circular loops on a helmet around the isocentre ---- */
+typedef struct kr_loop { double centre_mm[3], normal[3], radius_mm; } kr_loop;     /* normal: unit vector */
+/* Places `coils` loops for a field of view; up to 8 in one ring, more in several rings that close at the crown. */
+void kr_phantom_loops(kr_loop *loop, long coils, const double fov_mm[3]);
+/* Field of a loop with unit current at a point: B = (mu0/4 pi) closed integral of dl x r / r^3, without the factor
+ * mu0/4 pi, in 1/mm; by complete elliptic integrals. Source: Smythe, Static and Dynamic Electricity, 7.10. */
+void kr_loop_field(const kr_loop *loop, const double at_mm[3], double B[3]);
+/* Coil sensitivities B_x - i B_y at points of a grid, {X,Y,Z,COIL}, fov_mm centred at the isocentre; z_mm: offset of the
+ * slab. Scaled so that RSS at the isocentre is 1. One coil is a volume coil: 1 everywhere. */
 kr_array *kr_phantom_coils(const long n[3], const double fov_mm[3], double z_mm, long coils) KR_MUST_USE;
+/* Noise covariance {COIL,MAP=COIL}, C_ij = E conj(n_i) n_j: C_ij = g_i g_j q^(d_ij/d) exp(i (p_j - p_i)), with q the
+ * correlation, d_ij the distance of loops, d the smallest of them, p the angle of the loop, and gains g between 0.9 and
+ * 1.1 whose squares average 1. Refuses correlations outside 0 to 0.95. */
+kr_array *kr_phantom_covariance(long coils, const double fov_mm[3], double correlation) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,422 @@
+/* ph_measure.c: from an object to a scan.
+ *
+ * k-space of an object seen by real coils has no closed form. It is measured on a grid twice as fine as the image, in
+ * every direction that is encoded: lay the object out, multiply by the coil, transform, keep the central k-space. What
+ * a grid of boxes does to the spectrum of the object (a product with a sinc) is divided out again. Uncoiled ellipses
+ * measured so agree with their formula (tests/unit/test_phantom.c). Nothing of the operators that reconstruct is used. */
+#include "measure.h"
+#include "kray/fourier.h"
+#include "kray/la.h"
+#include <math.h>
+#include <string.h>
+
+enum { FINER = 2,                    /* fine grid points per voxel and axis          */
+       LEAST = 8, MOST = 4096,       /* voxels along an axis                         */
+       THINNED = 4,                  /* every 4th pixel tells how noise adds up      */
+       NOISE_SAMPLES = 16384,        /* of the noise scan                            */
+       BLOCK = 2048 };               /* noise samples coloured at a time             */
+
+const kr_simulate kr_simulate_preset = { .n = { 256, 256, 1 }, .slices = 8, .coils = 8, .gap_mm = 1.5, .contrast = "t1", .snr = 30,
+                                         .noise_correlation = 0.2, .noise_scan = true, .oversampling = true, .phase = true };
+
+/* A slab is what is encoded at a time: one slice, or the whole volume in 3D. */
+typedef struct job {
+    const kr_object *object;
+    const kr_simulate *how;
+    long n[3], fine[3], encoded[3], slabs, coils;
+    long wide;                       /* fine points along X over the oversampled field of view */
+    long together;                   /* coils measured at a time: all in 2D, one in 3D         */
+    double fov[3], z;                /* z: middle of the present slab                          */
+    kr_loop loop[256];
+    double scale;                    /* of the loops' fields                                   */
+    kr_cfloat *picture;              /* the present slab of the object {fine}                  */
+    kr_cfloat *plane, *rows;         /* per worker: a fine plane; its ky rows, wide            */
+    kr_cfloat *stack;                /* {encoded X, Y, fine Z} of one coil, 3D only            */
+    kr_cfloat *images;               /* {encoded, together}                                    */
+    float *weight[3];                /* what k-space is multiplied with along each axis        */
+    kr_fft *along_x, *along_y, *along_z, *to_image;
+    kr_cfloat *data;                 /* the present slab {encoded, COIL}                       */
+    float *rss;                      /* the present slab {n}                                   */
+    kr_cfloat *few;                  /* the present slab's thinned pixels {COIL, pixel}        */
+    long few_per_slab;
+    long first_coil;
+} job;
+
+/* ---- The object on the fine grid ---- */
+/* A smooth phase as a shimmed magnet leaves it: second order, and a bump above the nasal sinuses. */
+static double smooth_phase(double x, double y, double z)
+{
+    x /= 100;
+    y /= 100;
+    z /= 100;
+    double r2 = x * x + (y + 0.7) * (y + 0.7) + (z + 0.3) * (z + 0.3);
+    return 0.5 + 0.7 * x - 0.6 * y + 0.9 * y * y - 0.6 * x * x + 0.8 * x * y * (1 + z) + 0.5 * z + 1.2 * exp(-r2 / 0.12);
+}
+
+static int object_row(void *self, long row)
+{
+    job *m = self;
+    long j = row % m->fine[1], k = row / m->fine[1], n = m->fine[0];
+    double dx = m->fov[0] / (double)n, dy = m->fov[1] / (double)m->fine[1], dz = m->fov[2] / (double)m->fine[2];
+    kr_row at = { n, -(double)(n / 2) * dx, dx, (double)(j - m->fine[1] / 2) * dy, dy,
+                  m->z + (double)(k - m->fine[2] / 2) * dz, dz };
+    kr_cfloat *out = m->picture + row * n;
+    float value[FINER * MOST];
+    int e = m->object->row(m->object->self, m->object->type == KR_C32 ? (void *)out : value, &at);
+    for (long i = 0; !e && m->object->type == KR_R32 && i < n; i++) {
+        double p = m->how->phase && value[i] != 0 ? smooth_phase(at.x + (double)i * dx, at.y, at.z) : 0;
+        out[i] = kr_c(value[i] * (float)cos(p), value[i] * (float)sin(p));
+    }
+    return e;
+}
+
+/* ---- One plane of one coil: multiply, transform along Y, keep the central rows, transform along X, keep the centre ---- */
+static int coil_plane(void *self, long task)
+{
+    job *m = self;
+    long k = task % m->fine[2], c = task / m->fine[2], nx = m->fine[0], ny = m->fine[1], ky = m->encoded[1], kx = m->encoded[0];
+    double dx = m->fov[0] / (double)nx, dy = m->fov[1] / (double)ny;
+    double z = m->z + (double)(k - m->fine[2] / 2) * m->fov[2] / (double)m->fine[2];
+    kr_cfloat *plane = m->plane + kr_worker() * nx * ny, *rows = m->rows + kr_worker() * m->wide * ky;
+    const kr_cfloat *picture = m->picture + k * nx * ny;
+    kr_cfloat *out = m->stack ? m->stack + k * kx * ky : m->data + c * kx * ky;
+    if (m->coils > 1)
+        for (long j = 0; j < ny; j++) {
+            kr_cfloat *row = plane + j * nx;
+            kr_loop_row(&m->loop[m->first_coil + c], m->scale, row, nx, -(double)(nx / 2) * dx, dx, (double)(j - ny / 2) * dy, z);
+            for (long i = 0; i < nx; i++)
+                row[i] = kr_cmul(row[i], picture[j * nx + i]);
+        }
+    else
+        memcpy(plane, picture, (size_t)(nx * ny) * sizeof *plane);
+    kr_fft_forward(m->along_y, plane);
+    memset(rows, 0, (size_t)(m->wide * ky) * sizeof *rows);
+    for (long j = 0; j < ky; j++)
+        memcpy(rows + j * m->wide + m->wide / 2 - nx / 2, plane + (ny / 2 - ky / 2 + j) * nx, (size_t)nx * sizeof *rows);
+    kr_fft_forward(m->along_x, rows);
+    for (long j = 0; j < ky; j++) {
+        const kr_cfloat *centre = rows + j * m->wide + m->wide / 2 - kx / 2;
+        float w = m->weight[1][j];
+        for (long i = 0; i < kx; i++)
+            out[j * kx + i] = kr_c(w * m->weight[0][i] * kr_re(centre[i]), w * m->weight[0][i] * kr_im(centre[i]));
+    }
+    return 0;
+}
+
+static void keep_central_planes(const job *m, kr_cfloat *out)
+{
+    long kz = m->encoded[2], plane = m->encoded[0] * m->encoded[1];
+    for (long k = 0; k < kz; k++) {
+        const kr_cfloat *from = m->stack + (m->fine[2] / 2 - kz / 2 + k) * plane;
+        float w = m->weight[2][k];
+        for (long i = 0; i < plane; i++)
+            out[k * plane + i] = kr_c(w * kr_re(from[i]), w * kr_im(from[i]));
+    }
+}
+
+/* ---- The noiseless images: sums of squares, and thinned pixels ---- */
+static int image_row(void *self, long row)
+{
+    job *m = self;
+    long j = row % m->n[1], k = row / m->n[1], n = m->n[0], kx = m->encoded[0], volume = kx * m->encoded[1] * m->encoded[2];
+    float *rss = m->rss + row * n;
+    bool thin = j % THINNED == 0 && k % THINNED == 0;
+    long across = (n + THINNED - 1) / THINNED, down = (m->n[1] + THINNED - 1) / THINNED;
+    kr_cfloat *few = m->few + (j / THINNED + k / THINNED * down) * across * m->coils;
+    for (long c = 0; c < m->together; c++) {
+        const kr_cfloat *x = m->images + c * volume + row * kx + kx / 2 - n / 2;
+        for (long i = 0; i < n; i++)
+            rss[i] += kr_cabs2(x[i]);
+        for (long i = 0; thin && i < n; i += THINNED)
+            few[i / THINNED * m->coils + m->first_coil + c] = x[i];
+    }
+    for (long i = 0; m->first_coil + m->together == m->coils && i < n; i++)
+        rss[i] = sqrtf(rss[i]);
+    return 0;
+}
+
+static int measure_slab(job *m)
+{
+    long volume = m->encoded[0] * m->encoded[1] * m->encoded[2];
+    int e = kr_for(m->fine[1] * m->fine[2], object_row, m);
+    for (m->first_coil = 0; !e && m->first_coil < m->coils; m->first_coil += m->together) {
+        kr_cfloat *out = m->data + m->first_coil * volume;
+        e = kr_for(m->together * m->fine[2], coil_plane, m);
+        if (!e && m->stack) {
+            kr_fft_forward(m->along_z, m->stack);
+            keep_central_planes(m, out);
+        }
+        if (e)
+            break;
+        kr_fft_inverse_to(m->to_image, m->images, out);
+        e = kr_for(m->n[1] * m->n[2], image_row, m);
+    }
+    return e;
+}
+
+/* The unitary transform of N voxels counts every fine point with N^-1/2 / finer, that of finer N points with
+ * (finer N)^-1/2; and what laying out did to the object's spectrum is undone. */
+static int axis_weights(job *m, int axis)
+{
+    long k = m->encoded[axis];
+    float *w = m->weight[axis] = kr_alloc((size_t)k, sizeof *w);
+    double finer = (double)m->fine[axis] / (double)m->n[axis], over = (double)k / (double)m->n[axis];
+    for (long i = 0; w && i < k; i++) {
+        double t = 2 * M_PI * (double)(i - k / 2) / (over * (double)m->fine[axis]);
+        double filter = m->object->spectrum && m->fine[axis] > 1 ? m->object->spectrum(axis, t) : 1;
+        w[i] = (float)(1 / (sqrt(finer) * filter));
+    }
+    return w ? 0 : kr_error_code();
+}
+
+static int prepare(job *m)
+{
+    const kr_simulate *how = m->how;
+    bool volume = m->n[2] > 1;
+    for (int a = 0; a < 3; a++) {
+        m->fine[a] = a < 2 || volume ? FINER * m->n[a] : 1;
+        m->encoded[a] = a == 0 && how->oversampling ? 2 * m->n[0] : m->n[a];
+    }
+    m->wide = how->oversampling ? 2 * m->fine[0] : m->fine[0];
+    m->together = volume ? 1 : m->coils;
+    if (m->coils > 1) {
+        kr_phantom_loops(m->loop, m->coils, m->fov);
+        m->scale = kr_loops_scale(m->loop, m->coils);
+    }
+    for (int a = 0; a < 3; a++)
+        if (axis_weights(m, a))
+            return kr_error_code();
+    size_t workers = (size_t)kr_threads(), plane = (size_t)(m->fine[0] * m->fine[1]);
+    size_t encoded = (size_t)(m->encoded[0] * m->encoded[1]), z = (size_t)m->fine[2];
+    m->picture = kr_alloc(plane * z, sizeof *m->picture);
+    m->plane = kr_alloc(plane * workers, sizeof *m->plane);
+    m->rows = kr_alloc((size_t)(m->wide * m->encoded[1]) * workers, sizeof *m->rows);
+    m->stack = volume ? kr_alloc(encoded * z, sizeof *m->stack) : NULL;
+    m->images = kr_alloc(encoded * (size_t)(m->encoded[2] * m->together), sizeof *m->images);
+    m->along_y = kr_fft_new(KR_SHAPE([KR_X] = m->fine[0], [KR_Y] = m->fine[1]), KR_ON(KR_Y), KR_CENTRED | KR_SERIAL);
+    m->along_x = kr_fft_new(KR_SHAPE([KR_X] = m->wide, [KR_Y] = m->encoded[1]), KR_ON(KR_X), KR_CENTRED | KR_SERIAL);
+    m->along_z = volume ? kr_fft_new(KR_SHAPE([KR_X] = m->encoded[0], [KR_Y] = m->encoded[1], [KR_Z] = m->fine[2]), KR_ON(KR_Z), KR_CENTRED) : NULL;
+    m->to_image = kr_fft_new(KR_SHAPE([KR_X] = m->encoded[0], [KR_Y] = m->encoded[1], [KR_Z] = m->encoded[2], [KR_COIL] = m->together),
+                             KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), KR_CENTRED);
+    m->few_per_slab = m->coils;
+    for (int a = 0; a < 3; a++)
+        m->few_per_slab *= (m->n[a] + THINNED - 1) / THINNED;
+    m->few = kr_alloc((size_t)(m->few_per_slab * m->slabs), sizeof *m->few);
+    bool good = m->picture && m->plane && m->rows && (m->stack || !volume) && m->images && m->along_y && m->along_x
+             && (m->along_z || !volume) && m->to_image && m->few;
+    return good ? 0 : kr_error_code();
+}
+
+static void clear(job *m)
+{
+    for (int a = 0; a < 3; a++)
+        kr_free(m->weight[a]);
+    kr_free(m->picture);
+    kr_free(m->plane);
+    kr_free(m->rows);
+    kr_free(m->stack);
+    kr_free(m->images);
+    kr_free(m->few);
+    kr_fft_unref(&m->along_x);
+    kr_fft_unref(&m->along_y);
+    kr_fft_unref(&m->along_z);
+    kr_fft_unref(&m->to_image);
+}
+
+/* ---- Noise ---- */
+/* The standard deviation of the noise that a covariance C leaves in RSS at a pixel whose coil values are s:
+ * sqrt(1/2 sum_ij conj(s_i) s_j C_ji / |s|^2), the half because only the part along s is seen. */
+static double seen_noise(const kr_cfloat *C, const kr_cfloat *s, long coils)
+{
+    double sum = 0, norm = 0;
+    for (long i = 0; i < coils; i++) {
+        norm += kr_cabs2(s[i]);
+        for (long j = 0; j < coils; j++)
+            sum += kr_re(kr_cmul(kr_cmulc(s[i], s[j]), C[j + i * coils]));
+    }
+    return norm > 0 ? sqrt(0.5 * sum / norm) : 0;
+}
+
+/* By how much to multiply the covariance for the wanted SNR. */
+static double noise_power(const job *m, const kr_array *C, const kr_array *rss)
+{
+    double limit = 0.1 * kr_max_abs(rss), signal = 0, noise = 0;
+    long count = 0, seen = 0, n = kr_count(kr_array_shape(rss));
+    for (long i = 0; i < n; i++)
+        if (KR_R(rss)[i] > limit) {
+            signal += KR_R(rss)[i];
+            count++;
+        }
+    for (const kr_cfloat *s = m->few; s < m->few + m->few_per_slab * m->slabs; s += m->coils) {
+        double power = 0;
+        for (long c = 0; c < m->coils; c++)
+            power += kr_cabs2(s[c]);
+        if (power > limit * limit) {
+            noise += seen_noise(KR_C(C), s, m->coils);
+            seen++;
+        }
+    }
+    if (!count || !seen)                                         /* nothing there: noise alone, of unit power */
+        return 1;
+    double ratio = signal / (double)count / (m->how->snr * noise / (double)seen);
+    return ratio * ratio;
+}
+
+struct noise { kr_cfloat *to; long samples, stride, coils; uint64_t seed, stream, first; const kr_cfloat *R; kr_cfloat *scratch; };
+
+/* Rows n of coloured noise from rows z of white noise: n = z R has E n^H n = R^H R = C. */
+static int noise_block(void *self, long block)
+{
+    const struct noise *m = self;
+    kr_cfloat *z = m->scratch + kr_worker() * BLOCK * m->coils;
+    long from = block * BLOCK, count = m->samples - from < BLOCK ? m->samples - from : BLOCK;
+    for (long c = 0; c < m->coils; c++)
+        for (long i = 0; i < count; i++) {
+            double g[2];
+            kr_rand_normal2(m->seed, m->stream + (uint64_t)c, m->first + (uint64_t)(from + i), g);
+            z[i + c * count] = kr_c((float)(M_SQRT1_2 * g[0]), (float)(M_SQRT1_2 * g[1]));
+        }
+    kr_la_gemm('N', 'N', count, m->coils, m->coils, 1, z, count, m->R, m->coils, 1, m->to + from, m->stride);
+    return 0;
+}
+
+static int add_noise(const job *m, kr_scan *s)
+{
+    kr_scoped(array) C = kr_phantom_covariance(m->coils, m->fov, m->how->noise_correlation);
+    if (!C)
+        return kr_error_code();
+    kr_scale(C, (float)noise_power(m, C, s->reference->data));
+    long volume = m->encoded[0] * m->encoded[1] * m->encoded[2];
+    kr_auto kr_cfloat *scratch = kr_alloc((size_t)(kr_threads() * BLOCK * m->coils), sizeof *scratch);
+    int e = scratch ? kr_la_cholesky(m->coils, KR_C(C)) : kr_error_code();
+    struct noise task = { NULL, volume, volume, m->coils, m->how->seed, 1, 0, KR_C(C), scratch };
+    for (long slab = 0; !e && slab < m->slabs; slab++) {
+        task.to = KR_C(s->data) + slab * volume * m->coils;
+        task.first = (uint64_t)(slab * volume);
+        e = kr_for((volume + BLOCK - 1) / BLOCK, noise_block, &task);
+    }
+    if (e || !m->how->noise_scan)
+        return e;
+    s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = NOISE_SAMPLES, [KR_COIL] = m->coils));
+    if (!s->noise)
+        return kr_error_code();
+    task = (struct noise){ KR_C(s->noise), NOISE_SAMPLES, NOISE_SAMPLES, m->coils, m->how->seed, 1001, 0, KR_C(C), scratch };
+    return kr_for(NOISE_SAMPLES / BLOCK, noise_block, &task);
+}
+
+/* ---- What a header says ---- */
+static int describe(const job *m, kr_scan *s)
+{
+    const kr_object *o = m->object;
+    const kr_simulate *how = m->how;
+    s->dwell_us = s->noise_dwell_us = 5;
+    s->noise_bandwidth = 1;
+    for (int a = 0; a < 3; a++) {
+        s->enc.encoded[a] = m->encoded[a];
+        s->enc.recon[a] = m->n[a];
+        s->enc.recon_mm[a] = m->fov[a];
+        s->enc.encoded_mm[a] = m->fov[a] * (double)m->encoded[a] / (double)m->n[a];
+        s->enc.limit[a].max = m->encoded[a] - 1;
+        s->enc.limit[a].centre = m->encoded[a] / 2;
+        s->enc.limit[a].known = true;
+    }
+    strcpy(s->enc.trajectory, "cartesian");
+    s->enc.accel[0] = s->enc.accel[1] = 1;
+    kr_geom_unref(&s->geom);
+    kr_geom *g = s->geom = kr_geom_new(m->slabs);
+    if (!g)
+        return kr_error_code();
+    g->known = true;
+    memcpy(g->fov_mm, m->fov, sizeof g->fov_mm);
+    g->spacing_mm = m->n[2] > 1 ? 0 : m->fov[2] + how->gap_mm;
+    for (long i = 0; i < m->slabs; i++) {
+        memcpy(g->position_mm[i], o->isocentre_mm, sizeof g->position_mm[i]);
+        g->position_mm[i][2] += ((double)i - 0.5 * (double)(m->slabs - 1)) * g->spacing_mm;
+    }
+    int e = kr_meta_set(s->meta, "protocol", "%s", o->protocol);
+    struct { const char *key; double value; } facts[] = { { "tr_ms", o->tr_ms }, { "te_ms", o->te_ms }, { "ti_ms", o->ti_ms },
+                                                          { "flip_deg", o->flip_deg }, { "field_T", 3 } };
+    for (size_t i = 0; !e && i < sizeof facts / sizeof *facts; i++)
+        if (facts[i].value > 0)
+            e = kr_meta_set(s->meta, facts[i].key, "%g", facts[i].value);
+    return e ? e : kr_meta_set(s->meta, "snr", "%g", how->snr);
+}
+
+static int check(const kr_simulate *how, const double fov[3])
+{
+    bool volume = how->n[2] > 1;
+    for (int a = 0; a < (volume ? 3 : 2); a++)
+        if (how->n[a] < LEAST || how->n[a] > MOST)
+            return kr_fail(KR_EREFUSED, "a matrix of %ld x %ld x %ld; %d to %d along each axis can be simulated", how->n[0], how->n[1], how->n[2], LEAST, MOST);
+    if (how->n[2] < 1 || how->slices < 1 || how->slices > 4096)
+        return kr_fail(KR_EREFUSED, "%ld slices of a matrix of %ld x %ld x %ld cannot be simulated", how->slices, how->n[0], how->n[1], how->n[2]);
+    if (volume && how->slices > 1)
+        return kr_fail(KR_EREFUSED, "a 3D scan (%ld x %ld x %ld) has one slab, not %ld slices", how->n[0], how->n[1], how->n[2], how->slices);
+    if (how->coils < 1 || how->coils > 256)
+        return kr_fail(KR_EREFUSED, "%ld coils asked for; 1 to 256 can be simulated", how->coils);
+    for (int a = 0; a < 3; a++)
+        if (!(fov[a] >= 0.1 && fov[a] <= 2000))
+            return kr_fail(KR_EREFUSED, "a field of view of %g x %g x %g mm; 0.1 to 2000 mm along each axis can be simulated", fov[0], fov[1], fov[2]);
+    if (!(how->gap_mm >= 0 && how->gap_mm <= 1000))
+        return kr_fail(KR_EREFUSED, "a gap of %g mm between slices; 0 to 1000 can be simulated", how->gap_mm);
+    if (!(how->snr >= 0 && how->snr <= 1e9))
+        return kr_fail(KR_EREFUSED, "an SNR of %g; a number from 0 (no noise) to 1e9 is wanted", how->snr);
+    if (!(how->noise_correlation >= 0 && how->noise_correlation <= 0.95))
+        return kr_fail(KR_EREFUSED, "a noise correlation of %g between neighbours; 0 to 0.95 is possible", how->noise_correlation);
+    return 0;
+}
+
+static int measure(job *m, kr_scan *s, const kr_trace *trace)
+{
+    s->shape = KR_SHAPE([KR_X] = m->encoded[0], [KR_Y] = m->encoded[1], [KR_Z] = m->encoded[2], [KR_COIL] = m->coils, [KR_SLICE] = m->slabs);
+    s->data = kr_array_new(KR_C32, s->shape);
+    kr_scoped(array) rss = kr_array_new(KR_R32, KR_SHAPE([KR_X] = m->n[0], [KR_Y] = m->n[1], [KR_Z] = m->n[2], [KR_SLICE] = m->slabs));
+    if (!s->data || !rss || describe(m, s))
+        return kr_error_code();
+    kr_cfloat *few = m->few;
+    long volume = m->encoded[0] * m->encoded[1] * m->encoded[2] * m->coils, image = m->n[0] * m->n[1] * m->n[2];
+    int e = 0;
+    for (long i = 0; !e && i < m->slabs; i++) {
+        kr_progress(trace, "simulate", (double)i, (double)m->slabs);
+        m->data = KR_C(s->data) + i * volume;
+        m->rss = KR_R(rss) + i * image;
+        m->few = few + i * m->few_per_slab;
+        m->z = s->geom->position_mm[i][2] - m->object->isocentre_mm[2];
+        e = kr_stopped(trace);
+        e = e ? e : measure_slab(m);
+    }
+    m->few = few;
+    if (e)
+        return e;
+    kr_progress(trace, "simulate", 1, 1);
+    s->reference = kr_image_new(rss, s->geom, s->meta);
+    if (!s->reference)
+        return kr_error_code();
+    return m->how->snr > 0 ? add_noise(m, s) : 0;
+}
+
+int kr_measure(kr_scan **out, const kr_object *object, const kr_simulate *how, const kr_trace *trace)
+{
+    *out = NULL;
+    kr_auto job *m = kr_alloc_zero(1, sizeof *m);
+    if (!m)
+        return kr_error_code();
+    m->object = object;
+    m->how = how;
+    m->coils = how->coils;
+    m->slabs = how->n[2] > 1 ? 1 : how->slices;
+    memcpy(m->n, how->n, sizeof m->n);
+    for (int a = 0; a < 3; a++)
+        m->fov[a] = how->fov_mm[a] != 0 ? how->fov_mm[a] : a == 2 && how->n[2] == 1 ? 5 : object->fov_mm[a];
+    if (check(how, m->fov))
+        return kr_error_code();
+    kr_scoped(scan) s = kr_scan_new();
+    int e = s ? prepare(m) : kr_error_code();
+    e = e ? e : measure(m, s, trace);
+    clear(m);
+    if (!e) {
+        *out = s;
+        s = NULL;
+    }
+    return e;
+}

@@ -1,0 +1,119 @@
+/* cmd_simulate.c: kray simulate [PHANTOM] -o SCAN: a multi-coil scan of an object that is known. */
+#include "kray/io.h"
+#include "kray/phantom.h"
+#include "tool.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct opts {
+    const char *out, *matrix, *fov, *contrast, *reference, *to;
+    long slices, coils, seed;
+    double thickness, gap, snr, correlation;
+    bool phase, oversampling, noise_scan;
+} opts;
+static const kr_opt table[] = {
+    { "output", 'o', KR_OPT_FILE, offsetof(opts, out), NULL, "FILE", "the scan; its suffix chooses the format" },
+    { "matrix", 'm', KR_OPT_TEXT, offsetof(opts, matrix), "256,256", "NX,NY[,NZ]", "voxels of the image; with NZ a 3D scan" },
+    { "slices", 's', KR_OPT_INT, offsetof(opts, slices), "8", "N", "slices of a 2D scan" },
+    { "coils", 'c', KR_OPT_INT, offsetof(opts, coils), "8", "N", "receive channels on a helmet; 1: a volume coil" },
+    { "contrast", 0, KR_OPT_CHOICE, offsetof(opts, contrast), "t1", "t1|t2|pd|flair", "weighting, where the phantom has tissues" },
+    { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
+    { "reference", 'r', KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
+    { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; left out: what suits the phantom" },
+    { "thickness", 0, KR_OPT_REAL, offsetof(opts, thickness), "5", "MM", "of 2D slices" },
+    { "gap", 0, KR_OPT_REAL, offsetof(opts, gap), "1.5", "MM", "between 2D slices" },
+    { "correlation", 0, KR_OPT_REAL, offsetof(opts, correlation), "0.2", "X", "of the noise of neighbouring channels" },
+    { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "of the noise" },
+    { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "true", NULL, "a smooth phase of the object" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "true", NULL, "twice the field of view along the readout" },
+    { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "true", NULL, "also measure noise alone" },
+    { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
+    KR_OPT_END };
+
+/* Numbers with commas or x between them; returns how many, or a refusal. */
+static int numbers(double *v, int most, const char *text, const char *option)
+{
+    int n = 0;
+    for (const char *p = text; ; p++) {
+        char *end;
+        double x = strtod(p, &end);
+        if (end == p || n == most || !(x >= 0 && x < 1e6))
+            return kr_fail(KR_EUSAGE, "--%s wants up to %d numbers with commas between them, not '%s'", option, most, text);
+        v[n++] = x;
+        p = end;
+        if (!*p)
+            return n;
+        if (*p != ',' && *p != 'x')
+            return kr_fail(KR_EUSAGE, "--%s wants up to %d numbers with commas between them, not '%s'", option, most, text);
+    }
+}
+
+static int arrange(kr_simulate *how, const opts *o, const char *word)
+{
+    double n[3] = { 0 }, fov[3] = { 0 };
+    int axes = numbers(n, 3, o->matrix, "matrix"), given = o->fov ? numbers(fov, 3, o->fov, "fov") : 0;
+    if (axes < 0 || given < 0)
+        return kr_error_code();
+    if (axes == 1)
+        n[1] = n[0];
+    for (int a = 0; a < axes; a++)
+        if (n[a] < 1 || n[a] != (double)(long)n[a])
+            return kr_fail(KR_EUSAGE, "--matrix wants whole numbers, not '%s'", o->matrix);
+    bool volume = axes == 3 && n[2] > 1;
+    if (given == 1)
+        fov[1] = fov[0];
+    if (given == 3 && !volume)
+        return kr_fail(KR_EUSAGE, "--fov gives a slab of %g mm for 2D slices; --thickness says how thick they are", fov[2]);
+    if (!volume)
+        fov[2] = o->thickness;
+    *how = (kr_simulate){ { (long)n[0], (long)n[1], volume ? (long)n[2] : 1 }, volume ? 1 : o->slices, o->coils, { fov[0], fov[1], fov[2] },
+                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word };
+    return 0;
+}
+
+static int run(void *opt, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = opt;
+    if (files > 1)
+        return kr_fail(KR_EUSAGE, "one phantom is wanted, not %d words ('%s', '%s', ...)", files, file[0], file[1]);
+    if (!o->out)
+        return kr_fail(KR_EUSAGE, "where to? -o FILE names the scan");
+    const char *word = files ? file[0] : kr_phantoms[0]->name;
+    bool is_file = strpbrk(word, "./") != NULL;                  /* scan.nii.gz is an object, too */
+    const kr_phantom *phantom = kr_phantom_named(is_file ? "volume" : word);
+    kr_simulate how;
+    if (!phantom || arrange(&how, o, is_file ? word : NULL))
+        return kr_error_code();
+    kr_scoped(scan) s = NULL;
+    int e = phantom->measure(&s, &how, trace);
+    if (!e)
+        e = kr_meta_set(s->meta, "command", "%s", kr_command_line());
+    if (!e && o->reference)
+        e = kr_image_write(s->reference, o->reference, NULL);
+    if (!e)
+        e = kr_scan_write(s, o->out, o->to);
+    if (!e)
+        kr_say(trace, KR_INFO, "%s: %s, %s, SNR %g", o->out, phantom->name, kr_shape_text(s->shape), o->snr);
+    return e;
+}
+
+/* The help names the phantoms of the table. */
+static char examples[2048];
+static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **argv)
+{
+    (void)room, (void)room_count, (void)argc, (void)argv;
+    kr_text t = { 0 };
+    kr_text_add(&t, "  kray simulate -o scan.h5                                  # 8 slices of a brain, 8 coils\n"
+                    "  kray simulate brain --contrast t2 --coils 16 --snr 20 -o scan.h5 --reference truth.nii.gz\n"
+                    "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
+                    "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
+                    "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n\nPhantoms:\n");
+    for (int i = 0; kr_phantoms[i]; i++)
+        kr_text_add(&t, "  %-11s %s\n", kr_phantoms[i]->name, kr_phantoms[i]->summary);
+    strncpy(examples, t.s ? t.s : "", sizeof examples - 1);
+    kr_text_clear(&t);
+    return 0;
+}
+
+const kr_tool kr_tool_simulate = { "simulate", "Data", "a multi-coil scan of a phantom, with noise", "[PHANTOM|VOLUME] -o SCAN [options]",
+    examples, table, sizeof(opts), list_phantoms, run };
