@@ -79,14 +79,37 @@ kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise
 
 /* ---- Sampling masks: R32 {X,Y,Z,TIME as needed} of 0 and 1 ----
  * spec: "KIND:key=value,...", for example "random:accel=4,center=0.08,seed=1" or "poisson:accel=6,calib=24". `kray mask
- * --help` lists the kinds. shape: the grid. name: the file's name, whose characters are the seed where the published
- * code takes them so (seed=file). */
+ * --help` lists the kinds. shape: the grid (X,Y,Z; TIME or PHASE for the kinds that vary in time). name: the file's name,
+ * NULL: none; its characters are the seed, as in the published code, unless seed=... says otherwise (without either it
+ * is 0). Refuses unknown words, accelerations below 1 or beyond the grid, and centres that do not fit. */
 kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
+/* The kinds, their keys and presets, as lines for the help. */
 void kr_mask_kinds(kr_text *help);
-/* Multiplies data by mask, and the scan's mask by it. */
+/* Puts data to 0 where mask is 0 (in place, also for those who share the numbers), and the scan's mask becomes the
+ * samples that were measured (kr_scan_mask) and are kept. mask: any axes of data that are in k-space. Refuses masks of
+ * other lengths, along axes in image space, and those that keep nothing; the scan is then as it was. */
 int kr_scan_undersample(kr_scan *s, const kr_array *mask) KR_MUST_USE;
-/* The mask of the scan if it has one, otherwise one found from zeros of the data: {Y,Z,...} (and X if it differs along X). */
+/* The mask of the scan if it has one, otherwise one found from exact zeros of the data: a sample counts as measured if
+ * any COIL or SLICE has a number there; along X only the range that is 0 in all lines counts as not measured, unless more
+ * than 1 in 100 samples is missing elsewhere too. Without the axes along which it is constant: a full scan gives the
+ * single number 1. */
 kr_array *kr_scan_mask(const kr_scan *s) KR_MUST_USE;
+
+/* What a mask does on a grid; arrays are along X, Y, Z. */
+typedef struct kr_mask_facts {
+    long n[3];                       /* the grid                                                        */
+    long points, measured;           /* of the mask                                                     */
+    double accel;                    /* points / measured                                               */
+    double outer_accel;              /* the same outside the centre; 0: there is nothing outside        */
+    long centre[3], centre_from[3];  /* fully sampled box around DC, the same in all frames; n where not undersampled, 0: DC is missing */
+    long step[3];                    /* outside the centre every so many-th line is measured; 1: all; 0: no such pattern */
+    double partial[3];               /* fraction of partial Fourier, at least 0.5; 1: as far on one side as on the other */
+    bool varies;                     /* from frame to frame                                             */
+} kr_mask_facts;
+/* mask NULL: everything. Refuses a mask that does not fit shape or holds other numbers than 0 and 1. */
+int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape) KR_MUST_USE;
+/* "R = 3.97 along y, 29 lines at the centre, equispaced (4) outside" */
+void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
 
 /* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ---- */
 typedef struct kr_coils_opts {

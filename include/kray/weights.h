@@ -1,0 +1,43 @@
+/* weights.h: the numbers of a trained network, whatever file they came from. */
+#ifndef KRAY_WEIGHTS_H
+#define KRAY_WEIGHTS_H
+#include "kray/base.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { KR_TENSOR_DIMS = 8 };
+typedef struct kr_tensor {           /* row-major, as PyTorch shows its shape                           */
+    char *name;                      /* key of the state dict, "model." and the like kept               */
+    int dims;
+    long n[KR_TENSOR_DIMS];
+    float *data;                     /* float32, whatever the file had; product of n numbers            */
+} kr_tensor;
+typedef struct kr_weights {
+    long count, room;
+    kr_tensor *tensor;
+    kr_meta *meta;                   /* what the file says of itself: network, hyper-parameters ("hyper.NAME"), training, licence */
+    char digest[65];                 /* SHA-256 over names, shapes and numbers in the order of the file  */
+} kr_weights;
+
+/* Reads PyTorch .pt/.pth/.ckpt (zip, and the older layout), ATOMMIC .atommic (tar), .safetensors, NumPy .npz; recognised by
+ * content. A pickle may only build tensors, dictionaries, lists, numbers and strings: no code is ever run, and a file that
+ * asks for anything else is refused with the name of what it asked for. Owner: the caller. */
+int kr_weights_read(kr_weights **out, const char *path) KR_MUST_USE;
+/* Kray's own file: .safetensors, with meta as its metadata. Written beside and renamed into place. */
+int kr_weights_write(const kr_weights *w, const char *path) KR_MUST_USE;
+void kr_weights_unref(kr_weights **w);
+
+kr_weights *kr_weights_new(void) KR_MUST_USE;
+/* Adds a tensor (zero numbers) and returns it; refuses absurd shapes and a name that is there already. */
+kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long *n) KR_MUST_USE;
+void kr_weights_digest(kr_weights *w);                     /* sets w->digest */
+const kr_tensor *kr_weights_find(const kr_weights *w, const char *name);   /* NULL: not there */
+long kr_tensor_count(const kr_tensor *t);
+/* Those whose names begin with `prefix`, without it; none is a refusal that lists some of the names there are. */
+kr_weights *kr_weights_under(const kr_weights *w, const char *prefix) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

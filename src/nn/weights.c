@@ -1,0 +1,233 @@
+/* weights.c: tensors by name; recognising weight files. */
+#include "wt.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+kr_weights *kr_weights_new(void)
+{
+    kr_weights *w = kr_alloc_zero(1, sizeof *w);
+    if (w && !(w->meta = kr_meta_new()))
+        kr_free_at(&w);
+    return w;
+}
+
+void kr_weights_unref(kr_weights **pw)
+{
+    kr_weights *w = *pw;
+    if (!w)
+        return;
+    for (long i = 0; i < w->count; i++) {
+        kr_free(w->tensor[i].name);
+        kr_free(w->tensor[i].data);
+    }
+    kr_free(w->tensor);
+    kr_meta_unref(&w->meta);
+    kr_free(w);
+    *pw = NULL;
+}
+
+long kr_tensor_count(const kr_tensor *t)
+{
+    long count = 1;
+    for (int d = 0; d < t->dims; d++)
+        count *= t->n[d];
+    return count;
+}
+
+const kr_tensor *kr_weights_find(const kr_weights *w, const char *name)
+{
+    for (long i = 0; i < w->count; i++)
+        if (!strcmp(w->tensor[i].name, name))
+            return &w->tensor[i];
+    return NULL;
+}
+
+kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long *n)
+{
+    long count = 1;
+    bool absurd = dims < 0 || dims > KR_TENSOR_DIMS;
+    for (int d = 0; d < dims && !absurd; d++)
+        absurd = n[d] < 0 || __builtin_mul_overflow(count, n[d], &count) || count > 1L << 34;
+    if (absurd) {
+        kr_fail(KR_EFORMAT, "the tensor '%s' has an impossible shape", name);
+        return NULL;
+    }
+    if (kr_weights_find(w, name)) {
+        kr_fail(KR_EFORMAT, "the tensor '%s' is there twice", name);
+        return NULL;
+    }
+    if (w->count == w->room) {
+        long room = w->room ? 2 * w->room : 32;
+        kr_tensor *t = kr_realloc(w->tensor, (size_t)w->count, (size_t)room, sizeof *t);
+        if (!t)
+            return NULL;
+        w->tensor = t;
+        w->room = room;
+    }
+    kr_tensor *t = &w->tensor[w->count];
+    *t = (kr_tensor){ .name = kr_strdup(name), .dims = dims, .data = kr_alloc_zero((size_t)(count ? count : 1), sizeof(float)) };
+    if (!t->name || !t->data) {
+        kr_free(t->name);
+        kr_free(t->data);
+        return NULL;
+    }
+    for (int d = 0; d < dims; d++)
+        t->n[d] = n[d];
+    w->count++;
+    return t;
+}
+
+kr_weights *kr_weights_under(const kr_weights *w, const char *prefix)
+{
+    kr_weights *u = kr_weights_new();
+    size_t k = strlen(prefix);
+    for (long i = 0; u && i < w->count; i++) {
+        const kr_tensor *t = &w->tensor[i];
+        if (strncmp(t->name, prefix, k))
+            continue;
+        kr_tensor *c = kr_weights_add(u, t->name + k, t->dims, t->n);
+        if (!c)
+            kr_weights_unref(&u);
+        else
+            memcpy(c->data, t->data, (size_t)kr_tensor_count(t) * sizeof *t->data);
+    }
+    if (u && !u->count) {
+        kr_text some = { 0 };
+        for (long i = 0; i < w->count && i < 4; i++)
+            kr_text_add(&some, "%s%s", i ? ", " : "", w->tensor[i].name);
+        kr_fail(KR_EFORMAT, "no tensor begins with '%s'; the file has %ld, the first are %s", prefix, w->count, some.s ? some.s : "none");
+        kr_text_clear(&some);
+        kr_weights_unref(&u);
+    }
+    if (u) {
+        kr_meta *m = kr_meta_copy(w->meta);
+        if (!m)
+            kr_weights_unref(&u);
+        else {
+            kr_meta_unref(&u->meta);
+            u->meta = m;
+            memcpy(u->digest, w->digest, sizeof u->digest);
+        }
+    }
+    return u;
+}
+
+/* Names, shapes and numbers chained: the digest of one tensor enters the text whose digest is the whole's. */
+void kr_weights_digest(kr_weights *w)
+{
+    kr_text t = { 0 };
+    for (long i = 0; i < w->count; i++) {
+        char hex[65];
+        kr_digest(w->tensor[i].data, (size_t)kr_tensor_count(&w->tensor[i]) * sizeof(float), hex);
+        kr_text_add(&t, "%s", w->tensor[i].name);
+        for (int d = 0; d < w->tensor[i].dims; d++)
+            kr_text_add(&t, " %ld", w->tensor[i].n[d]);
+        kr_text_add(&t, " %s\n", hex);
+    }
+    kr_digest(t.s ? t.s : "", t.len, w->digest);
+    kr_text_clear(&t);
+}
+
+/* ---- Element types ---- */
+size_t wt_size(enum wt_type t)
+{
+    static const size_t size[WT_TYPES] = { 4, 8, 2, 2, 1, 1, 1, 2, 4, 8, 8 };
+    return size[t];
+}
+
+const char *wt_type_name(enum wt_type t)
+{
+    static const char *const name[WT_TYPES] = { "F32", "F64", "F16", "BF16", "I8", "U8", "BOOL", "I16", "I32", "I64", "C64" };
+    return name[t];
+}
+
+static float half(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
+    union { uint32_t u; float f; } v;
+    if (e == 0) {
+        v.f = (float)m * 0x1p-24f;
+        v.u |= sign;
+    } else
+        v.u = sign | (e == 31 ? 0x7f800000u : (e + 112) << 23) | m << 13;
+    return v.f;
+}
+
+void wt_floats(float *to, const unsigned char *p, enum wt_type t, long count)
+{
+    long parts = t == WT_C64 ? 2 * count : count;
+    if (t == WT_F32 || t == WT_C64) {
+        memcpy(to, p, (size_t)parts * 4);
+        return;
+    }
+    for (long i = 0; i < count; i++) {
+        union { double d; uint16_t u2; int16_t i2; int32_t i4; int64_t i8; uint32_t u4; float f; } v = { 0 };
+        memcpy(&v, p + (size_t)i * wt_size(t), wt_size(t));
+        switch (t) {
+        case WT_F64: to[i] = (float)v.d; break;
+        case WT_F16: to[i] = half(v.u2); break;
+        case WT_BF16: v.u4 = (uint32_t)v.u2 << 16; to[i] = v.f; break;
+        case WT_I8: to[i] = (float)(int8_t)p[i]; break;
+        case WT_U8: case WT_BOOL: to[i] = (float)p[i]; break;
+        case WT_I16: to[i] = (float)v.i2; break;
+        case WT_I32: to[i] = (float)v.i4; break;
+        case WT_I64: to[i] = (float)v.i8; break;
+        default: to[i] = 0;
+        }
+    }
+}
+
+/* ---- Recognising ---- */
+int kr_weights_read(kr_weights **out, const char *path)
+{
+    static const wt_format *const formats[] = { &wt_torch_zip, &wt_npz, &wt_safetensors, &wt_atommic, &wt_torch_legacy };
+    *out = NULL;
+    FILE *f = fopen(path, "rb");
+    struct stat st;
+    if (!f || fstat(fileno(f), &st) || !S_ISREG(st.st_mode)) {
+        if (f)
+            fclose(f);
+        return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, f ? "it is not a file" : strerror(errno));
+    }
+    size_t n = (size_t)st.st_size;
+    kr_auto unsigned char *bytes = kr_alloc(n ? n : 1, 1);
+    bool whole = bytes && fread(bytes, 1, n, f) == n;
+    fclose(f);
+    if (!whole)
+        return bytes ? kr_fail(KR_EFILE, "%s: cannot be read to its end", path) : kr_error_code();
+    const wt_format *best = NULL;
+    int sure = 0;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        int p = formats[i]->probe(bytes, n);
+        if (p > sure) {
+            sure = p;
+            best = formats[i];
+        }
+    }
+    if (!best)
+        return kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (PyTorch, safetensors, npz, atommic)", path);
+    kr_weights *w = kr_weights_new();
+    int e = w ? best->read(w, bytes, n) : kr_error_code();
+    if (!e && !w->count)
+        e = kr_fail(KR_EFORMAT, "there are no tensors in this %s file", best->name);
+    for (long i = 0; !e && i < w->count; i++)
+        for (long k = 0, c = kr_tensor_count(&w->tensor[i]); k < c && !e; k++)
+            if (!(w->tensor[i].data[k] - w->tensor[i].data[k] == 0))
+                e = kr_fail(KR_ENUMBER, "the tensor '%s' holds numbers that are not finite", w->tensor[i].name);
+    if (!e)
+        e = kr_meta_set(w->meta, "file_format", "%s", best->name);
+    if (e) {
+        kr_weights_unref(&w);
+        return kr_fail_in("%s", path);
+    }
+    kr_weights_digest(w);
+    const char *told = kr_meta_get(w->meta, "digest");      /* Kray's own files say what they should be */
+    if (told && strlen(told) == 64 && strcmp(told, w->digest)) {
+        kr_weights_unref(&w);
+        return kr_fail(KR_EFORMAT, "%s: the numbers are not those that were written (their digest differs)", path);
+    }
+    *out = w;
+    return 0;
+}

@@ -1,0 +1,461 @@
+/* sampled.c: which samples were measured: found from the data, thinned out by a mask, and told in words. */
+#include "kray/scan.h"
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 256 };                    /* lines along X to one call of a loop's body */
+
+/* Walks all lines along X of a shape, the later axes slower, keeping the offsets of several arrays. */
+struct walk { kr_shape s; long i[KR_AXES]; const kr_array *a[2]; long at[2]; };
+
+static void walk_start(struct walk *w, kr_shape s, long line, const kr_array *a, const kr_array *b)
+{
+    *w = (struct walk){ .s = s, .a = { a, b } };
+    for (int d = KR_X + 1; d < KR_AXES; d++) {
+        long n = s.n[d] > 1 ? s.n[d] : 1;
+        w->i[d] = line % n;
+        line /= n;
+        for (int k = 0; k < 2; k++)
+            if (w->a[k] && w->a[k]->n[d] > 1)
+                w->at[k] += w->i[d] * w->a[k]->step[d];
+    }
+}
+
+static void walk_next(struct walk *w)
+{
+    for (int d = KR_X + 1; d < KR_AXES; d++) {
+        bool wraps = ++w->i[d] >= w->s.n[d];
+        for (int k = 0; k < 2; k++)
+            if (w->a[k] && w->a[k]->n[d] > 1)
+                w->at[k] += (wraps ? 1 - w->i[d] : 1) * w->a[k]->step[d];
+        if (!wraps)
+            return;
+        w->i[d] = 0;
+    }
+}
+
+static long lines_of(kr_shape s) { return kr_count(kr_shape_without(s, KR_ON(KR_X))); }
+
+/* ---- Without the axes along which nothing changes ---- */
+static bool constant(const kr_array *m, int axis)
+{
+    kr_shape s = kr_array_shape(m), rest = kr_shape_without(s, KR_ON(axis) | KR_ON(KR_X));
+    struct walk w;
+    walk_start(&w, rest, 0, m, NULL);
+    const float *p = m->data;
+    for (long l = lines_of(rest); l; l--, walk_next(&w))
+        for (long x = 0; x < (axis == KR_X ? 1 : m->n[KR_X]); x++) {
+            const float *q = p + w.at[0] + x * m->step[KR_X];
+            for (long i = 1; i < m->n[axis]; i++)
+                if (q[i * m->step[axis]] != q[0])
+                    return false;
+        }
+    return true;
+}
+
+static kr_array *reduced(const kr_array *m)
+{
+    kr_array *r = kr_array_ref(m);
+    for (int d = 0; r && d < KR_AXES; d++)
+        if (r->n[d] > 1 && constant(r, d)) {
+            kr_array *at = kr_array_at(r, d, 0);
+            kr_array_unref(&r);
+            r = at;
+        }
+    kr_array *packed = r ? kr_array_packed(r) : NULL;
+    kr_array_unref(&r);
+    return packed;
+}
+
+/* ---- Found from zeros ---- */
+enum { POOLED = KR_ON(KR_COIL) | KR_ON(KR_MAP) | KR_ON(KR_SLICE) };
+struct found { const kr_array *data; kr_array *mask; kr_shape pool; long nx; bool along_x; };
+
+/* One line of the mask: coils and slices are looked at until every sample was seen, which mostly is the first. */
+static int find_line(void *self, long block)
+{
+    const struct found *f = self;
+    kr_shape s = kr_array_shape(f->mask);
+    long from = block * BLOCK, lines = lines_of(s), pool = lines_of(f->pool);
+    struct walk w, c;
+    walk_start(&w, s, from, f->data, f->mask);
+    for (long l = from; l < lines && l < from + BLOCK; l++, walk_next(&w)) {
+        float *m = (float *)f->mask->data + w.at[1];
+        long missing = f->nx;
+        walk_start(&c, f->pool, 0, f->data, NULL);
+        for (long i = 0; i < pool && missing; i++, walk_next(&c)) {
+            const kr_cfloat *p = (const kr_cfloat *)f->data->data + w.at[0] + c.at[0];
+            for (long x = 0; x < f->data->n[KR_X]; x++) {
+                kr_cfloat v = p[x * f->data->step[KR_X]];
+                float *to = m + (f->along_x ? x : 0);
+                if (*to <= 0 && (kr_re(v) != 0 || kr_im(v) != 0)) {
+                    *to = 1;
+                    if (!--missing)
+                        break;
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+/* Some samples of a line that was measured may be 0 by chance: a mask that is lines times a range of X is taken for what
+ * was meant where it differs in at most 1 of 100 samples. */
+static void straighten(kr_array *m)
+{
+    float *p = m->data;
+    long nx = m->n[KR_X], lines = kr_count(kr_array_shape(m)) / nx, first = nx, last = -1, held = 0, measured = 0;
+    for (long l = 0; l < lines; l++) {
+        bool any = false;
+        for (long x = 0; x < nx; x++)
+            if (p[l * nx + x] > 0) {
+                first = x < first ? x : first;
+                last = x > last ? x : last;
+                measured++;
+                any = true;
+            }
+        held += any;
+    }
+    long meant = held * (last - first + 1);
+    if (!held || (double)(meant - measured) > 0.01 * (double)meant)
+        return;
+    for (long l = 0; l < lines; l++) {
+        bool any = false;
+        for (long x = first; x <= last && !any; x++)
+            any = p[l * nx + x] > 0;
+        for (long x = first; any && x <= last; x++)
+            p[l * nx + x] = 1;
+    }
+}
+
+kr_array *kr_scan_mask(const kr_scan *s)
+{
+    if (s->mask)
+        return reduced(s->mask);
+    if (!s->data) {
+        kr_fail(KR_EREFUSED, "what was measured cannot be found without data");
+        return NULL;
+    }
+    struct found f = { .data = s->data, .along_x = !(s->in_image & KR_ON(KR_X)) && s->data->n[KR_X] > 1 };
+    kr_shape shape = kr_array_shape(s->data);
+    unsigned pooled = POOLED | s->in_image;
+    f.pool = kr_shape_only(shape, pooled & ~KR_ON(KR_X));
+    f.nx = f.along_x ? s->data->n[KR_X] : 1;
+    kr_scoped(array) m = f.mask = kr_array_new(KR_R32, kr_shape_without(shape, f.along_x ? pooled : pooled | KR_ON(KR_X)));
+    if (!m || kr_for((lines_of(kr_array_shape(m)) + BLOCK - 1) / BLOCK, find_line, &f))
+        return NULL;
+    if (f.along_x)
+        straighten(m);
+    return reduced(m);
+}
+
+/* ---- Undersampling ---- */
+static int check_mask(const kr_array *mask, kr_shape s, unsigned in_image)
+{
+    if (mask->type != KR_R32)
+        return kr_fail(KR_EREFUSED, "a sampling mask is real, this one is complex");
+    for (int d = 0; d < KR_AXES; d++) {
+        if (mask->n[d] > 1 && mask->n[d] != s.n[d])
+            return kr_fail(KR_ESHAPE, "a mask %s does not fit k-space %s", kr_shape_text(kr_array_shape(mask)), kr_shape_text(s));
+        if (mask->n[d] > 1 && in_image & KR_ON(d))
+            return kr_fail(KR_EREFUSED, "the data are in image space along %s and cannot be undersampled there", kr_axis_name(d));
+    }
+    return 0;
+}
+
+static kr_array *kept(const kr_array *measured, const kr_array *mask)
+{
+    kr_shape s = { 0 };
+    for (int d = 0; d < KR_AXES; d++)
+        s.n[d] = mask->n[d] > measured->n[d] ? mask->n[d] : measured->n[d];
+    kr_scoped(array) m = kr_array_new(KR_R32, s);
+    if (!m)
+        return NULL;
+    struct walk w;
+    walk_start(&w, s, 0, measured, mask);
+    float *to = m->data;
+    bool any = false;
+    for (long l = lines_of(s); l; l--, walk_next(&w))
+        for (long x = 0; x < s.n[KR_X]; x++) {
+            float a = ((float *)measured->data)[w.at[0] + (measured->n[KR_X] > 1 ? x * measured->step[KR_X] : 0)];
+            float b = ((float *)mask->data)[w.at[1] + (mask->n[KR_X] > 1 ? x * mask->step[KR_X] : 0)];
+            any |= (*to++ = a != 0 && b != 0) > 0;
+        }
+    if (!any) {
+        kr_fail(KR_ENUMBER, "the mask keeps none of the samples that were measured");
+        return NULL;
+    }
+    return reduced(m);
+}
+
+struct thin { kr_array *data; const kr_array *mask; };
+
+static int thin_lines(void *self, long block)
+{
+    const struct thin *t = self;
+    kr_shape s = kr_array_shape(t->data);
+    long from = block * BLOCK, lines = lines_of(s), nx = t->data->n[KR_X], step = t->data->step[KR_X];
+    struct walk w;
+    walk_start(&w, s, from, t->data, t->mask);
+    for (long l = from; l < lines && l < from + BLOCK; l++, walk_next(&w)) {
+        kr_cfloat *p = (kr_cfloat *)t->data->data + w.at[0];
+        const float *m = (const float *)t->mask->data + w.at[1];
+        if (t->mask->n[KR_X] == 1 && *m != 0)
+            continue;
+        if (t->mask->n[KR_X] == 1 && step == 1)
+            memset((void *)p, 0, (size_t)nx * sizeof *p);
+        else
+            for (long x = 0; x < nx; x++)
+                if (t->mask->n[KR_X] == 1 || m[x * t->mask->step[KR_X]] == 0)
+                    p[x * step] = 0;
+    }
+    return 0;
+}
+
+int kr_scan_undersample(kr_scan *s, const kr_array *mask)
+{
+    if (!s->data)
+        return kr_fail(KR_EREFUSED, "there are no data to undersample");
+    if (check_mask(mask, kr_array_shape(s->data), s->in_image))
+        return kr_error_code();
+    kr_scoped(array) measured = kr_scan_mask(s);
+    kr_array *both = measured ? kept(measured, mask) : NULL;
+    if (!both)
+        return kr_error_code();
+    struct thin t = { s->data, mask };
+    int e = kr_for((lines_of(kr_array_shape(s->data)) + BLOCK - 1) / BLOCK, thin_lines, &t);
+    kr_array_unref(&s->mask);
+    s->mask = both;
+    return e;
+}
+
+/* ---- In words ---- */
+/* Frames of a mask as bytes, X fastest. */
+struct grid { long n[3], frames; uint8_t *m; };
+
+static int as_grid(struct grid *g, const kr_array *mask)
+{
+    for (int d = 0; d < 3; d++)
+        g->n[d] = mask->n[d];
+    kr_shape s = kr_array_shape(mask);
+    g->frames = kr_count(kr_shape_without(s, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z)));
+    uint8_t *to = g->m = kr_alloc((size_t)kr_count(s), 1);
+    if (!to)
+        return KR_EMEM;
+    struct walk w;
+    walk_start(&w, s, 0, mask, NULL);
+    for (long l = lines_of(s); l; l--, walk_next(&w))
+        for (long x = 0; x < g->n[0]; x++) {
+            float v = ((float *)mask->data)[w.at[0] + x * mask->step[KR_X]];
+            if (v != 0 && v != 1)
+                return kr_fail(KR_ENUMBER, "a sampling mask holds 0 and 1, this one holds %g", (double)v);
+            *to++ = v > 0;
+        }
+    return 0;
+}
+
+struct box { long from[3], to[3]; };
+
+static bool all_measured(const struct grid *g, const struct box *b)
+{
+    long frame = g->n[0] * g->n[1] * g->n[2];
+    for (long f = 0; f < g->frames; f++)
+        for (long z = b->from[2]; z < b->to[2]; z++)
+            for (long y = b->from[1]; y < b->to[1]; y++)
+                for (long x = b->from[0]; x < b->to[0]; x++)
+                    if (!g->m[f * frame + (z * g->n[1] + y) * g->n[0] + x])
+                        return false;
+    return true;
+}
+
+/* Grows around DC by one line at each side in turn, as long as that line is full: nearly square, and whole where full. */
+static struct box centre_of(const struct grid *g)
+{
+    struct box b;
+    for (int d = 0; d < 3; d++)
+        b.to[d] = (b.from[d] = g->n[d] / 2) + 1;
+    if (!all_measured(g, &b))
+        return (struct box){ { 0 }, { 0 } };
+    for (bool grew = true; grew; ) {
+        grew = false;
+        for (int side = 0; side < 6; side++) {
+            int d = side / 2;
+            struct box slab = b;
+            if (side % 2)
+                slab.to[d] = (slab.from[d] = b.to[d]) + 1;
+            else
+                slab.from[d] = (slab.to[d] = b.from[d]) - 1;
+            if (slab.from[d] < 0 || slab.to[d] > g->n[d] || !all_measured(g, &slab))
+                continue;
+            b.from[d] = slab.from[d] < b.from[d] ? slab.from[d] : b.from[d];
+            b.to[d] = slab.to[d] > b.to[d] ? slab.to[d] : b.to[d];
+            grew = true;
+        }
+    }
+    return b;
+}
+
+static bool inside(const struct box *b, const long at[3])
+{
+    for (int d = 0; d < 3; d++)
+        if (at[d] < b->from[d] || at[d] >= b->to[d])
+            return false;
+    return true;
+}
+
+/* Lines of one frame that hold anything outside the centre, along each axis: line[d][i]. */
+static void lines_outside(const struct grid *g, const uint8_t *m, const struct box *b, uint8_t *line[3])
+{
+    long at[3];
+    for (int d = 0; d < 3; d++)
+        memset(line[d], 0, (size_t)g->n[d]);
+    for (at[2] = 0; at[2] < g->n[2]; at[2]++)
+        for (at[1] = 0; at[1] < g->n[1]; at[1]++)
+            for (at[0] = 0; at[0] < g->n[0]; at[0]++)
+                if (*m++ && !inside(b, at))
+                    for (int d = 0; d < 3; d++)
+                        line[d][at[d]] = 1;
+}
+
+/* Whether outside the centre exactly the crossings of these lines are measured. */
+static bool is_lattice(const struct grid *g, const uint8_t *m, const struct box *b, uint8_t *line[3])
+{
+    long at[3];
+    for (at[2] = 0; at[2] < g->n[2]; at[2]++)
+        for (at[1] = 0; at[1] < g->n[1]; at[1]++)
+            for (at[0] = 0; at[0] < g->n[0]; at[0]++, m++)
+                if (!inside(b, at) && *m != (line[0][at[0]] && line[1][at[1]] && line[2][at[2]]))
+                    return false;
+    return true;
+}
+
+/* The distance of equispaced lines, which pass under the centre [from,to) unseen where it spans the other axes. */
+static long step_of(const uint8_t *line, long n, long from, long to)
+{
+    long first = -1, last = -1, step = 0;
+    for (long i = 0; i < n; i++)
+        if (line[i]) {
+            if (last >= 0 && (!step || i - last < step))
+                step = i - last;
+            first = first < 0 ? i : first;
+            last = i;
+        }
+    if (!step)
+        return 0;
+    for (long i = first; i <= last; i++) {
+        bool on = (i - first) % step == 0;
+        if (line[i] != on && !(on && i >= from && i < to))
+            return 0;
+    }
+    return step;
+}
+
+static double partial_of(const uint8_t *m, const struct grid *g, int d, long step)
+{
+    long stride = d == 0 ? 1 : d == 1 ? g->n[0] : g->n[0] * g->n[1], n = g->n[d], c = n / 2, first = n, last = -1;
+    long all = g->n[0] * g->n[1] * g->n[2] * g->frames;
+    for (long i = 0; i < all; i++)
+        if (m[i]) {
+            long at = i / stride % n;
+            first = at < first ? at : first;
+            last = at > last ? at : last;
+        }
+    long below = c - first, above = last - c, longer = below > above ? below : above, shorter = below < above ? below : above;
+    long slack = (step > 1 ? step : 1);              /* N/2 lines below and N/2 - 1 above are no partial Fourier */
+    return longer - shorter <= slack ? 1 : (double)(longer + shorter + 1) / (double)(2 * longer + 1);
+}
+
+static int find_steps(kr_mask_facts *f, const struct grid *g, const struct box *b)
+{
+    long frame = g->n[0] * g->n[1] * g->n[2];
+    kr_auto uint8_t *lines = kr_alloc((size_t)(g->n[0] + g->n[1] + g->n[2]), 1);
+    if (!lines)
+        return KR_EMEM;
+    uint8_t *line[3] = { lines, lines + g->n[0], lines + g->n[0] + g->n[1] };
+    for (long t = 0; t < g->frames; t++) {
+        const uint8_t *m = g->m + t * frame;
+        lines_outside(g, m, b, line);
+        bool lattice = is_lattice(g, m, b, line);
+        for (int d = 0; d < 3; d++) {
+            long step = g->n[d] == 1 || b->to[d] - b->from[d] == g->n[d] ? 1 : lattice ? step_of(line[d], g->n[d], b->from[d], b->to[d]) : 0;
+            f->step[d] = t && f->step[d] != step ? 0 : step;
+        }
+        f->varies |= memcmp(m, g->m, (size_t)frame) != 0;
+    }
+    return 0;
+}
+
+static int describe(kr_mask_facts *f, struct grid *g, const kr_array *mask)
+{
+    if (as_grid(g, mask))
+        return kr_error_code();
+    long frame = g->n[0] * g->n[1] * g->n[2];
+    f->points = frame * g->frames;
+    for (long i = 0; i < f->points; i++)
+        f->measured += g->m[i];
+    if (!f->measured)
+        return kr_fail(KR_ENUMBER, "the sampling mask keeps nothing");
+    struct box b = centre_of(g);
+    long held = g->frames;
+    for (int d = 0; d < 3; d++) {
+        held *= b.to[d] - b.from[d];
+        f->centre_from[d] = g->n[d] > 1 ? b.from[d] : 0;
+        f->centre[d] = g->n[d] > 1 ? b.to[d] - b.from[d] : f->n[d];
+    }
+    f->accel = (double)f->points / (double)f->measured;
+    f->outer_accel = f->measured > held ? (double)(f->points - held) / (double)(f->measured - held) : 0;
+    if (find_steps(f, g, &b))
+        return kr_error_code();
+    for (int d = 0; d < 3; d++)
+        f->partial[d] = g->n[d] > 1 ? partial_of(g->m, g, d, f->step[d]) : 1;
+    return 0;
+}
+
+int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape)
+{
+    *f = (kr_mask_facts){ .points = 1, .measured = 1, .accel = 1 };
+    for (int d = 0; d < 3; d++) {
+        f->n[d] = f->centre[d] = shape.n[d] > 1 ? shape.n[d] : 1;
+        f->step[d] = 1;
+        f->partial[d] = 1;
+    }
+    if (!mask)
+        return 0;
+    if (check_mask(mask, shape, 0))
+        return kr_error_code();
+    f->points = f->measured = 0;
+    struct grid g = { .m = NULL };
+    int e = describe(f, &g, mask);
+    kr_free(g.m);
+    return e;
+}
+
+void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f)
+{
+    if (f->accel <= 1) {
+        kr_text_add(t, "fully sampled");
+        return;
+    }
+    kr_text_add(t, "R = %.3g (%ld of %ld)", f->accel, f->measured, f->points);
+    bool under[3], first = true;
+    for (int d = 0; d < 3; d++) {
+        under[d] = f->centre[d] < f->n[d];
+        if (under[d])
+            kr_text_add(t, "%s%s", first ? " along " : " and ", kr_axis_name(d));
+        first &= !under[d];
+    }
+    first = true;
+    for (int d = 0; d < 3; d++)
+        if (under[d]) {
+            kr_text_add(t, "%s%ld", first ? ", centre " : " x ", f->centre[d]);
+            first = false;
+        }
+    for (int d = 0; d < 3; d++)
+        if (under[d] && f->step[d] > 1)
+            kr_text_add(t, ", every %ld%s along %s", f->step[d], f->step[d] == 2 ? "nd" : f->step[d] == 3 ? "rd" : "th", kr_axis_name(d));
+    for (int d = 0; d < 3; d++)
+        if (f->partial[d] < 1)
+            kr_text_add(t, ", partial Fourier %.2f along %s", f->partial[d], kr_axis_name(d));
+    if (f->varies)
+        kr_text_add(t, ", another pattern in each frame");
+}
