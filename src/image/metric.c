@@ -1,5 +1,5 @@
-/* metric.c: SSIM, HFEN and VIF of one picture, sums over pictures, and the statistics of a set. All in double: single
- * precision, which the published scorers use on single precision files, differs by about 1e-7 of the value. */
+/* metric.c: SSIM, HFEN and VIF of one picture, sums over pictures, and the statistics of a set. All in double, but for
+ * SSIM where the published scorer computes in single precision: there every intermediate is rounded as it rounds. */
 #include "score.h"
 #include "kray_scores.h"
 #include <math.h>
@@ -32,71 +32,82 @@ const kr_measure kr_measures[KR_MEASURES] = {
 double kr_score_get(const kr_score *s, int k) { return *(const double *)((const char *)s + kr_measures[k].at); }
 void kr_score_set(kr_score *s, int k, double v) { *(double *)((char *)s + kr_measures[k].at) = v; }
 
-static void see_row(double *out, const kr_view *v, long from, long n)
+static void see_row(double *out, const kr_seen *v, long from, long n)
 {
     const float *p = v->p + from;
-    double a = v->scale, b = v->shift;
     if (v->magnitude)
         for (long i = 0; i < n; i++)
-            out[i] = fabs((double)p[i]) * a;
+            out[i] = fabs((double)p[i]) / v->unit;
     else
         for (long i = 0; i < n; i++)
-            out[i] = ((double)p[i] - b) * a;
+            out[i] = ((double)p[i] - v->shift) / v->unit;
 }
 
 /* ---- SSIM ------------------------------------------------------------------------------------------- */
 enum { W = 7, AREA = W * W, MOMENTS = 5 };   /* x, y, xx, yy, xy */
 
-/* Sums of 7 neighbours in a row, of each moment. Not a running sum: it would be one long chain of additions. */
-static void row_sums(double *out, long stride, const double *x, const double *y, double *product, long nx)
+/* The result of one operation in the scorer's precision. Rounding a sum, difference, product or quotient of two single
+ * precision numbers from double gives exactly the single precision result (53 >= 2 * 24 + 2 bits). */
+#define INLINE static inline __attribute__((always_inline))
+INLINE double as(bool single, double v) { return single ? (double)(float)v : v; }
+
+INLINE double seven(const double *a, long step)
 {
-    for (int m = 0; m < MOMENTS; m++) {
-        const double *a = m == 0 || m == 2 || m == 4 ? x : y, *b = m == 2 ? x : y, *q = a;
-        if (m > 1) {
-            for (long i = 0; i < nx; i++)
-                product[i] = a[i] * b[i];
-            q = product;
-        }
-        double *s = out + m * stride;
-        for (long i = 0; i + W <= nx; i++)
-            s[i] = ((q[i] + q[i + 1]) + (q[i + 2] + q[i + 3])) + ((q[i + 4] + q[i + 5]) + q[i + 6]);
+    return ((a[0] + a[step]) + (a[2 * step] + a[3 * step])) + ((a[4 * step] + a[5 * step]) + a[6 * step]);
+}
+
+INLINE void moments(bool single, double *m, const double *x, const double *y, long nx)
+{
+    for (long i = 0; i < nx; i++) {
+        m[i] = x[i];
+        m[nx + i] = y[i];
+        m[2 * nx + i] = as(single, x[i] * x[i]);
+        m[3 * nx + i] = as(single, y[i] * y[i]);
+        m[4 * nx + i] = as(single, x[i] * y[i]);
     }
 }
 
-/* One row of the map from seven rows of sums. */
-static void ssim_row(double *map, double *const ring[W], long stride, long n, double cov, double c1, double c2)
+/* One row of the map from seven rows of moments: means down the columns, then along the row. Not running sums: those
+ * would be one long chain of additions. */
+INLINE void ssim_row(bool single, double *map, double *down, const double *const ring[W], long nx, const double c[3])
 {
-    for (long i = 0; i < n; i++) {
-        double s[MOMENTS];
-        for (int m = 0; m < MOMENTS; m++) {
-            long k = m * stride + i;
-            s[m] = (((ring[0][k] + ring[1][k]) + (ring[2][k] + ring[3][k])) + ((ring[4][k] + ring[5][k]) + ring[6][k])) / AREA;
-        }
-        double ux = s[0], uy = s[1], vx = cov * (s[2] - ux * ux), vy = cov * (s[3] - uy * uy), vxy = cov * (s[4] - ux * uy);
-        map[i] = ((2 * ux * uy + c1) * (2 * vxy + c2)) / ((ux * ux + uy * uy + c1) * (vx + vy + c2));
+    for (long i = 0; i < MOMENTS * nx; i++)
+        down[i] = as(single, (((ring[0][i] + ring[1][i]) + (ring[2][i] + ring[3][i])) + ((ring[4][i] + ring[5][i]) + ring[6][i])) / W);
+    double cov = c[0], c1 = c[1], c2 = c[2];
+    for (long i = 0; i + W <= nx; i++) {
+        double ux = as(single, seven(down + i, 1) / W), uy = as(single, seven(down + nx + i, 1) / W);
+        double xx = as(single, seven(down + 2 * nx + i, 1) / W), yy = as(single, seven(down + 3 * nx + i, 1) / W);
+        double xy = as(single, seven(down + 4 * nx + i, 1) / W);
+        double ux2 = as(single, ux * ux), uy2 = as(single, uy * uy), uxy = as(single, ux * uy);
+        double vx = as(single, cov * as(single, xx - ux2)), vy = as(single, cov * as(single, yy - uy2)), vxy = as(single, cov * as(single, xy - uxy));
+        double a1 = as(single, 2 * uxy + c1), a2 = as(single, 2 * vxy + c2);
+        double b1 = as(single, as(single, ux2 + uy2) + c1), b2 = as(single, as(single, vx + vy) + c2);
+        map[i] = as(single, as(single, a1 * a2) / as(single, b1 * b2));
     }
 }
 
 /* Mean of the SSIM map over the interior, or over its pixels inside the region (NAN: none). */
-static int ssim(double *mean, const kr_picture *p, bool biased)
+INLINE int ssim_in(bool single, double *mean, const kr_pair *p, bool biased)
 {
-    long nx = p->nx, ny = p->ny, n = nx - W + 1, stride = nx;
-    kr_auto double *room = kr_alloc((size_t)(W * MOMENTS + 4), (size_t)nx * sizeof *room);
+    long nx = p->nx, ny = p->ny, n = nx - W + 1;
+    kr_auto double *room = kr_alloc((size_t)(W * MOMENTS + MOMENTS + 3), (size_t)nx * sizeof *room);
     if (!room)
         return kr_error_code();
-    double *ring[W], *x = room + W * MOMENTS * stride, *y = x + nx, *product = y + nx, *map = product + nx;
-    double r = p->ssim_range, c1 = (0.01 * r) * (0.01 * r), c2 = (0.03 * r) * (0.03 * r);
-    double sum = 0, count = 0;
+    double *x = room + W * MOMENTS * nx, *y = x + nx, *map = y + nx, *down = map + nx;
+    double r = p->ssim_range, sum = 0, count = 0;
+    const double c[3] = { as(single, biased ? 1 : AREA / (AREA - 1.0)), as(single, (0.01 * r) * (0.01 * r)), as(single, (0.03 * r) * (0.03 * r)) };
     for (long j = 0; j < ny; j++) {
-        double *now = room + (j % W) * MOMENTS * stride;
         see_row(x, &p->t, j * nx, nx);
         see_row(y, &p->r, j * nx, nx);
-        row_sums(now, stride, x, y, product, nx);
+        for (long i = 0; single && i < 2 * nx; i++)
+            x[i] = (float)x[i];
+        moments(single, room + (j % W) * MOMENTS * nx, x, y, nx);
         if (j < W - 1)
             continue;
+        const double *ring[W];
         for (long k = 0; k < W; k++)
-            ring[k] = room + ((j + 1 + k) % W) * MOMENTS * stride;
-        ssim_row(map, ring, stride, n, biased ? 1 : AREA / (AREA - 1.0), c1, c2);
+            ring[k] = room + ((j + 1 + k) % W) * MOMENTS * nx;
+        ssim_row(single, map, down, ring, nx, c);
         const float *roi = p->roi ? p->roi + (j - W / 2) * nx + W / 2 : NULL;
         for (long i = 0; i < n; i++)
             if (!roi || roi[i] != 0) {
@@ -106,6 +117,11 @@ static int ssim(double *mean, const kr_picture *p, bool biased)
     }
     *mean = count > 0 ? sum / count : (double)NAN;
     return 0;
+}
+
+static int ssim(double *mean, const kr_pair *p, bool biased, bool single)
+{
+    return single ? ssim_in(true, mean, p, biased) : ssim_in(false, mean, p, biased);
 }
 
 /* ---- HFEN ------------------------------------------------------------------------------------------- */
@@ -142,7 +158,7 @@ static void along(double *out, const double *in, long n, const double *kernel)  
 }
 
 /* sum over the region of LoG(a - b)^2; b NULL: of LoG(a)^2. */
-static int log_energy(double *energy, const kr_picture *p, const kr_view *a, const kr_view *b)
+static int log_energy(double *energy, const kr_pair *p, const kr_seen *a, const kr_seen *b)
 {
     long nx = p->nx, ny = p->ny, n = nx * ny;
     laplacian k = laplacian_of_gaussian(1.5);
@@ -235,7 +251,7 @@ static void information(double sum[2], double tt, double rr, double tr, double n
     sum[1] += log10(1 + tt / noise);
 }
 
-static int vif(double *out, const kr_picture *p, double noise)
+static int vif(double *out, const kr_pair *p, double noise)
 {
     long n = p->nx * p->ny;
     *out = (double)NAN;
@@ -279,9 +295,9 @@ static int vif(double *out, const kr_picture *p, double noise)
 }
 
 /* ---- One picture, for callers with plain memory ------------------------------------------------------- */
-static kr_picture plain(const float *t, const float *r, long nx, long ny, double range)
+static kr_pair plain(const float *t, const float *r, long nx, long ny, double range)
 {
-    return (kr_picture){ .t = { t, 0, 1, false }, .r = { r, 0, 1, false }, .nx = nx, .ny = ny, .range = range, .ssim_range = range };
+    return (kr_pair){ .t = { t, 0, 1, false }, .r = { r, 0, 1, false }, .nx = nx, .ny = ny, .range = range, .ssim_range = range };
 }
 
 static int large_enough(long nx, long ny)
@@ -291,20 +307,20 @@ static int large_enough(long nx, long ny)
 
 double kr_ssim(const float *target, const float *recon, long nx, long ny, double range)
 {
-    kr_picture p = plain(target, recon, nx, ny, range);
+    kr_pair p = plain(target, recon, nx, ny, range);
     double s = (double)NAN;
     if (large_enough(nx, ny))
         return s;
     if (!(range > 0))
         kr_fail(KR_ENUMBER, "SSIM needs a positive data range, not %g", range);
-    else if (ssim(&s, &p, false))
+    else if (ssim(&s, &p, false, false))
         s = (double)NAN;
     return s;
 }
 
 double kr_hfen(const float *target, const float *recon, long nx, long ny)
 {
-    kr_picture p = plain(target, recon, nx, ny, 1);
+    kr_pair p = plain(target, recon, nx, ny, 1);
     double d, t;
     if (log_energy(&d, &p, &p.t, &p.r) || log_energy(&t, &p, &p.t, NULL))
         return (double)NAN;
@@ -313,7 +329,7 @@ double kr_hfen(const float *target, const float *recon, long nx, long ny)
 
 double kr_vif(const float *target, const float *recon, long nx, long ny, double sigma2)
 {
-    kr_picture p = plain(target, recon, nx, ny, 1);
+    kr_pair p = plain(target, recon, nx, ny, 1);
     double v;
     return vif(&v, &p, sigma2) ? (double)NAN : v;
 }
@@ -360,7 +376,7 @@ static kr_extent group_extent(const job *j, long i)
     return e;
 }
 
-static int measure_errors(sums *s, const kr_picture *p)
+static int measure_errors(sums *s, const kr_pair *p)
 {
     kr_auto double *t = kr_alloc((size_t)p->nx, 2 * sizeof *t);
     if (!t)
@@ -386,7 +402,7 @@ static int measure_picture(void *self, long i)
 {
     job *j = self;
     long n = j->nx * j->ny;
-    kr_picture p = plain(j->t + i * n, j->r + i * n, j->nx, j->ny, 0);
+    kr_pair p = plain(j->t + i * n, j->r + i * n, j->nx, j->ny, 0);
     kr_extent e = group_extent(j, i);
     sums *s = &j->sums[i];
     kr_score *o = &j->slice[i];
@@ -396,7 +412,7 @@ static int measure_picture(void *self, long i)
     j->range[i] = p.range;
     if (p.ssim_range <= 0)
         p.ssim_range = p.range;
-    if (ssim(&o->ssim, &p, j->d->biased) || measure_errors(s, &p) || log_energy(&s->log_d, &p, &p.t, &p.r) || log_energy(&s->log_t, &p, &p.t, NULL))
+    if (ssim(&o->ssim, &p, j->d->biased, j->d->single) || measure_errors(s, &p) || log_energy(&s->log_d, &p, &p.t, &p.r) || log_energy(&s->log_t, &p, &p.t, NULL))
         return kr_error_code();
     o->psnr = psnr(p.range, s->se, s->n);
     o->nmse = over(s->se, s->tt);

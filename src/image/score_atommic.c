@@ -3,7 +3,7 @@
 #include "score.h"
 #include <math.h>
 
-static int see(kr_picture *p, const kr_extent *volume, bool many)
+static int see(kr_pair *p, const kr_extent *volume, bool many)
 {
     (void)many;
     p->range = fmax(volume->t_max - volume->t_min, volume->r_max - volume->r_min);
@@ -13,7 +13,7 @@ static int see(kr_picture *p, const kr_extent *volume, bool many)
 
 static int score(kr_score *slice, kr_score *volume, const kr_array *target, const kr_array *recon, const kr_array *roi)
 {
-    static const kr_dialect d = { .group = KR_GROUP_VOLUME, .pooled = true, .see = see };
+    static const kr_dialect d = { .group = KR_GROUP_VOLUME, .pooled = true, .single = true, .see = see };
     return kr_score_by(&d, slice, volume, target, recon, roi);
 }
 

@@ -4,7 +4,7 @@
 #include "score.h"
 #include <math.h>
 
-static int see(kr_picture *p, const kr_extent *block, bool many)
+static int see(kr_pair *p, const kr_extent *block, bool many)
 {
     (void)many;
     p->t.magnitude = p->r.magnitude = true;

@@ -3,20 +3,20 @@
 #include "score.h"
 #include <string.h>
 
-static int see(kr_picture *p, const kr_extent *own, bool many)
+static int see(kr_pair *p, const kr_extent *own, bool many)
 {
     (void)many;
     if (!(own->t_max > 0) || !(own->r_max > 0))
         return kr_fail(KR_ENUMBER, "the %s has no positive value to be divided by", own->t_max > 0 ? "reconstruction" : "target");
-    p->t.scale = 1 / own->t_max;
-    p->r.scale = 1 / own->r_max;
+    p->t.unit = own->t_max;
+    p->r.unit = own->r_max;
     p->range = 1;
     return 0;
 }
 
 static int score(kr_score *slice, kr_score *volume, const kr_array *target, const kr_array *recon, const kr_array *roi)
 {
-    static const kr_dialect d = { .group = KR_GROUP_PICTURE, .see = see };
+    static const kr_dialect d = { .group = KR_GROUP_PICTURE, .single = true, .see = see };
     return kr_score_by(&d, slice, volume, target, recon, roi);
 }
 

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-static void standardise(kr_view *v, long n)
+static void standardise(kr_seen *v, long n)
 {
     double sum = 0, squares = 0;
     for (long i = 0; i < n; i++)
@@ -14,23 +14,23 @@ static void standardise(kr_view *v, long n)
     v->shift = sum / (double)n;
     for (long i = 0; i < n; i++)
         squares += (v->p[i] - v->shift) * (v->p[i] - v->shift);
-    v->scale = 1 / (sqrt(squares / (double)n) + 1e-8);
+    v->unit = sqrt(squares / (double)n) + 1e-8;
 }
 
-static int see(kr_picture *p, const kr_extent *own, bool many)
+static int see(kr_pair *p, const kr_extent *own, bool many)
 {
     double t_max = own->t_max;
     if (own->t_max <= own->t_min || own->r_max <= own->r_min)
         return kr_fail(KR_ENUMBER, "the %s is constant and cannot be divided by its deviation", own->t_max > own->t_min ? "reconstruction" : "target");
     if (many) {
-        kr_view t = p->t;
+        kr_seen t = p->t;
         p->t = p->r;
         p->r = t;
         t_max = own->r_max;
     }
     standardise(&p->t, p->nx * p->ny);
     standardise(&p->r, p->nx * p->ny);
-    p->range = (t_max - p->t.shift) * p->t.scale;
+    p->range = (t_max - p->t.shift) / p->t.unit;
     return 0;
 }
 

@@ -4,37 +4,60 @@
  * come from the reconstruction, without them from the target. Scores that should equal the challenge's follow it. */
 #include "score.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-static int ascending(const void *a, const void *b)
+/* Rearranges a so that a[k] is what sorting would put there, nothing before it is larger and nothing after it smaller (Hoare's FIND). */
+static void select_at(float *a, long n, long k)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    long low = 0, high = n - 1;
+    while (low < high) {
+        float pivot = a[k];
+        long i = low, j = high;
+        while (i <= j) {
+            while (a[i] < pivot)
+                i++;
+            while (pivot < a[j])
+                j--;
+            if (i <= j) {
+                float w = a[i];
+                a[i++] = a[j];
+                a[j--] = w;
+            }
+        }
+        if (j < k)
+            low = i;
+        if (k < i)
+            high = j;
+    }
 }
 
-/* Sets scale, returns the largest value as seen; negative on lack of memory. */
-static double divide_by_percentile(kr_view *v, long n)
+/* Sets unit, returns the largest value as seen; negative on lack of memory. */
+static double divide_by_percentile(kr_seen *v, long n)
 {
     kr_auto float *a = kr_alloc((size_t)n, sizeof *a);
     if (!a)
         return -1;
     for (long i = 0; i < n; i++)
         a[i] = fabsf(v->p[i]);
-    qsort(a, (size_t)n, sizeof *a, ascending);
     double at = 0.995 * (double)(n - 1);
     long k = (long)at;
-    double q = k + 1 < n ? a[k] + (at - (double)k) * ((double)a[k + 1] - a[k]) : a[k];
+    select_at(a, n, k);
+    float next = k + 1 < n ? a[k + 1] : a[k], largest = a[k];
+    for (long i = k + 1; i < n; i++) {
+        next = a[i] < next ? a[i] : next;
+        largest = a[i] > largest ? a[i] : largest;
+    }
+    double q = a[k] + (at - (double)k) * ((double)next - a[k]);
     v->magnitude = true;
-    v->scale = q > 0 ? 1 / q : 1;            /* the challenge leaves such pictures as they are */
-    return a[n - 1] * v->scale;
+    v->unit = q > 0 ? q : 1;            /* the challenge leaves such pictures as they are */
+    return largest / v->unit;
 }
 
-static int see(kr_picture *p, const kr_extent *own, bool many)
+static int see(kr_pair *p, const kr_extent *own, bool many)
 {
     (void)own;
     if (many) {
-        kr_view t = p->t;
+        kr_seen t = p->t;
         p->t = p->r;
         p->r = t;
     }

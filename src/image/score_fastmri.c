@@ -1,7 +1,7 @@
 /* score_fastmri.c: as fastMRI's evaluate.py counts: one data range for the volume, sums over the volume, SSIM's mean over slices. */
 #include "score.h"
 
-static int see(kr_picture *p, const kr_extent *volume, bool many)
+static int see(kr_pair *p, const kr_extent *volume, bool many)
 {
     (void)many;
     p->range = volume->t_max;
@@ -10,7 +10,7 @@ static int see(kr_picture *p, const kr_extent *volume, bool many)
 
 static int score(kr_score *slice, kr_score *volume, const kr_array *target, const kr_array *recon, const kr_array *roi)
 {
-    static const kr_dialect d = { .group = KR_GROUP_VOLUME, .pooled = true, .see = see };
+    static const kr_dialect d = { .group = KR_GROUP_VOLUME, .pooled = true, .single = true, .see = see };
     return kr_score_by(&d, slice, volume, target, recon, roi);
 }
 
