@@ -181,15 +181,5 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
 
 kr_array *batch_mask(const char *spec, const kr_scan *s, const char *file)
 {
-    kr_array *mask = NULL;
-    kr_source src;
-    if (!kr_source_parse(&src, spec)) {
-        kr_source_clear(&src);
-        if (kr_array_read(&mask, spec))
-            kr_fail_in("mask");
-        return mask;
-    }
-    kr_error_clear();
-    const char *slash = strrchr(file, '/');
-    return kr_mask_new(spec, s->shape, slash ? slash + 1 : file);
+    return kr_mask_from(spec, s->shape, file);
 }

@@ -102,7 +102,10 @@ int kr_print_help(const kr_tool *t, int argc, char **argv)
     kr_opt_help(&out, &own);
     for (int i = 0; i < n; i++) {
         kr_text_add(&out, "\n");
-        kr_opt_help(&out, &more[i]);
+        if (more[i].opts)
+            kr_opt_help(&out, &more[i]);
+        else
+            kr_text_add(&out, "%s\n", more[i].title);        /* not options, but something else to know */
     }
     kr_text_add(&out, "  -h, --help                   this text\n  -v, --verbose                tell more on the way\n  -q, --quiet                  warnings only\n");
     if (t->examples)

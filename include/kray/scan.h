@@ -83,6 +83,7 @@ kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise
  * NULL: none; its characters are the seed, as in the published code, unless seed=... says otherwise (without either it
  * is 0). Refuses unknown words, accelerations below 1 or beyond the grid, and centres that do not fit. */
 kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
+bool kr_mask_is_spec(const char *text);        /* the word before ':' is a kind of mask */
 /* The kinds, their keys and presets, as lines for the help. */
 void kr_mask_kinds(kr_text *help);
 /* Puts data to 0 where mask is 0 (in place, also for those who share the numbers), and the scan's mask becomes the

@@ -1,11 +1,14 @@
 /* fmt_npy.c: NumPy arrays (.npy). */
 #include "kray/io.h"
+#include "file.h"
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int probe(const unsigned char *head, size_t bytes, const char *path)
 {
@@ -94,6 +97,21 @@ static void number(const header *h, const unsigned char *p, float out[2])
     out[1] = (float)v[1];
 }
 
+/* The names that write_array left in FILE.npy.json; NULL where there are none, or they were for another array. */
+static char *names_beside(const char *path, int dims)
+{
+    int order[KR_AXES];
+    kr_auto char *beside = kr_strf("%s.json", path);
+    kr_auto char *text = beside && !access(beside, R_OK) ? kr_file_text(beside, 1 << 20) : NULL;
+    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    const char *axes = json_string_value(json_object_get(json, "axes"));
+    char *names = axes && kr_axes_parse(axes, order) == dims ? kr_strdup(axes) : NULL;
+    json_decref(json);
+    if (!names)
+        kr_error_clear();
+    return names;
+}
+
 /* Without names, the last axes of a NumPy array are taken as pictures are: [..., y, x]. */
 static int read_array(kr_array **out, const kr_source *src)
 {
@@ -104,11 +122,13 @@ static int read_array(kr_array **out, const kr_source *src)
     int order[KR_AXES], count, e = read_header(f, &h);
     kr_auto unsigned char *raw = NULL;
     kr_auto void *data = NULL;
-    if (!e && src->axes) {
-        if ((count = kr_axes_parse(src->axes, order)) < 0)
+    kr_auto char *beside = src->axes ? NULL : names_beside(src->path, h.dims);
+    const char *axes_named = src->axes ? src->axes : beside;
+    if (!e && axes_named) {
+        if ((count = kr_axes_parse(axes_named, order)) < 0)
             e = count;
         else if (count != h.dims)
-            e = kr_fail(KR_EUSAGE, "%d axes are named ('%s'), the array has %d", count, src->axes, h.dims);
+            e = kr_fail(KR_EUSAGE, "%d axes are named ('%s'), the array has %d", count, axes_named, h.dims);
     } else if (!e) {
         static const int usual[] = { KR_X, KR_Y, KR_Z };
         if (h.dims > 3)
@@ -162,7 +182,7 @@ static int read_array(kr_array **out, const kr_source *src)
     return *out ? 0 : kr_error_code();
 }
 
-static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
+static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     (void)how;
     (void)trace;
@@ -246,6 +266,6 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
 }
 
 static int write_image(const kr_image *im, const char *path) { return write_array(im->data, im->meta, path); }
-static int write(const kr_scan *s, const char *path) { return write_array(s->data, s->meta, path); }
+static int write_scan(const kr_scan *s, const char *path) { return write_array(s->data, s->meta, path); }
 
-const kr_format kr_format_npy = { "npy", ".npy", "NumPy array", probe, read, write, read_image, write_image, read_array, write_array };
+const kr_format kr_format_npy = { "npy", ".npy", "NumPy array", probe, read_scan, write_scan, read_image, write_image, read_array, write_array };

@@ -344,17 +344,24 @@ void kr_mask_centre(uint8_t *m, long N, long n)
 }
 
 /* ---- Putting it together ---- */
-static const mask_kind *kind_named(const char *name, size_t n)
+static const mask_kind *find_kind(const char *name, size_t n)
+{
+    for (int t = 0; t < TABLES; t++)
+        for (const mask_kind *k = tables[t]; k->name; k++)
+            if (strlen(k->name) == n && !strncmp(k->name, name, n))
+                return k;
+    return NULL;
+}
+
+bool kr_mask_is_spec(const char *text) { return find_kind(text, strcspn(text, ":")) != NULL; }
+
+static void no_such_kind(const char *name, size_t n)
 {
     const char *known[MOST_KINDS];
     int count = 0;
     for (int t = 0; t < TABLES; t++)
-        for (const mask_kind *k = tables[t]; k->name; k++) {
-            if (strlen(k->name) == n && !strncmp(k->name, name, n))
-                return k;
-            if (count < MOST_KINDS)
-                known[count++] = k->name;
-        }
+        for (const mask_kind *k = tables[t]; k->name && count < MOST_KINDS; k++)
+            known[count++] = k->name;
     char word[48];
     snprintf(word, sizeof word, "%.*s", (int)n, name);
     const char *near = kr_nearest(word, known, count);
@@ -366,7 +373,6 @@ static const mask_kind *kind_named(const char *name, size_t n)
     else
         kr_fail(KR_EUSAGE, "there is no kind of mask '%s'; known are %s", word, all.s ? all.s : "");
     kr_text_clear(&all);
-    return NULL;
 }
 
 static kr_array *as_array(const mask_job *j, const uint8_t *m, struct plane a)
@@ -393,9 +399,11 @@ static kr_array *as_array(const mask_job *j, const uint8_t *m, struct plane a)
 static kr_array *make(const char *spec, kr_shape shape, const char *name)
 {
     size_t n = strcspn(spec, ":");
-    const mask_kind *kind = kind_named(spec, n);
-    if (!kind)
+    const mask_kind *kind = find_kind(spec, n);
+    if (!kind) {
+        no_such_kind(spec, n);
         return NULL;
+    }
     struct request q = { .job = { .kind = kind->name } };
     struct plane axes = { KR_AXES, KR_AXES, KR_AXES };
     kr_auto uint32_t *words = NULL;

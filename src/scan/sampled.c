@@ -350,7 +350,7 @@ static long step_of(const uint8_t *line, long n, long from, long to)
     return step;
 }
 
-static double partial_of(const uint8_t *m, const struct grid *g, int d, long step)
+static double partial_of(const uint8_t *m, const struct grid *g, int d, double slack)
 {
     long stride = d == 0 ? 1 : d == 1 ? g->n[0] : g->n[0] * g->n[1], n = g->n[d], c = n / 2, first = n, last = -1;
     long all = g->n[0] * g->n[1] * g->n[2] * g->frames;
@@ -361,8 +361,7 @@ static double partial_of(const uint8_t *m, const struct grid *g, int d, long ste
             last = at > last ? at : last;
         }
     long below = c - first, above = last - c, longer = below > above ? below : above, shorter = below < above ? below : above;
-    long slack = (step > 1 ? step : 1);              /* N/2 lines below and N/2 - 1 above are no partial Fourier */
-    return longer - shorter <= slack ? 1 : (double)(longer + shorter + 1) / (double)(2 * longer + 1);
+    return (double)(longer - shorter) <= slack ? 1 : (double)(longer + shorter + 1) / (double)(2 * longer + 1);
 }
 
 static int find_steps(kr_mask_facts *f, const struct grid *g, const struct box *b)
@@ -406,8 +405,9 @@ static int describe(kr_mask_facts *f, struct grid *g, const kr_array *mask)
     f->outer_accel = f->measured > held ? (double)(f->points - held) / (double)(f->measured - held) : 0;
     if (find_steps(f, g, &b))
         return kr_error_code();
+    /* N/2 lines below DC and N/2 - 1 above are no partial Fourier, nor is the last line of a comb or one that chance left out. */
     for (int d = 0; d < 3; d++)
-        f->partial[d] = g->n[d] > 1 ? partial_of(g->m, g, d, f->step[d]) : 1;
+        f->partial[d] = g->n[d] > 1 ? partial_of(g->m, g, d, f->step[d] ? (double)f->step[d] : 3 * f->accel) : 1;
     return 0;
 }
 

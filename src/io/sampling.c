@@ -1,0 +1,89 @@
+/* sampling.c: a sampling mask as one names it on a command line: a kind with its keys, or a file. */
+#include "kray/io.h"
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool fits(const kr_array *a, kr_shape s)
+{
+    for (int d = 0; d < KR_AXES; d++)
+        if (a->n[d] > 1 && a->n[d] != s.n[d])
+            return false;
+    return true;
+}
+
+/* 1 where the file holds anything but 0. */
+static kr_array *zero_or_one(const kr_array *a)
+{
+    if (!kr_all_finite(a)) {
+        kr_fail(KR_ENUMBER, "the mask holds numbers that are not finite");
+        return NULL;
+    }
+    kr_array *m = kr_abs(a);
+    for (long i = 0; m && i < kr_count(kr_array_shape(m)); i++)
+        KR_R(m)[i] = KR_R(m)[i] > 0;
+    return m;
+}
+
+/* NumPy arrays have no names: lines are along y, and pictures [y,x], [x,y] as fastMRI lays them out, [y,z] or [z,y],
+ * whichever is the first to fit. */
+static kr_array *name_axes(const kr_array *a, kr_shape s)
+{
+    static const int swaps[][4] = { { KR_X, KR_Y, 0, 0 }, { 0, 0, 0, 0 }, { KR_X, KR_Z, 0, 0 }, { KR_Y, KR_Z, KR_X, KR_Y } };
+    bool line = a->n[KR_Y] == 1 && a->n[KR_Z] == 1;
+    for (int i = line ? 0 : 1; i < 4; i++) {
+        kr_scoped(array) half = kr_array_rename(a, swaps[i][0], swaps[i][1]);
+        kr_array *named = kr_array_rename(half, swaps[i][2], swaps[i][3]);
+        if (!named || fits(named, s))
+            return named;
+        kr_array_unref(&named);
+    }
+    kr_array *swapped = line ? NULL : kr_array_rename(a, KR_X, KR_Y);
+    if (swapped && fits(swapped, s))
+        return swapped;
+    kr_array_unref(&swapped);
+    return kr_array_ref(a);
+}
+
+static bool has_names(const kr_source *src)
+{
+    size_t n = strlen(src->path);
+    kr_auto char *json = kr_strf("%s.json", src->path);
+    return src->axes || n < 4 || strcmp(src->path + n - 4, ".npy") || (json && !access(json, F_OK));
+}
+
+static kr_array *from_file(const char *text, kr_shape s)
+{
+    kr_source src;
+    if (kr_source_parse(&src, text))
+        return NULL;
+    bool named = has_names(&src);
+    kr_source_clear(&src);
+    kr_scoped(array) a = NULL;
+    if (kr_array_read(&a, text))
+        return NULL;
+    kr_scoped(array) m = zero_or_one(a);
+    kr_scoped(array) view = m ? named ? kr_array_ref(m) : name_axes(m, s) : NULL;
+    if (view && !fits(view, s))
+        kr_fail(KR_ESHAPE, "a mask %s does not fit k-space %s; name its axes, as in FILE@y,x", kr_shape_text(kr_array_shape(view)), kr_shape_text(s));
+    else if (view && kr_max_abs(view) <= 0)
+        kr_fail(KR_ENUMBER, "the mask keeps nothing");
+    else if (view)
+        return kr_array_packed(view);
+    kr_fail_in("%s", text);
+    return NULL;
+}
+
+kr_array *kr_mask_from(const char *text, kr_shape s, const char *name)
+{
+    if (kr_mask_is_spec(text))
+        return kr_mask_new(text, s, name);
+    kr_source src;
+    if (!kr_source_parse(&src, text)) {
+        kr_source_clear(&src);
+        return from_file(text, s);
+    }
+    if (strpbrk(text, "/.") && !strchr(text, '='))               /* that was meant to be a file */
+        return NULL;
+    return kr_mask_new(text, s, name);
+}
