@@ -1,0 +1,63 @@
+/* model.c: from a scan to operators: which parts it has, and A = P F S of one of them. */
+#include "model.h"
+#include <math.h>
+
+static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), problem = space | KR_ON(KR_COIL) | KR_ON(KR_MAP);
+
+unsigned kr_in_kspace(const kr_scan *s) { return space & ~s->in_image; }
+
+long kr_parts(const kr_scan *s) { return kr_count(kr_shape_without(s->shape, problem)); }
+
+kr_array *kr_part(const kr_array *a, const kr_scan *s, long i)
+{
+    kr_array *v = kr_array_ref(a);
+    for (int d = 0; v && d < KR_AXES; d++) {
+        long n = problem & KR_ON(d) || !s->shape.n[d] ? 1 : s->shape.n[d], at = i % n;
+        i /= n;
+        if (n == 1 || v->n[d] == 1)
+            continue;
+        kr_array *w = kr_array_at(v, d, at);
+        kr_array_unref(&v);
+        v = w;
+    }
+    return v;
+}
+
+int kr_coils_check(const kr_array *coils, const kr_scan *s)
+{
+    kr_shape want = s->shape;
+    for (int d = 0; d < KR_AXES; d++) {
+        long n = want.n[d] ? want.n[d] : 1;
+        bool fits = d == KR_MAP || coils->n[d] == n || (coils->n[d] == 1 && !(problem & KR_ON(d)));
+        if (!fits || coils->type != KR_C32)
+            return kr_fail(KR_ESHAPE, "coil maps of shape %s do not fit k-space of shape %s", kr_shape_text(kr_array_shape(coils)),
+                           kr_shape_text(want));
+    }
+    return 0;
+}
+
+void kr_combine_sets(kr_array *z, const kr_array *x)
+{
+    long n = kr_count(kr_array_shape(z)), sets = x->n[KR_MAP];
+    const kr_cfloat *p = x->data;
+    kr_cfloat *out = z->data;
+    for (long i = 0; i < n; i++) {
+        double sum = 0;
+        for (long m = 0; m < sets; m++)
+            sum += (double)kr_cabs2(p[i + m * n]);
+        double first = sqrt((double)kr_cabs2(p[i])), f = first > 0 ? sqrt(sum) / first : 0;
+        out[i] = sets == 1 ? p[i] : f > 0 ? kr_cmul(p[i], kr_c((float)f, 0)) : kr_c((float)sqrt(sum), 0);
+    }
+}
+
+kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
+{
+    if (kr_parts(scan) != 1) {
+        kr_fail(KR_ESHAPE, "one slice is wanted for a model, k-space has shape %s", kr_shape_text(scan->shape));
+        return NULL;
+    }
+    if (kr_coils_check(coils, scan))
+        return NULL;
+    kr_scoped(array) mask = kr_scan_mask(scan);
+    return mask ? kr_op_sense(coils, mask, kr_in_kspace(scan)) : NULL;
+}

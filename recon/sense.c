@@ -1,0 +1,83 @@
+/* sense.c: CG-SENSE: x = argmin |P F S x - y|^2 + lambda |x|^2, several sets of maps as in soft-SENSE. */
+#include "kray/solve.h"
+#include "model.h"
+#include <math.h>
+
+typedef struct opts { long iterations; double lambda, tolerance; } opts;
+static const kr_opt table[] = {
+    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "30", "N", "conjugate gradient steps at most" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop once the residual of the normal equations has fallen to this part of its start" },
+    KR_OPT_END };
+
+/* What lambda counts in: the largest sum over coils of |S|^2, which bounds A^H A. Maps are often normalised to 1; maps
+ * of any other size then give the same image for the same lambda. */
+static float unit(const kr_array *coils)
+{
+    long n = coils->n[KR_X] * coils->n[KR_Y] * coils->n[KR_Z], coil = coils->n[KR_COIL];
+    const kr_cfloat *S = coils->data;
+    double largest = 0;
+    for (long m = 0; m < coils->n[KR_MAP]; m++)
+        for (long i = 0; i < n; i++) {
+            double sum = 0;
+            for (long c = 0; c < coil; c++)
+                sum += (double)kr_cabs2(S[i + n * (c + coil * m)]);
+            largest = sum > largest ? sum : largest;
+        }
+    return (float)largest;
+}
+
+struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
+
+static int one(void *self, long i)
+{
+    const struct job *j = self;
+    kr_scoped(array) data = kr_part(j->scan->data, j->scan, i);
+    kr_scoped(array) y = kr_array_packed(data);
+    kr_scoped(array) mask = j->scan->mask ? kr_part(j->scan->mask, j->scan, i) : NULL;
+    kr_scoped(array) maps = kr_part(j->coils, j->scan, i);
+    kr_scoped(array) coils = kr_array_packed(maps);
+    kr_scoped(array) z = kr_part(j->image, j->scan, i);
+    if (!y || (j->scan->mask && !mask) || !coils || !z)
+        return kr_error_code();
+    kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
+    kr_scoped(linop) A = kr_model(&part, coils);
+    kr_scoped(array) x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
+    if (!x)
+        return kr_error_code();
+    kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
+    int k = kr_cg(A, x, y, (float)j->o->lambda * unit(coils), stop, j->trace);
+    if (k < 0)
+        return k;
+    kr_combine_sets(z, x);
+    return 0;
+}
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    const opts *o = options;
+    if (o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda) || !(o->tolerance >= 0))
+        return kr_fail(KR_EREFUSED, "sense wants 1 to 100000 iterations, lambda >= 0 and tolerance >= 0, not %ld, %g and %g",
+                       o->iterations, o->lambda, o->tolerance);
+    kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
+    if (!image || kr_coils_check(coils, scan))
+        return kr_error_code();
+    struct job j = { scan, coils, image, o, trace };
+    if (kr_for(kr_parts(scan), one, &j))
+        return kr_error_code();
+    *out = kr_image_new(image, scan->geom, scan->meta);
+    return *out ? 0 : kr_error_code();
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
+{
+    const opts *o = options;
+    double n = (double)kr_count(scan->shape);
+    cost->bytes = 8 * n / (double)(scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1);
+    cost->seconds = n * 1e-8 * (double)o->iterations;
+    return 0;
+}
+
+const kr_recon kr_recon_sense = { "sense", "iterative SENSE by conjugate gradients, with Tikhonov regularisation",
+    "Pruessmann et al., Magn Reson Med 46:638 (2001); soft-SENSE: Uecker et al., Magn Reson Med 71:990 (2014)",
+    KR_NEEDS_COILS, table, sizeof(opts), run, plan };
