@@ -1,9 +1,10 @@
 /* fmt_mat.c: MATLAB files (v5 and v7.3) whose variable and axes the user names: "brain.mat:kData@x,y,coil". */
-#include "h5.h"
+#include "file.h"
 #include "mat5.h"
 #include "matlab.h"
-#include <string.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static int probe(const unsigned char *head, size_t bytes, const char *path)
 {
@@ -140,16 +141,18 @@ bool kr_matlab_is73(const unsigned char *head, size_t bytes)
 
 static int read_array(kr_array **out, const kr_source *src)
 {
-    unsigned char head[520];
-    FILE *f = fopen(src->path, "rb");
-    if (!f)
-        return kr_fail(KR_EFILE, "cannot be opened");
-    size_t got = fread(head, 1, sizeof head, f);
-    fclose(f);
-    return kr_h5_is(head, got) ? read73(out, src) : read5(out, src);
+    char head[520];
+    int64_t bytes = 0;
+    int fd = kr_file_open(src->path, &bytes);
+    if (fd < 0)
+        return kr_error_code();
+    size_t got = bytes < (int64_t)sizeof head ? (size_t)bytes : sizeof head;
+    int e = kr_file_read(fd, head, got, 0);
+    close(fd);
+    return e ? e : kr_h5_is((unsigned char *)head, got) ? read73(out, src) : read5(out, src);
 }
 
-static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
+static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     (void)how;
     (void)trace;
@@ -176,4 +179,4 @@ static int read_image(kr_image **out, const kr_source *src)
     return *out ? 0 : kr_error_code();
 }
 
-const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read, NULL, read_image, NULL, read_array, NULL };
+const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, NULL, read_array, NULL };

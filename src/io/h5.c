@@ -2,11 +2,9 @@
  * all threads: contiguous datasets straight from the file in tiles that stay in the cache, compressed ones chunk by chunk.
  * What is laid out in other ways goes through HDF5's own, slower conversion. */
 #include "h5.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "file.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -35,19 +33,15 @@ static kr_h5 *file_new(void)
 kr_h5 *kr_h5_open(const char *path)
 {
     kr_h5 *f = file_new();
-    struct stat st;
     if (!f)
         return NULL;
-    if ((f->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 || fstat(f->fd, &st))
-        kr_fail(KR_EFILE, "cannot be opened: %s", strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        kr_fail(KR_EFILE, "not a plain file");
-    else if ((f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) <= 0)
-        kr_fail(KR_EFORMAT, "HDF5 cannot open it: damaged, or cut off (%lld bytes)", (long long)st.st_size);
-    else {
-        f->bytes = (long)st.st_size;
+    int64_t bytes = 0;
+    f->fd = kr_file_open(path, &bytes);
+    f->bytes = (long)bytes;
+    if (f->fd >= 0 && (f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) > 0)
         return f;
-    }
+    if (f->fd >= 0)
+        kr_fail(KR_EFORMAT, "HDF5 cannot open it: damaged, or cut off (%ld bytes)", f->bytes);
     f->id = 0;
     kr_h5_unref(&f);
     return NULL;
@@ -257,7 +251,7 @@ static int check_layout(const kr_h5_set *s)
     H5Pclose(p);
     if (others || layout == H5D_VIRTUAL || layout < 0)
         return kr_fail(KR_EFORMAT, "the numbers of dataset %s lie in other files; that is not read", s->name);
-    if (layout != H5D_CHUNKED) {
+    if (layout != H5D_CHUNKED && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX)) {
         long want = s->count * (long)H5Tget_size(s->type), have = (long)H5Dget_storage_size(s->id);
         if (want != have)
             return kr_fail(KR_EFORMAT, "dataset %s announces %ld bytes and holds %ld", s->name, want, have);
@@ -390,19 +384,6 @@ static void place(const struct job *j, float *to, const unsigned char *src, cons
     }
 }
 
-static int read_fully(int fd, void *to, long bytes, long at)
-{
-    for (long done = 0; done < bytes; ) {
-        ssize_t k = pread(fd, (char *)to + done, (size_t)(bytes - done), at + done);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return kr_fail(KR_EFILE, "cannot be read to its end: %s", k ? strerror(errno) : "it is shorter than it says");
-        done += k;
-    }
-    return 0;
-}
-
 /* One unit: `tile` indices along `fast`, `rows` along the last but one, all of the last, one index of the others. */
 static int read_unit(void *self, long unit)
 {
@@ -445,7 +426,7 @@ static int read_unit(void *self, long unit)
         unsigned char *b = buffer + a * n[row] * n[last] * j->size;
         long at = j->at + (from + (across ? a * whole[j->fast] : 0)) * j->size;
         for (long r = 0; r < (gap ? n[row] : 1); r++)
-            if (read_fully(j->s->file->fd, b + r * n[last] * j->size, (gap ? 1 : n[row]) * n[last] * j->size, at + r * whole[row] * j->size))
+            if (kr_file_read(j->s->file->fd, b + r * n[last] * j->size, (size_t)((gap ? 1 : n[row]) * n[last] * j->size), at + r * whole[row] * j->size))
                 return kr_error_code();
     }
     place(j, to, buffer, n, src_step);
@@ -991,7 +972,10 @@ int kr_h5_put_text(kr_h5 *f, const char *object, const char *name, const char *v
 int kr_h5_put_meta(kr_h5 *f, const char *object, const kr_meta *meta)
 {
     for (long i = 0; i < kr_meta_count(meta); i++)
-        if (*kr_meta_value(meta, i) && kr_h5_put_text(f, object, kr_meta_key(meta, i), kr_meta_value(meta, i)))
-            return kr_error_code();
+        if (*kr_meta_value(meta, i)) {                  /* HDF5 takes at most 64 KiB */
+            kr_auto char *value = kr_strf("%.60000s", kr_meta_value(meta, i));
+            if (!value || kr_h5_put_text(f, object, kr_meta_key(meta, i), value))
+                return kr_error_code();
+        }
     return 0;
 }

@@ -1,0 +1,138 @@
+/* fmt_hdf5.c: any HDF5 dataset of numbers whose axes the user names: "file.h5:group/data@coil,y,x"; and arrays as HDF5. */
+#include "h5sets.h"
+#include <stdio.h>
+#include <string.h>
+
+static int probe(const unsigned char *head, size_t bytes, const char *path)
+{
+    (void)path;
+    return kr_h5_is(head, bytes) ? 10 : 0;
+}
+
+struct choice { kr_text all; char name[256]; int numeric; kr_h5 *file; };
+
+static int note(void *self, const char *name, bool group)
+{
+    struct choice *c = self;
+    kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, name);
+    bool numeric = s && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX);
+    kr_error_clear();
+    if (c->all.len < 1000)
+        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? ", " : "", name, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
+    if (numeric && !c->numeric++)
+        snprintf(c->name, sizeof c->name, "%s", name);
+    return 0;
+}
+
+static int choose(char name[256], kr_h5 *f)
+{
+    struct choice c = { .file = f };
+    int e = kr_h5_list(f, "/", note, &c);
+    if (!e && c.numeric != 1)
+        e = kr_fail(KR_EUSAGE, "name one of its datasets, as in FILE:NAME; it holds %s", c.all.s ? c.all.s : "nothing");
+    memcpy(name, c.name, sizeof c.name);
+    kr_text_clear(&c.all);
+    return e;
+}
+
+static int axes_of(int order[], const kr_h5_set *s, const kr_source *src, const int *usual, int most)
+{
+    kr_auto char *example = kr_strf("%s:%s@coil,y,x", src->path, s->name);
+    kr_auto char *own = src->axes ? NULL : kr_h5_attr_text(s->file, s->name, "kray_axes");    /* what write_array leaves */
+    kr_source named = { .axes = own };
+    return example ? kr_axes_of(order, own ? &named : src, s->n, s->dims, usual, most, example) : kr_error_code();
+}
+
+int kr_hdf5_read(kr_array **out, kr_h5 *f, const char *name, const kr_source *src, const int *usual, int most, const kr_read *slices)
+{
+    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
+    int order[KR_H5_DIMS];
+    long from[KR_H5_DIMS] = { 0 }, count[KR_H5_DIMS];
+    if (!s || axes_of(order, s, src, usual, most))
+        return kr_error_code();
+    for (int i = 0; i < s->dims; i++) {
+        count[i] = s->n[i];
+        if (slices && order[i] == KR_SLICE) {
+            from[i] = slices->slice_from;
+            count[i] = slices->slice_count ? slices->slice_count : s->n[i] - slices->slice_from;
+            if (from[i] < 0 || count[i] < 1 || from[i] > s->n[i] - count[i])
+                return kr_fail(KR_ESHAPE, "slices %ld to %ld asked of %ld", from[i], from[i] + count[i] - 1, s->n[i]);
+        }
+    }
+    return kr_h5_read(out, s, order, from, count);
+}
+
+int kr_hdf5_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_source *src, const int *usual, int most)
+{
+    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
+    int order[KR_H5_DIMS];
+    *shape = (kr_shape){ { 0 } };
+    if (!s || axes_of(order, s, src, usual, most))
+        return kr_error_code();
+    for (int i = 0; i < s->dims; i++)
+        if (order[i] < KR_AXES)
+            shape->n[order[i]] = s->n[i];
+    return 0;
+}
+
+int kr_hdf5_array(kr_array **out, const kr_source *src)
+{
+    kr_scoped(h5) f = kr_h5_open(src->path);
+    char name[256];
+    if (!f || (!src->var && choose(name, f)))
+        return kr_error_code();
+    const char *set = src->var ? src->var : name;
+    kr_scoped(h5_set) s = kr_h5_set_open(f, set);          /* the last axes are taken as pictures are: [..., y, x] */
+    static const int usual[] = { KR_Z, KR_Y, KR_X };
+    return s ? kr_hdf5_read(out, f, set, src, s->dims <= 3 ? usual + 3 - s->dims : usual, 3, NULL) : kr_error_code();
+}
+
+static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
+{
+    (void)how;
+    (void)trace;
+    if (!src->axes || !src->var)
+        return kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
+                       "its axes, as in %s:kspace@slice,coil,y,x", src->path);
+    kr_scoped(array) a = NULL;
+    if (kr_hdf5_array(&a, src))
+        return kr_error_code();
+    kr_scan *s = kr_scan_new();
+    if (!s)
+        return kr_error_code();
+    *out = s;
+    s->data = kr_array_complex(a);
+    s->shape = kr_array_shape(a);
+    return s->data ? 0 : kr_error_code();
+}
+
+static int read_image(kr_image **out, const kr_source *src)
+{
+    kr_scoped(array) a = NULL;
+    if (kr_hdf5_array(&a, src))
+        return kr_error_code();
+    *out = kr_image_new(a, NULL, NULL);
+    return *out ? 0 : kr_error_code();
+}
+
+/* Slowest axis first, as NumPy prints it; the names stand beside the numbers. */
+static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
+{
+    int order[KR_AXES], dims = 0;
+    kr_text names = { 0 };
+    for (int d = KR_AXES - 1; d >= 0; d--)
+        if (a->n[d] > 1) {
+            kr_text_add(&names, "%s%s", dims ? "," : "", kr_axis_name(d));
+            order[dims++] = d;
+        }
+    kr_scoped(h5) f = kr_h5_create(path, 0);
+    int e = !f ? kr_error_code() : kr_h5_write(f, "data", a, order, dims, "r", "i");
+    if (!e && names.len)
+        e = kr_h5_put_text(f, "data", "kray_axes", names.s);
+    if (!e)
+        e = kr_h5_put_meta(f, "data", meta);
+    kr_text_clear(&names);
+    return e ? e : kr_h5_close(&f);
+}
+
+const kr_format kr_format_hdf5 = { "hdf5", ".h5 .hdf5", "HDF5 dataset with named axes", probe, read, NULL, read_image, NULL, kr_hdf5_array, write_array };
