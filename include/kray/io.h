@@ -52,6 +52,12 @@ int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUS
 int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;
 
+/* Notes in `m` where a result came from: software, command, method, parameters (NULL: left out), and for each input
+ * (a source as above) its name, length and SHA-256; of files over 2 MiB that of the first and the last MiB joined.
+ * Every writer of images puts all of a kr_meta into its file. */
+int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input,
+                       int inputs) KR_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif
