@@ -62,18 +62,34 @@ char *kr_file_text(const char *path, size_t most)
     return text;
 }
 
+int kr_file_create(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return fd < 0 ? kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno)) : fd;
+}
+
+int kr_file_put(int fd, const void *data, size_t bytes)
+{
+    for (size_t done = 0; done < bytes; ) {
+        ssize_t n = write(fd, (const char *)data + done, bytes - done);
+        if (n < 0 && errno != EINTR)
+            return kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+int kr_file_close(int fd, int e)
+{
+    if (fd >= 0 && close(fd) && !e)
+        e = kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
+    return e;
+}
+
 int kr_file_write(const char *path, const kr_block *block, int count)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), bad = fd < 0 ? errno : 0;
-    for (int i = 0; !bad && i < count; i++)
-        for (size_t done = 0; !bad && done < block[i].bytes; ) {
-            ssize_t n = write(fd, (const char *)block[i].data + done, block[i].bytes - done);
-            if (n >= 0)
-                done += (size_t)n;
-            else if (errno != EINTR)
-                bad = errno;
-        }
-    if (fd >= 0 && close(fd) && !bad)
-        bad = errno;
-    return bad ? kr_fail(KR_EFILE, "cannot be written: %s", strerror(bad)) : 0;
+    int fd = kr_file_create(path), e = fd < 0 ? fd : 0;
+    for (int i = 0; !e && i < count; i++)
+        e = kr_file_put(fd, block[i].data, block[i].bytes);
+    return kr_file_close(fd, e);
 }
