@@ -1,0 +1,72 @@
+/* nn.h: feature maps and the layers that unrolled networks are made of. Everything is float32; one image at a time. */
+#ifndef KRAY_NN_H
+#define KRAY_NN_H
+#include "kray/array.h"
+#include "kray/weights.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A feature map: c channels of h x w, stored in blocks of 16 channels that lie together for each pixel (what vector units
+ * like), [block][row][column][16], unused channels 0. Around each block there is a halo of `halo` pixels for the padding of
+ * the convolution that reads the map: padding costs no copy. data points to pixel (0, 0) of block 0. w is the fastest spatial
+ * axis; a map of k-space or image has w = Y (PyTorch's last axis of fastMRI data) or whatever the network was trained with. */
+typedef struct kr_map {
+    long c, h, w, halo;
+    long blocks, row, block;         /* blocks of channels; floats from row to row, from block to block */
+    float *data;
+    float *store;                    /* what was allocated                                              */
+} kr_map;
+kr_map *kr_map_new(long c, long h, long w, long halo) KR_MUST_USE;   /* all zero */
+void kr_map_unref(kr_map **m);
+enum kr_pad { KR_PAD_ZERO, KR_PAD_REPLICATE, KR_PAD_REFLECT };
+void kr_map_pad(kr_map *m, enum kr_pad pad);                 /* fills the halo */
+/* Between planar numbers [c][h][w] and maps (tests, inputs, outputs). */
+void kr_map_put(kr_map *m, const float *planar);
+void kr_map_get(const kr_map *m, float *planar);
+static inline float *kr_map_at(const kr_map *m, long block, long y, long x) { return m->data + block * m->block + y * m->row + x * 16; }
+
+enum kr_act { KR_ACT_NONE, KR_ACT_RELU, KR_ACT_LEAKY, KR_ACT_PRELU };  /* leaky: slope 0.2; prelu: one slope, kr_conv_slope */
+
+/* y = act(W * x + b): cross-correlation, stride 1, dilation d, padding d (k - 1) / 2 of the given kind, so y has the size of x.
+ * weight {out, in, k, k}, k odd; bias {out} or NULL. The input may be several maps, whose channels follow each other (`split`:
+ * their channel counts, adding up to `in`; NULL: one map). Refuses other shapes. Copies the numbers.
+ * Source: PyTorch's Conv2d. */
+typedef struct kr_conv kr_conv;
+kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act,
+                     int maps, const long *split) KR_MUST_USE;
+void kr_conv_unref(kr_conv **c);
+long kr_conv_halo(const kr_conv *c);                         /* pixels of halo that its inputs need */
+/* x: `maps` maps, halo at least kr_conv_halo; their halos are filled here. y of the same h and w; y is none of x. */
+void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x);
+
+/* Recurrent cells. All convolutions have kernel k with zero padding k/2; x and h have `features` channels. */
+enum kr_cell_kind {
+    KR_CELL_GRU_DIRECT,   /* u = sig(Wu [x,h]); r = sig(Wr [x,h]); c = tanh(Wc [x, h r]); h' = h (1-u) + c u       (DIRECT)  */
+    KR_CELL_GRU,          /* r, z = sig(ih x + hh h); n = tanh(ih x + r hh h); h' = (1-z) n + z h                 (ATOMMIC) */
+    KR_CELL_MGU,          /* f = sig(ih x + hh h); c = tanh(ih x + f hh h); h' = c + f (h - c)                    (ATOMMIC) */
+    KR_CELL_INDRNN        /* h' = relu(ih x + hh * h), hh one number per channel                                            */
+};
+typedef struct kr_cell kr_cell;
+/* GRU_DIRECT: w = {update, reset, out} weights {F, 2F, k, k} with biases b; `norm`: InstanceNorm before each of the three.
+ * GRU, MGU: w = {ih {3F or 2F, F, k, k}, hh {same}}, b = {bias of ih or NULL}. INDRNN: w = {ih {F,F,k,k}, hh {1,F,1,1}}, b = {bias}. */
+kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, bool norm) KR_MUST_USE;
+void kr_cell_unref(kr_cell **c);
+/* h' from x and h, written over h; relu_out (may be NULL): max(h', 0). x and h may share no memory. Refuses lack of memory for
+ * the cells that are not pointwise (norm, k > 1). */
+int kr_cell_forward(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out) KR_MUST_USE;
+
+/* y = act((x - mean) / sqrt(var + 1e-5)) per channel, biased variance (InstanceNorm2d without parameters). In place is fine. */
+void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act);
+void kr_avg_pool2(kr_map *y, const kr_map *x);               /* 2 x 2, stride 2; y is h/2 x w/2, odd ends dropped */
+/* Transposed convolution, k = 2, stride 2, no bias, weight {in, out, 2, 2}; y is 2h x 2w, or one larger where y is: the last
+ * row or column then repeats by reflection (as fastMRI's U-Net pads). */
+typedef struct kr_up2 kr_up2;
+kr_up2 *kr_up2_new(const kr_tensor *weight) KR_MUST_USE;
+void kr_up2_unref(kr_up2 **u);
+void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

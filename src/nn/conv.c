@@ -1,0 +1,151 @@
+/* conv.c: convolutions: weights are packed once in the order in which the kernel reads them; rows are spread over the
+ * threads. */
+#include "conv.h"
+#include <string.h>
+
+void kr_conv_unref(kr_conv **pc)
+{
+    if (!*pc)
+        return;
+    kr_free((*pc)->w);
+    kr_free((*pc)->bias);
+    kr_free_at(pc);
+}
+
+long kr_conv_halo(const kr_conv *c) { return c->dilation * (c->k / 2); }
+
+/* Weights of output channels from..from+16 ob-1 as the kernel reads them. */
+static float *pack(const kr_conv *c, const float *weight, long in, long from, long ob, float *to)
+{
+    long first = 0;
+    for (int s = 0; s < c->maps; first += c->split[s++])
+        for (long b = 0; 16 * b < c->split[s]; b++)
+            for (long t = 0; t < (long)c->k * c->k; t++)
+                for (long i = 16 * b; i < 16 * b + 16 && i < c->split[s]; i++)
+                    for (long o = from; o < from + 16 * ob; o++)
+                        *to++ = o < c->outs ? weight[(o * in + first + i) * c->k * c->k + t] : 0;
+    return to;
+}
+
+static float *pack_thin(const kr_conv *c, const float *weight, long in, float *to)
+{
+    long first = 0;
+    for (int s = 0; s < c->maps; first += c->split[s++])
+        for (long b = 0; 16 * b < c->split[s]; b++)
+            for (long t = 0; t < (long)c->k * c->k; t++)
+                for (long o = 0; o < c->outs; o++)
+                    for (long i = 16 * b; i < 16 * b + 16; i++)
+                        *to++ = i < c->split[s] ? weight[(o * in + first + i) * c->k * c->k + t] : 0;
+    return to;
+}
+
+kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, int maps,
+                     const long *split)
+{
+    if (!weight)
+        return NULL;
+    long in = weight->dims == 4 ? weight->n[1] : 0, k = weight->dims == 4 ? weight->n[2] : 0, sum = 0;
+    for (int s = 0; split && s < maps; s++)
+        sum += split[s];
+    if (in < 1 || weight->n[0] < 1 || k != weight->n[3] || !(k & 1) || k > 31 || dilation < 1 || dilation > 64 || maps < 1 || maps > KR_SEGMENTS
+        || (split && sum != in) || (!split && maps != 1)) {
+        kr_fail(KR_ESHAPE, "the tensor '%s' is no convolution of %ld channels with an odd square kernel", weight->name, split ? sum : in);
+        return NULL;
+    }
+    if (bias && kr_tensor_count(bias) != weight->n[0]) {
+        kr_fail(KR_ESHAPE, "the tensor '%s' has %ld numbers, the convolution gives %ld channels", bias->name, kr_tensor_count(bias), weight->n[0]);
+        return NULL;
+    }
+    kr_conv *c = kr_alloc_zero(1, sizeof *c);
+    if (!c)
+        return NULL;
+    *c = (kr_conv){ .kern = nn_kern_best(), .outs = weight->n[0], .blocks = (weight->n[0] + 15) / 16, .k = (int)k, .dilation = dilation,
+                    .maps = maps, .pad = pad, .act = act, .slope = 0.2f };
+    for (int s = 0; s < maps; s++)
+        c->split[s] = split ? split[s] : in;
+    c->thin = c->outs <= 4;
+    long room = c->thin ? 0 : in * k * k * 16 * c->blocks;
+    for (int s = 0; c->thin && s < maps; s++)
+        room += (c->split[s] + 15) / 16 * 16 * k * k * c->outs;
+    c->w = kr_alloc((size_t)room, sizeof(float));
+    c->bias = kr_alloc_zero((size_t)(16 * c->blocks), sizeof(float));
+    if (!c->w || !c->bias) {
+        kr_conv_unref(&c);
+        return NULL;
+    }
+    for (long o = 0; bias && o < c->outs; o++)
+        c->bias[o] = bias->data[o];
+    float *to = c->w;
+    if (c->thin)
+        to = pack_thin(c, weight->data, in, to);
+    for (long b = 0; !c->thin && b < c->blocks; b += c->kern->group) {
+        long ob = c->blocks - b < c->kern->group ? c->blocks - b : c->kern->group;
+        to = pack(c, weight->data, in, 16 * b, ob, to);
+    }
+    kr_assert(to - c->w == room);
+    return c;
+}
+
+/* Weights from group to group lie at equal distances but for the last, smaller one. */
+static const float *group_weights(const kr_conv *c, long g)
+{
+    long in = 0;
+    for (int s = 0; s < c->maps; s++)
+        in += c->split[s];
+    return c->w + g * c->kern->group * 16 * in * c->k * c->k;
+}
+
+void conv_run_row(const kr_conv *c, const conv_row *at)
+{
+    conv_row r = *at;
+    r.segments = c->maps;
+    r.k = c->k;
+    r.dilation = c->dilation;
+    r.act = c->act;
+    r.slope = c->slope;
+    for (int s = 0; s < c->maps; s++)
+        r.in[s].c = (int)c->split[s];
+    if (c->thin) {
+        r.w = c->w;
+        r.bias = c->bias;
+        c->kern->conv_thin(&r, (int)c->outs);
+        return;
+    }
+    for (long b = 0, g = 0; b < c->blocks; b += c->kern->group, g++) {
+        int ob = (int)(c->blocks - b < c->kern->group ? c->blocks - b : c->kern->group);
+        r.w = group_weights(c, g);
+        r.bias = c->bias + 16 * b;
+        r.out = at->out + b * at->out_block;
+        c->kern->conv(&r, ob);
+    }
+}
+
+struct job { const kr_conv *c; kr_map *y; kr_map *const *x; };
+
+static int one_row(void *self, long y)
+{
+    const struct job *j = self;
+    const kr_conv *c = j->c;
+    long e = kr_conv_halo(c);
+    conv_row r = { .out = kr_map_at(j->y, 0, y, 0), .out_block = j->y->block, .px = j->y->w };
+    for (int s = 0; s < c->maps; s++) {
+        r.in[s].data = kr_map_at(j->x[s], 0, y - e, -e);
+        r.in[s].block = j->x[s]->block;
+        r.in[s].row = j->x[s]->row;
+    }
+    conv_run_row(c, &r);
+    return 0;
+}
+
+void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x)
+{
+    kr_assert(y->c == c->outs);
+    for (int s = 0; s < c->maps; s++) {
+        kr_assert(x[s] != y && x[s]->c == c->split[s] && x[s]->h == y->h && x[s]->w == y->w && x[s]->halo >= kr_conv_halo(c));
+        if (c->k > 1)
+            kr_map_pad(x[s], c->pad);
+    }
+    struct job j = { c, y, x };
+    if (kr_for(y->h, one_row, &j))
+        kr_assert(0 && "a convolution cannot be refused");
+}

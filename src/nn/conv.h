@@ -1,0 +1,19 @@
+/* conv.h: the inside of a convolution, for the layers that run it on a few pixels at a time. Private to src/nn. */
+#ifndef KRAY_CONV_H
+#define KRAY_CONV_H
+#include "nnkern.h"
+
+struct kr_conv {
+    const nn_kern *kern;
+    long outs, blocks;
+    int k, dilation, maps;
+    long split[KR_SEGMENTS];
+    enum kr_pad pad;
+    enum kr_act act;
+    float slope;
+    bool thin;                       /* at most 4 outputs: the kernel that adds across lanes */
+    float *w, *bias;
+};
+/* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */
+void conv_run_row(const kr_conv *c, const conv_row *at);
+#endif

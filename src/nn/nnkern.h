@@ -1,0 +1,36 @@
+/* nnkern.h: the inner loops of the networks, built once per CPU level. Private to src/nn. */
+#ifndef KRAY_NNKERN_H
+#define KRAY_NNKERN_H
+#include "kray/nn.h"
+
+enum { KR_SEGMENTS = 4 };
+/* `px` output pixels of one row, `ob` blocks of 16 output channels. in[s]: pixel (ky, kx) = (0, 0) of the first output pixel.
+ * w: packed [segment][block][ky][kx][channel of the block][ob][16]. */
+typedef struct conv_row {
+    int segments, k;
+    struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];
+    long dilation;
+    const float *w, *bias;           /* bias: 16 ob floats, or NULL */
+    float *out; long out_block, px;
+    enum kr_act act; float slope;
+} conv_row;
+/* The same for at most 4 output channels: w packed [segment][block][ky][kx][out][16]; out: pixels of 16 floats, lanes of the outputs. */
+typedef struct nn_kern {
+    int group;                                           /* most blocks per conv call */
+    void (*conv)(const conv_row *r, int ob);
+    void (*conv_thin)(const conv_row *r, int outs);
+    /* n pixels of b blocks each: u, c and so on stand [block][pixel][16] with `stride` floats from block to block. */
+    void (*sigmoid)(float *v, long n);                   /* n floats, a multiple of 16, in place */
+    void (*tanh)(float *v, long n);
+    void (*gru_direct)(float *h, const float *u, const float *c, float *relu, long n);       /* h = h (1-sig u) + tanh(c) sig u */
+    void (*gru)(float *h, const float *z, const float *an, const float *bn, const float *r, float *relu, long n);
+    void (*mgu)(float *h, const float *f, const float *ac, const float *bc, float *relu, long n);
+    void (*indrnn)(float *h, const float *a, const float *hh, float *relu, long n);          /* hh: 16 floats of this block */
+    void (*reset)(float *hr, const float *r, const float *h, long n);                        /* hr = h sig(r) */
+    void (*moments)(const float *x, long n, double sum[16], double square[16]);              /* adds, per lane */
+    void (*normalise)(float *y, const float *x, const float *scale, const float *shift, float slope, long n); /* act after; slope 1: none */
+    void (*pool)(float *y, const float *top, const float *low, long n);                      /* n output pixels */
+} nn_kern;
+extern const nn_kern nn_kern_base, nn_kern_v3, nn_kern_v4;
+const nn_kern *nn_kern_best(void);
+#endif
