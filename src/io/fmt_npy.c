@@ -122,7 +122,7 @@ static int read_array(kr_array **out, const kr_source *src)
     int order[KR_AXES], count, e = read_header(f, &h);
     kr_auto unsigned char *raw = NULL;
     kr_auto void *data = NULL;
-    kr_auto char *beside = src->axes ? NULL : names_beside(src->path, h.dims);
+    kr_auto char *beside = e || src->axes ? NULL : names_beside(src->path, h.dims);
     const char *axes_named = src->axes ? src->axes : beside;
     if (!e && axes_named) {
         if ((count = kr_axes_parse(axes_named, order)) < 0)

@@ -1,0 +1,103 @@
+# eval.sh: kray eval on small pictures: pairs, protocols, tables, and every refusal.
+. "$(dirname "$0")/lib.sh"
+
+field() { awk -F, -v level="$1" -v volume="$2" -v column="$3" \
+    'NR == 1 { for (i = 1; i <= NF; i++) if ($i == column) c = i } $2 == level && $3 == volume && $4 == "" { print $c; exit }' scores.csv; }
+
+array t.npy x=40,y=44,slice=3 blob
+array r.npy x=40,y=44,slice=3 blob scale=1.1
+works 'protocol fastmri' kray eval --target t.npy --recon r.npy --csv scores.csv
+near 'NMSE of 1.1 t' "$(field volume r nmse)" 0.01 1e-7            # single precision pictures
+near 'NRMSE of 1.1 t' "$(field volume r nrmse)" 0.1 1e-6
+near 'HFEN of 1.1 t' "$(field volume r hfen)" 0.1 1e-6
+check 'a row for each slice' [ "$(grep -c '^fastmri,slice,r,' scores.csv)" = 3 ]
+works '  slice' kray eval --target t.npy r.npy --per-slice
+works 'inf' kray eval --target t.npy --recon t.npy
+works '"psnr": "inf"' kray eval --target t.npy --recon t.npy --json
+works '"hfen": 0.0' kray eval --target t.npy --recon t.npy --json
+works 'least-squares' kray eval --target t.npy --recon r.npy --scale fit --csv scores.csv
+near 'NMSE after the fit' "$(field volume r nmse)" 0 1e-12
+works '"scale": 0.909090' kray eval --target t.npy --recon r.npy --scale fit --json
+works 'cmrxrecon2023' kray eval --protocol list
+for p in $(kray eval --protocol list | sed -n 's/^\([a-z][a-z0-9]*\) .*/\1/p'); do
+    works "protocol $p: " kray eval --target t.npy --recon r.npy --protocol "$p"
+    works "\"protocol\": \"$p\"" kray eval --target t.npy --recon r.npy --protocol "$p" --json
+done
+
+# complex images count by their magnitude
+array c.npy x=40,y=44,slice=3 blob scale=1.1 phase=2
+works '' kray eval --target t.npy --recon c.npy --csv scores.csv
+near 'NMSE of a complex image' "$(field volume c nmse)" 0.01 1e-7
+
+# region of interest: an error outside it does not count
+array flat.npy x=40,y=44 flat
+array point.npy x=40,y=44 point
+array hit.npy x=40,y=44 point scale=0.5 offset=1
+works '' kray eval --target flat.npy --recon hit.npy --mask point.npy --csv scores.csv
+near 'NMSE at the point alone' "$(field volume hit nmse)" 0.25 1e-9
+array half.npy x=20,y=44 flat
+refuses 1 'the region is {x=20 y=44}' kray eval --target flat.npy --recon hit.npy --mask half.npy
+
+# folders by name, suffixes and depth included; a set
+mkdir -p gt/deep out/deep
+for i in 1 2 3 4; do
+    array gt/v$i.npy x=24,y=20,slice=2 blob
+    array out/v$i.npy x=24,y=20,slice=2 blob noise=0.0$i seed=$i
+done
+array gt/deep/v.npy x=24,y=20 blob
+array out/deep/v.npy x=24,y=20 blob noise=0.1
+works 'mean over 5 volumes' kray eval --target gt --recon out/ --csv scores.csv
+check 'pairs by the path inside the folder' grep -q '^fastmri,volume,deep/v,' scores.csv
+cp scores.csv first.csv
+kray eval --target gt --recon out --csv scores.csv >/dev/null
+check 'the same input gives the same output, interval included' cmp first.csv scores.csv
+KR_THREADS=1 kray eval --target gt --recon out --csv scores.csv >/dev/null
+check 'also on one thread' cmp first.csv scores.csv
+mean=$(awk -F, '$2 == "volume" { s += $7; n++ } END { printf "%.9g", s / n }' scores.csv)
+near 'mean NMSE' "$(field mean '' nmse)" "$mean" 1e-9
+works 'mean over 4 volumes' kray eval --target 'gt/*.npy' --recon 'out/v?.npy'
+works 'v4' kray eval --target gt/v1.npy --recon 'out/v*.npy'
+check 'no mean over different reconstructions of one target' [ -z "$(grep '^mean' "$out")" ]
+
+# a batch goes on past what is missing or bad, and says so
+rm out/v2.npy gt/v3.npy
+array out/v4.npy x=24,y=18,slice=2 blob
+refuses 1 '3 of 5 volumes could not be scored' kray eval --target gt --recon out --csv scores.csv
+check 'what could be scored is there' grep -q '^fastmri,volume,v1,' scores.csv
+check 'the missing reconstruction is named' grep -q 'v2: has no reconstruction' "$err"
+check 'the missing target is named' grep -q 'v3: has no target' "$err"
+check 'the bad pair is named' grep -q 'v4.npy: an image of .* cannot be cropped' "$err"
+
+# crops
+array square.npy x=32,y=32,slice=3 blob
+array tall.npy x=64,y=36,slice=3 blob
+works 'cropped to 32 x 32' kray eval --target square.npy --recon tall.npy
+refuses 1 'the target is' kray eval --target square.npy --recon tall.npy --crop never
+works 'cropped to 40 x 40' kray eval --target t.npy --recon r.npy --crop always
+refuses 1 'cannot be cropped' kray eval --target t.npy --recon square.npy
+array cine.npy x=36,y=20,slice=3,time=5 blob
+works 'cropped to 12 x 10' kray eval --target cine.npy@time,slice,y,x --recon cine.npy@time,slice,y,x --protocol cmrxrecon2023 --crop always
+array skip.npy x=24,y=20,slice=6 blob
+works '     2 ' kray eval --target skip.npy --recon skip.npy --skip 2
+refuses 2 'cannot be left out' kray eval --target skip.npy --recon skip.npy --skip 3
+
+# refusals
+refuses 2 'what is the target' kray eval --recon r.npy
+refuses 2 'what is to be judged' kray eval --target t.npy
+refuses 2 "there is no protocol 'fastmr'" kray eval --target t.npy --recon r.npy --protocol fastmr
+refuses 1 'there is no such file' kray eval --target none.npy --recon r.npy
+refuses 1 'nothing fits this pattern' kray eval --target 'none*' --recon r.npy
+refuses 2 'a folder or pattern of reconstructions is wanted' kray eval --target gt --recon r.npy
+mkdir empty
+refuses 1 'no files in it' kray eval --target empty --recon out
+array nan.npy x=40,y=44,slice=3 blob nan=1
+refuses 1 'not finite' kray eval --target t.npy --recon nan.npy
+array zero.npy x=40,y=44,slice=3 blob scale=0
+refuses 1 'the target is all zero' kray eval --target zero.npy --recon t.npy
+array small.npy x=6,y=44 blob
+refuses 1 'smaller than the window' kray eval --target small.npy --recon small.npy
+array turned.npy x=44,y=40,slice=3 blob
+refuses 1 'rows and columns look exchanged' kray eval --target t.npy --recon turned.npy --crop never
+head -c 300 t.npy > cut.npy
+refuses 1 'cut.npy' kray eval --target t.npy --recon cut.npy
+refuses 1 'cannot be written' kray eval --target t.npy --recon r.npy --csv nowhere/scores.csv

@@ -1,0 +1,408 @@
+/* judge.c: finding pairs, reading both as magnitudes, cropping as the protocol's programs do, scoring. */
+#include "judge.h"
+#include "kray/recon.h"
+#include <dirent.h>
+#include <errno.h>
+#include <glob.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Files ------------------------------------------------------------------------------------------ */
+static bool folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* Length of the suffix, if a format that reads images or raw data has it. ".hdr" belongs to a ".cfl". */
+static size_t suffix_of(const char *name)
+{
+    size_t n = strlen(name), best = 0;
+    for (int i = 0; kr_formats[i]; i++) {
+        if (!kr_formats[i]->read_image && !kr_formats[i]->read)
+            continue;
+        for (const char *s = kr_formats[i]->suffix; s && *s; ) {
+            size_t k = strcspn(s, " ");
+            if (k > best && n > k && !strncasecmp(name + n - k, s, k) && strncasecmp(s, ".hdr", k))
+                best = k;
+            s += k + (s[k] == ' ');
+        }
+    }
+    return best;
+}
+
+static int add(struct judge_files *f, const char *path, const char *name)
+{
+    if (f->count == f->room) {
+        long room = f->room ? 2 * f->room : 16;
+        void *p = kr_realloc(f->at, (size_t)f->count, (size_t)room, sizeof *f->at);
+        if (!p)
+            return kr_error_code();
+        f->at = p;
+        f->room = room;
+    }
+    kr_auto char *bare = kr_strdup(name);
+    if (!bare)
+        return kr_error_code();
+    char *at = strchr(bare, '@');                      /* NAME.npy@slice,y,x and NAME.mat:VARIABLE */
+    if (at)
+        *at = 0;
+    char *colon = strrchr(bare, ':');
+    if (!suffix_of(bare) && colon)
+        *colon = 0;
+    f->at[f->count].path = kr_strdup(path);
+    f->at[f->count].name = kr_strf("%.*s", (int)(strlen(bare) - suffix_of(bare)), bare);
+    f->count++;
+    return f->at[f->count - 1].path && f->at[f->count - 1].name ? 0 : kr_error_code();
+}
+
+static int add_folder(struct judge_files *f, const char *path, const char *inside)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
+    int e = 0;
+    for (struct dirent *n; !e && (n = readdir(d)); ) {
+        if (n->d_name[0] == '.')
+            continue;
+        kr_auto char *full = kr_strf("%s/%s", path, n->d_name), *name = kr_strf("%s%s", inside, n->d_name);
+        kr_auto char *deeper = kr_strf("%s%s/", inside, n->d_name);
+        if (!full || !name || !deeper)
+            e = kr_error_code();
+        else if (folder(full))
+            e = add_folder(f, full, deeper);
+        else if (suffix_of(n->d_name))
+            e = add(f, full, name);
+    }
+    closedir(d);
+    return e;
+}
+
+static int add_pattern(struct judge_files *f, const char *pattern)
+{
+    glob_t g = { 0 };
+    int e = glob(pattern, 0, NULL, &g) ? kr_fail(KR_EFILE, "%s: nothing fits this pattern", pattern) : 0;
+    size_t fixed = strcspn(pattern, "*?[");
+    while (fixed > 0 && pattern[fixed - 1] != '/')
+        fixed--;
+    for (size_t i = 0; !e && i < g.gl_pathc; i++)
+        if (!folder(g.gl_pathv[i]) && suffix_of(g.gl_pathv[i]))
+            e = add(f, g.gl_pathv[i], g.gl_pathv[i] + fixed);
+    globfree(&g);
+    return e;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct { char *path, *name; } *)a)->name, ((const struct { char *path, *name; } *)b)->name);
+}
+
+int judge_files(struct judge_files *f, const char *word)
+{
+    *f = (struct judge_files){ 0 };
+    size_t n = strlen(word);
+    int e;
+    if (folder(word)) {
+        kr_auto char *path = kr_strf("%.*s", (int)(n > 1 && word[n - 1] == '/' ? n - 1 : n), word);
+        e = path ? add_folder(f, path, "") : kr_error_code();
+        f->many = true;
+    } else if (access(word, F_OK) && strpbrk(word, "*?[")) {
+        e = add_pattern(f, word);
+        f->many = true;
+    } else {
+        const char *slash = strrchr(word, '/');
+        e = add(f, word, slash ? slash + 1 : word);
+    }
+    if (!e && !f->count)
+        e = kr_fail(KR_EFILE, "%s: no files in it have a suffix that Kray reads", word);
+    if (e)
+        return e;
+    qsort(f->at, (size_t)f->count, sizeof *f->at, by_name);
+    for (long i = 1; i < f->count; i++)
+        if (!strcmp(f->at[i - 1].name, f->at[i].name))
+            return kr_fail(KR_EUSAGE, "%s and %s have the same name but for the suffix; a pattern can choose", f->at[i - 1].path, f->at[i].path);
+    return 0;
+}
+
+void judge_files_close(struct judge_files *f)
+{
+    for (long i = 0; i < f->count; i++) {
+        kr_free(f->at[i].path);
+        kr_free(f->at[i].name);
+    }
+    kr_free(f->at);
+    *f = (struct judge_files){ 0 };
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------------- */
+/* The reference of raw data: the file's own, or the RSS of the data where they are fully sampled. */
+static int reference_of(kr_image **out, kr_scan *s, const kr_trace *trace)
+{
+    if (s->reference) {
+        *out = kr_image_magnitude(s->reference);
+        return *out ? 0 : kr_error_code();
+    }
+    kr_scoped(array) mask = kr_scan_mask(s);
+    if (!mask)
+        return kr_error_code();
+    double kept = kr_norm(mask) * kr_norm(mask) / (double)kr_count(kr_array_shape(mask));
+    if (kept < 1)
+        return kr_fail(KR_EREFUSED, "holds no reference image, and only %.1f %% of its k-space were measured, so it cannot be a target", 100 * kept);
+    return kr_recon_named("rss")->run(out, s, NULL, NULL, trace);
+}
+
+/* *crops: name of the format whose scorers crop what they make of this file, or NULL: fastMRI's crop whatever they read,
+ * others what comes from the measurement itself. */
+static int read_magnitude(kr_image **out, const char **crops, const char *path, bool target, const kr_trace *trace)
+{
+    kr_source src;
+    if (kr_source_parse(&src, path))
+        return kr_error_code();
+    const kr_format *f = kr_format_of(src.path);
+    kr_source_clear(&src);
+    if (!f)
+        return kr_error_code();
+    kr_scoped(image) im = NULL;
+    kr_scoped(scan) s = NULL;
+    *crops = strcmp(f->name, "fastmri") ? NULL : f->name;
+    int e = f->read_image ? kr_image_read(&im, path) : KR_EFORMAT;
+    if (!e && (im->data->n[KR_COIL] > 1 || im->data->n[KR_MAP] > 1))
+        e = kr_fail(KR_EFORMAT, "%s: holds %s, not a combined image", path, kr_shape_text(kr_array_shape(im->data)));
+    if (e && target && f->read && e != KR_EFILE) {
+        kr_image_unref(&im);
+        if (kr_scan_read(&s, path, NULL, NULL, trace))
+            return kr_error_code();
+        if (reference_of(&im, s, trace))
+            return kr_fail_in("%s", path);
+        *crops = f->name;
+    } else if (e)
+        return f->read_image ? e : kr_fail(KR_EFORMAT, "%s: a %s file holds no images that Kray reads", path, f->name);
+    *out = kr_image_magnitude(im);
+    return *out ? 0 : kr_error_code();
+}
+
+/* ---- Making comparable ------------------------------------------------------------------------------- */
+/* Equal but for the names of the axes after X and Y (Z of a NumPy array, SLICE of a scan). */
+static bool fits(const kr_array *a, const kr_array *b)
+{
+    if (a->n[KR_X] != b->n[KR_X] || a->n[KR_Y] != b->n[KR_Y])
+        return false;
+    int i = KR_Z, j = KR_Z;
+    for (;;) {
+        while (i < KR_AXES && a->n[i] == 1)
+            i++;
+        while (j < KR_AXES && b->n[j] == 1)
+            j++;
+        if (i == KR_AXES || j == KR_AXES)
+            return i == j;
+        if (a->n[i++] != b->n[j++])
+            return false;
+    }
+}
+
+/* The numbers of a with the axes of `like`: memory order is the same. */
+static kr_array *as_axes_of(const kr_array *a, const kr_array *like)
+{
+    kr_scoped(array) p = kr_array_packed(a);
+    kr_array *b = p ? kr_array_new(KR_R32, kr_array_shape(like)) : NULL;
+    if (b)
+        memcpy(b->data, p->data, (size_t)kr_count(kr_array_shape(p)) * sizeof(float));
+    return b;
+}
+
+/* A copy, cropped by the protocol's programs; NULL with the refusal. */
+static kr_array *cropped(const kr_protocol *p, const kr_array *a, const kr_array *target, const char *name)
+{
+    kr_array *c = kr_array_ref(a);
+    if (c && p->crop(&c, target, name))
+        kr_array_unref(&c);
+    return c;
+}
+
+static int do_not_fit(const kr_array *t, const kr_array *r, const kr_protocol *p)
+{
+    bool turned = t->n[KR_X] == r->n[KR_Y] && t->n[KR_Y] == r->n[KR_X] && t->n[KR_X] != t->n[KR_Y];
+    return kr_fail(KR_ESHAPE, "the target is %s, the reconstruction %s%s%s", kr_shape_text(kr_array_shape(t)), kr_shape_text(kr_array_shape(r)),
+                   p->crop ? ", and the crop of the protocol does not make them equal" : "",
+                   turned ? "; rows and columns look exchanged: name the axes, as in FILE@slice,x,y" : "");
+}
+
+/* Crops as asked; both come out with equal shapes. */
+static int make_equal(kr_array **t, kr_array **r, char **note, const struct judge *j, bool theirs, const char *name)
+{
+    const kr_protocol *p = j->protocol;
+    bool equal = fits(*t, *r), wanted = !strcmp(j->crop, "always") || (!strcmp(j->crop, "auto") && (theirs || !equal));
+    if (p->crop && wanted) {
+        kr_scoped(array) ct = cropped(p, *t, *t, name);
+        kr_scoped(array) cr = ct ? cropped(p, *r, *t, name) : NULL;
+        bool both = ct && cr && fits(ct, cr), first = !both && ct && fits(ct, *r), second = !both && cr && fits(*t, cr);
+        if (!both && !first && !second)
+            return ct && cr ? do_not_fit(*t, *r, p) : kr_error_code();
+        if (both || first) {                           /* only one of them may still be whole */
+            kr_array_unref(t);
+            *t = kr_array_ref(ct);
+        }
+        if (both || second) {
+            kr_array_unref(r);
+            *r = kr_array_ref(cr);
+        }
+        *note = kr_strf("%ld x %ld", (*t)->n[KR_X], (*t)->n[KR_Y]);
+        if (!*note)
+            return kr_error_code();
+    } else if (!equal)
+        return do_not_fit(*t, *r, p);
+    kr_array *same = as_axes_of(*r, *t);
+    kr_array_unref(r);
+    *r = same;
+    return same ? 0 : kr_error_code();
+}
+
+static int leave_out(kr_array **a, long skip)
+{
+    int d = (*a)->n[KR_SLICE] > 1 || (*a)->n[KR_Z] == 1 ? KR_SLICE : KR_Z;
+    long n = (*a)->n[d] - 2 * skip;
+    if (skip < 0 || n < 1)
+        return kr_fail(KR_EUSAGE, "%ld slices at each end cannot be left out of %ld", skip, (*a)->n[d]);
+    kr_array *c = kr_array_range(*a, d, skip, n);
+    if (!c)
+        return kr_error_code();
+    kr_array_unref(a);
+    *a = c;
+    return 0;
+}
+
+/* The region of interest on the grid that is compared: of one picture for all, or of the target's shape, whole or cropped. */
+static kr_array *region(const struct judge *j, kr_shape whole, const kr_array *target, const char *name)
+{
+    kr_image *im = NULL;
+    if (kr_image_read(&im, j->roi))
+        return NULL;
+    kr_scoped(image) m = kr_image_magnitude(im);
+    kr_image_unref(&im);
+    if (!m)
+        return NULL;
+    kr_scoped(array) roi = kr_array_ref(m->data);
+    kr_shape s = kr_array_shape(roi);
+    if (roi && j->protocol->crop && s.n[KR_X] == whole.n[KR_X] && s.n[KR_Y] == whole.n[KR_Y] &&
+        (s.n[KR_X] != target->n[KR_X] || s.n[KR_Y] != target->n[KR_Y])) {
+        kr_array *c = cropped(j->protocol, roi, roi, name);
+        kr_array_unref(&roi);
+        roi = c;
+    }
+    if (!roi)
+        return NULL;
+    if (roi->n[KR_X] * roi->n[KR_Y] == kr_count(kr_array_shape(roi)) && roi->n[KR_X] == target->n[KR_X] && roi->n[KR_Y] == target->n[KR_Y]) {
+        kr_scoped(array) wide = kr_array_spread(roi, kr_array_shape(target));
+        return wide ? kr_array_copy(wide) : NULL;
+    }
+    if (fits(roi, target))
+        return as_axes_of(roi, target);
+    kr_fail(KR_ESHAPE, "%s: the region is %s, the images are %s", j->roi, kr_shape_text(kr_array_shape(roi)), kr_shape_text(kr_array_shape(target)));
+    return NULL;
+}
+
+/* The factor that brings a r nearest to t: sum t r / sum r r. */
+static int fit(double *scale, kr_array *r, const kr_array *t)
+{
+    double rr = kr_dot_re(r, r);
+    *scale = rr > 0 ? kr_dot_re(t, r) / rr : 0;
+    if (!(*scale > 0) || !isfinite(*scale))
+        return kr_fail(KR_ENUMBER, "no scale brings the reconstruction near the target");
+    kr_scale(r, (float)*scale);
+    return 0;
+}
+
+int judge(struct judged *out, const struct judge *j, const char *target, const char *recon, const kr_trace *trace)
+{
+    *out = (struct judged){ .scale = 1 };
+    const char *crops, *other;
+    kr_scoped(image) ti = NULL;
+    kr_scoped(image) ri = NULL;
+    if (read_magnitude(&ti, &crops, target, true, trace) || read_magnitude(&ri, &other, recon, false, trace))
+        return kr_error_code();
+    kr_scoped(array) t = kr_array_packed(ti->data);
+    kr_scoped(array) r = kr_array_packed(ri->data);
+    kr_scoped(array) roi = NULL;
+    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
+    kr_shape whole = kr_array_shape(ti->data);
+    if (!t || !r)
+        return kr_error_code();
+    bool theirs = crops && j->protocol->files && !strcmp(crops, j->protocol->files);
+    if (make_equal(&t, &r, &out->crop, j, theirs, name) || (j->skip && (leave_out(&t, j->skip) || leave_out(&r, j->skip))))
+        return kr_fail_in("%s", recon);
+    if (j->roi) {
+        roi = region(j, whole, t, name);
+        if (!roi)
+            return kr_error_code();
+    }
+    if (j->fit && fit(&out->scale, r, t))
+        return kr_fail_in("%s", recon);
+    out->slices = kr_count(kr_array_shape(t)) / (t->n[KR_X] * t->n[KR_Y]);
+    out->slice = kr_alloc_zero((size_t)out->slices, sizeof *out->slice);
+    out->target = kr_image_new(t, ti->geom, ti->meta);
+    out->recon = kr_image_new(r, ri->geom, ri->meta);
+    if (!out->slice || !out->target || !out->recon)
+        return kr_error_code();
+    return j->protocol->score(out->slice, &out->volume, t, r, roi) ? kr_fail_in("%s", recon) : 0;
+}
+
+void judged_close(struct judged *j)
+{
+    kr_image_unref(&j->target);
+    kr_image_unref(&j->recon);
+    kr_free(j->slice);
+    kr_free(j->crop);
+    *j = (struct judged){ 0 };
+}
+
+/* ---- Telling ------------------------------------------------------------------------------------------ */
+const char *judge_number(double v)
+{
+    static _Thread_local char text[16][32];
+    static _Thread_local int turn;
+    char *t = text[turn++ % 16];
+    if (isnan(v))
+        snprintf(t, sizeof text[0], "-");
+    else if (isinf(v))
+        snprintf(t, sizeof text[0], v > 0 ? "inf" : "-inf");
+    else if (v == 0)
+        snprintf(t, sizeof text[0], "0");
+    else
+        snprintf(t, sizeof text[0], "%#.6g", v);
+    size_t n = strlen(t);
+    if (n && t[n - 1] == '.')                          /* "123456." */
+        t[n - 1] = 0;
+    return t;
+}
+
+int judge_write(const char *path, const kr_text *text)
+{
+    if (text->failed)
+        return kr_fail(KR_EMEM, "no memory for the text of %s", path);
+    if (!strcmp(path, "-"))
+        return fwrite(text->s, 1, text->len, stdout) == text->len ? 0 : kr_fail(KR_EFILE, "the output cannot be written");
+    const char *slash = strrchr(path, '/');
+    kr_auto char *beside = kr_strf("%.*s.kray-%ld-%s", slash ? (int)(slash - path) + 1 : 0, path, (long)getpid(), slash ? slash + 1 : path);
+    if (!beside)
+        return kr_error_code();
+    FILE *f = fopen(beside, "wb");
+    if (!f)
+        return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(errno));
+    bool good = fwrite(text->s ? text->s : "", 1, text->len, f) == text->len && !fflush(f) && !fsync(fileno(f));
+    int why = errno;
+    if (fclose(f) || !good) {
+        unlink(beside);
+        return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(why));
+    }
+    if (rename(beside, path)) {
+        why = errno;
+        unlink(beside);
+        return kr_fail(KR_EFILE, "%s: cannot be put in place: %s", path, strerror(why));
+    }
+    return 0;
+}

@@ -1,0 +1,36 @@
+/* judge.h: what eval and report share: targets and the reconstructions that belong to them, made comparable and scored.
+ * Private to tools/. */
+#ifndef KRAY_JUDGE_H
+#define KRAY_JUDGE_H
+#include "kray/io.h"
+#include "kray/metric.h"
+
+/* What a word on the command line stands for: a file, the files of a folder and its folders, or a pattern. `name` is
+ * what pairs are made by: the path from the folder (or the pattern's fixed part) on, without suffix. Sorted by name. */
+struct judge_files { long count, room; bool many; struct { char *path, *name; } *at; };
+int judge_files(struct judge_files *f, const char *word) KR_MUST_USE;
+void judge_files_close(struct judge_files *f);
+
+struct judge {                        /* the rules of one run */
+    const kr_protocol *protocol;
+    bool fit;                         /* scale the reconstruction by least squares                   */
+    const char *crop;                 /* "auto", "always", "never"                                   */
+    long skip;                        /* slices left out at each end                                 */
+    const char *roi;                  /* file of a region of interest; NULL: everywhere              */
+};
+struct judged {
+    kr_image *target, *recon;         /* magnitudes as compared: cropped, scaled, equal shapes       */
+    kr_score *slice, volume;
+    long slices;
+    double scale;                     /* what the reconstruction was multiplied by                   */
+    char *crop;                       /* "320 x 320" if the protocol's crop was applied, else NULL   */
+};
+/* Scores one pair. A target may be raw data that holds its reference, or is fully sampled. */
+int judge(struct judged *out, const struct judge *rules, const char *target, const char *recon, const kr_trace *trace) KR_MUST_USE;
+void judged_close(struct judged *j);
+
+/* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
+const char *judge_number(double v);
+/* Writes a whole file beside and renames it into place. "-": to stdout. */
+int judge_write(const char *path, const kr_text *text) KR_MUST_USE;
+#endif
