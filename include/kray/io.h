@@ -58,6 +58,11 @@ int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_
 int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input,
                        int inputs) KR_MUST_USE;
 
+/* The part of a cardiac image {X,Y,COIL,SLICE,TIME} that CMRxRecon ranks, as magnitudes {X,Y,SLICE,TIME}: root of the sum of
+ * squares over COIL, the two middle slices, the first three frames (all of a mapping: meta "name", "modality"), the central
+ * round(X/3) x round(Y/2). Source: CMRxRecon2024, CMRxReconDemo/run4Ranking.m. */
+kr_image *kr_cmrxrecon_ranking(const kr_image *im) KR_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -142,6 +142,16 @@ static int read_mask(kr_scan *s, kr_h5 *f)
     return s->mask ? 0 : kr_error_code();
 }
 
+static int target_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_source *src)
+{
+    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
+    int order[KR_H5_DIMS];
+    if (!s || kr_set_axes(order, s, src, KR_NUMPY, picture, 3))
+        return kr_error_code();
+    *shape = kr_set_shape(s, order);
+    return 0;
+}
+
 /* The target: of the emulated single coil for single-coil files, else the root of the sum of squares. */
 static int read_reference(kr_scan *s, kr_h5 *f, const char *name, const kr_source *src, const kr_read *how)
 {
@@ -167,26 +177,23 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
     if (set->kind != KR_H5_COMPLEX || set->dims < 3 || set->dims > 5)
         return kr_fail(KR_EFORMAT, "%s of %s%s is no fastMRI k-space; complex numbers [slice][coil][readout][phase] are wanted", name,
                        kr_lengths_text(set->n, set->dims), set->kind == KR_H5_COMPLEX ? "" : ", not complex,");
-    const int *axes = usual(set->dims);
-    if (kr_hdf5_shape(&s->shape, f, name, src, axes, 5))
+    int order[KR_H5_DIMS];
+    if (kr_set_axes(order, set, src, KR_NUMPY, usual(set->dims), 5))
         return kr_error_code();
-    long all = length(&s->shape, KR_SLICE), count = how->slice_count ? how->slice_count : all - how->slice_from;
-    if (how->slice_from < 0 || count < 1 || how->slice_from > all - count)
-        return kr_fail(KR_ESHAPE, "slices %ld to %ld asked of %ld", how->slice_from, how->slice_from + count - 1, all);
-    s->shape.n[KR_SLICE] = count;
-    if (read_header(s, f) || read_meta(s->meta, f) || slices_of(s, count))
+    s->shape = kr_set_shape(set, order);
+    if (kr_slices_window(&s->shape, how) || read_header(s, f) || read_meta(s->meta, f) || slices_of(s, s->shape.n[KR_SLICE]))
         return kr_error_code();
     const kr_source plain = { .path = src->path };
     const char *target = set->dims == 3 && kr_h5_has(f, pictures[2]) ? pictures[2] : kr_h5_has(f, pictures[1]) ? pictures[1] : NULL;
     kr_shape wanted = { { 0 } };
-    if (target && kr_hdf5_shape(&wanted, f, target, &plain, picture, 3))
+    if (target && target_shape(&wanted, f, target, &plain))
         return kr_error_code();
     matrix_of(s, &wanted);
     if (read_mask(s, f))
         return kr_error_code();
     if (how->header_only)
         return 0;
-    if (kr_hdf5_read(&s->data, f, name, src, axes, 5, how))
+    if (kr_set_read(&s->data, set, order, how))
         return kr_error_code();
     return target ? read_reference(s, f, target, &plain, how) : 0;
 }
@@ -212,9 +219,8 @@ static int read_image(kr_image **out, const kr_source *src)
     if (!name)
         return kr_fail(KR_EFORMAT, "there is no image inside: no reconstruction, reconstruction_rss or reconstruction_esc");
     kr_scoped(array) a = NULL;
-    kr_shape shape;
-    if (kr_hdf5_shape(&shape, f, name, src, picture, 3) || kr_hdf5_read(&a, f, name, src, picture, 3, NULL) || read_header(s, f)
-        || slices_of(s, length(&shape, KR_SLICE)) || kr_h5_attrs(s->meta, f, "/"))
+    if (kr_hdf5_read(&a, f, name, src, picture, 3, NULL) || read_header(s, f) || slices_of(s, a->n[KR_SLICE])
+        || kr_h5_attrs(s->meta, f, "/"))
         return kr_error_code();
     for (int k = 0; k < 2; k++)                                /* the header's voxels, as many as there are */
         if (s->enc.recon[k] > 0)

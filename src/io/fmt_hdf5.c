@@ -35,46 +35,6 @@ static int choose(char name[256], kr_h5 *f)
     return e;
 }
 
-static int axes_of(int order[], const kr_h5_set *s, const kr_source *src, const int *usual, int most)
-{
-    kr_auto char *example = kr_strf("%s:%s@coil,y,x", src->path, s->name);
-    kr_auto char *own = src->axes ? NULL : kr_h5_attr_text(s->file, s->name, "kray_axes");    /* what write_array leaves */
-    kr_source named = { .axes = own };
-    return example ? kr_axes_of(order, own ? &named : src, s->n, s->dims, usual, most, example) : kr_error_code();
-}
-
-int kr_hdf5_read(kr_array **out, kr_h5 *f, const char *name, const kr_source *src, const int *usual, int most, const kr_read *slices)
-{
-    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
-    int order[KR_H5_DIMS];
-    long from[KR_H5_DIMS] = { 0 }, count[KR_H5_DIMS];
-    if (!s || axes_of(order, s, src, usual, most))
-        return kr_error_code();
-    for (int i = 0; i < s->dims; i++) {
-        count[i] = s->n[i];
-        if (slices && order[i] == KR_SLICE) {
-            from[i] = slices->slice_from;
-            count[i] = slices->slice_count ? slices->slice_count : s->n[i] - slices->slice_from;
-            if (from[i] < 0 || count[i] < 1 || from[i] > s->n[i] - count[i])
-                return kr_fail(KR_ESHAPE, "slices %ld to %ld asked of %ld", from[i], from[i] + count[i] - 1, s->n[i]);
-        }
-    }
-    return kr_h5_read(out, s, order, from, count);
-}
-
-int kr_hdf5_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_source *src, const int *usual, int most)
-{
-    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
-    int order[KR_H5_DIMS];
-    *shape = (kr_shape){ { 0 } };
-    if (!s || axes_of(order, s, src, usual, most))
-        return kr_error_code();
-    for (int i = 0; i < s->dims; i++)
-        if (order[i] < KR_AXES)
-            shape->n[order[i]] = s->n[i];
-    return 0;
-}
-
 int kr_hdf5_array(kr_array **out, const kr_source *src)
 {
     kr_scoped(h5) f = kr_h5_open(src->path);

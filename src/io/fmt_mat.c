@@ -1,7 +1,7 @@
 /* fmt_mat.c: MATLAB files (v5 and v7.3) whose variable and axes the user names: "brain.mat:kData@x,y,coil". */
 #include "file.h"
+#include "h5sets.h"
 #include "mat5.h"
-#include "matlab.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,34 +109,11 @@ static int read73(kr_array **out, const kr_source *src)
     kr_auto char *name = kr_strdup(src->var ? src->var : c.name);
     for (char *p = name; p && *p; p++)             /* a field of a structure is an entry of a group */
         *p = *p == '.' ? '/' : *p;
-    return e ? e : name ? kr_matlab_read(out, f, name, src, usual, 3) : kr_error_code();
-}
-
-int kr_matlab_read(kr_array **out, kr_h5 *f, const char *name, const kr_source *src, const int *axes, int most)
-{
-    kr_auto char *class = kr_h5_attr_text(f, name, "MATLAB_class");
-    double empty = 0;
-    if (kr_h5_attr_number(f, name, "MATLAB_empty", &empty) && empty > 0)
-        return kr_fail(KR_EFORMAT, "'%s' is empty", name);
-    if (class && (!strcmp(class, "char") || !strcmp(class, "cell") || !strcmp(class, "struct") || !strcmp(class, "function_handle")))
-        return kr_fail(KR_EFORMAT, "'%s' is of class %s; numbers are wanted", name, class);
-    kr_scoped(h5_set) s = kr_h5_set_open(f, name);
-    if (!s)
+    kr_scoped(h5_set) set = e || !name ? NULL : kr_matlab_open(f, name);
+    int order[KR_H5_DIMS];
+    if (!set || kr_set_axes(order, set, src, KR_MATLAB, usual, 3))
         return kr_error_code();
-    int order[KR_H5_DIMS], reversed[KR_H5_DIMS];
-    long n[KR_H5_DIMS];
-    for (int i = 0; i < s->dims; i++)              /* HDF5 prints MATLAB's lengths back to front */
-        n[i] = s->n[s->dims - 1 - i];
-    if (kr_axes_of(order, src, n, s->dims, axes, most, example(src, name)))
-        return kr_error_code();
-    for (int i = 0; i < s->dims; i++)
-        reversed[i] = order[s->dims - 1 - i];
-    return kr_h5_read(out, s, reversed, NULL, NULL);
-}
-
-bool kr_matlab_is73(const unsigned char *head, size_t bytes)
-{
-    return bytes >= 128 && !memcmp(head, "MATLAB 7.3", 10) && kr_h5_is(head, bytes);
+    return kr_set_read(out, set, order, NULL);
 }
 
 static int read_array(kr_array **out, const kr_source *src)
@@ -179,4 +156,28 @@ static int read_image(kr_image **out, const kr_source *src)
     return *out ? 0 : kr_error_code();
 }
 
-const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, NULL, read_array, NULL };
+/* ---- Writing: one variable, of all axes up to the last longer than 1, but no others between than are needed ---- */
+static int write_variable(const char *path, const char *name, const kr_array *a)
+{
+    int axes[KR_AXES], dims = 0;
+    for (int d = 0; d < KR_AXES; d++)
+        if (a->n[d] > 1 || d < 2)
+            axes[dims++] = d;
+    kr_scoped(h5) f = kr_matlab_create(path);
+    return !f || kr_matlab_write(f, name, a, axes, dims) ? kr_error_code() : kr_matlab_close(&f, path);
+}
+
+static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
+{
+    (void)meta;
+    return write_variable(path, "data", a);
+}
+
+/* Images of CMRxRecon's scans go into the form that the challenge ranks. */
+static int write_image(const kr_image *im, const char *path)
+{
+    const char *dataset = kr_meta_get(im->meta, "dataset");
+    return dataset && !strcmp(dataset, "CMRxRecon") ? kr_cmrxrecon_write_image(im, path) : write_variable(path, "image", im->data);
+}
+
+const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, write_image, read_array, write_array };
