@@ -50,6 +50,29 @@ void kr_combine_sets(kr_array *z, const kr_array *x)
     }
 }
 
+static bool constant(const kr_array *mask, int axis)
+{
+    const float *m = mask->data;
+    long n = kr_count(kr_array_shape(mask)), step = mask->step[axis], length = mask->n[axis];
+    for (long i = 0; i < n; i++)
+        if (m[i] != m[i - i / step % length * step])
+            return false;
+    return true;
+}
+
+kr_array *kr_model_mask(const kr_scan *s)
+{
+    kr_scoped(array) found = kr_scan_mask(s);
+    kr_array *m = kr_array_packed(found);
+    for (int d = 0; m && d < KR_AXES; d++)
+        if (m->n[d] > 1 && constant(m, d)) {
+            kr_scoped(array) first = kr_array_at(m, d, 0);
+            kr_array_unref(&m);
+            m = kr_array_packed(first);
+        }
+    return m;
+}
+
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
 {
     if (kr_parts(scan) != 1) {
@@ -58,6 +81,6 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
     }
     if (kr_coils_check(coils, scan))
         return NULL;
-    kr_scoped(array) mask = kr_scan_mask(scan);
+    kr_scoped(array) mask = kr_model_mask(scan);
     return mask ? kr_op_sense(coils, mask, kr_in_kspace(scan)) : NULL;
 }

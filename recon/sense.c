@@ -41,12 +41,20 @@ static int one(void *self, long i)
     if (!y || (j->scan->mask && !mask) || !coils || !z)
         return kr_error_code();
     kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
-    kr_scoped(linop) A = kr_model(&part, coils);
+    kr_scoped(array) P = kr_model_mask(&part);
+    kr_scoped(linop) A = P ? kr_op_sense(coils, P, kr_in_kspace(&part)) : NULL;
     kr_scoped(array) x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
     if (!x)
         return kr_error_code();
     kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
-    int k = kr_cg(A, x, y, (float)j->o->lambda * unit(coils), stop, j->trace);
+    float lambda = (float)j->o->lambda * unit(coils);
+    int k;
+    if (kr_cg_sense_can(kr_array_shape(P), kr_in_kspace(&part))) {
+        kr_apply_adj(A, x, y);                                       /* b = A^H y                       */
+        kr_linop_unref(&A);
+        k = kr_cg_sense(x, coils, P, kr_in_kspace(&part), lambda, stop, j->trace);
+    } else
+        k = kr_cg(A, x, y, lambda, stop, j->trace);
     if (k < 0)
         return k;
     kr_combine_sets(z, x);

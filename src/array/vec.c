@@ -7,22 +7,8 @@
 
 const kr_kern *kr_kern_best(void)
 {
-    static const kr_kern *best;
-    const kr_kern *k = __atomic_load_n(&best, __ATOMIC_RELAXED);
-    if (k)
-        return k;
-    const char *force = getenv("KR_CPU");
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    k = v4 && !(force && strcmp(force, "v4")) ? &kr_kern_v4 : v3 && !(force && !strcmp(force, "base")) ? &kr_kern_v3 : &kr_kern_base;
-#else
-    (void)force;
-    k = &kr_kern_base;
-#endif
-    __atomic_store_n(&best, k, __ATOMIC_RELAXED);
-    return k;
+    int cpu = kr_cpu();
+    return cpu >= 4 ? &kr_kern_v4 : cpu >= 3 ? &kr_kern_v3 : &kr_kern_base;
 }
 
 enum { BLOCK = 1 << 15 };

@@ -1,11 +1,13 @@
 /* fft.c: centred unitary Fourier transforms; alone knows FFTW.
  *
- * Each axis is one pass over memory: a few lines go into a small buffer, are transformed there and come back; the
- * centring phases and the scale ride on the copies. Columns are taken 16 at a time, so that every step is a full
- * cache line, whatever the strides (power-of-two strides are slow otherwise), and FFTW's planner, asked for an
- * estimate only, finds vector code for them. Plans come from FFTW_ESTIMATE: they cost microseconds, and do not depend
- * on timings, so equal input gives equal output. */
+ * Each axis is one pass over memory: sixteen lines go into a panel (lanes.h), are transformed there and come back; the
+ * centring phases, the scale and the order of the frequencies ride on the copies. Columns are taken sixteen at a time, so
+ * that every step is whole cache lines, whatever the strides; lines along memory are turned on their way. Lines too long
+ * for a panel in the cache go to FFTW one by one. Its plans are estimates: they cost microseconds, and do not depend on
+ * timings, so equal input gives equal output. */
 #include "kray/fourier.h"
+#include "fftw.h"
+#include "lanekern.h"
 #include <fftw3.h>
 #include <math.h>
 #include <pthread.h>
@@ -13,10 +15,12 @@
 
 static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;   /* FFTW's planner knows one thread at a time */
 
+enum { LONG_LINE = 4096 };            /* 512 KiB a panel: half of the second-level cache of small machines   */
 struct pass {
     long n, inner, outer;             /* length; elements between neighbours; how many such blocks per item */
-    long width;                       /* lines per buffer                                                   */
+    long width;                       /* lines per buffer: KR_LANES, or 1 by FFTW                           */
     kr_cfloat *before[2], *after[2];  /* phases [forward, inverse]; the scale is in `after`                 */
+    kr_lanes *lanes;
     fftwf_plan plan[2];
 };
 struct kr_fft {
@@ -28,17 +32,45 @@ struct kr_fft {
     kr_cfloat *buffer;                /* two per worker                                                     */
 };
 
+void *kr_fftw_split(long n, int inverse)
+{
+    float *panel = kr_alloc((size_t)n, KR_ROW * sizeof *panel);
+    if (!panel)
+        return NULL;
+    float *re = panel + (inverse ? KR_LANES : 0), *im = panel + (inverse ? 0 : KR_LANES);
+    fftwf_iodim along = { (int)n, KR_ROW, KR_ROW }, lanes = { KR_LANES, 1, 1 };
+    pthread_mutex_lock(&planner);
+    fftwf_plan p = fftwf_plan_guru_split_dft(1, &along, 1, &lanes, re, im, re, im, FFTW_ESTIMATE);
+    pthread_mutex_unlock(&planner);
+    kr_free(panel);
+    if (!p)
+        kr_fail(KR_EMEM, "FFTW cannot plan length %ld", n);
+    return p;
+}
+
+void kr_fftw_run_split(const void *plan, float *panel, int inverse)
+{
+    float *re = panel + (inverse ? KR_LANES : 0), *im = panel + (inverse ? 0 : KR_LANES);
+    fftwf_execute_split_dft((fftwf_plan)(uintptr_t)plan, re, im, re, im);
+}
+
+void kr_fftw_drop(void *plan)
+{
+    if (!plan)
+        return;
+    pthread_mutex_lock(&planner);
+    fftwf_destroy_plan(plan);
+    pthread_mutex_unlock(&planner);
+}
+
 static void drop(struct pass *s)
 {
-    pthread_mutex_lock(&planner);
-    for (int dir = 0; dir < 2; dir++)
-        if (s->plan[dir])
-            fftwf_destroy_plan(s->plan[dir]);
-    pthread_mutex_unlock(&planner);
     for (int dir = 0; dir < 2; dir++) {
+        kr_fftw_drop(s->plan[dir]);
         kr_free(s->before[dir]);
         kr_free(s->after[dir]);
     }
+    kr_lanes_unref(&s->lanes);
 }
 
 void kr_fft_unref(kr_fft **p)
@@ -101,7 +133,7 @@ kr_fft *kr_fft_new(kr_shape shape, unsigned axes, int flags)
             struct pass *s = &p->pass[p->passes++];
             s->n = n;
             s->inner = inner;
-            s->width = n <= 4096 ? 16 : 1;
+            s->width = n <= LONG_LINE ? KR_LANES : 1;
             end = inner * n;
             if (p->room < n * s->width)
                 p->room = n * s->width;
@@ -118,16 +150,19 @@ kr_fft *kr_fft_new(kr_shape shape, unsigned axes, int flags)
             kr_fft_unref(&p);
             return NULL;
         }
-        int n = (int)s->n, w = (int)s->width;
-        fftwf_complex *in = (fftwf_complex *)p->buffer, *out = (fftwf_complex *)(p->buffer + p->room);
-        int stride = s->inner == 1 ? 1 : w, dist = s->inner == 1 ? n : 1;
-        pthread_mutex_lock(&planner);
-        for (int dir = 0; dir < 2; dir++)
-            s->plan[dir] = fftwf_plan_many_dft(1, &n, w, in, NULL, stride, dist, out, NULL, stride, dist,
-                                               dir ? FFTW_BACKWARD : FFTW_FORWARD, FFTW_ESTIMATE | FFTW_DESTROY_INPUT);
-        pthread_mutex_unlock(&planner);
-        if (!s->plan[0] || !s->plan[1]) {
-            kr_fail(KR_EMEM, "FFTW cannot plan length %d", n);
+        int n = (int)s->n;
+        if (s->width > 1)
+            s->lanes = kr_lanes_new(n);
+        else {
+            fftwf_complex *in = (fftwf_complex *)p->buffer, *out = (fftwf_complex *)(p->buffer + p->room);
+            pthread_mutex_lock(&planner);
+            for (int dir = 0; dir < 2; dir++)
+                s->plan[dir] = fftwf_plan_dft_1d(n, in, out, dir ? FFTW_BACKWARD : FFTW_FORWARD, FFTW_ESTIMATE | FFTW_DESTROY_INPUT);
+            pthread_mutex_unlock(&planner);
+            if (!s->plan[0] || !s->plan[1])
+                kr_fail(KR_EMEM, "FFTW cannot plan length %d", n);
+        }
+        if (!s->lanes && (!s->plan[0] || !s->plan[1])) {
             kr_fft_unref(&p);
             return NULL;
         }
@@ -139,43 +174,65 @@ kr_fft *kr_fft_new(kr_shape shape, unsigned axes, int flags)
 
 struct run { const kr_fft *p; const struct pass *s; int dir; kr_cfloat *y; const kr_cfloat *x; };
 
+/* One line by FFTW; its neighbours are `inner` apart. */
+static void one_line(const kr_fft *p, const struct pass *s, int dir, kr_cfloat *y, const kr_cfloat *x)
+{
+    kr_cfloat *in = p->buffer + 2 * kr_worker() * p->room, *out = in + p->room;
+    for (long k = 0; k < s->n; k++)
+        in[k] = kr_cmul(x[k * s->inner], s->before[dir][k]);
+    fftwf_execute_dft(s->plan[dir], (fftwf_complex *)in, (fftwf_complex *)out);
+    for (long k = 0; k < s->n; k++)
+        y[k * s->inner] = kr_cmul(out[k], s->after[dir][k]);
+}
+
+/* `count` neighbouring lines along memory, or columns across it. What a panel lacks in lines is filled with line 0 and
+ * not stored. Exchanging real and imaginary parts before and after makes the forward transform an inverse one. */
+static void one_panel(const kr_fft *p, const struct pass *s, int dir, kr_cfloat *y, const kr_cfloat *x, long count)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    long line = s->inner == 1 ? s->n : 1;
+    float *panel = (float *)(p->buffer + 2 * kr_worker() * p->room), *rest = panel + 2 * p->room;
+    const float *before = (const float *)s->before[dir], *after = (const float *)s->after[dir];
+    const long *place = kr_lanes_place(s->lanes);
+    if (s->inner > 1 && count == KR_LANES) {
+        k->load_columns(panel, (const float *)x, 2 * s->inner, s->n, before, dir);
+        kr_lanes_forward(s->lanes, panel);
+        k->store_columns((float *)y, 2 * s->inner, panel, kr_lanes_order(s->lanes), s->n, after, dir);
+        return;
+    }
+    const float *from[KR_LANES];
+    float *to[KR_LANES];
+    if (s->inner > 1)                                                /* a few columns: made lines beside the panel */
+        for (long j = 0; j < count; j++)
+            for (long i = 0; i < s->n; i++)
+                ((kr_cfloat *)rest)[j * s->n + i] = x[j + i * s->inner];
+    for (long j = 0; j < KR_LANES; j++) {
+        from[j] = s->inner > 1 ? rest + 2 * s->n * (j < count ? j : 0) : (const float *)(x + line * (j < count ? j : 0));
+        to[j] = s->inner > 1 || j >= count ? rest + 2 * s->n * j : (float *)(y + line * j);
+    }
+    k->load_lines(panel, from, s->n, before, dir);
+    kr_lanes_forward(s->lanes, panel);
+    k->store_lines(to, panel, place, s->n, after, dir);
+    if (s->inner > 1)
+        for (long j = 0; j < count; j++)
+            for (long i = 0; i < s->n; i++)
+                y[j + i * s->inner] = ((kr_cfloat *)rest)[j * s->n + i];
+}
+
 /* One buffer of lines of one pass. block counts buffers over outer blocks and columns. */
 static void lines(const kr_fft *p, const struct pass *s, int dir, kr_cfloat *y, const kr_cfloat *x, long block)
 {
-    kr_cfloat *in = p->buffer + 2 * kr_worker() * p->room, *out = in + p->room;
-    const kr_cfloat *restrict a = s->before[dir], *restrict b = s->after[dir];
-    long n = s->n, w = s->width;
-    if (s->inner == 1) {
-        long from = block * w, count = s->outer - from < w ? s->outer - from : w;
-        x += from * n;
-        y += from * n;
-        for (long j = 0; j < count; j++)
-            for (long k = 0; k < n; k++)
-                in[j * n + k] = kr_cmul(x[j * n + k], a[k]);
-        if (count < w)
-            memset((void *)(in + count * n), 0, (size_t)((w - count) * n) * sizeof *in);
-        fftwf_execute_dft(s->plan[dir], (fftwf_complex *)in, (fftwf_complex *)out);
-        for (long j = 0; j < count; j++)
-            for (long k = 0; k < n; k++)
-                y[j * n + k] = kr_cmul(out[j * n + k], b[k]);
-        return;
+    long w = s->width, from = block * w, all = s->outer, at = from * s->n;
+    if (s->inner > 1) {
+        long per = (s->inner + w - 1) / w;
+        from = block % per * w;
+        all = s->inner;
+        at = block / per * s->inner * s->n + from;
     }
-    long per = (s->inner + w - 1) / w, from = block % per * w, count = s->inner - from < w ? s->inner - from : w;
-    x += block / per * s->inner * n + from;
-    y += block / per * s->inner * n + from;
-    for (long k = 0; k < n; k++) {
-        kr_cfloat f = a[k];
-        for (long j = 0; j < count; j++)
-            in[k * w + j] = kr_cmul(x[k * s->inner + j], f);
-        for (long j = count; j < w; j++)
-            in[k * w + j] = 0;
-    }
-    fftwf_execute_dft(s->plan[dir], (fftwf_complex *)in, (fftwf_complex *)out);
-    for (long k = 0; k < n; k++) {
-        kr_cfloat f = b[k];
-        for (long j = 0; j < count; j++)
-            y[k * s->inner + j] = kr_cmul(out[k * w + j], f);
-    }
+    if (s->lanes)
+        one_panel(p, s, dir, y + at, x + at, all - from < w ? all - from : w);
+    else
+        one_line(p, s, dir, y + at, x + at);
 }
 
 static long blocks(const struct pass *s)

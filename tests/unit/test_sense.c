@@ -107,6 +107,31 @@ static void against_a_dense_solve(void **state)
     kr_free(M);
 }
 
+/* In blocks or as a whole: the same minimum; lanes and slabs that are not full, planes across each axis, several sets. */
+static void in_blocks(void **state)
+{
+    (void)state;
+    static const struct size more[] = { { 19, 21, 1, 3, 2, X | Y, X | Y }, { 10, 11, 9, 4, 1, Y | Z, X | Y | Z }, { 17, 5, 8, 3, 2, X | Z, X | Y | Z },
+        { 6, 33, 1, 3, 1, X, X | Y }, { 33, 3, 12, 3, 1, Z, Y | Z }, { 9, 12, 2, 3, 1, Y, X | Y }, { 12, 6, 5, 2, 2, 0, X | Y | Z }, { 1, 12, 18, 10, 1, Y | Z, Y | Z } };
+    for (size_t k = 0; k < sizeof more / sizeof *more; k++) {
+        const struct size *s = &more[k];
+        kr_scoped(array) maps = random_maps(s, k);
+        kr_scoped(array) mask = random_mask(s, k, 0.7);
+        kr_scoped(linop) A = kr_op_sense(maps, mask, s->axes);
+        kr_scoped(array) y = kr_array_new(KR_C32, kr_linop_codomain(A));
+        kr_scoped(array) whole = kr_array_new(KR_C32, kr_linop_domain(A));
+        kr_scoped(array) blocks = kr_array_like(whole);
+        fill_random(y, k);
+        assert_true(kr_cg(A, whole, y, 0.5f, (kr_stop){ 300, 1e-7 }, NULL) > 0);
+        kr_apply_adj(A, blocks, y);
+        assert_true(kr_cg_sense_can(mask ? kr_array_shape(mask) : (kr_shape){ 0 }, s->axes));
+        assert_true(kr_cg_sense(blocks, maps, mask, s->axes, 0.5f, (kr_stop){ 300, 1e-7 }, NULL) > 0);
+        assert_near(distance(blocks, whole), 0, 1e-5);   /* both stopped at 1e-7 of the residual, condition about 50 */
+    }
+    assert_false(kr_cg_sense_can(KR_SHAPE([KR_X] = 4, [KR_Y] = 4, [KR_Z] = 4), X | Y | Z));
+    assert_false(kr_cg_sense_can(KR_SHAPE([KR_X] = 4, [KR_Y] = 4), Y | Z));
+}
+
 /* With more coils than missing lines and no noise, an object comes back. */
 static void exact_object(void **state)
 {
@@ -130,23 +155,29 @@ static void exact_object(void **state)
 static void any_threads(void **state)
 {
     (void)state;
-    const struct size s = { 64, 48, 1, 7, 1, X | Y, X | Y };
-    kr_scoped(array) maps = random_maps(&s, 40);
-    kr_scoped(array) mask = random_mask(&s, 40, 0.4);
-    kr_array *x[3];
+    const struct size s[] = { { 64, 48, 1, 7, 1, X | Y, X | Y }, { 40, 30, 1, 3, 1, Y, X | Y }, { 20, 18, 10, 3, 1, Y | Z, X | Y | Z } };
     int threads = kr_threads();
-    for (int t = 0; t < 3; t++) {
-        kr_threads_set(t + 1);
-        kr_scoped(linop) A = kr_op_sense(maps, mask, s.axes);
-        kr_scoped(array) y = kr_array_new(KR_C32, kr_linop_codomain(A));
-        fill_random(y, 41);
-        x[t] = kr_array_new(KR_C32, kr_linop_domain(A));
-        assert_int_equal(kr_cg(A, x[t], y, 0.01f, (kr_stop){ 10, 0 }, NULL), 10);
-        assert_memory_equal(x[0]->data, x[t]->data, (size_t)(s.x * s.y) * 8);
+    for (int k = 0; k < 6; k++) {
+        kr_scoped(array) maps = random_maps(&s[k / 2], 40);
+        kr_scoped(array) mask = random_mask(&s[k / 2], 40, 0.4);
+        kr_array *x[3];
+        for (int t = 0; t < 3; t++) {
+            kr_threads_set(t + 1);
+            kr_scoped(linop) A = kr_op_sense(maps, mask, s[k / 2].axes);
+            kr_scoped(array) y = kr_array_new(KR_C32, kr_linop_codomain(A));
+            fill_random(y, 41);
+            x[t] = kr_array_new(KR_C32, kr_linop_domain(A));
+            if (k & 1) {
+                kr_apply_adj(A, x[t], y);
+                assert_int_equal(kr_cg_sense(x[t], maps, mask, s[k / 2].axes, 0.01f, (kr_stop){ 10, 0 }, NULL), 10);
+            } else
+                assert_int_equal(kr_cg(A, x[t], y, 0.01f, (kr_stop){ 10, 0 }, NULL), 10);
+            assert_memory_equal(x[0]->data, x[t]->data, (size_t)kr_count(kr_linop_domain(A)) * 8);
+        }
+        for (int t = 0; t < 3; t++)
+            kr_array_unref(&x[t]);
     }
     kr_threads_set(threads);
-    for (int t = 0; t < 3; t++)
-        kr_array_unref(&x[t]);
 }
 
 static void refusals(void **state)
@@ -164,6 +195,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(adjoint_and_normal), cmocka_unit_test(against_a_dense_solve),
-        cmocka_unit_test(exact_object), cmocka_unit_test(any_threads), cmocka_unit_test(refusals) };
+        cmocka_unit_test(in_blocks), cmocka_unit_test(exact_object), cmocka_unit_test(any_threads), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,54 @@
+/* lanes.h: sixteen Fourier transforms at once. A panel holds the points of KR_LANES lines; row k is the real parts of point
+ * k of every line, then the imaginary parts. No transform shuffles anything inside a vector register, so that it runs near
+ * the processor's peak; the transform leaves frequencies in its own order, so that it works in place. What a mask does
+ * between a transform and its inverse needs no other order. All memory 64-byte aligned (kr_alloc). */
+#ifndef KRAY_LANES_H
+#define KRAY_LANES_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { KR_LANES = 16, KR_ROW = 2 * KR_LANES };            /* lines per panel; floats per row                      */
+
+/* Transforms of n points, neither scaled nor centred. May be used by many threads at a time. Lengths whose prime factors
+ * are at most 61 run in Kray's own kernels, others in FFTW. Refuses n < 1 or > 2^20. */
+typedef struct kr_lanes kr_lanes;
+kr_lanes *kr_lanes_new(long n) KR_MUST_USE;
+void kr_lanes_unref(kr_lanes **p);
+/* Row k of a transformed panel holds frequency order[k] (0 <= order[k] < n); frequency f is in row place[f]. */
+const long *kr_lanes_order(const kr_lanes *p);
+const long *kr_lanes_place(const kr_lanes *p);
+void kr_lanes_forward(const kr_lanes *p, float *panel);   /* X[f] = sum_k x[k] exp(-2 pi i f k / n), in place          */
+void kr_lanes_inverse(const kr_lanes *p, float *panel);   /* x[k] = sum_f X[f] exp(+2 pi i f k / n), in place          */
+
+/* ---- Between arrays and panels: complex numbers as pairs of floats ----
+ * From `lines` (at most KR_LANES) lines of n points. Point k of line j is at x[j * line + k * point]; steps count complex
+ * numbers; fast where one of the two is 1. Missing lanes become 0. */
+void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long n, long lines);
+void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, long n, long lines);
+
+/* ---- T = F^H P F of one block, P a mask of 0 and 1 (or weights), F unitary and centred ----
+ * 1D: {rows}: a panel of KR_LANES independent lines. 2D: {rows, columns}: ceil(columns / KR_LANES) panels of `rows` rows, one
+ * plane; lanes are columns. Source of the block form: along axes that a mask does not touch, F^H F = 1. */
+typedef struct kr_psf kr_psf;
+/* mask[r * row_step + c * column_step], DC at N/2. columns 1: 1D. mask NULL: P = 1, hence T = 1. */
+kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, long column_step) KR_MUST_USE;
+void kr_psf_unref(kr_psf **p);
+long kr_psf_floats(const kr_psf *p);                       /* of one block                                         */
+long kr_psf_work(const kr_psf *p);                         /* floats of scratch that kr_psf_sense wants            */
+/* z_m += conj(S_m) T (S_0 x_0 + S_1 x_1 + ...): one coil of the SENSE normal operator. x, z: `maps` blocks; S: the coil's maps,
+ * `maps` blocks. */
+void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long maps, float *work);
+
+/* ---- Vectors of rows, each lane its own problem. Sums in double, row by row in a fixed order ---- */
+void kr_lanes_scaled(float *z, float a, const float *x, long rows);                                   /* z = a x           */
+void kr_lanes_dot(const float *x, const float *y, long rows, double sum[KR_LANES]);                   /* sum += Re conj(x) y */
+/* x = x + a p, r = r - a q, sum += |r|^2; a: one a lane. */
+void kr_lanes_step(float *x, float *r, const float *p, const float *q, const float a[KR_LANES], long rows, double sum[KR_LANES]);
+void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows);                     /* p = r + b p       */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,322 @@
+/* lanes.c: plans for transforms of sixteen lines at once, masks between a transform and its inverse, and the choice of the
+ * kernels for this processor. Lengths with a prime factor over 61 go to FFTW. */
+#include "lanekern.h"
+#include "fftw.h"
+#include <math.h>
+#include <string.h>
+
+const kr_lanekern *kr_lanekern_best(void)
+{
+    int cpu = kr_cpu();
+    return cpu >= 4 ? &kr_lanekern_v4 : cpu >= 3 ? &kr_lanekern_v3 : &kr_lanekern_base;
+}
+
+/* ---- Plans ---- */
+/* Radices of n: few passes over memory, no radix 2 where two of 4 do, the smallest last. -1: a prime factor is too large. */
+static int radices(long n, int radix[STAGES])
+{
+    int count = 0, twos = 0;
+    for (; n % 2 == 0; n /= 2)
+        twos++;
+    for (int p = 3; p <= LARGEST_PRIME; p += 2)                      /* what divides is prime: its factors are gone */
+        for (; n % p == 0; n /= p)
+            radix[count++] = p;
+    if (n > 1)
+        return -1;
+    for (int i = 0; i < count / 2; i++) {                            /* the largest first */
+        int r = radix[i];
+        radix[i] = radix[count - 1 - i];
+        radix[count - 1 - i] = r;
+    }
+    int eights = twos / 3, fours = twos % 3 == 2, two = twos % 3 == 1;
+    if (two && eights) {
+        eights--;
+        fours = 2;
+        two = 0;
+    }
+    for (int i = 0; i < eights; i++)
+        radix[count++] = 8;
+    for (int i = 0; i < fours; i++)
+        radix[count++] = 4;
+    if (two)
+        radix[count++] = 2;
+    if (!count)
+        radix[count++] = 1;
+    return count;
+}
+
+static float *fill(float *t, struct stage *s)
+{
+    long m = s->length / s->radix;
+    s->twiddle = t;
+    for (long j = 0; j < m; j++)
+        for (long k = 1; k < s->radix; k++) {
+            double a = 2 * M_PI * (double)(j * k) / (double)s->length;
+            *t++ = (float)cos(a);
+            *t++ = (float)-sin(a);
+        }
+    s->odd = t;
+    for (long q = 1; q <= s->radix / 2 && s->radix & 1; q++)
+        for (long k = 1; k <= s->radix / 2; k++) {
+            double a = 2 * M_PI * (double)(q * k % s->radix) / (double)s->radix;
+            *t++ = (float)cos(a);
+            *t++ = (float)sin(a);
+        }
+    return t;
+}
+
+kr_lanes *kr_lanes_new(long n)
+{
+    if (n < 1 || n > 1 << 20) {
+        kr_fail(KR_EREFUSED, "Fourier transform of length %ld; 1 to %d are possible", n, 1 << 20);
+        return NULL;
+    }
+    kr_lanes *p = kr_alloc_zero(1, sizeof *p);
+    int radix[STAGES], count = radices(n, radix);
+    size_t room = 0;
+    long length = n;
+    for (int i = 0; p && i < count; i++) {
+        p->stage[i] = (struct stage){ radix[i], length, NULL, NULL };
+        room += (size_t)(2 * length + radix[i] * radix[i]);
+        length /= radix[i];
+    }
+    if (!p)
+        return NULL;
+    p->n = n;
+    p->stages = count < 0 ? 0 : count;
+    p->order = kr_alloc((size_t)n, sizeof *p->order);
+    p->place = kr_alloc((size_t)n, sizeof *p->place);
+    p->tables = kr_alloc(room + 1, sizeof *p->tables);
+    if (!p->order || !p->place || !p->tables || (count < 0 && (!(p->slow[0] = kr_fftw_split(n, 0)) || !(p->slow[1] = kr_fftw_split(n, 1))))) {
+        kr_lanes_unref(&p);
+        return NULL;
+    }
+    float *t = p->tables;
+    for (int i = 0; i < p->stages; i++)
+        t = fill(t, &p->stage[i]);
+    for (long k = 0; k < n; k++) {
+        long rest = k, f = 0, weight = 1;
+        for (int i = 0; i < p->stages; i++) {                        /* row k: the digits of the frequency, first stage first */
+            long m = p->stage[i].length / p->stage[i].radix;
+            f += rest / m * weight;
+            rest %= m;
+            weight *= p->stage[i].radix;
+        }
+        p->order[k] = p->stages ? f : k;
+        p->place[p->order[k]] = k;
+    }
+    return p;
+}
+
+void kr_lanes_unref(kr_lanes **p)
+{
+    if (!*p)
+        return;
+    kr_fftw_drop((*p)->slow[0]);
+    kr_fftw_drop((*p)->slow[1]);
+    kr_free((*p)->order);
+    kr_free((*p)->place);
+    kr_free((*p)->tables);
+    kr_free(*p);
+    *p = NULL;
+}
+
+const long *kr_lanes_order(const kr_lanes *p) { return p->order; }
+const long *kr_lanes_place(const kr_lanes *p) { return p->place; }
+
+void kr_lanes_forward(const kr_lanes *p, float *x)
+{
+    if (p->stages)
+        kr_lanekern_best()->forward(p, x);
+    else
+        kr_fftw_run_split(p->slow[0], x, 0);
+}
+
+void kr_lanes_inverse(const kr_lanes *p, float *x)
+{
+    if (p->stages)
+        kr_lanekern_best()->inverse(p, x);
+    else
+        kr_fftw_run_split(p->slow[1], x, 1);
+}
+
+static void masked(const kr_lanekern *k, const kr_lanes *p, float *w, const float *weight, bool each)
+{
+    if (p->stages) {
+        k->masked(p, w, weight, each);
+        return;
+    }
+    kr_lanes_forward(p, w);
+    k->weigh(w, weight, each, p->n);
+    kr_lanes_inverse(p, w);
+}
+
+/* ---- Between arrays and panels ---- */
+void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long n, long lines)
+{
+    const float *f = (const float *)x;
+    if (line == 1 && lines == KR_LANES) {
+        kr_lanekern_best()->load_columns(panel, f, 2 * point, n, NULL, false);
+        return;
+    }
+    if (point == 1) {
+        const float *at[KR_LANES];
+        for (long j = 0; j < KR_LANES; j++)
+            at[j] = f + 2 * line * (j < lines ? j : 0);
+        kr_lanekern_best()->load_lines(panel, at, n, NULL, false);
+    } else
+        for (long k = 0; k < n; k++)
+            for (long j = 0; j < lines; j++) {
+                panel[k * KR_ROW + j] = f[2 * (j * line + k * point)];
+                panel[k * KR_ROW + KR_LANES + j] = f[2 * (j * line + k * point) + 1];
+            }
+    for (long k = 0; k < n; k++)
+        for (long j = lines; j < KR_LANES; j++)
+            panel[k * KR_ROW + j] = panel[k * KR_ROW + KR_LANES + j] = 0;
+}
+
+void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, long n, long lines)
+{
+    float *f = (float *)x;
+    if (line == 1 && lines == KR_LANES)
+        kr_lanekern_best()->store_columns(f, 2 * point, panel, NULL, n, NULL, false);
+    else if (point == 1 && lines == KR_LANES) {
+        float *at[KR_LANES];
+        for (long j = 0; j < KR_LANES; j++)
+            at[j] = f + 2 * line * j;
+        kr_lanekern_best()->store_lines(at, panel, NULL, n, NULL, false);
+    } else
+        for (long k = 0; k < n; k++)
+            for (long j = 0; j < lines; j++) {
+                f[2 * (j * line + k * point)] = panel[k * KR_ROW + j];
+                f[2 * (j * line + k * point) + 1] = panel[k * KR_ROW + KR_LANES + j];
+            }
+}
+
+/* ---- Masks ---- */
+struct kr_psf {
+    kr_lanes *down, *across;          /* along rows, NULL: T = 1; along columns, NULL: 1D                    */
+    long rows, columns, panels;
+    long active, groups;              /* rows that the mask keeps anything of, KR_LANES to a group           */
+    long *row;                        /* active rows first, then those that become 0                         */
+    float *weight;                    /* 1D: per row; 2D: per group and column, KR_LANES rows; 1/N inside     */
+};
+
+void kr_psf_unref(kr_psf **p)
+{
+    if (!*p)
+        return;
+    kr_lanes_unref(&(*p)->down);
+    kr_lanes_unref(&(*p)->across);
+    kr_free((*p)->row);
+    kr_free((*p)->weight);
+    kr_free(*p);
+    *p = NULL;
+}
+
+kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, long column_step)
+{
+    kr_psf *p = kr_alloc_zero(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->rows = rows;
+    p->columns = columns;
+    if (!mask) {
+        p->panels = (columns + KR_LANES - 1) / KR_LANES;
+        return p;
+    }
+    p->panels = columns > 1 ? (columns + KR_LANES - 1) / KR_LANES : 1;
+    p->down = kr_lanes_new(rows);
+    p->across = columns > 1 && p->down ? kr_lanes_new(columns) : NULL;
+    p->row = kr_alloc((size_t)rows, sizeof *p->row);
+    if (!p->down || (columns > 1 && !p->across) || !p->row) {
+        kr_psf_unref(&p);
+        return NULL;
+    }
+    /* The transform of the kernels is not centred, the mask is: frequency f is at f + N/2. Nothing else of the centring
+     * is left in F^H P F. */
+    const long *order = kr_lanes_order(p->down);
+    long last = rows;
+    for (long k = 0; k < rows; k++) {
+        const float *m = mask + (order[k] + rows / 2) % rows * row_step;
+        bool any = false;
+        for (long c = 0; c < columns; c++)
+            any |= m[c * column_step] != 0;
+        p->row[any ? p->active++ : --last] = k;
+    }
+    p->groups = (p->active + KR_LANES - 1) / KR_LANES;
+    float scale = (float)(1 / ((double)rows * (double)columns));
+    p->weight = columns > 1 ? kr_alloc_zero((size_t)(p->groups * columns + 1), KR_LANES * sizeof(float))
+                            : kr_alloc((size_t)rows, sizeof(float));
+    if (!p->weight) {
+        kr_psf_unref(&p);
+        return NULL;
+    }
+    if (columns == 1)
+        for (long k = 0; k < rows; k++)
+            p->weight[k] = scale * mask[(order[k] + rows / 2) % rows * row_step];
+    else
+        for (long i = 0; i < p->active; i++)
+            for (long c = 0; c < columns; c++)
+                p->weight[(i / KR_LANES * columns + c) * KR_LANES + i % KR_LANES] =
+                    scale * mask[(order[p->row[i]] + rows / 2) % rows * row_step
+                                 + (kr_lanes_order(p->across)[c] + columns / 2) % columns * column_step];
+    return p;
+}
+
+long kr_psf_floats(const kr_psf *p) { return p->panels * p->rows * KR_ROW; }
+long kr_psf_work(const kr_psf *p) { return kr_psf_floats(p) + (p->columns > 1 ? (p->columns + 1) * KR_ROW : 0); }
+
+/* One group of rows of the plane: turned, so that its lanes are rows, through the transform along them, and back. */
+static void across(const kr_lanekern *k, const kr_psf *p, float *w, float *panel, long g)
+{
+    float *spare = panel + p->columns * KR_ROW, *at[KR_LANES];
+    for (long a = 0; a < p->panels; a++) {
+        long left = p->columns - a * KR_LANES;
+        for (long j = 0; j < KR_LANES; j++)
+            at[j] = g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
+        k->turn(panel + a * KR_LANES * KR_ROW, (const float *const *)at, left < KR_LANES ? left : KR_LANES);
+    }
+    masked(k, p->across, panel, p->weight + g * p->columns * KR_LANES, true);
+    for (long a = 0; a < p->panels; a++) {
+        long left = p->columns - a * KR_LANES;
+        for (long j = 0; j < KR_LANES; j++)
+            at[j] = g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
+        k->turn_back(at, panel + a * KR_LANES * KR_ROW, left < KR_LANES ? left : KR_LANES);
+    }
+}
+
+void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long maps, float *w)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    long panel = p->rows * KR_ROW, block = p->panels * panel;
+    if (!p->across) {
+        k->expand(w, S, x, p->rows, maps, block);
+        if (p->down)
+            masked(k, p->down, w, p->weight, false);
+        k->reduce(z, S, w, p->rows, maps, block);
+        return;
+    }
+    for (long a = 0; a < p->panels; a++) {
+        k->expand(w + a * panel, S + a * panel, x + a * panel, p->rows, maps, block);
+        kr_lanes_forward(p->down, w + a * panel);
+    }
+    memset(w + block + p->columns * KR_ROW, 0, KR_ROW * sizeof *w);
+    for (long g = 0; g < p->groups; g++)
+        across(k, p, w, w + block, g);
+    for (long a = 0; a < p->panels; a++) {
+        for (long i = p->active; i < p->rows; i++)
+            memset(w + a * panel + p->row[i] * KR_ROW, 0, KR_ROW * sizeof *w);
+        kr_lanes_inverse(p->down, w + a * panel);
+        k->reduce(z + a * panel, S + a * panel, w + a * panel, p->rows, maps, block);
+    }
+}
+
+/* ---- Vectors ---- */
+void kr_lanes_scaled(float *z, float a, const float *x, long rows) { kr_lanekern_best()->scaled(z, a, x, rows); }
+void kr_lanes_dot(const float *x, const float *y, long rows, double sum[KR_LANES]) { kr_lanekern_best()->dot(x, y, rows, sum); }
+void kr_lanes_step(float *x, float *r, const float *p, const float *q, const float a[KR_LANES], long rows, double sum[KR_LANES])
+{
+    kr_lanekern_best()->step(x, r, p, q, a, rows, sum);
+}
+void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows) { kr_lanekern_best()->xpay(p, r, b, rows); }
