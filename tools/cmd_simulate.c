@@ -1,12 +1,13 @@
 /* cmd_simulate.c: kray simulate [PHANTOM] -o SCAN: a multi-coil scan of an object that is known. */
 #include "kray/io.h"
 #include "kray/phantom.h"
+#include "batch.h"
 #include "tool.h"
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct opts {
-    const char *out, *matrix, *fov, *contrast, *reference, *to;
+    const char *out, *matrix, *fov, *contrast, *undersample, *reference, *to;
     long slices, coils, seed;
     double thickness, gap, snr, correlation;
     bool phase, oversampling, noise_scan;
@@ -18,15 +19,16 @@ static const kr_opt table[] = {
     { "coils", 'c', KR_OPT_INT, offsetof(opts, coils), "8", "N", "receive channels on a helmet; 1: a volume coil" },
     { "contrast", 0, KR_OPT_CHOICE, offsetof(opts, contrast), "t1", "t1|t2|pd|flair", "weighting, where the phantom has tissues" },
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
+    { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only what a mask keeps; kray mask --help tells of masks" },
     { "reference", 'r', KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; left out: what suits the phantom" },
     { "thickness", 0, KR_OPT_REAL, offsetof(opts, thickness), "5", "MM", "of 2D slices" },
     { "gap", 0, KR_OPT_REAL, offsetof(opts, gap), "1.5", "MM", "between 2D slices" },
     { "correlation", 0, KR_OPT_REAL, offsetof(opts, correlation), "0.2", "X", "of the noise of neighbouring channels" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "of the noise" },
-    { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "true", NULL, "a smooth phase of the object" },
-    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "true", NULL, "twice the field of view along the readout" },
-    { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "true", NULL, "also measure noise alone" },
+    { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "true", NULL, "a smooth phase of the object; --no-phase leaves it out" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "true", NULL, "twice the field of view along the readout; --no-oversampling: once" },
+    { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "true", NULL, "also measure noise alone; --no-noise-scan leaves it out" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     KR_OPT_END };
 
@@ -86,6 +88,10 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     kr_scoped(scan) s = NULL;
     int e = phantom->measure(&s, &how, trace);
+    if (!e && o->undersample) {
+        kr_scoped(array) mask = batch_mask(o->undersample, s, o->out);
+        e = mask ? kr_scan_undersample(s, mask) : kr_error_code();
+    }
     if (!e)
         e = kr_meta_set(s->meta, "command", "%s", kr_command_line());
     if (!e && o->reference)
@@ -105,6 +111,7 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
     kr_text t = { 0 };
     kr_text_add(&t, "  kray simulate -o scan.h5                                  # 8 slices of a brain, 8 coils\n"
                     "  kray simulate brain --contrast t2 --coils 16 --snr 20 -o scan.h5 --reference truth.nii.gz\n"
+                    "  kray simulate --undersample random:accel=4,center=0.08,seed=1 -o scan.h5\n"
                     "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
                     "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n\nPhantoms:\n");

@@ -316,6 +316,37 @@ static void oversampling_leaves_the_image(void **state)
     kr_scan_unref(&b);
 }
 
+/* The brain shows its tissues where an atlas has them: in a slice 18 mm above the commissures, fluid in the atrium of the
+ * ventricle, white matter in the corona radiata, and a lesion, in the ratios that the signal equation gives. */
+static double expected(int c, double pd, double t1, double t2)
+{
+    static const double tr[] = { 2300, 5000, 3500, 9000 }, te[] = { 3, 100, 15, 110 }, ti[] = { 1100, 0, 0, 2380 };
+    double E = exp(-tr[c] / t1);
+    return pd * fabs(ti[c] > 0 ? 1 - 2 * exp(-ti[c] / t1) + E : 1 - E) * exp(-te[c] / t2);
+}
+
+static double seen(const kr_scan *s, double x, double y)
+{
+    return KR_R(s->reference->data)[lround(x * 128 / 240) + 64 + 128 * (lround(-(y + 17) * 128 / 240) + 64)];
+}
+
+static void brain_shows_its_tissues(void **state)
+{
+    (void)state;
+    static const char *const contrast[] = { "t1", "t2", "pd", "flair" };
+    for (int c = 0; c < 4; c++) {
+        kr_simulate how = small(128, 1);
+        how.contrast = contrast[c];
+        kr_scan *s = measured("brain", &how);
+        double white = seen(s, 25, -5), fluid = seen(s, 23, -42), lesion = seen(s, -33, -38);
+        /* 0.03: ringing of the sharp borders and the tissues' own texture. */
+        assert_near(fluid / white, expected(c, 1.00, 4163, 1500) / expected(c, 0.70, 832, 79), 0.03 * fmax(1, fluid / white));
+        assert_near(lesion / white, expected(c, 0.86, 1450, 170) / expected(c, 0.70, 832, 79), 0.03 * fmax(1, lesion / white));
+        assert_true(seen(s, 110, 90) < 0.03 * white);            /* air, up to ringing */
+        kr_scan_unref(&s);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -337,6 +368,10 @@ static void refusals(void **state)
         assert_null(s);
         assert_refused(KR_EREFUSED, bad[i].words);
     }
+    kr_simulate odd = small(64, 2);
+    odd.contrast = "t7";
+    assert_int_equal(kr_phantom_named("brain")->measure(&s, &odd, NULL), KR_EUSAGE);
+    assert_refused(KR_EUSAGE, "'t7'");
     volatile int stop = 1;
     kr_simulate how = small(64, 2);
     assert_int_equal(p->measure(&s, &how, &(kr_trace){ .stop = &stop }), KR_ESTOPPED);
@@ -350,6 +385,7 @@ int main(void)
         cmocka_unit_test(shepplogan_is_its_formula), cmocka_unit_test(field_on_the_axis), cmocka_unit_test(field_is_biot_and_savart),
         cmocka_unit_test(maps_are_the_loops), cmocka_unit_test(maps_are_smooth), cmocka_unit_test(noise_has_the_stated_covariance),
         cmocka_unit_test(snr_is_as_stated), cmocka_unit_test(same_on_any_number_of_threads), cmocka_unit_test(every_phantom_and_contrast),
-        cmocka_unit_test(oversampling_leaves_the_image), cmocka_unit_test(refusals) };
+        cmocka_unit_test(oversampling_leaves_the_image), cmocka_unit_test(brain_shows_its_tissues),
+        cmocka_unit_test(refusals) };
     return cmocka_run_group_tests_name("phantom", tests, NULL, NULL);
 }
