@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const mask_kind *const tables[] = { kr_masks_line, kr_masks_plane };
+static const mask_kind *const tables[] = { kr_masks_line, kr_masks_plane, kr_masks_poisson, kr_masks_time, kr_masks_direct };
 enum { TABLES = sizeof tables / sizeof *tables, MOST_KINDS = 64 };
 
 /* ---- The keys: how a value is read, and where it goes ---- */
@@ -420,7 +420,7 @@ static kr_array *make(const char *spec, kr_shape shape, const char *name)
         return NULL;
     choose_accel(j);
     long frames = kind->fills & MASK_TIME ? 1 : j->frames;       /* how often the kind is asked */
-    for (long f = 0; f < frames; f++)
+    for (long f = j->frame = 0; f < frames; j->frame = ++f)
         if (kind->make(j, m + f * (points / frames)))
             return NULL;
     if (!memchr(m, 1, (size_t)points)) {

@@ -12,6 +12,7 @@ enum { MASK_CHOICES = 8 };                                   /* accelerations to
 typedef struct mask_job {
     const char *kind;
     long rows, cols, frames;
+    long frame;                                              /* which one is asked for, where each is drawn by itself */
     double accels[MASK_CHOICES], centers[MASK_CHOICES];      /* as asked; center -1: not given                  */
     long choices, center_choices;
     double accel, center;                                    /* the one chosen                                  */
@@ -32,12 +33,14 @@ typedef struct mask_kind {
     int (*make)(mask_job *j, uint8_t *m);
 } mask_kind;
 
-extern const mask_kind kr_masks_line[], kr_masks_plane[];   /* each ends with name NULL */
+extern const mask_kind kr_masks_line[], kr_masks_plane[], kr_masks_poisson[], kr_masks_time[], kr_masks_direct[];   /* each ends with name NULL */
 
 /* How many of the cols lines at the centre are wanted: lines as given, or round-half-even(cols * center). */
 long kr_mask_low_lines(const mask_job *j);
 /* p[i] = exp(-x^2 / 2 s^2), x = -1..1, s = fwhm / sqrt(8 ln 2). */
 void kr_mask_gaussian(double *p, long n, double fwhm);
+/* times[i]: how often line i of n was drawn. One that came twice goes to the nearest free line, the lower one of two. */
+void kr_mask_spread(long *times, long n);
 /* Sets n points of a line of N from N/2 - n/2 on. */
 void kr_mask_centre(uint8_t *m, long N, long n);
 #endif

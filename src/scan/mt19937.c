@@ -72,10 +72,10 @@ uint32_t kr_mt_below(kr_mt19937 *r, uint32_t n)
     return x;
 }
 
-/* The smallest i with x < cdf[i]. */
-static long found_at(const double *cdf, long n, double x)
+long kr_mt_below_cdf(kr_mt19937 *r, const double *cdf, long n)
 {
-    long lo = 0, hi = n;
+    double x = kr_mt_uniform(r);
+    long lo = 0, hi = n - 1;
     while (lo < hi) {
         long mid = (lo + hi) / 2;
         if (x < cdf[mid])
@@ -103,8 +103,8 @@ int kr_mt_choice(kr_mt19937 *r, double *p, long n, long *out, long count)
             cdf[i] /= sum;
         long before = got;
         for (long wanted = count - got; wanted; wanted--) {
-            long i = found_at(cdf, n, kr_mt_uniform(r));
-            if (i < n && !have[i]) {
+            long i = kr_mt_below_cdf(r, cdf, n);
+            if (!have[i]) {
                 have[i] = true;
                 out[got++] = i;
             }

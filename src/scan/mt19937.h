@@ -10,6 +10,7 @@ void kr_mt_seed_words(kr_mt19937 *r, const uint32_t *word, long count);    /* Ra
 uint32_t kr_mt_bits(kr_mt19937 *r);
 double kr_mt_uniform(kr_mt19937 *r);                                       /* [0,1), 53 bits                 */
 uint32_t kr_mt_below(kr_mt19937 *r, uint32_t n);                           /* randint(0, n); n = 1 draws nothing */
+long kr_mt_below_cdf(kr_mt19937 *r, const double *cdf, long n);            /* the smallest i with u < cdf[i]; cdf[n-1] = 1 */
 /* RandomState.choice(n, size=count, replace=False, p=p): `count` different indices in the order drawn. p (destroyed) need
  * not sum to 1, but at least `count` of it must be positive. */
 int kr_mt_choice(kr_mt19937 *r, double *p, long n, long *out, long count) KR_MUST_USE;

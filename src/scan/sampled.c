@@ -256,43 +256,76 @@ static int as_grid(struct grid *g, const kr_array *mask)
 
 struct box { long from[3], to[3]; };
 
-static bool all_measured(const struct grid *g, const struct box *b)
+/* Of a long thin box only four times its thickness counts. */
+static double worth(const struct grid *g, const struct box *b)
 {
-    long frame = g->n[0] * g->n[1] * g->n[2];
-    for (long f = 0; f < g->frames; f++)
-        for (long z = b->from[2]; z < b->to[2]; z++)
-            for (long y = b->from[1]; y < b->to[1]; y++)
-                for (long x = b->from[0]; x < b->to[0]; x++)
-                    if (!g->m[f * frame + (z * g->n[1] + y) * g->n[0] + x])
-                        return false;
-    return true;
+    double volume = 1, thin = 1e9, most = 1;
+    for (int d = 0; d < 3; d++) {
+        double n = (double)(b->to[d] - b->from[d]);
+        volume *= n;
+        if (g->n[d] > 1)
+            thin = n < thin ? n : thin;
+    }
+    for (int d = 0; d < 3; d++)
+        most *= g->n[d] > 1 ? (most > 1 ? 4 * thin : thin) : 1;
+    return (volume < most ? volume : most) + 1e-9 * volume;
 }
 
-/* Grows around DC by one line at each side in turn, as long as that line is full: nearly square, and whole where full. */
-static struct box centre_of(const struct grid *g)
+/* plane: points of axes a and b (a fastest) that are measured all through the third axis of `box`. For each stack of
+ * lines around DC, the run around DC that they have in common. */
+static void best_of_plane(const struct grid *g, const uint8_t *plane, int a, int b, struct box box, struct box *best)
 {
-    struct box b;
-    for (int d = 0; d < 3; d++)
-        b.to[d] = (b.from[d] = g->n[d] / 2) + 1;
-    if (!all_measured(g, &b))
-        return (struct box){ { 0 }, { 0 } };
-    for (bool grew = true; grew; ) {
-        grew = false;
-        for (int side = 0; side < 6; side++) {
-            int d = side / 2;
-            struct box slab = b;
-            if (side % 2)
-                slab.to[d] = (slab.from[d] = b.to[d]) + 1;
-            else
-                slab.from[d] = (slab.to[d] = b.from[d]) - 1;
-            if (slab.from[d] < 0 || slab.to[d] > g->n[d] || !all_measured(g, &slab))
-                continue;
-            b.from[d] = slab.from[d] < b.from[d] ? slab.from[d] : b.from[d];
-            b.to[d] = slab.to[d] > b.to[d] ? slab.to[d] : b.to[d];
-            grew = true;
+    long na = g->n[a], ca = na / 2, cb = g->n[b] / 2, lower_lo = 0, lower_hi = na;
+    for (long b0 = cb; b0 >= 0 && plane[b0 * na + ca]; b0--) {
+        long lo = ca, hi = ca;
+        while (lo > lower_lo && plane[b0 * na + lo - 1])
+            lo--;
+        while (hi < lower_hi && plane[b0 * na + hi])
+            hi++;
+        lower_lo = lo;
+        lower_hi = hi;
+        for (long b1 = cb; b1 < g->n[b] && plane[b1 * na + ca]; b1++) {
+            long run = ca;
+            while (run > lo && plane[b1 * na + run - 1])
+                run--;
+            lo = run;
+            for (run = ca; run < hi && plane[b1 * na + run]; run++)
+                ;
+            hi = run;
+            box.from[a] = lo;
+            box.to[a] = hi;
+            box.from[b] = b0;
+            box.to[b] = b1 + 1;
+            if (worth(g, &box) > worth(g, best))
+                *best = box;
         }
     }
-    return b;
+}
+
+/* The best fully sampled box around DC: every one of the two longer axes, and those about DC of the shortest. */
+static int centre_of(struct box *best, const struct grid *g)
+{
+    long stride[3] = { 1, g->n[0], g->n[0] * g->n[1] }, frame = g->n[0] * g->n[1] * g->n[2];
+    int c = g->n[0] <= g->n[1] && g->n[0] <= g->n[2] ? 0 : g->n[1] <= g->n[2] ? 1 : 2, a = c == 0 ? 1 : 0, b = c == 2 ? 1 : 2;
+    *best = (struct box){ { 0 }, { 0 } };
+    kr_auto uint8_t *plane = kr_alloc((size_t)(g->n[a] * g->n[b]), 1);
+    if (!plane)
+        return KR_EMEM;
+    memset(plane, 1, (size_t)(g->n[a] * g->n[b]));
+    for (long h = 0, mid = g->n[c] / 2; h <= mid; h++) {
+        struct box box = { { 0 }, { 0 } };
+        box.from[c] = mid - h;
+        box.to[c] = mid + h < g->n[c] ? mid + h + 1 : g->n[c];
+        for (long f = 0; f < g->frames; f++)
+            for (long i = 0; i < g->n[a] * g->n[b]; i++) {
+                const uint8_t *m = g->m + f * frame + i % g->n[a] * stride[a] + i / g->n[a] * stride[b];
+                plane[i] &= m[box.from[c] * stride[c]] & m[(box.to[c] - 1) * stride[c]];
+            }
+        if (!plane[g->n[b] / 2 * g->n[a] + g->n[a] / 2])
+            return 0;
+        best_of_plane(g, plane, a, b, box, best);
+    }
+    return 0;
 }
 
 static bool inside(const struct box *b, const long at[3])
@@ -394,7 +427,9 @@ static int describe(kr_mask_facts *f, struct grid *g, const kr_array *mask)
         f->measured += g->m[i];
     if (!f->measured)
         return kr_fail(KR_ENUMBER, "the sampling mask keeps nothing");
-    struct box b = centre_of(g);
+    struct box b;
+    if (centre_of(&b, g))
+        return kr_error_code();
     long held = g->frames;
     for (int d = 0; d < 3; d++) {
         held *= b.to[d] - b.from[d];

@@ -207,43 +207,51 @@ static void fastmri_masks_are_exact(void **state)
     assert_true(checked >= 115);
 }
 
-/* DIRECT draws the same masks, with the number of lines instead of the fraction in its Cartesian kinds, and repeats them
- * along the readout. */
-static void direct_line_masks_are_exact(void **state)
+/* DIRECT's masks of lines are repeated along the readout; its Cartesian kinds take the number of lines, not the fraction. */
+static const char *const direct_kinds[][3] = {
+    { "FastMRIRandom", "random", "center=" }, { "FastMRIEquispaced", "equispaced_fraction", "center=" },
+    { "FastMRIMagic", "magic_fraction", "center=" }, { "CartesianRandom", "random", "lines=" },
+    { "CartesianEquispaced", "equispaced_fraction", "lines=" }, { "CartesianMagic", "magic_fraction", "lines=" },
+    { "Radial", "circus_radial", "center=" }, { "Spiral", "circus_spiral", "center=" },
+    { "Gaussian1D", "direct_gaussian1d", "center=" }, { "Gaussian2D", "direct_gaussian2d", "center=" },
+    { "VariableDensityPoisson", "direct_poisson", "center=" }, { "KtUniform", "direct_kt_uniform", "center=" }, { "KtGaussian1D", "direct_kt_gaussian", "center=" },
+    { "KtRadial", "direct_kt_radial", "center=" } };
+
+static void direct_masks_are_exact(void **state)
 {
     (void)state;
     NEED_SHARED(GOLDEN);
-    static const char *const kinds[][3] = {
-        { "FastMRIRandom", "random", "center=" }, { "FastMRIEquispaced", "equispaced_fraction", "center=" },
-        { "FastMRIMagic", "magic_fraction", "center=" }, { "CartesianRandom", "random", "lines=" },
-        { "CartesianEquispaced", "equispaced_fraction", "lines=" }, { "CartesianMagic", "magic_fraction", "lines=" } };
     static double want[320 * 320];
-    for (int k = 0; k < 6; k++) {
+    int checked = 0;
+    for (size_t k = 0; k < sizeof direct_kinds / sizeof *direct_kinds; k++) {
         char group[64], path[300], spec[300];
-        snprintf(group, sizeof group, "direct/%s", kinds[k][0]);
+        snprintf(group, sizeof group, "direct/%s", direct_kinds[k][0]);
         names *n = children(group);
-        assert_int_equal(n->count, 32);
         for (int i = 0; i < n->count; i++) {
             double shape[4];
             snprintf(path, sizeof path, "%s/%s/mask", group, n->name[i]);
             numbers(path, want, 320 * 320);
             long dims = attribute(path, "shape", shape, 4), T = dims == 4 ? (long)shape[0] : 1;
             long H = (long)shape[dims - 3], W = (long)shape[dims - 2];
-            spec_of(spec, sizeof spec, kinds[k][1], path, kinds[k][2]);
-            if (T > 1)
+            spec_of(spec, sizeof spec, direct_kinds[k][1], path, direct_kinds[k][2]);
+            if (T > 1 && !strstr(spec, "_kt_"))
                 strcat(spec, ",vary=yes");
             kr_array *m = kr_mask_new(spec, KR_SHAPE([KR_X] = H, [KR_Y] = W, [KR_TIME] = T), NULL);
             if (!m)
                 fail_msg("%s", kr_error());
-            assert_true(kr_shape_equal(kr_array_shape(m), KR_SHAPE([KR_Y] = W, [KR_TIME] = T)));
-            for (long y = 0; y < T * H; y++)
-                for (long x = 0; x < W; x++)
-                    if (KR_R(m)[y / H * W + x] != want[y * W + x])
-                        fail_msg("%s (%s) differs at %ld of frame %ld", path, spec, x, y / H);
+            long h = m->n[KR_X];
+            assert_true(kr_shape_equal(kr_array_shape(m), KR_SHAPE([KR_X] = h, [KR_Y] = W, [KR_TIME] = T)) && (h == 1 || h == H));
+            for (long t = 0; t < T; t++)
+                for (long y = 0; y < H; y++)
+                    for (long x = 0; x < W; x++)
+                        if (KR_R(m)[(t * W + x) * h + (h > 1 ? y : 0)] != want[(t * H + y) * W + x])
+                            fail_msg("%s (%s) differs at %ld, %ld of frame %ld", path, spec, y, x, t);
             kr_array_unref(&m);
+            checked++;
         }
         free(n);
     }
+    assert_int_equal(checked, 11 * 32 + 3 * 8);
 }
 
 /* Adds ",fwhm=..." and the seed of NumPy's global generator, which ATOMMIC's Gaussian masks use whatever seed they are given. */
@@ -295,6 +303,151 @@ static void atommic_masks_are_exact(void **state)
         }
         free(n);
     }
+}
+
+/* ---- Kinds of our own: properties ---- */
+static kr_array *made(const char *spec, kr_shape s)
+{
+    kr_array *m = kr_mask_new(spec, s, NULL);
+    if (!m)
+        fail_msg("%s: %s", spec, kr_error());
+    return m;
+}
+
+static double accel_of(const kr_array *m, kr_shape s)
+{
+    kr_mask_facts f;
+    assert_int_equal(kr_mask_describe(&f, m, s), 0);
+    return f.accel;
+}
+
+/* Samples of radius r(k) = c (1 + 4 k)^(density/2) thrown to saturation cover 0.547 of the plane with discs of half that
+ * radius (Renyi's constant in two dimensions; Feder 1980), so that their number gives c. On the grid, and with the chance
+ * of 0.3 points that evens out its few distances, no two may be nearer than 0.75 r, and no place further than 1.3 r from all of them. */
+static void poisson_is_even_and_saturated(void **state)
+{
+    (void)state;
+    static const struct { double accel, density; long H, W; } with[] = { { 8, 0, 128, 128 }, { 12, 1, 160, 96 }, { 20, 2, 128, 128 } };
+    for (int t = 0; t < 3; t++) {
+        long H = with[t].H, W = with[t].W, N = H * W;
+        char spec[128];
+        snprintf(spec, sizeof spec, "poisson:accel=%g,density=%g,calib=0,axes=xy,seed=3", with[t].accel, with[t].density);
+        kr_array *m = made(spec, KR_SHAPE([KR_X] = H, [KR_Y] = W));
+        double *w = malloc((size_t)N * sizeof *w), area = 0, count = 0;
+        for (long i = 0; i < N; i++) {
+            double x = (double)(i % H - H / 2) / (double)(H / 2), y = (double)(i / H - W / 2) / (double)(W / 2);
+            w[i] = pow(1 + 4 * sqrt(x * x + y * y), with[t].density / 2);
+            area += 1 / (w[i] * w[i]);
+            count += KR_R(m)[i];
+        }
+        double c = sqrt(0.547 * 4 / acos(-1) * area / count), nearest = 1e9, emptiest = 0;
+        for (long i = 0; i < N; i++) {
+            double least = 1e9;
+            for (long k = 0; k < N; k++)
+                if (KR_R(m)[k] > 0 && k != i) {
+                    double d = hypot((double)(i % H - k % H), (double)(i / H - k / H)) / (c * (w[i] + w[k]) / 2);
+                    least = d < least ? d : least;
+                }
+            if (KR_R(m)[i] > 0)
+                nearest = least < nearest ? least : nearest;
+            else
+                emptiest = least > emptiest ? least : emptiest;
+        }
+        if (!(nearest >= 0.75 && emptiest <= 1.3))
+            fail_msg("%s: nearest %.3f, emptiest %.3f of the local radius", spec, nearest, emptiest);
+        free(w);
+        kr_array_unref(&m);
+    }
+}
+
+static void poisson_meets_the_acceleration(void **state)
+{
+    (void)state;
+    static const double accels[] = { 1.5, 2, 3, 4, 6, 8, 12 };
+    static const char *const extra[] = { "density=0,calib=0", "density=1", "density=2,calib=16x24,elliptical=yes", "axes=y,calib=12" };
+    kr_shape s = KR_SHAPE([KR_X] = 10, [KR_Y] = 200, [KR_Z] = 130);
+    for (int e = 0; e < 4; e++)
+        for (int a = 0; a < 7; a++) {
+            char spec[128];
+            snprintf(spec, sizeof spec, "poisson:accel=%g,%s", accels[a], extra[e]);
+            kr_array *m = made(spec, s), *again = made(spec, s);
+            kr_mask_facts f;
+            assert_int_equal(kr_mask_describe(&f, m, s), 0);
+            assert_near(f.accel / accels[a], 1, e == 3 ? 0.04 : 0.02);   /* 200 lines: half a line of 17 is 3 % */
+            if (e == 1)
+                assert_true(f.centre[1] * f.centre[2] >= 24 * 24);
+            for (long z = 65 - 12; e == 2 && z < 65 + 12; z++)
+                for (long y = 100 - 8; y < 100 + 8; y++)
+                    assert_true(KR_R(m)[z * 200 + y] == 1);
+            if (e == 2)
+                assert_true(KR_R(m)[0] == 0 && KR_R(m)[200 * 130 - 1] == 0);
+            if (e == 3)
+                assert_true(f.centre[1] >= 12 && f.centre_from[1] <= 94 && m->n[KR_Z] == 1);
+            long n = kr_count(kr_array_shape(m));
+            assert_memory_equal(KR_R(m), KR_R(again), (size_t)n * sizeof(float));
+            kr_array_unref(&again);
+            strcat(spec, ",seed=9");
+            again = made(spec, s);
+            assert_memory_not_equal(KR_R(m), KR_R(again), (size_t)n * sizeof(float));
+            kr_array_unref(&again);
+            kr_array_unref(&m);
+        }
+}
+
+static void radial_passes_through_the_centre(void **state)
+{
+    (void)state;
+    static const long sizes[][2] = { { 128, 128 }, { 97, 160 }, { 33, 32 } };
+    for (int t = 0; t < 3; t++) {
+        long H = sizes[t][0], W = sizes[t][1];
+        kr_shape s = KR_SHAPE([KR_X] = H, [KR_Y] = W);
+        kr_array *m = made("radial:accel=5", s);
+        assert_near(accel_of(m, s) / 5, 1, 1.5 * (double)(H > W ? H : W) * 5 / (double)(H * W));    /* one spoke more */
+        assert_true(KR_R(m)[W / 2 * H + H / 2] == 1);
+        for (long y = 0; y < W; y++)                             /* point symmetric about DC where both are on the grid */
+            for (long x = 0; x < H; x++)
+                if (2 * (H / 2) - x < H && 2 * (W / 2) - y < W)
+                    assert_true(KR_R(m)[y * H + x] == KR_R(m)[(2 * (W / 2) - y) * H + 2 * (H / 2) - x]);
+        kr_array_unref(&m);
+    }
+}
+
+static void frames_of_cmrxrecon(void **state)
+{
+    (void)state;
+    kr_shape s = KR_SHAPE([KR_X] = 60, [KR_Y] = 96, [KR_TIME] = 12);
+    kr_mask_facts f;
+    kr_array *m = made("kt_uniform:accel=8", s);
+    for (long t = 0; t < 12; t++)
+        for (long y = 0; y < 96; y++)
+            assert_true(KR_R(m)[t * 96 + y] == ((y - t + 96) % 8 == 0 || (y >= 40 && y < 56)));
+    assert_int_equal(kr_mask_describe(&f, m, s), 0);
+    assert_true(f.varies && f.centre[1] == 16 && f.centre_from[1] == 40 && f.step[1] == 8);
+    kr_array_unref(&m);
+
+    m = made("kt_gaussian:accel=8,lines=0", s);                  /* 96/8 lines in every frame, most near the centre */
+    double near = 0;
+    for (long t = 0; t < 12; t++) {
+        long n = 0;
+        for (long y = 0; y < 96; y++) {
+            n += KR_R(m)[t * 96 + y] > 0;
+            near += y >= 24 && y < 72 ? KR_R(m)[t * 96 + y] : 0;
+        }
+        assert_int_equal(n, 12);
+    }
+    assert_true(near / 144 > 0.6 && near / 144 < 0.9);           /* the density's integral there is 0.71 */
+    kr_array_unref(&m);
+
+    m = made("kt_radial:accel=8,calib=10", s);
+    assert_int_equal(kr_mask_describe(&f, m, s), 0);
+    assert_true(f.varies && f.centre[0] >= 10 && f.centre[1] >= 10);
+    kr_array_unref(&m);
+    m = made("uniform:accel=4,lines=16", s);                     /* no frames where nothing changes */
+    assert_true(kr_shape_equal(kr_array_shape(m), KR_SHAPE([KR_Y] = 96)));
+    kr_array_unref(&m);
+    m = made("kt_uniform:accel=4", KR_SHAPE([KR_Y] = 96, [KR_PHASE] = 5));
+    assert_true(kr_shape_equal(kr_array_shape(m), KR_SHAPE([KR_Y] = 96, [KR_PHASE] = 5)));
+    kr_array_unref(&m);
 }
 
 /* ---- Seeds ---- */
@@ -349,6 +502,14 @@ static void refusals_say_what_was_found(void **state)
         { "equispaced:accel=4,offset=4", KR_EUSAGE, "an offset of 4 is too large" },
         { "uniform:lines=3.5", KR_EUSAGE, "a whole number" },
         { "gaussian1d:fwhm=0", KR_EUSAGE, "fwhm" },
+        { "poisson:calib=300x20,axes=xy", KR_EUSAGE, "300 fully sampled lines do not fit into the 100" },
+        { "poisson:accel=6,calib=40", KR_EUSAGE, "the 40 points of the calibration area alone" },
+        { "poisson:accel=1.1,elliptical=yes,axes=xy", KR_EUSAGE, "the ellipse holds" },
+        { "poisson:elliptical=maybe", KR_EUSAGE, "elliptical is yes or no, not 'maybe'" },
+        { "radial:angle=90", KR_EUSAGE, "spokes 90 degrees apart" },
+        { "kt_radial:accel=400", KR_EUSAGE, "no line through the centre" },
+        { "direct_gaussian1d:accel=2,center=0.6", KR_EUSAGE, "120 of 200" },
+        { "circus_radial:accel=12,center=0.2", KR_EUSAGE, "at the centre alone" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_null(kr_mask_new(bad[i].spec, KR_SHAPE([KR_X] = 100, [KR_Y] = 200), NULL));
@@ -502,6 +663,11 @@ static void facts_of_known_masks(void **state)
             KR_R(m)[z * 96 + y] = (y % 2 == 0 && z % 3 == 1) || (y >= 38 && y < 58 && z >= 15 && z < 25);
     assert_int_equal(kr_mask_describe(&f, m, s), 0);
     assert_true(f.step[1] == 2 && f.step[2] == 3 && f.centre[1] == 20 && f.centre[2] == 10 && f.centre_from[2] == 15);
+    for (long y = 38; y < 58; y++)                                   /* lines that touch the box do not mislead */
+        KR_R(m)[25 * 96 + y] = 1;
+    KR_R(m)[15 * 96 + 58] = KR_R(m)[16 * 96 + 58] = KR_R(m)[20 * 96 + 58] = 1;
+    assert_int_equal(kr_mask_describe(&f, m, s), 0);
+    assert_true(f.centre[1] == 20 && f.centre[2] == 11 && f.centre_from[1] == 38 && f.step[1] == 0);
     KR_R(m)[5] = 1;                                                  /* one point off the grid */
     assert_int_equal(kr_mask_describe(&f, m, s), 0);
     assert_true(f.step[1] == 0 && f.step[2] == 0);
@@ -523,8 +689,12 @@ int main(void)
         cmocka_unit_test(glibc_streams_are_exact),
         cmocka_unit_test(choice_refuses_what_cannot_be_drawn),
         cmocka_unit_test(fastmri_masks_are_exact),
-        cmocka_unit_test(direct_line_masks_are_exact),
+        cmocka_unit_test(direct_masks_are_exact),
         cmocka_unit_test(atommic_masks_are_exact),
+        cmocka_unit_test(poisson_is_even_and_saturated),
+        cmocka_unit_test(poisson_meets_the_acceleration),
+        cmocka_unit_test(radial_passes_through_the_centre),
+        cmocka_unit_test(frames_of_cmrxrecon),
         cmocka_unit_test(the_name_of_the_file_is_the_seed),
         cmocka_unit_test(refusals_say_what_was_found),
         cmocka_unit_test(undersampling_zeroes_what_the_mask_drops),
