@@ -181,6 +181,7 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     signal(SIGPIPE, SIG_IGN);
+    kr_guard();
 
     kr_opt_group groups[9] = { { "Options", tool->opts, NULL } };
     int count = 1, files = 0, e = 0;

@@ -18,6 +18,8 @@ typedef struct kr_tool {
 extern const kr_tool *const kr_tools[];  /* NULL-terminated */
 
 const char *kr_command_line(void);       /* as typed, for provenance        */
+/* From now on a library that breaks down over a damaged file costs a sentence and exit status 1, not a crash. */
+void kr_guard(void);
 /* The list of commands. */
 void kr_overview(FILE *to);
 /* Prints to stdout the whole help of one command. */

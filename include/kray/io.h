@@ -42,6 +42,9 @@ const kr_format *kr_format_of(const char *path);
 int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace) KR_MUST_USE;
 int kr_image_read(kr_image **out, const char *source) KR_MUST_USE;
 int kr_array_read(kr_array **out, const char *source) KR_MUST_USE;
+/* The source that this thread is reading just now, NULL when none: for a signal handler that has to say which file a
+ * library (HDF5, matio) could not bear. */
+const char *kr_reading(void);
 /* A sampling mask as one writes it on a command line: KIND:key=value,... (kr_mask_new; `name` may give the seed), or a
  * FILE[:VARIABLE][@AXES] whose numbers other than 0 mean measured. It fits `shape`; a .npy that says nothing of its axes is
  * taken as a line along y, or as a picture [y,x], [y,z] or [x,y], whichever is the first to fit. */

@@ -62,6 +62,8 @@ void kr_scan_note(kr_scan *s, const char *fmt, ...) KR_PRINTF(2, 3);
 kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
 /* Refuses: no data, not finite, all zero, mask of another shape or keeping nothing. */
 int kr_scan_check(const kr_scan *s) KR_MUST_USE;
+/* The data with every axis in k-space: another handle where they are, else a transformed copy. Refuses a scan without data. */
+kr_array *kr_scan_kspace(const kr_scan *s) KR_MUST_USE;
 
 /* ---- Making ready ---- */
 typedef struct kr_prepare {

@@ -1,6 +1,5 @@
 /* fmt_cfl.c: BART's pair of files: NAME.hdr, a text with the dimensions, and NAME.cfl, the complex floats themselves,
  * first dimension fastest. Source of the layout: BART's io.c and the order of dimensions in its mri.h. */
-#include "kray/fourier.h"
 #include "kray/io.h"
 #include "file.h"
 #include <stdio.h>
@@ -331,12 +330,8 @@ static int write_image(const kr_image *im, const char *path) { return write_arra
 /* BART has no place to note that an axis is in image space already, so all are brought back to k-space. */
 static int write_scan(const kr_scan *s, const char *path)
 {
-    if (!s->data)
-        return kr_fail(KR_EREFUSED, "the scan holds no data");
-    kr_scoped(array) k = s->in_image ? kr_array_copy(s->data) : kr_array_ref(s->data);
-    if (!k || (s->in_image && kr_fourier(k, s->in_image)))
-        return kr_error_code();
-    return write_array(k, s->meta, path);
+    kr_scoped(array) k = kr_scan_kspace(s);
+    return k ? write_array(k, s->meta, path) : kr_error_code();
 }
 
 const kr_format kr_format_cfl = { "cfl", ".cfl", "BART .cfl and .hdr", probe, read_scan, write_scan, read_image, write_image, read_array, write_array };

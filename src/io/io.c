@@ -58,7 +58,7 @@ int kr_source_parse(kr_source *src, const char *text)
         if (colon)
             path = (size_t)(colon - text);
         if (!exists(text, path))
-            return kr_fail(KR_EFILE, "%s: there is no such file", text);
+            return kr_fail(KR_EFILE, *text ? "%s: there is no such file" : "%sno file is named", text);
     }
     size_t end = at ? (size_t)(at - text) : strlen(text);
     src->path = kr_strf("%.*s", (int)path, text);
@@ -158,18 +158,45 @@ const kr_format *kr_format_of(const char *path)
 }
 
 /* ---- Reading ---- */
-int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace)
+static _Thread_local const char *reading;
+
+const char *kr_reading(void) { return reading; }
+
+enum what { SCAN, IMAGE, ARRAY };
+static const char *const noun[] = { "raw data", "images", "plain arrays" };
+
+struct wanted { enum what what; kr_scan **scan; kr_image **image; kr_array **array; const kr_read *how; const kr_trace *trace; };
+
+static int read_with(const kr_format *f, const kr_source *src, const struct wanted *w)
 {
-    *out = NULL;
+    if (w->what == SCAN ? !f->read : w->what == IMAGE ? !f->read_image : !f->read_array)
+        return kr_fail(KR_EFORMAT, "a %s file holds no %s that Kray reads", f->name, noun[w->what]);
+    static const kr_read all = { 0 };
+    return w->what == SCAN ? f->read(w->scan, src, w->how ? w->how : &all, w->trace)
+         : w->what == IMAGE ? f->read_image(w->image, src) : f->read_array(w->array, src);
+}
+
+static int read_source(const char *source, const char *format, const kr_format **f, const struct wanted *w)
+{
     kr_source src;
     if (kr_source_parse(&src, source))
         return kr_error_code();
-    const kr_format *f = format ? kr_format_named(format) : kr_format_of(src.path);
-    int e = f ? 0 : kr_error_code();
-    if (f && !f->read)
-        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no raw data that Kray reads", src.path, f->name);
-    else if (f && (e = f->read(out, &src, how ? how : &(kr_read){ 0 }, trace)))
+    const char *outer = reading;
+    reading = source;
+    *f = format ? kr_format_named(format) : kr_format_of(src.path);
+    int e = *f ? read_with(*f, &src, w) : kr_error_code();
+    if (*f && e)
         kr_fail_in("%s", source);
+    reading = outer;
+    kr_source_clear(&src);
+    return e;
+}
+
+int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace)
+{
+    *out = NULL;
+    const kr_format *f;
+    int e = read_source(source, format, &f, &(struct wanted){ .what = SCAN, .scan = out, .how = how, .trace = trace });
     if (!e) {
         (*out)->format = f->name;
         if (!(*out)->file && !((*out)->file = kr_strdup(source)))
@@ -177,45 +204,24 @@ int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr
     }
     if (e)
         kr_scan_unref(out);
-    kr_source_clear(&src);
     return e;
 }
 
 int kr_image_read(kr_image **out, const char *source)
 {
     *out = NULL;
-    kr_source src;
-    if (kr_source_parse(&src, source))
-        return kr_error_code();
-    const kr_format *f = kr_format_of(src.path);
-    int e = f ? 0 : kr_error_code();
-    if (f && !f->read_image)
-        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no images that Kray reads", src.path, f->name);
-    else if (f && (e = f->read_image(out, &src)))
-        kr_fail_in("%s", source);
-    kr_source_clear(&src);
-    return e;
+    const kr_format *f;
+    return read_source(source, NULL, &f, &(struct wanted){ .what = IMAGE, .image = out });
 }
 
 int kr_array_read(kr_array **out, const char *source)
 {
     *out = NULL;
-    kr_source src;
-    if (kr_source_parse(&src, source))
-        return kr_error_code();
-    const kr_format *f = kr_format_of(src.path);
-    int e = f ? 0 : kr_error_code();
-    if (f && !f->read_array)
-        e = kr_fail(KR_EFORMAT, "%s: a %s file holds no plain arrays that Kray reads", src.path, f->name);
-    else if (f && (e = f->read_array(out, &src)))
-        kr_fail_in("%s", source);
-    kr_source_clear(&src);
-    return e;
+    const kr_format *f;
+    return read_source(source, NULL, &f, &(struct wanted){ .what = ARRAY, .array = out });
 }
 
 /* ---- Writing: beside, then renamed ---- */
-enum what { SCAN, IMAGE, ARRAY };
-
 static bool writes(const kr_format *f, enum what w)
 {
     return w == SCAN ? f->write != NULL : w == IMAGE ? f->write_image != NULL : f->write_array != NULL;
@@ -223,7 +229,6 @@ static bool writes(const kr_format *f, enum what w)
 
 static const kr_format *writer(const char *path, const char *format, enum what w)
 {
-    static const char *const noun[] = { "raw data", "images", "plain arrays" };
     const kr_format *f = format ? kr_format_named(format) : NULL;
     if (format && !f)
         return NULL;
@@ -242,59 +247,68 @@ static const kr_format *writer(const char *path, const char *format, enum what w
     return f;
 }
 
-/* Formats that write two files (BART's .cfl and .hdr) are asked to write PATH-without-suffix plus their own suffixes;
- * every file they left beside is renamed. */
+/* What replaces an older file is on the disk before that one goes; for a new file the wait would gain nothing. */
 static int put_in_place(const char *beside, const char *path)
 {
-    int fd = open(beside, O_RDONLY);
+    int fd = access(path, F_OK) ? -1 : open(beside, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
-        int bad = fsync(fd);                /* a full disk shows here at the latest */
+        int bad = fsync(fd);
         if (close(fd) || bad)
-            return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(errno));
+            return kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
     }
-    if (rename(beside, path))
-        return kr_fail(KR_EFILE, "%s: cannot be put in place: %s", path, strerror(errno));
-    return 0;
+    return rename(beside, path) ? kr_fail(KR_EFILE, "cannot be put in place: %s", strerror(errno)) : 0;
 }
 
-static int write_beside(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+/* The second file that some formats write: NAME.hdr to NAME.cfl, NAME.npy.json to NAME.npy. NULL: none. */
+static char *companion_of(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    kr_auto char *dir = slash ? kr_strf("%.*s", (int)(slash - path) + !(slash - path), path) : kr_strdup(".");
-    kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir ? dir : ".", (long)getpid(), slash ? slash + 1 : path);
-    if (!dir || !beside)
-        return kr_error_code();
+    size_t n = strlen(path);
+    if (n > 4 && !strcmp(path + n - 4, ".cfl"))
+        return kr_strf("%.*s.hdr", (int)n - 4, path);
+    return n > 4 && !strcmp(path + n - 4, ".npy") ? kr_strf("%s.json", path) : NULL;
+}
+
+static int write_to(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     struct stat st;
+    kr_auto char *dir = slash ? kr_strf("%.*s", (int)(slash - path) + !(slash - path), path) : kr_strdup(".");
+    if (!dir)
+        return kr_error_code();
     if (stat(dir, &st) || !S_ISDIR(st.st_mode))
-        return kr_fail(KR_EFILE, "%s: there is no folder %s", path, dir);
+        return kr_fail(KR_EFILE, "there is no folder %s", dir);
+    if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        return kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
     if (access(dir, W_OK))
-        return kr_fail(KR_EFILE, "%s: the folder %s cannot be written: %s", path, dir, strerror(errno));
+        return kr_fail(KR_EFILE, "the folder %s cannot be written: %s", dir, strerror(errno));
+    /* Of a long name the end will do, with the suffix. */
+    size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
+    kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip);
+    kr_auto char *other = beside ? companion_of(beside) : NULL, *other_path = companion_of(path);
+    if (!beside || (other_path && !other))
+        return kr_error_code();
     int e = w == SCAN ? f->write(thing, beside) : w == IMAGE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
-    /* A companion (.hdr to .cfl, .json to .npy) goes first, so that the main file never stands alone. */
-    static const char *const companion[] = { ".cfl", ".hdr" };
-    kr_auto char *other = NULL, *other_path = NULL;
-    size_t n = strlen(beside), k = strlen(path);
-    for (int i = 0; i < 2; i++)
-        if (n > 4 && !strcmp(beside + n - 4, companion[i])) {
-            other = kr_strf("%.*s%s", (int)n - 4, beside, companion[1 - i]);
-            other_path = kr_strf("%.*s%s", (int)k - 4, path, companion[1 - i]);
-        }
-    kr_auto char *json = kr_strf("%s.json", beside), *json_path = kr_strf("%s.json", path);
+    /* The companion goes first, so that the main file never stands alone. */
     if (!e && other && other_path && !access(other, F_OK))
         e = put_in_place(other, other_path);
-    if (!e && json && json_path && !access(json, F_OK))
-        e = put_in_place(json, json_path);
     if (!e)
         e = put_in_place(beside, path);
     if (e) {
         unlink(beside);
         if (other)
             unlink(other);
-        if (json)
-            unlink(json);
-        if (!strstr(kr_error(), path))
-            kr_fail_in("%s", path);
     }
+    return e;
+}
+
+static int write_beside(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+{
+    struct stat st;
+    char *real = !lstat(path, &st) && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;   /* a link stays, what it names is replaced */
+    int e = write_to(f, w, thing, meta, real ? real : path);
+    free(real);
+    if (e)
+        kr_fail_in("%s", path);
     return e;
 }
 

@@ -1,5 +1,6 @@
 /* scan.c: the life of a scan. */
 #include "kray/scan.h"
+#include "kray/fourier.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -127,4 +128,16 @@ int kr_scan_check(const kr_scan *s)
     if (s->mask && kr_max_abs(s->mask) <= 0)
         return kr_fail(KR_ENUMBER, "the sampling mask keeps nothing");
     return 0;
+}
+
+kr_array *kr_scan_kspace(const kr_scan *s)
+{
+    if (!s->data) {
+        kr_fail(KR_EREFUSED, "there are no k-space data");
+        return NULL;
+    }
+    kr_array *k = s->in_image ? kr_array_copy(s->data) : kr_array_ref(s->data);
+    if (k && s->in_image && kr_fourier(k, s->in_image))
+        kr_array_unref(&k);
+    return k;
 }
