@@ -162,56 +162,11 @@ static int read_array(kr_array **out, const kr_source *src)
     if (fd < 0)
         return fd;
     header h = { 0 };
-<<<<<<< HEAD
-    int order[KR_AXES], count, e = read_header(f, &h);
-    kr_auto unsigned char *raw = NULL;
-    kr_auto void *data = NULL;
-    kr_auto char *beside = e || src->axes ? NULL : names_beside(src->path, h.dims);
-    const char *axes_named = src->axes ? src->axes : beside;
-    if (!e && axes_named) {
-        if ((count = kr_axes_parse(axes_named, order)) < 0)
-            e = count;
-        else if (count != h.dims)
-            e = kr_fail(KR_EUSAGE, "%d axes are named ('%s'), the array has %d", count, axes_named, h.dims);
-    } else if (!e) {
-        static const int usual[] = { KR_X, KR_Y, KR_Z };
-        if (h.dims > 3)
-            e = kr_fail(KR_EUSAGE, "the array has %d axes: name them, as in %s@coil,z,y,x", h.dims, src->path);
-        for (int i = 0; !e && i < h.dims; i++)
-            order[i] = usual[h.dims - 1 - i];
-    }
-    bool complex = h.kind == 'c';
-    long n = 1;
-    for (int i = 0; i < h.dims; i++)
-        n *= h.n[i];
-    if (!e && (h.size == 16 && !complex))
-        e = kr_fail(KR_EFORMAT, "numbers of 16 bytes are not read");
-    if (!e && !(raw = kr_alloc((size_t)h.bytes, 1)))
-        e = kr_error_code();
-    if (!e && (fseek(f, h.at, SEEK_SET) || fread(raw, 1, (size_t)h.bytes, f) != (size_t)h.bytes))
-        e = kr_fail(KR_EFILE, "cannot be read to its end");
-    fclose(f);
-    if (e)
-        return e;
-    if (!h.swap && ((complex && h.size == 8) || (h.kind == 'f' && h.size == 4))) {
-        data = raw;
-        raw = NULL;
-    } else {
-        if (!(data = kr_alloc((size_t)n, complex ? 8 : 4)))
-            return kr_error_code();
-        for (long i = 0; i < n; i++) {
-            float v[2];
-            number(&h, raw + i * h.size, v);
-            memcpy((char *)data + i * (complex ? 8 : 4), v, complex ? 8 : 4);
-        }
-    }
-=======
     int order[KR_AXES];
     kr_auto void *data = read_header(&h, fd, length) || name_axes(order, &h, src) ? NULL : read_numbers(&h, fd);
     close(fd);
     if (!data)
         return kr_error_code();
->>>>>>> 3c515b6 (NumPy arrays read in bulk; a library that breaks down over a file costs a sentence, not a crash; links and devices are not replaced)
     /* Memory order, first fastest; "-" axes have length 1 and no name. */
     kr_shape shape = { { 0 } };
     int memory[KR_AXES], axes = 0;

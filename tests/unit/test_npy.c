@@ -1,0 +1,188 @@
+/* test_npy.c: NumPy arrays: samples that NumPy wrote, headers typed by hand, and what comes back. */
+#include "test.h"
+#include "kray/io.h"
+
+static char dir[64];
+
+static const char *in(const char *name)
+{
+    static char text[4][256];
+    static int turn;
+    char *t = text[turn++ % 4];
+    snprintf(t, sizeof text[0], "%s/%s", dir, name);
+    return t;
+}
+
+static void put(const char *name, const void *bytes, size_t n)
+{
+    FILE *f = fopen(in(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    fclose(f);
+}
+
+/* Version 1, 2 or 3, this dictionary, these bytes. */
+static void put_npy(const char *name, int version, const char *dictionary, const void *data, size_t n)
+{
+    unsigned char f[512] = { 0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)version, 0 };
+    size_t k = strlen(dictionary), at = version == 1 ? 10 : 12;
+    f[8] = (unsigned char)k;
+    f[9] = (unsigned char)(k >> 8);
+    memcpy(f + at, dictionary, k);
+    memcpy(f + at + k, data, n);
+    put(name, f, at + k + n);
+}
+
+/* The value at NumPy's [z][y][x] is i + (24 + i) j with i = x + 4 y + 12 z, whatever order and version (make_samples.py). */
+static void test_samples(void **state)
+{
+    (void)state;
+    NEED_SHARED("samples/arrays/c64_C.npy");
+    static const char *const name[] = { "samples/arrays/c64_C.npy", "samples/arrays/c64_F.npy", "samples/arrays/c64_v2.npy" };
+    for (int k = 0; k < 3; k++) {
+        kr_scoped(array) a = NULL;
+        assert_int_equal(kr_array_read(&a, shared(name[k])), 0);
+        assert_string_equal(kr_shape_text(kr_array_shape(a)), "{x=4 y=3 z=2}");
+        assert_true(kr_array_contiguous(a));
+        for (long i = 0; i < 24; i++)
+            assert_true(kr_re(KR_C(a)[i]) == (float)i && kr_im(KR_C(a)[i]) == (float)(24 + i));
+    }
+    kr_scoped(array) b = NULL;
+    assert_int_equal(kr_array_read(&b, shared("samples/arrays/f64_be.npy")), 0);
+    assert_string_equal(kr_shape_text(kr_array_shape(b)), "{x=3 y=2}");
+    for (long i = 0; i < 6; i++)
+        assert_true(KR_R(b)[i] == (float)i);
+    kr_scoped(array) c = NULL;
+    assert_int_equal(kr_array_read(&c, shared("samples/arrays/scalar_i32.npy")), 0);
+    assert_true(kr_count(kr_array_shape(c)) == 1 && KR_R(c)[0] == 7);
+    kr_scoped(array) mask = NULL;
+    assert_int_equal(kr_array_read(&mask, shared("samples/calgary/R5_20x18.npy")), 0);
+    for (long i = 0; i < kr_count(kr_array_shape(mask)); i++)
+        assert_true(KR_R(mask)[i] == 0 || KR_R(mask)[i] == 1);
+    /* Axes by name, as NumPy prints the shape (2, 3, 4). */
+    kr_scoped(scan) s = NULL;
+    char source[1100];
+    snprintf(source, sizeof source, "%s@coil,y,x", shared(name[0]));
+    assert_int_equal(kr_scan_read(&s, source, NULL, NULL, NULL), 0);
+    assert_string_equal(kr_shape_text(s->shape), "{x=4 y=3 coil=2}");
+    kr_scan_unref(&s);
+    assert_true(kr_scan_read(&s, shared(name[0]), NULL, NULL, NULL) < 0);
+    assert_refused(KR_EUSAGE, "needs names for its axes");
+}
+
+/* -2 or 254, and 3, as every kind of number in both byte orders. */
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct { const char *type; const char *bytes; size_t each; double first; } t[] = {
+        { "<f4", "\0\0\0\xc0\0\0\x40\x40", 4, -2 }, { ">f4", "\xc0\0\0\0\x40\x40\0\0", 4, -2 }, { "<f8", "\0\0\0\0\0\0\0\xc0\0\0\0\0\0\0\x08\x40", 8, -2 },
+        { ">f8", "\xc0\0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0", 8, -2 }, { "|i1", "\xfe\3", 1, -2 }, { "|u1", "\xfe\3", 1, 254 }, { "|b1", "\0\1", 1, 0 },
+        { "<i2", "\xfe\xff\3\0", 2, -2 }, { ">i2", "\xff\xfe\0\3", 2, -2 }, { "<u2", "\xfe\0\3\0", 2, 254 }, { "<i4", "\xfe\xff\xff\xff\3\0\0\0", 4, -2 },
+        { ">u4", "\0\0\0\xfe\0\0\0\3", 4, 254 }, { "<i8", "\xfe\xff\xff\xff\xff\xff\xff\xff\3\0\0\0\0\0\0\0", 8, -2 }, { "<u8", "\xfe\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0", 8, 254 } };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+        for (int version = 1; version <= 3; version++) {
+            char text[128];
+            snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }  \n", t[i].type);
+            put_npy("t.npy", version, text, t[i].bytes, 2 * t[i].each);
+            kr_scoped(array) a = NULL;
+            assert_int_equal(kr_array_read(&a, in("t.npy")), 0);
+            assert_true(KR_R(a)[0] == t[i].first && KR_R(a)[1] == (t[i].type[1] == 'b' ? 1 : 3));
+        }
+    put_npy("t.npy", 1, "{'descr': '>c16', 'fortran_order': False, 'shape': (1,)}\n", "\xc0\0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0", 16);
+    kr_scoped(array) z = NULL;
+    assert_int_equal(kr_array_read(&z, in("t.npy")), 0);
+    assert_true(kr_re(*KR_C(z)) == -2 && kr_im(*KR_C(z)) == 3);
+}
+
+/* Names and notes go beside, and come back from there. */
+static void test_round(void **state)
+{
+    (void)state;
+    static const kr_shape shape[] = { KR_SHAPE([KR_X] = 5, [KR_Y] = 4), KR_SHAPE([KR_X] = 4, [KR_COIL] = 3, [KR_SLICE] = 2, [KR_TIME] = 5), KR_SHAPE([KR_Y] = 7), KR_SHAPE(0) };
+    for (int k = 0; k < 8; k++) {
+        kr_scoped(array) a = kr_array_new(k & 1 ? KR_C32 : KR_R32, shape[k / 2]);
+        fill_random(a, (uint64_t)k);
+        kr_scoped(meta) m = kr_meta_new();
+        assert_int_equal(kr_meta_set(m, "command", "kray \"a\\b\" \n"), 0);
+        assert_int_equal(kr_array_write(a, m, in("r.npy")), 0);
+        kr_scoped(array) b = NULL;
+        assert_int_equal(kr_array_read(&b, in("r.npy")), 0);
+        assert_string_equal(kr_shape_text(kr_array_shape(b)), kr_shape_text(shape[k / 2]));
+        assert_memory_equal(a->data, b->data, (size_t)kr_count(shape[k / 2]) * (k & 1 ? 8 : 4));
+    }
+    FILE *f = fopen(in("r.npy.json"), "r");
+    char text[200] = "";
+    assert_true(fread(text, 1, sizeof text - 1, f) > 0);
+    fclose(f);
+    assert_string_equal(text, "{\n  \"axes\": \"-\",\n  \"command\": \"kray \\\"a\\\\b\\\" \\u000a\"\n}\n");
+    /* The names stand for one array; another under the same name is not taken for it. */
+    put_npy("r.npy", 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n", "\0\0\0\0\0\0\0\0", 8);
+    kr_scoped(array) c = NULL;
+    assert_true(kr_array_read(&c, in("r.npy")) < 0);
+    assert_refused(KR_EUSAGE, "in the .json beside), the array has 2");
+    /* The header is aligned as NumPy does it, to 64 bytes. */
+    kr_scoped(array) d = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 3, [KR_Y] = 2));
+    assert_int_equal(kr_array_write(d, NULL, in("h.npy")), 0);
+    f = fopen(in("h.npy"), "rb");
+    unsigned char h[200];
+    assert_int_equal(fread(h, 1, sizeof h, f), 128 + 24);
+    fclose(f);
+    assert_int_equal((10 + h[8] + 256 * h[9]) % 64, 0);
+    assert_memory_equal(h + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } ", 60);
+}
+
+static void refused(int version, const char *dictionary, size_t n, int code, const char *words)
+{
+    char zero[64] = { 0 };
+    put_npy("bad.npy", version, dictionary, zero, n);
+    kr_array *a = NULL;
+    assert_true(kr_array_read(&a, in("bad.npy")) < 0);
+    assert_null(a);
+    assert_refused(code, words);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 8, KR_EFORMAT, "announces 3 numbers of 4 bytes, but only 8 bytes follow");
+    refused(1, "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "type '|O' are not read");
+    refused(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "type '<f2' are not read");
+    refused(1, "{'descr': '<f16', 'fortran_order': False, 'shape': (1,), }\n", 16, KR_EFORMAT, "are not read");
+    refused(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "are not read");
+    refused(1, "{'descr': '", 0, KR_EFORMAT, "does not give descr");
+    refused(1, "{'descr': '<f4', 'fortran_order': False}\n", 8, KR_EFORMAT, "does not give descr");
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }\n", 8, KR_EFORMAT, "is empty");
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n", 8, KR_EFORMAT, "makes no sense");
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999), }\n", 8, KR_EFORMAT, "makes no sense");
+    refused(1, "{'descr': '<c16', 'fortran_order': False, 'shape': (4611686018427387904,), }\n", 8, KR_EFORMAT, "announces");
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1), }\n", 8, KR_EFORMAT, "makes no sense");
+    refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,2), }\n", 8, KR_EUSAGE, "name them");
+    refused(9, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", 4, KR_EFORMAT, "version 9.0");
+    /* Cut at every length. */
+    kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 3, [KR_Y] = 2));
+    assert_int_equal(kr_array_write(a, NULL, in("c.npy")), 0);
+    FILE *f = fopen(in("c.npy"), "rb");
+    unsigned char whole[200];
+    size_t n = fread(whole, 1, sizeof whole, f);
+    fclose(f);
+    for (size_t k = 0; k < n; k++) {
+        put("cut.npy", whole, k);
+        kr_array *b = NULL;
+        assert_true(kr_array_read(&b, in("cut.npy")) < 0);
+        assert_null(b);
+        assert_true(kr_error_code() == KR_EFORMAT);
+    }
+}
+
+int main(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/kray-npy-XXXXXX");
+    if (!mkdtemp(dir))
+        return 1;
+    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_samples), cmocka_unit_test(test_types), cmocka_unit_test(test_round),
+                                               cmocka_unit_test(test_refusals) };
+    int bad = cmocka_run_group_tests(tests, NULL, NULL);
+    char line[128];
+    snprintf(line, sizeof line, "rm -r %s", dir);
+    return system(line) ? 1 : bad;
+}
