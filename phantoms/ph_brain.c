@@ -15,7 +15,7 @@
 enum tissue { AIR, SKIN, FAT, MUSCLE, BONE, MARROW, DURA, FLUID, GREY, WHITE, CAUDATE, PUTAMEN, PALLIDUM, THALAMUS, NIGRA, BLOOD, LESION,
               VITREOUS, LENS, TISSUES };
 static const struct { float pd, t1, t2; } relax[TISSUES] = {
-    [SKIN] = { 0.60f, 900, 40 }, [FAT] = { 0.55f, 371, 133 }, [MUSCLE] = { 0.80f, 1412, 50 }, [BONE] = { 0.04f, 400, 5 },
+    [SKIN] = { 0.50f, 900, 40 }, [FAT] = { 0.36f, 371, 133 }, [MUSCLE] = { 0.80f, 1412, 50 }, [BONE] = { 0.04f, 400, 5 },
     [MARROW] = { 0.42f, 500, 100 }, [DURA] = { 0.35f, 900, 35 }, [FLUID] = { 1.00f, 4163, 1500 }, [GREY] = { 0.84f, 1331, 105 },
     [WHITE] = { 0.70f, 832, 79 }, [CAUDATE] = { 0.83f, 1250, 92 }, [PUTAMEN] = { 0.82f, 1180, 85 }, [PALLIDUM] = { 0.75f, 930, 62 },
     [THALAMUS] = { 0.78f, 1060, 86 }, [NIGRA] = { 0.75f, 1000, 58 }, [BLOOD] = { 0.80f, 1932, 275 }, [LESION] = { 0.86f, 1450, 170 },

@@ -11,7 +11,7 @@ static double ring_radius(double R, double t) { return t > 0 ? R * cos(t) : R; }
 
 void kr_phantom_loops(kr_loop *loop, long coils, const double fov_mm[3])
 {
-    double R = fmax(130, 0.54 * fmax(fov_mm[0], fov_mm[1]));
+    double R = fmax(140, 0.58 * fmax(fov_mm[0], fov_mm[1]));
     long rings = coils <= 8 ? 1 : lround(sqrt((double)coils / 5));
     if (coils > 8 && rings < 2)
         rings = 2;

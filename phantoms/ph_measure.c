@@ -82,10 +82,18 @@ static int coil_plane(void *self, long task)
     kr_cfloat *out = m->stack ? m->stack + k * kx * ky : m->data + c * kx * ky;
     if (m->coils > 1)
         for (long j = 0; j < ny; j++) {
+            const kr_cfloat *object = picture + j * nx;
             kr_cfloat *row = plane + j * nx;
-            kr_loop_row(&m->loop[m->first_coil + c], m->scale, row, nx, -(double)(nx / 2) * dx, dx, (double)(j - ny / 2) * dy, z);
-            for (long i = 0; i < nx; i++)
-                row[i] = kr_cmul(row[i], picture[j * nx + i]);
+            long from = 0, end = nx;                             /* the field is wanted where there is something only */
+            while (from < end && kr_cabs2(object[from]) == 0)
+                from++;
+            while (end > from && kr_cabs2(object[end - 1]) == 0)
+                end--;
+            memset(row, 0, (size_t)nx * sizeof *row);
+            kr_loop_row(&m->loop[m->first_coil + c], m->scale, row + from, end - from, (double)(from - nx / 2) * dx, dx,
+                        (double)(j - ny / 2) * dy, z);
+            for (long i = from; i < end; i++)
+                row[i] = kr_cmul(row[i], object[i]);
         }
     else
         memcpy(plane, picture, (size_t)(nx * ny) * sizeof *plane);
@@ -163,7 +171,7 @@ static int axis_weights(job *m, int axis)
     double finer = (double)m->fine[axis] / (double)m->n[axis], over = (double)k / (double)m->n[axis];
     for (long i = 0; w && i < k; i++) {
         double t = 2 * M_PI * (double)(i - k / 2) / (over * (double)m->fine[axis]);
-        double filter = m->object->spectrum && m->fine[axis] > 1 ? m->object->spectrum(axis, t) : 1;
+        double filter = m->object->spectrum && m->fine[axis] > 1 ? m->object->spectrum(m->object->self, axis, t) : 1;
         w[i] = (float)(1 / (sqrt(finer) * filter));
     }
     return w ? 0 : kr_error_code();

@@ -36,8 +36,9 @@ static void three_boxes(double tap[TAPS])
                 tap[i + j + k] += 1. / (SUB * SUB * SUB);
 }
 
-static double spectrum(int axis, double t)
+static double spectrum(const void *self, int axis, double t)
 {
+    (void)self;
     double s = sin(t / (2 * SUB)), box = t != 0 ? sin(t / 2) / (SUB * s) : 1;        /* along X bins are averages, too */
     return box * box * box * (axis == KR_X && t != 0 ? s / (t / (2 * SUB)) : 1);
 }
