@@ -36,7 +36,10 @@ typedef struct kr_conv kr_conv;
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act,
                      int maps, const long *split) KR_MUST_USE;
 void kr_conv_unref(kr_conv **c);
+/* Adds in double from now on: slow, for convolutions whose output is divided by a small deviation (more than 4 outputs). */
+void kr_conv_exact(kr_conv *c);
 long kr_conv_halo(const kr_conv *c);                         /* pixels of halo that its inputs need */
+long kr_conv_outs(const kr_conv *c);                         /* channels that it gives              */
 /* x: `maps` maps, halo at least kr_conv_halo; their halos are filled here. y of the same h and w; y is none of x. */
 void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x);
 
@@ -59,12 +62,12 @@ int kr_cell_forward(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out) KR
 /* y = act((x - mean) / sqrt(var + 1e-5)) per channel, biased variance (InstanceNorm2d without parameters). In place is fine. */
 void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act);
 void kr_avg_pool2(kr_map *y, const kr_map *x);               /* 2 x 2, stride 2; y is h/2 x w/2, odd ends dropped */
-/* Transposed convolution, k = 2, stride 2, no bias, weight {in, out, 2, 2}; y is 2h x 2w, or one larger where y is: the last
- * row or column then repeats by reflection (as fastMRI's U-Net pads). */
+/* Transposed convolution, k = 2, stride 2, no bias, weight {in, out, 2, 2}, then (norm) InstanceNorm and LeakyReLU; y is 2h x 2w,
+ * or one larger where y is: the last row or column then comes by reflection (as fastMRI's U-Net pads). */
 typedef struct kr_up2 kr_up2;
 kr_up2 *kr_up2_new(const kr_tensor *weight) KR_MUST_USE;
 void kr_up2_unref(kr_up2 **u);
-void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x);
+void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm);
 
 #ifdef __cplusplus
 }

@@ -121,6 +121,11 @@ kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr
             c->hh[i] = w[1]->data[i];
         break;
     }
+    if (good && norm) {
+        kr_conv_exact(c->a);
+        kr_conv_exact(c->b);
+        kr_conv_exact(c->c);
+    }
     /* A thin convolution (features <= 4) leaves the other lanes of its output alone: they are zero from the start. */
     c->room = 4 * c->blocks * STRETCH * 16;
     if (good && c->pointwise)

@@ -12,7 +12,9 @@ void kr_conv_unref(kr_conv **pc)
     kr_free_at(pc);
 }
 
+void kr_conv_exact(kr_conv *c) { c->exact = true; }
 long kr_conv_halo(const kr_conv *c) { return c->dilation * (c->k / 2); }
+long kr_conv_outs(const kr_conv *c) { return c->outs; }
 
 /* Weights of output channels from..from+16 ob-1 as the kernel reads them. */
 static float *pack(const kr_conv *c, const float *weight, long in, long from, long ob, float *to)
@@ -116,7 +118,7 @@ void conv_run_row(const kr_conv *c, const conv_row *at)
         r.w = group_weights(c, g);
         r.bias = c->bias + 16 * b;
         r.out = at->out + b * at->out_block;
-        c->kern->conv(&r, ob);
+        (c->exact ? c->kern->conv_exact : c->kern->conv)(&r, ob);
     }
 }
 

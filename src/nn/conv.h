@@ -12,6 +12,7 @@ struct kr_conv {
     enum kr_act act;
     float slope;
     bool thin;                       /* at most 4 outputs: the kernel that adds across lanes */
+    bool exact;                      /* sums in double                                  */
     float *w, *bias;
 };
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */

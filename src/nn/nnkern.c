@@ -123,6 +123,30 @@ static void conv_thin(const conv_row *r, int outs)
     (outs == 1 ? thin_row_1 : outs == 2 ? thin_row_2 : outs == 3 ? thin_row_3 : thin_row_4)(r);
 }
 
+/* Sums in double, one pixel at a time: for the few places where what follows magnifies rounding. */
+static void conv_exact(const conv_row *r, int ob)
+{
+    for (long x = 0; x < r->px; x++)
+        for (int o = 0; o < ob; o++) {
+            double acc[16];
+            const float *w = r->w + 16 * o;
+            for (int l = 0; l < 16; l++)
+                acc[l] = r->bias ? r->bias[16 * o + l] : 0;
+            for (int s = 0; s < r->segments; s++)
+                for (int c = 0; c < r->in[s].c; c += 16)
+                    for (int t = 0; t < r->k * r->k; t++) {
+                        const float *p = r->in[s].data + c / 16 * r->in[s].block + t / r->k * r->dilation * r->in[s].row
+                                       + (x + t % r->k * r->dilation) * 16;
+                        for (int i = 0; i < 16 && c + i < r->in[s].c; i++, w += 16 * ob)
+                            for (int l = 0; l < 16; l++)
+                                acc[l] += (double)p[i] * (double)w[l];
+                    }
+            float *out = r->out + 16 * x + o * r->out_block;
+            for (int l = 0; l < 16; l++)
+                out[l] = (float)(r->act == KR_ACT_NONE || acc[l] > 0 ? acc[l] : r->act == KR_ACT_RELU ? 0 : (double)r->slope * acc[l]);
+        }
+}
+
 /* e^x to about 2 ulp: x = n log 2 + f, |f| <= log(2)/2, a polynomial of degree 6 for e^f (Taylor, error 1.2e-7 f^7), and n
  * into the exponent. Adding 1.5 x 2^23 rounds to a whole number, which then stands in the low bits. */
 INLINE vf expv(vf x)
@@ -141,7 +165,14 @@ INLINE vf expv(vf x)
     return (vf)((vi)p + (((vi)t) << 23));
 }
 INLINE vf sig(vf x) { return 1.f / (1.f + expv(-x)); }
-INLINE vf tanhv(vf x) { return 1.f - 2.f / (1.f + expv(2.f * x)); }
+/* 1 - 2 / (1 + e^2x) loses small values to the 1; below 0.625 an odd polynomial (Cephes, S. L. Moshier) keeps them. */
+INLINE vf tanhv(vf x)
+{
+    vf far = 1.f - 2.f / (1.f + expv(2.f * x)), z = x * x;
+    vf near = ((((z * -5.70498872745e-3f + 2.06390887954e-2f) * z - 5.37397155531e-2f) * z + 1.33314422036e-1f) * z - 3.33332819422e-1f) * z * x + x;
+    vi small = z < 0.390625f;
+    return (vf)(((vi)near & small) | ((vi)far & ~small));
+}
 
 static void sigmoid(float *v, long n)
 {
@@ -218,7 +249,7 @@ static void normalise(float *y, const float *x, const float *scale, const float 
 {
     vf a = load(scale), b = load(shift);
     for (long i = 0; i < n; i += 16) {
-        vf v = load(x + i) * a + b;
+        vf v = (load(x + i) - b) * a;
         store(y + i, slope == 1 ? v : positive(v) - slope * positive(-v));
     }
 }
@@ -229,4 +260,4 @@ static void pool(float *y, const float *top, const float *low, long n)
         store(y + 16 * i, 0.25f * ((load(top + 32 * i) + load(top + 32 * i + 16)) + (load(low + 32 * i) + load(low + 32 * i + 16))));
 }
 
-const nn_kern NAME(KR_LEVEL) = { GROUP, conv, conv_thin, sigmoid, tanh_, gru_direct, gru, mgu, indrnn, reset, moments, normalise, pool };
+const nn_kern NAME(KR_LEVEL) = { GROUP, conv, conv_thin, conv_exact, sigmoid, tanh_, gru_direct, gru, mgu, indrnn, reset, moments, normalise, pool };

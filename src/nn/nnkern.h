@@ -19,6 +19,7 @@ typedef struct nn_kern {
     int group;                                           /* most blocks per conv call */
     void (*conv)(const conv_row *r, int ob);
     void (*conv_thin)(const conv_row *r, int outs);
+    void (*conv_exact)(const conv_row *r, int ob);       /* as conv, sums in double: slow   */
     /* n pixels of b blocks each: u, c and so on stand [block][pixel][16] with `stride` floats from block to block. */
     void (*sigmoid)(float *v, long n);                   /* n floats, a multiple of 16, in place */
     void (*tanh)(float *v, long n);
@@ -28,7 +29,7 @@ typedef struct nn_kern {
     void (*indrnn)(float *h, const float *a, const float *hh, float *relu, long n);          /* hh: 16 floats of this block */
     void (*reset)(float *hr, const float *r, const float *h, long n);                        /* hr = h sig(r) */
     void (*moments)(const float *x, long n, double sum[16], double square[16]);              /* adds, per lane */
-    void (*normalise)(float *y, const float *x, const float *scale, const float *shift, float slope, long n); /* act after; slope 1: none */
+    void (*normalise)(float *y, const float *x, const float *scale, const float *mean, float slope, long n); /* (x - mean) scale; slope 1: no leaky after */
     void (*pool)(float *y, const float *top, const float *low, long n);                      /* n output pixels */
 } nn_kern;
 extern const nn_kern nn_kern_base, nn_kern_v3, nn_kern_v4;

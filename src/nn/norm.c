@@ -16,7 +16,7 @@ static int norm_block(void *self, long b)
     for (int l = 0; l < 16; l++) {
         double mean = sum[l] / n, var = square[l] / n - mean * mean, s = 1 / sqrt((var > 0 ? var : 0) + 1e-5);
         scale[l] = (float)s;
-        shift[l] = (float)(-mean * s);
+        shift[l] = (float)mean;
     }
     for (long y = 0; y < j->x->h; y++)
         j->k->normalise(kr_map_at(j->y, b, y, 0), kr_map_at(j->x, b, y, 0), scale, shift, j->slope, 16 * j->x->w);
@@ -105,17 +105,21 @@ static int up_row(void *self, long y)
     return 0;
 }
 
-void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x)
+void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm)
 {
     kr_assert(y->c == u->place[0]->outs && (y->h == 2 * x->h || y->h == 2 * x->h + 1) && (y->w == 2 * x->w || y->w == 2 * x->w + 1));
     struct job j = { nn_kern_best(), y, x, 1, u };
     if (kr_for(x->h, up_row, &j))
         kr_assert(0 && "upsampling cannot be refused");
+    kr_map even = *y;                               /* the part that was written */
+    even.h = 2 * x->h;
+    even.w = 2 * x->w;
+    if (norm)
+        kr_instance_norm(&even, &even, KR_ACT_LEAKY);
     for (long b = 0; b < y->blocks; b++) {          /* reflection: the row or column before the last */
-        if (y->w > 2 * x->w)
-            for (long r = 0; r < 2 * x->h; r++)
-                memcpy(kr_map_at(y, b, r, y->w - 1), kr_map_at(y, b, r, y->w - 3), 16 * sizeof(float));
-        if (y->h > 2 * x->h)
+        for (long r = 0; r < even.h && y->w > even.w; r++)
+            memcpy(kr_map_at(y, b, r, y->w - 1), kr_map_at(y, b, r, y->w - 3), 16 * sizeof(float));
+        if (y->h > even.h)
             memcpy(kr_map_at(y, b, y->h - 1, 0), kr_map_at(y, b, y->h - 3, 0), (size_t)(16 * y->w) * sizeof(float));
     }
 }

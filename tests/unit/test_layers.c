@@ -187,7 +187,7 @@ static void norm_pool_up(void **state)
     kr_tensor t = tensor("up", 9, 0.3, 4, (long[]){ c, 10, 2, 2 });
     kr_up2 *u = kr_up2_new(&t);
     kr_map *z = kr_map_new(10, 2 * h + 1, 2 * w + 1, 1);
-    kr_up2_forward(u, z, x);
+    kr_up2_forward(u, z, x, false);
     kr_map_get(z, out);
     for (long o = 0; o < 10; o++)
         for (long i = 0; i < 2 * h + 1; i++)

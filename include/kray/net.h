@@ -1,0 +1,51 @@
+/* net.h: the table of unrolled networks, each run on one slice exactly as its published code does. */
+#ifndef KRAY_NET_H
+#define KRAY_NET_H
+#include "kray/nn.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#ifndef __cplusplus
+
+/* One slice. h rows of w columns, w fastest; "w" is the axis that the network's authors call width (phase encoding). */
+typedef struct kr_net_input {
+    long coils, h, w;
+    const kr_cfloat *kspace;         /* {coil,h,w}, zero where not measured, scaled as the network was trained           */
+    const float *mask;               /* {h,w} 0 or 1                                                                     */
+    const float *acs;                /* {h,w} 1 in the calibration area (networks that estimate maps themselves), or NULL */
+    const kr_cfloat *sens;           /* {coil,h,w} coil maps, or the calibration estimate that the network refines, or NULL */
+    const float *image;              /* {h,w}: for networks of one image (U-Net)                                         */
+    double scaling;                  /* factor that RIM's log-likelihood is scaled by; 1: not                            */
+    bool centred;                    /* Fourier transform with its origin in the middle                                  */
+} kr_net_input;
+/* What happens inside, for tests: planar numbers {c,h,w} (complex: {c,h,w,2}); of a stack of `layers`, layer `layer`. */
+typedef struct kr_net_watch {
+    void (*see)(void *self, const char *name, const float *numbers, long count, int layer, int layers);
+    void *self;
+} kr_net_watch;
+
+typedef struct kr_net kr_net;
+typedef struct kr_net_kind {
+    const char *name, *summary, *cite;
+    /* How surely these weights belong to this network: 0 no ... 100. */
+    int (*matches)(const kr_weights *w);
+    /* Takes what it needs from w; hyper-parameters that shapes do not tell come from the meta "hyper.NAME". */
+    int (*build)(void **self, const kr_weights *w);
+    void (*destroy)(void *self);
+    /* image {h,w}, complex where the network gives a complex one (otherwise imaginary part 0). */
+    int (*run)(void *self, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch);
+    bool own_maps;                   /* estimates its coil maps from in->acs */
+} kr_net_kind;
+extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
+
+/* The network these weights belong to: the one named, or (name NULL) the one whose keys fit. `turned`: the images it will see
+ * have their axes exchanged (w of in is the authors' height): kernels are turned to match. Refuses missing and foreign keys. */
+kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned) KR_MUST_USE;
+void kr_net_unref(kr_net **n);
+const kr_net_kind *kr_net_kind_of(const kr_net *n);
+int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch) KR_MUST_USE;
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,201 @@
+/* net.c: the table of networks; keys and hyper-parameters. */
+#include "parts.h"
+#include "kray_nets.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DECLARE(name) extern const kr_net_kind kr_net_##name;
+KR_LIST(DECLARE)
+#define ENTRY(name) &kr_net_##name,
+const kr_net_kind *const kr_nets[] = { KR_LIST(ENTRY) NULL };
+
+struct kr_net { const kr_net_kind *kind; void *self; };
+
+static bool ends(const char *s, const char *with)
+{
+    size_t n = strlen(s), k = strlen(with);
+    return n >= k && !strcmp(s + n - k, with) && (n == k || s[n - k - 1] == '.');
+}
+
+bool net_has(const kr_weights *w, const char *key)
+{
+    for (long i = 0; i < w->count; i++)
+        if (ends(w->tensor[i].name, key))
+            return true;
+    return false;
+}
+
+kr_weights *net_weights(const kr_weights *w, const char *key)
+{
+    for (long i = 0; i < w->count; i++)
+        if (ends(w->tensor[i].name, key)) {
+            kr_auto char *prefix = kr_strf("%.*s", (int)(strlen(w->tensor[i].name) - strlen(key)), w->tensor[i].name);
+            return prefix ? kr_weights_under(w, prefix) : NULL;
+        }
+    kr_fail(KR_EFORMAT, "the weights have no '%s'; the first of their %ld tensors is '%s'", key, w->count, w->count ? w->tensor[0].name : "");
+    return NULL;
+}
+
+const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...)
+{
+    char name[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    return kr_weights_find(w, name);
+}
+
+const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
+{
+    char name[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    const kr_tensor *t = kr_weights_find(w, name);
+    if (!t)
+        kr_fail(KR_EFORMAT, "the weights lack the tensor '%s'", name);
+    return t;
+}
+
+const char *net_word(const kr_weights *w, const char *name, const char *otherwise)
+{
+    kr_auto char *key = kr_strf("hyper.%s", name);
+    const char *v = key ? kr_meta_get(w->meta, key) : NULL;
+    return v ? v : otherwise;
+}
+
+long net_number(const kr_weights *w, const char *name, long otherwise)
+{
+    const char *v = net_word(w, name, NULL);
+    if (!v)
+        return otherwise;
+    return !strcmp(v, "True") || !strcmp(v, "true") ? 1 : strtol(v, NULL, 10);
+}
+
+int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room)
+{
+    int n = 0;
+    for (const char *p = net_word(w, name, otherwise); p && *p && n < room; ) {
+        if (!isdigit((unsigned char)*p)) {
+            p++;
+            continue;
+        }
+        char *end;
+        to[n++] = strtol(p, &end, 10);
+        p = end;
+    }
+    return n;
+}
+
+void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...)
+{
+    if (!watch)
+        return;
+    char name[128];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    watch->see(watch->self, name, numbers, count, layer, layers);
+}
+
+int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...)
+{
+    if (!watch)
+        return 0;
+    char name[128];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    kr_auto float *planar = kr_alloc((size_t)(m->c * m->h * m->w), sizeof *planar);
+    if (!planar)
+        return kr_error_code();
+    kr_map_get(m, planar);
+    watch->see(watch->self, name, planar, m->c * m->h * m->w, layer, layers);
+    return 0;
+}
+
+/* Kernels of all convolutions with their two axes exchanged. */
+static kr_weights *turn(const kr_weights *w)
+{
+    kr_weights *t = kr_weights_under(w, "");
+    for (long i = 0; t && i < t->count; i++) {
+        kr_tensor *k = &t->tensor[i];
+        long n = k->dims == 4 && k->n[2] == k->n[3] ? k->n[2] : 0;
+        for (long f = 0; n && f < k->n[0] * k->n[1]; f++)
+            for (long y = 0; y < n; y++)
+                for (long x = 0; x < y; x++) {
+                    float *p = k->data + f * n * n, v = p[y * n + x];
+                    p[y * n + x] = p[x * n + y];
+                    p[x * n + y] = v;
+                }
+    }
+    return t;
+}
+
+static const kr_net_kind *find(const char *name, const kr_weights *w)
+{
+    const kr_net_kind *best = NULL;
+    int sure = 0;
+    if (!name)
+        name = kr_meta_get(w->meta, "network");
+    kr_text known = { 0 };
+    for (int i = 0; kr_nets[i]; i++) {
+        kr_text_add(&known, "%s%s", i ? ", " : "", kr_nets[i]->name);
+        int p = kr_nets[i]->matches(w);
+        /* A family word ("rim") names all whose names begin so ("rim_direct"). */
+        if (name && strncmp(kr_nets[i]->name, name, strlen(name)))
+            continue;
+        if (p > sure) {
+            sure = p;
+            best = kr_nets[i];
+        }
+    }
+    const char *first = w->count ? w->tensor[0].name : "", *all = known.s ? known.s : "none";
+    if (!best && name)
+        kr_fail(KR_EFORMAT, "these weights do not belong to a network '%s' (networks are %s); their first tensor is '%s'", name, all, first);
+    else if (!best)
+        kr_fail(KR_EFORMAT, "the keys of the weights fit no network that Kray has (%s); the first tensor is '%s'", all, first);
+    kr_text_clear(&known);
+    return best;
+}
+
+kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
+{
+    const kr_net_kind *kind = find(name, w);
+    kr_scoped(weights) t = kind && turned ? turn(w) : NULL;
+    if (!kind || (turned && !t))
+        return NULL;
+    kr_net *n = kr_alloc_zero(1, sizeof *n);
+    if (!n)
+        return NULL;
+    n->kind = kind;
+    if (kind->build(&n->self, t ? t : w)) {
+        kr_fail_in("network %s", kind->name);
+        kr_free_at(&n);
+    }
+    return n;
+}
+
+void kr_net_unref(kr_net **n)
+{
+    if (*n)
+        (*n)->kind->destroy((*n)->self);
+    kr_free_at(n);
+}
+
+const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
+
+int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch)
+{
+    if (in->h < 1 || in->w < 1 || (in->kspace && in->coils < 1))
+        return kr_fail(KR_ESHAPE, "network %s: a slice of %ld x %ld with %ld coils", n->kind->name, in->h, in->w, in->coils);
+    if (n->kind->own_maps ? in->kspace && !in->acs : in->kspace && !in->sens)
+        return kr_fail(KR_EREFUSED, "network %s needs %s", n->kind->name, n->kind->own_maps ? "a calibration area" : "coil maps");
+    return n->kind->run(n->self, image, in, watch);
+}

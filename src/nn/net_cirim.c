@@ -1,0 +1,144 @@
+/* net_cirim.c: RIM, IRIM and CIRIM of ATOMMIC and of mridc (NETWORKS 4): one class, told apart by its cells and cascades. The
+ * two code bases differ: ATOMMIC carries the hidden states from cascade to cascade, mridc starts each from zero. */
+#include "parts.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { CASCADES = 32, DEPTH = 2 };
+typedef struct block { kr_conv *conv[DEPTH + 1]; kr_cell *cell[DEPTH]; } block;
+typedef struct cirim { long cascades, steps, features; bool carry; block block[CASCADES]; } cirim;
+
+static bool atommic(const kr_weights *w) { return net_has(w, "reconstruction_module.0.layers.0.rnn.ih.weight"); }
+
+static int matches(const kr_weights *w)
+{
+    return atommic(w) || net_has(w, "cirim.0.layers.0.rnn.ih.weight") ? 90 : 0;
+}
+
+static void destroy(void *self)
+{
+    cirim *r = self;
+    for (int i = 0; i < CASCADES; i++) {
+        for (int l = 0; l <= DEPTH; l++)
+            kr_conv_unref(&r->block[i].conv[l]);
+        for (int l = 0; l < DEPTH; l++)
+            kr_cell_unref(&r->block[i].cell[l]);
+    }
+    kr_free(r);
+}
+
+static bool block_new(block *b, const kr_weights *w, const char *prefix)
+{
+    for (int l = 0; l < DEPTH; l++) {
+        const kr_tensor *t = net_tensor(w, "%slayers.%d.convs.conv_layer.weight", prefix, l);
+        if (!t || !(b->conv[l] = kr_conv_new(t, net_maybe(w, "%slayers.%d.convs.conv_layer.bias", prefix, l), l == 1 ? 2 : 1, KR_PAD_REPLICATE,
+                                             KR_ACT_RELU, 1, NULL)))
+            return false;
+        const kr_tensor *ih = net_tensor(w, "%slayers.%d.rnn.ih.weight", prefix, l), *hh = net_maybe(w, "%slayers.%d.rnn.hh", prefix, l);
+        bool ind = hh != NULL;
+        if (ih && !ind)
+            hh = net_tensor(w, "%slayers.%d.rnn.hh.weight", prefix, l);
+        if (!ih || !hh)
+            return false;
+        enum kr_cell_kind kind = ind ? KR_CELL_INDRNN : ih->n[0] == 3 * ih->n[1] ? KR_CELL_GRU : KR_CELL_MGU;
+        const kr_tensor *ws[2] = { ih, hh }, *bs[1] = { net_maybe(w, "%slayers.%d.rnn.ih.bias", prefix, l) };
+        if (!(b->cell[l] = kr_cell_new(kind, ws, bs, false)))
+            return false;
+    }
+    const kr_tensor *last = net_tensor(w, "%sfinal_layer.0.conv_layer.weight", prefix);
+    return last && (b->conv[DEPTH] = kr_conv_new(last, net_maybe(w, "%sfinal_layer.0.conv_layer.bias", prefix), 1, KR_PAD_REPLICATE, KR_ACT_NONE, 1, NULL));
+}
+
+static int build(void **self, const kr_weights *all)
+{
+    const char *family = atommic(all) ? "reconstruction_module." : "cirim.";
+    char key[80];
+    snprintf(key, sizeof key, "%s0.layers.0.rnn.ih.weight", family);
+    kr_scoped(weights) w = net_weights(all, key);
+    cirim *r = w ? kr_alloc_zero(1, sizeof *r) : NULL;
+    if (!r)
+        return kr_error_code();
+    bool good = !net_maybe(w, "%s0.layers.2.rnn.ih.weight", family) || kr_fail(KR_EFORMAT, "a depth of more than %d recurrent layers", DEPTH) == 0;
+    for (; good && r->cascades < CASCADES && net_maybe(w, "%s%ld.layers.0.rnn.ih.weight", family, r->cascades); r->cascades += good) {
+        snprintf(key, sizeof key, "%s%ld.", family, r->cascades);
+        good = block_new(&r->block[r->cascades], w, key);
+    }
+    r->carry = atommic(all);
+    r->steps = (net_number(w, "time_steps", 8) + 7) / 8 * 8;          /* the published code rounds up */
+    r->features = good ? kr_conv_outs(r->block[0].conv[0]) : 0;
+    if (good && (r->steps < 1 || r->steps > 1000))
+        good = !kr_fail(KR_EFORMAT, "%ld time steps", r->steps);
+    if (good && net_number(w, "no_dc", 1) == 0)
+        good = !kr_fail(KR_EFORMAT, "explicit data consistency (no_dc = False) is not built: no published model has it");
+    if (!good) {
+        destroy(r);
+        return kr_error_code();
+    }
+    *self = r;
+    return 0;
+}
+
+struct maps { kr_map *in, *feature, *out, *h[DEPTH]; };
+
+static int cascade(const cirim *r, long i, const mri *m, kr_cfloat *x, kr_cfloat *g, const struct maps *p, const kr_net_watch *watch)
+{
+    const block *b = &r->block[i];
+    kr_map *read;
+    for (long t = 0; t < r->steps; t++) {
+        mri_gradient(m, g, x);
+        map_put_complex(p->in, 0, x);                                 /* [x, g] */
+        map_put_complex(p->in, 2, g);
+        read = p->in;
+        for (int l = 0; l < DEPTH; l++) {
+            kr_conv_forward(b->conv[l], p->feature, &read);
+            if (kr_cell_forward(b->cell[l], p->h[l], p->feature, NULL))
+                return kr_error_code();
+            read = p->h[l];                                           /* the state itself goes on */
+        }
+        kr_conv_forward(b->conv[DEPTH], p->out, &read);
+        map_get_complex(p->out, 0, g);
+        for (long k = 0; k < m->n; k++)
+            x[k] += g[k];
+        net_see(watch, x, 2 * m->n, 0, 1, "cascade%ld_timestep%ld", i, t);
+        if (!i)
+            for (int l = 0; l < DEPTH; l++)
+                if (net_see_map(watch, p->h[l], 0, 1, "hidden%d_call%ld", l, t))
+                    return kr_error_code();
+    }
+    for (int l = 0; l < DEPTH; l++)
+        if (net_see_map(watch, p->h[l], 0, 1, "cascade%ld_final_hidden%d", i, l))
+            return kr_error_code();
+    return 0;
+}
+
+static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)
+{
+    const cirim *r = self;
+    const block *b = &r->block[0];
+    mri m;
+    if (mri_new(&m, input))
+        return kr_error_code();
+    long h = input->h, w = input->w, halo = kr_conv_halo(b->conv[1]) > kr_conv_halo(b->conv[2]) ? kr_conv_halo(b->conv[1]) : kr_conv_halo(b->conv[2]);
+    struct maps p = { kr_map_new(4, h, w, kr_conv_halo(b->conv[0])), kr_map_new(r->features, h, w, 0), kr_map_new(2, h, w, 0),
+                      { kr_map_new(r->features, h, w, halo), kr_map_new(r->features, h, w, halo) } };
+    kr_auto kr_cfloat *g = kr_alloc((size_t)m.n, sizeof *g);
+    int e = p.in && p.feature && p.out && p.h[0] && p.h[1] && g ? 0 : kr_error_code();
+    if (!e)
+        mri_adjoint(&m, x, input->kspace);
+    for (long i = 0; !e && i < r->cascades; i++) {
+        for (int l = 0; l < DEPTH && i && !r->carry; l++)
+            memset(p.h[l]->store, 0, (size_t)(p.h[l]->blocks * p.h[l]->block) * sizeof(float));
+        e = cascade(r, i, &m, x, g, &p, watch);
+    }
+    if (!e)
+        net_see(watch, x, 2 * m.n, 0, 1, "image");
+    kr_map_unref(&p.in);
+    kr_map_unref(&p.feature);
+    kr_map_unref(&p.out);
+    states_clear(p.h, DEPTH);
+    mri_clear(&m);
+    return e;
+}
+
+const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
+    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false };

@@ -1,0 +1,110 @@
+/* net_rim_direct.c: the Recurrent Inference Machine of DIRECT (NETWORKS 2). */
+#include "parts.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { CELLS = 64 };
+typedef struct rim { long length, cells; bool zero_filled; convgru *cell[CELLS]; initialiser *start; } rim;
+
+static int matches(const kr_weights *w)
+{
+    return net_has(w, "cell_list.0.reset_gates.0.0.weight") || net_has(w, "cell_list.0.reset_gates.0.1.weight") ? 90 : 0;
+}
+
+static void destroy(void *self)
+{
+    rim *r = self;
+    for (long i = 0; i < r->cells; i++)
+        convgru_unref(&r->cell[i]);
+    initialiser_unref(&r->start);
+    kr_free(r);
+}
+
+static int build(void **self, const kr_weights *all)
+{
+    kr_scoped(weights) w = net_weights(all, net_has(all, "cell_list.0.reset_gates.0.0.weight") ? "cell_list.0.reset_gates.0.0.weight"
+                                                                                               : "cell_list.0.reset_gates.0.1.weight");
+    rim *r = w ? kr_alloc_zero(1, sizeof *r) : NULL;
+    if (!r)
+        return kr_error_code();
+    bool good = true;
+    char prefix[64];
+    for (; good && r->cells < CELLS; r->cells += good) {
+        snprintf(prefix, sizeof prefix, "cell_list.%ld.", r->cells);
+        if (!net_maybe(w, "%sconv_blocks.0.1.weight", prefix) && !net_maybe(w, "%sconv_blocks.0.0.weight", prefix))
+            break;
+        good = (r->cell[r->cells] = convgru_new(w, prefix));
+    }
+    r->length = net_number(w, "length", r->cells > 1 ? r->cells : 8);
+    r->zero_filled = !strcmp(net_word(w, "image_initialization", "sense"), "zero_filled");
+    if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
+        good = (r->start = initialiser_new(w, "initializer."));
+    if (good && (r->length < 1 || r->length > 1000 || (r->cells > 1 && r->length > r->cells)))
+        good = !kr_fail(KR_EFORMAT, "%ld time steps with %ld cells", r->length, r->cells);
+    if (!good) {
+        destroy(r);
+        return kr_error_code();
+    }
+    *self = r;
+    return 0;
+}
+
+static int steps(const rim *r, const mri *m, kr_cfloat *x, kr_cfloat *g, kr_map *in, kr_map *out, kr_map **h, const kr_net_watch *watch)
+{
+    long layers = convgru_layers(r->cell[0]);
+    for (long t = 0; t < r->length; t++) {
+        mri_gradient(m, g, x);
+        for (long i = 0; i < m->n; i++)
+            g[i] *= (float)m->in->scaling;
+        map_put_complex(in, 0, x);                                   /* [x, g] */
+        map_put_complex(in, 2, g);
+        if (net_see_map(watch, in, 0, 1, "cell_input_step%ld", t)
+            || convgru_forward(r->cell[r->cells > 1 ? t : 0], out, in, h) || net_see_map(watch, out, 0, 1, "cell_output_step%ld", t))
+            return kr_error_code();
+        for (long l = 0; l < layers; l++)
+            if (net_see_map(watch, h[l], (int)l, (int)layers, "hidden_step%ld", t))
+                return kr_error_code();
+        map_get_complex(out, 0, g);
+        for (long i = 0; i < m->n; i++)
+            x[i] += g[i];                                            /* x = x + d */
+    }
+    map_put_complex(out, 0, x);
+    for (long l = 0; l < layers; l++)
+        if (net_see_map(watch, h[l], (int)l, (int)layers, "final_hidden"))
+            return kr_error_code();
+    return net_see_map(watch, out, 0, 1, "image");
+}
+
+static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)
+{
+    const rim *r = self;
+    long layers = convgru_layers(r->cell[0]);
+    mri m;
+    if (mri_new(&m, input))
+        return kr_error_code();
+    kr_map *in = kr_map_new(4, input->h, input->w, convgru_halo(r->cell[0])), *out = kr_map_new(2, input->h, input->w, 0), *h[8] = { NULL };
+    kr_auto kr_cfloat *g = kr_alloc((size_t)m.n, sizeof *g);
+    int e = in && out && g ? states_new(h, layers, convgru_hidden(r->cell[0]), input->h, input->w) : kr_error_code();
+    if (!e && r->zero_filled) {                                      /* the plain sum of the coil images */
+        kr_fft_inverse_to(m.fft, m.coil, input->kspace);
+        memset((void *)x, 0, (size_t)m.n * sizeof *x);
+        for (long c = 0; c < m.coils; c++)
+            for (long i = 0; i < m.n; i++)
+                x[i] += m.coil[c * m.n + i];
+    } else if (!e)
+        mri_adjoint(&m, x, input->kspace);
+    if (!e && r->start) {
+        map_put_complex(out, 0, x);
+        e = initialiser_forward(r->start, h, out);
+    }
+    if (!e)
+        e = steps(r, &m, x, g, in, out, h, watch);
+    kr_map_unref(&in);
+    kr_map_unref(&out);
+    states_clear(h, layers);
+    mri_clear(&m);
+    return e;
+}
+
+const kr_net_kind kr_net_rim_direct = { "rim_direct", "Recurrent Inference Machine of DIRECT",
+    "Putzky and Welling, arXiv:1706.04008; Lonning et al., Med Image Anal 53:64 (2019)", matches, build, destroy, run, false };

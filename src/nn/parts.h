@@ -1,0 +1,69 @@
+/* parts.h: what networks share. Private to src/nn. */
+#ifndef KRAY_PARTS_H
+#define KRAY_PARTS_H
+#include "kray/fourier.h"
+#include "kray/net.h"
+
+/* ---- Keys ---- */
+/* The weights under the prefix before `key` ("", "model.", "state_dict.", ...); a refusal if no key ends so. */
+kr_weights *net_weights(const kr_weights *w, const char *key);
+bool net_has(const kr_weights *w, const char *key_end);           /* some key ends so                        */
+/* A tensor by a name in the manner of printf; a refusal if it is not there. */
+const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);
+const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);   /* NULL: not there   */
+long net_number(const kr_weights *w, const char *name, long otherwise);                  /* meta "hyper.NAME" */
+const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
+/* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
+int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);
+void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...) KR_PRINTF(6, 7);
+int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);
+
+/* ---- MRI pieces ---- */
+typedef struct mri {
+    const kr_net_input *in;
+    long n, coils;                   /* pixels; coils                             */
+    kr_fft *fft;
+    kr_cfloat *sens, *coil;          /* maps {coil,h,w} (own copy, may be refined); scratch of the same size */
+} mri;
+int mri_new(mri *m, const kr_net_input *in);
+void mri_clear(mri *m);
+void mri_expand(const mri *m, kr_cfloat *y, const kr_cfloat *x);    /* y_c = S_c x            */
+void mri_reduce(const mri *m, kr_cfloat *x, const kr_cfloat *y);    /* x = sum conj(S_c) y_c  */
+void mri_forward(const mri *m, kr_cfloat *k, const kr_cfloat *x);   /* k = F S x              */
+void mri_adjoint(const mri *m, kr_cfloat *x, const kr_cfloat *k);   /* x = sum conj(S) F^-1 k */
+/* g = sum conj(S) F^-1 M (F S x - y) */
+void mri_gradient(const mri *m, kr_cfloat *g, const kr_cfloat *x);
+void mri_rss(const mri *m, kr_cfloat *x, const kr_cfloat *k);       /* root of sum of squares of F^-1 k, imaginary part 0 */
+void mri_normalise_maps(const mri *m);                              /* S_c /= sqrt(sum |S|^2), 0 where that is 0          */
+/* Channels first..first+1 of a map from and to a complex image. */
+void map_put_complex(kr_map *m, long first, const kr_cfloat *x);
+void map_get_complex(const kr_map *m, long first, kr_cfloat *x);
+
+/* ---- DIRECT's convolutional GRU (NETWORKS 1.1) and initialiser (1.2) ---- */
+typedef struct convgru convgru;
+convgru *convgru_new(const kr_weights *w, const char *prefix);
+void convgru_unref(convgru **g);
+long convgru_layers(const convgru *g);
+long convgru_hidden(const convgru *g);
+long convgru_halo(const convgru *g);                                 /* of its input                               */
+/* out (2 channels) from in; h: one map per layer, updated. The maps of scratch belong to the caller's size. */
+int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h);
+typedef struct initialiser initialiser;
+initialiser *initialiser_new(const kr_weights *w, const char *prefix);
+void initialiser_unref(initialiser **r);
+int initialiser_forward(const initialiser *r, kr_map *const *h, const kr_map *in);
+/* One zero map of `c` channels per layer. */
+int states_new(kr_map **h, long layers, long c, long rows, long columns);
+void states_clear(kr_map **h, long layers);
+
+/* ---- U-Net (NETWORKS 6) ---- */
+typedef struct unet unet;
+unet *unet_new(const kr_weights *w, const char *prefix);             /* "" or "unet." ...                          */
+void unet_unref(unet **u);
+long unet_pools(const unet *u);
+int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch);
+/* NormUnet (NETWORKS 5.1): y = U-Net of x, standardised by channel and zero-padded to multiples of 16. y and x {h,w} complex. */
+int norm_unet(unet *u, kr_cfloat *y, const kr_cfloat *x, long h, long w);
+/* Each coil's map through the U-Net and normalised: S of m becomes the refined one. norm: NormUnet. */
+int refine_maps(mri *m, unet *u, bool norm);
+#endif

@@ -1,0 +1,223 @@
+/* unet.c: the U-Net of fastMRI, DIRECT and ATOMMIC (NETWORKS 6), and NormUnet around it (5.1). */
+#include "parts.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { POOLS = 8 };
+struct block { kr_conv *conv[2]; };                      /* [conv, norm, leaky] twice */
+struct unet {
+    int pools;
+    struct block down[POOLS], bottom, up[POOLS];
+    kr_up2 *lift[POOLS];
+    kr_conv *last;
+    /* For one image size: per level the maps that live together. */
+    long h, w;
+    kr_map *skip[POOLS], *pooled[POOLS + 1], *mid[POOLS + 1], *deep, *lifted[POOLS], *joined[POOLS];
+};
+
+static void drop_maps(unet *u)
+{
+    for (int i = 0; i < POOLS; i++) {
+        kr_map_unref(&u->skip[i]);
+        kr_map_unref(&u->lifted[i]);
+        kr_map_unref(&u->joined[i]);
+    }
+    for (int i = 0; i <= POOLS; i++) {
+        kr_map_unref(&u->pooled[i]);
+        kr_map_unref(&u->mid[i]);
+    }
+    kr_map_unref(&u->deep);
+    u->h = u->w = 0;
+}
+
+static void block_clear(struct block *b)
+{
+    kr_conv_unref(&b->conv[0]);
+    kr_conv_unref(&b->conv[1]);
+}
+
+void unet_unref(unet **pu)
+{
+    unet *u = *pu;
+    if (!u)
+        return;
+    for (int i = 0; i < POOLS; i++) {
+        block_clear(&u->down[i]);
+        block_clear(&u->up[i]);
+        kr_up2_unref(&u->lift[i]);
+    }
+    block_clear(&u->bottom);
+    kr_conv_unref(&u->last);
+    drop_maps(u);
+    kr_free_at(pu);
+}
+
+/* split: channels of [upsampled, skip] for the first convolution of an upward block. */
+static bool block_new(struct block *b, const kr_weights *w, const char *prefix, long skip)
+{
+    const kr_tensor *t0 = net_tensor(w, "%slayers.0.weight", prefix), *t1 = t0 ? net_tensor(w, "%slayers.4.weight", prefix) : NULL;
+    if (!t1 || t0->dims != 4)
+        return false;
+    long split[2] = { t0->n[1] - skip, skip };
+    b->conv[0] = kr_conv_new(t0, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, skip ? 2 : 1, split);
+    b->conv[1] = b->conv[0] ? kr_conv_new(t1, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL) : NULL;
+    return b->conv[1];
+}
+
+long unet_pools(const unet *u) { return u->pools; }
+
+unet *unet_new(const kr_weights *w, const char *prefix)
+{
+    unet *u = kr_alloc_zero(1, sizeof *u);
+    if (!u)
+        return NULL;
+    char name[256];
+    while (u->pools < POOLS && net_maybe(w, "%sdown_sample_layers.%d.layers.0.weight", prefix, u->pools))
+        u->pools++;
+    bool good = u->pools || kr_fail(KR_EFORMAT, "the weights have no U-Net under '%s'", prefix) == 0;
+    for (int i = 0; good && i < u->pools; i++) {
+        snprintf(name, sizeof name, "%sdown_sample_layers.%d.", prefix, i);
+        good = block_new(&u->down[i], w, name, 0);
+    }
+    snprintf(name, sizeof name, "%sconv.", prefix);
+    good = good && block_new(&u->bottom, w, name, 0);
+    for (int i = 0; good && i < u->pools; i++) {
+        bool last = i == u->pools - 1;
+        snprintf(name, sizeof name, "%sup_conv.%d.%s", prefix, i, last ? "0." : "");
+        good = (u->lift[i] = kr_up2_new(net_tensor(w, "%sup_transpose_conv.%d.layers.0.weight", prefix, i)))
+            && block_new(&u->up[i], w, name, kr_conv_outs(u->down[u->pools - 1 - i].conv[1]));
+    }
+    if (good) {
+        const kr_tensor *t = net_tensor(w, "%sup_conv.%d.1.weight", prefix, u->pools - 1), *b = t ? net_tensor(w, "%sup_conv.%d.1.bias", prefix, u->pools - 1) : NULL;
+        good = b && (u->last = kr_conv_new(t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
+    }
+    if (!good)
+        unet_unref(&u);
+    return u;
+}
+
+static int maps_for(unet *u, long h, long w)
+{
+    if (u->h == h && u->w == w)
+        return 0;
+    drop_maps(u);
+    if (h >> u->pools < 1 || w >> u->pools < 1 || (h >> u->pools) * (w >> u->pools) < 2)
+        return kr_fail(KR_EREFUSED, "%ld x %ld pixels are too few for a U-Net with %d poolings: at least %d are wanted", h, w, u->pools, 2 << u->pools);
+    bool good = true;
+    long y = h, x = w;
+    for (int i = 0; good && i <= u->pools; i++, y /= 2, x /= 2) {
+        const struct block *b = i < u->pools ? &u->down[i] : &u->bottom;
+        long c = kr_conv_outs(b->conv[1]);
+        good = (u->mid[i] = kr_map_new(c, y, x, 1)) && (i == u->pools ? (u->deep = kr_map_new(c, y, x, 0)) != NULL
+             : (u->skip[i] = kr_map_new(c, y, x, 1)) && (u->pooled[i] = kr_map_new(c, y / 2, x / 2, 1))
+               && (u->lifted[i] = kr_map_new(c, y, x, 1)) && (u->joined[i] = kr_map_new(c, y, x, 0)));
+    }
+    if (!good)
+        return kr_error_code();
+    u->h = h;
+    u->w = w;
+    return 0;
+}
+
+static void block_forward(const struct block *b, kr_map *y, kr_map *mid, kr_map *const *x)
+{
+    kr_conv_forward(b->conv[0], mid, x);
+    kr_instance_norm(mid, mid, KR_ACT_LEAKY);
+    kr_conv_forward(b->conv[1], y, &mid);
+    kr_instance_norm(y, y, KR_ACT_LEAKY);
+}
+
+int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch)
+{
+    if (maps_for(u, x->h, x->w))
+        return kr_error_code();
+    int e = 0;
+    for (int i = 0; i < u->pools; i++) {
+        block_forward(&u->down[i], u->skip[i], u->mid[i], i ? &u->pooled[i - 1] : &x);
+        kr_avg_pool2(u->pooled[i], u->skip[i]);
+        e = e ? e : net_see_map(watch, u->skip[i], 0, 1, "down%d", i);
+    }
+    block_forward(&u->bottom, u->deep, u->mid[u->pools], &u->pooled[u->pools - 1]);
+    e = e ? e : net_see_map(watch, u->deep, 0, 1, "bottleneck");
+    kr_map *low = u->deep;
+    for (int i = 0; i < u->pools; i++) {
+        int level = u->pools - 1 - i;
+        kr_up2_forward(u->lift[i], u->lifted[level], low, true);
+        e = e ? e : net_see_map(watch, u->lifted[level], 0, 1, "up_transpose%d", i);
+        kr_map *both[2] = { u->lifted[level], u->skip[level] };
+        block_forward(&u->up[i], u->joined[level], u->mid[level], both);
+        low = u->joined[level];
+        if (i + 1 < u->pools)
+            e = e ? e : net_see_map(watch, low, 0, 1, "up%d", i);
+    }
+    kr_conv_forward(u->last, y, &low);
+    return e ? e : net_see_map(watch, y, 0, 1, "up%d", u->pools - 1);
+}
+
+/* ---- NormUnet ---- */
+
+/* Mean and unbiased standard deviation of real or imaginary parts; in double, rows in order. */
+static void statistics(const kr_cfloat *x, long n, int part, double *mean, double *std)
+{
+    const float *p = (const float *)x + part;
+    double s = 0, q = 0;
+    for (long i = 0; i < n; i++)
+        s += p[2 * i];
+    *mean = s / (double)n;
+    for (long i = 0; i < n; i++)
+        q += (p[2 * i] - *mean) * (p[2 * i] - *mean);
+    *std = sqrt(q / (double)(n - 1));
+}
+
+int norm_unet(unet *u, kr_cfloat *y, const kr_cfloat *x, long h, long w)
+{
+    long H = ((h - 1) | 15) + 1, W = ((w - 1) | 15) + 1, top = (H - h) / 2, left = (W - w) / 2;
+    kr_scoped(map) in = kr_map_new(2, H, W, 1);
+    kr_scoped(map) out = kr_map_new(2, H, W, 0);
+    if (!in || !out)
+        return kr_error_code();
+    double mean[2], std[2];
+    for (int c = 0; c < 2; c++) {
+        statistics(x, h * w, c, &mean[c], &std[c]);
+        if (!(std[c] > 0))
+            std[c] = 1;                     /* a constant image: nothing to learn from, and nothing to divide by */
+    }
+    for (long i = 0; i < h; i++)
+        for (long j = 0; j < w; j++) {
+            float *to = kr_map_at(in, 0, i + top, j + left);
+            to[0] = (float)((kr_re(x[i * w + j]) - mean[0]) / std[0]);
+            to[1] = (float)((kr_im(x[i * w + j]) - mean[1]) / std[1]);
+        }
+    if (unet_forward(u, out, in, NULL))
+        return kr_error_code();
+    for (long i = 0; i < h; i++)
+        for (long j = 0; j < w; j++) {
+            const float *from = kr_map_at(out, 0, i + top, j + left);
+            y[i * w + j] = kr_c((float)(from[0] * std[0] + mean[0]), (float)(from[1] * std[1] + mean[1]));
+        }
+    return 0;
+}
+
+int refine_maps(mri *m, unet *u, bool norm)
+{
+    long h = m->in->h, w = m->in->w;
+    kr_scoped(map) in = norm ? NULL : kr_map_new(2, h, w, 1);
+    kr_scoped(map) out = norm ? NULL : kr_map_new(2, h, w, 0);
+    if (!norm && (!in || !out))
+        return kr_error_code();
+    for (long c = 0; c < m->coils; c++) {
+        kr_cfloat *s = m->sens + c * m->n;
+        if (norm) {
+            if (norm_unet(u, s, s, h, w))
+                return kr_error_code();
+            continue;
+        }
+        map_put_complex(in, 0, s);
+        if (unet_forward(u, out, in, NULL))
+            return kr_error_code();
+        map_get_complex(out, 0, s);
+    }
+    mri_normalise_maps(m);
+    return 0;
+}
