@@ -211,21 +211,9 @@ static int lose(struct result *r, const char *name, const char *why)
     return r->lose[r->lost++].why ? 0 : kr_error_code();
 }
 
-static int score_pair(struct result *r, const struct judge *rules, const char *name, const char *target, const char *recon, bool only,
-                      const kr_trace *trace)
+/* Ends the run for a single pair and for what no other pair would survive; otherwise notes the loss. */
+static int go_on(struct result *r, const char *name, bool only, int e, const kr_trace *trace)
 {
-    struct volume *v = &r->volume[r->volumes];
-    *v = (struct volume){ .name = name, .target = target, .recon = recon };
-    int e = kr_stopped(trace);
-    if (!e)
-        e = judge(&v->j, rules, target, recon, trace);
-    kr_image_unref(&v->j.target);              /* the scores are all that is kept of a volume */
-    kr_image_unref(&v->j.recon);
-    if (!e) {
-        r->volumes++;
-        return 0;
-    }
-    judged_close(&v->j);
     if (only || e == KR_ESTOPPED || e == KR_EUSAGE || e == KR_EMEM)
         return e;
     kr_say(trace, KR_WARNING, "%s", kr_error());
@@ -234,18 +222,49 @@ static int score_pair(struct result *r, const struct judge *rules, const char *n
     return e;
 }
 
-/* Pairs by name; one target serves many reconstructions where it is a single file. */
-static int score_all(struct result *r, const struct judge *rules, const struct judge_files *t, const struct judge_files *f, const kr_trace *trace)
+static int score_pair(struct result *r, const struct judge *rules, const char *name, const struct judge_target *t, const char *recon)
 {
-    bool one = !t->many;
-    long i = 0, k = 0;
+    struct volume *v = &r->volume[r->volumes];
+    *v = (struct volume){ .name = name, .target = t->path, .recon = recon };
+    int e = judge(&v->j, rules, t, recon, NULL);
+    kr_image_unref(&v->j.target);              /* the scores are all that is kept of a volume */
+    kr_image_unref(&v->j.recon);
+    if (e)
+        judged_close(&v->j);
+    else
+        r->volumes++;
+    return e;
+}
+
+/* One target for every reconstruction. */
+static int score_each(struct result *r, const struct judge *rules, const char *target, const struct judge_files *f, const kr_trace *trace)
+{
+    struct judge_target t = { 0 };
+    int e = judge_read(&t, target, trace);
+    for (long k = 0; !e && k < f->count; k++) {
+        kr_progress(trace, "scoring", (double)k, (double)f->count);
+        e = kr_stopped(trace);
+        if (!e && (e = score_pair(r, rules, f->at[k].name, &t, f->at[k].path)))
+            e = go_on(r, f->at[k].name, f->count == 1, e, trace);
+    }
+    judge_target_close(&t);
+    return e;
+}
+
+/* Pairs by name. */
+static int score_pairs(struct result *r, const struct judge *rules, const struct judge_files *t, const struct judge_files *f, const kr_trace *trace)
+{
     int e = 0;
-    while (!e && (one ? k < f->count : i < t->count || k < f->count)) {
-        int order = one ? 0 : i == t->count ? 1 : k == f->count ? -1 : strcmp(t->at[i].name, f->at[k].name);
+    for (long i = 0, k = 0; !e && (i < t->count || k < f->count); ) {
+        int order = i == t->count ? 1 : k == f->count ? -1 : strcmp(t->at[i].name, f->at[k].name);
         kr_progress(trace, "scoring", (double)k, (double)f->count);
         if (order == 0) {
-            e = score_pair(r, rules, f->at[k].name, t->at[i].path, f->at[k].path, one && f->count == 1, trace);
-            i += !one;
+            struct judge_target one = { 0 };
+            e = kr_stopped(trace);
+            e = e ? e : judge_read(&one, t->at[i++].path, trace);
+            e = e ? e : score_pair(r, rules, f->at[k].name, &one, f->at[k].path);
+            judge_target_close(&one);
+            e = e ? go_on(r, f->at[k].name, false, e, trace) : 0;
             k++;
         } else {
             const char *name = order < 0 ? t->at[i++].name : f->at[k++].name;
@@ -253,7 +272,6 @@ static int score_all(struct result *r, const struct judge *rules, const struct j
             e = lose(r, name, order < 0 ? "has no reconstruction" : "has no target");
         }
     }
-    kr_progress(trace, "scoring", 1, 1);
     return e;
 }
 
@@ -298,7 +316,8 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     r->lose = kr_alloc_zero((size_t)(t->count + f->count), sizeof *r->lose);
     if (!r->volume || !r->lose)
         return kr_error_code();
-    int e = score_all(r, rules, t, f, trace);
+    int e = t->many ? score_pairs(r, rules, t, f, trace) : score_each(r, rules, t->at[0].path, f, trace);
+    kr_progress(trace, "scoring", 1, 1);
     if (e || (e = summarise(r)))
         return e;
     r->set = t->many && r->volumes > 1;

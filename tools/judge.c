@@ -317,22 +317,29 @@ static int fit(double *scale, kr_array *r, const kr_array *t)
     return 0;
 }
 
-int judge(struct judged *out, const struct judge *j, const char *target, const char *recon, const kr_trace *trace)
+int judge_read(struct judge_target *t, const char *path, const kr_trace *trace)
+{
+    *t = (struct judge_target){ .path = path };
+    return read_magnitude(&t->image, &t->crops, path, true, trace);
+}
+
+void judge_target_close(struct judge_target *t) { kr_image_unref(&t->image); }
+
+int judge(struct judged *out, const struct judge *j, const struct judge_target *target, const char *recon, const kr_trace *trace)
 {
     *out = (struct judged){ .scale = 1 };
-    const char *crops, *other;
-    kr_scoped(image) ti = NULL;
+    const char *unused, *slash = strrchr(target->path, '/'), *name = slash ? slash + 1 : target->path;
+    const kr_image *ti = target->image;
     kr_scoped(image) ri = NULL;
-    if (read_magnitude(&ti, &crops, target, true, trace) || read_magnitude(&ri, &other, recon, false, trace))
+    if (read_magnitude(&ri, &unused, recon, false, trace))
         return kr_error_code();
     kr_scoped(array) t = kr_array_packed(ti->data);
     kr_scoped(array) r = kr_array_packed(ri->data);
     kr_scoped(array) roi = NULL;
-    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
     kr_shape whole = kr_array_shape(ti->data);
+    bool theirs = target->crops && j->protocol->files && !strcmp(target->crops, j->protocol->files);
     if (!t || !r)
         return kr_error_code();
-    bool theirs = crops && j->protocol->files && !strcmp(crops, j->protocol->files);
     if (make_equal(&t, &r, &out->crop, j, theirs, name) || (j->skip && (leave_out(&t, j->skip) || leave_out(&r, j->skip))))
         return kr_fail_in("%s", recon);
     if (j->roi) {
@@ -342,6 +349,8 @@ int judge(struct judged *out, const struct judge *j, const char *target, const c
     }
     if (j->fit && fit(&out->scale, r, t))
         return kr_fail_in("%s", recon);
+    for (int d = 0; d < 3; d++)
+        out->voxel_mm[d] = ti->geom->fov_mm[d] / (double)whole.n[d];
     out->slices = kr_count(kr_array_shape(t)) / (t->n[KR_X] * t->n[KR_Y]);
     out->slice = kr_alloc_zero((size_t)out->slices, sizeof *out->slice);
     out->target = kr_image_new(t, ti->geom, ti->meta);

@@ -22,11 +22,16 @@ struct judged {
     kr_image *target, *recon;         /* magnitudes as compared: cropped, scaled, equal shapes       */
     kr_score *slice, volume;
     long slices;
+    double voxel_mm[3];               /* of the target along X, Y, Z; 0: unknown                     */
     double scale;                     /* what the reconstruction was multiplied by                   */
     char *crop;                       /* "320 x 320" if the protocol's crop was applied, else NULL   */
 };
-/* Scores one pair. A target may be raw data that holds its reference, or is fully sampled. */
-int judge(struct judged *out, const struct judge *rules, const char *target, const char *recon, const kr_trace *trace) KR_MUST_USE;
+/* A target, read once for all that is judged by it. It may be raw data that hold their reference, or are fully sampled. */
+struct judge_target { kr_image *image; const char *path, *crops; };
+int judge_read(struct judge_target *t, const char *path, const kr_trace *trace) KR_MUST_USE;
+void judge_target_close(struct judge_target *t);
+/* Scores one pair. */
+int judge(struct judged *out, const struct judge *rules, const struct judge_target *target, const char *recon, const kr_trace *trace) KR_MUST_USE;
 void judged_close(struct judged *j);
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */

@@ -101,3 +101,14 @@ refuses 1 'rows and columns look exchanged' kray eval --target t.npy --recon tur
 head -c 300 t.npy > cut.npy
 refuses 1 'cut.npy' kray eval --target t.npy --recon cut.npy
 refuses 1 'cannot be written' kray eval --target t.npy --recon r.npy --csv nowhere/scores.csv
+
+# the published scorer's own numbers, through files: fastMRI's evaluate.py on case a (40 x 36, not cropped)
+golden=$KR_SHARED/golden/metrics_golden.h5
+if [ -f "$golden" ]; then
+    works '' kray eval --target "$golden:a/target@slice,y,x" --recon "$golden:a/prediction@slice,y,x" --csv scores.csv
+    near 'SSIM' "$(field volume prediction ssim)" 0.23778761340952914 1e-9
+    near 'PSNR' "$(field volume prediction psnr)" 12.42718070727067 1e-6     # six digits: the scorer sums in single precision
+    near 'NMSE' "$(field volume prediction nmse)" 0.44640533501916435 2e-7
+else
+    skip 'the published numbers through files' 'the golden data are absent'
+fi
