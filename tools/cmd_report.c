@@ -46,7 +46,7 @@ static const char *short_number(int measure, double v)
     static char text[8][32];
     static int turn;
     char *t = text[turn++ % 8];
-    static const char *const form[KR_MEASURES] = { "%.4f", "%.2f", "%.3g", "%.4f", "%.4f", "%.4f" };
+    static const char *const form[KR_MEASURES] = { "%.4f", "%.2f", "%#.3g", "%.4f", "%.4f", "%.4f" };
     if (isnan(v))
         return "\xe2\x80\x93";             /* an en dash */
     if (isinf(v))
@@ -173,11 +173,14 @@ static void table_head(kr_text *t, const struct report *r, const char *first)
     kr_text_add(t, "</tr></thead>\n<tbody>\n");
 }
 
-static void table_name(kr_text *t, const struct report *r, long m, bool group)
+/* scored: of how many volumes the row tells. */
+static void table_name(kr_text *t, const struct report *r, long m, long scored)
 {
-    kr_text_add(t, "<tr%s><td>", group ? " class=\"group\"" : "");
+    kr_text_add(t, "<tr><td>");
     page_mark(t, m);
     page_escape(t, r->method[m].name);
+    if (scored < r->targets.count)
+        kr_text_add(t, "<small class=\"failed\">%ld of %ld volumes</small>", scored, r->targets.count);
     kr_text_add(t, "</td>");
 }
 
@@ -197,7 +200,10 @@ static int table_of_means(kr_text *t, const struct report *r)
     }
     table_head(t, r, "Method");
     for (long m = 0; m < r->methods; m++) {
-        table_name(t, r, m, false);
+        long scored = 0;
+        for (long v = 0; v < r->targets.count; v++)
+            scored += cell_of(r, v, m)->known;
+        table_name(t, r, m, scored);
         for (int k = 0; k < KR_MEASURES; k++) {
             if (!has_measure(r, k))
                 continue;
@@ -216,7 +222,8 @@ static int table_of_means(kr_text *t, const struct report *r)
 
 static void table_of_volumes(kr_text *t, const struct report *r)
 {
-    kr_text_add(t, "<h3>Each volume</h3>\n");
+    bool folded = r->targets.count > 24;                  /* a long table would hide the pictures after it */
+    kr_text_add(t, folded ? "<details><summary>Each volume</summary>\n" : "<h3>Each volume</h3>\n");
     table_head(t, r, "Volume");
     for (long v = 0; v < r->targets.count; v++) {
         kr_text_add(t, "<tr class=\"group\"><td colspan=\"%d\"><strong>%ld</strong> &ensp;", KR_MEASURES + 1, v);
@@ -224,7 +231,7 @@ static void table_of_volumes(kr_text *t, const struct report *r)
         kr_text_add(t, "</td></tr>\n");
         for (long m = 0; m < r->methods; m++) {
             const struct cell *c = cell_of(r, v, m);
-            table_name(t, r, m, false);
+            table_name(t, r, m, r->targets.count);
             if (!c->known) {
                 kr_text_add(t, "<td class=\"failed\" colspan=\"%d\">not scored</td></tr>\n", KR_MEASURES);
                 continue;
@@ -235,7 +242,7 @@ static void table_of_volumes(kr_text *t, const struct report *r)
             kr_text_add(t, "</tr>\n");
         }
     }
-    kr_text_add(t, "</tbody></table></div>\n");
+    kr_text_add(t, "</tbody></table></div>%s\n", folded ? "</details>" : "");
 }
 
 /* ---- Plots -------------------------------------------------------------------------------------------- */

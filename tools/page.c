@@ -58,6 +58,7 @@ static const char style[] =
     ".origin{font-size:.86rem;margin:0 0 1.6rem}.origin .defs{gap:.15rem 1.1rem}.origin dt{font-weight:400;color:var(--soft)}\n"
     "code{font:.86em ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     ".failed{color:var(--c1)}\n"
+    "summary{cursor:pointer;font-weight:600;margin:1.2rem 0 .4rem}\n"
     "@media(max-width:46rem){.cells{grid-template-columns:repeat(2,minmax(0,1fr))}table{font-size:.8rem}thead th{font-size:.76rem}th,td{padding:.45rem .36rem}.mark{margin-right:.3em}td.best b{padding:.12em .25em;margin-right:-.25em}h2{margin-top:2.4rem}.defs{grid-template-columns:1fr;gap:0}.defs dd{margin:0 0 .55rem}}\n"
     "@media print{:root{color-scheme:light;--paper:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--best:#e3f1e8;--good:#14532d;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#008f68;--c3:#b8568f;--c4:#8a6d00;--c5:#3a8fc7}"
