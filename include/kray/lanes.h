@@ -28,7 +28,7 @@ void kr_lanes_inverse(const kr_lanes *p, float *panel);   /* x[k] = sum_f X[f] e
 void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long n, long lines);
 void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, long n, long lines);
 
-/* ---- T = F^H P F of one block, P a mask of 0 and 1 (or weights), F unitary and centred ----
+/* ---- T = F^H P F of one block, P a mask of 0 and 1, F unitary and centred ----
  * 1D: {rows}: a panel of KR_LANES independent lines. 2D: {rows, columns}: ceil(columns / KR_LANES) panels of `rows` rows, one
  * plane; lanes are columns. Source of the block form: along axes that a mask does not touch, F^H F = 1. */
 typedef struct kr_psf kr_psf;
@@ -37,9 +37,9 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
 void kr_psf_unref(kr_psf **p);
 long kr_psf_floats(const kr_psf *p);                       /* of one block                                         */
 long kr_psf_work(const kr_psf *p);                         /* floats of scratch that kr_psf_sense wants            */
-/* z_m += conj(S_m) T (S_0 x_0 + S_1 x_1 + ...): one coil of the SENSE normal operator. x, z: `maps` blocks; S: the coil's maps,
- * `maps` blocks. */
-void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long maps, float *work);
+/* z_m += sum over c of conj(S_cm) T (S_c0 x_0 + S_c1 x_1 + ...): the SENSE normal operator, or some coils of it. x, z: `maps`
+ * blocks; S: `maps` blocks of every coil. */
+void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long coils, long maps, float *work);
 
 /* ---- Vectors of rows, each lane its own problem. Sums in double, row by row in a fixed order ---- */
 void kr_lanes_scaled(float *z, float a, const float *x, long rows);                                   /* z = a x           */

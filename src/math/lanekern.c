@@ -17,6 +17,7 @@ enum { VL = 4 };
 #endif
 enum { PARTS = KR_LANES / VL };
 typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef double vd __attribute__((vector_size(8 * VL)));
 typedef struct { vf r, i; } vc;
 #define INLINE static inline __attribute__((always_inline))
@@ -36,6 +37,20 @@ INLINE void store(float *p, vc a, bool swap)
 {
     put(p, swap ? a.i : a.r);
     put(p + KR_LANES, swap ? a.r : a.i);
+}
+
+/* `scale` in the lanes whose bit is set, 0 in the others. */
+INLINE vf keep(uint32_t bits, float scale)
+{
+#if defined(__AVX512F__)
+    const vi bit = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768 };
+#elif defined(__AVX__)
+    const vi bit = { 1, 2, 4, 8, 16, 32, 64, 128 };
+#else
+    const vi bit = { 1, 2, 4, 8 };
+#endif
+    vi set = (((int32_t)bits & bit) == bit) & (vi)(scale + (vf){ 0 });
+    return (vf)set;
 }
 
 /* ---- Butterflies: a[q] = sum_k a[k] exp(-2 pi i q k / radix) ---- */
@@ -181,14 +196,14 @@ INLINE void stage_last(float *x, long n, const struct stage *s, int radix, bool 
         }
 }
 
-/* The last stage, the weights, and the first stage of the way back, without leaving the registers. */
-INLINE void stage_middle(float *x, long n, const struct stage *s, const float *weight, int radix, bool each)
+/* The last stage, the mask, and the first stage of the way back, without leaving the registers. kept: a word a row, a bit a
+ * lane; groups of rows that are all zero are not even read. */
+INLINE void stage_middle(float *x, long n, const struct stage *s, const uint32_t *kept, float scale, int radix)
 {
-    long w = each ? KR_LANES : 1;
-    for (float *b = x; b < x + n * KR_ROW; b += radix * KR_ROW, weight += radix * w) {
-        bool any = false;
-        for (long k = 0; k < radix * w; k++)
-            any |= weight[k] != 0;
+    for (float *b = x; b < x + n * KR_ROW; b += radix * KR_ROW, kept += radix) {
+        uint32_t any = 0;
+        for (int k = 0; k < radix; k++)
+            any |= kept[k];
         if (!any) {
             memset(b, 0, (size_t)radix * KR_ROW * sizeof *b);
             continue;
@@ -200,7 +215,7 @@ INLINE void stage_middle(float *x, long n, const struct stage *s, const float *w
                 a[k] = load(b + k * KR_ROW + h * VL, false);
             butterfly(a, radix, s->odd);
             for (int k = 0; k < radix; k++) {
-                vf f = each ? get(weight + k * KR_LANES + h * VL) : weight[k] + (vf){ 0 };
+                vf f = keep(kept[k] >> h * VL, scale);
                 a[k] = (vc){ a[k].i * f, a[k].r * f };
             }
             butterfly(a, radix, s->odd);
@@ -221,47 +236,47 @@ INLINE void stage_middle(float *x, long n, const struct stage *s, const float *w
     default: f(__VA_ARGS__, s->radix); }
 #define LAST_FORWARD(x, n, s, radix) stage_last(x, n, s, radix, false)
 #define LAST_INVERSE(x, n, s, radix) stage_last(x, n, s, radix, true)
-#define MIDDLE_ROWS(x, n, s, w, radix) stage_middle(x, n, s, w, radix, false)
-#define MIDDLE_EACH(x, n, s, w, radix) stage_middle(x, n, s, w, radix, true)
 
 static void down(float *x, long n, const struct stage *s) { EACH_RADIX(stage_down, x, n, s) }
 static void up(float *x, long n, const struct stage *s) { EACH_RADIX(stage_up, x, n, s) }
-static void middle_rows(float *x, long n, const struct stage *s, const float *w) { EACH_RADIX(MIDDLE_ROWS, x, n, s, w) }
-static void middle_each(float *x, long n, const struct stage *s, const float *w) { EACH_RADIX(MIDDLE_EACH, x, n, s, w) }
+static void middle(float *x, long n, const struct stage *s, const uint32_t *kept, float scale) { EACH_RADIX(stage_middle, x, n, s, kept, scale) }
+
+static void last_down(float *x, long n, const struct stage *s) { EACH_RADIX(LAST_FORWARD, x, n, s) }
+static void first_up(float *x, long n, const struct stage *s) { EACH_RADIX(LAST_INVERSE, x, n, s) }
 
 static void forward(const kr_lanes *p, float *x)
 {
-    int last = p->stages - 1;
-    for (int i = 0; i < last; i++)
+    for (int i = 0; i < p->stages - 1; i++)
         down(x, p->n, &p->stage[i]);
-    const struct stage *s = &p->stage[last];
-    EACH_RADIX(LAST_FORWARD, x, p->n, s)
+    last_down(x, p->n, &p->stage[p->stages - 1]);
 }
 
 static void inverse(const kr_lanes *p, float *x)
 {
-    int last = p->stages - 1;
-    const struct stage *s = &p->stage[last];
-    EACH_RADIX(LAST_INVERSE, x, p->n, s)
-    for (int i = last - 1; i >= 0; i--)
+    first_up(x, p->n, &p->stage[p->stages - 1]);
+    for (int i = p->stages - 2; i >= 0; i--)
         up(x, p->n, &p->stage[i]);
 }
 
-static void masked(const kr_lanes *p, float *x, const float *weight, bool each)
+static void masked(const kr_lanes *p, float *x, const uint32_t *kept, float scale)
 {
     int last = p->stages - 1;
     for (int i = 0; i < last; i++)
         down(x, p->n, &p->stage[i]);
-    (each ? middle_each : middle_rows)(x, p->n, &p->stage[last], weight);
+    middle(x, p->n, &p->stage[last], kept, scale);
     for (int i = last - 1; i >= 0; i--)
         up(x, p->n, &p->stage[i]);
 }
 
-static void weigh(float *w, const float *weight, bool each, long rows)
+static void mask(float *w, const uint32_t *kept, float scale, long rows)
 {
     for (long k = 0; k < rows; k++)
-        for (int h = 0; h < KR_ROW; h++)
-            w[k * KR_ROW + h] *= each ? weight[k * KR_LANES + h % KR_LANES] : weight[k];
+        for (int h = 0; h < PARTS; h++) {
+            float *at = w + k * KR_ROW + h * VL;
+            vf f = keep(kept[k] >> h * VL, scale);
+            vc a = load(at, false);
+            store(at, (vc){ a.r * f, a.i * f }, false);
+        }
 }
 
 /* ---- Coil maps ---- */
@@ -517,5 +532,5 @@ static void xpay(float *p, const float *r, const float *b, long rows)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_lanekern_, level)
-const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, weigh, expand, reduce, turn, turn_back, load_lines, store_lines,
+const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, turn, turn_back, load_lines, store_lines,
     load_columns, store_columns, scaled, dot, step, xpay };

@@ -23,9 +23,9 @@ struct kr_lanes {
 typedef struct kr_lanekern {
     void (*forward)(const kr_lanes *p, float *x);
     void (*inverse)(const kr_lanes *p, float *x);
-    /* w = F^H diag(weight) F w, neither F scaled; weight: one float a row, or KR_LANES floats a row if `each`. */
-    void (*masked)(const kr_lanes *p, float *w, const float *weight, bool each);
-    void (*weigh)(float *w, const float *weight, bool each, long rows);
+    /* w = scale F^H P F w, neither F scaled; P: a word a row, a bit a lane. And w = scale P w. */
+    void (*masked)(const kr_lanes *p, float *w, const uint32_t *kept, float scale);
+    void (*mask)(float *w, const uint32_t *kept, float scale, long rows);
     /* w = sum over m of S_m x_m, and z_m += conj(S_m) w; blocks of S, x and z are `step` floats apart. */
     void (*expand)(float *w, const float *S, const float *x, long rows, long maps, long step);
     void (*reduce)(float *z, const float *S, const float *w, long rows, long maps, long step);

@@ -140,14 +140,14 @@ void kr_lanes_inverse(const kr_lanes *p, float *x)
         kr_fftw_run_split(p->slow[1], x, 1);
 }
 
-static void masked(const kr_lanekern *k, const kr_lanes *p, float *w, const float *weight, bool each)
+static void masked(const kr_lanekern *k, const kr_lanes *p, float *w, const uint32_t *kept, float scale)
 {
     if (p->stages) {
-        k->masked(p, w, weight, each);
+        k->masked(p, w, kept, scale);
         return;
     }
     kr_lanes_forward(p, w);
-    k->weigh(w, weight, each, p->n);
+    k->mask(w, kept, scale, p->n);
     kr_lanes_inverse(p, w);
 }
 
@@ -199,7 +199,8 @@ struct kr_psf {
     long rows, columns, panels;
     long active, groups;              /* rows that the mask keeps anything of, KR_LANES to a group           */
     long *row;                        /* active rows first, then those that become 0                         */
-    float *weight;                    /* 1D: per row; 2D: per group and column, KR_LANES rows; 1/N inside     */
+    uint32_t *kept;                   /* a bit a lane. 1D: per row; 2D: per group and column                 */
+    float scale;                      /* 1/N of the unitary transforms                                       */
 };
 
 void kr_psf_unref(kr_psf **p)
@@ -209,7 +210,7 @@ void kr_psf_unref(kr_psf **p)
     kr_lanes_unref(&(*p)->down);
     kr_lanes_unref(&(*p)->across);
     kr_free((*p)->row);
-    kr_free((*p)->weight);
+    kr_free((*p)->kept);
     kr_free(*p);
     *p = NULL;
 }
@@ -245,22 +246,21 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
         p->row[any ? p->active++ : --last] = k;
     }
     p->groups = (p->active + KR_LANES - 1) / KR_LANES;
-    float scale = (float)(1 / ((double)rows * (double)columns));
-    p->weight = columns > 1 ? kr_alloc_zero((size_t)(p->groups * columns + 1), KR_LANES * sizeof(float))
-                            : kr_alloc((size_t)rows, sizeof(float));
-    if (!p->weight) {
+    p->scale = (float)(1 / ((double)rows * (double)columns));
+    p->kept = kr_alloc_zero((size_t)(columns > 1 ? p->groups * columns + 1 : rows), sizeof *p->kept);
+    if (!p->kept) {
         kr_psf_unref(&p);
         return NULL;
     }
-    if (columns == 1)
-        for (long k = 0; k < rows; k++)
-            p->weight[k] = scale * mask[(order[k] + rows / 2) % rows * row_step];
-    else
-        for (long i = 0; i < p->active; i++)
+    for (long i = 0; i < p->active; i++) {
+        const float *m = mask + (order[p->row[i]] + rows / 2) % rows * row_step;
+        if (columns == 1)
+            p->kept[p->row[i]] = UINT32_MAX;
+        else
             for (long c = 0; c < columns; c++)
-                p->weight[(i / KR_LANES * columns + c) * KR_LANES + i % KR_LANES] =
-                    scale * mask[(order[p->row[i]] + rows / 2) % rows * row_step
-                                 + (kr_lanes_order(p->across)[c] + columns / 2) % columns * column_step];
+                if (m[(kr_lanes_order(p->across)[c] + columns / 2) % columns * column_step] != 0)
+                    p->kept[i / KR_LANES * columns + c] |= 1u << i % KR_LANES;
+    }
     return p;
 }
 
@@ -277,7 +277,7 @@ static void across(const kr_lanekern *k, const kr_psf *p, float *w, float *panel
             at[j] = g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
         k->turn(panel + a * KR_LANES * KR_ROW, (const float *const *)at, left < KR_LANES ? left : KR_LANES);
     }
-    masked(k, p->across, panel, p->weight + g * p->columns * KR_LANES, true);
+    masked(k, p->across, panel, p->kept + g * p->columns, p->scale);
     for (long a = 0; a < p->panels; a++) {
         long left = p->columns - a * KR_LANES;
         for (long j = 0; j < KR_LANES; j++)
@@ -286,29 +286,38 @@ static void across(const kr_lanekern *k, const kr_psf *p, float *w, float *panel
     }
 }
 
-void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long maps, float *w)
+/* Coil after coil. In a plane the way back of one coil and the way out of the next meet panel by panel, while the panel
+ * is in the first-level cache. */
+void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long coils, long maps, float *w)
 {
     const kr_lanekern *k = kr_lanekern_best();
-    long panel = p->rows * KR_ROW, block = p->panels * panel;
+    long panel = p->rows * KR_ROW, block = p->panels * panel, next = maps * block;
     if (!p->across) {
-        k->expand(w, S, x, p->rows, maps, block);
-        if (p->down)
-            masked(k, p->down, w, p->weight, false);
-        k->reduce(z, S, w, p->rows, maps, block);
+        for (long c = 0; c < coils; c++) {
+            k->expand(w, S + c * next, x, p->rows, maps, block);
+            if (p->down)
+                masked(k, p->down, w, p->kept, p->scale);
+            k->reduce(z, S + c * next, w, p->rows, maps, block);
+        }
         return;
     }
-    for (long a = 0; a < p->panels; a++) {
-        k->expand(w + a * panel, S + a * panel, x + a * panel, p->rows, maps, block);
-        kr_lanes_forward(p->down, w + a * panel);
-    }
     memset(w + block + p->columns * KR_ROW, 0, KR_ROW * sizeof *w);
-    for (long g = 0; g < p->groups; g++)
-        across(k, p, w, w + block, g);
-    for (long a = 0; a < p->panels; a++) {
-        for (long i = p->active; i < p->rows; i++)
-            memset(w + a * panel + p->row[i] * KR_ROW, 0, KR_ROW * sizeof *w);
-        kr_lanes_inverse(p->down, w + a * panel);
-        k->reduce(z + a * panel, S + a * panel, w + a * panel, p->rows, maps, block);
+    for (long c = 0; c <= coils; c++) {
+        for (long a = 0; a < p->panels; a++) {
+            float *at = w + a * panel;
+            if (c > 0) {
+                for (long i = p->active; i < p->rows; i++)
+                    memset(at + p->row[i] * KR_ROW, 0, KR_ROW * sizeof *w);
+                kr_lanes_inverse(p->down, at);
+                k->reduce(z + a * panel, S + (c - 1) * next + a * panel, at, p->rows, maps, block);
+            }
+            if (c < coils) {
+                k->expand(at, S + c * next + a * panel, x + a * panel, p->rows, maps, block);
+                kr_lanes_forward(p->down, at);
+            }
+        }
+        for (long g = 0; g < p->groups && c < coils; g++)
+            across(k, p, w, w + block, g);
     }
 }
 

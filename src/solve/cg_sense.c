@@ -115,8 +115,8 @@ static int group(void *self, long g)
     long block = s->map * s->floats;
     float *part = g ? j->w->part + (g - 1) * block : j->z;
     kr_lanes_scaled(part, g ? 0 : s->lambda, j->p, block / KR_ROW);
-    for (long c = g * s->coil / s->groups; c < (g + 1) * s->coil / s->groups; c++)
-        kr_psf_sense(s->psf, part, j->maps + c * block, j->p, s->map, j->w->work + g * kr_psf_work(s->psf));
+    long from = g * s->coil / s->groups, to = (g + 1) * s->coil / s->groups;
+    kr_psf_sense(s->psf, part, j->maps + from * block, j->p, to - from, s->map, j->w->work + g * kr_psf_work(s->psf));
     return 0;
 }
 
