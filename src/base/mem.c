@@ -1,9 +1,12 @@
-/* mem.c: all memory comes through here: aligned, counted, and refusable on purpose for tests. */
+/* mem.c: all memory comes through here: aligned, counted, and refusable on purpose for tests. Large blocks come straight
+ * from the system, in huge pages where it has them: they arrive as zeros, page by page, on whichever thread touches them
+ * first, and cost a five-hundredth of the faults. */
 #include "kray/base.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* A 64-byte header keeps the size, so that kr_free can count down. */
 enum { ALIGN = 64 };
@@ -22,6 +25,34 @@ static long fail_at(void)
     return v;
 }
 
+/* Not under the address checker, which knows the ends of what malloc gives only. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LARGE SIZE_MAX
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LARGE SIZE_MAX
+#endif
+#endif
+#ifndef LARGE
+#define LARGE ((size_t)4 << 20)
+#endif
+enum { HUGE_PAGE = 2 << 20 };
+
+static void *map(size_t room)
+{
+    size_t all = room + HUGE_PAGE;
+    char *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t head = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE, page = 4096, used = (room + page - 1) / page * page;
+    if (head)
+        munmap(p, head);
+    if (all - head > used)
+        munmap(p + head + used, all - head - used);
+    madvise(p + head, used, MADV_HUGEPAGE);
+    return p + head;
+}
+
 void *kr_alloc(size_t n, size_t size)
 {
     size_t bytes;
@@ -35,7 +66,7 @@ void *kr_alloc(size_t n, size_t size)
         return NULL;
     }
     size_t room = (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
-    char *p = aligned_alloc(ALIGN, room);
+    char *p = bytes >= LARGE ? map(room) : aligned_alloc(ALIGN, room);
     if (!p) {
         kr_fail(KR_EMEM, "no memory for %.1f MiB more (%.1f MiB in use)", (double)bytes / 1048576, (double)now / 1048576);
         return NULL;
@@ -50,7 +81,7 @@ void *kr_alloc(size_t n, size_t size)
 void *kr_alloc_zero(size_t n, size_t size)
 {
     void *p = kr_alloc(n, size);
-    if (p)
+    if (p && n * size < LARGE)
         memset(p, 0, n * size);
     return p;
 }
@@ -70,8 +101,12 @@ void kr_free(void *p)
     if (!p)
         return;
     char *base = (char *)p - ALIGN;
-    atomic_fetch_sub(&now, *(size_t *)(void *)base);
-    free(base);
+    size_t bytes = *(size_t *)(void *)base;
+    atomic_fetch_sub(&now, bytes);
+    if (bytes >= LARGE)
+        munmap(base, (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN);
+    else
+        free(base);
 }
 
 void kr_free_at(void *pp)
