@@ -219,24 +219,27 @@ static int read_array(kr_array **out, const kr_source *src)
     return kr_set_read(out, set, order, NULL);
 }
 
+/* img4ranking of a MATLAB v5 file: plain arrays of up to three axes come without names. */
+static int read_image5(kr_array **out, const kr_source *src)
+{
+    static const char *const names[] = { "x,y,slice", "x,y,slice,time" };
+    for (int i = 0; i < 2; i++) {
+        kr_error_clear();
+        if (!plain()->read_array(out, &(kr_source){ .path = src->path, .var = src->var, .axes = (char *)names[i] }))
+            return 0;
+    }
+    return kr_error_code();
+}
+
 static int read_image(kr_image **out, const kr_source *src)
 {
-    kr_source named = { .path = src->path, .var = src->var ? src->var : (char *)ranking, .axes = src->axes };
+    const kr_source named = { .path = src->path, .var = src->var ? src->var : (char *)ranking, .axes = src->axes };
     kr_scoped(array) a = NULL;
-    if (read_array(&a, &named)) {
-        if (src->axes || src->var || kr_error_code() != KR_EUSAGE)
-            return kr_error_code();
-        named.axes = (char *)"x,y,slice,time";     /* MATLAB v5, four axes */
-        kr_error_clear();
-        if (plain()->read_array(&a, &named))
-            return kr_error_code();
-    } else if (!src->axes && !src->var && a->n[KR_Z] > 1 && a->n[KR_SLICE] == 1) {
-        kr_array *slices = kr_array_rename(a, KR_Z, KR_SLICE);     /* MATLAB v5, three */
-        kr_array_unref(&a);
-        a = slices;
-    }
     kr_scoped(meta) meta = kr_meta_new();
-    if (!a || !meta || kr_meta_set(meta, "dataset", "CMRxRecon"))
+    kr_scoped(h5) f = kr_h5_open(src->path);
+    if (!meta || (f || src->axes ? read_array(&a, &named) : read_image5(&a, &named)))
+        return kr_error_code();
+    if ((f && kr_h5_has(f, named.var) && kr_h5_attrs(meta, f, named.var)) || kr_meta_set(meta, "dataset", "CMRxRecon"))
         return kr_error_code();
     *out = kr_image_new(a, NULL, meta);
     return *out ? 0 : kr_error_code();
@@ -277,7 +280,7 @@ int kr_cmrxrecon_write_image(const kr_image *im, const char *path)
 {
     kr_scoped(image) r = kr_cmrxrecon_ranking(im);
     kr_scoped(h5) f = r ? kr_matlab_create(path) : NULL;
-    if (!f || kr_matlab_write(f, ranking, r->data, single, 4))
+    if (!f || kr_matlab_write(f, ranking, r->data, single, 4) || kr_h5_put_meta(f, ranking, im->meta))
         return kr_error_code();
     return kr_matlab_close(&f, path);
 }

@@ -10,7 +10,7 @@
 int kr_set_axes(int order[KR_H5_DIMS], const kr_h5_set *s, const kr_source *src, enum kr_tool_order tool, const int *usual, int most)
 {
     kr_auto char *example = kr_strf(tool == KR_NUMPY ? "%s:%s@coil,y,x" : "%s:%s@x,y,coil", src->path, s->name);
-    kr_auto char *own = src->axes || tool == KR_MATLAB ? NULL : kr_h5_attr_text(s->file, s->name, "kray_axes");   /* what Kray wrote */
+    kr_auto char *own = src->axes ? NULL : kr_h5_attr_text(s->file, s->name, "kray_axes");     /* what Kray wrote */
     kr_source named = { .axes = own };
     int printed[KR_H5_DIMS];
     long n[KR_H5_DIMS];
