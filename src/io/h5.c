@@ -1,6 +1,5 @@
 /* h5.c: small safe steps over HDF5. HDF5 finds its way in the file; the numbers themselves are fetched and converted by
- * all threads: contiguous datasets straight from the file in tiles that stay in the cache, compressed ones chunk by chunk.
- * What is laid out in other ways goes through HDF5's own, slower conversion. */
+ * all threads: contiguous datasets straight from the file in tiles that stay in the cache, compressed ones chunk by chunk. */
 #include "h5.h"
 #include "file.h"
 #include <stdio.h>
@@ -142,74 +141,72 @@ int kr_h5_list(kr_h5 *f, const char *group, kr_h5_each *each, void *self)
     return e;
 }
 
-/* The kind of number that an HDF5 type is, where this machine holds it the same way. */
-static enum kr_number number_of(hid_t type)
+/* What kind of number an HDF5 type is. Only these are read, and converted here: the conversions of HDF5 1.10 fall over
+ * types that a damaged file makes up. */
+static enum kr_number number_of(hid_t type, bool *swap)
 {
     H5T_class_t class = H5Tget_class(type);
     if (class == H5T_ENUM) {                       /* h5py's bool */
         hid_t base = H5Tget_super(type);
-        enum kr_number k = base < 0 ? KR_NUMBER_NONE : number_of(base);
+        enum kr_number k = base < 0 ? KR_NUMBER_NONE : number_of(base, swap);
         if (base >= 0)
             H5Tclose(base);
         return k;
     }
-    static const struct { enum kr_number kind; int at; } known[] = { { KR_F32, 0 }, { KR_F64, 1 }, { KR_I8, 2 }, { KR_U8, 3 },
-        { KR_I16, 4 }, { KR_U16, 5 }, { KR_I32, 6 }, { KR_U32, 7 }, { KR_I64, 8 }, { KR_U64, 9 } };
-    const hid_t types[] = { H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_INT8, H5T_NATIVE_UINT8, H5T_NATIVE_INT16,
-                            H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_UINT32, H5T_NATIVE_INT64, H5T_NATIVE_UINT64 };
+    const struct { enum kr_number kind; hid_t here, there; } known[] = {
+        { KR_F32, H5T_IEEE_F32LE, H5T_IEEE_F32BE }, { KR_F64, H5T_IEEE_F64LE, H5T_IEEE_F64BE }, { KR_I8, H5T_STD_I8LE, H5T_STD_I8BE },
+        { KR_U8, H5T_STD_U8LE, H5T_STD_U8BE }, { KR_I16, H5T_STD_I16LE, H5T_STD_I16BE }, { KR_U16, H5T_STD_U16LE, H5T_STD_U16BE },
+        { KR_I32, H5T_STD_I32LE, H5T_STD_I32BE }, { KR_U32, H5T_STD_U32LE, H5T_STD_U32BE }, { KR_I64, H5T_STD_I64LE, H5T_STD_I64BE },
+        { KR_U64, H5T_STD_U64LE, H5T_STD_U64BE } };
     if (class == H5T_FLOAT || class == H5T_INTEGER)
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            if (H5Tequal(type, types[known[i].at]) > 0)
-                return known[i].kind;
+            for (int other = 0; other < 2; other++)
+                if (H5Tequal(type, other ? known[i].there : known[i].here) > 0) {
+                    *swap = other;
+                    return known[i].kind;
+                }
     return KR_NUMBER_NONE;
 }
 
-/* Complex: a compound of two parts of one type that fill it: {r, i} (h5py) or {real, imag} (MATLAB). */
+/* Complex: a compound of two parts of one kind: {r, i} (h5py) or {real, imag} (MATLAB). */
 static void complex_of(kr_h5_set *s)
 {
     static const char *const re[] = { "r", "real", "re" }, *const im[] = { "i", "imag", "im" };
     if (H5Tget_nmembers(s->type) != 2)
         return;
-    int at[2] = { -1, -1 };
+    bool swap[2] = { false, false };
+    enum kr_number kind[2] = { KR_NUMBER_NONE, KR_NUMBER_NONE };
     for (unsigned m = 0; m < 2; m++) {
         char *name = H5Tget_member_name(s->type, m);
-        for (int k = 0; name && k < 3; k++)
+        hid_t type = H5Tget_member_type(s->type, m);
+        for (int k = 0; name && type >= 0 && k < 3; k++)
             if (!strcmp(name, re[k]) || !strcmp(name, im[k])) {
                 int p = !strcmp(name, im[k]);
-                at[p] = (int)m;
-                snprintf(s->part[p], sizeof s->part[p], "%s", name);
+                kind[p] = H5Tget_class(type) == H5T_FLOAT ? number_of(type, &swap[p]) : KR_NUMBER_NONE;
+                s->part[p] = (long)H5Tget_member_offset(s->type, m);
             }
+        if (type >= 0)
+            H5Tclose(type);
         H5free_memory(name);
     }
-    if (at[0] < 0 || at[1] < 0)
-        return;
-    hid_t t[2] = { H5Tget_member_type(s->type, (unsigned)at[0]), H5Tget_member_type(s->type, (unsigned)at[1]) };
-    if (t[0] >= 0 && t[1] >= 0 && H5Tget_class(t[0]) == H5T_FLOAT && H5Tget_class(t[1]) == H5T_FLOAT) {
+    long bytes = kr_number_bytes(kind[0]), last = s->element - bytes;
+    if (kind[0] && kind[0] == kind[1] && swap[0] == swap[1] && s->part[0] >= 0 && s->part[0] <= last && s->part[1] >= 0 && s->part[1] <= last) {
         s->kind = KR_H5_COMPLEX;
-        enum kr_number k = number_of(t[0]);
-        size_t bytes = (size_t)kr_number_bytes(k), o0 = H5Tget_member_offset(s->type, (unsigned)at[0]),
-               o1 = H5Tget_member_offset(s->type, (unsigned)at[1]);
-        if (k == number_of(t[1]) && H5Tget_size(s->type) == 2 * bytes && o0 == 0 && o1 == bytes)
-            s->number = k;
+        s->number = kind[0];
+        s->swap = swap[0];
     }
-    for (int k = 0; k < 2; k++)
-        if (t[k] >= 0)
-            H5Tclose(t[k]);
 }
 
 static void kind_of(kr_h5_set *s)
 {
     H5T_class_t class = H5Tget_class(s->type);
-    s->number = KR_NUMBER_NONE;
-    s->kind = KR_H5_OTHER;
+    s->element = (long)H5Tget_size(s->type);
     if (class == H5T_STRING)
         s->kind = KR_H5_TEXT;
     else if (class == H5T_COMPOUND)
         complex_of(s);
-    else if (class == H5T_FLOAT || class == H5T_INTEGER || class == H5T_ENUM) {
-        s->number = number_of(s->type);
-        s->kind = class != H5T_ENUM || s->number ? KR_H5_REAL : KR_H5_OTHER;
-    }
+    else if ((class == H5T_FLOAT || class == H5T_INTEGER || class == H5T_ENUM) && (s->number = number_of(s->type, &s->swap)))
+        s->kind = kr_number_bytes(s->number) == s->element ? KR_H5_REAL : KR_H5_OTHER;
 }
 
 /* Lengths, and whether the file can hold what they announce. */
@@ -233,8 +230,8 @@ static int check_lengths(kr_h5_set *s)
             return kr_fail(KR_EFORMAT, "dataset %s announces %s numbers, far more than the file's %ld bytes hold", s->name,
                            kr_lengths_text(s->n, i + 1), s->file->bytes);
     }
-    long bytes = 0, size = (long)H5Tget_size(s->type), most = s->file->bytes * INFLATE_MOST + SLACK;
-    if (size <= 0 || __builtin_mul_overflow(s->count, size, &bytes) || bytes > most)
+    long bytes = 0, most = s->file->bytes * INFLATE_MOST + SLACK;
+    if (s->element <= 0 || __builtin_mul_overflow(s->count, s->element, &bytes) || bytes > most)
         return kr_fail(KR_EFORMAT, "dataset %s announces %s numbers, far more than the file's %ld bytes hold", s->name,
                        kr_lengths_text(s->n, dims), s->file->bytes);
     return 0;
@@ -252,7 +249,7 @@ static int check_layout(const kr_h5_set *s)
     if (others || layout == H5D_VIRTUAL || layout < 0)
         return kr_fail(KR_EFORMAT, "the numbers of dataset %s lie in other files; that is not read", s->name);
     if (layout != H5D_CHUNKED && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX)) {
-        long want = s->count * (long)H5Tget_size(s->type), have = (long)H5Dget_storage_size(s->id);
+        long want = s->count * s->element, have = (long)H5Dget_storage_size(s->id);
         if (want != have)
             return kr_fail(KR_EFORMAT, "dataset %s announces %ld bytes and holds %ld", s->name, want, have);
     }
@@ -303,9 +300,9 @@ int kr_h5_set_pairs(kr_h5_set *s)
     long last = s->dims ? s->n[s->dims - 1] : 1;
     if (s->kind != KR_H5_REAL || last % 2)
         return kr_fail(KR_EFORMAT, "dataset %s of %s is no list of real and imaginary parts", s->name, kr_lengths_text(s->n, s->dims));
-    if (!s->number)
-        return kr_fail(KR_EFORMAT, "dataset %s holds numbers of a kind that is not read", s->name);
     s->kind = KR_H5_COMPLEX;
+    s->part[1] = s->element;
+    s->element *= 2;
     s->n[s->dims - 1] = last / 2;
     s->count /= 2;
     return 0;
@@ -318,7 +315,7 @@ struct job {
     int dims, parts;                   /* dims at least 2: lengths of 1 are put in front                   */
     long n[KR_H5_DIMS + 2];            /* of the dataset                                                   */
     long from[KR_H5_DIMS + 2], count[KR_H5_DIMS + 2], step[KR_H5_DIMS + 2];  /* the block, and its place   */
-    long size;                         /* bytes of one number in the file                                  */
+    long size;                         /* bytes of one number, once it is `plain`                          */
     int fast;                          /* the dimension that is fastest in the array                       */
     float *to;
     long bytes;                        /* of the whole array                                               */
@@ -326,12 +323,28 @@ struct job {
     long at, tile, rows, tiles, blocks; /* units: outer x tiles along `fast` x blocks of rows               */
     unsigned char **scratch;           /* one per thread                                                   */
     /* chunked */
-    long chunk[KR_H5_DIMS + 2], chunk_bytes, element;
+    long chunk[KR_H5_DIMS + 2], chunk_bytes, room, stored;  /* stored: bytes of what HDF5 takes for one number */
     int filters;
-    enum { DEFLATE, SHUFFLE } filter[4];
+    enum { DEFLATE, SHUFFLE, CHECKSUM } filter[4];
     long batch;
     struct { unsigned char *raw; size_t bytes; uint32_t skip; long at[KR_H5_DIMS + 2]; } *piece;
 };
+
+/* Makes n numbers as they are in the file what they are in this machine: re, im, re, im, ..., in place. */
+static void plain(const struct job *j, unsigned char *numbers, long n)
+{
+    const kr_h5_set *s = j->s;
+    long bytes = kr_number_bytes(s->number);
+    if (s->element != j->size || s->part[0] || s->part[1] != (j->parts == 2 ? bytes : 0))
+        for (long k = 0; k < n; k++) {
+            unsigned char both[16];
+            for (int p = 0; p < j->parts; p++)
+                memcpy(both + p * bytes, numbers + k * s->element + s->part[p], (size_t)bytes);
+            memcpy(numbers + k * j->size, both, (size_t)j->size);
+        }
+    if (s->swap)
+        kr_number_swap(numbers, s->number, n * j->parts);
+}
 
 /* n numbers that lie `stride` bytes apart in the file become neighbours. */
 static void gather_line(const struct job *j, float *to, const unsigned char *from, long stride, long n)
@@ -422,13 +435,15 @@ static int read_unit(void *self, long unit)
     if (across)
         src_step[j->fast] = n[last] * n[row];
     bool gap = n[last] != j->n[last];
+    long line = n[last] * j->s->element;
     for (long a = 0; a < (across ? n[j->fast] : 1); a++) {
-        unsigned char *b = buffer + a * n[row] * n[last] * j->size;
-        long at = j->at + (from + (across ? a * whole[j->fast] : 0)) * j->size;
+        unsigned char *b = buffer + a * n[row] * n[last] * j->s->element;
+        long at = j->at + (from + (across ? a * whole[j->fast] : 0)) * j->s->element;
         for (long r = 0; r < (gap ? n[row] : 1); r++)
-            if (kr_file_read(j->s->file->fd, b + r * n[last] * j->size, (size_t)((gap ? 1 : n[row]) * n[last] * j->size), at + r * whole[row] * j->size))
+            if (kr_file_read(j->s->file->fd, b + r * line, (size_t)((gap ? 1 : n[row]) * line), at + r * whole[row] * j->s->element))
                 return kr_error_code();
     }
+    plain(j, buffer, n[row] * n[last] * (across ? n[j->fast] : 1));
     place(j, to, buffer, n, src_step);
     return 0;
 }
@@ -456,7 +471,7 @@ static int read_contiguous(struct job *j)
 {
     enum { CACHE = 1 << 16 };
     int last = j->dims - 1, row = last - 1;
-    long line = j->count[last] * j->size, units = 1;
+    long line = j->count[last] * j->s->element, units = 1;
     bool across = j->fast < row;
     j->tile = across ? (j->count[j->fast] < 16 ? j->count[j->fast] : 16) : 1;
     j->tiles = across ? (j->count[j->fast] + j->tile - 1) / j->tile : 1;
@@ -477,19 +492,25 @@ static int read_contiguous(struct job *j)
 /* ---- Chunks: HDF5 hands them over as they are in the file; unpacking is ours, on all threads ---- */
 static int unpack(struct job *j, long i, unsigned char **bytes)
 {
-    unsigned char *a = j->scratch[kr_worker()], *b = a + j->chunk_bytes, *now = j->piece[i].raw;
+    unsigned char *a = j->scratch[kr_worker()], *b = a + j->room, *now = j->piece[i].raw;
     size_t n = j->piece[i].bytes;
     for (int k = j->filters - 1; k >= 0; k--) {
         if (j->piece[i].skip & 1u << k)
             continue;
         unsigned char *next = now == a ? b : a;
+        if (j->filter[k] == CHECKSUM) {                     /* Fletcher's sum, 4 bytes at the end, is not looked at */
+            n -= n < 4 ? n : 4;
+            continue;
+        }
         if (j->filter[k] == DEFLATE) {
-            uLongf got = (uLongf)j->chunk_bytes;
+            uLongf got = (uLongf)j->room;
             if (uncompress(next, &got, now, (uLong)n) != Z_OK)
                 return kr_fail(KR_EFORMAT, "dataset %s is damaged: a compressed part cannot be unpacked", j->s->name);
             n = got;
         } else {                                            /* byte k of all numbers lies together */
-            size_t size = (size_t)j->element, m = n / size;
+            size_t size = (size_t)j->stored, m = n / size;
+            if (n > (size_t)j->room)
+                return kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of it has %zu bytes", j->s->name, n);
             for (size_t p = 0; p < size; p++)
                 for (size_t q = 0; q < m; q++)
                     next[q * size + p] = now[p * m + q];
@@ -511,6 +532,7 @@ static int place_chunk(void *self, long i)
     float *to = j->to;
     if (unpack(j, i, &src))
         return kr_error_code();
+    plain(j, src, j->chunk_bytes / j->s->element);
     for (int d = j->dims - 1; d >= 0; d--) {               /* the part of the chunk that is wanted */
         long first = j->piece[i].at[d], a = first < j->from[d] ? j->from[d] : first;
         long end = first + j->chunk[d], stop = j->from[d] + j->count[d];
@@ -533,10 +555,9 @@ static void batch_free(struct job *j)
 static int read_chunks(struct job *j)
 {
     enum { BATCH = 16 };
-    memset(j->to, 0, (size_t)j->bytes);                    /* chunks that were never written are zero */
     int lead = j->dims - j->s->dims, e = 0;
     long at[KR_H5_DIMS + 2], held = 0;
-    if (!(j->piece = kr_alloc_zero(BATCH, sizeof *j->piece)) || (e = scratch_new(j, 2 * j->chunk_bytes)))
+    if (!(j->piece = kr_alloc_zero(BATCH, sizeof *j->piece)) || (e = scratch_new(j, 2 * j->room)))
         e = kr_error_code();
     for (int d = 0; d < j->dims; d++)
         at[d] = j->from[d] / j->chunk[d] * j->chunk[d];
@@ -579,61 +600,68 @@ static int read_chunks(struct job *j)
     return e;
 }
 
-/* Can the chunks be unpacked here? Fills in what is needed for it. */
-static bool chunks_known(struct job *j, hid_t plist)
+/* What chunks that were never written hold. */
+static int fill_unwritten(struct job *j, hid_t plist)
+{
+    unsigned char value[16] = { 0 };
+    H5D_fill_value_t kind;
+    memset(j->to, 0, (size_t)j->bytes);
+    if (H5Pfill_value_defined(plist, &kind) < 0 || kind != H5D_FILL_VALUE_USER_DEFINED || j->stored > 16)
+        return 0;
+    if (H5Pget_fill_value(plist, j->s->type, value) < 0)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged", j->s->name);
+    if (j->stored != j->s->element)                        /* pairs */
+        memcpy(value + j->stored, value, (size_t)j->stored);
+    plain(j, value, 1);
+    float one[2];
+    kr_number_floats(one, 1, value, j->s->number, j->parts);
+    if (one[0] != 0 || (j->parts == 2 && one[1] != 0))
+        for (long i = 0; i < j->bytes / (long)sizeof *one; i++)
+            j->to[i] = one[i % j->parts];
+    return 0;
+}
+
+/* Fills in how the chunks are packed. */
+static int chunks_of(struct job *j, hid_t plist)
 {
     hsize_t chunk[KR_H5_DIMS];
-    H5D_fill_value_t fill;
     int lead = j->dims - j->s->dims;
-    if (H5Pget_chunk(plist, KR_H5_DIMS, chunk) != j->s->dims || H5Pfill_value_defined(plist, &fill) < 0 || fill == H5D_FILL_VALUE_USER_DEFINED)
-        return false;
-    j->chunk_bytes = j->element = (long)H5Tget_size(j->s->type);
-    for (int d = 0; d < j->dims; d++) {
-        j->chunk[d] = d < lead ? 1 : (long)chunk[d - lead];
-        if (__builtin_mul_overflow(j->chunk_bytes, j->chunk[d], &j->chunk_bytes))
-            return false;
+    j->chunk_bytes = j->stored = (long)H5Tget_size(j->s->type);
+    bool good = H5Pget_chunk(plist, KR_H5_DIMS, chunk) == j->s->dims;
+    for (int d = 0; good && d < j->dims; d++) {
+        j->chunk[d] = d < lead ? 1 : chunk[d - lead] > 1ull << 48 ? 0 : (long)chunk[d - lead];
+        good = j->chunk[d] > 0 && !__builtin_mul_overflow(j->chunk_bytes, j->chunk[d], &j->chunk_bytes);
     }
-    if (j->s->kind == KR_H5_COMPLEX && H5Tget_class(j->s->type) != H5T_COMPOUND) {    /* pairs */
+    if (!good || j->chunk_bytes > j->s->file->bytes * INFLATE_MOST + SLACK)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged: its parts make no sense", j->s->name);
+    j->room = j->chunk_bytes + 4;                          /* a checksum may come out of the unpacker */
+    if (j->stored != j->s->element) {                      /* pairs */
         if (j->chunk[j->dims - 1] % 2)
-            return false;
+            return kr_fail(KR_EFORMAT, "dataset %s is stored in parts that cut its complex numbers in two", j->s->name);
         j->chunk[j->dims - 1] /= 2;
     }
-    if (j->chunk_bytes > j->s->file->bytes * INFLATE_MOST + SLACK)
-        return false;
     j->filters = H5Pget_nfilters(plist);
     if (j->filters < 0 || j->filters > 4)
-        return false;
+        return kr_fail(KR_EFORMAT, "dataset %s is packed %d times over", j->s->name, j->filters);
     for (int k = 0; k < j->filters; k++) {
         unsigned flags, config;
         size_t values = 0;
-        H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)k, &flags, &values, NULL, 0, NULL, &config);
-        if (id != H5Z_FILTER_DEFLATE && id != H5Z_FILTER_SHUFFLE)
-            return false;
-        j->filter[k] = id == H5Z_FILTER_DEFLATE ? DEFLATE : SHUFFLE;
+        char name[32] = "";
+        H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)k, &flags, &values, NULL, sizeof name, name, &config);
+        if (id != H5Z_FILTER_DEFLATE && id != H5Z_FILTER_SHUFFLE && id != H5Z_FILTER_FLETCHER32)
+            return kr_fail(KR_EFORMAT, "dataset %s is packed by HDF5 filter %d (%s); gzip and shuffle are read", j->s->name, (int)id, name);
+        j->filter[k] = id == H5Z_FILTER_DEFLATE ? DEFLATE : id == H5Z_FILTER_SHUFFLE ? SHUFFLE : CHECKSUM;
     }
-    return true;
+    return 0;
 }
 
-/* HDF5's own way, a piece at a time: one index of the first dimensions, all of the last two. */
-static int read_slowly(struct job *j)
+/* Datasets inside their header (compact, at most 64 KiB): HDF5 fetches the bytes, one index of the first dimensions at a
+ * time, all of the last two. */
+static int read_compact(struct job *j)
 {
-    int lead = j->dims - j->s->dims, last = j->dims - 1;
-    bool pairs = j->s->kind == KR_H5_COMPLEX && H5Tget_class(j->s->type) != H5T_COMPOUND;
-    hid_t space = H5Dget_space(j->s->id), type = -1;
-    kr_h5_set as = *j->s;                               /* as it comes out of HDF5 */
-    struct job k = *j;
-    k.s = &as;
-    if (j->s->number)                                   /* this machine's numbers, or an enumeration's bytes: no conversion */
-        type = H5Tcopy(j->s->type);
-    else {
-        as.number = KR_F32;
-        k.size = 4 * j->parts;
-        type = j->parts == 1 ? H5Tcopy(H5T_NATIVE_FLOAT) : H5Tcreate(H5T_COMPOUND, 8);
-        if (type >= 0 && j->parts == 2 && (H5Tinsert(type, as.part[0], 0, H5T_NATIVE_FLOAT) < 0 || H5Tinsert(type, as.part[1], 4, H5T_NATIVE_FLOAT) < 0)) {
-            H5Tclose(type);
-            type = -1;
-        }
-    }
+    int lead = j->dims - j->s->dims, last = j->dims - 1, dims = j->s->dims;
+    bool pairs = j->s->element != (long)H5Tget_size(j->s->type);
+    hid_t space = H5Dget_space(j->s->id);
     long n[KR_H5_DIMS + 2], step[KR_H5_DIMS + 2] = { 0 }, pieces = 1;
     for (int d = 0; d < j->dims; d++) {
         n[d] = d < last - 1 ? 1 : j->count[d];
@@ -641,8 +669,8 @@ static int read_slowly(struct job *j)
     }
     step[last] = 1;
     step[last - 1] = n[last];
-    kr_auto unsigned char *buffer = kr_alloc((size_t)(n[last] * n[last - 1]), (size_t)k.size);
-    int e = !buffer ? kr_error_code() : type < 0 || space < 0 ? kr_fail(KR_EFORMAT, "dataset %s cannot be read", as.name) : 0;
+    kr_auto unsigned char *buffer = kr_alloc((size_t)(n[last] * n[last - 1]), (size_t)j->s->element);
+    int e = !buffer ? kr_error_code() : space < 0 ? kr_fail(KR_EFORMAT, "dataset %s cannot be read", j->s->name) : 0;
     for (long p = 0; !e && p < pieces; p++) {
         hsize_t start[KR_H5_DIMS], count[KR_H5_DIMS];
         float *to = j->to;
@@ -652,26 +680,26 @@ static int read_slowly(struct job *j)
             rest /= j->count[d];
             to += first[d] * j->step[d] * j->parts;
         }
-        for (int d = 0; d < as.dims; d++) {
+        for (int d = 0; d < dims; d++) {
             start[d] = (hsize_t)(j->from[d + lead] + first[d + lead]);
             count[d] = (hsize_t)n[d + lead];
         }
         if (pairs) {
-            start[as.dims - 1] *= 2;
-            count[as.dims - 1] *= 2;
+            start[dims - 1] *= 2;
+            count[dims - 1] *= 2;
         }
-        hid_t mem = H5Screate_simple(as.dims, count, NULL);
-        bool good = as.dims == 0 || H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0;
-        good = good && H5Dread(as.id, type, as.dims ? mem : H5S_ALL, as.dims ? space : H5S_ALL, H5P_DEFAULT, buffer) >= 0;
-        if (mem >= 0)
+        hid_t mem = dims ? H5Screate_simple(dims, count, NULL) : H5S_ALL;
+        bool good = !dims || H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0;
+        good = good && H5Dread(j->s->id, j->s->type, mem, dims ? space : H5S_ALL, H5P_DEFAULT, buffer) >= 0;
+        if (dims && mem >= 0)
             H5Sclose(mem);
         if (!good)
-            e = kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", as.name);
-        else
-            place(&k, to, buffer, n, step);
+            e = kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", j->s->name);
+        else {
+            plain(j, buffer, n[last] * n[last - 1]);
+            place(j, to, buffer, n, step);
+        }
     }
-    if (type >= 0)
-        H5Tclose(type);
     if (space >= 0)
         H5Sclose(space);
     return e;
@@ -684,14 +712,16 @@ static int run(struct job *j)
         return kr_fail(KR_EFORMAT, "dataset %s is damaged", j->s->name);
     H5D_layout_t layout = H5Pget_layout(plist);
     haddr_t at = layout == H5D_CONTIGUOUS ? H5Dget_offset(j->s->id) : HADDR_UNDEF;
-    long bytes = j->s->count * j->size;
+    long bytes = j->s->count * j->s->element;
     bool contiguous = at != HADDR_UNDEF && (long)at >= 0 && (long)at <= j->s->file->bytes - bytes;
     j->at = (long)at;
     int e = at != HADDR_UNDEF && !contiguous
           ? kr_fail(KR_EFORMAT, "dataset %s of %ld bytes lies beyond the end of the file", j->s->name, bytes)
-          : contiguous && j->s->number ? read_contiguous(j)
-          : layout == H5D_CHUNKED && j->s->number && chunks_known(j, plist) ? read_chunks(j)
-          : read_slowly(j);
+          : contiguous ? read_contiguous(j)
+          : layout == H5D_COMPACT ? read_compact(j)
+          : layout != H5D_CHUNKED ? kr_fail(KR_EFORMAT, "dataset %s was never written", j->s->name)
+          : chunks_of(j, plist) || fill_unwritten(j, plist) ? kr_error_code()
+          : read_chunks(j);
     H5Pclose(plist);
     return e;
 }
@@ -704,7 +734,7 @@ int kr_h5_read(kr_array **out, const kr_h5_set *s, const int order[], const long
     struct job j = { .s = s, .parts = s->kind == KR_H5_COMPLEX ? 2 : 1, .dims = s->dims < 2 ? 2 : s->dims };
     int lead = j.dims - s->dims;
     kr_shape shape = { { 0 } };
-    j.size = s->number ? kr_number_bytes(s->number) * j.parts : (long)H5Tget_size(s->type);
+    j.size = kr_number_bytes(s->number) * j.parts;
     for (int d = 0; d < j.dims; d++) {
         int i = d - lead;
         j.n[d] = i < 0 ? 1 : s->n[i];

@@ -28,8 +28,9 @@ typedef struct kr_h5_set {
     hid_t id, type;
     char name[128];
     enum kr_h5_kind kind;
-    enum kr_number number;           /* of one part, little-endian, re before im; NONE: HDF5 must convert */
-    char part[2][16];                /* names of the two parts of a complex number */
+    enum kr_number number;           /* of a number, or of each part of a complex one                    */
+    bool swap;                       /* stored in the other byte order                                   */
+    long element, part[2];           /* bytes from one to the next; where re and im are in it            */
     int dims;
     long n[KR_H5_DIMS], count;
 } kr_h5_set;

@@ -111,6 +111,19 @@ static void few_axes(void **state)
     assert_shape(inside, [KR_X] = 4, [KR_Y] = 3);
     kr_scoped(array) yes = array(path, ":bool@y");
     assert_true(KR_R(yes)[0] == 1 && KR_R(yes)[1] == 0 && KR_R(yes)[4] == 1);
+    f = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);                  /* inside the header */
+    p = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(p, H5D_COMPACT);
+    space = H5Screate_simple(3, (const hsize_t[]){ 2, 3, 4 }, NULL);
+    d = H5Dcreate2(f, "compact", H5T_IEEE_F64BE, space, H5P_DEFAULT, p, H5P_DEFAULT);
+    H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, number);
+    H5Dclose(d);
+    H5Sclose(space);
+    H5Pclose(p);
+    H5Fclose(f);
+    kr_scoped(array) compact = array(path, ":compact@x,y,coil");
+    assert_shape(compact, [KR_X] = 2, [KR_Y] = 3, [KR_COIL] = 4);
+    assert_value(compact, 12 + 4 + 3, 0, 0, [KR_X] = 1, [KR_Y] = 1, [KR_COIL] = 3);
     kr_scoped(array) nothing = array(path, ":nothing");
     kr_scoped(array) sevens = array(path, ":sevens");
     for (int i = 0; i < 5; i++)
@@ -218,6 +231,18 @@ static void refusals(void **state)
     H5Pclose(p);
     H5Dclose(H5Dcreate2(f, "unwritten", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
     H5Sclose(space);
+    p = H5Pcreate(H5P_DATASET_CREATE);                              /* NBit */
+    space = H5Screate_simple(1, (const hsize_t[]){ 64 }, NULL);
+    H5Pset_chunk(p, 1, (const hsize_t[]){ 64 });
+    H5Pset_nbit(p);
+    d = H5Dcreate2(f, "nbit", H5T_NATIVE_INT, space, H5P_DEFAULT, p, H5P_DEFAULT);
+    H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, number);
+    H5Dclose(d);
+    H5Pclose(p);
+    H5Sclose(space);
+    space = H5Screate_simple(2, (const hsize_t[]){ 3, 3 }, NULL);
+    H5Dclose(H5Dcreate2(f, "late", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Sclose(space);
     space = H5Screate(H5S_NULL);
     H5Dclose(H5Dcreate2(f, "null", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
     H5Sclose(space);
@@ -242,6 +267,8 @@ static void refusals(void **state)
         { ":many@x,y", KR_EUSAGE, "2 axes are named" },
         { ":huge", KR_EFORMAT, "far more than the file's" },
         { ":unwritten", KR_EFORMAT, "far more than the file's" },
+        { ":nbit", KR_EFORMAT, "packed by HDF5 filter 5 (nbit)" },
+        { ":late", KR_EFORMAT, "announces 36 bytes and holds 0" },
         { ":null", KR_EFORMAT, "no shape" },
         { ":records", KR_EFORMAT, "holds no numbers" },
         { ":elsewhere", KR_EFORMAT, "lie in other files" },
