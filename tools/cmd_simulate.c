@@ -92,8 +92,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         kr_scoped(array) mask = batch_mask(o->undersample, s, o->out);
         e = mask ? kr_scan_undersample(s, mask) : kr_error_code();
     }
-    if (!e)
-        e = kr_meta_set(s->meta, "command", "%s", kr_command_line());
+    for (int i = 0; !e && i < 2; i++)
+        e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
     if (!e && o->reference)
         e = kr_image_write(s->reference, o->reference, NULL);
     if (!e)

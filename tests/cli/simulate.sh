@@ -1,0 +1,34 @@
+# simulate.sh: scans of phantoms from the command line.
+. "$(dirname "$0")/lib.sh"
+
+works 'brain' kray simulate --help
+works 'shepplogan' kray simulate --help
+small='--matrix 48,40 --slices 2 --coils 3'
+works '{x=96 y=40 coil=3 slice=2}' kray simulate brain $small -o a.cfl --reference truth.nii.gz
+works '{x=96 y=40 coil=3 slice=2}' kray simulate $small -o b.cfl
+check 'the brain is what is scanned by default, noise and all the same' cmp a.cfl b.cfl
+kray simulate $small -o c.cfl --seed 1 -q
+check 'another seed is other noise' [ "$(cmp a.cfl c.cfl | wc -l)" = 1 ]
+KR_THREADS=3 kray simulate $small -o d.cfl -q
+check 'threads change nothing' cmp a.cfl d.cfl
+works '{x=48 y=40 z=16 coil=2}' kray simulate shepplogan --matrix 48,40,16 --coils 2 --no-oversampling -o e.cfl
+works '{x=96 y=40 coil=3}' kray simulate truth.nii.gz --matrix 48,40 --slices 1 --coils 3 -o f.cfl
+works '' kray simulate $small --undersample uniform:accel=4,lines=12 -o g.npy --snr 0 --quiet
+works '' kray simulate $small --contrast flair --snr 10 --correlation 0 --no-noise-scan --no-phase -o h.npy -q
+check 'nothing stays beside the files' [ -z "$(ls -A | grep '^\.kray')" ]
+
+refuses 2 'where to?' kray simulate brain
+refuses 2 "there is no phantom 'brian'" kray simulate brian -o x.npy
+refuses 1 'there is no such file' kray simulate none.nii.gz -o x.npy
+refuses 2 'one phantom is wanted' kray simulate brain shepplogan -o x.npy
+refuses 2 'wants up to 3 numbers' kray simulate --matrix 64,x -o x.npy
+refuses 2 'wants up to 3 numbers' kray simulate --matrix 64,64,64,64 -o x.npy
+refuses 2 'wants whole numbers' kray simulate --matrix 64.5 -o x.npy
+refuses 2 'is one of t1|t2|pd|flair' kray simulate --contrast t9 -o x.npy
+refuses 2 '--thickness says how thick' kray simulate --fov 240,240,80 -o x.npy
+refuses 1 '8 to 4096' kray simulate --matrix 4,4 -o x.npy
+refuses 1 '1 to 256' kray simulate --coils 0 -o x.npy
+refuses 1 'field of view' kray simulate --fov 5000 -o x.npy
+refuses 2 'cannot be written under that name' kray simulate $small -o x.xyz
+refuses 1 'there is no folder' kray simulate $small -o none/x.npy
+check 'refused scans leave no file' [ ! -e x.npy ]
