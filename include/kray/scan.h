@@ -73,8 +73,11 @@ typedef struct kr_prepare {
     const char *compression;         /* "svd" or "geometric"                                            */
     bool average;                    /* average over AVG                                                */
 } kr_prepare;
-/* In place. In this order: average, whiten, oversampling, compress. data, calib, noise and masks stay in step. */
+/* In place: averages, readout oversampling, noise, compression. data, calib, noise and masks stay in step. Where the mask does
+ * not vary along X, cropped data stay in image space along X (in_image). */
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;
+/* Back to k-space along those of the axes that are in image space. */
+int kr_scan_to_kspace(kr_scan *s, unsigned axes) KR_MUST_USE;
 /* C = X^H X / (N-1) {COIL,MAP=COIL} and the upper triangular whitening matrix W = s R^-1, R^H R = C (FORMATS 1.6). */
 kr_array *kr_noise_covariance(const kr_array *noise) KR_MUST_USE;
 kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise_dwell_us, double bandwidth) KR_MUST_USE;
