@@ -374,21 +374,26 @@ static float at_point(const brain *b, vec at, const setting *here)
 }
 
 /* ---- As an object ---- */
+/* A thick slice is averaged over planes, every other of them at every other point, like the fields of a chessboard: what
+ * that leaves is at the highest frequency of a grid of which the lower half is kept. */
 static int row(const void *self, void *out, const kr_row *at)
 {
     const brain *b = self;
     float *value = out, y = (float)(-at->y - 17);
     memset(value, 0, (size_t)at->n * sizeof *value);
     long apart = at->dx < 1 ? lround(2 / at->dx) : 2;            /* settings are found every 2 mm, and between them */
-    for (int s = 0; s < b->planes; s++) {
-        float z = (float)(at->z + ((s + 0.5) / b->planes - 0.5) * at->dz) + 18;
+    long skip = b->planes > 1 ? 2 : 1, line = lround(at->y / at->dy);
+    for (long s = 0; s < b->planes; s++) {
+        float z = (float)(at->z + (((double)s + 0.5) / b->planes - 0.5) * at->dz) + 18;
         setting next = setting_at(b, (vec){ (float)at->x, y, z });
         for (long from = 0; from < at->n; from += apart) {
             setting first = next;
             next = setting_at(b, (vec){ (float)(at->x + (double)(from + apart) * at->dx), y, z });
             for (long i = from; i < at->n && i < from + apart; i++) {
+                if ((i + line + s) % skip)
+                    continue;
                 setting here = setting_between(&first, &next, (float)(i - from) / (float)apart);
-                value[i] += at_point(b, (vec){ (float)(at->x + (double)i * at->dx), y, z }, &here) / (float)b->planes;
+                value[i] += at_point(b, (vec){ (float)(at->x + (double)i * at->dx), y, z }, &here) * (float)skip / (float)b->planes;
             }
         }
     }
