@@ -1,23 +1,25 @@
 /* ph_brain.c: a head that looks like one: a folded cortex, white matter, deep nuclei, ventricles, vessels and lesions in
  * a skull with scalp, all from smooth functions of position, so that it can be cut anywhere and as finely as wanted.
  *
- * Positions are millimetres as in the usual brain atlases, X to the left, Y to the front, Z up, the origin at the
- * anterior commissure (sizes and places of structures after Mai, Majtanik and Paxinos, Atlas of the Human Brain). A
- * structure is a signed distance, positive inside; its border is as wide as partial volume makes it. Folds are the zero
- * set of a random field of one wavelength (a sum of plane waves), laid out along the surface and carried inwards: sheets
- * of fluid at the distance of real sulci, with a ribbon of grey matter of constant thickness on both sides. */
+ * Positions are millimetres as in brain atlases, X to the left, Y to the front, Z up, the origin at the anterior
+ * commissure; structures have the usual places and sizes of an adult's, simplified. A structure is a signed distance,
+ * positive inside; its border is as wide as partial volume makes it. Folds are the zero set of a random field of one
+ * wavelength (a sum of plane waves), laid out along the surface and carried inwards: sheets of fluid at the distance of
+ * real sulci, with a ribbon of grey matter of constant thickness on both sides. */
 #include "measure.h"
 #include <math.h>
 #include <string.h>
 
 /* ---- Tissues and what a sequence makes of them ----
- * 3 T: Wansapura et al. 1999 (grey, white), Stanisz et al. 2005 (blood, muscle), Gold et al. 2004 (fat, marrow). */
+ * Proton density, T1 and T2 in ms at 3 T: Wansapura et al. 1999 (grey, white), Stanisz et al. 2005 (blood, muscle), Gold
+ * et al. 2004 (fat), Lin et al. 2001 (T1 of fluid); deep nuclei between grey and white, with less T2 for their iron; the
+ * scalp's fat is half fibres. The rest is set so that it looks as usual. */
 enum tissue { AIR, SKIN, FAT, MUSCLE, BONE, MARROW, DURA, FLUID, GREY, WHITE, CAUDATE, PUTAMEN, PALLIDUM, THALAMUS, NIGRA, BLOOD, LESION,
               VITREOUS, LENS, TISSUES };
 static const struct { float pd, t1, t2; } relax[TISSUES] = {
     [SKIN] = { 0.50f, 900, 40 }, [FAT] = { 0.36f, 371, 133 }, [MUSCLE] = { 0.80f, 1412, 50 }, [BONE] = { 0.04f, 400, 5 },
-    [MARROW] = { 0.42f, 500, 100 }, [DURA] = { 0.35f, 900, 35 }, [FLUID] = { 1.00f, 4163, 1500 }, [GREY] = { 0.84f, 1331, 105 },
-    [WHITE] = { 0.70f, 832, 79 }, [CAUDATE] = { 0.83f, 1250, 92 }, [PUTAMEN] = { 0.82f, 1180, 85 }, [PALLIDUM] = { 0.75f, 930, 62 },
+    [MARROW] = { 0.42f, 500, 100 }, [DURA] = { 0.35f, 900, 35 }, [FLUID] = { 1.00f, 4163, 1500 }, [GREY] = { 0.84f, 1331, 110 },
+    [WHITE] = { 0.70f, 832, 79.6f }, [CAUDATE] = { 0.83f, 1250, 92 }, [PUTAMEN] = { 0.82f, 1180, 85 }, [PALLIDUM] = { 0.75f, 930, 62 },
     [THALAMUS] = { 0.78f, 1060, 86 }, [NIGRA] = { 0.75f, 1000, 58 }, [BLOOD] = { 0.80f, 1932, 275 }, [LESION] = { 0.86f, 1450, 170 },
     [VITREOUS] = { 1.00f, 3800, 800 }, [LENS] = { 0.60f, 1000, 30 } };
 
@@ -103,7 +105,7 @@ static float bar(vec p, vec a, vec b, float ra, float rb)
     return ra + t * (rb - ra) - sqrtf(dot(r, r));
 }
 
-/* Distance to an ellipsoid turned by `degrees` about Z, first order; positive inside. */
+/* Distance to an ellipsoid turned about Z, first order; positive inside. */
 typedef struct ball { vec centre, half; float c, s; } ball;
 static float in_ball(vec p, const ball *b)
 {
@@ -429,4 +431,4 @@ static int measure(kr_scan **out, const kr_simulate *how, const kr_trace *trace)
 
 const kr_phantom kr_phantom_brain = { "brain", "head with folded cortex, deep nuclei, ventricles, vessels, lesions, skull and scalp; four contrasts",
     "tissue values at 3 T: Wansapura et al., J Magn Reson Imaging 9:531 (1999); Stanisz et al., Magn Reson Med 54:507 (2005); "
-    "Gold et al., Am J Roentgenol 183:343 (2004)", measure };
+    "Gold et al., Am J Roentgenol 183:343 (2004); Lin et al., J Magn Reson Imaging 14:497 (2001)", measure };
