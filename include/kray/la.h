@@ -11,6 +11,10 @@ extern "C" {
 int kr_la_eigh(long n, kr_cfloat *A, float *w) KR_MUST_USE;
 /* The `count` largest eigenpairs only: w[count] ascending, V n x count. Destroys A. */
 int kr_la_eigh_top(long n, kr_cfloat *A, long count, float *w, kr_cfloat *V) KR_MUST_USE;
+/* All eigenvalues, and the eigenvectors of as many of the largest as `pick`, shown w[n] ascending, asks for (a refusal
+ * of pick is returned): *V n x *count, to be freed with kr_free. Destroys A. */
+typedef long kr_la_pick(void *self, long n, const float *w);
+int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self, long *count, kr_cfloat **V) KR_MUST_USE;
 /* A = U diag(s) V^H, A m x n (destroyed), k = min(m,n): U m x k, s[k] descending, Vh k x n. U or Vh may be NULL. */
 int kr_la_svd(long m, long n, kr_cfloat *A, kr_cfloat *U, float *s, kr_cfloat *Vh) KR_MUST_USE;
 /* A = R^H R, upper triangular R in A (the strict lower triangle is set to 0). Refuses what is not positive definite. */

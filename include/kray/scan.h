@@ -117,15 +117,18 @@ int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape) KR_
 /* "R = 3.97 along y, 29 lines at the centre, equispaced (4) outside" */
 void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
 
-/* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ---- */
+/* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ----
+ * Where a map is not 0, the sum over coils of |S|^2 is 1 and the virtual coil with most energy sees phase 0. A single
+ * coil has the map 1. */
 typedef struct kr_coils_opts {
     const char *method;              /* "espirit", "walsh", "lowres"                                    */
-    long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data              */
+    long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data, at most 24  */
     long kernel;                     /* ESPIRiT kernel width, 6                                         */
-    double threshold;                /* of singular values relative to the largest; <= 0: automatic     */
-    double crop;                     /* eigenvalue below which maps are 0; < 0: automatic               */
+    double threshold;                /* ESPIRiT: of squared singular values relative to the largest; <= 0: automatic */
+    double crop;                     /* maps are 0 below; ESPIRiT: of the eigenvalue, < 0: automatic; other methods: of the
+                                      * signal relative to its largest, < 0: nowhere                    */
     long maps;                       /* sets of maps: 1, or 2 for soft-SENSE                            */
-    bool normalise;                  /* sum over coils of |S|^2 is 1 inside                             */
+    bool soft;                       /* ESPIRiT: maps fall smoothly to 0 towards the crop                */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;

@@ -43,21 +43,65 @@ int kr_la_eigh(long n, kr_cfloat *A, float *w)
     return info ? failed("eigenvalue decomposition", n, info) : 0;
 }
 
-int kr_la_eigh_top(long n, kr_cfloat *A, long count, float *w, kr_cfloat *V)
+/* Tridiagonal form, all its eigenvalues, eigenvectors of the largest only, and back: the vectors that nobody wants are
+ * the greater part of the work of a full decomposition. */
+int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self, long *count, kr_cfloat **V)
 {
     begin();
-    if (fits("eigenvalues", n, n) || count < 1 || count > n)
-        return kr_error_code() ? kr_error_code() : kr_fail(KR_EREFUSED, "%ld eigenvalues of a matrix of order %ld", count, n);
-    int found = 0;
-    kr_auto float *all = kr_alloc((size_t)n, sizeof *all);
+    *V = NULL;
+    if (n < 1 || fits("eigenvalues", n, n))
+        return n < 1 ? kr_fail(KR_EREFUSED, "eigenvalues of a matrix of order %ld", n) : kr_error_code();
+    kr_auto float *d = kr_alloc((size_t)n, sizeof *d), *e = kr_alloc((size_t)n, sizeof *e), *e2 = kr_alloc((size_t)n, sizeof *e);
+    kr_auto float *found = kr_alloc((size_t)n, sizeof *found);
+    kr_auto kr_cfloat *tau = kr_alloc((size_t)n, sizeof *tau);
     kr_auto int *support = kr_alloc((size_t)(2 * n), sizeof *support);
-    if (!all || !support)
+    if (!d || !e || !e2 || !found || !tau || !support)
         return kr_error_code();
-    int info = LAPACKE_cheevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', (int)n, A, (int)n, 0, 0, (int)(n - count + 1), (int)n, 0,
-                              &found, all, V, (int)n, support);
-    if (info || found != count)
+    int info = LAPACKE_chetrd(LAPACK_COL_MAJOR, 'L', (int)n, A, (int)n, d, e, tau);
+    e[n - 1] = 0;
+    memcpy(w, d, (size_t)n * sizeof *w);
+    memcpy(e2, e, (size_t)n * sizeof *e);
+    if (!info)
+        info = LAPACKE_ssterf((int)n, w, e2);
+    if (info)
         return failed("eigenvalue decomposition", n, info);
-    memcpy(w, all, (size_t)count * sizeof *w);
+    long k = pick(self, n, w);
+    if (k < 0)
+        return (int)k;
+    *count = k = k > n ? n : k;
+    *V = kr_alloc((size_t)n, (size_t)(k ? k : 1) * sizeof **V);
+    if (!*V || !k)
+        return *V ? 0 : kr_error_code();
+    int m = 0;
+    lapack_logical exact = 1;
+    info = LAPACKE_cstemr(LAPACK_COL_MAJOR, 'V', 'I', (int)n, d, e, 0, 0, (int)(n - k + 1), (int)n, &m, found, *V, (int)n,
+                          (int)k, support, &exact);
+    if (!info && m == k)
+        info = LAPACKE_cunmtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', (int)n, (int)k, A, (int)n, tau, *V, (int)n);
+    if (info || m != k) {
+        kr_free_at(V);
+        return failed("eigenvalue decomposition", n, info);
+    }
+    return 0;
+}
+
+static long so_many(void *self, long n, const float *w)
+{
+    (void)n;
+    (void)w;
+    return *(const long *)self;
+}
+
+int kr_la_eigh_top(long n, kr_cfloat *A, long count, float *w, kr_cfloat *V)
+{
+    if (count < 1 || count > n)
+        return kr_fail(KR_EREFUSED, "%ld eigenvalues of a matrix of order %ld", count, n);
+    kr_auto float *all = kr_alloc((size_t)n, sizeof *all);
+    kr_auto kr_cfloat *found = NULL;
+    if (!all || kr_la_eigh_pick(n, A, all, so_many, &count, &count, &found))
+        return kr_error_code();
+    memcpy(w, all + n - count, (size_t)count * sizeof *w);
+    memcpy((void *)V, found, (size_t)(n * count) * sizeof *V);
     return 0;
 }
 

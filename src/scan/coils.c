@@ -1,0 +1,130 @@
+/* coils.c: the table of methods that estimate coil maps, and what they share. */
+#include "coils.h"
+#include "kray/la.h"
+#include "kray/opt.h"
+#include <string.h>
+
+const kr_coils_opts kr_coils_preset = { .method = "espirit", .kernel = 6, .crop = -1, .maps = 1 };
+
+static const struct { const char *name; kr_coils_method *estimate; } table[] = {
+    { "espirit", kr_coils_espirit }, { "walsh", kr_coils_walsh }, { "lowres", kr_coils_lowres } };
+enum { METHODS = sizeof table / sizeof *table, MOST = 24 };
+
+static kr_coils_method *named(const char *name)
+{
+    const char *known[METHODS];
+    for (int i = 0; i < METHODS; i++) {
+        known[i] = table[i].name;
+        if (!strcmp(name, known[i]))
+            return table[i].estimate;
+    }
+    const char *near = kr_nearest(name, known, METHODS);
+    kr_fail(KR_EUSAGE, "there is no way '%s' to estimate coil maps; %s %s", name, near ? "did you mean" : "known are",
+            near ? near : "espirit, walsh, lowres");
+    return NULL;
+}
+
+int kr_coils_principal(kr_cfloat *u, const kr_array *x)
+{
+    long coils = x->n[KR_COIL];
+    static const int order[] = { KR_COIL };
+    kr_scoped(array) flat = kr_array_copy_order(x, order, 1);            /* {COIL, samples}       */
+    kr_auto kr_cfloat *C = kr_alloc((size_t)coils, (size_t)coils * sizeof *C);
+    kr_auto float *w = kr_alloc((size_t)coils, sizeof *w);
+    if (!flat || !C || !w)
+        return kr_error_code();
+    long samples = kr_count(kr_array_shape(x)) / coils;
+    kr_la_gemm('N', 'C', coils, coils, samples, 1, KR_C(flat), coils, KR_C(flat), coils, 0, C, coils);   /* x x^H */
+    if (kr_la_eigh(coils, C, w))
+        return kr_error_code();
+    const kr_cfloat *v = C + (coils - 1) * coils;
+    long top = 0;
+    for (long c = 1; c < coils; c++)
+        if (kr_cabs2(v[c]) > kr_cabs2(v[top]) * 1.0001f)                 /* of equals the first   */
+            top = c;
+    float size = __builtin_sqrtf(kr_cabs2(v[top]));
+    kr_cfloat phase = size > 0 ? kr_c(kr_re(v[top]) / size, kr_im(v[top]) / size) : kr_c(1, 0);
+    for (long c = 0; c < coils; c++)
+        u[c] = kr_cmulc(phase, v[c]);
+    return 0;
+}
+
+struct slices { kr_body *body; void *self; const kr_trace *trace; long slices, done; };
+
+static int one(void *self, long slice)
+{
+    struct slices *s = self;
+    int e = kr_stopped(s->trace);
+    if (!e)
+        e = s->body(s->self, slice);
+    long done = __atomic_add_fetch(&s->done, 1, __ATOMIC_RELAXED);
+    if (!kr_worker() && s->slices > 1)
+        kr_progress(s->trace, "coil maps", (double)done, (double)s->slices);
+    return e;
+}
+
+int kr_coils_slices(long slices, kr_body *body, void *self, const kr_trace *trace)
+{
+    struct slices s = { body, self, trace, slices, 0 };
+    int e = 0;
+    if (slices >= 2 * kr_threads())
+        e = kr_for(slices, one, &s);
+    else
+        for (long i = 0; i < slices && !e; i++)
+            e = one(&s, i);
+    if (!e && slices > 1)
+        kr_progress(trace, "coil maps", (double)slices, (double)slices);
+    return e;
+}
+
+static int check(const kr_coils_opts *o, long coils)
+{
+    if (o->maps < 1 || o->maps > coils)
+        return kr_fail(KR_EREFUSED, "%ld sets of maps of %ld coils; from 1 to the number of coils are possible", o->maps, coils);
+    if (o->kernel < 1 || o->kernel > 32)
+        return kr_fail(KR_EREFUSED, "a kernel %ld wide; from 1 to 32 are possible, 6 is usual", o->kernel);
+    if (!(o->threshold < 1) || !(o->crop < 1))
+        return kr_fail(KR_EREFUSED, "threshold %g and crop %g must be below 1", o->threshold, o->crop);
+    for (int d = 0; d < 3; d++)
+        if (o->calib[d] < 0)
+            return kr_fail(KR_EREFUSED, "a calibration area of %ld samples along %s", o->calib[d], kr_axis_name(d));
+    return 0;
+}
+
+kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace)
+{
+    kr_coils_method *estimate = named(o->method);
+    if (!estimate)
+        return NULL;
+    kr_shape shape = kr_shape_only(s->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE));
+    long coils = shape.n[KR_COIL];
+    if (check(o, coils))
+        return NULL;
+    shape.n[KR_MAP] = o->maps;
+    long count = kr_count(shape);
+    kr_cfloat *room = count > 0 ? kr_alloc((size_t)count, sizeof *room) : NULL;
+    kr_scoped(array) maps = room ? kr_array_take(KR_C32, shape, room) : NULL;
+    if (!maps) {
+        kr_free(room);
+        return NULL;
+    }
+    if (coils == 1) {                     /* nothing to compare a single coil with */
+        for (long i = 0; i < count; i++)
+            room[i] = kr_c(1, 0);
+        return kr_array_ref(maps);
+    }
+    long most[3];
+    for (int d = 0; d < 3; d++)
+        most[d] = o->calib[d] ? o->calib[d] : MOST;
+    kr_scoped(array) block = kr_calibration(s, most);
+    if (!block || (block->n[KR_COIL] != coils && kr_fail(KR_ESHAPE, "calibration lines of %ld coils for data of %ld",
+                                                         block->n[KR_COIL], coils)))
+        return NULL;
+    long slices = shape.n[KR_SLICE] > 1 ? shape.n[KR_SLICE] : 1;
+    if (block->n[KR_SLICE] != slices) {
+        kr_fail(KR_ESHAPE, "calibration lines of %ld slices for data of %ld", block->n[KR_SLICE], slices);
+        return NULL;
+    }
+    kr_say(trace, KR_DETAIL, "coil maps by %s from a calibration area of %s", o->method, kr_shape_text(kr_array_shape(block)));
+    return estimate(maps, block, o, trace) ? NULL : kr_array_ref(maps);
+}

@@ -1,0 +1,39 @@
+/* coils.h: what the methods of coil calibration share. Private to this folder. */
+#ifndef KRAY_COILS_H
+#define KRAY_COILS_H
+#include "kray/scan.h"
+
+/* A method: calibration block {X,Y,Z,COIL,SLICE} -> maps {X,Y,Z,COIL,MAP,SLICE}, contiguous, contents undefined before.
+ * Each slice on its own. */
+typedef int kr_coils_method(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace);
+kr_coils_method kr_coils_espirit, kr_coils_walsh, kr_coils_lowres;
+
+/* The unit vector u {COIL} of the virtual coil that holds most of the energy of x {.., COIL}: the dominant eigenvector of
+ * sum x x^H, its largest entry real and positive. Maps are turned so that the phase of u^H S is 0: they are smooth where
+ * that coil sees anything, and the image has nearly the phase of that coil's. */
+int kr_coils_principal(kr_cfloat *u, const kr_array *x) KR_MUST_USE;
+
+/* body(self, slice) for each slice: slices in parallel where there are enough of them, else one after the other, each
+ * with all threads. */
+int kr_coils_slices(long slices, kr_body *body, void *self, const kr_trace *trace) KR_MUST_USE;
+
+/* A field of Hermitian matrices G(r) = sum over d of K_d exp(2 pi i d r / N), r = 0 at pixel N/2, d = -reach..reach along
+ * each axis. K: [dz][dy][entry][dx], entries of the upper triangle row by row. */
+enum { KR_FIELD_REACH = 64 };
+typedef struct kr_field {
+    long reach[3], coils;
+    bool relative;                   /* scale says nothing: eigenvalues relative to the trace, the crop for the trace */
+    kr_cfloat *K;
+} kr_field;
+/* maps of one slice: the leading eigenvectors of G, 0 where the eigenvalue is below the crop (soft: smoothly). K is
+ * destroyed. */
+int kr_coils_eigenmaps(kr_array *maps, long slice, kr_field *G, const kr_cfloat *u, double crop, bool soft,
+                       const kr_trace *trace) KR_MUST_USE;
+
+/* exp(2 pi i cycles) */
+kr_cfloat kr_turn(double cycles);
+
+/* Calibration samples x {X,Y,Z,COIL} of one slice in the middle of a grid of n, under a Hann window along the axes on
+ * which the grid is longer than the block, Fourier transformed to images {COIL} images of n. */
+int kr_coils_blur(kr_cfloat *image, const long n[3], const kr_array *x) KR_MUST_USE;
+#endif
