@@ -243,6 +243,7 @@ static int make_equal(kr_array **t, kr_array **r, char **note, const struct judg
         bool both = ct && cr && fits(ct, cr), first = !both && ct && fits(ct, *r), second = !both && cr && fits(*t, cr);
         if (!both && !first && !second)
             return ct && cr ? do_not_fit(*t, *r, p) : kr_error_code();
+        long before = (*t)->n[KR_X] * (*t)->n[KR_Y] + (*r)->n[KR_X] * (*r)->n[KR_Y];
         if (both || first) {                           /* only one of them may still be whole */
             kr_array_unref(t);
             *t = kr_array_ref(ct);
@@ -251,8 +252,7 @@ static int make_equal(kr_array **t, kr_array **r, char **note, const struct judg
             kr_array_unref(r);
             *r = kr_array_ref(cr);
         }
-        *note = kr_strf("%ld x %ld", (*t)->n[KR_X], (*t)->n[KR_Y]);
-        if (!*note)
+        if ((*t)->n[KR_X] * (*t)->n[KR_Y] + (*r)->n[KR_X] * (*r)->n[KR_Y] < before && !(*note = kr_strf("%ld x %ld", (*t)->n[KR_X], (*t)->n[KR_Y])))
             return kr_error_code();
     } else if (!equal)
         return do_not_fit(*t, *r, p);

@@ -45,6 +45,11 @@ double kr_hfen(const float *target, const float *recon, long nx, long ny);
  * NAN where the picture is too small for the fourth scale (under 41 in any direction). Source: Sheikh and Bovik 2006. */
 double kr_vif(const float *target, const float *recon, long nx, long ny, double sigma2);
 
+/* The ranking crop of CMRxRecon, replacing *image: the middle third of X and half of Y, the two middle slices (SLICE, or Z
+ * where there is no SLICE), and the first three of every further axis unless `all_frames` (mappings keep their
+ * weightings). Source: run4Ranking.m of the challenges' repositories. */
+int kr_crop_ranking(kr_array **image, bool all_frames) KR_MUST_USE;
+
 /* Mean, sample standard deviation and 95 % bootstrap interval of the mean (percentiles of 10000 resamples, always the
  * same ones) of n values; NANs are left out. n < 2: sd and interval are NAN. */
 typedef struct kr_summary { long n; double mean, sd, low, high; } kr_summary;

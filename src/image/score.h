@@ -26,8 +26,4 @@ typedef struct kr_dialect {
 } kr_dialect;
 int kr_score_by(const kr_dialect *d, kr_score *slice, kr_score *volume, const kr_array *target, const kr_array *recon,
                 const kr_array *roi);
-
-/* The ranking crop of CMRxRecon: the middle third of x and half of y, two middle slices, three frames unless `all_frames`.
- * Source: run4Ranking.m of the challenges' repositories. */
-int kr_crop_ranking(kr_array **image, bool all_frames);
 #endif

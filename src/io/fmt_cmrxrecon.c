@@ -2,6 +2,7 @@
  * beside them, and the small images that are ranked.
  * Source: CmrxRecon/CMRxRecon, CMRxRecon2024, CMRxRecon2025: ChallengeDataFormat, CMRxReconDemo/run4Ranking.m. */
 #include "h5sets.h"
+#include "kray/metric.h"
 #include "mat5.h"
 #include <stdio.h>
 #include <string.h>
@@ -261,15 +262,10 @@ kr_image *kr_cmrxrecon_ranking(const kr_image *im)
 {
     kr_scoped(image) magnitude = kr_image_magnitude(im);
     kr_scoped(array) a = magnitude ? kr_rss(magnitude->data, KR_COIL) : NULL;
-    if (!a)
+    kr_scoped(array) middle = a ? kr_array_ref(a) : NULL;
+    if (!middle || kr_crop_ranking(&middle, all_frames(im->meta)))
         return NULL;
-    long slices = a->n[KR_SLICE], frames = a->n[KR_TIME], x = (2 * a->n[KR_X] + 3) / 6, y = (a->n[KR_Y] + 1) / 2;   /* round(n/3), round(n/2) */
-    long first = slices < 3 ? 0 : (slices + 1) / 2 - 2, count = slices < 3 ? slices : 2;
-    kr_scoped(array) s = kr_array_range(a, KR_SLICE, first, count);
-    kr_scoped(array) t = kr_array_range(s, KR_TIME, 0, frames > 3 && !all_frames(im->meta) ? 3 : frames);
-    kr_scoped(array) tx = t ? kr_array_crop(t, KR_X, x > 0 ? x : 1) : NULL;
-    kr_scoped(array) txy = tx ? kr_array_crop(tx, KR_Y, y) : NULL;
-    kr_scoped(array) out = kr_array_packed(txy);
+    kr_scoped(array) out = kr_array_packed(middle);
     kr_image *r = out ? kr_image_new(out, NULL, im->meta) : NULL;
     for (int k = 0; r && k < 3; k++)
         r->geom->fov_mm[k] = im->geom->fov_mm[k] * (k < 2 ? (double)out->n[k] / (double)a->n[k] : 1);

@@ -112,3 +112,16 @@ if [ -f "$golden" ]; then
 else
     skip 'the published numbers through files' 'the golden data are absent'
 fi
+
+# raw data as targets: the challenges' own files
+samples=$KR_SHARED/samples
+if [ -d "$samples" ]; then
+    cine=$samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat
+    works 'cropped to 16 x 16' kray eval --target "$cine" --recon "$samples/cmrxrecon/expected_ranking_from_2023_cine_sax.mat" --protocol cmrxrecon2023 --csv scores.csv
+    near 'RSS and ranking crop are the expected ones' "$(field volume expected_ranking_from_2023_cine_sax nrmse)" 0 1e-6   # single precision
+    works '' kray eval --target "$samples/fastmri/multicoil_train_file1000001.h5" --recon "$samples/fastmri/multicoil_train_file1000001.h5"
+    refuses 1 'holds no reference image, and only 30.0 % of its k-space' kray eval --target "$samples/fastmri/multicoil_test_file1000003_v2.h5" \
+        --recon "$samples/fastmri/submission_file1000003_v2.h5"
+else
+    skip 'raw data as targets' 'the samples are absent'
+fi
