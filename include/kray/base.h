@@ -70,7 +70,7 @@ size_t kr_mem_peak(void);                                /* largest value so far
 typedef int kr_body(void *self, long i);
 int kr_for(long n, kr_body *body, void *self) KR_MUST_USE;
 int kr_threads(void);               /* KR_THREADS, OMP_NUM_THREADS or the number of cores */
-void kr_threads_set(int n);         /* n >= 1 */
+void kr_threads_set(int n);         /* n >= 1; before plans and operators are made: they hold scratch for each thread */
 int kr_worker(void);                /* 0..kr_threads()-1: which scratch a body may use */
 
 /* ---- Text: a string that grows ------------------------------------------------------------------
