@@ -10,7 +10,7 @@ extern "C" {
 typedef struct kr_line {
     uint64_t flags;                  /* ISMRMRD bits, 1 << (n - 1)                                      */
     uint32_t uid, counter, time_stamp, physio[3];
-    uint16_t samples, discard_pre, discard_post, center_sample, encoding;
+    uint16_t samples, channels, traj_dims, discard_pre, discard_post, center_sample, encoding;
     uint16_t ky, kz, average, slice, contrast, phase, repetition, set, segment, user[8];
     float dwell_us, position[3], read_dir[3], phase_dir[3], slice_dir[3], table[3];
     int32_t user_int[8]; float user_float[8];
@@ -18,8 +18,9 @@ typedef struct kr_line {
 enum kr_line_kind { KR_LINES_IMAGING, KR_LINES_CALIB, KR_LINES_NOISE, KR_LINES_PHASECORR, KR_LINES_NAVIGATION,
                     KR_LINES_FEEDBACK, KR_LINES_DUMMY, KR_LINES_SURFACE, KR_LINES_STABILISE, KR_LINES_KINDS };
 const char *kr_line_kind_name(int kind);
-/* Lines of one kind, in the order measured. data {SAMPLE,COIL,VIEW}, NULL for kinds whose samples were placed on a
- * grid (imaging, calibration); shorter lines end in zeros. */
+enum kr_line_kind kr_line_kind_of(uint64_t flags);       /* calibration that is imaging too counts as imaging */
+/* Lines of one kind, in the order measured; `slice` counts along SLICE of data. data {SAMPLE,COIL,VIEW} as measured (reversed
+ * lines are not mirrored), NULL for kinds whose samples went into data, calib and noise; shorter lines end in zeros. */
 typedef struct kr_lines { long count; kr_line *line; kr_array *data; } kr_lines;
 typedef struct kr_waveform { uint16_t id; uint32_t time_stamp, counter; uint16_t channels, samples; float sample_time_us; uint32_t *data; } kr_waveform; /* data[channel][sample] */
 
@@ -39,7 +40,7 @@ typedef struct kr_scan {
     kr_array *calib;                 /* C32 {X,Y,Z,COIL,SLICE} separate calibration lines, DC at N/2; NULL: none */
     kr_array *calib_mask;            /* R32, which of calib was measured; NULL: all                     */
     kr_array *noise;                 /* C32 {SAMPLE,COIL} noise only; NULL: not measured                */
-    kr_array *traj;                  /* R32 {CHAN,SAMPLE,VIEW} as in the file; NULL: Cartesian           */
+    kr_array *traj;                  /* R32 {SAMPLE,VIEW,CHAN} and axes along which it changes, as in the file; NULL: Cartesian */
     kr_array *coils;                 /* C32 {X,Y,Z,COIL,MAP,SLICE} maps that came with the file; NULL    */
     kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
     unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
@@ -64,6 +65,33 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
 int kr_scan_check(const kr_scan *s) KR_MUST_USE;
 /* The data with every axis in k-space: another handle where they are, else a transformed copy. Refuses a scan without data. */
 kr_array *kr_scan_kspace(const kr_scan *s) KR_MUST_USE;
+
+/* ---- From lines to a grid: what readers of scanner data (ISMRMRD, vendors' files, streams) share ----
+ * Sorts lines into kinds and plans, from their counters alone, the grids of imaging and calibration data: first all heads,
+ * then their samples in pieces of any size. Fills shape, lines, geom, dwell times, masks and notes of `s`, whose enc and
+ * meta ("calibration_mode") are set; `encoding` lists all encodings the lines may refer to. Lines and encodings are borrowed
+ * until kr_placing_end. Rules (FORMATS 1.5; Gadgetron's BucketToBuffer):
+ *   y = ky + Ny/2 - centre, z likewise; x = sample - center_sample + N/2, or straight where a line fills the readout;
+ *   reversed lines are mirrored; discarded samples are not measured; lines outside the grid are left out and counted;
+ *   counters span their axes (contrast ECHO, repetition TIME, average AVG); lines of all segments share one grid, and what
+ *   was measured more than once is averaged; slices whose counters do not follow their positions are put in order.
+ *   Calibration-only lines (with those flagged as calibration and imaging) go to calib, a grid just large enough with DC at
+ *   N/2, averaged over all but slice; where their counters do not reach the centre they are counted from their own middle.
+ *   Not Cartesian: data {SAMPLE,VIEW,COIL,SLICE,...}, VIEW in the order measured, traj {SAMPLE,VIEW,CHAN} and those further
+ *   axes along which it changes.
+ * Refuses lines without imaging, unequal channels, and grids far larger than what was measured or than this machine. */
+typedef struct kr_placing kr_placing;
+typedef struct kr_placing_plan { const kr_line *line; long count; const kr_encoding *encoding; int encodings;
+                                 bool header_only; long slice_from, slice_count; } kr_placing_plan;
+kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan) KR_MUST_USE;
+bool kr_placing_wants(const kr_placing *p, long line);   /* are this line's samples needed? */
+#ifndef __cplusplus
+/* Samples of lines from..from+count-1: samples[i] is [channel][sample] (NULL: not wanted), traj[i] [sample][dimension] (traj
+ * NULL: none). */
+int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const *samples, const float *const *traj) KR_MUST_USE;
+#endif
+int kr_placing_end(kr_placing **p) KR_MUST_USE;          /* averages what was measured twice, and drops p */
+void kr_placing_unref(kr_placing **p);
 
 /* ---- Making ready ---- */
 typedef struct kr_prepare {
