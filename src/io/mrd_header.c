@@ -1,4 +1,4 @@
-/* mrd_header.c: the ISMRMRD XML header, to and from a scan. It alone knows libxml2's tree. Elements are found by their local
+/* mrd_header.c: the ISMRMRD XML header, to and from a scan, and images' attributes. It alone knows libxml2's tree. Elements are found by their local
  * names, whatever prefix and namespace a writer chose; unknown ones are left alone. */
 #include "mrd_header.h"
 #include <libxml/parser.h>
@@ -460,4 +460,48 @@ char *kr_mrd_header_write(const kr_scan *s)
         kr_fail(KR_EMEM, "no memory for an ISMRMRD header");
     xmlFree(text);
     return out;
+}
+
+/* ---- Attributes of images ---- */
+int kr_mrd_meta_parse(kr_meta *meta, const char *xml)
+{
+    size_t n = strlen(xml);
+    scoped_doc doc = n && n <= HEADER_MOST ? xmlReadMemory(xml, (int)n, NULL, NULL, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING) : NULL;
+    const xmlNode *root = doc && !doc->intSubset ? xmlDocGetRootElement(doc) : NULL;
+    for (xmlNode *m = child(root, "meta"); m; m = next_named(m->next, "meta")) {
+        kr_text all = { 0 };
+        kr_auto char *name = kr_alloc(256, 1), *value = kr_alloc(1 << 16, 1);
+        if (!name || !value)
+            return kr_error_code();
+        text_of(child(m, "name"), name, 256);
+        for (xmlNode *v = child(m, "value"); v; v = next_named(v->next, "value"))
+            kr_text_add(&all, "%s%s", all.len ? " " : "", text_of(v, value, 1 << 16));
+        int e = all.failed || (*name && kr_meta_set(meta, name, "%s", all.s ? all.s : "")) ? kr_error_code() : 0;
+        kr_text_clear(&all);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+static void escaped(kr_text *to, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (*p == '&' || *p == '<' || *p == '>')
+            kr_text_add(to, *p == '&' ? "&amp;" : *p == '<' ? "&lt;" : "&gt;");
+        else if (*p >= ' ' || *p == '\t' || *p == '\n')
+            kr_text_put(to, (const char *)p, 1);
+}
+
+void kr_mrd_meta_add(kr_text *xml, const char *name, const char *const *value, int values)
+{
+    kr_text_add(xml, "<meta><name>");
+    escaped(xml, name);
+    kr_text_add(xml, "</name>");
+    for (int i = 0; i < values; i++) {
+        kr_text_add(xml, "<value>");
+        escaped(xml, value[i]);
+        kr_text_add(xml, "</value>");
+    }
+    kr_text_add(xml, "</meta>");
 }
