@@ -65,17 +65,19 @@ static int read_group(kr_scan *s, kr_h5 *f, const char *group, const kr_read *ho
 {
     kr_auto kr_encoding *encoding = kr_alloc_zero(ENCODINGS, sizeof *encoding);
     kr_line *line = NULL;
+    kr_mrd_refs *refs = NULL;
     long count = 0;
     int encodings = 0, e = encoding ? read_header(s, f, group, encoding, &encodings) : kr_error_code();
-    if (e || (e = kr_mrd_heads_read(&line, &count, f, group)))
+    if (e || (e = kr_mrd_heads_read(&line, &refs, &count, f, group)))
         return e;
     kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, encoding, encodings, how->header_only, how->slice_from, how->slice_count });
     kr_mrd_sink sink = { wants, put, p };
-    e = !p ? kr_error_code() : how->header_only ? 0 : kr_mrd_samples_read(f, group, line, count, &sink, trace);
+    e = !p ? kr_error_code() : how->header_only ? 0 : kr_mrd_samples_read(f, line, refs, count, &sink, trace);
     if (p && !e)
         e = kr_placing_end(&p);
     kr_placing_unref(&p);
     kr_free(line);
+    kr_free(refs);
     if (!e)
         e = kr_mrd_waveforms_read(s, f, group);
     if (!e && s->waveforms)

@@ -2,6 +2,7 @@
  * all threads: contiguous datasets straight from the file in tiles that stay in the cache, compressed ones chunk by chunk. */
 #include "h5.h"
 #include "file.h"
+#include "h5vlen.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +30,18 @@ static kr_h5 *file_new(void)
     return f;
 }
 
+static bool find_base(kr_h5 *f)
+{
+    hid_t p = H5Fget_create_plist(f->id);
+    hsize_t block = 0;
+    size_t address = 0, length = 0;
+    bool good = p >= 0 && H5Pget_userblock(p, &block) >= 0 && H5Pget_sizes(p, &address, &length) >= 0;
+    f->base = address == 8 && length == 8 ? (long)block : -1;
+    if (p >= 0)
+        H5Pclose(p);
+    return good;
+}
+
 kr_h5 *kr_h5_open(const char *path)
 {
     kr_h5 *f = file_new();
@@ -37,7 +50,7 @@ kr_h5 *kr_h5_open(const char *path)
     int64_t bytes = 0;
     f->fd = kr_file_open(path, &bytes);
     f->bytes = (long)bytes;
-    if (f->fd >= 0 && (f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) > 0)
+    if (f->fd >= 0 && (f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) > 0 && find_base(f))
         return f;
     if (f->fd >= 0)
         kr_fail(KR_EFORMAT, "HDF5 cannot open it: damaged, or cut off (%ld bytes)", f->bytes);
@@ -798,16 +811,32 @@ static char *text_of(hid_t object, bool attribute, hid_t type, long most)
     return out;
 }
 
+static char *variable_text(const kr_h5_set *s)
+{
+    unsigned char raw[KR_H5_REF];
+    kr_h5_heap heap = { 0 };
+    if (kr_h5_rows(s, KR_H5_REF, 0, 1, raw))
+        return NULL;
+    kr_h5_ref r = kr_h5_ref_of(raw);
+    char *out = r.count > s->file->bytes ? NULL : kr_alloc_zero((size_t)r.count + 1, 1);
+    if (r.count > s->file->bytes)
+        kr_fail(KR_EFORMAT, "a text of %u bytes is announced", r.count);
+    else if (out && kr_h5_heap_read(s->file, &heap, r, r.count, out))
+        kr_free_at(&out);
+    kr_h5_heap_clear(&heap);
+    return out;
+}
+
 char *kr_h5_text(kr_h5 *f, const char *name)
 {
     kr_scoped(h5_set) s = kr_h5_set_open(f, name);
     if (!s)
         return NULL;
-    if (s->kind != KR_H5_TEXT || s->count != 1) {
+    if (s->kind != KR_H5_TEXT || (s->count != 1 && H5Tis_variable_str(s->type) <= 0)) {
         kr_fail(KR_EFORMAT, "dataset %s is no text", name);
         return NULL;
     }
-    char *t = text_of(s->id, false, s->type, f->bytes);
+    char *t = H5Tis_variable_str(s->type) > 0 ? variable_text(s) : text_of(s->id, false, s->type, f->bytes);
     if (!t)
         kr_fail_in("dataset %s", name);
     return t;

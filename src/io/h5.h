@@ -10,6 +10,7 @@ typedef struct kr_h5 {
     hid_t id;
     int fd;                          /* the same file, for plain reads; -1 when writing */
     long bytes;
+    long base;                       /* bytes in front of HDF5's own address 0; -1: addresses or lengths are not of 8 bytes */
     H5E_auto2_t say;                 /* HDF5's reporter, put back when the file is closed */
     void *say_self;
 } kr_h5;

@@ -1,5 +1,6 @@
 /* mrd_h5.c: the HDF5 side of ISMRMRD. Compounds are read by the names of their members, since their offsets differ from writer
- * to writer, and many lines at a time: one HDF5 call per line would be what takes longest (FORMATS 1.3). */
+ * to writer, and many lines at a time: one HDF5 call per line would be what takes longest (FORMATS 1.3). The samples
+ * themselves are fetched by h5vlen. */
 #include "mrd_h5.h"
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,6 @@ static hid_t compound(size_t size, const field *f)
 /* {head, traj, data} and {head, data} as they lie in a file of Kray: packed like those of ismrmrd-python. */
 typedef struct __attribute__((packed)) line_record { ISMRMRD_AcquisitionHeader head; hvl_t traj, data; } line_record;
 typedef struct wave_record { wave_head head; hvl_t data; } wave_record;
-typedef struct parts { hvl_t traj, data; } parts;
 
 static void insert(hid_t to, const char *name, size_t at, hid_t type)
 {
@@ -77,14 +77,6 @@ static hid_t wave_type(void)
     hid_t t = H5Tcreate(H5T_COMPOUND, sizeof(wave_record));
     insert(t, "head", offsetof(wave_record, head), compound(sizeof(wave_head), waveform));
     insert(t, "data", offsetof(wave_record, data), H5Tvlen_create(H5T_NATIVE_UINT32));
-    return t;
-}
-
-/* A compound of one member alone, `head`. */
-static hid_t head_type(size_t size, const field *f)
-{
-    hid_t t = H5Tcreate(H5T_COMPOUND, size);
-    insert(t, "head", 0, compound(size, f));
     return t;
 }
 
@@ -225,44 +217,174 @@ long kr_mrd_groups_choose(const kr_mrd_groups *g, const char *var, int content)
 }
 
 /* ---- Reading compounds in pieces ---- */
-typedef struct rows { kr_h5_set *set; hid_t space; } rows;
+/* One member, from its place in a record of the file to its place in memory. HDF5's own conversion of compounds believes the
+ * offsets that a file gives, so members are checked and converted here. */
+typedef struct conversion { long from, to; int count, from_size, to_size; bool real, sign, big, same; char kind; } conversion;
+enum { PIECE = 1024, MEMBERS = 48 };
 
-static void rows_close(rows *r)
+/* A dataset of records {head, data, traj}; head "": the record itself is the head. */
+typedef struct records {
+    kr_h5_set *set;
+    long row, data_at, traj_at;      /* bytes; -1: no such member */
+    conversion c[MEMBERS];
+    int conversions;
+    size_t size;                     /* of a head in memory */
+    unsigned char *raw;
+} records;
+
+static void records_close(records *r)
 {
-    if (r->space >= 0)
-        H5Sclose(r->space);
     kr_h5_set_unref(&r->set);
+    kr_free(r->raw);
 }
 
-/* Opens a dataset of one axis, and makes sure that it holds as many rows as it announces. */
-static int rows_open(rows *r, kr_h5 *f, const char *group, const char *name)
+static int size_of(char kind) { return kind == 'H' ? 2 : kind == 'Q' ? 8 : 4; }
+
+/* Where a member lies and how large it is; false: not there, or it reaches beyond its compound. */
+static bool member_at(hid_t type, const char *name, size_t bytes, long *at)
+{
+    int i = H5Tget_member_index(type, name);
+    size_t offset = i < 0 ? 0 : H5Tget_member_offset(type, (unsigned)i), size = H5Tget_size(type);
+    *at = i < 0 ? -1 : (long)offset;
+    return i >= 0 && offset <= size && bytes <= size - offset;
+}
+
+static bool plan_number(conversion *c, hid_t type, const field *f)
+{
+    H5T_class_t class = H5Tget_class(type);
+    c->kind = f->kind;
+    c->count = f->count;
+    c->from_size = (int)H5Tget_size(type);
+    c->to_size = size_of(f->kind);
+    c->real = class == H5T_FLOAT;
+    c->big = H5Tget_order(type) == H5T_ORDER_BE;
+    c->sign = !c->real && H5Tget_sign(type) == H5T_SGN_2;
+    c->same = !c->big && c->from_size == c->to_size && c->real == (f->kind == 'f');
+    bool sizes = c->from_size == 4 || c->from_size == 8 || (!c->real && (c->from_size == 1 || c->from_size == 2));
+    return (c->real || class == H5T_INTEGER) && sizes;
+}
+
+static int plan_members(records *r, hid_t type, long from, const field *f, long to);
+
+static int plan_member(records *r, hid_t type, long from, const field *f, long to)
+{
+    hid_t t = member(type, f->name);
+    if (t < 0)
+        return 0;                                            /* stays 0 */
+    long at, n = 1;
+    bool inside = member_at(type, f->name, H5Tget_size(t), &at);
+    int e = 0;
+    if (inside && f->kind == 'C')
+        e = plan_members(r, t, from + at, f, to + (long)f->at);
+    else {
+        hsize_t dims[8] = { 1 };
+        bool many = H5Tget_class(t) == H5T_ARRAY, fits = !many || (H5Tget_array_ndims(t) == 1 && H5Tget_array_dims2(t, dims) == 1);
+        hid_t base = many ? H5Tget_super(t) : H5Tcopy(t);
+        n = many ? (long)dims[0] : 1;
+        conversion *c = &r->c[r->conversions];
+        if (!inside || !fits || n != f->count || base < 0 || r->conversions == MEMBERS || !plan_number(c, base, f)
+            || (size_t)c->from_size * (size_t)n > H5Tget_size(t))
+            e = kr_fail(KR_EFORMAT, "%s: the member '%s' is not the %s it should be", r->set->name, f->name, f->count > 1 ? "array of numbers" : "number");
+        else {
+            c->from = from + at;
+            c->to = to + (long)f->at;
+            r->conversions++;
+        }
+        if (base >= 0)
+            H5Tclose(base);
+    }
+    H5Tclose(t);
+    return inside || e ? e : kr_fail(KR_EFORMAT, "%s: the member '%s' lies outside its record", r->set->name, f->name);
+}
+
+static int plan_members(records *r, hid_t type, long from, const field *f, long to)
+{
+    if (H5Tget_class(type) != H5T_COMPOUND)
+        return kr_fail(KR_EFORMAT, "%s: '%s' is no compound", r->set->name, f->name);
+    int e = 0;
+    for (f = f->kind == 'C' ? counters : f; !e && f->name; f++)
+        e = plan_member(r, type, from, f, to);
+    return e;
+}
+
+/* Opens a dataset of one axis and sees that it really holds as many rows as it announces. */
+static int records_open(records *r, kr_h5 *f, const char *group, const char *name, const char *head, const field *fields, size_t size)
 {
     kr_auto char *full = kr_strf("%s/%s", group, name);
-    *r = (rows){ .space = -1 };
+    *r = (records){ .size = size };
     if (!full || !(r->set = kr_h5_set_open(f, full)))
         return kr_error_code();
     hid_t plist = H5Dget_create_plist(r->set->id);
     bool filtered = plist >= 0 && H5Pget_nfilters(plist) > 0;
     if (plist >= 0)
         H5Pclose(plist);
-    hsize_t stored = H5Dget_storage_size(r->set->id), width = H5Tget_size(r->set->type);
-    r->space = H5Dget_space(r->set->id);
-    if (r->set->dims != 1)
-        return kr_fail(KR_EFORMAT, "%s has %d axes where 1 is wanted", full, r->set->dims);
-    if (!filtered && (hsize_t)r->set->count > stored / width)
-        return kr_fail(KR_EFORMAT, "%s announces %ld entries, but holds %llu", full, r->set->count, (unsigned long long)(stored / width));
-    return r->space >= 0 ? 0 : kr_fail(KR_EFORMAT, "%s cannot be read", full);
+    long stored = (long)H5Dget_storage_size(r->set->id), head_at = 0;
+    r->row = (long)H5Tget_size(r->set->type);
+    if (r->set->dims != 1 || r->row < 1 || r->row > 1 << 16)
+        return kr_fail(KR_EFORMAT, "%s has %d axes and entries of %ld bytes; one axis of records is wanted", full, r->set->dims, r->row);
+    if (!filtered && r->set->count > stored / r->row)
+        return kr_fail(KR_EFORMAT, "%s announces %ld entries, but holds %ld", full, r->set->count, stored / r->row);
+    hid_t t = *head ? member(r->set->type, head) : H5Tcopy(r->set->type);
+    bool inside = t >= 0 && (!*head || member_at(r->set->type, head, H5Tget_size(t), &head_at));
+    int e = inside ? plan_members(r, t, head_at, fields, 0) : kr_fail(KR_EFORMAT, "%s holds no records with a head", full);
+    if (t >= 0)
+        H5Tclose(t);
+    bool data = *head && member_at(r->set->type, "data", KR_H5_REF, &r->data_at), traj = *head && member_at(r->set->type, "traj", KR_H5_REF, &r->traj_at);
+    r->data_at = data ? r->data_at : -1;
+    r->traj_at = traj ? r->traj_at : -1;
+    return e || (r->raw = kr_alloc(PIECE, (size_t)r->row)) ? e : kr_error_code();
 }
 
-static int rows_read(const rows *r, long from, long count, hid_t type, hid_t transfer, void *to)
+/* Any integer or float of the file as the kind wanted. */
+static void convert_number(const conversion *c, const unsigned char *from, unsigned char *to)
 {
-    hsize_t start = (hsize_t)from, n = (hsize_t)count;
-    hid_t memory = H5Screate_simple(1, &n, NULL);
-    bool good = memory >= 0 && H5Sselect_hyperslab(r->space, H5S_SELECT_SET, &start, NULL, &n, NULL) >= 0
-             && H5Dread(r->set->id, type, memory, r->space, transfer, to) >= 0;
-    if (memory >= 0)
-        H5Sclose(memory);
-    return good ? 0 : kr_fail(KR_EFORMAT, "entries %ld to %ld of %s cannot be read: the file is damaged or cut short", from, from + count - 1, r->set->name);
+    unsigned char b[8] = { 0 };
+    for (int k = 0; k < c->from_size; k++)
+        b[k] = from[c->big ? c->from_size - 1 - k : k];
+    if (c->sign && b[c->from_size - 1] & 0x80)
+        memset(b + c->from_size, 0xff, (size_t)(8 - c->from_size));
+    int64_t i = 0;
+    float f = 0;
+    double d = 0;
+    memcpy(&i, b, sizeof i);
+    if (c->real && c->from_size == 4) {
+        memcpy(&f, b, sizeof f);
+        d = f;
+    } else if (c->real)
+        memcpy(&d, b, sizeof d);
+    if (c->kind == 'f') {
+        f = c->real ? (float)d : (float)i;
+        memcpy(to, &f, sizeof f);
+    } else {
+        if (c->real)
+            i = d > -9e18 && d < 9e18 ? (int64_t)d : 0;
+        memcpy(to, &i, (size_t)c->to_size);                  /* little-endian: the low bytes */
+    }
+}
+
+/* At most PIECE heads; members the file lacks are 0. */
+static int records_read(records *r, long from, long n, void *head)
+{
+    if (kr_h5_rows(r->set, r->row, from, n, r->raw))
+        return kr_error_code();
+    memset(head, 0, (size_t)n * r->size);
+    for (long i = 0; i < n; i++)
+        for (int m = 0; m < r->conversions; m++) {
+            const conversion *c = &r->c[m];
+            const unsigned char *a = r->raw + i * r->row + c->from;
+            unsigned char *b = (unsigned char *)head + (size_t)i * r->size + c->to;
+            if (c->same)
+                memcpy(b, a, (size_t)(c->count * c->to_size));
+            else
+                for (int k = 0; k < c->count; k++)
+                    convert_number(c, a + k * c->from_size, b + k * c->to_size);
+        }
+    return 0;
+}
+
+static kr_h5_ref ref_at(const records *r, long i, long at)
+{
+    return at < 0 ? (kr_h5_ref){ 0 } : kr_h5_ref_of(r->raw + i * r->row + at);
 }
 
 /* ---- Heads ---- */
@@ -307,179 +429,162 @@ static ISMRMRD_AcquisitionHeader head_of(const kr_line *l)
     return h;
 }
 
-int kr_mrd_heads_read(kr_line **line, long *count, kr_h5 *f, const char *group)
+int kr_mrd_heads_read(kr_line **line, kr_mrd_refs **refs, long *count, kr_h5 *f, const char *group)
 {
-    enum { PIECE = 2048 };
-    rows r;
+    records r;
     *line = NULL;
-    int e = rows_open(&r, f, group, "data");
+    *refs = NULL;
+    int e = records_open(&r, f, group, "data", "head", acquisition, sizeof(ISMRMRD_AcquisitionHeader));
     kr_auto ISMRMRD_AcquisitionHeader *h = e ? NULL : kr_alloc(PIECE, sizeof *h);
-    kr_line *l = h ? kr_alloc((size_t)r.set->count, sizeof *l) : NULL;
-    if (!l) {
-        rows_close(&r);
-        return kr_error_code();
-    }
-    hid_t type = head_type(sizeof *h, acquisition);
-    for (long at = 0; !e && at < r.set->count; at += PIECE) {
-        long n = r.set->count - at < PIECE ? r.set->count - at : PIECE;
-        memset(h, 0, (size_t)n * sizeof *h);               /* members the file lacks stay 0 */
-        e = rows_read(&r, at, n, type, H5P_DEFAULT, h);
+    kr_auto kr_line *l = h ? kr_alloc((size_t)r.set->count, sizeof *l) : NULL;
+    kr_auto kr_mrd_refs *at = l ? kr_alloc((size_t)r.set->count, sizeof *at) : NULL;
+    e = at ? 0 : kr_error_code();
+    for (long from = 0, n; !e && from < r.set->count; from += n) {
+        n = r.set->count - from < PIECE ? r.set->count - from : PIECE;
+        e = records_read(&r, from, n, h);
         for (long i = 0; !e && i < n; i++) {
-            l[at + i] = line_of(&h[i]);
+            l[from + i] = line_of(&h[i]);
+            at[from + i] = (kr_mrd_refs){ ref_at(&r, i, r.data_at), ref_at(&r, i, r.traj_at) };
             if (h[i].flags >> 52 & 15)
-                e = kr_fail(KR_EFORMAT, "line %ld is compressed (flags 53 to 56), which is not read", at + i);
+                e = kr_fail(KR_EFORMAT, "line %ld is compressed (flags 53 to 56), which is not read", from + i);
         }
     }
-    H5Tclose(type);
-    *count = r.set->count;
-    rows_close(&r);
-    if (e)
-        kr_free(l);
-    else
+    if (!e) {
+        *count = r.set->count;
         *line = l;
+        *refs = at;
+        l = NULL;
+        at = NULL;
+    }
+    records_close(&r);
     return e;
 }
 
 /* ---- Samples ---- */
-/* Memory for the variable parts of one piece: given out in order, all taken back at once, so that HDF5 neither calls malloc
- * nor frees for every line. `most`: what the file can hold; a length beyond it is damage. */
-enum { BLOCKS = 64 };
-typedef struct arena { char *block[BLOCKS]; size_t size[BLOCKS], used, most; int count, at; } arena;
+enum { PIECE_BYTES = 16 << 20, PIECE_LINES = 4096, BLOCK_LINES = 32 };
+typedef struct piece {
+    const kr_h5 *f;
+    const kr_line *line;
+    const kr_mrd_refs *refs;
+    long from, count;
+    kr_cfloat *samples[PIECE_LINES];
+    float *traj[PIECE_LINES];
+    kr_h5_heap *heap;                /* one for each worker */
+} piece;
 
-static void *arena_alloc(size_t n, void *self)
-{
-    arena *a = self;
-    n = (n + 63) & ~(size_t)63;
-    if (n > a->most)
-        return NULL;
-    while (a->at < a->count && a->used + n > a->size[a->at]) {
-        a->at++;
-        a->used = 0;
-    }
-    if (a->at == a->count) {
-        if (a->count == BLOCKS)
-            return NULL;
-        size_t size = (size_t)(8 << 20) << (a->count / 8);
-        a->size[a->count] = n > size ? n : size;
-        if (!(a->block[a->count] = kr_alloc(a->size[a->count], 1)))
-            return NULL;
-        a->count++;
-    }
-    void *p = a->block[a->at] + a->used;
-    a->used += n;
-    return p;
-}
-
-static void arena_free(void *p, void *self) { (void)p; (void)self; }
-static void arena_reset(arena *a) { a->at = 0; a->used = 0; }
-
-static void arena_clear(arena *a)
-{
-    for (int i = 0; i < a->count; i++)
-        kr_free(a->block[i]);
-}
-
-static int check_parts(const parts *p, const kr_line *l, long at, bool with_traj)
+static int check_lengths(const kr_line *l, const kr_mrd_refs *r, long at)
 {
     size_t want = 2 * (size_t)l->samples * l->channels, traj = (size_t)l->samples * l->traj_dims;
-    if (p->data.len != want)
-        return kr_fail(KR_EFORMAT, "line %ld announces %d samples of %d channels, %zu numbers, but holds %zu", at, l->samples, l->channels, want, p->data.len);
-    if (with_traj && p->traj.len != traj)
-        return kr_fail(KR_EFORMAT, "line %ld announces %d k-space positions in %d dimensions, %zu numbers, but holds %zu", at, l->samples, l->traj_dims, traj, p->traj.len);
+    if (r->samples.count != want)
+        return kr_fail(KR_EFORMAT, "line %ld announces %d samples of %d channels, %zu numbers, but holds %u", at, l->samples, l->channels, want, r->samples.count);
+    if (r->traj.count != traj)
+        return kr_fail(KR_EFORMAT, "line %ld announces %d k-space positions in %d dimensions, %zu numbers, but holds %u", at, l->samples, l->traj_dims, traj, r->traj.count);
     return 0;
 }
 
-enum { PIECE_BYTES = 16 << 20, PIECE_LINES = 4096 };
-
-static int read_piece(const rows *r, hid_t type, hid_t transfer, parts *p, const kr_line *line, long from, long n, bool with_traj, const kr_mrd_sink *sink)
+/* Neighbouring lines often share a heap collection, so a worker takes a block of them. */
+static int read_block(void *self, long b)
 {
-    const kr_cfloat *samples[PIECE_LINES];
-    const float *traj[PIECE_LINES];
-    memset(p, 0, (size_t)n * sizeof *p);
-    int e = rows_read(r, from, n, type, transfer, p);
-    for (long i = 0; !e && i < n; i++) {
-        e = check_parts(&p[i], &line[from + i], from + i, with_traj);
-        samples[i] = p[i].data.len ? p[i].data.p : NULL;
-        traj[i] = p[i].traj.len ? p[i].traj.p : NULL;
+    const piece *p = self;
+    kr_h5_heap *heap = &p->heap[kr_worker()];
+    for (long i = b * BLOCK_LINES; i < p->count && i < (b + 1) * BLOCK_LINES; i++) {
+        const kr_mrd_refs *r = &p->refs[p->from + i];
+        if (kr_h5_heap_read(p->f, heap, r->samples, 4 * (size_t)r->samples.count, p->samples[i])
+            || kr_h5_heap_read(p->f, heap, r->traj, 4 * (size_t)r->traj.count, p->traj[i]))
+            return kr_fail_in("line %ld", p->from + i);
     }
-    return e ? e : sink->put(sink->self, from, n, samples, traj);
+    return 0;
 }
 
-int kr_mrd_samples_read(kr_h5 *f, const char *group, const kr_line *line, long count, const kr_mrd_sink *sink, const kr_trace *trace)
+static int read_piece(piece *p, float *room, const kr_mrd_sink *sink)
 {
-    rows r;
-    int e = rows_open(&r, f, group, "data");
-    kr_auto parts *p = e ? NULL : kr_alloc(PIECE_LINES, sizeof *p);
-    if (!p) {
-        rows_close(&r);
-        return kr_error_code();
+    for (long i = 0; i < p->count; i++) {
+        const kr_mrd_refs *r = &p->refs[p->from + i];
+        p->samples[i] = r->samples.count ? (kr_cfloat *)(void *)room : NULL;
+        p->traj[i] = r->traj.count ? room + r->samples.count : NULL;
+        room += r->samples.count + (r->traj.count + 1) / 2 * 2;
     }
-    bool with_traj = H5Tget_member_index(r.set->type, "traj") >= 0;
-    arena a = { .most = (size_t)f->bytes };
-    hid_t transfer = H5Pcreate(H5P_DATASET_XFER), type = H5Tcreate(H5T_COMPOUND, sizeof *p);
-    H5Pset_vlen_mem_manager(transfer, arena_alloc, &a, arena_free, &a);
-    insert(type, "data", offsetof(parts, data), H5Tvlen_create(H5T_NATIVE_FLOAT));
-    if (with_traj)
-        insert(type, "traj", offsetof(parts, traj), H5Tvlen_create(H5T_NATIVE_FLOAT));
-    for (long at = 0; !e && at < count; ) {
-        if (!sink->wants(sink->self, at)) {
-            at++;
+    int e = kr_for((p->count + BLOCK_LINES - 1) / BLOCK_LINES, read_block, p);
+    return e ? e : sink->put(sink->self, p->from, p->count, (const kr_cfloat *const *)p->samples, (const float *const *)p->traj);
+}
+
+/* Lines from `at` that fit into one piece; *floats: their room. Their lengths are those the heads announce, and no more than
+ * the file holds. */
+static int next_piece(piece *p, long at, long count, const kr_mrd_sink *sink, size_t *floats)
+{
+    *floats = 0;
+    p->from = at;
+    p->count = 0;
+    while (at < count && p->count < PIECE_LINES && 4 * *floats < PIECE_BYTES && sink->wants(sink->self, at)) {
+        const kr_mrd_refs *r = &p->refs[at];
+        if (check_lengths(&p->line[at], r, at))
+            return kr_error_code();
+        *floats += r->samples.count + (r->traj.count + 1) / 2 * 2;
+        p->count++;
+        at++;
+    }
+    if (*floats > (size_t)p->f->bytes / 4 + 2 * PIECE_LINES)
+        return kr_fail(KR_EFORMAT, "lines %ld to %ld announce %zu numbers, more than the file holds", p->from, at - 1, *floats);
+    return 0;
+}
+
+int kr_mrd_samples_read(const kr_h5 *f, const kr_line *line, const kr_mrd_refs *refs, long count, const kr_mrd_sink *sink, const kr_trace *trace)
+{
+    kr_auto piece *p = kr_alloc_zero(1, sizeof *p);
+    kr_auto kr_h5_heap *heap = kr_alloc_zero((size_t)kr_threads(), sizeof *heap);
+    float *room = NULL;
+    size_t have = 0, want;
+    if (!p || !heap)
+        return kr_error_code();
+    *p = (piece){ .f = f, .line = line, .refs = refs, .heap = heap };
+    int e = 0;
+    for (long at = 0; !e && at < count; at = p->from + (p->count ? p->count : 1)) {
+        if ((e = next_piece(p, at, count, sink, &want)) || !p->count)
             continue;
+        if (want > have) {
+            kr_free(room);
+            have = (room = kr_alloc(want, sizeof *room)) ? want : 0;
         }
-        long n = 0, bytes = 0;
-        while (at + n < count && n < PIECE_LINES && bytes < PIECE_BYTES && sink->wants(sink->self, at + n)) {
-            bytes += 8L * line[at + n].samples * line[at + n].channels;
-            n++;
-        }
-        arena_reset(&a);
-        e = read_piece(&r, type, transfer, p, line, at, n, with_traj, sink);
-        at += n;
-        kr_progress(trace, "reading", (double)at, (double)count);
+        e = room || !want ? read_piece(p, room, sink) : kr_error_code();
+        kr_progress(trace, "reading", (double)(p->from + p->count), (double)count);
         e = e ? e : kr_stopped(trace);
     }
-    arena_clear(&a);
-    H5Tclose(type);
-    H5Pclose(transfer);
-    rows_close(&r);
+    for (int k = 0; k < kr_threads(); k++)
+        kr_h5_heap_clear(&heap[k]);
+    kr_free(room);
     return e;
 }
 
 /* ---- Waveforms ---- */
+static int read_waveform(kr_waveform *to, const kr_h5 *f, kr_h5_heap *heap, const wave_head *h, kr_h5_ref r, long at)
+{
+    size_t n = (size_t)h->number_of_samples * h->channels;
+    if (r.count != n || n > (size_t)f->bytes / 4)
+        return kr_fail(KR_EFORMAT, "waveform %ld announces %d samples of %d channels, but holds %u", at, h->number_of_samples, h->channels, r.count);
+    *to = (kr_waveform){ h->waveform_id, h->time_stamp, h->scan_counter, h->channels, h->number_of_samples, h->sample_time_us,
+                         kr_alloc(n + 1, sizeof *to->data) };
+    return to->data ? kr_h5_heap_read(f, heap, r, 4 * n, to->data) : kr_error_code();
+}
+
 int kr_mrd_waveforms_read(kr_scan *s, kr_h5 *f, const char *group)
 {
     kr_auto char *name = kr_strf("%s/waveforms", group);
     if (!name || !kr_h5_has(f, name))
         return name ? 0 : kr_error_code();
-    rows r;
-    int e = rows_open(&r, f, group, "waveforms");
-    kr_auto wave_record *w = e ? NULL : kr_alloc_zero((size_t)r.set->count, sizeof *w);
-    s->waveform = w ? kr_alloc_zero((size_t)r.set->count, sizeof *s->waveform) : NULL;
-    if (!s->waveform) {
-        rows_close(&r);
-        return kr_error_code();
+    records r;
+    kr_h5_heap heap = { 0 };
+    int e = records_open(&r, f, group, "waveforms", "head", waveform, sizeof(wave_head));
+    kr_auto wave_head *h = e ? NULL : kr_alloc(PIECE, sizeof *h);
+    s->waveform = h ? kr_alloc_zero((size_t)r.set->count, sizeof *s->waveform) : NULL;
+    e = s->waveform ? 0 : kr_error_code();
+    for (long from = 0, n; !e && from < r.set->count; from += n) {
+        n = r.set->count - from < PIECE ? r.set->count - from : PIECE;
+        e = records_read(&r, from, n, h);
+        for (long i = 0; !e && i < n; i++)
+            e = read_waveform(&s->waveform[s->waveforms++], f, &heap, &h[i], ref_at(&r, i, r.data_at), from + i);
     }
-    arena a = { .most = (size_t)f->bytes };
-    hid_t transfer = H5Pcreate(H5P_DATASET_XFER), type = wave_type();
-    H5Pset_vlen_mem_manager(transfer, arena_alloc, &a, arena_free, &a);
-    e = rows_read(&r, 0, r.set->count, type, transfer, w);
-    for (long i = 0; !e && i < r.set->count; i++) {
-        const wave_head *h = &w[i].head;
-        size_t n = (size_t)h->number_of_samples * h->channels;
-        if (w[i].data.len != n)
-            e = kr_fail(KR_EFORMAT, "waveform %ld announces %d samples of %d channels, but holds %zu", i, h->number_of_samples, h->channels, w[i].data.len);
-        else if (!(s->waveform[i].data = kr_alloc(n ? n : 1, sizeof *s->waveform[i].data)))
-            e = kr_error_code();
-        else {
-            s->waveforms = i + 1;
-            kr_waveform *to = &s->waveform[i];
-            *to = (kr_waveform){ h->waveform_id, h->time_stamp, h->scan_counter, h->channels, h->number_of_samples, h->sample_time_us, to->data };
-            memcpy(to->data, w[i].data.p ? w[i].data.p : to->data, n * sizeof *to->data);
-        }
-    }
-    arena_clear(&a);
-    H5Tclose(type);
-    H5Pclose(transfer);
-    rows_close(&r);
+    kr_h5_heap_clear(&heap);
+    records_close(&r);
     return e;
 }
 
@@ -561,54 +666,25 @@ int kr_mrd_texts_write(kr_h5 *f, const char *name, long count, char *const *text
     return e;
 }
 
-int kr_mrd_texts_read(char ***text, kr_h5 *f, const char *name, long count)
-{
-    enum { TEXT_MOST = 16 << 20 };
-    kr_scoped(h5_set) set = kr_h5_set_open(f, name);
-    *text = NULL;
-    if (!set)
-        return kr_error_code();
-    if (set->kind != KR_H5_TEXT || set->dims != 1 || set->count < count || H5Tis_variable_str(set->type) <= 0)
-        return kr_fail(KR_EFORMAT, "%s does not hold %ld texts of variable length", name, count);
-    kr_auto char **theirs = kr_alloc_zero((size_t)set->count, sizeof *theirs);
-    char **out = kr_alloc_zero((size_t)count, sizeof *out);
-    arena a = { .most = (size_t)f->bytes < TEXT_MOST ? (size_t)f->bytes : TEXT_MOST };
-    hid_t transfer = H5Pcreate(H5P_DATASET_XFER), type = H5Tcopy(set->type);
-    H5Pset_vlen_mem_manager(transfer, arena_alloc, &a, arena_free, &a);
-    int e = !out || !theirs ? kr_error_code()
-          : H5Dread(set->id, type, H5S_ALL, H5S_ALL, transfer, theirs) < 0 ? kr_fail(KR_EFORMAT, "%s cannot be read", name) : 0;
-    for (long i = 0; !e && i < count; i++)
-        e = (out[i] = kr_strdup(theirs[i] ? theirs[i] : "")) ? 0 : kr_error_code();
-    arena_clear(&a);
-    H5Tclose(type);
-    H5Pclose(transfer);
-    for (long i = 0; e && out && i < count; i++)
-        kr_free(out[i]);
-    if (e)
-        kr_free(out);
-    else
-        *text = out;
-    return e;
-}
-
 /* ---- Image headers ---- */
 int kr_mrd_image_heads_read(ISMRMRD_ImageHeader **head, long *count, kr_h5 *f, const char *group)
 {
-    rows r;
-    *head = NULL;
-    int e = rows_open(&r, f, group, "header");
-    ISMRMRD_ImageHeader *h = e ? NULL : kr_alloc_zero((size_t)r.set->count, sizeof *h);
-    if (h) {
-        hid_t type = compound(sizeof *h, image);
-        e = rows_read(&r, 0, r.set->count, type, H5P_DEFAULT, h);
-        H5Tclose(type);
-        *count = r.set->count;
+    records r;
+    int e = records_open(&r, f, group, "header", "", image, sizeof(ISMRMRD_ImageHeader));
+    kr_auto ISMRMRD_ImageHeader *h = e ? NULL : kr_alloc((size_t)r.set->count, sizeof *h);
+    e = h ? 0 : kr_error_code();
+    for (long from = 0, n; !e && from < r.set->count; from += n) {
+        n = r.set->count - from < PIECE ? r.set->count - from : PIECE;
+        e = records_read(&r, from, n, h + from);
     }
-    rows_close(&r);
-    if (e)
-        kr_free_at(&h);
-    *head = h;
-    return h ? 0 : kr_error_code();
+    *count = e ? 0 : r.set->count;
+    *head = NULL;
+    if (!e) {
+        *head = h;
+        h = NULL;
+    }
+    records_close(&r);
+    return e;
 }
 
 int kr_mrd_image_heads_write(kr_h5 *f, const char *group, const ISMRMRD_ImageHeader *head, long count)

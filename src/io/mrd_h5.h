@@ -1,7 +1,7 @@
 /* mrd_h5.h: the HDF5 side of ISMRMRD: groups, lines, waveforms and image headers, in bulk. Private to src/io. */
 #ifndef KRAY_MRD_H5_H
 #define KRAY_MRD_H5_H
-#include "h5.h"
+#include "h5vlen.h"
 #include "kray/scan.h"
 #include <ismrmrd/ismrmrd.h>
 
@@ -14,7 +14,8 @@ void kr_mrd_groups_clear(kr_mrd_groups *g);
 long kr_mrd_groups_choose(const kr_mrd_groups *g, const char *var, int content) KR_MUST_USE;
 
 /* ---- Lines ---- */
-int kr_mrd_heads_read(kr_line **line, long *count, kr_h5 *f, const char *group) KR_MUST_USE;
+typedef struct kr_mrd_refs { kr_h5_ref samples, traj; } kr_mrd_refs;      /* where the numbers of a line are */
+int kr_mrd_heads_read(kr_line **line, kr_mrd_refs **refs, long *count, kr_h5 *f, const char *group) KR_MUST_USE;
 /* Gives samples and trajectories of the lines that `wants` says yes to, in pieces of some MiB, to `put`. Every length is
  * checked against the head first. */
 typedef struct kr_mrd_sink {
@@ -22,7 +23,8 @@ typedef struct kr_mrd_sink {
     int (*put)(void *self, long from, long count, const kr_cfloat *const *samples, const float *const *traj);
     void *self;
 } kr_mrd_sink;
-int kr_mrd_samples_read(kr_h5 *f, const char *group, const kr_line *line, long count, const kr_mrd_sink *sink, const kr_trace *trace) KR_MUST_USE;
+int kr_mrd_samples_read(const kr_h5 *f, const kr_line *line, const kr_mrd_refs *refs, long count, const kr_mrd_sink *sink,
+                        const kr_trace *trace) KR_MUST_USE;
 int kr_mrd_waveforms_read(kr_scan *s, kr_h5 *f, const char *group) KR_MUST_USE;
 
 /* Appends `count` lines to `group`/data, which is made when `at` is 0. samples[i] [channel][sample], traj[i] may be NULL. */
@@ -30,7 +32,6 @@ int kr_mrd_lines_write(kr_h5 *f, const char *group, long at, long count, const k
                        const float *const *traj) KR_MUST_USE;
 int kr_mrd_waveforms_write(const kr_scan *s, kr_h5 *f, const char *group) KR_MUST_USE;
 int kr_mrd_texts_write(kr_h5 *f, const char *name, long count, char *const *text) KR_MUST_USE;      /* (count,) strings */
-int kr_mrd_texts_read(char ***text, kr_h5 *f, const char *name, long count) KR_MUST_USE;           /* kr_free each, and the list */
 
 /* ---- Image headers ---- */
 int kr_mrd_image_heads_read(ISMRMRD_ImageHeader **head, long *count, kr_h5 *f, const char *group) KR_MUST_USE;

@@ -133,14 +133,10 @@ static int read_pixels(kr_array **out, series *s)
 static int read_meta(kr_meta *meta, const series *s)
 {
     kr_auto char *name = kr_strf("%s/attributes", s->group);
-    char **text = NULL;
     if (!name || !kr_h5_has(s->f, name))
         return name ? 0 : kr_error_code();
-    if (kr_mrd_texts_read(&text, s->f, name, 1))
-        return kr_error_code();
-    int e = kr_mrd_meta_parse(meta, text[0]);
-    kr_free(text[0]);
-    kr_free(text);
+    kr_auto char *text = kr_h5_text(s->f, name);
+    int e = text ? kr_mrd_meta_parse(meta, text) : kr_error_code();
     static const char *const same[][2] = { { "EchoTime", "te_ms" }, { "InversionTime", "ti_ms" }, { "SeriesDescription", "series" } };
     for (int i = 0; !e && i < 3; i++) {
         const char *theirs = kr_meta_get(meta, same[i][0]);

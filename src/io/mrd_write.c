@@ -21,7 +21,9 @@ typedef struct job {
     long n[SLOTS];
     row *row; long rows, room;
     unsigned char *done;             /* slots that have a line */
-    unsigned char *calib_done;       /* calibration rows that an imaging line carries too */
+    const kr_line **calib_head;      /* of each calibration row that has lines of its own */
+    unsigned char *calib_done;       /* calibration rows that imaging lines carry */
+    long shift[3];                   /* counter of the first calibration row along Y, Z */
     bool changed;                    /* lines differ from those measured */
 } job;
 
@@ -158,8 +160,10 @@ static int imaging_row(job *j, const long v[SLOTS], const kr_line *head)
     r.head.traj_dims = j->spokes && s->traj ? (uint16_t)s->traj->n[KR_CHAN] : 0;
     if (r.head.traj_dims)
         r.traj = element(s->traj, j->axis, v);
-    long c = r.head.flags & FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING) ? calib_row(j, v) : -1;
-    if (c >= 0)
+    long c = calib_row(j, v);
+    if (c >= 0 && j->calib_head[c])                          /* the calibration row is written itself, with all that went into it */
+        r.head.flags &= ~FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING);
+    else if (c >= 0 && r.head.flags & FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING))
         j->calib_done[c] = 1;
     return add(j, &r);
 }
@@ -194,32 +198,41 @@ static int imaging_rows(job *j)
     return 0;
 }
 
+static long calib_count(const kr_array *c) { return c ? c->n[KR_Y] * c->n[KR_Z] * c->n[KR_SLICE] : 0; }
+
+/* Which calibration rows have lines of their own. */
+static int calib_heads(job *j)
+{
+    const kr_array *c = j->s->calib;
+    const kr_lines *lines = &j->s->lines[KR_LINES_CALIB];
+    j->calib_head = kr_alloc_zero((size_t)calib_count(c) + 1, sizeof *j->calib_head);
+    j->calib_done = kr_alloc_zero((size_t)calib_count(c) + 1, 1);
+    if (!j->calib_head || !j->calib_done)
+        return kr_error_code();
+    for (int k = 0; c && k < COUNTERS; k++) {
+        long first = kr_mrd_centre(j->s, KR_Y + k) - c->n[KR_Y + k] / 2;
+        j->shift[k] = first > 0 ? first : 0;
+    }
+    for (long i = 0; c && i < lines->count; i++) {
+        const kr_line *l = &lines->line[i];
+        long y = l->ky - j->shift[0], z = l->kz - j->shift[1];
+        if (y >= 0 && y < c->n[KR_Y] && z >= 0 && z < c->n[KR_Z] && l->slice < c->n[KR_SLICE])
+            j->calib_head[(l->slice * c->n[KR_Z] + z) * c->n[KR_Y] + y] = l;
+    }
+    return 0;
+}
+
 static int calib_rows(job *j)
 {
     const kr_scan *s = j->s;
     const kr_array *c = s->calib;
-    const kr_lines *lines = &s->lines[KR_LINES_CALIB];
-    if (!c)
-        return 0;
-    long n[3] = { c->n[KR_Y], c->n[KR_Z], c->n[KR_SLICE] }, shift[3] = { 0 };
-    kr_auto const kr_line **head = kr_alloc_zero((size_t)(n[0] * n[1] * n[2]), sizeof *head);
-    if (!head)
-        return kr_error_code();
-    for (int k = 0; k < COUNTERS; k++)
-        shift[k] = kr_mrd_centre(s, KR_Y + k) > n[k] / 2 ? kr_mrd_centre(s, KR_Y + k) - n[k] / 2 : 0;
-    for (long i = 0; i < lines->count; i++) {                /* rows keep the head they were measured with */
-        const kr_line *l = &lines->line[i];
-        long y = l->ky - shift[0], z = l->kz - shift[1];
-        if (y >= 0 && y < n[0] && z >= 0 && z < n[1] && l->slice < n[2])
-            head[(l->slice * n[1] + z) * n[0] + y] = l;
-    }
-    for (long i = 0; i < n[0] * n[1] * n[2]; i++) {
-        long v[SLOTS] = { i % n[0], i / n[0] % n[1], i / (n[0] * n[1]) }, from, to;
+    for (long i = 0; i < calib_count(c); i++) {
+        long v[SLOTS] = { i % c->n[KR_Y], i / c->n[KR_Y] % c->n[KR_Z], i / (c->n[KR_Y] * c->n[KR_Z]) }, from, to;
         if (j->calib_done[i] || !measured(s->calib_mask, j->axis, KR_X, v, c->n[KR_X], &from, &to))
             continue;
-        row r = { head[i] ? *head[i] : new_head(s, v[SLICE]), c, element(c, j->axis, v), -1, 0 };
-        r.head.ky = (uint16_t)(v[0] + shift[0]);
-        r.head.kz = (uint16_t)(v[1] + shift[1]);
+        row r = { j->calib_head[i] ? *j->calib_head[i] : new_head(s, v[SLICE]), c, element(c, j->axis, v), -1, 0 };
+        r.head.ky = (uint16_t)(v[0] + j->shift[0]);
+        r.head.kz = (uint16_t)(v[1] + j->shift[1]);
         r.head.slice = (uint16_t)v[SLICE];
         r.head.flags |= FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION);
         set_row(&r.head, c, c->n[KR_X], from, to, false);
@@ -414,9 +427,8 @@ int kr_mrd_scan_write(const kr_scan *s, const char *path)
         j.axis[0] = KR_VIEW;
     for (int i = 0; i < SLOTS; i++)
         j.n[i] = j.data->n[j.axis[i]];
-    const kr_array *c = s->calib;
-    j.calib_done = kr_alloc_zero(c ? (size_t)(c->n[KR_Y] * c->n[KR_Z] * c->n[KR_SLICE]) : 1, 1);
-    int e = !j.calib_done ? kr_error_code() : noise_rows(&j);
+    int e = calib_heads(&j);
+    e = e ? e : noise_rows(&j);
     long first = j.rows;
     e = e ? e : other_rows(&j);
     e = e ? e : imaging_rows(&j);
@@ -429,6 +441,7 @@ int kr_mrd_scan_write(const kr_scan *s, const char *path)
     e = e ? e : write_file(&j, path);
     kr_free(j.row);
     kr_free(j.done);
+    kr_free(j.calib_head);
     kr_free(j.calib_done);
     return e;
 }
