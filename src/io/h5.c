@@ -50,11 +50,15 @@ kr_h5 *kr_h5_open(const char *path)
     int64_t bytes = 0;
     f->fd = kr_file_open(path, &bytes);
     f->bytes = (long)bytes;
-    if (f->fd >= 0 && (f->id = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) > 0 && find_base(f))
+    hid_t how = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fclose_degree(how, H5F_CLOSE_STRONG);             /* nothing of a damaged file stays open */
+    if (f->fd >= 0)
+        f->id = H5Fopen(path, H5F_ACC_RDONLY, how);
+    H5Pclose(how);
+    if (f->id > 0 && find_base(f))
         return f;
     if (f->fd >= 0)
         kr_fail(KR_EFORMAT, "HDF5 cannot open it: damaged, or cut off (%ld bytes)", f->bytes);
-    f->id = 0;
     kr_h5_unref(&f);
     return NULL;
 }
@@ -578,7 +582,9 @@ static int read_chunks(struct job *j)
         hsize_t offset[KR_H5_DIMS], bytes = 0;
         for (int d = 0; d < j->s->dims; d++)
             offset[d] = (hsize_t)at[d + lead];
-        if (H5Dget_chunk_storage_size(j->s->id, offset, &bytes) < 0)
+        unsigned skip;
+        haddr_t place = HADDR_UNDEF;                       /* this size is what H5Dread_chunk will write, damaged or not */
+        if (H5Dget_chunk_info_by_coord(j->s->id, offset, &skip, &place, &bytes) < 0 || place == HADDR_UNDEF)
             bytes = 0;                                     /* never written: zeros */
         if ((long)bytes > j->s->file->bytes)
             e = kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of it has %lld bytes", j->s->name, (long long)bytes);

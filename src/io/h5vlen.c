@@ -38,8 +38,12 @@ static void unshuffle(unsigned char *to, const unsigned char *from, size_t width
 static int read_chunk(chunks *c, hsize_t number)
 {
     hsize_t offset = number * (hsize_t)c->rows, stored = 0, whole = (hsize_t)(c->row * c->rows);
-    uint32_t skip = 0;
-    if (H5Dget_chunk_storage_size(c->s->id, &offset, &stored) < 0 || !stored) {
+    unsigned skip = 0;
+    haddr_t at = HADDR_UNDEF;
+    /* The size in the chunk's own record is what H5Dread_chunk will write; H5Dget_chunk_storage_size may tell another. */
+    if (H5Dget_chunk_info_by_coord(c->s->id, &offset, &skip, &at, &stored) < 0)
+        return damaged(c->s);
+    if (at == HADDR_UNDEF || !stored) {
         memset(c->plain, 0, whole);                          /* never written */
         return 0;
     }
