@@ -1,0 +1,68 @@
+/* street.c: the whole street from a scan to an image. */
+#include "kray/recon.h"
+#include <math.h>
+#include <string.h>
+
+static int fits(const kr_array *maps, const kr_scan *s)
+{
+    static const int axes[] = { KR_X, KR_Y, KR_Z, KR_COIL };
+    for (int i = 0; i < 4; i++)
+        if (maps->n[axes[i]] != s->data->n[axes[i]])
+            return kr_fail(KR_ESHAPE, "coil maps of shape %s for data of shape %s", kr_shape_text(kr_array_shape(maps)), kr_shape_text(s->shape));
+    if (maps->n[KR_SLICE] != 1 && maps->n[KR_SLICE] != s->data->n[KR_SLICE])
+        return kr_fail(KR_ESHAPE, "coil maps of %ld slices for data of %ld", maps->n[KR_SLICE], s->data->n[KR_SLICE]);
+    return kr_max_abs(maps) > 0 && kr_all_finite(maps) ? 0 : kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+}
+
+/* The image on the grid that the scan asks for: the middle where it is smaller than what was encoded. */
+static int crop(kr_image **image, const kr_scan *s)
+{
+    static const int axes[] = { KR_X, KR_Y, KR_Z };
+    kr_image *im = *image;
+    kr_array *a = kr_array_ref(im->data);
+    for (int i = 0; a && i < 3; i++) {
+        long want = s->enc.recon[i], have = a->n[axes[i]];
+        if (want > 0 && want < have) {
+            kr_array *c = kr_array_crop(a, axes[i], want);
+            kr_array_unref(&a);
+            a = c;
+            if (s->enc.recon_mm[i] > 0)
+                im->geom->fov_mm[i] = s->enc.recon_mm[i];
+        } else if (s->enc.encoded_mm[i] > 0 && s->enc.encoded[i] > 0 && have > 1)
+            im->geom->fov_mm[i] = s->enc.encoded_mm[i] * (double)have / (double)s->enc.encoded[i];
+    }
+    kr_array *packed = kr_array_packed(a);
+    kr_array_unref(&a);
+    if (!packed)
+        return kr_error_code();
+    kr_array_unref(&im->data);
+    im->data = packed;
+    return 0;
+}
+
+int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
+                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
+{
+    *out = NULL;
+    if (prepare && kr_scan_prepare(scan, prepare, trace))
+        return kr_error_code();
+    if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1)
+        return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
+                       : "trajectory unknown", method->name);
+    kr_scoped(array) maps = coils ? kr_array_ref(coils) : NULL;
+    if (method->needs & KR_NEEDS_COILS) {
+        if (!maps)
+            maps = scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL] ? kr_array_ref(scan->coils)
+                 : kr_coils_estimate(scan, coil_opts ? coil_opts : &kr_coils_preset, trace);
+        if (!maps || fits(maps, scan))
+            return kr_error_code();
+    }
+    if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
+        return kr_error_code();
+    int e = crop(out, scan);
+    if (!e)
+        e = kr_image_check(*out);
+    if (e)
+        kr_image_unref(out);
+    return e;
+}

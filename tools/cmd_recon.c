@@ -1,0 +1,347 @@
+/* cmd_recon.c: kray recon IN... -o OUT: raw data in, images out; one file or a whole study. */
+#include "kray/io.h"
+#include "kray/recon.h"
+#include "tool.h"
+#include "batch.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct opts {
+    const char *output, *method, *undersample, *coils, *compression, *to, *from;
+    long maps, calib, compress, threads;
+    bool whiten, oversampling, complex, resume, plan;
+    int64_t memory;
+} opts;
+
+static const kr_opt table[] = {
+    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "image file; with several inputs a folder" },
+    { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "auto", "NAME", "reconstruction method; 'list' shows all" },
+    { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only these samples: see kray mask" },
+    { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
+    { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "sets of coil maps; 2 where the field of view is smaller than the object" },
+    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the calibration area" },
+    { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
+    { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
+    { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
+    { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
+    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces that need no more than this (8G)" },
+    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
+    { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip what is already there, complete" },
+    KR_OPT_END };
+
+/* ---- The method and its options ---- */
+static const kr_recon *asked;         /* NULL: auto */
+static void *method_opts;
+
+/* What `auto` takes where it can: its options are the ones that a bare `kray recon` understands. */
+static const char usual[] = "sense";
+
+static int more(kr_opt_group *room, int count, int argc, char **argv)
+{
+    (void)count;
+    const char *name = "auto";
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if ((!strcmp(argv[i], "--method") || !strcmp(argv[i], "-m")) && i + 1 < argc)
+            name = argv[i + 1];
+        else if (!strncmp(argv[i], "--method=", 9))
+            name = argv[i] + 9;
+    if (!strcmp(name, "list"))
+        return 0;
+    const kr_recon *m = kr_recon_named(strcmp(name, "auto") ? name : usual);
+    if (!m)
+        return kr_error_code();
+    asked = strcmp(name, "auto") ? m : NULL;
+    kr_free(method_opts);
+    method_opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
+    if (!method_opts || kr_opt_defaults(m->opts, method_opts))
+        return kr_error_code();
+    static char title[80];
+    snprintf(title, sizeof title, "Options of the method %s (%s)", m->name, m->summary);
+    room[0] = (kr_opt_group){ title, m->opts, method_opts };
+    return 1;
+}
+
+static int list(void)
+{
+    for (int i = 0; kr_recons[i]; i++)
+        printf("%-12s %s\n%-12s %s\n", kr_recons[i]->name, kr_recons[i]->summary, "", kr_recons[i]->cite);
+    return 0;
+}
+
+/* One coil needs no combination; a full grid needs no solver; otherwise SENSE, if there is something to calibrate with. */
+static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *trace)
+{
+    if (asked)
+        return asked;
+    long coils = s->shape.n[KR_COIL];
+    bool full = !s->mask && !o->undersample, maps = s->coils || access(o->coils, F_OK) == 0;
+    kr_scoped(array) mask = !full && s->data ? kr_scan_mask(s) : NULL;
+    full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
+    const char *name = usual, *why = "undersampled, several coils";
+    if (coils <= 1) {
+        name = "rss";
+        why = "one coil: the magnitude of the zero-filled image";
+    } else if (full) {
+        name = "rss";
+        why = "fully sampled";
+    } else if (!maps && s->data) {
+        const long most[3] = { o->calib, o->calib, o->calib };
+        kr_scoped(array) calib = kr_calibration(s, most);
+        if (!calib) {
+            kr_say(trace, KR_WARNING, "%s: %s; taking the zero-filled image", s->file, kr_error());
+            kr_error_clear();
+            name = "rss";
+            why = "no calibration area";
+        }
+    }
+    kr_say(trace, KR_INFO, "method: %s (%s)", name, why);
+    return kr_recon_named(name);
+}
+
+/* ---- One file ---- */
+static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1; }
+
+static double gib(double bytes) { return bytes / 1073741824; }
+
+/* Bytes that one slice of the scan and its reconstruction need at their peak, and those that do not shrink with it. */
+static int estimate(const kr_scan *head, const kr_recon *m, const void *mopts, long slices, kr_cost *cost)
+{
+    kr_scan part = *head;                       /* shape alone is looked at */
+    part.shape.n[KR_SLICE] = slices;
+    double data = 8 * (double)kr_count(part.shape), coils = part.shape.n[KR_COIL] > 1 ? (double)part.shape.n[KR_COIL] : 1;
+    *cost = (kr_cost){ 0 };
+    if (m->plan && m->plan(cost, &part, mopts))
+        return kr_error_code();
+    cost->bytes += data;                        /* the scan itself           */
+    if (m->needs & KR_NEEDS_COILS)
+        cost->bytes += data;                    /* maps as large as the data */
+    cost->bytes += data / coils;
+    cost->seconds += data / 1e9;                /* reading                   */
+    return 0;
+}
+
+static int tell_plan(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o, long piece)
+{
+    kr_cost all, one;
+    long n = slices_of(head);
+    if (estimate(head, m, mopts, n, &all) || estimate(head, m, mopts, piece, &one))
+        return kr_error_code();
+    printf("%s\n  format   %s\n  k-space  %s, %.2f GiB\n  method   %s\n", head->file, head->format, kr_shape_text(head->shape),
+           gib(8 * (double)kr_count(head->shape)), m->name);
+    if (m->needs & KR_NEEDS_COILS)
+        printf("  maps     %s, %ld set%s\n", o->coils, o->maps, o->maps == 1 ? "" : "s");
+    if (piece < n)
+        printf("  pieces   %ld slices at a time\n", piece);
+    printf("  memory   %.2f GiB at the peak\n  time     about %.1f s on %d thread%s\n", gib(one.bytes), all.seconds, kr_threads(),
+           kr_threads() == 1 ? "" : "s");
+    return 0;
+}
+
+/* How many slices fit into the memory given. */
+static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o)
+{
+    long n = slices_of(head);
+    if (!o->memory)
+        return n;
+    for (long k = n; k > 0; k = k > 8 ? k - k / 8 : k - 1) {
+        kr_cost c;
+        if (estimate(head, m, mopts, k, &c))
+            return -1;
+        if (c.bytes <= (double)o->memory)
+            return k;
+    }
+    kr_cost c;
+    if (!estimate(head, m, mopts, 1, &c))
+        kr_fail(KR_EREFUSED, "%s needs %.2f GiB for a single slice, %.2f GiB are allowed", m->name, gib(c.bytes), gib((double)o->memory));
+    return -1;
+}
+
+static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **m, const opts *o, long from, long count, long all,
+                             const kr_array *maps, const kr_trace *trace)
+{
+    kr_scoped(scan) whole = NULL;
+    kr_read how = { .slice_from = from, .slice_count = count < all ? count : 0 };
+    if (kr_scan_read(&whole, file, o->from, &how, trace))
+        return kr_error_code();
+    bool cut = count < all && slices_of(whole) == all;      /* a format that reads all slices at once */
+    kr_scoped(scan) own = cut ? kr_scan_slices(whole, from, count) : NULL;
+    kr_scan *s = cut ? own : whole;
+    if (!s || kr_scan_check(s))
+        return kr_error_code();
+    if (!from)
+        for (const char *p = s->notes.s, *end; p && *p; p = *end ? end + 1 : end) {
+            end = p + strcspn(p, "\n");
+            kr_say(trace, KR_INFO, "%s: %.*s", file, (int)(end - p), p);
+        }
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress,
+                                 .compression = o->compression, .average = true };
+    if (kr_scan_prepare(s, &prepare, trace))
+        return kr_error_code();
+    if (o->undersample) {
+        kr_scoped(array) mask = batch_mask(o->undersample, s, file);
+        if (!mask || kr_scan_undersample(s, mask))
+            return kr_error_code();
+    }
+    if (!*m && !(*m = choose(s, o, trace)))
+        return kr_error_code();
+    kr_coils_opts c = kr_coils_preset;
+    c.method = maps ? c.method : o->coils;
+    c.maps = o->maps;
+    c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
+    kr_scoped(array) part = maps && maps->n[KR_SLICE] > 1 && count < all ? kr_array_range(maps, KR_SLICE, from, count)
+                          : maps ? kr_array_ref(maps) : NULL;
+    if (maps && !part)
+        return kr_error_code();
+    return kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
+}
+
+/* Slices side by side into one image. */
+static int gather(kr_image **all, const kr_image *piece, const kr_geom *geom, long from, long total)
+{
+    if (!*all) {
+        kr_shape shape = kr_array_shape(piece->data);
+        shape.n[KR_SLICE] = total;
+        kr_scoped(array) whole = kr_array_new(piece->data->type, shape);
+        *all = kr_image_new(whole, piece->geom, piece->meta);
+        if (!*all)
+            return kr_error_code();
+        kr_geom *g = kr_geom_copy(piece->geom);
+        if (!g)
+            return kr_error_code();
+        if (geom->slices == total && g->slices != total) {   /* the piece knows its own slices only */
+            kr_geom *f = kr_geom_copy(geom);
+            if (!f) {
+                kr_geom_unref(&g);
+                return kr_error_code();
+            }
+            memcpy(f->fov_mm, g->fov_mm, sizeof f->fov_mm);
+            kr_geom_unref(&g);
+            g = f;
+        }
+        kr_geom_unref(&(*all)->geom);
+        (*all)->geom = g;
+    }
+    kr_scoped(array) place = kr_array_range((*all)->data, KR_SLICE, from, piece->data->n[KR_SLICE]);
+    if (!place)
+        return kr_error_code();
+    kr_array_assign(place, piece->data);
+    return 0;
+}
+
+static int one(const char *file, const char *output, const opts *o, const kr_array *maps, const kr_trace *trace)
+{
+    double start = kr_seconds();
+    const kr_recon *m = asked;
+    kr_scoped(scan) head = NULL;
+    if (o->memory || o->plan) {
+        kr_read how = { .header_only = true };
+        if (kr_scan_read(&head, file, o->from, &how, trace))
+            return kr_error_code();
+    }
+    long all = head ? slices_of(head) : 1, piece = all;
+    if (head) {
+        const kr_recon *guess = m ? m : choose(head, o, trace);
+        piece = guess ? piece_of(head, guess, method_opts, o) : -1;
+        if (piece < 0)
+            return kr_error_code();
+        if (o->plan)
+            return tell_plan(head, guess, method_opts, o, piece);
+    }
+    kr_scoped(image) image = NULL;
+    for (long from = 0; from < all; from += piece) {
+        kr_scoped(image) part = NULL;
+        long count = from + piece > all ? all - from : piece;
+        if (kr_stopped(trace) || reconstruct_piece(&part, file, &m, o, from, count, all, maps, trace))
+            return kr_error_code();
+        if (piece >= all) {
+            image = part;
+            part = NULL;
+        } else {
+            if (gather(&image, part, head->geom, from, all))
+                return kr_error_code();
+            kr_progress(trace, file, (double)(from + count), (double)all);
+        }
+    }
+    kr_scoped(image) result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
+    kr_text used = { 0 };
+    kr_opt_describe(&used, m->opts, method_opts);
+    int e = result ? 0 : kr_error_code();
+    if (!e)
+        e = kr_meta_set(result->meta, "kray_version", "%s", kr_version());
+    if (!e)
+        e = kr_meta_set(result->meta, "kray_command", "%s", kr_command_line());
+    if (!e)
+        e = kr_meta_set(result->meta, "kray_method", "%s", m->name);
+    if (!e)
+        e = kr_meta_set(result->meta, "kray_parameters", "%s", used.s ? used.s : "");
+    if (!e)
+        e = kr_meta_set(result->meta, "kray_input", "%s", file);
+    kr_text_clear(&used);
+    if (e || kr_stopped(trace) || kr_image_write(result, output, o->to))
+        return kr_error_code();
+    kr_say(trace, KR_INFO, "%s: %s, %s, %.2f s", output, kr_shape_text(kr_array_shape(result->data)), m->name, kr_seconds() - start);
+    return 0;
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    if (!strcmp(o->method, "list"))
+        return list();
+    if (!files)
+        return kr_fail(KR_EUSAGE, "no input is given");
+    if (!o->output && !o->plan)
+        return kr_fail(KR_EUSAGE, "where should the image go? Give -o OUT, for example -o image.nii.gz");
+    if (o->threads < 0 || o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0)
+        return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib and --compress count something: %s is not possible",
+                       o->threads < 0 ? "a negative number of threads" : o->maps < 1 || o->maps > 8 ? "that number of maps"
+                       : o->calib < 1 ? "a calibration area without samples" : "a negative number of coils");
+    if (o->threads)
+        kr_threads_set((int)o->threads);
+    kr_scoped(array) maps = NULL;
+    if (asked && !(asked->needs & KR_NEEDS_COILS))
+        ;                                        /* maps would not be used */
+    else if (!strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres"))
+        ;
+    else {
+        if (kr_array_read(&maps, o->coils))
+            return kr_fail_in("coil maps");
+        kr_array *c = kr_array_complex(maps);
+        if (!c)
+            return kr_error_code();
+        kr_array_unref(&maps);
+        maps = c;
+    }
+    struct batch b;
+    int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz");
+    for (long i = 0; !e && i < b.count; i++) {
+        if (o->resume && !o->plan && !access(b.output[i], F_OK)) {
+            kr_say(trace, KR_INFO, "%s: already there", b.output[i]);
+            continue;
+        }
+        if (b.count > 1)
+            kr_progress(trace, "files", (double)i, (double)b.count);
+        if (one(b.input[i], b.output[i], o, maps, trace))
+            e = batch_failed(&b, i, trace);
+    }
+    if (!e)
+        e = batch_verdict(&b, trace);
+    batch_close(&b);
+    kr_free_at(&method_opts);
+    return e;
+}
+
+const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out", "IN... -o OUT [options]",
+    "  kray recon scan.h5 -o image.nii.gz                       # a sensible method, and it says which\n"
+    "  kray recon knee.h5 -o zero.png --method rss -u random:accel=4,center=0.08,seed=file\n"
+    "  kray recon brain.mat:kData@x,y,coil -o brain.nii.gz -u poisson:accel=7 --lambda 0.01\n"
+    "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
+    "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
+    "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n",
+    table, sizeof(opts), more, run };
