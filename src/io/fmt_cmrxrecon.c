@@ -18,7 +18,7 @@ static const char ranking[] = "img4ranking";
 static bool is_kspace(const char *name) { return !strncmp(name, "kspace", 6) || !strcmp(name, "kus"); }
 static bool is_mask(const char *name) { return !strncmp(name, "mask", 4) && strspn(name + 4, "0123456789") == strlen(name + 4); }
 
-struct found { char kspace[64], mask[64], image[64]; };
+struct found { char kspace[64], mask[64], image[64]; int others; };
 
 static int note(void *self, const char *name, bool group)
 {
@@ -26,6 +26,7 @@ static int note(void *self, const char *name, bool group)
     char *to = group ? NULL : is_kspace(name) ? f->kspace : is_mask(name) ? f->mask : !strcmp(name, ranking) ? f->image : NULL;
     if (to && !*to)
         snprintf(to, sizeof f->kspace, "%s", name);
+    f->others += !to && *name != '#';
     return 0;
 }
 
@@ -47,7 +48,7 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     if (!f || kr_h5_list(f, "/", note, &found))
         return kr_error_clear(), 0;
     kr_scoped(h5_set) s = *found.kspace ? kr_h5_set_open(f, found.kspace) : NULL;
-    int sure = s && s->kind == KR_H5_COMPLEX && s->dims >= 2 && s->dims <= 5 ? 90 : *found.image ? 85 : *found.mask ? 80 : 0;
+    int sure = s && s->kind == KR_H5_COMPLEX && s->dims >= 2 && s->dims <= 5 ? 90 : *found.image ? 85 : *found.mask && !found.others ? 80 : 0;
     kr_error_clear();
     return sure;
 }
@@ -55,7 +56,8 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 /* ---- What the place of the file tells ---- */
 static const char *const modalities[] = { "BlackBlood", "Cine", "Flow2d", "LGE", "Mapping", "Perfusion", "T1rho", "T1w", "T2w", "Aorta", "Tagging" };
 
-static int read_meta(kr_scan *s, const char *path, const char *variable)
+/* `theirs`: the axes are the challenge's. Only then are images of it cut for its ranking. */
+static int read_meta(kr_scan *s, const char *path, const char *variable, bool theirs)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *modality = NULL;
     for (size_t i = 0; !modality && i < sizeof modalities / sizeof *modalities; i++) {
@@ -67,7 +69,7 @@ static int read_meta(kr_scan *s, const char *path, const char *variable)
     for (size_t i = 0; !modality && i < sizeof modalities / sizeof *modalities; i++)
         if (!strncasecmp(name, modalities[i], strlen(modalities[i])))
             modality = modalities[i];
-    if (kr_meta_set(s->meta, "dataset", "CMRxRecon") || kr_meta_set(s->meta, "name", "%s", name) || kr_meta_set(s->meta, "variable", "%s", variable)
+    if ((theirs && kr_meta_set(s->meta, "dataset", "CMRxRecon")) || kr_meta_set(s->meta, "name", "%s", name) || kr_meta_set(s->meta, "variable", "%s", variable)
         || (modality && kr_meta_set(s->meta, "modality", "%s", modality)))
         return kr_error_code();
     return 0;
@@ -180,7 +182,7 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
     if (kr_set_axes(order, set, src, KR_MATLAB, one_coil ? single : multi, 5))
         return kr_error_code();
     s->shape = kr_set_shape(set, order);
-    if (kr_slices_window(&s->shape, how) || read_meta(s, src->path, name))
+    if (kr_slices_window(&s->shape, how) || read_meta(s, src->path, name, src->axes == NULL))
         return kr_error_code();
     for (int a = 0; a < 3; a++)
         s->enc.encoded[a] = s->enc.recon[a] = s->shape.n[a] ? s->shape.n[a] : 1;

@@ -142,6 +142,19 @@ static int read_mask(kr_scan *s, kr_h5 *f)
     return s->mask ? 0 : kr_error_code();
 }
 
+/* The target: of the emulated single coil for single-coil files, else the root of the sum of squares. */
+static const char *target_name(kr_h5 *f, bool coils)
+{
+    bool rss = kr_h5_has(f, pictures[1]), esc = kr_h5_has(f, pictures[2]);
+    return esc && (!coils || !rss) ? pictures[2] : rss ? pictures[1] : NULL;
+}
+
+static bool single_coil(kr_h5 *f)
+{
+    kr_scoped(h5_set) s = kr_h5_has(f, "kspace") ? kr_h5_set_open(f, "kspace") : NULL;
+    return s && s->dims == 3;
+}
+
 static int target_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_source *src)
 {
     kr_scoped(h5_set) s = kr_h5_set_open(f, name);
@@ -152,7 +165,6 @@ static int target_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_so
     return 0;
 }
 
-/* The target: of the emulated single coil for single-coil files, else the root of the sum of squares. */
 static int read_reference(kr_scan *s, kr_h5 *f, const char *name, const kr_source *src, const kr_read *how)
 {
     kr_scoped(array) a = NULL;
@@ -184,7 +196,7 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
     if (kr_slices_window(&s->shape, how) || read_header(s, f) || read_meta(s->meta, f) || slices_of(s, s->shape.n[KR_SLICE]))
         return kr_error_code();
     const kr_source plain = { .path = src->path };
-    const char *target = set->dims == 3 && kr_h5_has(f, pictures[2]) ? pictures[2] : kr_h5_has(f, pictures[1]) ? pictures[1] : NULL;
+    const char *target = target_name(f, set->dims > 3);
     kr_shape wanted = { { 0 } };
     if (target && target_shape(&wanted, f, target, &plain))
         return kr_error_code();
@@ -212,10 +224,7 @@ static int read_image(kr_image **out, const kr_source *src)
     kr_scoped(scan) s = f ? kr_scan_new() : NULL;              /* for the header alone */
     if (!s)
         return kr_error_code();
-    const char *name = src->var;
-    for (int i = 0; !name && i < 3; i++)
-        if (kr_h5_has(f, pictures[i]))
-            name = pictures[i];
+    const char *name = src->var ? src->var : kr_h5_has(f, pictures[0]) ? pictures[0] : target_name(f, !single_coil(f));
     if (!name)
         return kr_fail(KR_EFORMAT, "there is no image inside: no reconstruction, reconstruction_rss or reconstruction_esc");
     kr_scoped(array) a = NULL;
@@ -272,6 +281,12 @@ static int write_attributes(kr_h5 *f, const kr_meta *meta)
     return 0;
 }
 
+static int write_target(kr_h5 *f, const char *name, const kr_image *im)
+{
+    kr_scoped(image) magnitude = kr_image_magnitude(im);
+    return magnitude ? kr_h5_write(f, name, magnitude->data, picture, 3, "r", "i") : kr_error_code();
+}
+
 static int write(const kr_scan *s, const char *path)
 {
     if (!s->data)
@@ -285,7 +300,7 @@ static int write(const kr_scan *s, const char *path)
     kr_scoped(h5) f = xml ? kr_h5_create(path, 0) : NULL;
     if (!f || kr_h5_write(f, "kspace", s->data, averages ? with_averages : single ? without_coils : with_coils, averages ? 5 : single ? 3 : 4, "r", "i")
         || kr_h5_write_text(f, "ismrmrd_header", xml) || write_mask(f, s) || write_attributes(f, s->meta)
-        || (s->reference && kr_h5_write(f, single ? pictures[2] : pictures[1], s->reference->data, picture, 3, "r", "i")))
+        || (s->reference && write_target(f, single ? pictures[2] : pictures[1], s->reference)))
         return kr_error_code();
     return kr_h5_close(&f);
 }

@@ -185,6 +185,11 @@ static void refusals(void **state)
     assert_refused(KR_EFORMAT, "holds a mask, no k-space");
     assert_true(kr_scan_read(&s, shared(full), NULL, &(kr_read){ .slice_from = 5 }, NULL) < 0);
     assert_refused(KR_ESHAPE, "slices 5 to 2 asked of 3");
+    /* whose axes the user names is not taken for the challenge's, and its images are not cut */
+    char text[1200];
+    snprintf(text, sizeof text, "%s@x,y,coil,slice,time", shared(full));
+    kr_scoped(scan) own = scan(text);
+    assert_null(kr_meta_get(own->meta, "dataset"));
     /* a mask of another size is left aside, and said */
     kr_scoped(array) m = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 5, [KR_Y] = 6));
     kr_fill(m, 1);

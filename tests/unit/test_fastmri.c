@@ -191,6 +191,9 @@ static void submission(void **state)
     assert_int_equal(kr_image_read(&theirs, shared("samples/fastmri/submission_file1000003_v2.h5")), 0);
     assert_shape(theirs->data, [KR_X] = 32, [KR_Y] = 32, [KR_SLICE] = 3);
     assert_value(theirs->data, 0.00016120268, 0, 1e-10, [KR_X] = 10, [KR_Y] = 20, [KR_SLICE] = 1);
+    kr_scoped(image) esc = NULL;                        /* without a name: the single coil's own target */
+    assert_int_equal(kr_image_read(&esc, shared(single)), 0);
+    assert_value(esc->data, 5.8914964e-05, 0, 1e-11, [KR_X] = 10, [KR_Y] = 20, [KR_SLICE] = 1);
     char text[1200];
     snprintf(text, sizeof text, "%s:reconstruction_rss", shared(single));
     kr_scoped(image) rss = NULL;
