@@ -10,23 +10,6 @@ static const kr_opt table[] = {
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop once the residual of the normal equations has fallen to this part of its start" },
     KR_OPT_END };
 
-/* What lambda counts in: the largest sum over coils of |S|^2, which bounds A^H A. Maps are often normalised to 1; maps
- * of any other size then give the same image for the same lambda. */
-static float unit(const kr_array *coils)
-{
-    long n = coils->n[KR_X] * coils->n[KR_Y] * coils->n[KR_Z], coil = coils->n[KR_COIL];
-    const kr_cfloat *S = coils->data;
-    double largest = 0;
-    for (long m = 0; m < coils->n[KR_MAP]; m++)
-        for (long i = 0; i < n; i++) {
-            double sum = 0;
-            for (long c = 0; c < coil; c++)
-                sum += (double)kr_cabs2(S[i + n * (c + coil * m)]);
-            largest = sum > largest ? sum : largest;
-        }
-    return (float)largest;
-}
-
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
 
 static int one(void *self, long i)
@@ -42,19 +25,18 @@ static int one(void *self, long i)
         return kr_error_code();
     kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
     kr_scoped(array) P = kr_model_mask(&part);
-    kr_scoped(linop) A = P ? kr_op_sense(coils, P, kr_in_kspace(&part)) : NULL;
-    kr_scoped(array) x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
+    kr_scoped(array) x = P ? kr_array_new(KR_C32, kr_shape_without(kr_array_shape(coils), KR_ON(KR_COIL))) : NULL;
     if (!x)
         return kr_error_code();
     kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
-    float lambda = (float)j->o->lambda * unit(coils);
+    unsigned axes = kr_in_kspace(&part);
     int k;
-    if (kr_cg_sense_can(kr_array_shape(P), kr_in_kspace(&part))) {
-        kr_apply_adj(A, x, y);                                       /* b = A^H y                       */
-        kr_linop_unref(&A);
-        k = kr_cg_sense(x, coils, P, kr_in_kspace(&part), lambda, stop, j->trace);
-    } else
-        k = kr_cg(A, x, y, lambda, stop, j->trace);
+    if (kr_cg_sense_can(kr_array_shape(P), axes))
+        k = kr_cg_sense(x, y, coils, P, axes, (float)j->o->lambda, stop, j->trace);
+    else {
+        kr_scoped(linop) A = kr_op_sense(coils, P, axes);
+        k = A ? kr_cg(A, x, y, (float)j->o->lambda * kr_sense_unit(coils), stop, j->trace) : kr_error_code();
+    }
     if (k < 0)
         return k;
     kr_combine_sets(z, x);

@@ -38,10 +38,18 @@ typedef struct kr_psf kr_psf;
 kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, long column_step) KR_MUST_USE;
 void kr_psf_unref(kr_psf **p);
 long kr_psf_floats(const kr_psf *p);                       /* of one block                                         */
-long kr_psf_work(const kr_psf *p);                         /* floats of scratch that kr_psf_sense wants            */
+long kr_psf_work(const kr_psf *p, long planes);            /* floats of scratch that kr_psf_sense (planes 1) and kr_psf_back_* want */
 /* z_m += sum over c of conj(S_cm) T (S_c0 x_0 + S_c1 x_1 + ...): the SENSE normal operator, or some coils of it. x, z: `maps`
  * blocks; S: `maps` blocks of every coil. */
 void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long coils, long maps, float *work);
+
+/* z_m += conj(S_m) F^H P y, one coil of A^H y; of y only what P keeps is read. Numbers of y that belong together lie together:
+ * lines: `lines` neighbours of every row r at y + at[r] * step; plane: all columns of row r at y + r * step; planes: points (r, c) of
+ * `planes` blocks, apart floats apart in z, at y + at[r * columns + c] * step; S then holds maps_apart floats from plane to plane. */
+void kr_psf_back_lines(const kr_psf *p, float *z, const float *S, const kr_cfloat *y, const int *at, long step, long lines, long maps, float *work);
+void kr_psf_back_plane(const kr_psf *p, float *z, const float *S, const kr_cfloat *y, long step, long maps, float *work);
+void kr_psf_back_planes(const kr_psf *p, float *z, long apart, const float *S, long maps_apart, const kr_cfloat *y, const int *at,
+                        long step, long planes, long maps, float *work);
 
 /* ---- Vectors of rows, each lane its own problem. Sums in double, row by row in a fixed order ---- */
 void kr_lanes_scaled(float *z, float a, const float *x, long rows);                                   /* z = a x           */

@@ -210,7 +210,7 @@ static void one_panel(const kr_fft *p, const struct pass *s, int dir, kr_cfloat 
         from[j] = s->inner > 1 ? rest + 2 * s->n * (j < count ? j : 0) : (const float *)(x + line * (j < count ? j : 0));
         to[j] = s->inner > 1 || j >= count ? rest + 2 * s->n * j : (float *)(y + line * j);
     }
-    k->load_lines(panel, from, s->n, before, dir);
+    k->load_lines(panel, from, NULL, s->n, before, dir);
     kr_lanes_forward(s->lanes, panel);
     k->store_lines(to, panel, place, s->n, after, dir);
     if (s->inner > 1)

@@ -378,25 +378,25 @@ INLINE vf get_any(const float *p)
 }
 INLINE void put_any(float *p, vf v) { memcpy(p, &v, sizeof v); }
 
-static void turn_phase(float *x, const float *phase, long n)
+static void turn_phase(float *x, const float *phase, long rows)
 {
-    for (long k = 0; phase && k < n; k++)
+    for (long k = 0; k < rows; k++)
         for (int h = 0; h < KR_LANES; h += VL)
             store(x + k * KR_ROW + h, times(load(x + k * KR_ROW + h, false), phase[2 * k], phase[2 * k + 1]), false);
 }
 
-static void load_lines(float *to, const float *const line[KR_LANES], long n, const float *phase, bool swap)
+static void load_lines(float *to, const float *const line[KR_LANES], const long *place, long n, const float *phase, bool swap)
 {
     int re = swap ? KR_LANES : 0, im = KR_LANES - re;
     long whole = n / (VL / 2) * (VL / 2);
-    for (int h = 0; h < KR_LANES; h += VL)
-        for (long k = 0; k < whole; k += VL / 2) {
+    for (long k = 0; k < whole; k += VL / 2)
+        for (int h = 0; h < KR_LANES; h += VL) {
             vf v[VL];
             for (int j = 0; j < VL; j++)
                 v[j] = get_any(line[h + j] + 2 * k);
             transpose(v);
             for (int j = 0; j < VL / 2; j++) {
-                float *row = to + (k + j) * KR_ROW + h;
+                float *row = to + (place ? place[k + j] : k + j) * KR_ROW + h;
                 vc a = { v[2 * j], v[2 * j + 1] };
                 if (phase)
                     a = times(a, phase[2 * (k + j)], phase[2 * (k + j) + 1]);
@@ -405,13 +405,15 @@ static void load_lines(float *to, const float *const line[KR_LANES], long n, con
             }
         }
     for (long k = whole; k < n; k++) {
+        float *row = to + (place ? place[k] : k) * KR_ROW;
         for (int j = 0; j < KR_LANES; j++) {
-            to[k * KR_ROW + j] = line[j][2 * k];
-            to[k * KR_ROW + KR_LANES + j] = line[j][2 * k + 1];
+            row[j] = line[j][2 * k];
+            row[KR_LANES + j] = line[j][2 * k + 1];
         }
-        turn_phase(to + k * KR_ROW, phase ? phase + 2 * k : NULL, 1);
+        if (phase)
+            turn_phase(row, phase + 2 * k, 1);
         for (int h = 0; h < KR_LANES && swap; h += VL)
-            store(to + k * KR_ROW + h, load(to + k * KR_ROW + h, true), false);
+            store(row + h, load(row + h, true), false);
     }
 }
 
@@ -533,4 +535,4 @@ static void xpay(float *p, const float *r, const float *b, long rows)
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_lanekern_, level)
 const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, turn, turn_back, load_lines, store_lines,
-    load_columns, store_columns, scaled, dot, step, xpay };
+    load_columns, store_columns, turn_phase, scaled, dot, step, xpay };

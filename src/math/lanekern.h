@@ -35,10 +35,12 @@ typedef struct kr_lanekern {
     /* Lines of interleaved complex numbers along memory, or columns across it. `swap` exchanges real and imaginary parts:
      * a forward transform between two swaps is an inverse one. phase: pairs, one a point, or NULL. Point k is in row
      * place[k] (NULL: k), row k is point order[k] (NULL: k). */
-    void (*load_lines)(float *to, const float *const line[KR_LANES], long n, const float *phase, bool swap);
+    void (*load_lines)(float *to, const float *const line[KR_LANES], const long *place, long n, const float *phase, bool swap);
     void (*store_lines)(float *const line[KR_LANES], const float *from, const long *place, long n, const float *phase, bool swap);
     void (*load_columns)(float *to, const float *x, long step, long n, const float *phase, bool swap);
     void (*store_columns)(float *y, long step, const float *from, const long *order, long n, const float *phase, bool swap);
+    /* Row k times pair k of phase. */
+    void (*turn_phase)(float *x, const float *phase, long rows);
     void (*scaled)(float *z, float a, const float *x, long rows);
     void (*dot)(const float *x, const float *y, long rows, double sum[KR_LANES]);
     void (*step)(float *x, float *r, const float *p, const float *q, const float *a, long rows, double sum[KR_LANES]);

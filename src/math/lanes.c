@@ -163,7 +163,7 @@ void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long
         const float *at[KR_LANES];
         for (long j = 0; j < KR_LANES; j++)
             at[j] = f + 2 * line * (j < lines ? j : 0);
-        kr_lanekern_best()->load_lines(panel, at, n, NULL, false);
+        kr_lanekern_best()->load_lines(panel, at, NULL, n, NULL, false);
     } else
         for (long k = 0; k < n; k++)
             for (long j = 0; j < lines; j++) {
@@ -201,6 +201,8 @@ struct kr_psf {
     long *row;                        /* active rows first, then those that become 0                         */
     uint32_t *kept;                   /* a bit a lane. 1D: per row; 2D: per group and column                 */
     float scale;                      /* 1/N of the unitary transforms                                       */
+    long *place;                      /* where centred index c goes among the columns                        */
+    float *phase_row, *phase_column;  /* of F^H: by row; by centred index of the column. The scale is in the rows' */
 };
 
 void kr_psf_unref(kr_psf **p)
@@ -211,8 +213,37 @@ void kr_psf_unref(kr_psf **p)
     kr_lanes_unref(&(*p)->across);
     kr_free((*p)->row);
     kr_free((*p)->kept);
+    kr_free((*p)->place);
+    kr_free((*p)->phase_row);
+    kr_free((*p)->phase_column);
     kr_free(*p);
     *p = NULL;
+}
+
+/* The centred inverse transform is the other one of exp(-2 pi i f c / n) X[f], c = n/2. */
+static void phase(float *t, long f, long n, double scale)
+{
+    double a = -2 * M_PI * (double)(f * (n / 2) % n) / (double)n;
+    bool even = !(n & 1);
+    t[0] = (float)(scale * (even ? f & 1 ? -1 : 1 : cos(a)));
+    t[1] = (float)(scale * (even ? 0 : sin(a)));
+}
+
+static int phases(kr_psf *p)
+{
+    p->place = kr_alloc((size_t)p->columns, sizeof *p->place);
+    p->phase_row = kr_alloc((size_t)p->rows, 2 * sizeof(float));
+    p->phase_column = kr_alloc((size_t)p->columns, 2 * sizeof(float));
+    if (!p->place || !p->phase_row || !p->phase_column)
+        return kr_error_code();
+    for (long k = 0; k < p->rows; k++)
+        phase(p->phase_row + 2 * k, kr_lanes_order(p->down)[k], p->rows, sqrt((double)p->scale));
+    for (long c = 0; c < p->columns && p->across; c++) {
+        long f = (c + p->columns - p->columns / 2) % p->columns;
+        p->place[c] = kr_lanes_place(p->across)[f];
+        phase(p->phase_column + 2 * c, f, p->columns, 1);
+    }
+    return 0;
 }
 
 kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, long column_step)
@@ -248,7 +279,7 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
     p->groups = (p->active + KR_LANES - 1) / KR_LANES;
     p->scale = (float)(1 / ((double)rows * (double)columns));
     p->kept = kr_alloc_zero((size_t)(columns > 1 ? p->groups * columns + 1 : rows), sizeof *p->kept);
-    if (!p->kept) {
+    if (!p->kept || phases(p)) {
         kr_psf_unref(&p);
         return NULL;
     }
@@ -265,25 +296,47 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
 }
 
 long kr_psf_floats(const kr_psf *p) { return p->panels * p->rows * KR_ROW; }
-long kr_psf_work(const kr_psf *p) { return kr_psf_floats(p) + (p->columns > 1 ? (p->columns + 1) * KR_ROW : 0); }
+long kr_psf_work(const kr_psf *p, long planes)
+{
+    return planes * (kr_psf_floats(p) + (p->columns > 1 ? (p->columns + 1) * KR_ROW : 0)) + (planes + 1) * KR_ROW;
+}
 
-/* One group of rows of the plane: turned, so that its lanes are rows, through the transform along them, and back. */
+/* Rows of the plane by sixteen: row j of group g, or a spare one where the last group has no more. */
+static float *row_of(const kr_psf *p, float *w, float *spare, long g, long a, long j)
+{
+    return g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
+}
+
+static void turn_group_back(const kr_lanekern *k, const kr_psf *p, float *w, const float *panel, float *spare, long g)
+{
+    float *at[KR_LANES];
+    for (long a = 0; a < p->panels; a++) {
+        long left = p->columns - a * KR_LANES;
+        for (long j = 0; j < KR_LANES; j++)
+            at[j] = row_of(p, w, spare, g, a, j);
+        k->turn_back(at, panel + a * KR_LANES * KR_ROW, left < KR_LANES ? left : KR_LANES);
+    }
+}
+
+/* One group, turned, so that its lanes are rows, through the transform along them, and back. */
 static void across(const kr_lanekern *k, const kr_psf *p, float *w, float *panel, long g)
 {
     float *spare = panel + p->columns * KR_ROW, *at[KR_LANES];
     for (long a = 0; a < p->panels; a++) {
         long left = p->columns - a * KR_LANES;
         for (long j = 0; j < KR_LANES; j++)
-            at[j] = g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
+            at[j] = row_of(p, w, spare, g, a, j);
         k->turn(panel + a * KR_LANES * KR_ROW, (const float *const *)at, left < KR_LANES ? left : KR_LANES);
     }
     masked(k, p->across, panel, p->kept + g * p->columns, p->scale);
-    for (long a = 0; a < p->panels; a++) {
-        long left = p->columns - a * KR_LANES;
-        for (long j = 0; j < KR_LANES; j++)
-            at[j] = g * KR_LANES + j < p->active ? w + (a * p->rows + p->row[g * KR_LANES + j]) * KR_ROW : spare;
-        k->turn_back(at, panel + a * KR_LANES * KR_ROW, left < KR_LANES ? left : KR_LANES);
-    }
+    turn_group_back(k, p, w, panel, spare, g);
+}
+
+/* The rows that the mask keeps nothing of, in one panel. */
+static void clear_rest(const kr_psf *p, float *panel)
+{
+    for (long i = p->active; i < p->rows; i++)
+        memset(panel + p->row[i] * KR_ROW, 0, KR_ROW * sizeof *panel);
 }
 
 /* Coil after coil. In a plane the way back of one coil and the way out of the next meet panel by panel, while the panel
@@ -306,8 +359,7 @@ void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, lon
         for (long a = 0; a < p->panels; a++) {
             float *at = w + a * panel;
             if (c > 0) {
-                for (long i = p->active; i < p->rows; i++)
-                    memset(at + p->row[i] * KR_ROW, 0, KR_ROW * sizeof *w);
+                clear_rest(p, at);
                 kr_lanes_inverse(p->down, at);
                 k->reduce(z + a * panel, S + (c - 1) * next + a * panel, at, p->rows, maps, block);
             }
@@ -319,6 +371,80 @@ void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, lon
         for (long g = 0; g < p->groups && c < coils; g++)
             across(k, p, w, w + block, g);
     }
+}
+
+/* ---- A^H y ---- */
+/* Panels whose transform across the columns is undone: the phases of the rows, the other transform, the coil maps. */
+static void finish(const kr_lanekern *k, const kr_psf *p, float *z, const float *S, long maps, float *w)
+{
+    long panel = p->rows * KR_ROW, block = p->panels * panel;
+    for (long a = 0; a < p->panels; a++) {
+        clear_rest(p, w + a * panel);
+        k->turn_phase(w + a * panel, p->phase_row, p->rows);
+        kr_lanes_inverse(p->down, w + a * panel);
+        k->reduce(z + a * panel, S + a * panel, w + a * panel, p->rows, maps, block);
+    }
+}
+
+static long centred(const kr_psf *p, long row) { return (kr_lanes_order(p->down)[row] + p->rows / 2) % p->rows; }
+
+void kr_psf_back_lines(const kr_psf *p, float *z, const float *S, const kr_cfloat *y, const int *at, long step, long lines, long maps, float *w)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    for (long i = 0; i < p->active; i++) {
+        long row = p->row[i];
+        kr_lanes_load(w + row * KR_ROW, y + at[centred(p, row)] * step, 1, 1, 1, lines);
+    }
+    finish(k, p, z, S, maps, w);
+}
+
+void kr_psf_back_plane(const kr_psf *p, float *z, const float *S, const kr_cfloat *y, long step, long maps, float *w)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    float *panel = w + p->panels * p->rows * KR_ROW, *spare = panel + p->columns * KR_ROW;
+    for (long g = 0; g < p->groups; g++) {
+        const float *line[KR_LANES];
+        for (long j = 0; j < KR_LANES; j++)
+            line[j] = (const float *)(y + centred(p, p->row[g * KR_LANES + j < p->active ? g * KR_LANES + j : 0]) * step);
+        k->load_lines(panel, line, p->place, p->columns, p->phase_column, false);
+        k->mask(panel, p->kept + g * p->columns, 1, p->columns);
+        kr_lanes_inverse(p->across, panel);
+        turn_group_back(k, p, w, panel, spare, g);
+    }
+    finish(k, p, z, S, maps, w);
+}
+
+void kr_psf_back_planes(const kr_psf *p, float *z, long apart, const float *S, long maps_apart, const kr_cfloat *y, const int *at,
+                        long step, long planes, long maps, float *w)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    long block = p->panels * p->rows * KR_ROW, room = (p->columns + 1) * KR_ROW;
+    float *panel = w + planes * block, *points = panel + planes * room, *nothing = points + planes * KR_ROW;
+    memset(nothing, 0, KR_ROW * sizeof *nothing);
+    for (long g = 0; g < p->groups; g++) {
+        for (long c = 0; c < p->columns; c++) {
+            const float *line[KR_LANES];
+            uint32_t kept = p->kept[g * p->columns + p->place[c]];
+            if (!kept) {
+                for (long i = 0; i < planes; i++)
+                    memset(panel + i * room + p->place[c] * KR_ROW, 0, KR_ROW * sizeof *panel);
+                continue;
+            }
+            for (long j = 0; j < KR_LANES; j++)
+                line[j] = kept >> j & 1 ? (const float *)(y + at[centred(p, p->row[g * KR_LANES + j]) * p->columns + c] * step) : nothing;
+            k->load_lines(points, line, NULL, planes, NULL, false);
+            for (long i = 0; i < planes; i++) {
+                k->turn_phase(points + i * KR_ROW, p->phase_column + 2 * c, 1);
+                memcpy(panel + i * room + p->place[c] * KR_ROW, points + i * KR_ROW, KR_ROW * sizeof *panel);
+            }
+        }
+        for (long i = 0; i < planes; i++) {
+            kr_lanes_inverse(p->across, panel + i * room);
+            turn_group_back(k, p, w + i * block, panel + i * room, panel + i * room + p->columns * KR_ROW, g);
+        }
+    }
+    for (long i = 0; i < planes; i++)
+        finish(k, p, z + i * apart, S + i * maps_apart, maps, w + i * block);
 }
 
 /* ---- Vectors ---- */

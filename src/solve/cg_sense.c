@@ -4,13 +4,18 @@
  * lines leaves every x on its own: sixteen neighbouring x are one panel (lanes.h), and all iterations of a panel run with
  * its coil maps in the second-level cache. A mask over a plane leaves the planes across the third axis; what is done in a
  * plane is described in lanes.c. Conjugate gradients on a block diagonal matrix may as well run block by block, each with
- * step lengths of its own: it then converges at least as fast. Letters: Hestenes and Stiefel 1952. */
+ * step lengths of its own: it then converges at least as fast. Letters: Hestenes and Stiefel 1952.
+ *
+ * b = A^H y is made block by block too. Where axes that the mask does not touch still are in k-space, the lines that were
+ * measured, and only those, are first transformed along them into a hybrid space of their own. */
+#include "kray/fourier.h"
 #include "kray/lanes.h"
 #include "kray/solve.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
+enum back { WHOLE, LINES, PLANE, PLANES };   /* how b is made: by kr_op_sense, or as kr_psf_back_...         */
 enum { GROUPS = 8,                    /* parts of the sum over coils where one plane is all there is           */
        SLAB = 8 };                    /* planes across X taken at a time: one cache line of complex numbers     */
 struct solver {
@@ -24,7 +29,12 @@ struct solver {
     long floats, slab, blocks, groups;
     float lambda;
     kr_stop stop;
-    double share;                     /* of |b|^2: what one problem has on average                             */
+    double share;                     /* |A|^2 |P y|^2, an upper bound of |b|^2: what one problem has on average */
+    enum back back;
+    const kr_cfloat *y;               /* k-space or hybrid space; how far to the next coil, block and point    */
+    long y_coil, y_out, y_step;
+    int *at;                          /* where each point of the block begins, in y_step                       */
+    kr_array *hybrid;
     const kr_trace *trace;
     struct room **room;               /* per worker                                                            */
     atomic_int most;                  /* iterations of any block                                               */
@@ -33,7 +43,7 @@ struct room {
     float turn[SLAB * KR_ROW];        /* a row of each plane of a slab; first, hence aligned                   */
     float *maps;                      /* per plane of the slab, coil and map: a block                          */
     float *x, *r, *p, *z;             /* per map: a block; x per plane of the slab too                         */
-    float *work, *part;               /* per group                                                             */
+    float *work, *part;               /* per group; work at least what A^H y wants                             */
 };
 
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
@@ -116,7 +126,7 @@ static int group(void *self, long g)
     float *part = g ? j->w->part + (g - 1) * block : j->z;
     kr_lanes_scaled(part, g ? 0 : s->lambda, j->p, block / KR_ROW);
     long from = g * s->coil / s->groups, to = (g + 1) * s->coil / s->groups;
-    kr_psf_sense(s->psf, part, j->maps + from * block, j->p, to - from, s->map, j->w->work + g * kr_psf_work(s->psf));
+    kr_psf_sense(s->psf, part, j->maps + from * block, j->p, to - from, s->map, j->w->work + g * kr_psf_work(s->psf, 1));
     return 0;
 }
 
@@ -201,9 +211,26 @@ static struct room *room_of(struct solver *s)
     w->r = kr_alloc(1, block);
     w->p = kr_alloc(1, block);
     w->z = kr_alloc(1, block);
-    w->work = kr_alloc(groups, (size_t)kr_psf_work(s->psf) * sizeof(float));
+    w->work = kr_alloc(groups, (size_t)kr_psf_work(s->psf, s->slab) * sizeof(float));
     w->part = kr_alloc(groups, groups > 1 ? block : 1);
     return w->maps && w->x && w->r && w->p && w->z && w->work && w->part ? w : NULL;
+}
+
+/* b = A^H y of the planes or lines of one block. */
+static void start(const struct solver *s, struct room *w, long b)
+{
+    long block = s->map * s->floats, per = s->plane ? 1 : (s->n[s->col] + KR_LANES - 1) / KR_LANES;
+    memset(w->x, 0, (size_t)(planes(s, b) * block) * sizeof *w->x);
+    for (long c = 0; c < s->coil; c++) {
+        const kr_cfloat *y = s->y + c * s->y_coil + b / per * s->y_out;
+        const float *S = w->maps + c * block;
+        if (s->back == LINES)
+            kr_psf_back_lines(s->psf, w->x, S, y + b % per * KR_LANES, s->at, s->y_step, panel(s, b, 0).lines, s->map, w->work);
+        else if (s->back == PLANE)
+            kr_psf_back_plane(s->psf, w->x, S, y, s->y_step, s->map, w->work);
+        else
+            kr_psf_back_planes(s->psf, w->x, block, S, s->coil * block, y, s->at, s->y_step, planes(s, b), s->map, w->work);
+    }
 }
 
 static int one_block(void *self, long b)
@@ -216,8 +243,11 @@ static int one_block(void *self, long b)
     for (long c = 0; c < s->coil; c++)
         for (long m = 0; m < s->map; m++)
             gather(s, w, w->maps + c * block + m * s->floats, s->coil * block, s->coils + (c + m * s->coil) * s->volume, b);
-    for (long m = 0; m < s->map; m++)
-        gather(s, w, w->x + m * s->floats, block, s->x + m * s->volume, b);
+    if (s->back == WHOLE)
+        for (long m = 0; m < s->map; m++)
+            gather(s, w, w->x + m * s->floats, block, s->x + m * s->volume, b);
+    else
+        start(s, w, b);
     for (long i = 0; i < planes(s, b); i++) {
         int k = solve(s, w, w->maps + i * s->coil * block, w->x + i * block);
         if (k < 0)
@@ -228,6 +258,81 @@ static int one_block(void *self, long b)
     }
     for (long m = 0; m < s->map; m++)
         scatter(s, w, s->x + m * s->volume, w->x + m * s->floats, block, b);
+    return 0;
+}
+
+/* ---- Where y comes from ---- */
+struct copy { const struct solver *s; const kr_cfloat *y; kr_cfloat *to; const long *from; long points; };
+
+static int copy_lines(void *self, long i)                             /* coil and block i: the lines along X that were measured */
+{
+    const struct copy *j = self;
+    const struct solver *s = j->s;
+    long nx = s->n[KR_X], outs = s->plane ? 1 : s->n[s->out];
+    const kr_cfloat *y = j->y + i / outs * s->volume + i % outs * s->step[s->out];
+    for (long k = 0; k < j->points; k++)
+        memcpy((void *)(j->to + (i * j->points + k) * nx), (const void *)(y + j->from[k]), (size_t)nx * sizeof *y);
+    return 0;
+}
+
+/* Points of a block are lines along X of y. If axes outside the mask are still in k-space, those measured are copied, and
+ * transformed along these axes. */
+static int points(struct solver *s, const kr_array *y, const kr_array *mask, unsigned axes)
+{
+    long columns = s->plane ? s->n[s->col] : 1, all = s->n[s->row] * columns, nx = s->n[KR_X], outs = s->plane ? 1 : s->n[s->out], count = 0;
+    bool along_x = axes & KR_ON(KR_X) && nx > 1, along_out = !s->plane && axes & KR_ON(s->out) && outs > 1, hybrid = along_x || along_out;
+    kr_auto long *from = kr_alloc((size_t)all, sizeof *from);
+    s->at = kr_alloc((size_t)all, sizeof *s->at);
+    if (!from || !s->at)
+        return kr_error_code();
+    for (long i = 0; i < all; i++) {
+        long r = i / columns, c = i % columns, begins = r * s->step[s->row] + (s->plane ? c * s->step[s->col] : 0);
+        bool measured = ((const float *)mask->data)[r * mask->step[s->row] + (s->plane ? c * mask->step[s->col] : 0)] != 0;
+        s->at[i] = (int)(hybrid ? count : begins / nx);
+        from[count] = begins;
+        count += measured;
+    }
+    s->y = y->data;
+    s->y_step = nx;
+    s->y_coil = s->volume;
+    s->y_out = s->step[s->out] * s->slab;
+    if (!hybrid)
+        return 0;
+    s->y_coil = nx * count * outs;
+    s->y_out = s->plane ? s->slab : nx * count;
+    kr_shape shape = KR_SHAPE([KR_X] = nx, [KR_Y] = count, [KR_Z] = outs, [KR_COIL] = s->coil);
+    s->hybrid = kr_array_new(KR_C32, shape);
+    kr_fft *F = s->hybrid ? kr_fft_new(shape, (along_x ? KR_ON(KR_X) : 0) | (along_out ? KR_ON(KR_Z) : 0), KR_CENTRED) : NULL;
+    if (!F)
+        return kr_error_code();
+    s->y = s->hybrid->data;
+    struct copy j = { s, y->data, s->hybrid->data, from, count };
+    int e = kr_for(s->coil * outs, copy_lines, &j);
+    if (!e)
+        kr_fft_inverse(F, s->hybrid->data);
+    kr_fft_unref(&F);
+    return e;
+}
+
+static int data(struct solver *s, kr_array *x, const kr_array *y, const kr_array *coils, const kr_array *mask, unsigned axes)
+{
+    unsigned v = mask ? varying(kr_array_shape(mask)) : 0;
+    if (v && !(v & KR_ON(KR_X)) && s->col == (s->plane ? KR_Y : KR_X)) {
+        s->back = s->plane ? PLANES : LINES;
+        return points(s, y, mask, axes);
+    }
+    if (s->plane && s->col == KR_X && s->row == KR_Y && (s->n[KR_Z] == 1 || !(axes & KR_ON(KR_Z)))) {
+        s->back = PLANE;
+        s->y = y->data;
+        s->y_step = s->step[KR_Y];
+        s->y_coil = s->volume;
+        s->y_out = s->step[KR_Z];
+        return 0;
+    }
+    kr_scoped(linop) A = kr_op_sense(coils, mask, axes);
+    if (!A)
+        return kr_error_code();
+    kr_apply_adj(A, x, y);
     return 0;
 }
 
@@ -275,34 +380,75 @@ static void drop(struct solver *s)
         kr_free(w);
     }
     kr_free(s->room);
+    kr_free(s->at);
+    kr_array_unref(&s->hybrid);
     kr_psf_unref(&s->psf);
 }
 
-double kr_cg_sense_bytes(kr_shape coils, kr_shape mask)
+double kr_cg_sense_bytes(kr_shape coils, kr_shape mask, double kept)
 {
     struct solver s = { 0 };
     parts(&s, coils, mask);
     double block = (double)(s.map * s.floats) * sizeof(float), groups = (double)s.groups;
-    double room = block * (double)(s.slab * (s.coil + 1) + 3) + 2 * groups * block;
-    return room * (double)(s.blocks < kr_threads() ? s.blocks : kr_threads());
+    double room = block * (double)(s.slab * (s.coil + 2) + 3) + 2 * groups * block;
+    room *= (double)(s.blocks < kr_threads() ? s.blocks : kr_threads());
+    return room + (varying(mask) & KR_ON(KR_X) ? 0 : kept * (double)(s.volume * s.coil) * sizeof(kr_cfloat));
 }
 
-int kr_cg_sense(kr_array *x, const kr_array *coils, const kr_array *mask, unsigned axes, float lambda, kr_stop stop,
+struct unit { const kr_array *coils; float *largest; };
+
+static int largest_in_line(void *self, long i)
+{
+    const struct unit *u = self;
+    enum { RUN = 128 };
+    long nx = u->coils->n[KR_X], lines = u->coils->n[KR_Y] * u->coils->n[KR_Z], coil = u->coils->n[KR_COIL];
+    const kr_cfloat *S = KR_C(u->coils) + (i % lines + i / lines * coil * lines) * nx;
+    float most = 0;
+    for (long from = 0; from < nx; from += RUN) {
+        long n = nx - from < RUN ? nx - from : RUN;
+        float sum[RUN] = { 0 };
+        for (long c = 0; c < coil; c++)
+            for (long k = 0; k < n; k++)
+                sum[k] += kr_cabs2(S[c * lines * nx + from + k]);
+        for (long k = 0; k < n; k++)
+            most = sum[k] > most ? sum[k] : most;
+    }
+    u->largest[i] = most;
+    return 0;
+}
+
+float kr_sense_unit(const kr_array *coils)
+{
+    long lines = coils->n[KR_Y] * coils->n[KR_Z] * coils->n[KR_MAP];
+    struct unit u = { coils, kr_alloc((size_t)lines, sizeof(float)) };
+    float most = 0;
+    if (!u.largest || kr_for(lines, largest_in_line, &u))
+        most = -1;
+    for (long i = 0; i < lines && most >= 0; i++)
+        most = u.largest[i] > most ? u.largest[i] : most;
+    kr_free(u.largest);
+    return most;
+}
+
+int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_array *mask, unsigned axes, float lambda, kr_stop stop,
                 const kr_trace *trace)
 {
     kr_shape shape = mask ? kr_array_shape(mask) : (kr_shape){ 0 };
-    kr_assert(kr_array_contiguous(x) && kr_array_contiguous(coils) && kr_cg_sense_can(shape, axes));
-    struct solver s = { .coils = coils->data, .x = x->data, .lambda = lambda, .stop = stop, .trace = trace };
+    kr_assert(kr_array_contiguous(x) && kr_array_contiguous(y) && kr_array_contiguous(coils) && kr_cg_sense_can(shape, axes));
+    float unit = kr_sense_unit(coils);
+    struct solver s = { .coils = coils->data, .x = x->data, .lambda = lambda * unit, .stop = stop, .trace = trace };
     parts(&s, kr_array_shape(coils), shape);
     kr_scoped(array) m = mask ? kr_array_packed(mask) : NULL;
-    if (mask && !m)
-        return kr_error_code();
-    s.psf = kr_psf_new(m ? m->data : NULL, s.n[s.row], m ? m->step[s.row] : 0, s.plane ? s.n[s.col] : 1, m ? m->step[s.col] : 0);
+    s.psf = unit < 0 || (mask && !m) ? NULL
+          : kr_psf_new(m ? m->data : NULL, s.n[s.row], m ? m->step[s.row] : 0, s.plane ? s.n[s.col] : 1, m ? m->step[s.col] : 0);
     s.room = s.psf ? kr_alloc_zero((size_t)kr_threads(), sizeof *s.room) : NULL;
-    double bb = kr_dot_re(x, x);
-    s.share = bb / (double)(s.plane ? s.n[s.out] : s.n[s.col] * s.n[s.out]);
-    int e = !s.room ? kr_error_code() : !isfinite(bb) ? kr_fail(KR_ENUMBER, "conjugate gradients: the data hold numbers that are not finite")
-          : kr_for(s.blocks, one_block, &s);
+    int e = s.room ? data(&s, x, y, coils, m, axes) : kr_error_code();
+    double yy = e ? 0 : kr_dot_re(s.hybrid ? s.hybrid : y, s.hybrid ? s.hybrid : y);
+    s.share = (double)unit * yy / (double)(s.plane ? s.n[s.out] : s.n[s.col] * s.n[s.out]);
+    if (!e && !isfinite(s.share))
+        e = kr_fail(KR_ENUMBER, "conjugate gradients: the data or the coil maps hold numbers that are not finite");
+    if (!e)
+        e = kr_for(s.blocks, one_block, &s);
     drop(&s);
     return e ? e : atomic_load(&s.most);
 }
