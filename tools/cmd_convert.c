@@ -1,23 +1,83 @@
-/* cmd_convert.c: kray convert IN OUT: the same data in another format. */
-#include "kray/io.h"
+/* cmd_convert.c: kray convert IN... -o OUT: the same data in another format: raw data, images or plain arrays. */
+#include "batch.h"
 #include "tool.h"
+#include <string.h>
+#include <strings.h>
 
-typedef struct opts { const char *from, *to; } opts;
+typedef struct opts { const char *output, *from, *to, *what; } opts;
 static const kr_opt table[] = {
+    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
+    { "what", 0, KR_OPT_CHOICE, offsetof(opts, what), "auto", "auto|raw|image|array", "which part; auto: raw data if both formats can, else the image, else the array" },
     KR_OPT_END };
 
-static int run(void *o, int files, char **file, const kr_trace *trace)
+/* The format that the output's name asks for; the first in the table with that suffix, as in writing. */
+static bool can(const opts *o, const char *path, const kr_format *in, const char *what)
 {
-    const opts *p = o;
-    if (files != 2)
-        return kr_fail(KR_EUSAGE, "one input and one output are wanted, %d names are given", files);
-    kr_scoped(scan) s = NULL;
-    if (kr_scan_read(&s, file[0], p->from, NULL, trace) || kr_scan_write(s, file[1], p->to))
-        return kr_error_code();
-    return 0;
+    bool raw = !strcmp(what, "raw"), image = !strcmp(what, "image");
+    if (!(raw ? in->read != NULL : image ? in->read_image != NULL : in->read_array != NULL))
+        return false;
+    for (int i = 0; kr_formats[i]; i++) {
+        const kr_format *f = kr_formats[i];
+        bool writes = raw ? f->write != NULL : image ? f->write_image != NULL : f->write_array != NULL;
+        bool named = o->to && !strcmp(o->to, f->name);
+        for (const char *s = f->suffix; !o->to && s && *s; s += strcspn(s, " "), s += *s == ' ') {
+            size_t k = strcspn(s, " "), n = strlen(path);
+            named |= k && n > k && !strncasecmp(path + n - k, s, k);
+        }
+        if (named && writes)
+            return true;
+    }
+    return false;
 }
 
-const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another format", "IN OUT [options]",
-    "  kray convert scan.h5 scan.cfl\n", table, sizeof(opts), NULL, run };
+static int one(const char *from, const char *to, const opts *o, const kr_trace *trace)
+{
+    kr_source src;
+    if (kr_source_parse(&src, from))
+        return kr_error_code();
+    const kr_format *in = o->from ? kr_format_named(o->from) : kr_format_of(src.path);
+    kr_source_clear(&src);
+    if (!in)
+        return kr_error_code();
+    const char *what = strcmp(o->what, "auto") ? o->what : can(o, to, in, "raw") ? "raw" : can(o, to, in, "image") ? "image" : "array";
+    if (!strcmp(what, "raw")) {
+        kr_scoped(scan) s = NULL;
+        if (kr_scan_read(&s, from, o->from, NULL, trace) || kr_scan_to_kspace(s, s->in_image))
+            return kr_error_code();
+        return kr_scan_write(s, to, o->to);
+    }
+    if (!strcmp(what, "image")) {
+        kr_scoped(image) im = NULL;
+        return kr_image_read(&im, from) ? kr_error_code() : kr_image_write(im, to, o->to);
+    }
+    kr_scoped(array) a = NULL;
+    return kr_array_read(&a, from) ? kr_error_code() : kr_array_write(a, NULL, to);
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    const char *output = o->output ? o->output : files == 2 ? file[1] : NULL;
+    if (!output || files < 1)
+        return kr_fail(KR_EUSAGE, "an input and an output are wanted: kray convert IN OUT, or kray convert IN... -o FOLDER --to FORMAT");
+    struct batch b;
+    int e = batch_open(&b, o->output ? files : 1, file, output, o->to, ".h5");
+    for (long i = 0; !e && i < b.count; i++) {
+        if (b.count > 1)
+            kr_progress(trace, "files", (double)i, (double)b.count);
+        if (kr_stopped(trace) || one(b.input[i], b.output[i], o, trace))
+            e = batch_failed(&b, i, trace);
+    }
+    if (!e)
+        e = batch_verdict(&b, trace);
+    batch_close(&b);
+    return e;
+}
+
+const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another format", "IN OUT, or IN... -o FOLDER --to FORMAT",
+    "  kray convert scan.h5 scan.cfl                            # raw data for BART\n"
+    "  kray convert image.nii.gz image.png\n"
+    "  kray convert brain.mat:kData@x,y,coil brain.h5           # ISMRMRD\n"
+    "  kray convert study/ -o fastmri/ --to fastmri\n", table, sizeof(opts), NULL, run };

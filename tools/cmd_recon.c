@@ -185,7 +185,10 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
         return kr_error_code();
     if (o->undersample) {
         kr_scoped(array) mask = batch_mask(o->undersample, s, file);
-        if (!mask || kr_scan_undersample(s, mask))
+        unsigned varies = 0;
+        for (int d = KR_X; mask && d <= KR_Z; d++)
+            varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
+        if (!mask || kr_scan_to_kspace(s, varies) || kr_scan_undersample(s, mask))
             return kr_error_code();
     }
     if (!*m && !(*m = choose(s, o, trace)))
