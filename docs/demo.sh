@@ -7,19 +7,19 @@ cd "$(dirname "$0")/.."
 mkdir -p demo
 cd demo
 mask=poisson:accel=4,calib=24,axes=xy,seed=1
-[ "${2:-}" = lines ] && mask=equispaced_fraction:accel=4,center=0.08,seed=1
 
 seconds() { date +%s.%N; }
 echo "Simulating a brain, 8 slices of 256 x 256, 12 coils, with noise ..."
-"$kray" simulate brain -o scan.h5 --matrix 256,256 --slices 8 --coils 12 --snr 40 --seed 1 --reference target.nii.gz --quiet
+"$kray" simulate brain -o scan.h5 --matrix 256,256 --slices 8 --coils 12 --snr 60 --seed 1 --reference target.nii.gz --quiet
 
 table=""
+# Not whitened: the target is in the units of the scan, whitened data are in units of the noise.
 run()   # NAME METHOD [options]
 {
     name=$1 method=$2; shift 2
     echo "Reconstructing: $name ..."
     before=$(seconds)
-    "$kray" recon scan.h5 -o "$name.nii.gz" --method "$method" --undersample "$mask" --quiet "$@"
+    "$kray" recon scan.h5 -o "$name.nii.gz" --method "$method" --undersample "$mask" --no-whiten --quiet "$@"
     table="$table$name $(echo "$before $(seconds)" | awk '{ printf "%.2f", $2 - $1 }')
 "
 }
