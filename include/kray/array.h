@@ -5,6 +5,7 @@
 
 #ifdef __cplusplus
 extern "C" {
+struct kr_cfloat { float re, im; };              /* C++ has no float _Complex; this lies in memory as it does */
 #else
 /* Complex numbers from parts (clang 14 lacks CMPLXF), and the product without the checks for
  * infinities that the language asks for. */

@@ -25,10 +25,8 @@ void kr_lanes_inverse(const kr_lanes *p, float *panel);   /* x[k] = sum_f X[f] e
 /* ---- Between arrays and panels: complex numbers as pairs of floats ----
  * From `lines` (at most KR_LANES) lines of n points. Point k of line j is at x[j * line + k * point]; steps count complex
  * numbers; fast where one of the two is 1. Missing lanes become 0. */
-#ifndef __cplusplus
 void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long n, long lines);
 void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, long n, long lines);
-#endif
 
 /* ---- T = F^H P F of one block, P a mask of 0 and 1, F unitary and centred ----
  * 1D: {rows}: a panel of KR_LANES independent lines. 2D: {rows, columns}: ceil(columns / KR_LANES) panels of `rows` rows, one
