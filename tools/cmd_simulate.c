@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct opts {
-    const char *out, *matrix, *fov, *contrast, *undersample, *reference, *to;
+    const char *out, *matrix, *fov, *contrast, *undersample, *reference, *maps, *to;
     long slices, coils, seed;
     double thickness, gap, snr, correlation;
     bool phase, oversampling, noise_scan;
@@ -21,6 +21,7 @@ static const kr_opt table[] = {
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only what a mask keeps; kray mask --help tells of masks" },
     { "reference", 'r', KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
+    { "maps", 0, KR_OPT_FILE, offsetof(opts, maps), NULL, "FILE", "also write the coils' true sensitivities" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; left out: what suits the phantom" },
     { "thickness", 0, KR_OPT_REAL, offsetof(opts, thickness), "5", "MM", "of 2D slices" },
     { "gap", 0, KR_OPT_REAL, offsetof(opts, gap), "1.5", "MM", "between 2D slices" },
@@ -73,6 +74,26 @@ static int arrange(kr_simulate *how, const opts *o, const char *word)
     return 0;
 }
 
+/* The sensitivities on the image's grid, {X,Y,Z,COIL,SLICE}. */
+static int write_maps(const kr_scan *s, const char *path)
+{
+    const kr_geom *g = s->geom;
+    long coils = s->data->n[KR_COIL], slices = s->data->n[KR_SLICE];
+    kr_scoped(array) all = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->enc.recon[0], [KR_Y] = s->enc.recon[1], [KR_Z] = s->enc.recon[2],
+                                                         [KR_COIL] = coils, [KR_SLICE] = slices));
+    if (!all)
+        return kr_error_code();
+    for (long i = 0; i < slices; i++) {
+        double z = g->position_mm[i][2] - 0.5 * (g->position_mm[0][2] + g->position_mm[slices - 1][2]);
+        kr_scoped(array) to = kr_array_at(all, KR_SLICE, i);
+        kr_scoped(array) maps = kr_phantom_coils(s->enc.recon, g->fov_mm, z, coils);
+        if (!to || !maps)
+            return kr_error_code();
+        kr_array_assign(to, maps);
+    }
+    return kr_array_write(all, s->meta, path);
+}
+
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
@@ -96,6 +117,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
     if (!e && o->reference)
         e = kr_image_write(s->reference, o->reference, NULL);
+    if (!e && o->maps)
+        e = write_maps(s, o->maps);
     if (!e)
         e = kr_scan_write(s, o->out, o->to);
     if (!e)

@@ -11,6 +11,8 @@ kray simulate $small -o c.cfl --seed 1 -q
 check 'another seed is other noise' [ "$(cmp a.cfl c.cfl | wc -l)" = 1 ]
 KR_THREADS=3 kray simulate $small -o d.cfl -q
 check 'threads change nothing' cmp a.cfl d.cfl
+works '' kray simulate $small -o m.npy --maps maps.cfl -q
+check 'maps are on the grid of the image' grep -q '48 40 1 3' maps.hdr
 works '{x=48 y=40 z=16 coil=2}' kray simulate shepplogan --matrix 48,40,16 --coils 2 --no-oversampling -o e.cfl
 works '{x=96 y=40 coil=3}' kray simulate truth.nii.gz --matrix 48,40 --slices 1 --coils 3 -o f.cfl
 works '' kray simulate $small --undersample uniform:accel=4,lines=12 -o g.npy --snr 0 --quiet
