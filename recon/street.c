@@ -11,7 +11,8 @@ static int fits(const kr_array *maps, const kr_scan *s)
             return kr_fail(KR_ESHAPE, "coil maps of shape %s for data of shape %s", kr_shape_text(kr_array_shape(maps)), kr_shape_text(s->shape));
     if (maps->n[KR_SLICE] != 1 && maps->n[KR_SLICE] != s->data->n[KR_SLICE])
         return kr_fail(KR_ESHAPE, "coil maps of %ld slices for data of %ld", maps->n[KR_SLICE], s->data->n[KR_SLICE]);
-    return kr_max_abs(maps) > 0 && kr_all_finite(maps) ? 0 : kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+    double size = kr_norm(maps);
+    return isfinite(size) && size > 0 ? 0 : kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
 }
 
 /* The image on the grid that the scan asks for: the middle where it is smaller than what was encoded. */

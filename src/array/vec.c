@@ -11,7 +11,7 @@ const kr_kern *kr_kern_best(void)
     return cpu >= 4 ? &kr_kern_v4 : cpu >= 3 ? &kr_kern_v3 : &kr_kern_base;
 }
 
-enum { BLOCK = 1 << 15 };
+enum { BLOCK = 1 << 15, LANES = 16 };
 
 static long floats(const kr_array *a) { return kr_count(kr_array_shape(a)) * (a->type == KR_C32 ? 2 : 1); }
 
@@ -44,20 +44,34 @@ static int run(void *self, long b)
     case SCALE: j->k->scale(y, j->a, n); break;
     case DOT: j->sum[b] = j->k->dot(x, y, n); break;
     case CDOT: j->k->cdot(x, y, n / 2, j->sum + 2 * b); break;
-    case MAX: {
-        float m = 0;
-        for (long i = 0; i + 1 < n + (n & 1); i += 2) {
-            float s = x[i] * x[i] + (i + 1 < n ? x[i + 1] * x[i + 1] : 0);
-            m = s > m ? s : m;
+    case MAX: {                           /* of |x|^2; n is even. Many partial results: one would be a chain of waits */
+        float m[LANES] = { 0 };
+        long i = 0;
+        for (; i + 2 * LANES <= n; i += 2 * LANES)
+            for (int l = 0; l < LANES; l++) {
+                float s = x[i + 2 * l] * x[i + 2 * l] + x[i + 2 * l + 1] * x[i + 2 * l + 1];
+                m[l] = s > m[l] ? s : m[l];
+            }
+        for (; i < n; i += 2) {
+            float s = x[i] * x[i] + x[i + 1] * x[i + 1];
+            m[0] = s > m[0] ? s : m[0];
         }
-        j->sum[b] = m;
+        for (int l = 1; l < LANES; l++)
+            m[0] = m[l] > m[0] ? m[l] : m[0];
+        j->sum[b] = m[0];
         break;
     }
     case FINITE: {
-        float s = 0;                      /* 0 times anything finite is 0; NaN and infinity stay */
-        for (long i = 0; i < n; i++)
-            s += 0.f * x[i];
-        j->sum[b] = s == 0 ? 0 : 1;
+        float s[LANES] = { 0 };           /* 0 times anything finite is 0; NaN and infinity stay */
+        long i = 0;
+        for (; i + LANES <= n; i += LANES)
+            for (int l = 0; l < LANES; l++)
+                s[l] += 0.f * x[i + l];
+        for (; i < n; i++)
+            s[0] += 0.f * x[i];
+        for (int l = 1; l < LANES; l++)
+            s[0] += s[l];
+        j->sum[b] = s[0] == 0 ? 0 : 1;
         break;
     }
     }

@@ -1,0 +1,122 @@
+#!/bin/sh
+# bart_sense.sh: CG-SENSE by Kray and by BART on the same files, whole processes, taken in turns: medians, ratios, peak
+# memory, and how far the two images are apart. Not a test: it takes minutes, and its figures are those of the machine.
+#
+#   tests/peers/bart_sense.sh [lines] [plane] [volume] [fastmri]
+#   KRAY=build/tools/kray RUNS=5 OMP_NUM_THREADS=2 WORK=/dev/shm
+set -eu
+KRAY=${KRAY:-build/tools/kray}
+RUNS=${RUNS:-5}
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+export OMP_NUM_THREADS
+command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
+[ -x /usr/bin/time ] || { echo "skipped: there is no /usr/bin/time (GNU time) here"; exit 77; }
+KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
+case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
+work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work"
+
+# once NAME COMMAND...: milliseconds and KiB of one run, a line in NAME.runs
+once() {
+    name=$1
+    shift
+    start=$(date +%s%N)
+    /usr/bin/time -f %M -o rss "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }
+    end=$(date +%s%N)
+    echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
+}
+median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 }
+    END { printf "%.1f %.0f", (NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2) / 1000, m / 1024 }'; }
+
+printf '%s\n' "$("$KRAY" --version), BART $(bart version), $OMP_NUM_THREADS threads, median of $RUNS, $(date +%F)"
+printf '%-44s %10s %10s %7s %9s %9s %10s\n' case 'BART ms' 'Kray ms' ratio 'BART MiB' 'Kray MiB' difference
+
+# row WHAT BART_IMAGE KRAY_IMAGE: the line of what was measured as bart.runs and kray.runs
+row() {
+    apart=$(bart nrmse -s "$2" "$3" 2>/dev/null | tail -n 1)
+    echo "$(median bart) $(median kray)" | awk -v what="$1" -v apart="$apart" \
+        '{ printf "%-44s %10.1f %10.1f %7.1f %9d %9d %10s\n", what, $1, $3, $1 / $3, $2, $4, apart }'
+    rm -f bart.runs kray.runs
+}
+
+# compare WHAT KSPACE MAPS ITERATIONS: the same problem, the same number of iterations (Kray is told not to stop early)
+compare() {
+    i=0
+    while [ $i -lt "$RUNS" ]; do
+        once bart bart pics -l2 -r0.01 "-i$4" "$2" "$3" b
+        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --method sense --coils "$3.cfl" --iterations "$4" --lambda 0.01 --tolerance 0
+        i=$((i + 1))
+    done
+    row "$1" b k
+}
+
+quiet() { "$@" >/dev/null 2>&1 || { echo "failed: $*"; exit 1; }; }
+
+slice() {
+    [ -e f2.cfl ] && return
+    quiet "$KRAY" simulate -m 320,320 -s 1 -c 16 --snr 30 -o f2.cfl
+    quiet bart resize -c 0 320 1 320 f2 f2c
+}
+
+cases=${*:-lines plane volume fastmri}
+for c in $cases; do
+    case $c in
+    lines)
+        slice
+        quiet bart upat -Y320 -Z1 -y4 -z1 -c24 m1
+        quiet bart fmac f2c m1 k1
+        quiet "$KRAY" coils k1.cfl -o s1.cfl
+        compare '320x320, 16 coils, lines R=4+24, 30 it.' k1 s1 30 ;;
+    plane)
+        slice
+        quiet "$KRAY" mask poisson:accel=4,calib=24,axes=xy --shape 320,320 -o m2.cfl
+        quiet bart fmac f2c m2 k2
+        quiet "$KRAY" coils k2.cfl -o s2.cfl
+        compare '320x320, 16 coils, Poisson R=4, 30 it.' k2 s2 30 ;;
+    volume)
+        quiet "$KRAY" simulate shepplogan -m 160,160,128 -c 8 --snr 30 -o f3.cfl
+        quiet bart resize -c 0 160 f3 f3c
+        rm f3.cfl
+        quiet bart upat -Y160 -Z128 -y2 -z2 -c24 m3
+        quiet bart fmac f3c m3 k3
+        rm f3c.cfl
+        quiet bart caldir 24 k3 s3
+        compare '160x160x128, 8 coils, 2x2+24x24, 10 it.' k3 s3 10
+        rm k3.cfl s3.cfl ;;
+    fastmri)
+        # A volume as fastMRI keeps it: 16 slices, 15 coils, readout oversampled to 640, 368 lines, undersampled afterwards.
+        # BART's steps are one script per slice: the readout's oversampling off, ESPIRiT, CG-SENSE.
+        quiet "$KRAY" simulate -m 320,368 -s 16 -c 15 --snr 30 --oversampling -o full.h5 --to fastmri
+        quiet "$KRAY" mask equispaced:accel=4,lines=24,seed=1 --shape 320,368 -o m4.cfl
+        quiet "$KRAY" convert full.h5 full.cfl
+        cat >steps <<'STEPS'
+set -e
+i=0
+while [ $i -lt 16 ]; do
+    bart slice 13 $i full a
+    bart fft -iu 1 a b
+    bart resize -c 0 320 b a
+    bart fft -u 1 a b
+    bart fmac b m4 a
+    bart ecalib -m1 -r24 a s
+    bart pics -l2 -r0.01 -i30 a s o$i
+    list="${list-} o$i"
+    i=$((i + 1))
+done
+bart join 13 $list o
+STEPS
+        once bart sh steps
+        i=0
+        while [ $i -lt "$RUNS" ]; do
+            once kray "$KRAY" recon full.h5 -o k.cfl --complex --method sense -u m4.cfl --iterations 30 --lambda 0.01 --tolerance 0
+            i=$((i + 1))
+        done
+        bart cabs o oa
+        bart cabs k ka
+        bart crop 1 320 oa ob >/dev/null 2>&1 || bart resize -c 1 "$(bart show -d 1 k)" oa ob
+        row '16 slices of 640x368, 15 coils, file to image' ob ka ;;
+    *) echo "known are lines, plane, volume and fastmri, not $c"; exit 2 ;;
+    esac
+done
