@@ -410,24 +410,25 @@ static int choose_slices(long **slice, long *count, const opts *o, long slices)
     return 0;
 }
 
-static struct look look_of(const struct report *r, const struct judged *j)
+static int look_of(struct look *l, const struct report *r, const struct judged *j)
 {
     const kr_geom *geom = j->target->geom->known ? j->target->geom : j->recon->geom;
-    struct look l = { geom, kr_picture_level(j->target->data, 0.995), r->o->error, 1 };
-    kr_view v;
+    kr_error_clear();
     kr_scoped(array) s = slice_of(j->target->data, 0);
-    if (l.high <= 0)
-        l.high = kr_max_abs(j->target->data);
-    if (!s)
-        return l;
+    kr_view v;
+    *l = (struct look){ geom, kr_picture_level(j->target->data, 0.995), r->o->error, 1 };
+    if (!s || kr_error_code())                           /* without memory the level is another one */
+        return kr_error_code();
+    if (l->high <= 0)
+        l->high = kr_max_abs(j->target->data);
     kr_view_of(&v, s, geom);
     double w = (double)s->n[v.right], h = (double)s->n[v.down];
     if (v.right <= KR_Z && v.down <= KR_Z && j->voxel_mm[v.right] > 0 && j->voxel_mm[v.down] > 0) {
         w *= j->voxel_mm[v.right];
         h *= j->voxel_mm[v.down];
     }
-    l.aspect = w / h;
-    return l;
+    l->aspect = w / h;
+    return 0;
 }
 
 static void origin_row(kr_text *t, const char *name, const char *value)
@@ -480,7 +481,9 @@ static int show_volume(struct report *r, long volume, const struct judged *j, co
     long count = 0;
     if (choose_slices(&slice, &count, r->o, one->slices))
         return kr_error_code();
-    struct look l = look_of(r, one);
+    struct look l;
+    if (look_of(&l, r, one))
+        return kr_error_code();
     if (r->targets.count > 1) {
         kr_text_add(&r->pictures, "<h3>");
         page_escape(&r->pictures, volume_name(r, volume));

@@ -173,7 +173,7 @@ static int read_magnitude(kr_image **out, const char **crops, const char *path, 
     int e = f->read_image ? kr_image_read(&im, path) : KR_EFORMAT;
     if (!e && (im->data->n[KR_COIL] > 1 || im->data->n[KR_MAP] > 1))
         e = kr_fail(KR_EFORMAT, "%s: holds %s, not a combined image", path, kr_shape_text(kr_array_shape(im->data)));
-    if (e && target && f->read && e != KR_EFILE) {
+    if (e && target && f->read && e != KR_EFILE && e != KR_EMEM && e != KR_ENUMBER) {
         kr_image_unref(&im);
         if (kr_scan_read(&s, path, NULL, NULL, trace))
             return kr_error_code();

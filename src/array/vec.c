@@ -22,11 +22,13 @@ static bool same(const kr_array *a, const kr_array *b)
 
 /* Arrays that are not contiguous are first made so: such arithmetic is rare and never in a hot loop. On lack of
  * memory there is nothing sensible to do in the middle of mathematics. */
-static kr_array *flat(const kr_array *a)
+static const kr_array *flat(const kr_array *a, kr_array **copy)     /* a itself where it is contiguous: no allocation */
 {
-    kr_array *f = kr_array_packed(a);
-    kr_assert(f && "memory for a contiguous copy");
-    return f;
+    if (kr_array_contiguous(a))
+        return a;
+    *copy = kr_array_copy(a);
+    kr_assert(*copy && "memory for a contiguous copy");
+    return *copy;
 }
 
 typedef struct job { const kr_kern *k; float *y; const float *x; float a; long n; double *sum; int op; } job;
@@ -93,12 +95,13 @@ static void blocks(job *j)
 static void each(kr_array *y, float a, const kr_array *x, int op)
 {
     kr_assert(!x || same(y, x));
-    kr_scoped(array) fx = x ? flat(x) : NULL;
-    kr_scoped(array) fy = flat(y);
+    kr_scoped(array) copy_x = NULL;
+    kr_scoped(array) copy_y = NULL;
+    const kr_array *fx = x ? flat(x, &copy_x) : NULL, *fy = flat(y, &copy_y);
     job j = { .y = fy->data, .x = fx ? fx->data : NULL, .a = a, .n = floats(fy), .op = op };
     blocks(&j);
-    if (!kr_array_contiguous(y))
-        kr_array_assign(y, fy);
+    if (copy_y)
+        kr_array_assign(y, copy_y);
 }
 
 void kr_scale(kr_array *a, float s) { each(a, s, NULL, SCALE); }
@@ -115,8 +118,9 @@ void kr_fill(kr_array *a, float value)
 
 static void reduce(const kr_array *x, const kr_array *y, int op, double out[2])
 {
-    kr_scoped(array) fx = flat(x);
-    kr_scoped(array) fy = y ? flat(y) : NULL;
+    kr_scoped(array) copy_x = NULL;
+    kr_scoped(array) copy_y = NULL;
+    const kr_array *fx = flat(x, &copy_x), *fy = y ? flat(y, &copy_y) : NULL;
     long n = floats(fx), count = (n + BLOCK - 1) / BLOCK, w = op == CDOT ? 2 : 1;
     double small[64], *sum = count * w <= 64 ? small : kr_alloc((size_t)(count * w), sizeof *sum);
     kr_assert(sum && "memory for partial sums");
@@ -169,7 +173,8 @@ double kr_max_abs(const kr_array *x)
         reduce(x, NULL, MAX, s);
         return sqrt(s[0]);
     }
-    kr_scoped(array) f = flat(x);
+    kr_scoped(array) copy = NULL;
+    const kr_array *f = flat(x, &copy);
     const float *p = f->data;
     float m = 0;
     for (long i = 0, n = floats(f); i < n; i++)
