@@ -146,7 +146,11 @@ static int head(kr_text *t, const struct report *r)
     if (lead(t, r))
         return kr_error_code();
     kr_text_add(t, "<dl class=\"facts\">\n");
-    fact(t, "Target", r->o->target);
+    size_t n = strlen(r->o->target);
+    const char *base = r->o->target + n - (n > 0 && r->o->target[n - 1] == '/');
+    while (base > r->o->target && base[-1] != '/')
+        base--;
+    fact(t, "Target", base);
     if (r->targets.count > 1)
         fact(t, "Volumes", count);
     for (long m = 0; m < r->methods; m++)

@@ -153,7 +153,10 @@ static int reference_of(kr_image **out, kr_scan *s, const kr_trace *trace)
     double kept = kr_norm(mask) * kr_norm(mask) / (double)kr_count(kr_array_shape(mask));
     if (kept < 1)
         return kr_fail(KR_EREFUSED, "holds no reference image, and only %.1f %% of its k-space were measured, so it cannot be a target", 100 * kept);
-    return kr_recon_named("rss")->run(out, s, NULL, NULL, trace);
+    const kr_prepare as_recon = { .whiten = true, .oversampling = true, .average = true };   /* as kray recon makes scans ready */
+    if (kr_reconstruct(out, s, kr_recon_named("rss"), NULL, &as_recon, NULL, NULL, trace))
+        return kr_error_code();
+    return kr_meta_set((*out)->meta, "reference", "root of the sum of squares of the fully sampled k-space");
 }
 
 /* *crops: name of the format whose scorers crop what they make of this file, or NULL: fastMRI's crop whatever they read,

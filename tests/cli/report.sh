@@ -59,3 +59,14 @@ refuses 1 'there is no such file' kray report -o r.html --target t.npy a=none.np
 check 'no page was left' [ ! -e r.html ]
 refuses 1 'cannot be written' kray report -o nowhere/r.html --target t.npy a.npy
 check 'nothing half-written was left' [ -z "$(find . -name '.kray-*')" ]
+
+# from raw data, its reference and its reconstruction
+brain=$KR_SHARED/data/mri/brain_mprage_4ch_256_loraks.mat
+if [ -f "$brain" ]; then
+    works '' kray recon "$brain:kData@x,y,coil" -o zero.nii.gz --method rss --undersample random:accel=4,center=0.08,seed=1
+    works '' kray report -o r.html --target "$brain:kData@x,y,coil" zero-filled=zero.nii.gz
+    check 'the page says how the target was made' grep -q 'sum of squares of the fully sampled k-space' r.html
+    check 'and how the reconstruction was' grep -q 'kray recon .*brain_mprage' r.html
+else
+    skip 'a page from raw data' 'the scans are absent'
+fi
