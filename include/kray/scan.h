@@ -160,6 +160,11 @@ typedef struct kr_coils_opts {
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* data, calib, noise and the file's own maps become those of `coils` virtual coils, of unit noise if the coils had it.
+ * "svd": one mixture for all; "geometric": one for each place along the readout, each turned towards its neighbour's (noise
+ * then is mixed as in the middle). Refuses more coils than there are; geometric: readouts with gaps. Sources: Buehrer 2007;
+ * Zhang 2013. */
+int kr_coils_compress(kr_scan *s, long coils, const char *method, const kr_trace *trace) KR_MUST_USE;
 /* The calibration block {X,Y,Z,COIL,SLICE}: s->calib if there is one, otherwise the largest fully sampled box around
  * DC, at most `most` per axis (0: no limit). Refuses where there is none. */
 kr_array *kr_calibration(const kr_scan *s, const long most[3]) KR_MUST_USE;

@@ -271,5 +271,5 @@ int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace)
         return kr_error_code();
     if (w && (own(&s->data) || whiten(s, w, trace)))
         return kr_error_code();
-    return p->coils > 0 && p->coils < s->shape.n[KR_COIL] ? kr_fail(KR_EREFUSED, "coil compression is not built yet") : 0;
+    return p->coils > 0 && p->coils < s->data->n[KR_COIL] ? kr_coils_compress(s, p->coils, p->compression ? p->compression : "svd", trace) : 0;
 }
