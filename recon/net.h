@@ -1,0 +1,18 @@
+/* net.h: unrolled networks as methods. Private to this folder. */
+#ifndef KRAY_RECON_NET_H
+#define KRAY_RECON_NET_H
+#include "kray/recon.h"
+
+typedef struct net_opts { const char *weights, *network; long steps; } net_opts;
+extern const kr_opt net_table[];
+/* Runs the network that the weights belong to; `family`: names of networks (kr_net_kind), separated by blanks, of which it
+ * must be one. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
+int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
+int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
+
+/* One method: its word, summary, source and the networks it runs. */
+#define NET_METHOD(word, summary, cite, needs, family)                                                                      \
+static int run_##word(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)   \
+{ return net_run(out, scan, coils, opts, family, trace); }                                                                  \
+const kr_recon kr_recon_##word = { #word, summary, cite, needs, net_table, sizeof(net_opts), run_##word, net_plan };
+#endif

@@ -1,0 +1,297 @@
+/* net_pipeline.c: what the published programs do around their networks (NETWORKS 4.5, 5.1, 6, 10), slice by slice. The images that a
+ * network sees have our readout X as columns, the authors' height; kernels are turned to match. */
+#include "kray/fourier.h"
+#include "kray/net.h"
+#include "model.h"
+#include "net.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const kr_opt net_table[] = {
+    { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights)" },
+    { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
+    { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "time steps, where the checkpoint does not tell; 0: what it says, or the network's usual" },
+    KR_OPT_END };
+
+/* One slice on its way through. */
+typedef struct slice {
+    long nx, ny, coils;
+    kr_array *k, *mask, *sens;       /* {X,Y,COIL}, {X,Y}, {X,Y,COIL}       */
+    float *acs;                      /* {X,Y}                               */
+    double scale;                    /* what k was divided by               */
+    bool centred;
+} slice;
+
+static void slice_clear(slice *s)
+{
+    kr_array_unref(&s->k);
+    kr_array_unref(&s->mask);
+    kr_array_unref(&s->sens);
+    kr_free_at(&s->acs);
+}
+
+static bool is(const kr_net_kind *kind, const char *name) { return !strcmp(kind->name, name); }
+static bool of_direct(const kr_net_kind *kind) { return strstr(kind->name, "direct") || is(kind, "recurrentvarnet"); }
+
+/* k-space, mask and calibration area of part i. */
+static int slice_open(slice *s, const kr_scan *scan, long i)
+{
+    kr_scoped(array) view = kr_part(scan->data, scan, i);
+    s->k = kr_array_copy(view);
+    if (!s->k || (scan->in_image && kr_fourier(s->k, scan->in_image)))
+        return kr_error_code();
+    s->nx = s->k->n[KR_X];
+    s->ny = s->k->n[KR_Y];
+    s->coils = s->k->n[KR_COIL];
+    kr_scoped(array) whole = kr_scan_mask(scan);
+    kr_scoped(array) part = whole ? kr_part(whole, scan, i) : NULL;
+    kr_shape plane = KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny);
+    kr_scoped(array) wide = part ? kr_array_spread(part, plane) : NULL;
+    s->mask = kr_array_copy(wide);
+    kr_mask_facts f;
+    if (!s->mask || kr_mask_describe(&f, s->mask, plane))
+        return kr_error_code();
+    if (!f.centre[0] || !f.centre[1])
+        return kr_fail(KR_EREFUSED, "the centre of k-space is not measured: a network of this kind needs calibration lines there");
+    s->acs = kr_alloc_zero((size_t)(s->nx * s->ny), sizeof *s->acs);
+    if (!s->acs)
+        return kr_error_code();
+    /* A fully sampled scan is all centre; the published masks keep 8 % there. */
+    long lines = f.centre[1] < s->ny ? f.centre[1] : lround(0.08 * (double)s->ny), from = f.centre[1] < s->ny ? f.centre_from[1] : (s->ny - lines + 1) / 2;
+    for (long y = from; y < from + lines; y++)
+        for (long x = 0; x < s->nx; x++)
+            s->acs[y * s->nx + x] = f.centre[0] == s->nx || (x >= f.centre_from[0] && x < f.centre_from[0] + f.centre[0]);
+    return 0;
+}
+
+static int descending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* DIRECT: the number in place (1 - 0.99) n + 1, counted from the largest, of |k|; coils that are all zero are skipped (10.1). */
+static int percentile(slice *s)
+{
+    long n = s->nx * s->ny, kept = 0;
+    kr_auto float *v = kr_alloc((size_t)(n * s->coils), sizeof *v);
+    if (!v)
+        return kr_error_code();
+    for (long c = 0; c < s->coils; c++) {
+        double sum = 0;
+        for (long i = 0; i < n; i++) {
+            v[kept + i] = sqrtf(kr_cabs2(KR_C(s->k)[c * n + i]));
+            sum += (double)v[kept + i];
+        }
+        kept += sum > 0 ? n : 0;
+    }
+    if (!kept)
+        return kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
+    qsort(v, (size_t)kept, sizeof *v, descending);
+    s->scale = (double)v[(long)((1 - 0.99) * (double)kept)];
+    return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "more than 99 %% of the k-space of a slice is zero: its scale cannot be told");
+}
+
+/* ATOMMIC and mridc: the largest magnitude of the coil images. */
+static int largest(slice *s)
+{
+    kr_scoped(array) x = kr_array_copy(s->k);
+    if (!x || kr_fourier_inverse(x, KR_ON(KR_X) | KR_ON(KR_Y)))
+        return kr_error_code();
+    s->scale = kr_max_abs(x);
+    return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
+}
+
+/* DIRECT's estimate from the calibration lines: S = F^-1 (k acs g) / RSS, g = exp(-(u / 0.7)^2), u from -1 to 1 over the phase
+ * encodes (10.2). */
+static int direct_maps(slice *s)
+{
+    long n = s->nx * s->ny;
+    kr_array_unref(&s->sens);
+    s->sens = kr_array_copy(s->k);
+    if (!s->sens)
+        return kr_error_code();
+    for (long c = 0; c < s->coils; c++)
+        for (long y = 0; y < s->ny; y++) {
+            double u = s->ny > 1 ? -1 + 2 * (double)y / (double)(s->ny - 1) : 0;
+            float g = (float)exp(-(u / 0.7) * (u / 0.7));
+            for (long x = 0; x < s->nx; x++)
+                KR_C(s->sens)[c * n + y * s->nx + x] *= s->acs[y * s->nx + x] * g;
+        }
+    if (kr_fourier_inverse(s->sens, KR_ON(KR_X) | KR_ON(KR_Y)))
+        return kr_error_code();
+    for (long i = 0; i < n; i++) {
+        double sum = 0;
+        for (long c = 0; c < s->coils; c++)
+            sum += (double)kr_cabs2(KR_C(s->sens)[c * n + i]);
+        float r = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
+        for (long c = 0; c < s->coils; c++)
+            KR_C(s->sens)[c * n + i] *= r;
+    }
+    return 0;
+}
+
+/* (-1)^(x+y): k-space for a network that was trained with its origin in the corner, and back. */
+static void checkerboard(kr_cfloat *a, long nx, long ny, long planes)
+{
+    for (long p = 0; p < planes; p++)
+        for (long y = 0; y < ny; y++)
+            for (long x = (y & 1) ? 0 : 1; x < nx; x += 2)
+                a[(p * ny + y) * nx + x] = -a[(p * ny + y) * nx + x];
+}
+
+static const char *told(const kr_weights *w, const char *name)
+{
+    static const char *const prefix[] = { "hyper.", "hyper_parameters.cfg.", "hyper_parameters.", "cfg." };
+    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++) {
+        kr_auto char *key = kr_strf("%s%s", prefix[i], name);
+        const char *v = key ? kr_meta_get(w->meta, key) : NULL;
+        if (v)
+            return v;
+    }
+    return NULL;
+}
+
+/* Fourier convention of the training: mridc's "orthogonal_norm_only" and uncentred configurations have their origin in the corner. */
+static bool trained_centred(const kr_weights *w)
+{
+    const char *centred = told(w, "fft_centered"), *type = told(w, "fft_type");
+    return type ? strcmp(type, "orthogonal_norm_only") != 0 : !centred || (strcmp(centred, "0") && strcasecmp(centred, "false"));
+}
+
+static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i)
+{
+    const kr_net_kind *kind = kr_net_kind_of(net);
+    long n = s->nx * s->ny;
+    if (of_direct(kind)) {
+        if (percentile(s) || direct_maps(s))
+            return kr_error_code();
+    } else if (kind->own_maps)
+        s->scale = 1;
+    else {
+        if (largest(s))
+            return kr_error_code();
+        kr_scoped(array) view = kr_part(coils, scan, i);
+        kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
+        s->sens = kr_array_copy(set);
+    }
+    kr_scale(s->k, (float)(1 / s->scale));
+    if (!s->centred)
+        checkerboard(KR_C(s->k), s->nx, s->ny, s->coils);
+    kr_net_input in = { .coils = s->coils, .h = s->ny, .w = s->nx, .kspace = KR_C(s->k), .mask = KR_R(s->mask), .acs = s->acs,
+                        .sens = s->sens ? KR_C(s->sens) : NULL, .scaling = 1, .centred = s->centred };
+    kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
+    if (!x || (!kind->own_maps && !s->sens) || kr_net_run(net, KR_C(x), &in, NULL))
+        return kr_error_code();
+    if (!s->centred)
+        checkerboard(KR_C(x), s->nx, s->ny, 1);
+    for (long p = 0; p < n; p++)
+        KR_C(x)[p] *= (float)s->scale;
+    kr_array_assign(z, x);
+    return 0;
+}
+
+/* fastMRI's U-Net: zero-filled magnitude, cropped, standardised, clamped to 6 deviations (NETWORKS 6). */
+static int image_to_image(kr_array *z, slice *s, kr_net *net)
+{
+    long nx = z->n[KR_X], ny = z->n[KR_Y], n = nx * ny;
+    if (kr_fourier_inverse(s->k, KR_ON(KR_X) | KR_ON(KR_Y)))
+        return kr_error_code();
+    kr_scoped(array) full = kr_rss(s->k, KR_COIL);
+    kr_scoped(array) cut = full ? kr_array_crop(full, KR_X, nx) : NULL;
+    kr_scoped(array) cut2 = cut ? kr_array_crop(cut, KR_Y, ny) : NULL;
+    kr_scoped(array) image = cut2 ? kr_array_copy(cut2) : NULL;
+    kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny));
+    if (!image || !x)
+        return kr_error_code();
+    double mean = 0, var = 0;
+    for (long i = 0; i < n; i++)
+        mean += (double)KR_R(image)[i] / (double)n;
+    for (long i = 0; i < n; i++)
+        var += ((double)KR_R(image)[i] - mean) * ((double)KR_R(image)[i] - mean) / (double)(n - 1);
+    double std = sqrt(var) + 1e-11;
+    for (long i = 0; i < n; i++)
+        KR_R(image)[i] = (float)fmax(-6, fmin(6, ((double)KR_R(image)[i] - mean) / std));
+    kr_net_input in = { .coils = 1, .h = ny, .w = nx, .image = KR_R(image), .scaling = 1, .centred = true };
+    if (kr_net_run(net, KR_C(x), &in, NULL))
+        return kr_error_code();
+    for (long i = 0; i < n; i++)
+        KR_C(x)[i] = kr_c((float)((double)kr_re(KR_C(x)[i]) * std + mean), 0);
+    kr_array_assign(z, x);
+    return 0;
+}
+
+static int fits(const kr_net_kind *kind, const char *family, const char *path)
+{
+    for (const char *p = family; *p; p += strcspn(p, " "), p += *p == ' ')
+        if (strlen(kind->name) == strcspn(p, " ") && !strncmp(p, kind->name, strcspn(p, " ")))
+            return 0;
+    return kr_fail(KR_EREFUSED, "%s holds the weights of %s (%s), which is another method", path, kind->name, kind->summary);
+}
+
+int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
+{
+    if (!o->weights)
+        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
+    if (scan->shape.n[KR_Z] > 1)
+        return kr_fail(KR_EREFUSED, "the networks work on slices; these data are 3D with %ld partitions", scan->shape.n[KR_Z]);
+    kr_scoped(weights) w = NULL;
+    if (kr_weights_read(&w, o->weights))
+        return kr_error_code();
+    static const char *const steps[] = { "hyper.time_steps", "hyper.length", "hyper.num_steps" };
+    for (int i = 0; i < 3 && o->steps > 0; i++)
+        if (kr_meta_set(w->meta, steps[i], "%ld", o->steps))
+            return kr_error_code();
+    const char *time_steps = told(w, "time_steps");
+    if (time_steps && !o->steps && kr_meta_set(w->meta, "hyper.time_steps", "%s", time_steps))
+        return kr_error_code();
+    kr_net *net = kr_net_new(o->network, w, true);
+    if (!net)
+        return kr_error_code();
+    const kr_net_kind *kind = kr_net_kind_of(net);
+    int e = fits(kind, family, o->weights);
+    bool flat = is(kind, "unet");
+    kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
+    for (int a = 0; a < 2 && flat; a++)
+        if (scan->enc.recon[a] > 0 && scan->enc.recon[a] < shape.n[a])
+            shape.n[a] = scan->enc.recon[a];
+    kr_scoped(array) image = e ? NULL : kr_array_new(KR_C32, shape);
+    if (!e && !image)
+        e = kr_error_code();
+    for (long i = 0, n = kr_parts(scan); !e && i < n; i++) {
+        slice s = { .centred = trained_centred(w) };
+        kr_scoped(array) z = kr_part(image, scan, i);
+        e = kr_stopped(trace);
+        if (!e)
+            e = z ? slice_open(&s, scan, i) : kr_error_code();
+        if (!e)
+            e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i);
+        slice_clear(&s);
+        kr_progress(trace, "slices", (double)(i + 1), (double)n);
+    }
+    kr_net_unref(&net);
+    if (e)
+        return e;
+    kr_scoped(array) result = flat || kind->own_maps || is(kind, "recurrentvarnet") ? kr_abs(image) : kr_array_ref(image);
+    *out = kr_image_new(result, scan->geom, scan->meta);
+    if (!*out || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
+        || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {
+        kr_image_unref(out);
+        return kr_error_code();
+    }
+    return 0;
+}
+
+/* Memory: k-space, maps and scratch of one slice, and the feature maps of the widest published network (128 channels, 4 layers);
+ * time: 0.1 TFLOP/s per thread, and what the narrowest and the widest need, in the middle (4 TFLOP per 320 x 320 slice). */
+int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
+{
+    (void)opts;
+    double pixels = (double)(scan->shape.n[KR_X] * scan->shape.n[KR_Y]), coils = (double)(scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1);
+    double parts = (double)kr_count(kr_shape_without(scan->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_COIL)));
+    cost->bytes = pixels * (5 * 8 * coils + 6 * 128 * 4);
+    cost->seconds = parts * pixels * 4e12 / 102400 / (1e11 * kr_threads());
+    return 0;
+}
