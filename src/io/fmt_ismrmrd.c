@@ -72,7 +72,7 @@ static int read_group(kr_scan *s, kr_h5 *f, const char *group, const kr_read *ho
         return e;
     kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, encoding, encodings, how->header_only, how->slice_from, how->slice_count });
     kr_mrd_sink sink = { wants, put, p };
-    e = !p ? kr_error_code() : how->header_only ? 0 : kr_mrd_samples_read(f, line, refs, count, &sink, trace);
+    e = !p ? kr_error_code() : kr_mrd_samples_read(f, line, refs, count, &sink, trace);
     if (p && !e)
         e = kr_placing_end(&p);
     kr_placing_unref(&p);

@@ -15,7 +15,7 @@ enum { SLOTS = 8, COUNTERS = 2, SLICE = 2 };
 typedef struct row { kr_line head; const kr_array *from; long at, traj, number; } row;  /* at: element of the first coil; traj < 0: none */
 typedef struct job {
     const kr_scan *s;
-    const kr_array *data;
+    const kr_array *data, *calib;    /* in k-space */
     bool spokes;
     int axis[SLOTS];                 /* Y or VIEW, Z, then counters */
     long n[SLOTS];
@@ -130,7 +130,7 @@ static void slot_at(const job *j, long at, long v[SLOTS])
 /* The calibration row at the same place, or -1: both grids have DC at N/2. */
 static long calib_row(const job *j, const long v[SLOTS])
 {
-    const kr_array *c = j->s->calib;
+    const kr_array *c = j->calib;
     if (!c)
         return -1;
     long y = v[0] - j->n[0] / 2 + c->n[KR_Y] / 2, z = v[1] - j->n[1] / 2 + c->n[KR_Z] / 2;
@@ -203,7 +203,7 @@ static long calib_count(const kr_array *c) { return c ? c->n[KR_Y] * c->n[KR_Z] 
 /* Which calibration rows have lines of their own. */
 static int calib_heads(job *j)
 {
-    const kr_array *c = j->s->calib;
+    const kr_array *c = j->calib;
     const kr_lines *lines = &j->s->lines[KR_LINES_CALIB];
     j->calib_head = kr_alloc_zero((size_t)calib_count(c) + 1, sizeof *j->calib_head);
     j->calib_done = kr_alloc_zero((size_t)calib_count(c) + 1, 1);
@@ -225,7 +225,7 @@ static int calib_heads(job *j)
 static int calib_rows(job *j)
 {
     const kr_scan *s = j->s;
-    const kr_array *c = s->calib;
+    const kr_array *c = j->calib;
     for (long i = 0; i < calib_count(c); i++) {
         long v[SLOTS] = { i % c->n[KR_Y], i / c->n[KR_Y] % c->n[KR_Z], i / (c->n[KR_Y] * c->n[KR_Z]) }, from, to;
         if (j->calib_done[i] || !measured(s->calib_mask, j->axis, KR_X, v, c->n[KR_X], &from, &to))
@@ -242,13 +242,12 @@ static int calib_rows(job *j)
     return 0;
 }
 
-/* Noise that already is white tells nothing any more, and would whiten again. */
 static int noise_rows(job *j)
 {
     enum { LONGEST = 32768 };
     const kr_scan *s = j->s;
     const kr_lines *lines = &s->lines[KR_LINES_NOISE];
-    if (!s->noise || s->whitened)
+    if (!s->noise)
         return 0;
     long total = s->noise->n[KR_SAMPLE], sum = 0, at = 0;
     for (long i = 0; i < lines->count; i++)
@@ -418,10 +417,11 @@ int kr_mrd_scan_write(const kr_scan *s, const char *path)
 {
     if (check(s))
         return kr_error_code();
-    kr_scoped(array) k = s->in_image ? kr_array_copy(s->data) : NULL;      /* lines are k-space */
-    if (s->in_image && (!k || kr_fourier(k, s->in_image)))
+    kr_scoped(array) data = kr_scan_kspace(s);               /* lines are k-space */
+    kr_scoped(array) calib = s->calib && s->in_image ? kr_array_copy(s->calib) : s->calib ? kr_array_ref(s->calib) : NULL;
+    if (!data || (s->calib && (!calib || (s->in_image && kr_fourier(calib, s->in_image)))))
         return kr_error_code();
-    job j = { .s = s, .data = k ? k : s->data, .axis = { KR_Y, KR_Z, KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME, KR_AVG } };
+    job j = { .s = s, .data = data, .calib = calib, .axis = { KR_Y, KR_Z, KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME, KR_AVG } };
     j.spokes = s->data->n[KR_SAMPLE] > 1 || s->data->n[KR_VIEW] > 1;
     if (j.spokes)
         j.axis[0] = KR_VIEW;

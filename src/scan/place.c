@@ -639,14 +639,14 @@ static int make_room(kr_placing *p)
     if (grid_mask(&s->mask, g, p->spokes) || (p->calibration.slot && grid_mask(&s->calib_mask, &p->calibration, false)))
         return kr_error_code();
     s->shape = grid_shape(g, p->spokes);
+    if (p->noise_samples && !(s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = p->noise_samples, [KR_COIL] = g->coils))))
+        return kr_error_code();
     if (p->plan.header_only)
         return 0;
     s->data = g->data = kr_array_new(KR_C32, s->shape);
     if (!s->data)
         return kr_error_code();
     if (p->calibration.slot && !(s->calib = p->calibration.data = kr_array_new(KR_C32, grid_shape(&p->calibration, false))))
-        return kr_error_code();
-    if (p->noise_samples && !(s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = p->noise_samples, [KR_COIL] = g->coils))))
         return kr_error_code();
     if (p->dims && !(p->traj = kr_alloc_zero((size_t)g->slots * (size_t)g->row, (size_t)p->dims * sizeof *p->traj)))
         return kr_error_code();
@@ -692,6 +692,8 @@ kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan)
 
 bool kr_placing_wants(const kr_placing *p, long i)
 {
+    if (p->plan.header_only)                                 /* the noise is small and says much */
+        return p->s->noise && p->kind[i] == KR_LINES_NOISE && has_samples(&p->line[i]);
     return p->image[i].n || p->calib[i].n || (kept_as_is(p, p->kind[i]) && in_window(p, &p->line[i]) && p->line[i].samples)
         || (p->kind[i] == KR_LINES_NOISE && has_samples(&p->line[i]));
 }
@@ -749,7 +751,7 @@ int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const 
         if (!v || !kr_placing_wants(p, i))
             continue;
         channels = l->channels > channels ? l->channels : channels;
-        if (p->image[i].n) {
+        if (p->image[i].n && p->s->data) {
             j.m[j.count] = to_grid(&p->imaging, &p->image[i], l, v);
             if (p->spokes)
                 j.m[j.count].mirror = false;              /* a spoke's direction is in its trajectory */
@@ -760,7 +762,7 @@ int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const 
                 put_traj(p, &p->image[i], traj[i - from]);
             }
         }
-        if (p->calib[i].n)
+        if (p->calib[i].n && p->s->calib)
             j.m[j.count++] = to_grid(&p->calibration, &p->calib[i], l, v);
         kr_array *own = p->s->lines[p->kind[i]].data;
         if (p->kind[i] == KR_LINES_NOISE && p->s->noise)
