@@ -81,7 +81,7 @@ static int read_group(kr_scan *s, kr_h5 *f, const char *group, const kr_read *ho
     if (!e)
         e = kr_mrd_waveforms_read(s, f, group);
     if (!e && s->waveforms)
-        kr_scan_note(s, "%ld waveforms (heart, breathing, triggers) are kept, but do not go into the image", s->waveforms);
+        kr_scan_note(s, "waveforms (heart, breathing, triggers), kept but no part of the image: %ld", s->waveforms);
     const char *noise = kr_meta_get(s->meta, "noise_measurement");
     if (!e && noise && !s->lines[KR_LINES_NOISE].count)
         kr_scan_note(s, "the noise was measured in another scan, %s", noise);

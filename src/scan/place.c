@@ -325,7 +325,7 @@ static int choose_encoding(kr_placing *p)
     else
         p->s->enc = p->plan.encoding[p->encoding];
     if (other)
-        kr_scan_note(p->s, "%ld imaging lines belong to other encodings than %d and are left out", other, p->encoding);
+        kr_scan_note(p->s, "imaging lines of other encodings than %d, left out: %ld", p->encoding, other);
     return 0;
 }
 
@@ -411,7 +411,7 @@ static int plan_imaging(kr_placing *p)
             return kr_error_code();
     }
     if (grown && s->enc.encoded[0])
-        kr_scan_note(s, "%ld lines reach beyond the %ld points of the header's readout, which is taken as %ld points", grown, s->enc.encoded[0], g->row);
+        kr_scan_note(s, "lines that reach beyond the %ld points of the header's readout: %ld; it is taken as %ld points", s->enc.encoded[0], grown, g->row);
     if (!p->spokes)
         s->enc.encoded[0] = g->row;
     return grid_slots(g);
@@ -529,10 +529,10 @@ static int plan_calib(kr_placing *p)
         long v[SLOTS] = { l->ky - centre[0] + g->n[0] / 2, l->kz - centre[1] + g->n[1] / 2, l->slice - p->from };
         p->calib[i] = claim(g, l, slot_of(g, v));
     }
-    kr_scan_note(p->s, "%ld calibration-only lines are kept apart from the image; with %ld lines that are both, they fill a calibration grid of %ld x %ld lines",
+    kr_scan_note(p->s, "calibration-only lines, kept apart from the image: %ld; with lines that are both, %ld, they fill a grid of %ld x %ld",
                  used - both, both, g->n[SLOT_Y], g->n[SLOT_Z]);
     if (left_out)
-        kr_scan_note(p->s, "%ld calibration lines of other contrasts, sets or encodings are left out", left_out);
+        kr_scan_note(p->s, "calibration lines of other contrasts, sets or encodings, left out: %ld", left_out);
     return 0;
 }
 
@@ -586,9 +586,9 @@ static int plan_kinds(kr_placing *p)
             && !(to->data = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = longest[k], [KR_COIL] = channels[k], [KR_VIEW] = to->count))))
             return kr_error_code();
         if (k == KR_LINES_NOISE && p->noise_samples)
-            kr_scan_note(s, "%ld noise lines with %ld samples per channel measure the noise alone", p->noise_lines, p->noise_samples);
+            kr_scan_note(s, "noise lines, for whitening: %ld, with %ld samples per channel", p->noise_lines, p->noise_samples);
         else if (k != KR_LINES_IMAGING && k != KR_LINES_CALIB && k != KR_LINES_NOISE)
-            kr_scan_note(s, "%ld %s lines are kept, but do not go into the image", to->count, kr_line_kind_name(k));
+            kr_scan_note(s, "%s lines, kept but no part of the image: %ld", kr_line_kind_name(k), to->count);
     }
     return 0;
 }
@@ -606,21 +606,21 @@ static void tell(kr_placing *p)
     if (segments)
         kr_scan_note(p->s, "the lines of %ld segments share one grid", segments + 1);
     if (reversed)
-        kr_scan_note(p->s, "%ld imaging lines were measured backwards and are mirrored", reversed);
+        kr_scan_note(p->s, "imaging lines measured backwards, and mirrored: %ld", reversed);
     if (empty)
-        kr_scan_note(p->s, "%ld imaging lines hold no samples", empty);
+        kr_scan_note(p->s, "imaging lines without samples: %ld", empty);
     if (g->outside)
-        kr_scan_note(p->s, "%ld imaging lines lie outside the grid of %ld x %ld lines and are left out", g->outside, g->n[SLOT_Y], g->n[SLOT_Z]);
+        kr_scan_note(p->s, "imaging lines outside the grid of %ld x %ld, left out: %ld", g->n[SLOT_Y], g->n[SLOT_Z], g->outside);
     if (p->calibration.outside)
-        kr_scan_note(p->s, "%ld calibration lines lie outside their grid and are left out", p->calibration.outside);
+        kr_scan_note(p->s, "calibration lines outside their grid, left out: %ld", p->calibration.outside);
     if (g->repeated)
-        kr_scan_note(p->s, "%ld imaging lines repeat one measured before; they are averaged", g->repeated);
+        kr_scan_note(p->s, "imaging lines that repeat one measured before, averaged with it: %ld", g->repeated);
     if (g->unequal)
-        kr_scan_note(p->s, "%ld imaging lines repeat one measured before in another part of the readout and are left out", g->unequal);
+        kr_scan_note(p->s, "imaging lines that repeat another part of one measured before, left out: %ld", g->unequal);
     if (p->centreless && !p->spokes)
-        kr_scan_note(p->s, "%ld imaging lines do not say where their centre is; they are centred", (long)p->centreless);
+        kr_scan_note(p->s, "imaging lines that do not say where their centre is, centred: %ld", (long)p->centreless);
     if (p->straight && !p->spokes)
-        kr_scan_note(p->s, "%ld imaging lines fill the readout, though their centre is said to be elsewhere; they are placed as they are", (long)p->straight);
+        kr_scan_note(p->s, "imaging lines that fill the readout though their centre is said to be elsewhere, placed as they are: %ld", (long)p->straight);
 }
 
 static void dwell_times(kr_placing *p)

@@ -256,7 +256,7 @@ static void test_placing(void **state)
         assert_int_equal(KR_R(s->mask)[x + 8 * 3], x >= 2);
         assert_int_equal(KR_R(s->mask)[x + 8 * 1], 0);
     }
-    assert_non_null(strstr(s->notes.s, "1 imaging lines lie outside"));
+    assert_non_null(strstr(s->notes.s, "outside the grid of 8 x 1, left out: 1"));
     assert_non_null(strstr(s->notes.s, "2 segments"));
     assert_non_null(strstr(s->notes.s, "averaged"));
     assert_non_null(strstr(s->notes.s, "mirrored"));

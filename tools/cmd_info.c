@@ -1,0 +1,528 @@
+/* cmd_info.c: kray info FILE...: what is inside, for people and for scripts. */
+#include "kray/io.h"
+#include "tool.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct opts { const char *from; bool json, data; } opts;
+static const kr_opt table[] = {
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "say it as JSON: one object, or a list of them for several files" },
+    { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "look at all the data of large scans, too: range, and lines that are missing" },
+    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever the content looks like" },
+    KR_OPT_END };
+
+/* ---- Facts ---- */
+typedef struct range { bool complex; long count, odd, zeros; double least, most, mean; } range;   /* odd: not finite; complex: of |x| */
+
+static range range_of(const kr_array *a)
+{
+    range r = { .complex = a->type == KR_C32, .count = kr_count(kr_array_shape(a)), .least = INFINITY, .most = -INFINITY };
+    double sum = 0;
+    for (long i = 0; i < r.count; i++) {
+        double v = r.complex ? sqrt((double)kr_cabs2(KR_C(a)[i])) : KR_R(a)[i];
+        if (!isfinite(v)) {
+            r.odd++;
+            continue;
+        }
+        r.zeros += v == 0;
+        r.least = fmin(r.least, v);
+        r.most = fmax(r.most, v);
+        sum += v;
+    }
+    r.mean = r.count > r.odd ? sum / (double)(r.count - r.odd) : NAN;
+    return r;
+}
+
+/* Noise of each channel, and how alike the two most alike channels are. */
+typedef struct noise { long channels; double *deviation, correlation; long pair[2]; } noise;
+
+static int noise_of(noise *n, const kr_array *samples)
+{
+    kr_scoped(array) c = kr_noise_covariance(samples);
+    n->channels = samples->n[KR_COIL];
+    n->deviation = c ? kr_alloc((size_t)n->channels, sizeof *n->deviation) : NULL;
+    if (!n->deviation)
+        return kr_error_code();
+    for (long i = 0; i < n->channels; i++)
+        n->deviation[i] = sqrt(kr_re(KR_C(c)[i * (n->channels + 1)]));
+    for (long j = 0; j < n->channels; j++)
+        for (long i = j + 1; i < n->channels; i++) {
+            double both = n->deviation[i] * n->deviation[j], r = both > 0 ? sqrt(kr_cabs2(KR_C(c)[i + n->channels * j])) / both : 0;
+            if (r > n->correlation) {
+                n->correlation = r;
+                n->pair[0] = j;
+                n->pair[1] = i;
+            }
+        }
+    return 0;
+}
+
+static double smallest(const double *v, long n)
+{
+    double m = INFINITY;
+    for (long i = 0; i < n; i++)
+        m = fmin(m, v[i]);
+    return m;
+}
+
+static double largest(const double *v, long n)
+{
+    double m = 0;
+    for (long i = 0; i < n; i++)
+        m = fmax(m, v[i]);
+    return m;
+}
+
+/* What is known of the sampling without, or with, looking at the data. */
+typedef struct sampling { bool known; kr_mask_facts f; } sampling;
+
+static int sampling_of(sampling *p, const kr_scan *s)
+{
+    bool grid = s->shape.n[KR_SAMPLE] <= 1 && s->shape.n[KR_VIEW] <= 1;
+    kr_scoped(array) found = grid && s->data && !s->mask ? kr_scan_mask(s) : NULL;
+    p->known = grid && (s->mask || s->data || s->lines[KR_LINES_IMAGING].count);
+    if (!p->known)
+        return 0;
+    return s->data && !s->mask && !found ? kr_error_code() : kr_mask_describe(&p->f, s->mask ? s->mask : found, s->shape);
+}
+
+static double oversampling(const kr_scan *s)
+{
+    return s->enc.recon_mm[0] > 0 && s->enc.encoded_mm[0] > 0 ? s->enc.encoded_mm[0] / s->enc.recon_mm[0] : 0;
+}
+
+static double spacing(const kr_geom *g)
+{
+    double d = 0;
+    for (int k = 0; g->slices > 1 && k < 3; k++)
+        d += pow(g->position_mm[1][k] - g->position_mm[0][k], 2);
+    return g->slices > 1 ? sqrt(d) : g->spacing_mm;
+}
+
+/* ---- As text ---- */
+static void line(kr_text *t, const char *label, const char *fmt, ...) KR_PRINTF(3, 4);
+static void line(kr_text *t, const char *label, const char *fmt, ...)
+{
+    char b[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(b, sizeof b, fmt, ap);
+    va_end(ap);
+    kr_text_add(t, "  %-12s %s\n", label, b);
+}
+
+static void range_line(kr_text *t, const range *r)
+{
+    char odd[64] = "";
+    if (r->odd)
+        snprintf(odd, sizeof odd, "; %ld of them are not finite", r->odd);
+    if (r->odd == r->count)
+        line(t, "numbers", "%ld, not one of them finite", r->count);
+    else
+        line(t, "numbers", "%ld, %s from %.6g to %.6g, mean %.6g%s", r->count, r->complex ? "magnitude" : "values", r->least, r->most, r->mean, odd);
+}
+
+static void grid_line(kr_text *t, const char *label, const long n[3], const double mm[3], const char *more)
+{
+    if (n[0] > 0)
+        line(t, label, "%ld x %ld x %ld of %.6g x %.6g x %.6g mm%s", n[0], n[1], n[2], mm[0], mm[1], mm[2], more);
+}
+
+/* A direction to three digits, without the dust of single precision. */
+static const char *direction(char text[64], const double d[3])
+{
+    double v[3];
+    for (int k = 0; k < 3; k++)
+        v[k] = round(d[k] * 1e4) / 1e4 + 0.;                 /* + 0.: no -0 */
+    snprintf(text, 64, "%.3g %.3g %.3g", v[0], v[1], v[2]);
+    return text;
+}
+
+static void geom_lines(kr_text *t, const kr_geom *g)
+{
+    const double *p = g->position_mm[0], *q = g->position_mm[g->slices - 1];
+    char r[64], f[64], s[64];
+    if (!g->known)
+        return;
+    if (g->slices > 1)
+        line(t, "position", "%.5g %.5g %.5g to %.5g %.5g %.5g mm (left, back, head), %ld slices %.4g mm apart", p[0], p[1], p[2], q[0], q[1], q[2], g->slices, spacing(g));
+    else
+        line(t, "position", "%.5g %.5g %.5g mm (left, back, head)", p[0], p[1], p[2]);
+    line(t, "directions", "readout %s, phase %s, slice %s", direction(r, g->read_dir), direction(f, g->phase_dir), direction(s, g->slice_dir));
+}
+
+static void meta_line(kr_text *t, const char *label, const kr_meta *m, const char *const (*part)[3])
+{
+    kr_text all = { 0 };
+    for (; (*part)[0]; part++) {
+        const char *v = kr_meta_get(m, (*part)[0]);
+        if (v && *v)
+            kr_text_add(&all, "%s%s%s%s", all.len ? ", " : "", (*part)[1], v, (*part)[2]);
+    }
+    if (all.len)
+        line(t, label, "%s", all.s);
+    kr_text_clear(&all);
+}
+
+static void meta_lines(kr_text *t, const kr_meta *m)
+{
+    static const char *const sequence[][3] = { { "protocol", "", "" }, { "sequence", "", "" }, { "acquisition", "", "" }, { "sequence_type", "", "" },
+        { "te_ms", "TE ", " ms" }, { "tr_ms", "TR ", " ms" }, { "ti_ms", "TI ", " ms" }, { "flip_deg", "flip angle ", " degrees" }, { NULL, NULL, NULL } };
+    static const char *const system[][3] = { { "vendor", "", "" }, { "model", "", "" }, { "field_T", "", " T" }, { "institution", "", "" },
+        { "patient_position", "patient ", "" }, { "study_date", "", "" }, { NULL, NULL, NULL } };
+    meta_line(t, "sequence", m, sequence);
+    meta_line(t, "system", m, system);
+}
+
+static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noise *n, const range *r)
+{
+    char more[200] = "";
+    long coils = s->shape.n[KR_COIL] ? s->shape.n[KR_COIL] : 1;
+    kr_text in_image = { 0 };
+    for (int d = 0; d < KR_AXES; d++)
+        if (s->in_image & KR_ON(d))
+            kr_text_add(&in_image, "%s%s", in_image.len ? ", " : "; in image space along ", kr_axis_name(d));
+    line(t, "k-space", "%s, %ld coil%s%s", kr_shape_text(s->shape), coils, coils == 1 ? "" : "s", in_image.s ? in_image.s : "");
+    kr_text_clear(&in_image);
+    if (r)
+        range_line(t, r);
+    if (oversampling(s) > 1.01)
+        snprintf(more, sizeof more, ", readout oversampled %.3g times", oversampling(s));
+    grid_line(t, "encoded", s->enc.encoded, s->enc.encoded_mm, more);
+    grid_line(t, "image", s->enc.recon, s->enc.recon_mm, "");
+    if (*s->enc.trajectory && strcmp(s->enc.trajectory, "cartesian"))
+        line(t, "trajectory", "%s%s", s->enc.trajectory, s->traj ? ", with k-space positions" : "");
+    kr_text facts = { 0 };
+    if (p->known)
+        kr_mask_facts_text(&facts, &p->f);
+    if (s->enc.accel[0] > 1 || s->enc.accel[1] > 1)
+        kr_text_add(&facts, "%s R = %ld%s%.0ld by the header", p->known ? ";" : "", s->enc.accel[0], s->enc.accel[1] > 1 ? " x " : "",
+                    s->enc.accel[1] > 1 ? s->enc.accel[1] : 0);
+    if (facts.len || !p->known)
+        line(t, "sampling", "%s", facts.len ? facts.s + (*facts.s == ' ') : "not looked for in the data (--data)");
+    kr_text_clear(&facts);
+    if (s->calib || s->calib_mask)
+        line(t, "calibration", "%s", kr_shape_text(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
+    kr_text kinds = { 0 };
+    for (int k = 0; k < KR_LINES_KINDS; k++)
+        if (s->lines[k].count)
+            kr_text_add(&kinds, "%s%ld %s", kinds.len ? ", " : "", s->lines[k].count, kr_line_kind_name(k));
+    if (kinds.len)
+        line(t, "lines", "%s", kinds.s);
+    kr_text_clear(&kinds);
+    if (s->dwell_us > 0)
+        line(t, "dwell time", "%.4g us", s->dwell_us);
+    if (s->noise) {
+        line(t, "noise", "%ld samples per channel, dwell time %.4g us", s->noise->n[KR_SAMPLE], s->noise_dwell_us);
+        if (n->deviation)
+            line(t, "", "deviation %.3g to %.3g; largest correlation %.2f (channels %ld, %ld)", smallest(n->deviation, n->channels),
+                 largest(n->deviation, n->channels), n->correlation, n->pair[0], n->pair[1]);
+    }
+    if (s->coils)
+        line(t, "coil maps", "%s", kr_shape_text(kr_array_shape(s->coils)));
+    if (s->reference)
+        line(t, "reference", "%s", kr_shape_text(kr_array_shape(s->reference->data)));
+    geom_lines(t, s->geom);
+    meta_lines(t, s->meta);
+    for (const char *note = s->notes.s; note && *note; ) {
+        size_t len = strcspn(note, "\n");
+        kr_text_add(t, "  %-12s %.*s\n", note == s->notes.s ? "notes" : "", (int)len, note);
+        note += len + (note[len] == '\n');
+    }
+}
+
+/* ---- As JSON ---- */
+static json_t *shape_json(kr_shape s)
+{
+    json_t *o = json_object();
+    for (int d = 0; d < KR_AXES; d++)
+        if (s.n[d] > 1)
+            json_object_set_new(o, kr_axis_name(d), json_integer(s.n[d]));
+    return o;
+}
+
+static json_t *reals(const double *v, long n)
+{
+    json_t *a = json_array();
+    for (long i = 0; i < n; i++)
+        json_array_append_new(a, isfinite(v[i]) ? json_real(v[i]) : json_null());
+    return a;
+}
+
+static json_t *integers(const long *v, long n)
+{
+    json_t *a = json_array();
+    for (long i = 0; i < n; i++)
+        json_array_append_new(a, json_integer(v[i]));
+    return a;
+}
+
+static json_t *text_json(const char *text)           /* what is no UTF-8 becomes question marks */
+{
+    json_t *j = json_string(text);
+    kr_auto char *plain = j ? NULL : kr_strdup(text);
+    for (char *p = plain; p && *p; p++)
+        *p = *p & 0x80 ? '?' : *p;
+    return j ? j : json_string(plain ? plain : "");
+}
+
+static json_t *meta_json(const kr_meta *m)
+{
+    json_t *o = json_object();
+    for (long i = 0; i < kr_meta_count(m); i++)
+        json_object_set_new(o, kr_meta_key(m, i), text_json(kr_meta_value(m, i)));
+    return o;
+}
+
+static json_t *range_json(const range *r)
+{
+    json_t *o = json_pack("{s:I,s:I,s:I,s:b}", "count", (json_int_t)r->count, "zeros", (json_int_t)r->zeros, "not_finite", (json_int_t)r->odd, "complex", r->complex);
+    if (r->odd < r->count) {
+        json_object_set_new(o, r->complex ? "least_magnitude" : "least", json_real(r->least));
+        json_object_set_new(o, r->complex ? "largest_magnitude" : "largest", json_real(r->most));
+        json_object_set_new(o, r->complex ? "mean_magnitude" : "mean", json_real(r->mean));
+    }
+    return o;
+}
+
+static json_t *geom_json(const kr_geom *g)
+{
+    json_t *positions = json_array();
+    for (long i = 0; i < g->slices; i++)
+        json_array_append_new(positions, reals(g->position_mm[i], 3));
+    return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:f}", "known", g->known, "fov_mm", reals(g->fov_mm, 3), "read_dir", reals(g->read_dir, 3),
+                     "phase_dir", reals(g->phase_dir, 3), "slice_dir", reals(g->slice_dir, 3), "position_mm", positions, "spacing_mm", spacing(g));
+}
+
+static json_t *sampling_json(const kr_scan *s, const sampling *p)
+{
+    json_t *o = json_object();
+    if (p->known) {
+        kr_text t = { 0 };
+        kr_mask_facts_text(&t, &p->f);
+        json_object_set_new(o, "text", text_json(t.s ? t.s : ""));
+        kr_text_clear(&t);
+        json_object_set_new(o, "acceleration", json_real(p->f.accel));
+        json_object_set_new(o, "acceleration_outside_centre", json_real(p->f.outer_accel));
+        json_object_set_new(o, "centre", integers(p->f.centre, 3));
+        json_object_set_new(o, "step_outside_centre", integers(p->f.step, 3));
+        json_object_set_new(o, "partial_fourier", reals(p->f.partial, 3));
+    }
+    if (s->enc.accel[0] > 0)
+        json_object_set_new(o, "header_acceleration", integers(s->enc.accel, 2));
+    return o;
+}
+
+static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, const range *r)
+{
+    json_t *o = json_pack("{s:s,s:o,s:I,s:I,s:s}", "kind", "scan", "shape", shape_json(s->shape), "coils", (json_int_t)(s->shape.n[KR_COIL] ? s->shape.n[KR_COIL] : 1),
+                          "slices", (json_int_t)(s->shape.n[KR_SLICE] ? s->shape.n[KR_SLICE] : 1), "trajectory", s->enc.trajectory);
+    json_t *in_image = json_array(), *lines = json_object(), *notes = json_array();
+    for (int d = 0; d < KR_AXES; d++)
+        if (s->in_image & KR_ON(d))
+            json_array_append_new(in_image, json_string(kr_axis_name(d)));
+    json_object_set_new(o, "in_image_space", in_image);
+    if (s->enc.encoded[0] > 0)
+        json_object_set_new(o, "encoded", json_pack("{s:o,s:o}", "matrix", integers(s->enc.encoded, 3), "fov_mm", reals(s->enc.encoded_mm, 3)));
+    if (s->enc.recon[0] > 0)
+        json_object_set_new(o, "recon", json_pack("{s:o,s:o}", "matrix", integers(s->enc.recon, 3), "fov_mm", reals(s->enc.recon_mm, 3)));
+    if (oversampling(s) > 0)
+        json_object_set_new(o, "readout_oversampling", json_real(oversampling(s)));
+    json_object_set_new(o, "sampling", sampling_json(s, p));
+    if (s->calib || s->calib_mask)
+        json_object_set_new(o, "calibration", shape_json(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
+    for (int k = 0; k < KR_LINES_KINDS; k++)
+        if (s->lines[k].count)
+            json_object_set_new(lines, kr_line_kind_name(k), json_integer(s->lines[k].count));
+    json_object_set_new(o, "lines", lines);
+    if (s->dwell_us > 0)
+        json_object_set_new(o, "dwell_us", json_real(s->dwell_us));
+    if (s->noise)
+        json_object_set_new(o, "noise", json_pack("{s:I,s:f,s:o,s:f}", "samples", (json_int_t)s->noise->n[KR_SAMPLE], "dwell_us", s->noise_dwell_us,
+                                                  "deviation", reals(n->deviation, n->deviation ? n->channels : 0), "largest_correlation", n->correlation));
+    if (s->coils)
+        json_object_set_new(o, "coil_maps", shape_json(kr_array_shape(s->coils)));
+    if (s->reference)
+        json_object_set_new(o, "reference", shape_json(kr_array_shape(s->reference->data)));
+    if (r)
+        json_object_set_new(o, "numbers", range_json(r));
+    json_object_set_new(o, "geometry", geom_json(s->geom));
+    json_object_set_new(o, "meta", meta_json(s->meta));
+    for (const char *note = s->notes.s; note && *note; ) {
+        size_t len = strcspn(note, "\n");
+        kr_auto char *one = kr_strf("%.*s", (int)len, note);
+        json_array_append_new(notes, text_json(one ? one : ""));
+        note += len + (note[len] == '\n');
+    }
+    json_object_set_new(o, "notes", notes);
+    return o;
+}
+
+/* ---- One file ---- */
+static int tell_scan(json_t **o, kr_text *t, const kr_scan *s)
+{
+    sampling p = { 0 };
+    noise n = { 0 };
+    range r;
+    if (sampling_of(&p, s))
+        return kr_error_code();
+    if (s->noise && noise_of(&n, s->noise))
+        kr_error_clear();                                    /* the noise is no better than that: the rest is still worth telling */
+    if (s->data)
+        r = range_of(s->data);
+    if (o)
+        *o = scan_json(s, &p, &n, s->data ? &r : NULL);
+    else
+        scan_text(t, s, &p, &n, s->data ? &r : NULL);
+    kr_free(n.deviation);
+    return 0;
+}
+
+static int tell_image(json_t **o, kr_text *t, const kr_image *im)
+{
+    kr_scoped(array) a = kr_array_packed(im->data);
+    if (!a)
+        return kr_error_code();
+    range r = range_of(a);
+    double affine[16], voxel[3];
+    for (int d = 0; d < 3; d++)
+        voxel[d] = im->geom->fov_mm[d] / (double)a->n[d];
+    bool placed = im->geom->known && !kr_geom_affine(im->geom, a->n, affine);
+    kr_error_clear();
+    if (o) {
+        *o = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "kind", "image", "shape", shape_json(kr_array_shape(a)), "numbers", range_json(&r), "voxel_mm", reals(voxel, 3),
+                       "geometry", geom_json(im->geom), "meta", meta_json(im->meta));
+        if (placed)
+            json_object_set_new(*o, "affine_ras", reals(affine, 16));
+        return 0;
+    }
+    line(t, "image", "%s", kr_shape_text(kr_array_shape(a)));
+    range_line(t, &r);
+    if (voxel[0] > 0)
+        line(t, "voxel", "%.5g x %.5g x %.5g mm", voxel[0], voxel[1], voxel[2]);
+    geom_lines(t, im->geom);
+    meta_lines(t, im->meta);
+    static const char *const made[][3] = { { "method", "", "" }, { "software", "", "" }, { NULL, NULL, NULL } };
+    meta_line(t, "made by", im->meta, made);
+    return 0;
+}
+
+static int tell_array(json_t **o, kr_text *t, const kr_array *a)
+{
+    kr_scoped(array) packed = kr_array_packed(a);
+    if (!packed)
+        return kr_error_code();
+    range r = range_of(packed);
+    if (o)
+        *o = json_pack("{s:s,s:o,s:o}", "kind", "array", "shape", shape_json(kr_array_shape(a)), "numbers", range_json(&r));
+    else {
+        line(t, "array", "%s %s", kr_shape_text(kr_array_shape(a)), r.complex ? "complex" : "real");
+        range_line(t, &r);
+    }
+    return 0;
+}
+
+/* Up to this many bytes a scan is read whole where its header does not tell what was measured. */
+enum { SMALL = 64 << 20 };
+
+static int read_scan(kr_scan **s, const char *file, const opts *p, const char *path, const kr_trace *trace)
+{
+    struct stat st;
+    if (kr_scan_read(s, file, p->from, &(kr_read){ .header_only = true }, trace))
+        return kr_error_code();
+    bool known = (*s)->mask || (*s)->lines[KR_LINES_IMAGING].count, small = !stat(path, &st) && st.st_size <= SMALL;
+    if ((*s)->data || (!p->data && (known || !small)))
+        return 0;
+    kr_scan_unref(s);
+    return kr_scan_read(s, file, p->from, NULL, trace);
+}
+
+/* Formats of bare arrays read anything as k-space. Numbers that are all real are none. */
+static bool is_kspace(const kr_scan *s)
+{
+    if (!s->data || s->enc.encoded[0] > 0 || s->shape.n[KR_COIL] > 1)
+        return true;
+    kr_scoped(array) a = kr_array_packed(s->data);
+    for (long i = 0; a && i < kr_count(kr_array_shape(a)); i++)
+        if (kr_im(KR_C(a)[i]) != 0)
+            return true;
+    return !a;
+}
+
+/* As raw data, as an image or as an array, whichever it is first. */
+static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const kr_trace *trace)
+{
+    kr_source src;
+    if (kr_source_parse(&src, file))
+        return kr_error_code();
+    const kr_format *f = p->from ? kr_format_named(p->from) : kr_format_of(src.path);
+    kr_scoped(scan) s = NULL;
+    kr_scoped(image) im = NULL;
+    kr_scoped(array) a = NULL;
+    int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
+    if (f && !o)
+        kr_text_add(t, "%s: %s\n", file, f->summary);
+    if (f && f->read && (first = e = read_scan(&s, file, p, src.path, trace)) == 0) {
+        if (f->read_image && !is_kspace(s)) {
+            kr_scan_unref(&s);
+            e = KR_EFORMAT;
+        } else
+            e = tell_scan(o, t, s);
+    }
+    kr_auto char *why = first ? kr_strdup(kr_error()) : NULL;
+    if (e && !s && f && f->read_image && (e = kr_image_read(&im, file)) == 0)
+        e = tell_image(o, t, im);
+    if (e && !s && !im && f && f->read_array && (e = kr_array_read(&a, file)) == 0)
+        e = tell_array(o, t, a);
+    if (e && first && why)                                   /* what the first attempt said fits best */
+        e = kr_fail(first, "%s", why);
+    if (!e && o)
+        json_object_update_missing_new(*o, json_pack("{s:s,s:s}", "file", file, "format", f->name));
+    kr_source_clear(&src);
+    return e;
+}
+
+static int run(void *o, int files, char **file, const kr_trace *trace)
+{
+    const opts *p = o;
+    int failed = 0, code = 0;
+    if (!files)
+        return kr_fail(KR_EUSAGE, "which file?");
+    json_t *all = json_array();
+    for (int i = 0; i < files; i++) {
+        json_t *one = NULL;
+        kr_text t = { 0 };
+        int e = tell(p->json ? &one : NULL, &t, file[i], p, trace);
+        if (!e && !p->json)
+            printf("%s%s", i ? "\n" : "", t.s ? t.s : "");
+        kr_text_clear(&t);
+        if (e == KR_ESTOPPED || (e && files == 1)) {
+            json_decref(all);
+            return e;
+        }
+        if (e) {
+            failed++;
+            code = e;
+            kr_say(trace, KR_WARNING, "%s", kr_error());
+            one = json_pack("{s:s,s:o}", "file", file[i], "error", text_json(kr_error()));
+        }
+        if (one)
+            json_array_append_new(all, one);
+    }
+    if (p->json) {
+        json_dumpf(files == 1 ? json_array_get(all, 0) : all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
+    json_decref(all);
+    return failed ? kr_fail(code, "%d of %d files cannot be read", failed, files) : 0;
+}
+
+const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling, noise, geometry", "FILE... [options]",
+    "  kray info scan.h5                        # raw data of any format\n"
+    "  kray info scan.h5:dataset2               # one of several ISMRMRD groups\n"
+    "  kray info image.nii.gz maps.cfl          # images and arrays, too\n"
+    "  kray info --json *.h5 | jq '.[].sampling.acceleration'\n", table, sizeof(opts), NULL, run };
