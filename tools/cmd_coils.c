@@ -1,48 +1,83 @@
-/* cmd_coils.c: kray coils IN -o MAPS: coil sensitivity maps from a scan's calibration area. */
+/* cmd_coils.c: kray coils IN -o MAPS: coil sensitivity maps from a scan's calibration area, to be kept, looked at, and
+ * given to kray recon. The scan is made ready as kray recon does. */
 #include "kray/io.h"
 #include "tool.h"
 
 typedef struct opts {
-    const char *out, *method, *format;
-    long maps, calib, kernel;
+    const char *output, *method, *from, *compression, *png;
+    long maps, calib, kernel, compress, threads;
     double threshold, crop;
-    bool soft;
+    bool soft, whiten, oversampling;
 } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, out), NULL, "FILE", "where the maps go; the suffix chooses the format" },
+    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "MAPS", "where the maps go; the suffix chooses the format (.cfl, .npy)" },
     { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "espirit", "espirit|walsh|lowres", "how they are estimated" },
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "sets of maps; 2 where the field of view is smaller than the object" },
-    { "calib", 'r', KR_OPT_INT, offsetof(opts, calib), "0", "N", "largest width of the calibration area; 0: up to 24 of what was measured" },
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "6", "N", "width of ESPIRiT's kernel, of Walsh's local mean" },
-    { "threshold", 't', KR_OPT_REAL, offsetof(opts, threshold), "0", "X", "smallest squared singular value kept, relative to the largest; 0: automatic" },
-    { "crop", 'c', KR_OPT_REAL, offsetof(opts, crop), "-1", "X", "maps are 0 where the eigenvalue is smaller; negative: automatic" },
-    { "soft", 0, KR_OPT_FLAG, offsetof(opts, soft), NULL, NULL, "let maps fall smoothly to 0 towards the crop" },
-    { "format", 0, KR_OPT_TEXT, offsetof(opts, format), NULL, "NAME", "read IN as this format, whatever it looks like" },
+    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the calibration area" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "6", "N", "espirit: width of the kernel in k-space" },
+    { "threshold", 0, KR_OPT_REAL, offsetof(opts, threshold), "0", "X", "espirit: smallest squared singular value kept, relative to the largest; 0: automatic" },
+    { "crop", 0, KR_OPT_REAL, offsetof(opts, crop), "-1", "X", "maps are 0 where the eigenvalue (espirit) or signal is less; negative: automatic" },
+    { "soft", 0, KR_OPT_FLAG, offsetof(opts, soft), NULL, NULL, "espirit: let maps fall smoothly to 0 towards the crop" },
+    { "png", 0, KR_OPT_FILE, offsetof(opts, png), NULL, "FILE", "also a picture of the maps in the middle slice" },
+    { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils first; 0 keeps all" },
+    { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
+    { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
 
-static int run(void *o, int files, char **file, const kr_trace *trace)
+static int draw(const kr_array *maps, const kr_meta *meta, const char *path)
 {
-    const opts *p = o;
-    if (files != 1 || !p->out)
-        return kr_fail(KR_EUSAGE, "one scan and an output (-o) are wanted");
-    kr_scoped(scan) s = NULL;
-    if (kr_scan_read(&s, file[0], p->format, NULL, trace))
-        return kr_error_code();
-    kr_coils_opts how = kr_coils_preset;
-    how.method = p->method;
-    how.calib[0] = how.calib[1] = how.calib[2] = p->calib;
-    how.kernel = p->kernel;
-    how.threshold = p->threshold;
-    how.crop = p->crop;
-    how.maps = p->maps;
-    how.soft = p->soft;
-    double t = kr_seconds();
-    kr_scoped(array) maps = kr_coils_estimate(s, &how, trace);
-    if (!maps)
-        return kr_error_code();
-    kr_say(trace, KR_DETAIL, "%.3f s", kr_seconds() - t);
-    return kr_array_write(maps, s->meta, p->out);
+    kr_scoped(array) slice = kr_array_at(maps, KR_SLICE, maps->n[KR_SLICE] / 2);
+    kr_scoped(array) plane = slice ? kr_array_at(slice, KR_Z, slice->n[KR_Z] / 2) : NULL;
+    return plane ? kr_array_write(plane, meta, path) : kr_error_code();
 }
 
-const kr_tool kr_tool_coils = { "coils", "Reconstruct", "coil sensitivity maps", "IN -o MAPS [options]",
-    "  kray coils scan.h5 -o maps.cfl\n", table, sizeof(opts), NULL, run };
+static int write(const kr_array *maps, kr_meta *meta, const opts *o, const char *file)
+{
+    kr_text used = { 0 };
+    kr_opt_describe(&used, table, o);
+    kr_auto char *method = kr_strf("coils %s", o->method);
+    const char *input[] = { file };
+    int e = method ? kr_meta_provenance(meta, kr_command_line(), method, used.s, input, 1) : kr_error_code();
+    kr_text_clear(&used);
+    if (e || (o->output && kr_array_write(maps, meta, o->output)))
+        return kr_error_code();
+    return o->png ? draw(maps, meta, o->png) : 0;
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    if (files != 1)
+        return kr_fail(KR_EUSAGE, "one scan is wanted, %d are given", files);
+    if (!o->output && !o->png)
+        return kr_fail(KR_EUSAGE, "where should the maps go? Give -o MAPS, for example -o maps.cfl");
+    if (o->threads < 0 || o->compress < 0 || o->calib < 1)
+        return kr_fail(KR_EUSAGE, "--threads, --compress and --calib count something: %ld is not possible",
+                       o->threads < 0 ? o->threads : o->compress < 0 ? o->compress : o->calib);
+    if (o->threads)
+        kr_threads_set((int)o->threads);
+    double start = kr_seconds();
+    kr_scoped(scan) s = NULL;
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress,
+                                 .compression = o->compression, .average = true };
+    if (kr_scan_read(&s, file[0], o->from, NULL, trace) || kr_scan_prepare(s, &prepare, trace))
+        return kr_error_code();
+    const kr_coils_opts how = { .method = o->method, .calib = { o->calib, o->calib, o->calib }, .kernel = o->kernel,
+                                .threshold = o->threshold, .crop = o->crop, .maps = o->maps, .soft = o->soft };
+    kr_scoped(array) maps = kr_coils_estimate(s, &how, trace);
+    if (!maps || kr_stopped(trace) || write(maps, s->meta, o, file[0]))
+        return kr_error_code();
+    kr_say(trace, KR_INFO, "%s: %s, %s, %.2f s", o->output ? o->output : o->png, kr_shape_text(kr_array_shape(maps)), o->method,
+           kr_seconds() - start);
+    return 0;
+}
+
+const kr_tool kr_tool_coils = { "coils", "Reconstruct", "coil sensitivity maps from a scan's calibration area", "SCAN -o MAPS [options]",
+    "  kray coils scan.h5 -o maps.cfl                     # ESPIRiT, thresholds found\n"
+    "  kray coils scan.h5 -o maps.npy --maps 2 --soft     # two sets, for soft-SENSE\n"
+    "  kray coils scan.h5 -o maps.cfl --png maps.png      # and a picture\n"
+    "  kray coils brain.mat:kData@x,y,coil -o maps.cfl --threshold 0.001 --crop 0.8   # as BART's ecalib by default\n"
+    "  kray recon scan.h5 --coils maps.cfl -o image.nii.gz\n", table, sizeof(opts), NULL, run };
