@@ -126,7 +126,7 @@ static int read_image(kr_image **out, const kr_source *src)
 }
 
 /* The challenge's submission: reconstruction [x][y][z]. */
-int kr_calgary_write_image(const kr_image *im, const char *path)
+static int write_image(const kr_image *im, const char *path)
 {
     static const int order[] = { KR_X, KR_Y, KR_Z };
     kr_scoped(image) magnitude = kr_image_magnitude(im);
@@ -137,4 +137,4 @@ int kr_calgary_write_image(const kr_image *im, const char *path)
 }
 
 const kr_format kr_format_calgary = { "calgary", ".h5", "Calgary-Campinas volume or submission", probe, read, NULL, read_image,
-                                      kr_calgary_write_image, read_array, NULL };
+                                      write_image, read_array, NULL };

@@ -274,7 +274,7 @@ kr_image *kr_cmrxrecon_ranking(const kr_image *im)
     return r;
 }
 
-int kr_cmrxrecon_write_image(const kr_image *im, const char *path)
+static int write_image(const kr_image *im, const char *path)
 {
     kr_scoped(image) r = kr_cmrxrecon_ranking(im);
     kr_scoped(h5) f = r ? kr_matlab_create(path) : NULL;
@@ -310,4 +310,4 @@ static int write_scan(const kr_scan *s, const char *path)
 }
 
 const kr_format kr_format_cmrxrecon = { "cmrxrecon", ".mat", "CMRxRecon k-space, mask or ranking image", probe, read_scan, write_scan, read_image,
-                                        kr_cmrxrecon_write_image, read_array, NULL };
+                                        write_image, read_array, NULL };

@@ -307,9 +307,6 @@ static int write(const kr_scan *s, const char *path)
 
 static int write_image(const kr_image *im, const char *path)
 {
-    const char *dataset = kr_meta_get(im->meta, "dataset");
-    if (dataset && !strcmp(dataset, "Calgary-Campinas"))
-        return kr_calgary_write_image(im, path);
     kr_scoped(image) magnitude = kr_image_magnitude(im);
     kr_scoped(array) a = !magnitude ? NULL : magnitude->data->n[KR_SLICE] == 1 ? kr_array_rename(magnitude->data, KR_Z, KR_SLICE)
                                                                             : kr_array_ref(magnitude->data);

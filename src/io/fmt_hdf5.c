@@ -85,7 +85,7 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
             kr_text_add(&names, "%s%s", dims ? "," : "", kr_axis_name(d));
             order[dims++] = d;
         }
-    kr_scoped(h5) f = kr_h5_create(path, 0);
+    kr_scoped(h5) f = names.failed ? NULL : kr_h5_create(path, 0);
     int e = !f ? kr_error_code() : kr_h5_write(f, "data", a, order, dims, "r", "i");
     if (!e && names.len)
         e = kr_h5_put_text(f, "data", "kray_axes", names.s);

@@ -166,7 +166,7 @@ static int write_variable(const char *path, const char *name, const kr_array *a,
             kr_text_add(&names, "%s%s", dims ? "," : "", kr_axis_name(d));
             axes[dims++] = d;
         }
-    kr_scoped(h5) f = kr_matlab_create(path);
+    kr_scoped(h5) f = names.failed ? NULL : kr_matlab_create(path);
     int e = !f || kr_matlab_write(f, name, a, axes, dims) || kr_h5_put_text(f, name, "kray_axes", names.s) || kr_h5_put_meta(f, name, meta)
           ? kr_error_code() : kr_matlab_close(&f, path);
     kr_text_clear(&names);
@@ -175,11 +175,6 @@ static int write_variable(const char *path, const char *name, const kr_array *a,
 
 static int write_array(const kr_array *a, const kr_meta *meta, const char *path) { return write_variable(path, "data", a, meta); }
 
-/* Images of CMRxRecon's scans go into the form that the challenge ranks. */
-static int write_image(const kr_image *im, const char *path)
-{
-    const char *dataset = kr_meta_get(im->meta, "dataset");
-    return dataset && !strcmp(dataset, "CMRxRecon") ? kr_cmrxrecon_write_image(im, path) : write_variable(path, "image", im->data, im->meta);
-}
+static int write_image(const kr_image *im, const char *path) { return write_variable(path, "image", im->data, im->meta); }
 
 const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, write_image, read_array, write_array };

@@ -246,7 +246,7 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
         }
     kr_text_add(&t, dims == 0 ? "1,), }" : dims == 1 ? ",), }" : "), }");
     kr_text_add(&json, dims ? "\"" : "-\"");
-    while ((10 + t.len + 1) % 64)
+    while (!t.failed && (10 + t.len + 1) % 64)
         kr_text_add(&t, " ");
     kr_text_add(&t, "\n");
     for (long i = 0; i < kr_meta_count(meta); i++) {

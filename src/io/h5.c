@@ -486,7 +486,7 @@ static void scratch_free(struct job *j)
 
 static int read_contiguous(struct job *j)
 {
-    enum { CACHE = 1 << 16 };
+    enum { CACHE = 1 << 18 };                               /* of one core; fewer reads than 64 KiB, as fast as 1 MiB */
     int last = j->dims - 1, row = last - 1;
     long line = j->count[last] * j->s->element, units = 1;
     bool across = j->fast < row;

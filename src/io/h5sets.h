@@ -26,8 +26,4 @@ kr_h5_set *kr_matlab_open(kr_h5 *f, const char *name) KR_MUST_USE;
 kr_h5 *kr_matlab_create(const char *path) KR_MUST_USE;
 int kr_matlab_write(kr_h5 *f, const char *name, const kr_array *a, const int axes[], int dims) KR_MUST_USE;   /* first fastest */
 int kr_matlab_close(kr_h5 **f, const char *path) KR_MUST_USE;
-
-/* ---- Data sets whose images have a form of their own ---- */
-int kr_calgary_write_image(const kr_image *im, const char *path) KR_MUST_USE;
-int kr_cmrxrecon_write_image(const kr_image *im, const char *path) KR_MUST_USE;
 #endif

@@ -318,9 +318,20 @@ int kr_scan_write(const kr_scan *s, const char *path, const char *format)
     return f ? write_beside(f, SCAN, s, NULL, path) : kr_error_code();
 }
 
+/* Images of a data set's own scans go into the form that its challenge takes, where the suffix allows it. */
+static const char *challenge_of(const kr_image *im, const char *path)
+{
+    static const char *const known[][2] = { { "fastMRI", "fastmri" }, { "CMRxRecon", "cmrxrecon" }, { "Calgary-Campinas", "calgary" } };
+    const char *dataset = kr_meta_get(im->meta, "dataset");
+    for (size_t i = 0; dataset && i < sizeof known / sizeof *known; i++)
+        if (!strcmp(dataset, known[i][0]) && has_suffix(kr_format_named(known[i][1]), path))
+            return known[i][1];
+    return NULL;
+}
+
 int kr_image_write(const kr_image *im, const char *path, const char *format)
 {
-    const kr_format *f = writer(path, format, IMAGE);
+    const kr_format *f = writer(path, format ? format : challenge_of(im, path), IMAGE);
     return f ? write_beside(f, IMAGE, im, NULL, path) : kr_error_code();
 }
 

@@ -186,6 +186,12 @@ static void submission(void **state)
     assert_int_equal(kr_image_read(&back, path), 0);
     assert_near(distance(back->data, a), 0, 0);
     assert_string_equal(kr_meta_get(back->meta, "method"), "test of \xc3\xa9");
+    assert_int_equal(kr_meta_set(meta, "dataset", "fastMRI"), 0);       /* of a fastMRI scan: .h5 means a submission */
+    kr_scoped(image) known = kr_image_new(a, NULL, meta);
+    kr_scoped(image) again = NULL;
+    assert_int_equal(kr_image_write(known, path, NULL), 0);
+    assert_int_equal(kr_image_read(&again, path), 0);
+    assert_near(distance(again->data, a), 0, 0);
     NEED_SHARED("samples/fastmri/submission_file1000003_v2.h5");
     kr_scoped(image) theirs = NULL;
     assert_int_equal(kr_image_read(&theirs, shared("samples/fastmri/submission_file1000003_v2.h5")), 0);
