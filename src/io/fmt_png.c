@@ -128,6 +128,8 @@ static int decode(decoder *d, int64_t bytes)
     png_init_io(d->png, d->file);
     png_set_user_limits(d->png, 1 << 16, 1 << 16);
     png_set_chunk_malloc_max(d->png, 1 << 20);
+    png_set_benign_errors(d->png, 0);       /* a chunk over that limit is one; otherwise it is a warning, and 2 GiB are taken */
+    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, (const unsigned char *)"iCCP", 1);   /* profiles are often wrong */
     png_read_info(d->png, d->info);
     d->w = png_get_image_width(d->png, d->info);
     d->h = png_get_image_height(d->png, d->info);

@@ -25,6 +25,7 @@ static kr_h5 *file_new(void)
     if (!f)
         return NULL;
     f->fd = -1;
+    H5dont_atexit();              /* after a damaged file the library's own end spins and complains; Kray closes its files */
     H5Eget_auto2(H5E_DEFAULT, &f->say, &f->say_self);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     return f;

@@ -187,6 +187,12 @@ static int read_source(const char *source, const char *format, const kr_format *
     int e = *f ? read_with(*f, &src, w) : kr_error_code();
     if (*f && e)
         kr_fail_in("%s", source);
+    if (e && w->what == SCAN)                      /* a reader that gives up may leave half a thing */
+        kr_scan_unref(w->scan);
+    else if (e && w->what == IMAGE)
+        kr_image_unref(w->image);
+    else if (e)
+        kr_array_unref(w->array);
     reading = outer;
     kr_source_clear(&src);
     return e;
@@ -195,7 +201,7 @@ static int read_source(const char *source, const char *format, const kr_format *
 int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace)
 {
     *out = NULL;
-    const kr_format *f;
+    const kr_format *f = NULL;
     int e = read_source(source, format, &f, &(struct wanted){ .what = SCAN, .scan = out, .how = how, .trace = trace });
     if (!e) {
         (*out)->format = f->name;

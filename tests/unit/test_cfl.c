@@ -72,6 +72,56 @@ static void test_bart_phantom(void **state)
     assert_int_equal(kr_scan_check(s), 0);
 }
 
+/* RawArray, which BART writes too: its own image of the phantom equals what its k-space gives, and NumPy's arrays. */
+static void test_ra(void **state)
+{
+    (void)state;
+    NEED_SHARED("samples/arrays/bart_phantom8_image.ra");
+    kr_scoped(array) a = NULL;
+    assert_int_equal(kr_array_read(&a, shared("samples/arrays/ra_c64_4_3_2.ra")), 0);
+    assert_string_equal(kr_shape_text(kr_array_shape(a)), "{x=4 y=3 z=2}");
+    for (long i = 0; i < 24; i++)
+        assert_true(kr_re(KR_C(a)[i]) == (float)i && kr_im(KR_C(a)[i]) == (float)(24 + i));
+    kr_scoped(array) b = NULL;
+    assert_int_equal(kr_array_read(&b, shared("samples/arrays/ra_f32_10.ra")), 0);
+    for (long i = 0; i < 10; i++)
+        assert_true(KR_R(b)[i] == (float)i);
+    kr_scoped(scan) s = NULL;
+    char source[1100];
+    snprintf(source, sizeof source, "%s@x,y", shared("samples/arrays/bart_phantom8_image.ra"));
+    assert_int_equal(kr_scan_read(&s, source, NULL, NULL, NULL), 0);
+    assert_string_equal(kr_shape_text(s->shape), "{x=8 y=8}");
+    assert_true(kr_norm(s->data) > 0);
+    /* Broken ones: of too many axes, of an unknown type, shorter than announced, turned round. */
+    static const struct { int word; uint64_t value; const char *words; } bad[] = {
+        { 5, 99, "announces 99 axes" }, { 5, 0, "announces 0 axes" }, { 2, 7, "type 7" }, { 3, 12, "and 12 bytes" }, { 4, 1, "and 1 bytes of data" },
+        { 6, 1ULL << 60, "length 1152921504606846976" }, { 6, 0, "length 0" }, { 6, 5, "announces 5 x 3 x 2" } };
+    uint64_t w[9 + 24], copy[9 + 24];
+    FILE *f = fopen(shared("samples/arrays/ra_c64_4_3_2.ra"), "rb");
+    assert_int_equal(fread(w, 1, sizeof w, f), sizeof w);
+    fclose(f);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memcpy(copy, w, sizeof w);
+        copy[bad[i].word] = bad[i].value;
+        put("bad.ra", (char *)copy, sizeof copy);
+        kr_array *c = NULL;
+        assert_true(kr_array_read(&c, in("bad.ra")) < 0);
+        assert_refused(KR_EFORMAT, bad[i].words);
+    }
+    for (size_t n = 0; n < sizeof w; n++) {
+        put("bad.ra", (char *)w, n);
+        kr_array *c = NULL;
+        assert_true(kr_array_read(&c, in("bad.ra")) < 0);
+        assert_refused(KR_EFORMAT, "");
+    }
+    for (int i = 0; i < 33; i++)
+        copy[i] = i < 9 ? __builtin_bswap64(w[i]) : (uint64_t)__builtin_bswap32((uint32_t)w[i]) | (uint64_t)__builtin_bswap32((uint32_t)(w[i] >> 32)) << 32;
+    put("turned.ra", (char *)copy, sizeof copy);
+    kr_scoped(array) turned = NULL;
+    assert_int_equal(kr_array_read(&turned, in("turned.ra")), 0);
+    assert_memory_equal(turned->data, a->data, 192);
+}
+
 /* Every dimension of BART's lands on the axis that means the same. */
 static void test_dimensions(void **state)
 {
@@ -245,7 +295,7 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sample), cmocka_unit_test(test_bart_phantom), cmocka_unit_test(test_dimensions), cmocka_unit_test(test_round),
+        cmocka_unit_test(test_sample), cmocka_unit_test(test_bart_phantom), cmocka_unit_test(test_ra), cmocka_unit_test(test_dimensions), cmocka_unit_test(test_round),
         cmocka_unit_test(test_header), cmocka_unit_test(test_hybrid), cmocka_unit_test(test_refusals), cmocka_unit_test(test_bart_reads) };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     char line[128];

@@ -1,0 +1,142 @@
+/* feed.c: gives bytes to every reader of one format, as a file of that format. */
+#include "feed.h"
+#include "kray/io.h"
+#include "kray/weights.h"
+#include "mrd_header.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[64];
+
+static const char *in_folder(const char *name)
+{
+    static char path[128];
+    if (!*folder) {
+        struct stat st;
+        snprintf(folder, sizeof folder, "%s/kray-feed-XXXXXX", stat("/dev/shm", &st) ? "/tmp" : "/dev/shm");
+        if (!mkdtemp(folder))
+            abort();
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+void feed_end(void)
+{
+    char line[128];
+    snprintf(line, sizeof line, "rm -rf '%s'", folder);
+    if (*folder && system(line))
+        abort();
+    *folder = 0;
+}
+
+static void put(const char *path, const unsigned char *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f))
+        abort();
+}
+
+/* A refusal leaves a sentence (and perhaps half a thing, which io.c drops); success something that can be looked at. */
+static int judge(int e, kr_scan **s, kr_image **im, kr_array **a, bool header_only)
+{
+    if (e ? !*kr_error() : !*s && !*im && !*a)
+        abort();
+    const kr_array *got = e ? NULL : *s ? (*s)->data : *im ? (*im)->data : *a;
+    if (!e && !header_only && !got)
+        abort();
+    if (!e && *s && got && !kr_shape_equal(kr_array_shape(got), (*s)->shape))
+        abort();
+    if (got && !kr_all_finite(got))            /* looks at every number */
+        kr_error_clear();
+    kr_scan_unref(s);
+    kr_image_unref(im);
+    kr_array_unref(a);
+    return !e;
+}
+
+static int readers(const kr_format *f, const char *path, const char *axes)
+{
+    kr_scan *s = NULL;
+    kr_image *im = NULL;
+    kr_array *a = NULL;
+    char source[200];
+    snprintf(source, sizeof source, "%s%s%s", path, axes ? "@" : "", axes ? axes : "");
+    kr_source src;
+    if (kr_source_parse(&src, source))
+        abort();
+    int taken = 0;
+    if (f->read) {
+        taken += judge(f->read(&s, &src, &(kr_read){ .header_only = true }, NULL), &s, &im, &a, true);
+        taken += judge(f->read(&s, &src, &(kr_read){ 0 }, NULL), &s, &im, &a, false);
+        taken += judge(f->read(&s, &src, &(kr_read){ .slice_from = 1, .slice_count = 1 }, NULL), &s, &im, &a, false);
+    }
+    if (f->read_image)
+        taken += judge(f->read_image(&im, &src), &s, &im, &a, false);
+    if (f->read_array)
+        taken += judge(f->read_array(&a, &src), &s, &im, &a, false);
+    kr_source_clear(&src);
+    return taken;
+}
+
+static int feed_weights(const unsigned char *bytes, size_t n)
+{
+    const char *path = in_folder("f.pt");
+    put(path, bytes, n);
+    kr_weights *w = NULL;
+    int e = kr_weights_read(&w, path);
+    if (!e != !!w)
+        abort();
+    kr_weights_unref(&w);
+    return !e;
+}
+
+static int feed_xml(const unsigned char *bytes, size_t n)
+{
+    char *text = malloc(n + 1);
+    memcpy(text, bytes, n);
+    text[n] = 0;
+    kr_scan *s = kr_scan_new();
+    int e = kr_mrd_header_parse(s, text);
+    char *back = e ? NULL : kr_mrd_header_write(s);
+    kr_free(back);
+    kr_scan_unref(&s);
+    free(text);
+    return !e;
+}
+
+int feed(const char *format, const unsigned char *bytes, size_t n)
+{
+    if (!strcmp(format, "weights"))
+        return feed_weights(bytes, n);
+    if (!strcmp(format, "xml"))
+        return feed_xml(bytes, n);
+    const kr_format *f = kr_format_named(format);
+    if (!f)
+        abort();
+    char name[32];
+    snprintf(name, sizeof name, "f%.*s", (int)strcspn(f->suffix, " "), f->suffix);
+    const char *path = in_folder(name);
+    if (!strcmp(format, "cfl")) {              /* two files in one: the header, a zero, the numbers */
+        const unsigned char *end = memchr(bytes, 0, n);
+        size_t head = end ? (size_t)(end - bytes) : n;
+        put(in_folder("f.hdr"), bytes, head);
+        bytes = end ? end + 1 : bytes + n;
+        n -= head + (end != NULL);
+        path = in_folder("f.cfl");
+    }
+    put(path, bytes, n);
+    f->probe(bytes, n < 4096 ? n : 4096, path);
+    static const char *const axes[] = { NULL, "x", "x,y", "y,x", "x,y,coil", "slice,coil,y,x", "x,y,z,coil,time" };
+    int taken = 0;
+    for (int i = 0; i < 7; i++) {
+        taken += readers(f, path, axes[i]);
+        if (kr_error_code() != KR_EUSAGE && i == 0 && taken)
+            break;                             /* names are not needed */
+        kr_error_clear();
+    }
+    return taken;
+}
