@@ -3,7 +3,7 @@
 #include "kray/fourier.h"
 #include "kray/net.h"
 #include "model.h"
-#include "net.h"
+#include "net_method.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

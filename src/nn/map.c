@@ -5,21 +5,8 @@
 
 const nn_kern *nn_kern_best(void)
 {
-    static const nn_kern *best;
-    const nn_kern *k = __atomic_load_n(&best, __ATOMIC_RELAXED);
-    if (k)
-        return k;
-    k = &nn_kern_base;
-#if defined(__x86_64__)
-    const char *force = getenv("KR_CPU");
-    __builtin_cpu_init();
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !(force && !strcmp(force, "base"));
-    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-           && !(force && strcmp(force, "v4"));
-    k = v4 ? &nn_kern_v4 : v3 ? &nn_kern_v3 : k;
-#endif
-    __atomic_store_n(&best, k, __ATOMIC_RELAXED);
-    return k;
+    int cpu = kr_cpu();
+    return cpu >= 4 ? &nn_kern_v4 : cpu >= 3 ? &nn_kern_v3 : &nn_kern_base;
 }
 
 kr_map *kr_map_new(long c, long h, long w, long halo)

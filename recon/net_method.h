@@ -1,6 +1,6 @@
-/* net.h: unrolled networks as methods. Private to this folder. */
-#ifndef KRAY_RECON_NET_H
-#define KRAY_RECON_NET_H
+/* net_method.h: unrolled networks as methods. Private to this folder. */
+#ifndef KRAY_NET_METHOD_H
+#define KRAY_NET_METHOD_H
 #include "kray/recon.h"
 
 typedef struct net_opts { const char *weights, *network; long steps; } net_opts;

@@ -1,4 +1,4 @@
-/* unet.c: the U-Net of fastMRI, DIRECT and ATOMMIC (NETWORKS 6), and NormUnet around it (5.1). */
+/* normunet.c: the U-Net of fastMRI, DIRECT and ATOMMIC (NETWORKS 6), and NormUnet around it (5.1). */
 #include "parts.h"
 #include <math.h>
 #include <stdio.h>
