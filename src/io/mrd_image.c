@@ -82,7 +82,8 @@ static int read_geom(kr_geom **out, const series *s)
     if (!g)
         return kr_error_code();
     ISMRMRD_ImageHeader h = s->head[0];
-    g->known = unit(dir[0], h.read_dir) & unit(dir[1], h.phase_dir) & unit(dir[2], h.slice_dir);
+    bool read = unit(dir[0], h.read_dir), phase = unit(dir[1], h.phase_dir), slice = unit(dir[2], h.slice_dir);
+    g->known = read && phase && slice;           /* all three are set, whichever is missing */
     if (g->known) {
         memcpy(g->read_dir, dir[0], sizeof dir[0]);
         memcpy(g->phase_dir, dir[1], sizeof dir[1]);

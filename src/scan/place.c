@@ -241,7 +241,8 @@ static int place_slices(kr_placing *p)
         }
     memcpy(geom->fov_mm, s->geom->fov_mm, sizeof geom->fov_mm);
     double dir[3][3];
-    geom->known = unit(dir[0], any->read_dir) & unit(dir[1], any->phase_dir) & unit(dir[2], any->slice_dir);
+    bool read = unit(dir[0], any->read_dir), phase = unit(dir[1], any->phase_dir), slice = unit(dir[2], any->slice_dir);
+    geom->known = read && phase && slice;        /* all three are set, whichever is missing */
     if (geom->known) {
         memcpy(geom->read_dir, dir[0], sizeof dir[0]);
         memcpy(geom->phase_dir, dir[1], sizeof dir[1]);
