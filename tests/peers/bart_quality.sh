@@ -1,0 +1,78 @@
+#!/bin/sh
+# bart_quality.sh: how near CG-SENSE comes to the root of the sum of squares of a fully sampled real scan, by Kray with its
+# own coil maps and by BART with its own, each at its best lambda of one grid; then Kray with BART's maps. NRMSE after the
+# best common factor, by `bart nrmse -s` for both. Exits with 1 where Kray is worse by more than 0.5 %.
+#
+#   tests/peers/bart_quality.sh [SCAN.mat]       brain_mprage_4ch_256_loraks.mat of LORAKS V2.1 (USC)
+#   KRAY=build/tools/kray OMP_NUM_THREADS=2 LAMBDAS="0.0003 0.001 0.003 0.01 0.03 0.1 0.3" ITERATIONS=100
+set -eu
+KRAY=${KRAY:-build/tools/kray}
+SCAN=${1:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}
+LAMBDAS=${LAMBDAS:-0.0003 0.001 0.003 0.01 0.03 0.1 0.3}
+ITERATIONS=${ITERATIONS:-100}
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+export OMP_NUM_THREADS
+command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
+KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
+[ -e "$SCAN" ] || { echo "skipped: $SCAN is absent"; exit 77; }
+case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
+case $SCAN in /*) ;; *) SCAN=$PWD/$SCAN ;; esac
+work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work"
+quiet() { "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }; }
+
+quiet "$KRAY" convert "$SCAN:kData@x,y,coil" full.cfl
+quiet "$KRAY" convert "$SCAN:coil_sens@x,y,coil" given.cfl
+quiet bart fft -iu 3 full coils
+quiet bart rss 8 coils truth
+
+# best NAME COMMAND...: the smallest NRMSE over the grid, and its lambda; LAMBDA in the command is replaced
+best() {
+    : >scores
+    for l in $LAMBDAS; do
+        quiet $(echo "$*" | sed "s/LAMBDA/$l/g")
+        quiet bart cabs x xa
+        echo "$(bart nrmse -s truth xa | tail -n 1) $l" >>scores
+    done
+    sort -g scores | head -n 1
+}
+
+printf '%-14s %-22s %-22s %-22s %s\n' mask 'BART (lambda)' 'Kray (lambda)' "Kray, BART's maps" 'maps: 1 - |<b,k>|'
+worse=0
+for m in kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS7 R2 R3 R4; do
+    case $m in
+    R*) quiet bart upat -Y256 -Z1 "-y${m#R}" -z1 -c24 mask ;;
+    *) quiet "$KRAY" convert "$SCAN:$m@x,y" mask.cfl ;;
+    esac
+    quiet bart fmac full mask k
+    if bart ecalib -m1 k sb >/dev/null 2>&1; then
+        quiet "$KRAY" coils k.cfl -o sk.cfl
+    else                                      # no calibration area: both take the maps that came with the scan
+        for s in sb sk; do
+            cp given.cfl $s.cfl
+            cp given.hdr $s.hdr
+        done
+    fi
+    b=$(best bart pics -S -l2 -rLAMBDA "-i$ITERATIONS" k sb x)
+    k=$(best "$KRAY" recon -q k.cfl -o x.cfl --complex --method sense --coils sk.cfl --iterations "$ITERATIONS" --lambda LAMBDA --tolerance 0)
+    kb=$(best "$KRAY" recon -q k.cfl -o x.cfl --complex --method sense --coils sb.cfl --iterations "$ITERATIONS" --lambda LAMBDA --tolerance 0)
+    # how the maps differ, where both are, weighted by the energy of the image
+    quiet bart fmac -C -s 8 sb sk ip
+    quiet bart cabs ip ipa
+    quiet bart rss 8 sk on
+    quiet bart fmac truth truth e
+    quiet bart fmac e on w
+    quiet bart fmac -s 3 w ipa top
+    quiet bart fmac -s 3 e ipa bottom
+    quiet bart threshold -B 1e-6 ipa both
+    quiet bart fmac -s 3 e both bottom
+    apart=$(bart show top | tr -d ' ' | awk -F'[+-]' 'NF { print $0 }' | head -n 1)
+    under=$(bart show bottom | tr -d ' ' | head -n 1)
+    apart=$(echo "$apart $under" | awk '{ a = $1 + 0; b = $2 + 0; printf "%.1e", b > 0 ? 1 - a / b : 0 }')
+    set -- $b $k $kb
+    printf '%-14s %-22s %-22s %-22s %s\n' "$m" "$1 ($2)" "$3 ($4)" "$5 ($6)" "$apart"
+    worse=$(echo "$worse $1 $3" | awk '{ print ($3 > 1.005 * $2) ? 1 : $1 }')
+done
+exit "$worse"
