@@ -12,7 +12,7 @@ extern "C" {
 enum { KR_LANES = 16, KR_ROW = 2 * KR_LANES };            /* lines per panel; floats per row                      */
 
 /* Transforms of n points, neither scaled nor centred. May be used by many threads at a time. Lengths whose prime factors
- * are at most 61 run in Kray's own kernels, others in FFTW. Refuses n < 1 or > 2^20. */
+ * are at most 127 run in Kray's own kernels, others in FFTW. Refuses n < 1 or > 2^20. */
 typedef struct kr_lanes kr_lanes;
 kr_lanes *kr_lanes_new(long n) KR_MUST_USE;
 void kr_lanes_unref(kr_lanes **p);

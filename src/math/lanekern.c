@@ -110,10 +110,33 @@ INLINE void radix8(vc *a)
     }
 }
 
-/* Any odd radix: the even and odd parts of the inputs meet cosines and sines of their own. */
-INLINE void radix_odd(vc *a, int radix, const float *table)
+/* Any odd radix: the even and odd parts of the inputs meet cosines and sines of their own. `count` pairs of outputs from
+ * pair q on: each part is loaded once for all of them. */
+INLINE void odd_pairs(vc *a, int radix, const float *table, const vc *even, const vc *odd, vc first, int q, int count)
 {
     int half = radix / 2;
+    vc u[4], v[4];
+    for (int j = 0; j < count; j++) {
+        u[j] = first;
+        v[j] = (vc){ { 0 }, { 0 } };
+    }
+    for (int k = 0; k < half; k++) {
+        vc e = even[k], o = odd[k];
+        for (int j = 0; j < count; j++) {
+            float c = table[2 * ((q + j) * half + k)], s = table[2 * ((q + j) * half + k) + 1];
+            u[j] = (vc){ u[j].r + c * e.r, u[j].i + c * e.i };
+            v[j] = (vc){ v[j].r + s * o.i, v[j].i - s * o.r };
+        }
+    }
+    for (int j = 0; j < count; j++) {
+        a[q + j + 1] = add(u[j], v[j]);
+        a[radix - 1 - q - j] = sub(u[j], v[j]);
+    }
+}
+
+INLINE void radix_odd(vc *a, int radix, const float *table)
+{
+    int half = radix / 2, q = 0;
     vc even[LARGEST_PRIME / 2], odd[LARGEST_PRIME / 2], first = a[0], sum = a[0];
     for (int k = 0; k < half; k++) {
         even[k] = add(a[k + 1], a[radix - 1 - k]);
@@ -121,16 +144,14 @@ INLINE void radix_odd(vc *a, int radix, const float *table)
         sum = add(sum, even[k]);
     }
     a[0] = sum;
-    for (int q = 0; q < half; q++, table += 2 * half) {
-        vc u = first, v = { u.r * 0, u.i * 0 };
-        for (int k = 0; k < half; k++) {
-            float c = table[2 * k], s = table[2 * k + 1];
-            u = (vc){ u.r + c * even[k].r, u.i + c * even[k].i };
-            v = (vc){ v.r + s * odd[k].i, v.i - s * odd[k].r };
-        }
-        a[q + 1] = add(u, v);
-        a[radix - 1 - q] = sub(u, v);
+    for (; q + 4 <= half; q += 4)
+        odd_pairs(a, radix, table, even, odd, first, q, 4);
+    if (half - q >= 2) {
+        odd_pairs(a, radix, table, even, odd, first, q, 2);
+        q += 2;
     }
+    if (q < half)
+        odd_pairs(a, radix, table, even, odd, first, q, 1);
 }
 
 INLINE void butterfly(vc *a, int radix, const float *table)
@@ -233,6 +254,8 @@ INLINE void stage_middle(float *x, long n, const struct stage *s, const uint32_t
     case 5: f(__VA_ARGS__, 5); break; \
     case 7: f(__VA_ARGS__, 7); break; \
     case 8: f(__VA_ARGS__, 8); break; \
+    case 11: f(__VA_ARGS__, 11); break; \
+    case 13: f(__VA_ARGS__, 13); break; \
     default: f(__VA_ARGS__, s->radix); }
 #define LAST_FORWARD(x, n, s, radix) stage_last(x, n, s, radix, false)
 #define LAST_INVERSE(x, n, s, radix) stage_last(x, n, s, radix, true)

@@ -3,7 +3,7 @@
 #define KRAY_LANEKERN_H
 #include "kray/lanes.h"
 
-enum { STAGES = 24, LARGEST_PRIME = 61 };
+enum { STAGES = 24, LARGEST_PRIME = 127 };
 /* One step of a decimation in frequency: blocks of `length` rows become `radix` blocks of length / radix. */
 struct stage {
     int radix;

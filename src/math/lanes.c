@@ -1,5 +1,5 @@
 /* lanes.c: plans for transforms of sixteen lines at once, masks between a transform and its inverse, and the choice of the
- * kernels for this processor. Lengths with a prime factor over 61 go to FFTW. */
+ * kernels for this processor. Lengths with a prime factor over 127 go to FFTW. */
 #include "lanekern.h"
 #include "fftw.h"
 #include <math.h>
@@ -12,22 +12,13 @@ const kr_lanekern *kr_lanekern_best(void)
 }
 
 /* ---- Plans ---- */
-/* Radices of n: few passes over memory, no radix 2 where two of 4 do, the smallest last. -1: a prime factor is too large. */
+/* Radices of n: few passes over memory, no radix 2 where two of 4 do. Powers of two first, the largest prime last: its rows
+ * are neighbours then, and it needs no twiddle factors. -1: a prime factor is too large. */
 static int radices(long n, int radix[STAGES])
 {
     int count = 0, twos = 0;
     for (; n % 2 == 0; n /= 2)
         twos++;
-    for (int p = 3; p <= LARGEST_PRIME; p += 2)                      /* what divides is prime: its factors are gone */
-        for (; n % p == 0; n /= p)
-            radix[count++] = p;
-    if (n > 1)
-        return -1;
-    for (int i = 0; i < count / 2; i++) {                            /* the largest first */
-        int r = radix[i];
-        radix[i] = radix[count - 1 - i];
-        radix[count - 1 - i] = r;
-    }
     int eights = twos / 3, fours = twos % 3 == 2, two = twos % 3 == 1;
     if (two && eights) {
         eights--;
@@ -40,9 +31,12 @@ static int radices(long n, int radix[STAGES])
         radix[count++] = 4;
     if (two)
         radix[count++] = 2;
+    for (int p = 3; p <= LARGEST_PRIME; p += 2)                      /* what divides is prime: its factors are gone */
+        for (; n % p == 0; n /= p)
+            radix[count++] = p;
     if (!count)
         radix[count++] = 1;
-    return count;
+    return n > 1 ? -1 : count;
 }
 
 static float *fill(float *t, struct stage *s)
