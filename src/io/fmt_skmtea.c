@@ -133,7 +133,7 @@ static int read_image(kr_image **out, const kr_source *src)
     kr_scoped(h5) f = kr_h5_open(src->path);
     for (long i = 0; i < 2; i++) {
         kr_scoped(array) a = NULL;
-        char name[8];
+        char name[32];
         snprintf(name, sizeof name, "echo%ld", i + 1);
         if (!f || kr_hdf5_read(&a, f, name, src, echo, 3, NULL))
             return kr_error_code();
