@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     for (int i = 0; kr_formats[i]; i++)
         for (int what = 0; what < 3; what++) {
             const kr_format *f = kr_formats[i];
-            char folder[512], path[600], final[600];
+            char folder[512], path[600], final[620];
             snprintf(folder, sizeof folder, "%s/%s", argv[1], f->name);
             if (mkdir(folder, 0777) && access(folder, W_OK))
                 return 1;
