@@ -207,7 +207,9 @@ static int by_rule(kr_weights *w, hid_t file)
 }
 
 /* ---- Comparing ---- */
-struct compare { hid_t file; long item, items; int compared; double worst; char where[128]; int dump; };
+/* states: what hidden states may differ by. Where instance norms divide them by small deviations, the published code's own
+ * rounding is magnified as much (its float32 and float64 images differ 25 times more than in the other files). */
+struct compare { hid_t file; long item, items; int compared, beyond; double worst, states; char where[128]; int dump; };
 
 static void against(struct compare *c, const char *path, const char *name, const float *got, long n, int layer, int layers)
 {
@@ -239,6 +241,7 @@ static void against(struct compare *c, const char *path, const char *name, const
     if (c->dump)
         printf("# %-36s %.2e\n", name, rel);
     c->compared++;
+    c->beyond += !(rel <= (strstr(name, "hidden") ? c->states : most));
     if (!(rel <= c->worst)) {
         c->worst = rel;
         snprintf(c->where, sizeof c->where, "%s", name);
@@ -332,10 +335,12 @@ static int one(const char *path, bool tap, int number)
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     kr_weights *w = kr_weights_new();
     int e = file < 0 ? kr_fail(KR_EFILE, "cannot be opened") : w ? 0 : kr_error_code();
-    struct compare c = { .file = file, .items = 1, .dump = !tap };
+    struct compare c = { .file = file, .items = 1, .states = most, .dump = !tap };
     kr_net *net = NULL;
     if (!e && H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0)
         e = kr_fail(KR_EFORMAT, "the attributes cannot be read");
+    if (!e && kr_meta_number(w->meta, "hyper.instance_norm", 0) != 0)
+        c.states = 5 * most;
     bool refined = !e && H5Lexists(file, "weights_sensitivity_model", H5P_DEFAULT) > 0;
     if (!e)
         e = H5Lexists(file, "weights", H5P_DEFAULT) > 0 ? add(w, file, "weights", refined ? "model." : "") : by_rule(w, file);
@@ -351,7 +356,7 @@ static int one(const char *path, bool tap, int number)
     free(first);
     for (c.item = 0; !e && c.item < c.items; c.item++)
         e = run_item(net, &c, w);
-    bool good = !e && c.compared && c.worst <= most;
+    bool good = !e && c.compared && !c.beyond;
     if (tap)
         printf("%sok %d - %s (%s): %d compared, largest difference %.2e of the largest value%s%s\n", good ? "" : "not ", number, name,
                net ? kr_net_kind_of(net)->name : "no network", c.compared, c.worst, c.where[0] ? " at " : "", c.where);
