@@ -1,5 +1,6 @@
-/* vec.c: arithmetic on arrays. Contiguous arrays go to the kernels in blocks; others line by line. Sums add fixed
- * blocks in a fixed order, so that they do not depend on the number of threads. */
+/* vec.c: arithmetic on arrays. Contiguous arrays go to the kernels in blocks; others pass through a buffer, a piece at a
+ * time, so that arithmetic wants no memory and cannot be refused. Sums add fixed blocks in a fixed order, so that they do
+ * not depend on the number of threads. */
 #include "kern.h"
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@ const kr_kern *kr_kern_best(void)
     return cpu >= 4 ? &kr_kern_v4 : cpu >= 3 ? &kr_kern_v3 : &kr_kern_base;
 }
 
-enum { BLOCK = 1 << 15, LANES = 16 };
+enum { BLOCK = 1 << 15, MOST_BLOCKS = 1024, PIECE = 4096, LANES = 16 };
 
 static long floats(const kr_array *a) { return kr_count(kr_array_shape(a)) * (a->type == KR_C32 ? 2 : 1); }
 
@@ -20,24 +21,38 @@ static bool same(const kr_array *a, const kr_array *b)
     return a->type == b->type && kr_shape_equal(kr_array_shape(a), kr_array_shape(b));
 }
 
-/* Arrays that are not contiguous are first made so: such arithmetic is rare and never in a hot loop. On lack of
- * memory there is nothing sensible to do in the middle of mathematics. */
-static const kr_array *flat(const kr_array *a, kr_array **copy)     /* a itself where it is contiguous: no allocation */
+/* Copies elements from..from+n-1 of an array, X fastest, to or from a line of floats. */
+static void pass(const kr_array *a, long from, long n, float *line, bool back)
 {
-    if (kr_array_contiguous(a))
-        return a;
-    *copy = kr_array_copy(a);
-    kr_assert(*copy && "memory for a contiguous copy");
-    return *copy;
+    long i[KR_AXES], at = 0, width = a->type == KR_C32 ? 2 : 1;
+    for (int d = 0; d < KR_AXES; d++) {
+        i[d] = from % a->n[d];
+        from /= a->n[d];
+        at += i[d] * a->step[d];
+    }
+    for (; n; n--, line += width) {
+        float *p = (float *)a->data + at * width;
+        if (back)
+            memcpy(p, line, (size_t)width * sizeof *p);
+        else
+            memcpy(line, p, (size_t)width * sizeof *p);
+        for (int d = 0; d < KR_AXES; d++) {
+            at += a->step[d];
+            if (++i[d] < a->n[d])
+                break;
+            at -= a->n[d] * a->step[d];
+            i[d] = 0;
+        }
+    }
 }
 
-typedef struct job { const kr_kern *k; float *y; const float *x; float a; long n; double *sum; int op; } job;
-enum { AXPY, XPAY, SCALE, DOT, CDOT, MAX, FINITE };
+typedef struct job { const kr_kern *k; float *y; const float *x; float a; long n, block; double *sum; int op; } job;
+enum { AXPY, XPAY, SCALE, DOT, CDOT, MAX, CMAX, FINITE };
 
 static int run(void *self, long b)
 {
     job *j = self;
-    long from = b * BLOCK, n = j->n - from < BLOCK ? j->n - from : BLOCK;
+    long from = b * j->block, n = j->n - from < j->block ? j->n - from : j->block;
     float *y = j->y ? j->y + from : NULL;
     const float *x = j->x ? j->x + from : NULL;
     switch (j->op) {
@@ -46,7 +61,14 @@ static int run(void *self, long b)
     case SCALE: j->k->scale(y, j->a, n); break;
     case DOT: j->sum[b] = j->k->dot(x, y, n); break;
     case CDOT: j->k->cdot(x, y, n / 2, j->sum + 2 * b); break;
-    case MAX: {                           /* of |x|^2; n is even. Many partial results: one would be a chain of waits */
+    case MAX: {
+        float m = 0;
+        for (long i = 0; i < n; i++)
+            m = fabsf(x[i]) > m ? fabsf(x[i]) : m;
+        j->sum[b] = m;
+        break;
+    }
+    case CMAX: {                          /* of |x|^2; n is even. Many partial results: one would be a chain of waits */
         float m[LANES] = { 0 };
         long i = 0;
         for (; i + 2 * LANES <= n; i += 2 * LANES)
@@ -80,28 +102,40 @@ static int run(void *self, long b)
     return 0;
 }
 
-/* A loop over blocks; small arrays stay on this thread. */
-static void blocks(job *j)
+/* A loop over blocks of n floats, at most MOST_BLOCKS of them; small arrays stay on this thread. Returns how many. */
+static long blocks(job *j)
 {
-    long n = (j->n + BLOCK - 1) / BLOCK;
+    long most = (long)BLOCK * MOST_BLOCKS;
+    j->block = BLOCK * ((j->n + most - 1) / most);
+    long n = j->n ? (j->n + j->block - 1) / j->block : 0;
     j->k = kr_kern_best();
     if (n < 4)
         for (long b = 0; b < n; b++)
             run(j, b);
     else if (kr_for(n, run, j))
         kr_assert(0 && "arithmetic cannot be refused");
+    return n;
 }
 
 static void each(kr_array *y, float a, const kr_array *x, int op)
 {
     kr_assert(!x || same(y, x));
-    kr_scoped(array) copy_x = NULL;
-    kr_scoped(array) copy_y = NULL;
-    const kr_array *fx = x ? flat(x, &copy_x) : NULL, *fy = flat(y, &copy_y);
-    job j = { .y = fy->data, .x = fx ? fx->data : NULL, .a = a, .n = floats(fy), .op = op };
-    blocks(&j);
-    if (copy_y)
-        kr_array_assign(y, copy_y);
+    if (kr_array_contiguous(y) && (!x || kr_array_contiguous(x))) {
+        job j = { .y = y->data, .x = x ? x->data : NULL, .a = a, .n = floats(y), .op = op };
+        blocks(&j);
+        return;
+    }
+    float py[PIECE], px[PIECE];
+    long width = y->type == KR_C32 ? 2 : 1, count = kr_count(kr_array_shape(y)), n;
+    for (long from = 0; from < count; from += n) {
+        n = count - from < PIECE / width ? count - from : PIECE / width;
+        pass(y, from, n, py, false);
+        if (x)
+            pass(x, from, n, px, false);
+        job j = { .y = py, .x = px, .a = a, .n = n * width, .op = op };
+        blocks(&j);
+        pass(y, from, n, py, true);
+    }
 }
 
 void kr_scale(kr_array *a, float s) { each(a, s, NULL, SCALE); }
@@ -116,26 +150,38 @@ void kr_fill(kr_array *a, float value)
     kr_array_assign(a, &one);
 }
 
-static void reduce(const kr_array *x, const kr_array *y, int op, double out[2])
+/* out += the partial sums, or the larger one. */
+static void gather(double out[2], const double *sum, long count, int op)
 {
-    kr_scoped(array) copy_x = NULL;
-    kr_scoped(array) copy_y = NULL;
-    const kr_array *fx = flat(x, &copy_x), *fy = y ? flat(y, &copy_y) : NULL;
-    long n = floats(fx), count = (n + BLOCK - 1) / BLOCK, w = op == CDOT ? 2 : 1;
-    double small[64], *sum = count * w <= 64 ? small : kr_alloc((size_t)(count * w), sizeof *sum);
-    kr_assert(sum && "memory for partial sums");
-    job j = { .x = fx->data, .y = fy ? fy->data : NULL, .n = n, .op = op, .sum = sum };
-    blocks(&j);
-    out[0] = out[1] = 0;
-    for (long b = 0; b < count; b++) {
-        if (op == MAX)
+    for (long b = 0; b < count; b++)
+        if (op == CDOT) {
+            out[0] += sum[2 * b];
+            out[1] += sum[2 * b + 1];
+        } else if (op == MAX || op == CMAX)
             out[0] = sum[b] > out[0] ? sum[b] : out[0];
         else
-            for (long k = 0; k < w; k++)
-                out[k] += sum[w * b + k];
+            out[0] += sum[b];
+}
+
+static void reduce(const kr_array *x, const kr_array *y, int op, double out[2])
+{
+    double sum[2 * MOST_BLOCKS];
+    out[0] = out[1] = 0;
+    if (kr_array_contiguous(x) && (!y || kr_array_contiguous(y))) {
+        job j = { .x = x->data, .y = y ? y->data : NULL, .n = floats(x), .op = op, .sum = sum };
+        gather(out, sum, blocks(&j), op);
+        return;
     }
-    if (sum != small)
-        kr_free(sum);
+    float px[PIECE], py[PIECE];
+    long width = x->type == KR_C32 ? 2 : 1, count = kr_count(kr_array_shape(x)), n;
+    for (long from = 0; from < count; from += n) {
+        n = count - from < PIECE / width ? count - from : PIECE / width;
+        pass(x, from, n, px, false);
+        if (y)
+            pass(y, from, n, py, false);
+        job j = { .x = px, .y = py, .n = n * width, .op = op, .sum = sum };
+        gather(out, sum, blocks(&j), op);
+    }
 }
 
 double kr_dot_re(const kr_array *x, const kr_array *y)
@@ -169,17 +215,8 @@ bool kr_all_finite(const kr_array *x)
 double kr_max_abs(const kr_array *x)
 {
     double s[2];
-    if (x->type == KR_C32) {
-        reduce(x, NULL, MAX, s);
-        return sqrt(s[0]);
-    }
-    kr_scoped(array) copy = NULL;
-    const kr_array *f = flat(x, &copy);
-    const float *p = f->data;
-    float m = 0;
-    for (long i = 0, n = floats(f); i < n; i++)
-        m = fabsf(p[i]) > m ? fabsf(p[i]) : m;
-    return m;
+    reduce(x, NULL, x->type == KR_C32 ? CMAX : MAX, s);
+    return x->type == KR_C32 ? sqrt(s[0]) : s[0];
 }
 
 kr_array *kr_abs(const kr_array *x)
