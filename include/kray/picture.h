@@ -26,7 +26,7 @@ void kr_view_of(kr_view *v, const kr_array *a, const kr_geom *geom);
 enum { KR_PICTURE_GAP = 2 };
 /* |a| (a itself if low < 0) from low..high to colours; high <= low: 0 to the level below which 99.5 % of |a| lie. All other
  * axes (Z, SLICE, ECHO, ...) make tiles, row after row, `across` to a row (0: near a square), with KR_PICTURE_GAP black pixels between;
- * more tiles than fit 2^14 pixels each way are thinned out evenly. grid, if not NULL, gets tiles across, tiles drawn. */
+ * more tiles than fit 2^13 pixels each way are thinned out evenly. grid, if not NULL, gets tiles across, tiles drawn. */
 kr_picture *kr_picture_draw(const kr_array *a, const kr_geom *geom, double low, double high, enum kr_palette palette, long across,
                             long grid[2]) KR_MUST_USE;
 /* The smallest |a| that is not below `part` (0..1) of the finite values. */

@@ -119,7 +119,7 @@ double kr_picture_level(const kr_array *a, double part)
 }
 
 /* ---- Tiles ---- */
-enum { GAP = KR_PICTURE_GAP, WIDEST = 1 << 14 };
+enum { GAP = KR_PICTURE_GAP, WIDEST = 1 << 13 };
 
 /* The view of tile i: all axes but the two of the page at one index each. */
 static kr_array tile(const kr_array *a, const kr_view *v, long i)

@@ -41,10 +41,13 @@ static void put(const char *path, const unsigned char *bytes, size_t n)
 }
 
 /* A refusal leaves a sentence (and perhaps half a thing, which io.c drops); success something that can be looked at. */
+static bool names_wanted;
+
 static int judge(int e, kr_scan **s, kr_image **im, kr_array **a, bool header_only)
 {
     if (e ? !*kr_error() : !*s && !*im && !*a)
         abort();
+    names_wanted = names_wanted || e == KR_EUSAGE;
     const kr_array *got = e ? NULL : *s ? (*s)->data : *im ? (*im)->data : *a;
     if (!e && !header_only && !got)
         abort();
@@ -131,12 +134,10 @@ int feed(const char *format, const unsigned char *bytes, size_t n)
     put(path, bytes, n);
     f->probe(bytes, n < 4096 ? n : 4096, path);
     static const char *const axes[] = { NULL, "x", "x,y", "y,x", "x,y,coil", "slice,coil,y,x", "x,y,z,coil,time" };
-    int taken = 0;
-    for (int i = 0; i < 7; i++) {
+    names_wanted = false;
+    int taken = readers(f, path, axes[0]);
+    for (int i = 1; i < 7 && names_wanted; i++)
         taken += readers(f, path, axes[i]);
-        if (kr_error_code() != KR_EUSAGE && i == 0 && taken)
-            break;                             /* names are not needed */
-        kr_error_clear();
-    }
+    kr_error_clear();
     return taken;
 }

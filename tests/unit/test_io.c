@@ -202,7 +202,7 @@ static void test_full_disk(void **state)
             snprintf(suffix, sizeof suffix, "%.*s", (int)strcspn(f->suffix, " "), f->suffix);
             snprintf(path, sizeof path, "%s/full%s", dir, suffix);
             if (write_one(f, what, path, 1, 24)) {
-                print_message("%s does not take this %s: %s\n", f->name, what == SCAN ? "scan" : what == IMAGE ? "image" : "array", kr_error());
+                print_message("# %s does not take this %s: %s\n", f->name, what == SCAN ? "scan" : what == IMAGE ? "image" : "array", kr_error());
                 kr_error_clear();
                 continue;
             }
