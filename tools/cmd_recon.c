@@ -330,7 +330,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         }
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if (one(b.input[i], b.output[i], o, maps, trace))
+        if ((b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], o, maps, trace))
             e = batch_failed(&b, i, trace);
     }
     if (!e)

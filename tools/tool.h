@@ -20,6 +20,8 @@ extern const kr_tool *const kr_tools[];  /* NULL-terminated */
 const char *kr_command_line(void);       /* as typed, for provenance        */
 /* From now on a library that breaks down over a damaged file costs a sentence and exit status 1, not a crash. */
 void kr_guard(void);
+/* For one of many files: 0, or a refusal where reading its header breaks such a library, found out in a child process. */
+int kr_guard_try(const char *source, const char *format);
 /* The list of commands. */
 void kr_overview(FILE *to);
 /* Prints to stdout the whole help of one command. */

@@ -51,6 +51,9 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
 {
     (void)how;
     (void)trace;
+    kr_scoped(h5) f = kr_h5_open(src->path);       /* a damaged file is told from one that needs names */
+    if (!f)
+        return kr_error_code();
     if (!src->axes || !src->var)
         return kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
                        "its axes, as in %s:kspace@slice,coil,y,x", src->path);

@@ -107,6 +107,10 @@ int kr_axes_parse(const char *text, int order[KR_AXES])
 }
 
 /* ---- Recognising ---- */
+static _Thread_local const char *reading;
+
+const char *kr_reading(void) { return reading; }
+
 static bool has_suffix(const kr_format *f, const char *path)
 {
     size_t n = strlen(path);
@@ -137,6 +141,8 @@ const kr_format *kr_format_of(const char *path)
             return NULL;
         }
     }
+    const char *outer = reading;
+    reading = outer ? outer : path;
     const kr_format *best = NULL;
     int sure = 0;
     for (int i = 0; kr_formats[i]; i++) {
@@ -148,6 +154,7 @@ const kr_format *kr_format_of(const char *path)
             best = kr_formats[i];
         }
     }
+    reading = outer;
     if (!best) {
         char seen[40] = "nothing";
         for (size_t i = 0; i < got && i < 12; i++)
@@ -158,10 +165,6 @@ const kr_format *kr_format_of(const char *path)
 }
 
 /* ---- Reading ---- */
-static _Thread_local const char *reading;
-
-const char *kr_reading(void) { return reading; }
-
 enum what { SCAN, IMAGE, ARRAY };
 static const char *const noun[] = { "raw data", "images", "plain arrays" };
 
