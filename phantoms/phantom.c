@@ -10,14 +10,12 @@ const kr_phantom *const kr_phantoms[] = { KR_LIST(ENTRY) NULL };
 
 const kr_phantom *kr_phantom_named(const char *name)
 {
-    kr_text all = { 0 };
-    for (int i = 0; kr_phantoms[i]; i++) {
-        if (!strcmp(kr_phantoms[i]->name, name)) {
-            kr_text_clear(&all);
+    for (int i = 0; kr_phantoms[i]; i++)
+        if (!strcmp(kr_phantoms[i]->name, name))
             return kr_phantoms[i];
-        }
+    kr_text all = { 0 };
+    for (int i = 0; kr_phantoms[i]; i++)
         kr_text_add(&all, "%s%s", i ? ", " : "", kr_phantoms[i]->name);
-    }
     kr_fail(KR_EUSAGE, "there is no phantom '%s'; known are %s", name, all.s ? all.s : "none");
     kr_text_clear(&all);
     return NULL;

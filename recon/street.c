@@ -51,6 +51,8 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
                        : "trajectory unknown", method->name);
     kr_scoped(array) maps = coils ? kr_array_ref(coils) : NULL;
+    if (coils && !maps)
+        return kr_error_code();
     if (method->needs & KR_NEEDS_COILS) {
         if (!maps)
             maps = scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL] ? kr_array_ref(scan->coils)

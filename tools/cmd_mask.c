@@ -95,9 +95,11 @@ static int tell(const char *word, const kr_array *m, const opts *o)
     }
     kr_text t = { 0 };
     kr_mask_facts_text(&t, &f);
-    printf("%s %s: %s\n", word, kr_shape_text(s), t.s ? t.s : "");
+    int e = t.failed ? kr_error_code() : 0;
+    if (!e)
+        printf("%s %s: %s\n", word, kr_shape_text(s), t.s);
     kr_text_clear(&t);
-    return 0;
+    return e;
 }
 
 static int show(const char *file, const opts *o)

@@ -82,6 +82,8 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     long coils = s->shape.n[KR_COIL];
     bool full = !s->mask && !o->undersample, maps = s->coils || access(o->coils, F_OK) == 0;
     kr_scoped(array) mask = !full && s->data ? kr_scan_mask(s) : NULL;
+    if (!full && s->data && !mask)
+        return NULL;
     full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
     const char *name = usual, *why = "undersampled, several coils";
     if (coils <= 1) {
@@ -93,6 +95,8 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     } else if (!maps && s->data) {
         const long most[3] = { o->calib, o->calib, o->calib };
         kr_scoped(array) calib = kr_calibration(s, most);
+        if (!calib && kr_error_code() == KR_EMEM)
+            return NULL;
         if (!calib) {
             kr_say(trace, KR_WARNING, "%s: %s; taking the zero-filled image", s->file, kr_error());
             kr_error_clear();
@@ -274,7 +278,7 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
     kr_scoped(image) result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
     kr_text used = { 0 };
     kr_opt_describe(&used, m->opts, method_opts);
-    int e = result ? 0 : kr_error_code();
+    int e = result && !used.failed ? 0 : kr_error_code();
     if (!e)
         e = kr_meta_set(result->meta, "kray_version", "%s", kr_version());
     if (!e)

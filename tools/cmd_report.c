@@ -663,6 +663,7 @@ static void failures(kr_text *t, const struct report *r)
 static int write_page(const struct report *r)
 {
     kr_text t = { 0 };
+    long refused = kr_mem_refused();
     int e = head(&t, r);
     if (!e) {
         kr_text_add(&t, "<h2>Scores</h2>\n");
@@ -685,7 +686,9 @@ static int write_page(const struct report *r)
         kr_text_add(&t, "</code></p>\n");
         page_end(&t);
         t.failed = t.failed || r->pictures.failed || r->origins.failed;
-        e = judge_write(r->o->output, &t);
+        e = kr_mem_lacked(0, refused);
+        if (!e)
+            e = judge_write(r->o->output, &t);
     }
     kr_text_clear(&t);
     return e;

@@ -141,8 +141,9 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
     for (int i = 0; kr_phantoms[i]; i++)
         kr_text_add(&t, "  %-11s %s\n", kr_phantoms[i]->name, kr_phantoms[i]->summary);
     strncpy(examples, t.s ? t.s : "", sizeof examples - 1);
+    int e = t.failed ? kr_error_code() : 0;
     kr_text_clear(&t);
-    return 0;
+    return e;
 }
 
 const kr_tool kr_tool_simulate = { "simulate", "Data", "a multi-coil scan of a phantom, with noise", "[PHANTOM|VOLUME] -o SCAN [options]",

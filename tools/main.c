@@ -132,6 +132,8 @@ int main(int argc, char **argv)
     kr_trace trace = { say, progress, &d, &stop };
     for (int i = 0; i < argc; i++)
         kr_text_add(&typed, "%s%s", i ? " " : "", i ? argv[i] : "kray");
+    if (typed.failed)
+        return refuse(&d, NULL, KR_EMEM);
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word || !strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && argc == 2)) {
         kr_overview(word ? stdout : stderr);
@@ -200,6 +202,8 @@ int main(int argc, char **argv)
         e = kr_opt_parse(groups, count, argc, argv, file, &files);
     if (!e)
         e = tool->run(opts, files, file, &trace);
+    if (!e)
+        e = kr_mem_lacked(0, 0);             /* nothing that went wrong for lack of memory passes for done */
     if (!e && (fflush(stdout) || ferror(stdout)))
         e = kr_fail(KR_EFILE, "the output cannot be written");
     wipe(&d);

@@ -46,7 +46,9 @@ void kr_broken(const char *what, const char *file, int line) __attribute__((nore
 
 /* ---- Memory ------------------------------------------------------------------------------------
  * n * size bytes, 64-byte aligned; overflow and lack of memory are refused (NULL, KR_EMEM).
- * KR_FAIL_ALLOC=k in the environment lets the k-th allocation fail, for tests. */
+ * KR_FAIL_ALLOC=k in the environment lets the k-th allocation fail, for tests; so does kr_mem_fail(k) from now on, which
+ * returns whether the one asked for before came to fail (0: none is to fail). */
+bool kr_mem_fail(long k);
 void *kr_alloc(size_t n, size_t size) KR_MUST_USE;       /* contents undefined */
 void *kr_alloc_zero(size_t n, size_t size) KR_MUST_USE;  /* contents 0         */
 void *kr_realloc(void *p, size_t old_n, size_t new_n, size_t size) KR_MUST_USE; /* NULL: p still valid */
@@ -54,6 +56,10 @@ void kr_free(void *p);
 void kr_free_at(void *pp);                               /* frees *(void **)pp and clears it */
 char *kr_strdup(const char *s) KR_MUST_USE;
 char *kr_strf(const char *fmt, ...) KR_PRINTF(1, 2) KR_MUST_USE; /* a new string; free with kr_free */
+/* How many allocations were refused so far. Whatever goes wrong in the wake of one, or seems to go well, is a lack of
+ * memory: int e = ...; return kr_mem_lacked(e, refused_before) says so. */
+long kr_mem_refused(void);
+int kr_mem_lacked(int e, long refused_before);
 size_t kr_mem_now(void);                                 /* bytes held at present        */
 size_t kr_mem_peak(void);                                /* largest value so far         */
 

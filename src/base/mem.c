@@ -11,18 +11,26 @@
 /* A 64-byte header keeps the size, so that kr_free can count down. */
 enum { ALIGN = 64 };
 static atomic_size_t now, peak;
-static atomic_long calls;
+static atomic_long calls, wanted = -1;         /* the call that is to fail; -1: the environment was not asked yet */
+static atomic_long refused;
 
 static long fail_at(void)
 {
-    static atomic_long at = -1;
-    long v = atomic_load(&at);
+    long v = atomic_load(&wanted);
     if (v < 0) {
         const char *e = getenv("KR_FAIL_ALLOC");
         v = e ? strtol(e, NULL, 10) : 0;
-        atomic_store(&at, v);
+        atomic_store(&wanted, v);
     }
     return v;
+}
+
+bool kr_mem_fail(long k)
+{
+    bool failed = atomic_load(&wanted) > 0 && atomic_load(&calls) >= atomic_load(&wanted);
+    atomic_store(&calls, 0);
+    atomic_store(&wanted, k);
+    return failed;
 }
 
 /* Not under the address checker, which knows the ends of what malloc gives only. */
@@ -53,21 +61,31 @@ static void *map(size_t room)
     return p + head;
 }
 
+long kr_mem_refused(void) { return atomic_load(&refused); }
+
+int kr_mem_lacked(int e, long before)
+{
+    return e == KR_EMEM || kr_mem_refused() == before ? e : kr_fail(KR_EMEM, "no memory for all that this wants");
+}
+
 void *kr_alloc(size_t n, size_t size)
 {
     size_t bytes;
     long k = fail_at();
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2) {
+        atomic_fetch_add(&refused, 1);
         kr_fail(KR_EMEM, "%zu elements of %zu bytes are more than any memory holds", n, size);
         return NULL;
     }
     if (k > 0 && atomic_fetch_add(&calls, 1) + 1 == k) {
+        atomic_fetch_add(&refused, 1);
         kr_fail(KR_EMEM, "no memory for %zu bytes (asked to fail)", bytes);
         return NULL;
     }
     size_t room = (bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
     char *p = bytes >= LARGE ? map(room) : aligned_alloc(ALIGN, room);
     if (!p) {
+        atomic_fetch_add(&refused, 1);
         kr_fail(KR_EMEM, "no memory for %.1f MiB more (%.1f MiB in use)", (double)bytes / 1048576, (double)now / 1048576);
         return NULL;
     }

@@ -30,36 +30,48 @@ const kr_format *kr_format_named(const char *name)
 }
 
 /* ---- FILE[:VARIABLE][@AXES] ---- */
-static bool exists(const char *path, size_t n)
+/* Whether the first n characters name a file: 1, 0, or a refusal for lack of memory. */
+static int exists(const char *path, size_t n)
 {
     kr_auto char *p = kr_strf("%.*s", (int)n, path);
     if (!p)
-        return false;
+        return kr_error_code();
     if (!access(p, F_OK))
-        return true;
+        return 1;
     kr_auto char *h = kr_strf("%s.hdr", p);         /* BART names files without suffix */
-    return h && !access(h, F_OK);
+    return h ? !access(h, F_OK) : kr_error_code();
+}
+
+/* Splits at the last '@' and then at the last ':' that leave the name of a file. Returns as exists. */
+static int split(const char *text, size_t *path, const char **colon, const char **at)
+{
+    *path = strlen(text);
+    int e = exists(text, *path);
+    if (e)
+        return e;
+    *at = strrchr(text, '@');
+    *path = *at ? (size_t)(*at - text) : *path;
+    if (*at && (e = exists(text, *path)))
+        return e;
+    for (const char *p = text + *path; p-- > text; )
+        if (*p == ':' && (e = exists(text, (size_t)(p - text)))) {
+            *colon = p;
+            *path = (size_t)(p - text);
+            return e;
+        }
+    return 0;
 }
 
 int kr_source_parse(kr_source *src, const char *text)
 {
     *src = (kr_source){ 0 };
-    size_t path = strlen(text);
+    size_t path;
     const char *at = NULL, *colon = NULL;
-    if (!exists(text, path)) {
-        at = strrchr(text, '@');
-        path = at ? (size_t)(at - text) : path;
-        if (!exists(text, path))
-            for (const char *p = text + path; p-- > text; )
-                if (*p == ':' && exists(text, (size_t)(p - text))) {
-                    colon = p;
-                    break;
-                }
-        if (colon)
-            path = (size_t)(colon - text);
-        if (!exists(text, path))
-            return kr_fail(KR_EFILE, *text ? "%s: there is no such file" : "%sno file is named", text);
-    }
+    int e = split(text, &path, &colon, &at);
+    if (e < 0)
+        return e;
+    if (!e)
+        return kr_fail(KR_EFILE, *text ? "%s: there is no such file" : "%sno file is named", text);
     size_t end = at ? (size_t)(at - text) : strlen(text);
     src->path = kr_strf("%.*s", (int)path, text);
     src->var = colon ? kr_strf("%.*s", (int)(end - path - 1), colon + 1) : NULL;
@@ -145,6 +157,7 @@ const kr_format *kr_format_of(const char *path)
     reading = outer ? outer : path;
     const kr_format *best = NULL;
     int sure = 0;
+    long refused = kr_mem_refused();
     for (int i = 0; kr_formats[i]; i++) {
         int p = kr_formats[i]->probe ? kr_formats[i]->probe(head, got, path) : 0;
         if (p > 0 && has_suffix(kr_formats[i], path))
@@ -155,6 +168,8 @@ const kr_format *kr_format_of(const char *path)
         }
     }
     reading = outer;
+    if (kr_mem_lacked(0, refused))
+        return NULL;
     if (!best) {
         char seen[40] = "nothing";
         for (size_t i = 0; i < got && i < 12; i++)
@@ -170,6 +185,16 @@ static const char *const noun[] = { "raw data", "images", "plain arrays" };
 
 struct wanted { enum what what; kr_scan **scan; kr_image **image; kr_array **array; const kr_read *how; const kr_trace *trace; };
 
+static void drop(const struct wanted *w)
+{
+    if (w->what == SCAN)
+        kr_scan_unref(w->scan);
+    else if (w->what == IMAGE)
+        kr_image_unref(w->image);
+    else
+        kr_array_unref(w->array);
+}
+
 static int read_with(const kr_format *f, const kr_source *src, const struct wanted *w)
 {
     if (w->what == SCAN ? !f->read : w->what == IMAGE ? !f->read_image : !f->read_array)
@@ -182,20 +207,18 @@ static int read_with(const kr_format *f, const kr_source *src, const struct want
 static int read_source(const char *source, const char *format, const kr_format **f, const struct wanted *w)
 {
     kr_source src;
+    long refused = kr_mem_refused();
     if (kr_source_parse(&src, source))
         return kr_error_code();
     const char *outer = reading;
     reading = source;
     *f = format ? kr_format_named(format) : kr_format_of(src.path);
     int e = *f ? read_with(*f, &src, w) : kr_error_code();
+    e = kr_mem_lacked(e, refused);
     if (*f && e)
         kr_fail_in("%s", source);
-    if (e && w->what == SCAN)                      /* a reader that gives up may leave half a thing */
-        kr_scan_unref(w->scan);
-    else if (e && w->what == IMAGE)
-        kr_image_unref(w->image);
-    else if (e)
-        kr_array_unref(w->array);
+    if (e)
+        drop(w);
     reading = outer;
     kr_source_clear(&src);
     return e;
@@ -219,14 +242,14 @@ int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr
 int kr_image_read(kr_image **out, const char *source)
 {
     *out = NULL;
-    const kr_format *f;
+    const kr_format *f = NULL;
     return read_source(source, NULL, &f, &(struct wanted){ .what = IMAGE, .image = out });
 }
 
 int kr_array_read(kr_array **out, const char *source)
 {
     *out = NULL;
-    const kr_format *f;
+    const kr_format *f = NULL;
     return read_source(source, NULL, &f, &(struct wanted){ .what = ARRAY, .array = out });
 }
 
@@ -293,10 +316,12 @@ static int write_to(const kr_format *f, enum what w, const void *thing, const kr
     /* Of a long name the end will do, with the suffix. */
     size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
     kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip);
+    long refused = kr_mem_refused();
     kr_auto char *other = beside ? companion_of(beside) : NULL, *other_path = companion_of(path);
-    if (!beside || (other_path && !other))
+    if (!beside || kr_mem_refused() != refused)
         return kr_error_code();
     int e = w == SCAN ? f->write(thing, beside) : w == IMAGE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
+    e = kr_mem_lacked(e, refused);
     /* The companion goes first, so that the main file never stands alone. */
     if (!e && other && other_path && !access(other, F_OK))
         e = put_in_place(other, other_path);

@@ -191,6 +191,7 @@ int kr_weights_read(kr_weights **out, const char *path)
             fclose(f);
         return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, f ? "it is not a file" : strerror(errno));
     }
+    long refused = kr_mem_refused();
     size_t n = (size_t)st.st_size;
     kr_auto unsigned char *bytes = kr_alloc(n ? n : 1, 1);
     bool whole = bytes && fread(bytes, 1, n, f) == n;
@@ -207,7 +208,7 @@ int kr_weights_read(kr_weights **out, const char *path)
         }
     }
     if (!best)
-        return kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (PyTorch, safetensors, npz, atommic)", path);
+        return kr_mem_lacked(kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (PyTorch, safetensors, npz, atommic)", path), refused);
     kr_weights *w = kr_weights_new();
     int e = w ? best->read(w, bytes, n) : kr_error_code();
     if (!e && !w->count)
@@ -218,11 +219,13 @@ int kr_weights_read(kr_weights **out, const char *path)
                 e = kr_fail(KR_ENUMBER, "the tensor '%s' holds numbers that are not finite", w->tensor[i].name);
     if (!e)
         e = kr_meta_set(w->meta, "file_format", "%s", best->name);
+    if (!e)
+        kr_weights_digest(w);
+    e = kr_mem_lacked(e, refused);
     if (e) {
         kr_weights_unref(&w);
         return kr_fail_in("%s", path);
     }
-    kr_weights_digest(w);
     const char *told = kr_meta_get(w->meta, "digest");      /* Kray's own files say what they should be */
     if (told && strlen(told) == 64 && strcmp(told, w->digest)) {
         kr_weights_unref(&w);

@@ -304,11 +304,12 @@ static int replace(kr_scan *s, const struct mixtures *m, const kr_array *mask)
         kr_contract(cut, data, mask, false);
         kr_array_assign(data, cut);
     }
-    kr_array **old[] = { &s->data, &s->calib, &s->coils, &s->noise }, *fresh[] = { data, calib, coils, noise };
+    kr_array **old[] = { &s->data, &s->calib, &s->coils, &s->noise }, **fresh[] = { &data, &calib, &coils, &noise };
     for (int i = 0; i < 4; i++)
-        if (*old[i]) {
-            kr_array_unref(old[i]);
-            *old[i] = kr_array_ref(fresh[i]);
+        if (*old[i]) {                           /* the old ones go with this block */
+            kr_array *t = *old[i];
+            *old[i] = *fresh[i];
+            *fresh[i] = t;
         }
     s->shape.n[KR_COIL] = m->virtual;
     return 0;

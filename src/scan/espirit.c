@@ -296,6 +296,7 @@ static int one_slice(void *self, long slice)
     struct area A;
     if (!block || area_plan(&A, job->maps, block, job->o))
         return kr_error_code();
+    A.x = NULL;
     kr_auto kr_cfloat *Q = NULL, *u = kr_alloc((size_t)A.coils, sizeof *u);
     struct choice how = { job->o->threshold > 0 ? job->o->threshold : 0.001, A.order, A.patches, 0 };
     int e = !u ? kr_error_code() : kr_coils_principal(u, block);
