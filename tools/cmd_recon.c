@@ -61,7 +61,7 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     method_opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
     if (!method_opts || kr_opt_defaults(m->opts, method_opts))
         return kr_error_code();
-    static char title[80];
+    static char title[200];
     snprintf(title, sizeof title, "Options of the method %s (%s)", m->name, m->summary);
     room[0] = (kr_opt_group){ title, m->opts, method_opts };
     return 1;

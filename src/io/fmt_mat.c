@@ -54,10 +54,33 @@ static int note_dataset(void *self, const char *name, bool group)
     return note_variable(c, &v);
 }
 
-static int refuse_choice(const struct choice *c)
+/* Everything the file holds; the name of its numeric variable, where there is but one. */
+static int look(struct choice *c, const char *path, bool v73)
 {
-    return c->all.len ? kr_fail(KR_EUSAGE, "name one of its variables, as in FILE:NAME; it holds %s", c->all.s)
+    if (!v73)
+        return kr_mat5_list(path, note_variable, c);
+    kr_scoped(h5) f = kr_h5_open(path);
+    c->file = f;
+    int e = f ? kr_h5_list(f, "/", note_dataset, c) : kr_error_code();
+    c->file = NULL;
+    return e;
+}
+
+/* The name of the variable to read; "" if there is none to choose. */
+static int which(char name[64], const kr_source *src, bool v73)
+{
+    struct choice c = { .numeric = 0 };
+    if (src->var) {
+        snprintf(name, 64, "%s", src->var);
+        return 0;
+    }
+    int e = look(&c, src->path, v73);
+    snprintf(name, 64, "%s", c.name);
+    if (!e && c.numeric != 1)
+        e = c.all.len ? kr_fail(KR_EUSAGE, "name one of its variables, as in FILE:NAME; it holds %s", c.all.s)
                       : kr_fail(KR_EFORMAT, "the file holds no variables");
+    kr_text_clear(&c.all);
+    return e;
 }
 
 /* ---- Reading ---- */
@@ -71,14 +94,10 @@ static const char *example(const kr_source *src, const char *name)
 
 static int read5(kr_array **out, const kr_source *src)
 {
-    struct choice c = { .file = NULL };
-    int e = src->var ? 0 : kr_mat5_list(src->path, note_variable, &c);
-    if (!e && !src->var && c.numeric != 1)
-        e = refuse_choice(&c);
-    kr_text_clear(&c.all);
+    char name[64];
+    int e = which(name, src, false);
     kr_mat_var v;
     kr_auto float *data = NULL;
-    const char *name = src->var ? src->var : c.name;
     int order[KR_MAT_DIMS], memory[KR_MAT_DIMS], axes = 0;
     if (e || (e = kr_mat5_read(&v, &data, src->path, name)) || (e = kr_axes_of(order, src, v.n, v.dims, usual, 3, example(src, name))))
         return e;
@@ -98,25 +117,22 @@ static int read5(kr_array **out, const kr_source *src)
 
 static int read73(kr_array **out, const kr_source *src)
 {
+    char name[64];
+    int e = which(name, src, true);
+    if (e)
+        return e;
     kr_scoped(h5) f = kr_h5_open(src->path);
-    if (!f)
-        return kr_error_code();
-    struct choice c = { .file = f };
-    int e = src->var ? 0 : kr_h5_list(f, "/", note_dataset, &c);
-    if (!e && !src->var && c.numeric != 1)
-        e = refuse_choice(&c);
-    kr_text_clear(&c.all);
-    kr_auto char *name = kr_strdup(src->var ? src->var : c.name);
-    for (char *p = name; p && *p; p++)             /* a field of a structure is an entry of a group */
+    for (char *p = name; *p; p++)                  /* a field of a structure is an entry of a group */
         *p = *p == '.' ? '/' : *p;
-    kr_scoped(h5_set) set = e || !name ? NULL : kr_matlab_open(f, name);
+    kr_scoped(h5_set) set = f ? kr_matlab_open(f, name) : NULL;
     int order[KR_H5_DIMS];
     if (!set || kr_set_axes(order, set, src, KR_MATLAB, usual, 3))
         return kr_error_code();
     return kr_set_read(out, set, order, NULL);
 }
 
-static int read_array(kr_array **out, const kr_source *src)
+/* Which of the two layouts; < 0: cannot be read. */
+static int is73(const kr_source *src)
 {
     char head[520];
     int64_t bytes = 0;
@@ -126,7 +142,25 @@ static int read_array(kr_array **out, const kr_source *src)
     size_t got = bytes < (int64_t)sizeof head ? (size_t)bytes : sizeof head;
     int e = kr_file_read(fd, head, got, 0);
     close(fd);
-    return e ? e : kr_h5_is((unsigned char *)head, got) ? read73(out, src) : read5(out, src);
+    return e ? e : kr_h5_is((unsigned char *)head, got);
+}
+
+static int read_array(kr_array **out, const kr_source *src)
+{
+    int v73 = is73(src);
+    return v73 < 0 ? v73 : v73 ? read73(out, src) : read5(out, src);
+}
+
+/* k-space wants names for its axes: says what there is to name. */
+static int ask_for_axes(const kr_source *src)
+{
+    struct choice c = { .numeric = 0 };
+    int v73 = is73(src), e = v73 < 0 ? v73 : look(&c, src->path, v73);
+    if (!e)
+        e = kr_fail(KR_EUSAGE, "k-space in a MATLAB file needs names for its axes, as in %s; the file holds %s",
+                    example(src, src->var ? src->var : c.numeric ? c.name : "kspace"), c.all.len ? c.all.s : "no variables");
+    kr_text_clear(&c.all);
+    return e;
 }
 
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
@@ -135,7 +169,7 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     (void)trace;
     kr_scoped(array) a = NULL;
     if (!src->axes)
-        return kr_fail(KR_EUSAGE, "k-space in a MATLAB file needs names for its axes, as in %s", example(src, src->var ? src->var : "kspace"));
+        return ask_for_axes(src);
     if (read_array(&a, src))
         return kr_error_code();
     kr_scan *s = kr_scan_new();
