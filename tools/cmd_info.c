@@ -178,9 +178,8 @@ static void meta_lines(kr_text *t, const kr_meta *m)
     meta_line(t, "system", m, system);
 }
 
-static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noise *n, const range *r)
+static void shape_line(kr_text *t, const kr_scan *s)
 {
-    char more[200] = "";
     long coils = s->shape.n[KR_COIL] ? s->shape.n[KR_COIL] : 1;
     kr_text in_image = { 0 };
     for (int d = 0; d < KR_AXES; d++)
@@ -188,6 +187,34 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
             kr_text_add(&in_image, "%s%s", in_image.len ? ", " : "; in image space along ", kr_axis_name(d));
     line(t, "k-space", "%s, %ld coil%s%s", kr_shape_text(s->shape), coils, coils == 1 ? "" : "s", in_image.s ? in_image.s : "");
     kr_text_clear(&in_image);
+}
+
+static void sampling_lines(kr_text *t, const kr_scan *s, const sampling *p)
+{
+    kr_text facts = { 0 }, kinds = { 0 };
+    const long *r = s->enc.accel;
+    if (p->known)
+        kr_mask_facts_text(&facts, &p->f);
+    if (r[1] > 1)
+        kr_text_add(&facts, "%sR = %ld x %ld by the header", facts.len ? "; " : "", r[0], r[1]);
+    else if (r[0] > 1)
+        kr_text_add(&facts, "%sR = %ld by the header", facts.len ? "; " : "", r[0]);
+    line(t, "sampling", "%s", facts.len ? facts.s : "not looked for in the data (--data)");
+    if (s->calib || s->calib_mask)
+        line(t, "calibration", "%s", kr_shape_text(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
+    for (int k = 0; k < KR_LINES_KINDS; k++)
+        if (s->lines[k].count)
+            kr_text_add(&kinds, "%s%ld %s", kinds.len ? ", " : "", s->lines[k].count, kr_line_kind_name(k));
+    if (kinds.len)
+        line(t, "lines", "%s", kinds.s);
+    kr_text_clear(&facts);
+    kr_text_clear(&kinds);
+}
+
+static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noise *n, const range *r)
+{
+    char more[64] = "";
+    shape_line(t, s);
     if (r)
         range_line(t, r);
     if (oversampling(s) > 1.01)
@@ -196,32 +223,14 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
     grid_line(t, "image", s->enc.recon, s->enc.recon_mm, "");
     if (*s->enc.trajectory && strcmp(s->enc.trajectory, "cartesian"))
         line(t, "trajectory", "%s%s", s->enc.trajectory, s->traj ? ", with k-space positions" : "");
-    kr_text facts = { 0 };
-    if (p->known)
-        kr_mask_facts_text(&facts, &p->f);
-    if (s->enc.accel[0] > 1 || s->enc.accel[1] > 1)
-        kr_text_add(&facts, "%s R = %ld%s%.0ld by the header", p->known ? ";" : "", s->enc.accel[0], s->enc.accel[1] > 1 ? " x " : "",
-                    s->enc.accel[1] > 1 ? s->enc.accel[1] : 0);
-    if (facts.len || !p->known)
-        line(t, "sampling", "%s", facts.len ? facts.s + (*facts.s == ' ') : "not looked for in the data (--data)");
-    kr_text_clear(&facts);
-    if (s->calib || s->calib_mask)
-        line(t, "calibration", "%s", kr_shape_text(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
-    kr_text kinds = { 0 };
-    for (int k = 0; k < KR_LINES_KINDS; k++)
-        if (s->lines[k].count)
-            kr_text_add(&kinds, "%s%ld %s", kinds.len ? ", " : "", s->lines[k].count, kr_line_kind_name(k));
-    if (kinds.len)
-        line(t, "lines", "%s", kinds.s);
-    kr_text_clear(&kinds);
+    sampling_lines(t, s, p);
     if (s->dwell_us > 0)
         line(t, "dwell time", "%.4g us", s->dwell_us);
-    if (s->noise) {
+    if (s->noise)
         line(t, "noise", "%ld samples per channel, dwell time %.4g us", s->noise->n[KR_SAMPLE], s->noise_dwell_us);
-        if (n->deviation)
-            line(t, "", "deviation %.3g to %.3g; largest correlation %.2f (channels %ld, %ld)", smallest(n->deviation, n->channels),
-                 largest(n->deviation, n->channels), n->correlation, n->pair[0], n->pair[1]);
-    }
+    if (n->deviation)
+        line(t, "", "deviation %.3g to %.3g; largest correlation %.2f (channels %ld, %ld)", smallest(n->deviation, n->channels),
+             largest(n->deviation, n->channels), n->correlation, n->pair[0], n->pair[1]);
     if (s->coils)
         line(t, "coil maps", "%s", kr_shape_text(kr_array_shape(s->coils)));
     if (s->reference)

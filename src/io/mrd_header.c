@@ -306,17 +306,24 @@ static void set_number(writer *w, xmlNode *n, double x)
 
 static long length(const kr_scan *s, int axis) { return s->shape.n[axis] > 1 ? s->shape.n[axis] : 1; }
 
+/* Is nothing measured in the first `rows` rows along the axis? */
+static bool front_empty(const kr_array *mask, int axis, long rows)
+{
+    for (long i = 0; i < rows; i++) {
+        kr_scoped(array) row = mask && mask->n[axis] > i ? kr_array_at(mask, axis, i) : NULL;
+        if (!row || kr_max_abs(row) > 0)
+            return false;
+    }
+    return true;
+}
+
 long kr_mrd_centre(const kr_scan *s, int axis)
 {
-    long n = length(s, axis), centre = s->enc.limit[axis].centre;
-    if (!s->enc.limit[axis].known || centre > USHRT_MAX / 2)
-        return n / 2;
-    for (long i = 0; i < n / 2 - centre; i++) {            /* rows in front of index 0 must be empty */
-        kr_scoped(array) row = s->mask && s->mask->n[axis] == n ? kr_array_at(s->mask, axis, i) : NULL;
-        if (!row || kr_max_abs(row) > 0)
-            return n / 2;
-    }
-    return centre;
+    long n = length(s, axis), calib = s->calib ? s->calib->n[axis] : 1, centre = s->enc.limit[axis].centre;
+    if (s->enc.limit[axis].known && centre <= USHRT_MAX / 2 && front_empty(s->mask, axis, n / 2 - centre)
+        && (!s->calib || front_empty(s->calib_mask, axis, calib / 2 - centre)))
+        return centre;
+    return n > calib ? n / 2 : calib / 2;
 }
 
 static void write_space(writer *w, xmlNode *space, const long n[3], const double mm[3])

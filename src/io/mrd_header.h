@@ -14,7 +14,8 @@ int kr_mrd_header_parse(kr_scan *s, const char *xml) KR_MUST_USE;
  * and channels are set to what the scan is now, all else stays; otherwise from enc, shape and meta. */
 char *kr_mrd_header_write(const kr_scan *s) KR_MUST_USE;
 
-/* Index that the header calls the centre along Y or Z, for lines at y: index = y - N/2 + centre, never negative where measured. */
+/* The counter of the centre along Y or Z, as the header shall give it: a row y of data has the counter y - N/2 + centre, which is
+ * never negative where something, imaging or calibration, was measured. */
 long kr_mrd_centre(const kr_scan *s, int axis);
 
 /* All encodings of a header, at most `room`, with the calibration mode of each ("" unknown); returns how many there are. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define FLAG(n) (1ull << ((n) - 1))
+#define CALIB_TOO FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
 enum { GROUP_BYTES = 16 << 20, GROUP_LINES = 4096 };
 enum { SLOTS = 8, COUNTERS = 2, SLICE = 2 };
 
@@ -138,6 +139,21 @@ static long calib_row(const job *j, const long v[SLOTS])
     return inside ? (v[SLICE] * c->n[KR_Z] + z) * c->n[KR_Y] + y : -1;
 }
 
+/* Is the calibration row at the same place this line, and nothing else? Then the line says so by its flag; a row that more went
+ * into is written itself. */
+static bool carries(const job *j, const row *r, const long v[SLOTS])
+{
+    const kr_array *a = j->data, *c = j->calib;
+    const kr_line *first = j->s->lines[KR_LINES_CALIB].line;
+    long n = a->n[KR_X], w[SLOTS] = { v[0] - j->n[0] / 2 + c->n[KR_Y] / 2, v[1] - j->n[1] / 2 + c->n[KR_Z] / 2, v[SLICE] };
+    bool same = first && r->head.contrast == first->contrast && r->head.set == first->set && c->n[KR_X] == n;
+    const kr_cfloat *from = KR_C(c) + element(c, j->axis, w);
+    for (long k = 0; same && k < a->n[KR_COIL]; k++)
+        for (long x = 0; same && x < n; x++)
+            same = KR_C(a)[r->at + k * a->step[KR_COIL] + x * a->step[KR_X]] == from[k * c->step[KR_COIL] + x * c->step[KR_X]];
+    return same;
+}
+
 /* One imaging line at a slot, if that was measured and has none yet. */
 static int imaging_row(job *j, const long v[SLOTS], const kr_line *head)
 {
@@ -160,11 +176,13 @@ static int imaging_row(job *j, const long v[SLOTS], const kr_line *head)
     r.head.traj_dims = j->spokes && s->traj ? (uint16_t)s->traj->n[KR_CHAN] : 0;
     if (r.head.traj_dims)
         r.traj = element(s->traj, j->axis, v);
-    long c = calib_row(j, v);
-    if (c >= 0 && j->calib_head[c])                          /* the calibration row is written itself, with all that went into it */
-        r.head.flags &= ~FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING);
-    else if (c >= 0 && r.head.flags & FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING))
-        j->calib_done[c] = 1;
+    if (j->calib && r.head.flags & CALIB_TOO) {
+        long c = calib_row(j, v);
+        if (c >= 0 && !j->calib_head[c] && carries(j, &r, v))
+            j->calib_done[c] = 1;
+        else
+            r.head.flags &= ~CALIB_TOO;
+    }
     return add(j, &r);
 }
 
@@ -209,13 +227,13 @@ static int calib_heads(job *j)
     j->calib_done = kr_alloc_zero((size_t)calib_count(c) + 1, 1);
     if (!j->calib_head || !j->calib_done)
         return kr_error_code();
-    for (int k = 0; c && k < COUNTERS; k++) {
-        long first = kr_mrd_centre(j->s, KR_Y + k) - c->n[KR_Y + k] / 2;
-        j->shift[k] = first > 0 ? first : 0;
-    }
+    for (int k = 0; c && k < COUNTERS; k++)
+        j->shift[k] = kr_mrd_centre(j->s, KR_Y + k) - c->n[KR_Y + k] / 2;
     for (long i = 0; c && i < lines->count; i++) {
         const kr_line *l = &lines->line[i];
         long y = l->ky - j->shift[0], z = l->kz - j->shift[1];
+        if (l->contrast != lines->line[0].contrast || l->set != lines->line[0].set)
+            continue;                                        /* was left out */
         if (y >= 0 && y < c->n[KR_Y] && z >= 0 && z < c->n[KR_Z] && l->slice < c->n[KR_SLICE])
             j->calib_head[(l->slice * c->n[KR_Z] + z) * c->n[KR_Y] + y] = l;
     }
@@ -234,6 +252,8 @@ static int calib_rows(job *j)
         r.head.ky = (uint16_t)(v[0] + j->shift[0]);
         r.head.kz = (uint16_t)(v[1] + j->shift[1]);
         r.head.slice = (uint16_t)v[SLICE];
+        r.head.contrast = j->s->lines[KR_LINES_CALIB].count ? j->s->lines[KR_LINES_CALIB].line[0].contrast : 0;
+        r.head.set = j->s->lines[KR_LINES_CALIB].count ? j->s->lines[KR_LINES_CALIB].line[0].set : 0;
         r.head.flags |= FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION);
         set_row(&r.head, c, c->n[KR_X], from, to, false);
         if (add(j, &r))
@@ -275,7 +295,7 @@ static int other_rows(job *j)
         for (long i = 0; lines->data && i < lines->count; i++) {
             row r = { lines->line[i], lines->data, i * lines->data->step[KR_VIEW], -1, 0 };
             r.head.traj_dims = 0;
-            if (r.head.samples && r.head.channels && add(j, &r))
+            if (add(j, &r))
                 return kr_error_code();
         }
     }

@@ -47,6 +47,7 @@ struct kr_placing {
     long noise_samples, noise_lines;
     int encoding;
     long from, slices, window;       /* slices in the file; those wanted */
+    long shift[2];                   /* from counters to Y and Z */
     long *rank;                      /* slice counter -> place along SLICE of the whole file */
     int dims;                        /* of the trajectory */
     float *traj;                     /* [dims] blocks over the slots of imaging, row fastest */
@@ -63,7 +64,7 @@ static bool has_samples(const kr_line *l) { return l->channels && (long)l->disca
 
 /* ---- Along the readout ---- */
 /* Where the measured part begins on a row of length N (it may reach outside), seen from the mirrored line if reversed. A
- * line without a believable centre is centred. */
+ * line as long as the row lies on it sample by sample; one without a believable centre is centred. */
 static long row_start(const kr_line *l, long N, long *skip, long *n)
 {
     bool reverse = l->flags & FLAG(REVERSE);
@@ -72,8 +73,8 @@ static long row_start(const kr_line *l, long N, long *skip, long *n)
     *n = (long)l->samples - l->discard_pre - l->discard_post;
     if (c == 0 || c >= l->samples)
         c = l->samples / 2;
-    if (*n == N)
-        return 0;
+    if (l->samples == N)
+        return pre;
     return pre - (reverse ? l->samples - c : c) + N / 2;
 }
 
@@ -220,37 +221,32 @@ static int by_place(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* Directions from the first imaging line; a position for every slice; slices put in order of their positions where their
- * counters are not, so that they lie along one axis. */
-static int place_slices(kr_placing *p)
+/* Directions of the first imaging line, where they are some. */
+static void set_directions(kr_scan *s, kr_geom *geom, const kr_line *l)
 {
-    kr_scan *s = p->s;
-    kr_auto const kr_line **first = kr_alloc_zero((size_t)p->slices, sizeof *first);
+    double dir[3][3];
+    memcpy(geom->fov_mm, s->geom->fov_mm, sizeof geom->fov_mm);
+    bool read = unit(dir[0], l->read_dir), phase = unit(dir[1], l->phase_dir), slice = unit(dir[2], l->slice_dir);
+    geom->known = read && phase && slice;        /* all three are set, whichever is missing */
+    if (!geom->known) {
+        kr_scan_note(s, "the lines give no directions; the image is assumed to lie along the axes of the patient");
+        return;
+    }
+    memcpy(geom->read_dir, dir[0], sizeof dir[0]);
+    memcpy(geom->phase_dir, dir[1], sizeof dir[1]);
+    memcpy(geom->slice_dir, dir[2], sizeof dir[2]);
+    if (fabs(dot3(dir[0], dir[1])) + fabs(dot3(dir[0], dir[2])) + fabs(dot3(dir[1], dir[2])) > 0.01)
+        kr_scan_note(s, "the readout, phase and slice directions are not at right angles");
+}
+
+/* Slices whose counters do not follow their positions are put in the order of their positions, so that they lie along one
+ * axis. first: a line of each slice, NULL where there is none. */
+static int order_slices(kr_placing *p, const kr_geom *geom, const kr_line *const *first)
+{
     kr_auto double (*sorted)[2] = kr_alloc_zero((size_t)p->slices, sizeof *sorted);
     p->rank = kr_alloc_zero((size_t)p->slices, sizeof *p->rank);
-    kr_geom *geom = kr_geom_new(p->slices);
-    if (!first || !sorted || !p->rank || !geom) {
-        kr_geom_unref(&geom);
+    if (!sorted || !p->rank)
         return kr_error_code();
-    }
-    const kr_line *any = NULL;
-    for (long i = 0; i < p->plan.count; i++)
-        if (p->kind[i] == KR_LINES_IMAGING && p->line[i].slice < p->slices && !first[p->line[i].slice]) {
-            first[p->line[i].slice] = &p->line[i];
-            any = any ? any : &p->line[i];
-        }
-    memcpy(geom->fov_mm, s->geom->fov_mm, sizeof geom->fov_mm);
-    double dir[3][3];
-    bool read = unit(dir[0], any->read_dir), phase = unit(dir[1], any->phase_dir), slice = unit(dir[2], any->slice_dir);
-    geom->known = read && phase && slice;        /* all three are set, whichever is missing */
-    if (geom->known) {
-        memcpy(geom->read_dir, dir[0], sizeof dir[0]);
-        memcpy(geom->phase_dir, dir[1], sizeof dir[1]);
-        memcpy(geom->slice_dir, dir[2], sizeof dir[2]);
-        if (fabs(dot3(dir[0], dir[1])) + fabs(dot3(dir[0], dir[2])) + fabs(dot3(dir[1], dir[2])) > 0.01)
-            kr_scan_note(s, "the readout, phase and slice directions are not at right angles");
-    } else
-        kr_scan_note(s, "the lines give no directions; the image is assumed to lie along the axes of the patient");
     bool rising = true, falling = true, apart = geom->known;
     for (long k = 0; k < p->slices; k++) {
         p->rank[k] = k;
@@ -263,11 +259,30 @@ static int place_slices(kr_placing *p)
     qsort(sorted, (size_t)p->slices, sizeof *sorted, by_place);
     for (long k = 1; k < p->slices; k++)
         apart = apart && sorted[k][0] - sorted[k - 1][0] > 1e-3;
-    if (apart && !rising && !falling) {
-        for (long k = 0; k < p->slices; k++)
-            p->rank[(long)sorted[k][1]] = k;
-        kr_scan_note(s, "the slice counters do not follow the slices' positions; slices are put in the order of their positions");
-    }
+    if (!apart || rising || falling)
+        return 0;
+    for (long k = 0; k < p->slices; k++)
+        p->rank[(long)sorted[k][1]] = k;
+    kr_scan_note(p->s, "the slice counters do not follow the slices' positions; slices are put in the order of their positions");
+    return 0;
+}
+
+/* Directions, the order of slices, and a position for each of the window. */
+static int place_slices(kr_placing *p)
+{
+    kr_auto const kr_line **first = kr_alloc_zero((size_t)p->slices, sizeof *first);
+    kr_scoped(geom) geom = kr_geom_new(p->slices);
+    const kr_line *any = NULL;
+    if (!first || !geom)
+        return kr_error_code();
+    for (long i = 0; i < p->plan.count; i++)
+        if (p->kind[i] == KR_LINES_IMAGING && p->line[i].slice < p->slices && !first[p->line[i].slice]) {
+            first[p->line[i].slice] = &p->line[i];
+            any = any ? any : &p->line[i];
+        }
+    set_directions(p->s, geom, any);
+    if (order_slices(p, geom, first))
+        return kr_error_code();
     for (long k = 0; k < p->slices; k++)
         for (int d = 0; d < 3; d++) {
             double v = first[k] ? first[k]->position[d] : any->position[d];
@@ -275,8 +290,9 @@ static int place_slices(kr_placing *p)
         }
     memmove(geom->position_mm, geom->position_mm + p->from, (size_t)p->window * sizeof *geom->position_mm);
     geom->slices = p->window;
-    kr_geom_unref(&s->geom);
-    s->geom = geom;
+    kr_geom *old = p->s->geom;
+    p->s->geom = geom;
+    geom = old;
     return 0;
 }
 
@@ -286,15 +302,16 @@ static const kr_encoding *encoding_of(const kr_placing *p, int index)
     return index < p->plan.encodings ? &p->plan.encoding[index] : &p->s->enc;
 }
 
-static bool first_of(const kr_placing *p, enum kr_line_kind kind, long *at)
+static bool in_window(const kr_placing *p, const kr_line *l) { return l->slice >= p->from && l->slice < p->from + p->window; }
+
+/* The first calibration line that will be kept. */
+static bool first_calib(const kr_placing *p, long *at)
 {
     for (*at = 0; *at < p->plan.count; ++*at)
-        if (p->kind[*at] == kind)
+        if (p->kind[*at] == KR_LINES_CALIB && in_window(p, &p->line[*at]))
             return true;
     return false;
 }
-
-static bool in_window(const kr_placing *p, const kr_line *l) { return l->slice >= p->from && l->slice < p->from + p->window; }
 
 static bool imaging_line(const kr_placing *p, long i)
 {
@@ -344,101 +361,148 @@ static bool not_cartesian(kr_placing *p, const kr_line *first)
     return named || p->dims;
 }
 
-static int plan_imaging(kr_placing *p)
-{
-    kr_scan *s = p->s;
-    grid *g = &p->imaging;
-    const kr_line *first = NULL;
-    long ky = 0, kz = 0, grown = 0, views = 0;
-    double measured = 0;
-    for (long i = 0; i < p->plan.count; i++) {
-        if (!imaging_line(p, i))
-            continue;
-        const kr_line *l = &p->line[i];
-        first = first ? first : l;
-        if (l->channels != first->channels)
-            return kr_fail(KR_EFORMAT, "line %ld has %d channels where the first imaging line has %d", i, l->channels, first->channels);
-        ky = l->ky > ky ? l->ky : ky;
-        kz = l->kz > kz ? l->kz : kz;
-        for (int k = SLOT_COUNTERS; k < SLOTS; k++)
-            g->n[k] = counter(l, k) >= g->n[k] ? counter(l, k) + 1 : g->n[k];
-        measured += (double)l->samples * l->channels;
-    }
-    p->spokes = not_cartesian(p, first);
-    p->slices = g->n[SLOT_SLICE];
-    p->from = p->plan.slice_count > 0 ? p->plan.slice_from : 0;
-    p->window = p->plan.slice_count > 0 ? p->plan.slice_count : p->slices;
-    if (p->from < 0 || p->from > p->slices - p->window)
-        return kr_fail(KR_ESHAPE, "slices %ld to %ld are wanted of %ld", p->from, p->from + p->window - 1, p->slices);
-    g->coils = first->channels;
-    g->n[SLOT_SLICE] = p->window;
-    g->n[SLOT_Y] = s->enc.encoded[1] > 0 ? s->enc.encoded[1] : ky + 1;
-    g->n[SLOT_Z] = s->enc.encoded[1] > 0 && s->enc.encoded[2] > 0 ? s->enc.encoded[2] : kz + 1;
-    g->row = p->spokes ? 0 : s->enc.encoded[0];
-    for (long i = 0; i < p->plan.count; i++) {
-        if (!imaging_line(p, i))
-            continue;
-        long skip, n, x = row_start(&p->line[i], g->row, &skip, &n), need = p->spokes ? n : row_needed(&p->line[i]);
-        if ((p->spokes || x < 0 || x + n > g->row) && need > g->row) {
-            grown += !p->spokes;
-            g->row = need;
-        }
-        p->centreless += p->line[i].center_sample == 0 || p->line[i].center_sample >= p->line[i].samples;
-        p->straight += n == g->row && row_start(&p->line[i], 0, &(long){ 0 }, &(long){ 0 }) != -(n / 2);
-    }
-    if (p->spokes)
-        g->n[SLOT_Y] = g->n[SLOT_Z] = 1;
-    if (grid_check(g, measured, p->plan.header_only) || place_slices(p))
-        return kr_error_code();
-    for (long i = 0; i < p->plan.count; i++)                 /* from here on slices count as in data */
-        p->line[i].slice = p->line[i].slice < p->slices ? (uint16_t)p->rank[p->line[i].slice] : p->line[i].slice;
-    if (p->spokes) {                                         /* views are numbered as they come, each combination of counters for itself */
-        g->n[SLOT_Y] = 1;
-        if (grid_slots(g))
-            return kr_error_code();
-        for (long i = 0; i < p->plan.count; i++)
-            if (imaging_line(p, i) && in_window(p, &p->line[i])) {
-                long v[SLOTS] = { 0 };
-                for (int k = SLOT_COUNTERS; k < SLOTS; k++)
-                    v[k] = counter(&p->line[i], k) - (k == SLOT_SLICE ? p->from : 0);
-                long at = slot_of(g, v), view = g->slot[at].count++;
-                p->image[i] = (where){ .slot = at, .x = (int32_t)view };
-                views = view >= views ? view + 1 : views;
-            }
-        kr_free(g->slot);
-        g->slot = NULL;
-        g->n[SLOT_Y] = views > 0 ? views : 1;
-        if (grid_check(g, measured, p->plan.header_only))
-            return kr_error_code();
-    }
-    if (grown && s->enc.encoded[0])
-        kr_scan_note(s, "lines that reach beyond the %ld points of the header's readout: %ld; it is taken as %ld points", s->enc.encoded[0], grown, g->row);
-    if (!p->spokes)
-        s->enc.encoded[0] = g->row;
-    return grid_slots(g);
-}
-
 /* Centre of the counters along Y or Z: the header's, else the middle. */
 static long centre_of(const kr_encoding *e, int axis, long n)
 {
     return e->limit[axis].known ? e->limit[axis].centre : n / 2;
 }
 
+/* Y and Z of a line on the grid. */
+static bool lies_inside(const kr_placing *p, const kr_line *l, long at[2])
+{
+    for (int a = 0; a < 2; a++)
+        at[a] = counter(l, a) + p->shift[a];
+    const long *n = p->imaging.n;
+    return p->spokes || (at[0] >= 0 && at[0] < n[SLOT_Y] && at[1] >= 0 && at[1] < n[SLOT_Z]);
+}
+
+/* The lines of the grid: channels, and its height and depth by the header (or as far as the counters reach). */
+static int grid_height(kr_placing *p, const kr_line *first)
+{
+    const kr_encoding *enc = &p->s->enc;
+    grid *g = &p->imaging;
+    long most[2] = { 0, 0 };
+    for (long i = 0; i < p->plan.count; i++) {
+        if (!imaging_line(p, i))
+            continue;
+        const kr_line *l = &p->line[i];
+        if (l->channels != first->channels)
+            return kr_fail(KR_EFORMAT, "line %ld has %d channels where the first imaging line has %d", i, l->channels, first->channels);
+        for (int a = 0; a < 2; a++)
+            most[a] = counter(l, a) > most[a] ? counter(l, a) : most[a];
+    }
+    g->coils = first->channels;
+    g->n[SLOT_Y] = p->spokes ? 1 : enc->encoded[1] > 0 ? enc->encoded[1] : most[0] + 1;
+    g->n[SLOT_Z] = p->spokes ? 1 : enc->encoded[1] > 0 && enc->encoded[2] > 0 ? enc->encoded[2] : most[1] + 1;
+    for (int a = 0; a < 2; a++)
+        p->shift[a] = g->n[a] == 1 && a ? 0 : g->n[a] / 2 - centre_of(enc, a + 1, g->n[a]);
+    return 0;
+}
+
+/* How far the other counters reach, of lines that lie on the grid; how many samples there are. */
+static double grid_counters(kr_placing *p)
+{
+    grid *g = &p->imaging;
+    double measured = 0;
+    for (long i = 0; i < p->plan.count; i++) {
+        long at[2];
+        if (!imaging_line(p, i) || !lies_inside(p, &p->line[i], at))
+            continue;
+        for (int k = SLOT_COUNTERS; k < SLOTS; k++)
+            g->n[k] = counter(&p->line[i], k) >= g->n[k] ? counter(&p->line[i], k) + 1 : g->n[k];
+        measured += (double)p->line[i].samples * p->line[i].channels;
+    }
+    return measured;
+}
+
+/* The header's length of the readout, or as much more as the lines need. */
+static void row_length(kr_placing *p)
+{
+    grid *g = &p->imaging;
+    long announced = p->s->enc.encoded[0], beyond = 0;
+    g->row = p->spokes ? 0 : announced;
+    for (long i = 0; i < p->plan.count; i++) {
+        if (!imaging_line(p, i))
+            continue;
+        const kr_line *l = &p->line[i];
+        long skip, n, x = row_start(l, g->row, &skip, &n), need = p->spokes ? n : row_needed(l);
+        if ((p->spokes || x < 0 || x + n > g->row) && need > g->row) {
+            g->row = need;
+            beyond++;
+        }
+        p->centreless += l->center_sample == 0 || l->center_sample >= l->samples;
+        p->straight += l->samples == g->row && l->center_sample && l->center_sample < l->samples && l->center_sample != l->samples / 2;
+    }
+    if (p->spokes)
+        return;
+    if (beyond && announced)
+        kr_scan_note(p->s, "lines that reach beyond the %ld points of the header's readout: %ld; it is taken as %ld points", announced, beyond, g->row);
+    p->s->enc.encoded[0] = g->row;
+}
+
+/* Views are numbered as they come, those of each combination of counters for themselves; where[].x keeps the number. */
+static int number_views(kr_placing *p)
+{
+    grid *g = &p->imaging;
+    long views = 1;
+    g->n[SLOT_Y] = g->n[SLOT_Z] = 1;
+    if (grid_slots(g))
+        return kr_error_code();
+    for (long i = 0; i < p->plan.count; i++) {
+        if (!imaging_line(p, i) || !in_window(p, &p->line[i]))
+            continue;
+        long v[SLOTS] = { 0 };
+        for (int k = SLOT_COUNTERS; k < SLOTS; k++)
+            v[k] = counter(&p->line[i], k) - (k == SLOT_SLICE ? p->from : 0);
+        long view = g->slot[slot_of(g, v)].count++;
+        p->image[i].x = (int32_t)view;
+        views = view >= views ? view + 1 : views;
+    }
+    kr_free(g->slot);
+    g->slot = NULL;
+    g->n[SLOT_Y] = views;
+    return 0;
+}
+
+static int plan_imaging(kr_placing *p)
+{
+    grid *g = &p->imaging;
+    long at = 0;
+    while (!imaging_line(p, at))                             /* there is one: choose_encoding saw it */
+        at++;
+    p->spokes = not_cartesian(p, &p->line[at]);
+    if (grid_height(p, &p->line[at]))
+        return kr_error_code();
+    double measured = grid_counters(p);
+    if (!(measured > 0))
+        return kr_fail(KR_EFORMAT, "not one of the imaging lines lies on the grid of %ld x %ld lines that the header announces", g->n[SLOT_Y], g->n[SLOT_Z]);
+    p->slices = g->n[SLOT_SLICE];
+    p->from = p->plan.slice_count > 0 ? p->plan.slice_from : 0;
+    p->window = p->plan.slice_count > 0 ? p->plan.slice_count : p->slices;
+    if (p->from < 0 || p->from > p->slices - p->window)
+        return kr_fail(KR_ESHAPE, "slices %ld to %ld are wanted of %ld", p->from, p->from + p->window - 1, p->slices);
+    g->n[SLOT_SLICE] = p->window;
+    row_length(p);
+    if (grid_check(g, measured, p->plan.header_only) || place_slices(p))
+        return kr_error_code();
+    for (long i = 0; i < p->plan.count; i++)                 /* from here on slices count as in data */
+        p->line[i].slice = p->line[i].slice < p->slices ? (uint16_t)p->rank[p->line[i].slice] : p->line[i].slice;
+    if (p->spokes && (number_views(p) || grid_check(g, measured, p->plan.header_only)))
+        return kr_error_code();
+    return grid_slots(g);
+}
+
 static void claim_imaging(kr_placing *p)
 {
     grid *g = &p->imaging;
-    long shift[2];
-    for (int a = 0; a < 2; a++)
-        shift[a] = g->n[a] / 2 - centre_of(&p->s->enc, a + 1, g->n[a]);
-    if (g->n[SLOT_Z] == 1)
-        shift[1] = 0;
     for (long i = 0; i < p->plan.count; i++) {
         if (!imaging_line(p, i) || !in_window(p, &p->line[i]))
             continue;
         const kr_line *l = &p->line[i];
         long v[SLOTS];
-        for (int k = 0; k < SLOTS; k++)
-            v[k] = counter(l, k) + (k < 2 ? shift[k] : k == SLOT_SLICE ? -p->from : 0);
+        bool inside = lies_inside(p, l, v);
+        for (int k = SLOT_COUNTERS; k < SLOTS; k++)
+            v[k] = counter(l, k) - (k == SLOT_SLICE ? p->from : 0);
         if (p->spokes) {
             v[SLOT_Y] = p->image[i].x;
             v[SLOT_Z] = 0;
@@ -446,7 +510,7 @@ static void claim_imaging(kr_placing *p)
             g->slot[at] = (slot){ 1, 0, (uint32_t)n };
             p->image[i] = (where){ at, 0, l->discard_pre, (uint16_t)n };
         } else
-            p->image[i] = claim(g, l, slot_of(g, v));
+            p->image[i] = claim(g, l, inside ? slot_of(g, v) : -1);
     }
 }
 
@@ -467,61 +531,78 @@ static long around(long min, long max, long centre)
     return left > right ? 2 * left : 2 * right + 1;
 }
 
-static int plan_calib(kr_placing *p)
+/* How far the calibration lines reach, and how many there are; `both`: those that are imaging too. */
+typedef struct reach { long min[2], max[2], used, both, left_out; double measured; } reach;
+
+static reach calib_reach(kr_placing *p, const kr_line *first)
 {
     grid *g = &p->calibration;
-    long at, min[2] = { LONG_MAX, LONG_MAX }, max[2] = { 0, 0 }, centre[2], left_out = 0, used = 0, both = 0;
-    if (!first_of(p, KR_LINES_CALIB, &at))
-        return 0;
-    const kr_line *first = &p->line[at];
-    kr_encoding e = *encoding_of(p, first->encoding);
-    const kr_encoding *own = &p->s->enc;
-    bool same_x = e.encoded_mm[0] <= 0 || own->encoded_mm[0] <= 0 || fabs(e.encoded_mm[0] / own->encoded_mm[0] - 1) < 0.01;
-    if (p->spokes || !same_x) {
-        p->calib_apart = true;
-        kr_scan_note(p->s, "%s; the calibration lines are kept as they are", p->spokes ? "the trajectory is not Cartesian"
-                     : "calibration was measured with another field of view along the readout");
-        return 0;
-    }
-    double measured = 0;
-    g->coils = p->imaging.coils;
-    g->row = first->encoding == p->encoding || e.encoded[0] < 1 ? p->imaging.row : e.encoded[0];
-    for (int k = SLOT_COUNTERS; k < SLOTS; k++)
-        g->n[k] = 1;
-    g->n[SLOT_SLICE] = p->window;
+    reach r = { .min = { LONG_MAX, LONG_MAX } };
     for (long i = 0; i < p->plan.count; i++) {
         const kr_line *l = &p->line[i];
         if (!calib_line(p, i, first)) {
-            left_out += p->kind[i] == KR_LINES_CALIB && in_window(p, l);
+            r.left_out += p->kind[i] == KR_LINES_CALIB && in_window(p, l);
             continue;
         }
-        used++;
-        both += p->kind[i] == KR_LINES_IMAGING;
+        r.used++;
+        r.both += p->kind[i] == KR_LINES_IMAGING;
         for (int a = 0; a < 2; a++) {
-            min[a] = counter(l, a) < min[a] ? counter(l, a) : min[a];
-            max[a] = counter(l, a) > max[a] ? counter(l, a) : max[a];
+            r.min[a] = counter(l, a) < r.min[a] ? counter(l, a) : r.min[a];
+            r.max[a] = counter(l, a) > r.max[a] ? counter(l, a) : r.max[a];
         }
         long skip, n, x = row_start(l, g->row, &skip, &n);
         if ((x < 0 || x + n > g->row) && row_needed(l) > g->row)
             g->row = row_needed(l);
-        measured += (double)l->samples * l->channels;
+        r.measured += (double)l->samples * l->channels;
     }
-    if (used == both) {
-        p->calib_apart = true;
-        kr_scan_note(p->s, "the calibration lines do not fit the imaging lines; they are kept as they are");
+    return r;
+}
+
+/* The counter of the centre: the header's, or the middle of what was measured where that does not reach it. */
+static long calib_centre(const kr_placing *p, const kr_encoding *e, const reach *r, int a)
+{
+    long c = centre_of(e, a + 1, e->encoded[a + 1] > 0 ? e->encoded[a + 1] : r->max[a] + 1);
+    if (c >= r->min[a] && c <= r->max[a])
+        return c;
+    if (r->max[a] > r->min[a])
+        kr_scan_note(p->s, "calibration counters along %s run from %ld to %ld, past the centre %ld; they are counted from their own middle",
+                     a ? "z" : "y", r->min[a], r->max[a], c);
+    return (r->min[a] + r->max[a] + 1) / 2;
+}
+
+static int leave_calib(kr_placing *p, const char *why)
+{
+    p->calib_apart = true;
+    kr_scan_note(p->s, "%s; the calibration lines are kept as they are", why);
+    return 0;
+}
+
+static int plan_calib(kr_placing *p)
+{
+    grid *g = &p->calibration;
+    long at;
+    if (!first_calib(p, &at))
         return 0;
-    }
+    const kr_line *first = &p->line[at];
+    const kr_encoding *e = encoding_of(p, first->encoding), *own = &p->s->enc;
+    if (p->spokes)
+        return leave_calib(p, "the trajectory is not Cartesian");
+    if (e->encoded_mm[0] > 0 && own->encoded_mm[0] > 0 && fabs(e->encoded_mm[0] / own->encoded_mm[0] - 1) > 0.01)
+        return leave_calib(p, "calibration was measured with another field of view along the readout");
+    for (int k = SLOT_COUNTERS; k < SLOTS; k++)
+        g->n[k] = 1;
+    g->coils = p->imaging.coils;
+    g->row = p->imaging.row;                                 /* the same field of view, the same steps along x */
+    g->n[SLOT_SLICE] = p->window;
+    reach r = calib_reach(p, first);
+    if (r.used == r.both)
+        return leave_calib(p, "calibration was measured with other channels or slices than the image");
+    long centre[2];
     for (int a = 0; a < 2; a++) {
-        centre[a] = centre_of(&e, a + 1, e.encoded[a + 1] > 0 ? e.encoded[a + 1] : max[a] + 1);
-        if (centre[a] < min[a] || centre[a] > max[a]) {
-            if (max[a] > min[a])
-                kr_scan_note(p->s, "calibration counters along %s run from %ld to %ld, past the centre %ld; they are counted from their own middle",
-                             a ? "z" : "y", min[a], max[a], centre[a]);
-            centre[a] = (min[a] + max[a] + 1) / 2;
-        }
-        g->n[a] = around(min[a], max[a], centre[a]);
+        centre[a] = calib_centre(p, e, &r, a);
+        g->n[a] = around(r.min[a], r.max[a], centre[a]);
     }
-    if (grid_check(g, measured, p->plan.header_only) || grid_slots(g))
+    if (grid_check(g, r.measured, p->plan.header_only) || grid_slots(g))
         return kr_error_code();
     for (long i = 0; i < p->plan.count; i++) {
         const kr_line *l = &p->line[i];
@@ -531,9 +612,9 @@ static int plan_calib(kr_placing *p)
         p->calib[i] = claim(g, l, slot_of(g, v));
     }
     kr_scan_note(p->s, "calibration-only lines, kept apart from the image: %ld; with lines that are both, %ld, they fill a grid of %ld x %ld",
-                 used - both, both, g->n[SLOT_Y], g->n[SLOT_Z]);
-    if (left_out)
-        kr_scan_note(p->s, "calibration lines of other contrasts, sets or encodings, left out: %ld", left_out);
+                 r.used - r.both, r.both, g->n[SLOT_Y], g->n[SLOT_Z]);
+    if (r.left_out)
+        kr_scan_note(p->s, "calibration lines of other contrasts, sets or encodings, left out: %ld", r.left_out);
     return 0;
 }
 
@@ -676,12 +757,7 @@ kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan)
     }
     if (good && !choose_encoding(p) && !plan_imaging(p)) {
         claim_imaging(p);
-        long claimed = 0;
-        for (long i = 0; i < plan->count; i++)
-            claimed += p->image[i].n > 0;
-        if (!claimed)
-            kr_fail(KR_EFORMAT, "not one of the imaging lines lies on the grid of %ld x %ld lines that the header announces", p->imaging.n[SLOT_Y], p->imaging.n[SLOT_Z]);
-        else if (!plan_calib(p) && !plan_kinds(p) && !make_room(p)) {
+        if (!plan_calib(p) && !plan_kinds(p) && !make_room(p)) {
             dwell_times(p);
             tell(p);
             return p;

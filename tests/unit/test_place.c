@@ -1,0 +1,147 @@
+/* test_place.c: lines with arbitrary heads: whatever they say, they are placed or refused; what was placed can be written as
+ * ISMRMRD and read back, number by number. */
+#include "test.h"
+#include "kray/io.h"
+
+enum { LINES = 40, CHANNELS = 2, SAMPLES = 16 };
+
+static uint64_t dice(uint64_t seed, uint64_t *i, uint64_t sides) { return kr_rand_bits(seed, 9, (*i)++) % sides; }
+
+/* Mostly sensible heads, with some of every kind of nonsense among them. */
+static kr_line random_line(uint64_t seed, uint64_t *i, bool wild)
+{
+    static const int flag[] = { 0, 0, 0, 0, 0, 0, 19, 20, 20, 21, 21, 22, 23, 24, 26, 27, 28, 29, 30 };
+    int f = flag[dice(seed, i, sizeof flag / sizeof *flag)];
+    kr_line l = { .flags = f ? 1ull << (f - 1) : 0, .samples = 8, .channels = CHANNELS, .center_sample = 4, .counter = (uint32_t)*i };
+    l.ky = (uint16_t)dice(seed, i, 8);
+    l.kz = (uint16_t)dice(seed, i, 2);
+    l.slice = (uint16_t)dice(seed, i, 2);
+    l.repetition = (uint16_t)dice(seed, i, 2);
+    l.contrast = (uint16_t)dice(seed, i, 2);
+    l.position[2] = 3.f * l.slice;
+    l.read_dir[0] = l.phase_dir[1] = l.slice_dir[2] = 1;
+    if (wild && !dice(seed, i, 3)) {
+        l.samples = (uint16_t)dice(seed, i, SAMPLES + 1);
+        l.center_sample = (uint16_t)dice(seed, i, 20);
+        l.discard_pre = (uint16_t)dice(seed, i, 6);
+        l.discard_post = (uint16_t)dice(seed, i, 12);
+        l.encoding = (uint16_t)dice(seed, i, 3);
+        l.average = (uint16_t)dice(seed, i, 3);
+        l.segment = (uint16_t)dice(seed, i, 3);
+        l.ky = (uint16_t)dice(seed, i, 12);
+        l.flags |= dice(seed, i, 2) << 21;
+        l.channels = (uint16_t)(CHANNELS + !dice(seed, i, 40));
+        l.position[2] = dice(seed, i, 9) ? -5.f * l.slice : NAN;
+        l.slice_dir[2] = (float)dice(seed, i, 2);
+    }
+    return l;
+}
+
+static kr_scan *placed(uint64_t seed, bool wild)
+{
+    static kr_cfloat number[LINES][(CHANNELS + 1) * SAMPLES];
+    const kr_cfloat *samples[LINES];
+    kr_line line[LINES];
+    uint64_t i = 0;
+    kr_encoding enc[2] = { { .encoded = { 8, 8, 2 }, .encoded_mm = { 80, 80, 20 } }, { .encoded = { 8, 6, 1 } } };
+    long count = 1 + (long)dice(seed, &i, LINES);
+    for (int a = 0; a < 3; a++)
+        enc[0].limit[a].known = dice(seed, &i, 2), enc[0].limit[a].centre = (long)dice(seed, &i, 6);
+    for (long k = 0; k < count; k++) {
+        line[k] = random_line(seed, &i, wild);
+        for (long n = 0; n < (CHANNELS + 1) * SAMPLES; n++)
+            number[k][n] = kr_c((float)(k + 1), (float)n);
+        samples[k] = number[k];
+    }
+    kr_scan *s = kr_scan_new();
+    assert_non_null(s);
+    s->enc = enc[0];
+    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, enc, 2, false, 0, 0 });
+    if (!p)
+        kr_scan_unref(&s);
+    else
+        for (long k = 0; k < count; k += 7)                  /* in pieces */
+            assert_int_equal(kr_placing_put(p, k, count - k < 7 ? count - k : 7, samples + k, NULL), 0);
+    if (p)
+        assert_int_equal(kr_placing_end(&p), 0);
+    else {
+        assert_true(strlen(kr_error()) > 10);
+        kr_error_clear();
+    }
+    return s;
+}
+
+/* The same numbers. An axis that only lines made longer which were left out later comes back shorter: that is the same, too. */
+static void assert_same(const kr_array *a, const kr_array *b)
+{
+    assert_int_equal(!a, !b);
+    if (!a)
+        return;
+    kr_scoped(array) c = kr_array_crop(b, KR_X, a->n[KR_X]);
+    if (a->n[KR_AVG] < b->n[KR_AVG]) {
+        kr_array *first = kr_array_range(c, KR_AVG, 0, a->n[KR_AVG]);
+        kr_array_unref(&c);
+        c = first;
+    }
+    assert_string_equal(kr_shape_text(kr_array_shape(a)), kr_shape_text(kr_array_shape(c)));
+    kr_scoped(array) d = kr_array_copy(a);
+    kr_axpy(d, -1, c);
+    assert_near(kr_max_abs(d), 0, 0);
+    assert_near(kr_norm(b), kr_norm(a), 1e-6 * kr_norm(a));  /* nothing was cropped away: a sum in another order */
+}
+
+/* Every imaging sample is where formula and mask say, and nowhere else. */
+static void test_sums(void **state)
+{
+    (void)state;
+    long done = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        kr_scan *s = placed(seed, false);
+        if (!s)
+            continue;
+        done++;
+        kr_scoped(array) mask = s->mask ? kr_array_ref(s->mask) : kr_array_new(KR_R32, KR_SHAPE([KR_X] = 1));
+        if (!s->mask)
+            kr_fill(mask, 1);
+        kr_scoped(array) full = kr_array_spread(mask, s->shape);
+        kr_scoped(array) m = kr_array_copy(full);
+        for (long i = 0; i < kr_count(s->shape); i++)        /* all samples have a real part of at least 1 */
+            assert_int_equal(kr_re(KR_C(s->data)[i]) > 0, KR_R(m)[i] > 0);
+        assert_int_equal(kr_scan_check(s), 0);
+        kr_scan_unref(&s);
+    }
+    assert_true(done > 100);
+}
+
+static void test_wild(void **state)
+{
+    (void)state;
+    long done = 0;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/kray-test-%ld-place.mrd", (long)getpid());
+    for (uint64_t seed = 1000; seed < 1300; seed++) {
+        kr_scan *s = placed(seed, true), *back = NULL;
+        if (!s)
+            continue;
+        done++;
+        if (kr_scan_write(s, path, NULL) || kr_scan_read(&back, path, NULL, NULL, NULL))
+            fail_msg("seed %llu: %s", (unsigned long long)seed, kr_error());
+        assert_same(back->data, s->data);
+        assert_same(back->mask, s->mask);
+        assert_same(back->noise, s->noise);
+        assert_same(back->calib, s->calib);
+        for (int k = 0; k < KR_LINES_KINDS; k++)
+            if (k != KR_LINES_IMAGING && k != KR_LINES_CALIB && k != KR_LINES_NOISE)
+                assert_same(back->lines[k].data, s->lines[k].data);
+        kr_scan_unref(&back);
+        kr_scan_unref(&s);
+    }
+    unlink(path);
+    assert_true(done > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
