@@ -790,48 +790,40 @@ int kr_h5_read(kr_array **out, const kr_h5_set *s, const int order[], const long
 }
 
 /* ---- Text and attributes ---- */
-/* One text from a dataset or an attribute of type `type`; read is H5Dread or H5Aread. */
-static char *text_of(hid_t object, bool attribute, hid_t type, long most)
+/* A text of fixed length, from a dataset or an attribute. */
+static char *fixed_text(hid_t object, bool attribute, hid_t type, long most)
 {
-    char *out = NULL;
     long size = (long)H5Tget_size(type);
-    hid_t mem = H5Tcopy(type);
-    bool vlen = H5Tis_variable_str(type) > 0;
-    if (mem < 0 || size <= 0 || (!vlen && size > most))
+    if (size <= 0 || size > most) {
         kr_fail(KR_EFORMAT, "a text of %ld bytes cannot be read", size);
-    else if (vlen) {
-        char *p = NULL;
-        herr_t e = attribute ? H5Aread(object, mem, &p) : H5Dread(object, mem, H5S_ALL, H5S_ALL, H5P_DEFAULT, &p);
-        out = e < 0 || !p ? NULL : kr_strdup(p);
-        if (e < 0)
-            kr_fail(KR_EFORMAT, "a text cannot be read");
-        H5free_memory(p);
-    } else if ((out = kr_alloc_zero((size_t)size + 1, 1))) {
-        herr_t e = attribute ? H5Aread(object, mem, out) : H5Dread(object, mem, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
-        if (e < 0) {
-            kr_fail(KR_EFORMAT, "a text cannot be read");
-            kr_free_at(&out);
-        }
+        return NULL;
     }
-    if (mem >= 0)
-        H5Tclose(mem);
+    char *out = kr_alloc_zero((size_t)size + 1, 1);
+    if (out && (attribute ? H5Aread(object, type, out) : H5Dread(object, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out)) < 0) {
+        kr_fail(KR_EFORMAT, "a text cannot be read");
+        kr_free_at(&out);
+    }
+    return out;
+}
+
+/* A text of variable length; raw: its reference. */
+static char *text_at(const kr_h5 *f, const unsigned char raw[KR_H5_REF])
+{
+    kr_h5_heap heap = { 0 };
+    kr_h5_ref r = kr_h5_ref_of(raw);
+    char *out = r.count > f->bytes ? NULL : kr_alloc_zero((size_t)r.count + 1, 1);
+    if (r.count > f->bytes)
+        kr_fail(KR_EFORMAT, "a text of %u bytes is announced", r.count);
+    else if (out && kr_h5_heap_read(f, &heap, r, r.count, out))
+        kr_free_at(&out);
+    kr_h5_heap_clear(&heap);
     return out;
 }
 
 static char *variable_text(const kr_h5_set *s)
 {
     unsigned char raw[KR_H5_REF];
-    kr_h5_heap heap = { 0 };
-    if (kr_h5_rows(s, KR_H5_REF, 0, 1, raw))
-        return NULL;
-    kr_h5_ref r = kr_h5_ref_of(raw);
-    char *out = r.count > s->file->bytes ? NULL : kr_alloc_zero((size_t)r.count + 1, 1);
-    if (r.count > s->file->bytes)
-        kr_fail(KR_EFORMAT, "a text of %u bytes is announced", r.count);
-    else if (out && kr_h5_heap_read(s->file, &heap, r, r.count, out))
-        kr_free_at(&out);
-    kr_h5_heap_clear(&heap);
-    return out;
+    return kr_h5_rows(s, KR_H5_REF, 0, 1, raw) ? NULL : text_at(s->file, raw);
 }
 
 char *kr_h5_text(kr_h5 *f, const char *name)
@@ -843,7 +835,7 @@ char *kr_h5_text(kr_h5 *f, const char *name)
         kr_fail(KR_EFORMAT, "dataset %s is no text", name);
         return NULL;
     }
-    char *t = H5Tis_variable_str(s->type) > 0 ? variable_text(s) : text_of(s->id, false, s->type, f->bytes);
+    char *t = H5Tis_variable_str(s->type) > 0 ? variable_text(s) : fixed_text(s->id, false, s->type, f->bytes);
     if (!t)
         kr_fail_in("dataset %s", name);
     return t;
@@ -875,8 +867,14 @@ bool kr_h5_attr_number(kr_h5 *f, const char *object, const char *name, double *v
     hid_t attr, type;
     if (!attr_open(f, object, name, &attr, &type))
         return false;
-    H5T_class_t class = H5Tget_class(type);
-    bool good = (class == H5T_INTEGER || class == H5T_FLOAT) && H5Aread(attr, H5T_NATIVE_DOUBLE, value) >= 0;
+    bool swap = false;
+    unsigned char raw[8] = { 0 };
+    enum kr_number kind = number_of(type, &swap);
+    bool good = kind && (long)H5Tget_size(type) == kr_number_bytes(kind) && H5Aread(attr, type, raw) >= 0;
+    if (good && swap)
+        kr_number_swap(raw, kind, 1);
+    if (good)
+        *value = kr_number_double(raw, kind);
     H5Tclose(type);
     H5Aclose(attr);
     return good;
@@ -885,9 +883,12 @@ bool kr_h5_attr_number(kr_h5 *f, const char *object, const char *name, double *v
 char *kr_h5_attr_text(kr_h5 *f, const char *object, const char *name)
 {
     hid_t attr, type;
+    unsigned char raw[KR_H5_REF];
     if (!attr_open(f, object, name, &attr, &type))
         return NULL;
-    char *t = H5Tget_class(type) == H5T_STRING ? text_of(attr, true, type, 1 << 20) : NULL;
+    bool vary = H5Tis_variable_str(type) > 0;
+    char *t = H5Tget_class(type) != H5T_STRING ? NULL : !vary ? fixed_text(attr, true, type, 1 << 20)
+            : kr_h5_attr_raw(f, object, name, raw) ? text_at(f, raw) : NULL;
     H5Tclose(type);
     H5Aclose(attr);
     return t;

@@ -41,6 +41,26 @@ void kr_number_floats(float *to, long step, const void *from, enum kr_number kin
     }
 }
 
+double kr_number_double(const void *from, enum kr_number kind)
+{
+    union { float f; double d; int8_t i1; uint8_t u1; int16_t i2; uint16_t u2; int32_t i4; uint32_t u4; int64_t i8; uint64_t u8; } u = { 0 };
+    memcpy(&u, from, (size_t)kr_number_bytes(kind));
+    switch (kind) {
+    case KR_NUMBER_NONE: return 0;
+    case KR_F32: return (double)u.f;
+    case KR_F64: return u.d;
+    case KR_I8: return u.i1;
+    case KR_U8: return u.u1;
+    case KR_I16: return u.i2;
+    case KR_U16: return u.u2;
+    case KR_I32: return u.i4;
+    case KR_U32: return u.u4;
+    case KR_I64: return (double)u.i8;
+    case KR_U64: return (double)u.u8;
+    }
+    return 0;
+}
+
 void kr_number_swap(void *numbers, enum kr_number kind, long n)
 {
     long bytes = kr_number_bytes(kind);

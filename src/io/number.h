@@ -8,6 +8,7 @@ enum kr_number { KR_NUMBER_NONE, KR_F32, KR_F64, KR_I8, KR_U8, KR_I16, KR_U16, K
 long kr_number_bytes(enum kr_number kind);
 /* to[k * step] = from[k], k = 0..n-1, from in this machine's byte order, at any address. */
 void kr_number_floats(float *to, long step, const void *from, enum kr_number kind, long n);
+double kr_number_double(const void *from, enum kr_number kind);
 /* Turns the bytes of each of n numbers round, in place. */
 void kr_number_swap(void *numbers, enum kr_number kind, long n);
 

@@ -355,6 +355,46 @@ static void other_layouts(void **state)
     H5Tclose(memory);
 }
 
+/* Attributes as texts of variable and of fixed length, in old and new object headers, a few and many. */
+static void attributes(void **state)
+{
+    (void)state;
+    const char *path = scratch("attributes.h5"), *words = "AXT2 with words enough to be in the heap", *id = "abc";
+    for (int kind = 0; kind < 4; kind++) {
+        hid_t p = H5Pcreate(H5P_FILE_ACCESS), c = complex_type(H5T_NATIVE_FLOAT), t = H5Tcopy(H5T_C_S1), t3 = H5Tcopy(H5T_C_S1);
+        if (kind & 1)
+            H5Pset_libver_bounds(p, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+        H5Tset_size(t, H5T_VARIABLE);
+        H5Tset_size(t3, 3);
+        hid_t f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, p), space = H5Screate_simple(4, (const hsize_t[]){ 1, 2, 4, 3 }, NULL);
+        hid_t d = H5Dcreate2(f, "kspace", c, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), one = H5Screate(H5S_SCALAR);
+        static float zero[48];
+        H5Dwrite(d, c, H5S_ALL, H5S_ALL, H5P_DEFAULT, zero);
+        H5Dclose(d);
+        for (int i = 0; i < (kind & 2 ? 30 : 3); i++) {             /* so many go into further blocks, or out of the header */
+            char name[32];
+            snprintf(name, sizeof name, i == 0 ? "patient_id" : i == 1 ? "max" : i == 2 ? "acquisition" : "other%d", i);
+            hid_t type = i == 0 ? t3 : i == 2 ? t : H5T_STD_I16BE, a = H5Acreate2(f, name, type, one, H5P_DEFAULT, H5P_DEFAULT);
+            assert_true(H5Awrite(a, i == 0 ? t3 : i == 2 ? t : H5T_NATIVE_INT, i == 0 ? (const void *)id : i == 2 ? (const void *)&words : &(int){ -321 }) >= 0);
+            H5Aclose(a);
+        }
+        H5Sclose(one);
+        H5Sclose(space);
+        H5Fclose(f);
+        H5Pclose(p);
+        H5Tclose(c);
+        H5Tclose(t);
+        H5Tclose(t3);
+        kr_scoped(scan) s = scan(path, NULL);
+        assert_string_equal(kr_meta_get(s->meta, "patient_id"), "abc");
+        assert_near(kr_meta_number(s->meta, "max", 0), -321, 0);
+        if (kind < 3)                                               /* 30 in the new form lie outside the header: left aside */
+            assert_string_equal(kr_meta_get(s->meta, "acquisition"), words);
+        else
+            assert_null(kr_meta_get(s->meta, "acquisition"));
+    }
+}
+
 static void cut_off(void **state)
 {
     (void)state;
@@ -369,6 +409,6 @@ int main(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const struct CMUnitTest tests[] = { cmocka_unit_test(multicoil), cmocka_unit_test(singlecoil), cmocka_unit_test(test_set),
         cmocka_unit_test(narrow_width), cmocka_unit_test(windows), cmocka_unit_test(round_trip), cmocka_unit_test(submission),
-        cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(cut_off) };
+        cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
