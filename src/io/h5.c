@@ -281,6 +281,10 @@ kr_h5_set *kr_h5_set_open(kr_h5 *f, const char *name)
         kr_fail(KR_EFORMAT, kind == 'g' ? "%s is a group; a dataset is wanted" : "there is no dataset %s", name);
         return NULL;
     }
+    if (kr_h5_types_bad(f, name)) {
+        kr_fail(KR_EFORMAT, "dataset %s is damaged: its type makes no sense", name);
+        return NULL;
+    }
     kr_h5_set *s = kr_alloc_zero(1, sizeof *s);
     if (!s)
         return NULL;
@@ -485,6 +489,18 @@ static void scratch_free(struct job *j)
     j->scratch = NULL;
 }
 
+/* Starting threads costs more than a small dataset is worth. */
+static int for_each(long n, kr_body *body, struct job *j)
+{
+    enum { SMALL = 1 << 20 };
+    if (j->bytes >= SMALL)
+        return kr_for(n, body, j);
+    for (long i = 0; i < n; i++)
+        if (body(j, i))
+            return kr_error_code();
+    return 0;
+}
+
 static int read_contiguous(struct job *j)
 {
     enum { CACHE = 1 << 18 };                               /* of one core; fewer reads than 64 KiB, as fast as 1 MiB */
@@ -502,7 +518,7 @@ static int read_contiguous(struct job *j)
         units *= i == j->fast ? j->tiles : j->count[i];
     int e = scratch_new(j, j->tile * j->rows * line);
     if (!e)
-        e = kr_for(units * j->blocks, read_unit, j);
+        e = for_each(units * j->blocks, read_unit, j);
     scratch_free(j);
     return e;
 }
@@ -608,7 +624,7 @@ static int read_chunks(struct job *j)
         }
         more = d >= 0;
         if (!e && j->batch && (!more || j->batch == BATCH || held > 64 << 20)) {
-            e = kr_for(j->batch, place_chunk, j);
+            e = for_each(j->batch, place_chunk, j);
             batch_free(j);
             j->batch = 0;
             held = 0;
@@ -844,6 +860,8 @@ char *kr_h5_text(kr_h5 *f, const char *name)
 static bool attr_open(kr_h5 *f, const char *object, const char *name, hid_t *attr, hid_t *type)
 {
     *type = -1;
+    if (kr_h5_types_bad(f, object))
+        return false;
     if (H5Aexists_by_name(f->id, object, name, H5P_DEFAULT) <= 0)
         return false;
     *attr = H5Aopen_by_name(f->id, object, name, H5P_DEFAULT, H5P_DEFAULT);

@@ -119,7 +119,7 @@ static void test_wild(void **state)
     long done = 0;
     char path[64];
     snprintf(path, sizeof path, "/tmp/kray-test-%ld-place.mrd", (long)getpid());
-    for (uint64_t seed = 1000; seed < 1300; seed++) {
+    for (uint64_t seed = 1000; seed < 1100; seed++) {
         kr_scan *s = placed(seed, true), *back = NULL;
         if (!s)
             continue;
@@ -137,7 +137,7 @@ static void test_wild(void **state)
         kr_scan_unref(&s);
     }
     unlink(path);
-    assert_true(done > 100);
+    assert_true(done > 40);
 }
 
 int main(void)
