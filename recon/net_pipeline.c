@@ -12,7 +12,7 @@
 const kr_opt net_table[] = {
     { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights)" },
     { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
-    { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "time steps, where the checkpoint does not tell; 0: what it says, or the network's usual" },
+    { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "run so many time steps; 0: what the checkpoint says, or the network's usual" },
     KR_OPT_END };
 
 /* One slice on its way through. */
@@ -133,6 +133,28 @@ static int direct_maps(slice *s)
     return 0;
 }
 
+/* Networks are trained with maps of unit norm; those that a user brings may have any. Zero stays zero. */
+static void unit_maps(kr_array *maps, const kr_trace *trace)
+{
+    long n = maps->n[KR_X] * maps->n[KR_Y], coils = maps->n[KR_COIL], there = 0;
+    double off = 0;
+    kr_cfloat *s = KR_C(maps);
+    for (int pass = 0; pass < 2; pass++) {
+        for (long i = 0; i < n; i++) {
+            double sum = 0;
+            for (long c = 0; c < coils; c++)
+                sum += (double)kr_cabs2(s[c * n + i]);
+            there += !pass && sum > 0;
+            off += !pass && sum > 0 ? fabs(sum - 1) : 0;
+            for (long c = 0; c < coils && pass && sum > 0; c++)
+                s[c * n + i] *= (float)(1 / sqrt(sum));
+        }
+        if (!pass && off <= 0.01 * (double)there)           /* as they are */
+            return;
+    }
+    kr_say(trace, KR_INFO, "the coil maps have no unit norm; they are divided by their root sum of squares, as networks expect");
+}
+
 /* (-1)^(x+y): k-space for a network that was trained with its origin in the corner, and back. */
 static void checkerboard(kr_cfloat *a, long nx, long ny, long planes)
 {
@@ -161,7 +183,7 @@ static bool trained_centred(const kr_weights *w)
     return type ? strcmp(type, "orthogonal_norm_only") != 0 : !centred || (strcmp(centred, "0") && strcasecmp(centred, "false"));
 }
 
-static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i)
+static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i, const kr_trace *trace)
 {
     const kr_net_kind *kind = kr_net_kind_of(net);
     long n = s->nx * s->ny;
@@ -176,6 +198,9 @@ static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, c
         kr_scoped(array) view = kr_part(coils, scan, i);
         kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
         s->sens = kr_array_copy(set);
+        if (!s->sens)
+            return kr_error_code();
+        unit_maps(s->sens, i ? NULL : trace);
     }
     kr_scale(s->k, (float)(1 / s->scale));
     if (!s->centred)
@@ -240,7 +265,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     kr_scoped(weights) w = NULL;
     if (kr_weights_read(&w, o->weights))
         return kr_error_code();
-    static const char *const steps[] = { "hyper.time_steps", "hyper.length", "hyper.num_steps" };
+    static const char *const steps[] = { "hyper.steps", "hyper.length", "hyper.num_steps" };
     for (int i = 0; i < 3 && o->steps > 0; i++)
         if (kr_meta_set(w->meta, steps[i], "%ld", o->steps))
             return kr_error_code();
@@ -252,6 +277,8 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_error_code();
     const kr_net_kind *kind = kr_net_kind_of(net);
     int e = fits(kind, family, o->weights);
+    if (!e && o->steps && (is(kind, "unet") || strstr(kind->name, "varnet") == kind->name))
+        e = kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
     bool flat = is(kind, "unet");
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
     for (int a = 0; a < 2 && flat; a++)
@@ -267,7 +294,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         if (!e)
             e = z ? slice_open(&s, scan, i) : kr_error_code();
         if (!e)
-            e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i);
+            e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i, trace);
         slice_clear(&s);
         kr_progress(trace, "slices", (double)(i + 1), (double)n);
     }

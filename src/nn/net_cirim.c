@@ -64,7 +64,9 @@ static int build(void **self, const kr_weights *all)
         good = block_new(&r->block[r->cascades], w, key);
     }
     r->carry = atommic(all);
-    r->steps = (net_number(w, "time_steps", 8) + 7) / 8 * 8;          /* the published code rounds up */
+    r->steps = net_number(w, "steps", 0);                             /* as the user wants */
+    if (!r->steps)
+        r->steps = (net_number(w, "time_steps", 8) + 7) / 8 * 8;      /* as the configuration says; the published code rounds up */
     r->features = good ? kr_conv_outs(r->block[0].conv[0]) : 0;
     if (good && (r->steps < 1 || r->steps > 1000))
         good = !kr_fail(KR_EFORMAT, "%ld time steps", r->steps);

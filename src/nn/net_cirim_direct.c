@@ -51,7 +51,7 @@ static int build(void **self, const kr_weights *all)
         good = !kr_fail(KR_EFORMAT, "shared parameters (no_parameter_sharing = False) are not built: no published model has them");
     for (; good && r->cascades < CASCADES && net_maybe(w, "block_list.%ld.layers.0.recurrent.ih.weight", r->cascades); r->cascades += good)
         good = block_new(&r->block[r->cascades], w, r->cascades);
-    r->steps = net_number(w, "time_steps", 8);
+    r->steps = net_number(w, "steps", net_number(w, "time_steps", 8));
     r->features = good ? kr_conv_outs(r->block[0].conv[0]) : 0;
     if (good && (r->steps < 1 || r->steps > 1000))
         good = !kr_fail(KR_EFORMAT, "%ld time steps", r->steps);
