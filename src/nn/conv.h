@@ -1,7 +1,7 @@
 /* conv.h: the inside of a convolution, for the layers that run it on a few pixels at a time. Private to src/nn. */
 #ifndef KRAY_CONV_H
 #define KRAY_CONV_H
-#include "nnkern.h"
+#include "winokern.h"
 
 struct kr_conv {
     const nn_kern *kern;
@@ -14,6 +14,7 @@ struct kr_conv {
     bool thin;                       /* at most 4 outputs: the kernel that adds across lanes */
     bool exact;                      /* sums in double                                  */
     float *w, *bias;
+    float *u;                        /* the weights for Winograd's form, where that is used; else NULL */
 };
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */
 void conv_run_row(const kr_conv *c, const conv_row *at);
