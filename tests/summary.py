@@ -2,7 +2,7 @@
 """Adds up the tests of one or more Meson build folders (default: build), from their meson-logs/testlog*.json.
 
 Counts each TAP subtest, and each program that speaks no TAP as one. Prints one line per suite, what failed, and last
-"N passed, N failed, N skipped". Fails where a test failed, or where none ran."""
+"N passed, N failed" (what was skipped: in the line before). Fails where a test failed, or where none ran."""
 import json, os, re, sys
 
 POINT = re.compile(r'^(not )?ok\b[^#]*(#\s*(SKIP|TODO)\b.*)?', re.I)
@@ -67,7 +67,8 @@ def main(folders):
         print('%-24s %5d passed, %d failed, %d skipped' % (key, *row))
     for line in bad:
         print('FAILED  ' + line)
-    print('%d passed, %d failed, %d skipped' % tuple(total))
+    print('%d skipped' % total[2])
+    print('%d passed, %d failed' % tuple(total[:2]))
     return 1 if bad or total[1] or not total[0] else 0
 
 if __name__ == '__main__':

@@ -59,6 +59,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
                        o->threads < 0 ? o->threads : o->compress < 0 ? o->compress : o->calib);
     if (o->threads)
         kr_threads_set((int)o->threads);
+    if ((o->output && kr_can_write(KR_PLAIN, o->output, NULL)) || (o->png && kr_can_write(KR_PLAIN, o->png, NULL)))
+        return kr_error_code();
     double start = kr_seconds();
     kr_scoped(scan) s = NULL;
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress,

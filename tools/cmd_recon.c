@@ -260,6 +260,8 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
         if (o->plan)
             return tell_plan(head, guess, method_opts, o, piece);
     }
+    if (kr_can_write(KR_PICTURE, output, o->to))
+        return kr_error_code();
     kr_scoped(image) image = NULL;
     for (long from = 0; from < all; from += piece) {
         kr_scoped(image) part = NULL;

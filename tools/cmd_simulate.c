@@ -107,6 +107,9 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     kr_simulate how;
     if (!phantom || arrange(&how, o, is_file ? word : NULL))
         return kr_error_code();
+    if (kr_can_write(KR_RAW, o->out, o->to) || (o->reference && kr_can_write(KR_PICTURE, o->reference, NULL))
+        || (o->maps && kr_can_write(KR_PLAIN, o->maps, NULL)))
+        return kr_error_code();
     kr_scoped(scan) s = NULL;
     int e = phantom->measure(&s, &how, trace);
     if (!e && o->undersample) {

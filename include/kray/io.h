@@ -51,6 +51,9 @@ const char *kr_reading(void);
 kr_array *kr_mask_from(const char *text, kr_shape shape, const char *name) KR_MUST_USE;
 /* Write: the suffix (or `format`) chooses. Written beside, then renamed into place: under `path` there is always the
  * old file or the whole new one. */
+enum kr_what { KR_RAW, KR_PICTURE, KR_PLAIN };     /* scan, image, bare array */
+/* Refuses now what writing would refuse later, for its name, its format or its folder: before the work, not after. */
+int kr_can_write(enum kr_what what, const char *path, const char *format) KR_MUST_USE;
 int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUST_USE;
 int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;

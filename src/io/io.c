@@ -180,16 +180,15 @@ const kr_format *kr_format_of(const char *path)
 }
 
 /* ---- Reading ---- */
-enum what { SCAN, IMAGE, ARRAY };
 static const char *const noun[] = { "raw data", "images", "plain arrays" };
 
-struct wanted { enum what what; kr_scan **scan; kr_image **image; kr_array **array; const kr_read *how; const kr_trace *trace; };
+struct wanted { enum kr_what what; kr_scan **scan; kr_image **image; kr_array **array; const kr_read *how; const kr_trace *trace; };
 
 static void drop(const struct wanted *w)
 {
-    if (w->what == SCAN)
+    if (w->what == KR_RAW)
         kr_scan_unref(w->scan);
-    else if (w->what == IMAGE)
+    else if (w->what == KR_PICTURE)
         kr_image_unref(w->image);
     else
         kr_array_unref(w->array);
@@ -197,11 +196,11 @@ static void drop(const struct wanted *w)
 
 static int read_with(const kr_format *f, const kr_source *src, const struct wanted *w)
 {
-    if (w->what == SCAN ? !f->read : w->what == IMAGE ? !f->read_image : !f->read_array)
+    if (w->what == KR_RAW ? !f->read : w->what == KR_PICTURE ? !f->read_image : !f->read_array)
         return kr_fail(KR_EFORMAT, "a %s file holds no %s that Kray reads", f->name, noun[w->what]);
     static const kr_read all = { 0 };
-    return w->what == SCAN ? f->read(w->scan, src, w->how ? w->how : &all, w->trace)
-         : w->what == IMAGE ? f->read_image(w->image, src) : f->read_array(w->array, src);
+    return w->what == KR_RAW ? f->read(w->scan, src, w->how ? w->how : &all, w->trace)
+         : w->what == KR_PICTURE ? f->read_image(w->image, src) : f->read_array(w->array, src);
 }
 
 static int read_source(const char *source, const char *format, const kr_format **f, const struct wanted *w)
@@ -228,7 +227,7 @@ int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr
 {
     *out = NULL;
     const kr_format *f = NULL;
-    int e = read_source(source, format, &f, &(struct wanted){ .what = SCAN, .scan = out, .how = how, .trace = trace });
+    int e = read_source(source, format, &f, &(struct wanted){ .what = KR_RAW, .scan = out, .how = how, .trace = trace });
     if (!e) {
         (*out)->format = f->name;
         if (!(*out)->file && !((*out)->file = kr_strdup(source)))
@@ -243,23 +242,23 @@ int kr_image_read(kr_image **out, const char *source)
 {
     *out = NULL;
     const kr_format *f = NULL;
-    return read_source(source, NULL, &f, &(struct wanted){ .what = IMAGE, .image = out });
+    return read_source(source, NULL, &f, &(struct wanted){ .what = KR_PICTURE, .image = out });
 }
 
 int kr_array_read(kr_array **out, const char *source)
 {
     *out = NULL;
     const kr_format *f = NULL;
-    return read_source(source, NULL, &f, &(struct wanted){ .what = ARRAY, .array = out });
+    return read_source(source, NULL, &f, &(struct wanted){ .what = KR_PLAIN, .array = out });
 }
 
 /* ---- Writing: beside, then renamed ---- */
-static bool writes(const kr_format *f, enum what w)
+static bool writes(const kr_format *f, enum kr_what w)
 {
-    return w == SCAN ? f->write != NULL : w == IMAGE ? f->write_image != NULL : f->write_array != NULL;
+    return w == KR_RAW ? f->write != NULL : w == KR_PICTURE ? f->write_image != NULL : f->write_array != NULL;
 }
 
-static const kr_format *writer(const char *path, const char *format, enum what w)
+static const kr_format *writer(const char *path, const char *format, enum kr_what w)
 {
     const kr_format *f = format ? kr_format_named(format) : NULL;
     if (format && !f)
@@ -300,19 +299,34 @@ static char *companion_of(const char *path)
     return n > 4 && !strcmp(path + n - 4, ".npy") ? kr_strf("%s.json", path) : NULL;
 }
 
-static int write_to(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+/* The folder of a file that can be made or replaced there; NULL: it cannot. */
+static char *place_for(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *slash = strrchr(path, '/');
     struct stat st;
     kr_auto char *dir = slash ? kr_strf("%.*s", (int)(slash - path) + !(slash - path), path) : kr_strdup(".");
     if (!dir)
-        return kr_error_code();
+        return NULL;
     if (stat(dir, &st) || !S_ISDIR(st.st_mode))
-        return kr_fail(KR_EFILE, "there is no folder %s", dir);
-    if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        return kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
-    if (access(dir, W_OK))
-        return kr_fail(KR_EFILE, "the folder %s cannot be written: %s", dir, strerror(errno));
+        kr_fail(KR_EFILE, "there is no folder %s", dir);
+    else if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
+    else if (access(dir, W_OK))
+        kr_fail(KR_EFILE, "the folder %s cannot be written: %s", dir, strerror(errno));
+    else {
+        char *place = dir;
+        dir = NULL;
+        return place;
+    }
+    return NULL;
+}
+
+static int write_to(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    kr_auto char *dir = place_for(path);
+    if (!dir)
+        return kr_error_code();
     /* Of a long name the end will do, with the suffix. */
     size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
     kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip);
@@ -320,7 +334,7 @@ static int write_to(const kr_format *f, enum what w, const void *thing, const kr
     kr_auto char *other = beside ? companion_of(beside) : NULL, *other_path = companion_of(path);
     if (!beside || kr_mem_refused() != refused)
         return kr_error_code();
-    int e = w == SCAN ? f->write(thing, beside) : w == IMAGE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
+    int e = w == KR_RAW ? f->write(thing, beside) : w == KR_PICTURE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
     e = kr_mem_lacked(e, refused);
     /* The companion goes first, so that the main file never stands alone. */
     if (!e && other && other_path && !access(other, F_OK))
@@ -335,10 +349,16 @@ static int write_to(const kr_format *f, enum what w, const void *thing, const kr
     return e;
 }
 
-static int write_beside(const kr_format *f, enum what w, const void *thing, const kr_meta *meta, const char *path)
+/* A link stays, and what it names is replaced. NULL: it is none. From the C library. */
+static char *behind(const char *path)
 {
     struct stat st;
-    char *real = !lstat(path, &st) && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;   /* a link stays, what it names is replaced */
+    return !lstat(path, &st) && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+}
+
+static int write_beside(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
+{
+    char *real = behind(path);
     int e = write_to(f, w, thing, meta, real ? real : path);
     free(real);
     if (e)
@@ -346,10 +366,20 @@ static int write_beside(const kr_format *f, enum what w, const void *thing, cons
     return e;
 }
 
+int kr_can_write(enum kr_what what, const char *path, const char *format)
+{
+    if (!writer(path, format, what))
+        return kr_error_code();
+    char *real = behind(path);
+    kr_auto char *dir = place_for(real ? real : path);
+    free(real);
+    return dir ? 0 : kr_fail_in("%s", path);
+}
+
 int kr_scan_write(const kr_scan *s, const char *path, const char *format)
 {
-    const kr_format *f = writer(path, format, SCAN);
-    return f ? write_beside(f, SCAN, s, NULL, path) : kr_error_code();
+    const kr_format *f = writer(path, format, KR_RAW);
+    return f ? write_beside(f, KR_RAW, s, NULL, path) : kr_error_code();
 }
 
 /* Images of a data set's own scans go into the form that its challenge takes, where the suffix allows it. */
@@ -365,12 +395,12 @@ static const char *challenge_of(const kr_image *im, const char *path)
 
 int kr_image_write(const kr_image *im, const char *path, const char *format)
 {
-    const kr_format *f = writer(path, format ? format : challenge_of(im, path), IMAGE);
-    return f ? write_beside(f, IMAGE, im, NULL, path) : kr_error_code();
+    const kr_format *f = writer(path, format ? format : challenge_of(im, path), KR_PICTURE);
+    return f ? write_beside(f, KR_PICTURE, im, NULL, path) : kr_error_code();
 }
 
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path)
 {
-    const kr_format *f = writer(path, NULL, ARRAY);
-    return f ? write_beside(f, ARRAY, a, meta, path) : kr_error_code();
+    const kr_format *f = writer(path, NULL, KR_PLAIN);
+    return f ? write_beside(f, KR_PLAIN, a, meta, path) : kr_error_code();
 }
