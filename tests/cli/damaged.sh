@@ -10,8 +10,12 @@ cp "$seeds/image" in/b.h5
 chmod u+w in/*
 printf '\002' | dd of=in/b.h5 bs=1 seek=4032 conv=notrunc 2>/dev/null    # makes HDF5 1.10 divide by zero
 
-refuses 1 'in/b.h5: ' kray info in/b.h5
-refuses 1 'in/b.h5: ' kray convert in/b.h5 b.npy
+if grep -q __asan_init "$KR_BUILD/tools/kray"; then
+    skip 'a file that breaks HDF5, alone' 'the sanitizer keeps the signal to itself'
+else
+    refuses 1 'in/b.h5: ' kray info in/b.h5
+    refuses 1 'in/b.h5: ' kray convert in/b.h5 b.npy
+fi
 check 'nothing is left of it' [ ! -e b.npy ]
 refuses 1 '1 of 3 files failed; the others are done' kray convert in -o out --to npy
 check 'the one before is there' [ -s out/a.npy ]
