@@ -49,6 +49,23 @@ void kr_psf_back_plane(const kr_psf *p, float *z, const float *S, const kr_cfloa
 void kr_psf_back_planes(const kr_psf *p, float *z, long apart, const float *S, long maps_apart, const kr_cfloat *y, const int *at,
                         long step, long planes, long maps, float *work);
 
+/* ---- A volume {X,Y,Z} in such blocks ----
+ * Which axis plays which part, for masks that vary along the axes `varying`, at most two of them: `row` runs along the rows of
+ * a panel, `col` across its lanes, `out` from block to block. X, along which memory runs, is the lanes or, in planes across
+ * it, the slabs: blocks then come `slab` at a time, so that whole cache lines move. */
+typedef struct kr_blocks {
+    int row, col, out;
+    bool plane;                                            /* a plane is one problem; otherwise every lane is         */
+    long n[3], step[3], volume;                            /* of the volume                                           */
+    long panels, floats;                                   /* panels of one block, and its floats                     */
+    long slab, count;                                      /* planes moved at a time; how many slabs, or panels of lines */
+} kr_blocks;
+kr_blocks kr_blocks_of(const long n[3], unsigned varying);
+long kr_blocks_planes(const kr_blocks *b, long i);         /* blocks of slab i: `slab`, or fewer in the last          */
+/* Slab i of a volume to blocks that are `apart` floats apart, and back. */
+void kr_blocks_gather(const kr_blocks *b, float *to, long apart, const kr_cfloat *volume, long i);
+void kr_blocks_scatter(const kr_blocks *b, kr_cfloat *volume, const float *from, long apart, long i);
+
 /* ---- Vectors of rows, each lane its own problem. Sums in double, row by row in a fixed order ---- */
 void kr_lanes_scaled(float *z, float a, const float *x, long rows);                                   /* z = a x           */
 void kr_lanes_dot(const float *x, const float *y, long rows, double sum[KR_LANES]);                   /* sum += Re conj(x) y */

@@ -45,6 +45,18 @@ kr_linop *kr_op_fourier(kr_shape s, unsigned axes) KR_MUST_USE;
  * `axes`: which of X,Y,Z are transformed. mask {any of X,Y,Z} of 0 and 1, NULL: everywhere. Its normal never leaves the
  * cache for one coil. Source: Pruessmann 2001; soft-SENSE: Uecker 2014. */
 kr_linop *kr_op_sense(const kr_array *coils, const kr_array *mask, unsigned axes) KR_MUST_USE;
+/* N = A^H A of kr_op_sense, as an operator of its own, for every frame of a series: z_f = S^H F^H P_f F S x_f, all from one copy of
+ * the maps in blocks that stay in the cache. x, z {X,Y,Z,MAP and the axes of `frames`}; mask {any of X,Y,Z and of `frames`};
+ * `frames` has axes beyond MAP only, all 1 for a single image. */
+kr_linop *kr_op_sense_normal(const kr_array *coils, const kr_array *mask, unsigned axes, kr_shape frames) KR_MUST_USE;
+
+/* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
+ * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */
+kr_linop *kr_op_diff(kr_shape s, unsigned axes) KR_MUST_USE;
+/* The symmetric gradient of TGV, E v = (D v + (D v)^T) / 2 with backward differences: v {s, CHAN = axes}, one component an axis;
+ * E v {s, CHAN = axes (axes + 1) / 2}: the diagonal, then sqrt 2 times each pair, so that the norm is the matrix's. |E|^2 <= 4 times
+ * the number of axes. Source: Bredies, Kunisch and Pock, SIAM J Imaging Sci 3:492 (2010). */
+kr_linop *kr_op_symdiff(kr_shape s, unsigned axes) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* solve.h: solvers for min over x of 1/2 |A x - y|^2 + ... */
 #ifndef KRAY_SOLVE_H
 #define KRAY_SOLVE_H
-#include "kray/linop.h"
+#include "kray/prox.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -29,6 +29,42 @@ bool kr_cg_sense_can(kr_shape mask, unsigned axes);
 double kr_cg_sense_bytes(kr_shape coils, kr_shape mask, double kept);
 /* The largest sum over coils of |S|^2 of any voxel and map set: a bound of A^H A for one set. -1: no memory. */
 float kr_sense_unit(const kr_array *coils);
+
+/* ---- x = argmin 1/2 |A x - y|^2 + sum of g_i(K_i x), from the x given ---- */
+typedef struct kr_term { kr_prox *g; const kr_linop *K; } kr_term;           /* K NULL: identity                          */
+enum { KR_TERMS = 8 };
+typedef struct kr_problem {
+    const kr_linop *N;               /* A^H A as an operator of its own: its forward is used                               */
+    const kr_array *b;               /* A^H y                                                                              */
+    double yy;                       /* |y|^2                                                                              */
+    double bound;                    /* at least the largest eigenvalue of N: the Lipschitz constant; 0: power iteration   */
+    const kr_term *term; int terms;
+} kr_problem;
+typedef struct kr_solution {
+    const char *solver;
+    int iterations;
+    bool converged;                  /* before the iterations ran out                                                      */
+    double objective, misfit;        /* the sum above, and its first part, 1/2 |A x - y|^2, at the x returned              */
+} kr_solution;
+/* 1/2 |A x - y|^2 + sum of g_i(K_i x); misfit: the first part alone (may be NULL). NAN: no memory. */
+double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
+
+/* A solver stops once its optimality conditions hold to `tolerance` of the size of their parts:
+ *   fista: L |z - x| <= tolerance |b|, x = prox(z - (N z - b)/L): a subgradient of the objective at x is at most twice that long.
+ *          Restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
+ *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).
+ *   admm:  primal and dual residuals, as in Boyd et al., Found Trends Mach Learn 3:1 (2011), 3.3; its penalty is balanced as in
+ *          3.4.1; the inner systems are solved by conjugate gradients from the last x. Iterations count products with N.
+ *   pdhg:  change of x and of the dual variables. Sources: Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). */
+typedef struct kr_solver {
+    const char *name, *cite;
+    bool (*can)(const kr_problem *p);
+    int (*run)(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace);
+} kr_solver;
+extern const kr_solver *const kr_solvers[];      /* NULL-terminated, in the order in which they are tried */
+/* By the solver of that name, or (NULL) the first that can. Returns 0 or a refusal: numbers that are not finite, stopped on
+ * request, a solver that does not exist or cannot. */
+int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

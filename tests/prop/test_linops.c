@@ -74,6 +74,22 @@ static kr_linop *sense_lines(kr_shape s) { return sense_of(s, 1, Y, X | Y | Z); 
 static kr_linop *sense_points(kr_shape s) { return sense_of(s, 2, X | Y, X | Y); }
 static kr_linop *sense_hybrid(kr_shape s) { return sense_of(s, 1, Y | Z, Y | Z); }
 
+static kr_linop *normal_of(kr_shape s, long sets, long frames, unsigned mask_axes, unsigned axes)
+{
+    kr_array *coils = noise(KR_C32, with(with(s, KR_COIL, 5), KR_MAP, sets), 3);
+    kr_array *mask = mask_axes ? some_mask(kr_shape_only(with(s, KR_TIME, frames), mask_axes)) : NULL;
+    return dropping(kr_op_sense_normal(coils, mask, axes, KR_SHAPE([KR_TIME] = frames)), coils, mask);
+}
+static kr_linop *normal_full(kr_shape s) { return normal_of(s, 2, 1, 0, X | Y | Z); }
+static kr_linop *normal_lines(kr_shape s) { return normal_of(s, 1, 3, Y | KR_ON(KR_TIME), X | Y); }
+static kr_linop *normal_plane(kr_shape s) { return normal_of(s, 2, 1, X | Y, X | Y); }
+static kr_linop *normal_planes(kr_shape s) { return normal_of(s, 1, 2, Y | Z, Y | Z); }
+static kr_linop *normal_volume(kr_shape s) { return normal_of(s, 1, 2, X | Y | Z | KR_ON(KR_TIME), X | Y | Z); }
+
+static kr_linop *diff_plane(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 2), X | Y); }
+static kr_linop *diff_time(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 4), KR_ON(KR_TIME)); }
+static kr_linop *symdiff(kr_shape s) { return kr_op_symdiff(s, X | Y | Z); }
+
 static kr_linop *product(kr_shape s) { return kr_mul(fourier_xy(s), weight_maps(with(s, KR_COIL, 1))); }
 static kr_linop *product_fits(kr_shape s)
 {
@@ -108,6 +124,14 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_op_sense", "SENSE, lines", sense_lines },
     { "kr_op_sense", "soft-SENSE, points", sense_points },
     { "kr_op_sense", "SENSE, hybrid", sense_hybrid },
+    { "kr_op_sense_normal", "SENSE normal, full", normal_full },
+    { "kr_op_sense_normal", "SENSE normal, lines of a series", normal_lines },
+    { "kr_op_sense_normal", "SENSE normal, one plane, two sets", normal_plane },
+    { "kr_op_sense_normal", "SENSE normal, planes", normal_planes },
+    { "kr_op_sense_normal", "SENSE normal, masks of volumes", normal_volume },
+    { "kr_op_diff", "differences in a plane", diff_plane },
+    { "kr_op_diff", "differences in time", diff_time },
+    { "kr_op_symdiff", "symmetric gradient", symdiff },
     { "kr_mul", "product", product_fits },
     { "kr_adjoint", "adjoint", turned },
     { "kr_stack", "stack", stacked },

@@ -1,0 +1,53 @@
+/* prox.h: what a regulariser g is to a solver: its value, and its proximal map, argmin over u of g(u) + |u - v|^2 / (2 t). */
+#ifndef KRAY_PROX_H
+#define KRAY_PROX_H
+#include "kray/linop.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kr_prox kr_prox;
+typedef struct kr_prox_ops {
+    const char *name;
+    void (*apply)(void *self, float t, kr_array *z, const kr_array *v);   /* z = prox of t g at v; z is not v      */
+    double (*value)(void *self, const kr_array *u);                       /* g(u)                                  */
+    void (*next)(void *self, long k);                                     /* iteration k begins; NULL: nothing moves */
+    void (*destroy)(void *self);
+} kr_prox_ops;
+/* Takes self (destroyed on refusal too). Arrays given to it are C32, contiguous, of its shape. One thread at a time. */
+kr_prox *kr_prox_new(const kr_prox_ops *ops, kr_shape shape, void *self) KR_MUST_USE;
+void kr_prox_unref(kr_prox **g);
+kr_shape kr_prox_shape(const kr_prox *g);
+const char *kr_prox_name(const kr_prox *g);
+void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v);
+double kr_prox_value(kr_prox *g, const kr_array *u);
+/* Moves what changes from iteration to iteration (cyclic shifts, from a fixed random sequence) to where it is in iteration k. */
+void kr_prox_next(kr_prox *g, long k);
+
+/* ---- Regularisers. All refuse lambda < 0 or not finite, and shapes that do not fit. ---- */
+/* lambda/2 |u|^2 */
+kr_prox *kr_prox_l2(kr_shape shape, double lambda) KR_MUST_USE;
+/* lambda sum of |u|, the moduli of complex numbers; those that differ along CHAN only are one vector with one norm. */
+kr_prox *kr_prox_l1(kr_shape shape, double lambda) KR_MUST_USE;
+/* lambda |W u|_1, W of wavelet.h along those of X, Y, Z that are in `axes`. shifts: every iteration moves the grid of the wavelets
+ * (cycle spinning), otherwise it stays. Source: Coifman and Donoho 1995; Lustig et al., Magn Reson Med 58:1182 (2007). */
+kr_prox *kr_prox_wavelet(kr_shape shape, unsigned axes, int order, int levels, double lambda, bool shifts) KR_MUST_USE;
+/* lambda sum of |D u|, D of kr_op_diff along at most four `axes` (space, or KR_TIME): isotropic total variation. Its map is that of
+ * `steps` accelerated projected gradient steps on the dual, which go on from where the last call ended.
+ * Source: Beck and Teboulle, IEEE Trans Image Process 18:2419 (2009). */
+kr_prox *kr_prox_tv(kr_shape shape, unsigned axes, double lambda, int steps) KR_MUST_USE;
+/* lambda sum over blocks of the nuclear norm of the matrix {points of a block} x {all axes beyond Z}. Blocks of `block` points
+ * along X, Y, Z (as far as these are longer than 1) tile the volume cyclically; shifts as above. Refuses more than 128 columns.
+ * Source: Trzasko and Manduca, Proc ISMRM 2011:4371; Zhang et al., Magn Reson Med 73:655 (2015). */
+kr_prox *kr_prox_llr(kr_shape shape, long block, double lambda, bool shifts) KR_MUST_USE;
+/* lambda times the nuclear norm of {X,Y,Z} x {all further axes}. */
+kr_prox *kr_prox_lowrank(kr_shape shape, double lambda) KR_MUST_USE;
+/* lambda |F u|_1, F the unitary Fourier transform along `axis`: x-f sparsity. Source: Lustig et al., ISMRM 2006:2420 (k-t SPARSE). */
+kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda) KR_MUST_USE;
+/* g_0(u_0) + g_1(u_1) + ... of the parts u_i along CHAN, one index each. Takes the g_i; a NULL among them frees the others. */
+kr_prox *kr_prox_parts(kr_prox *const *g, int count) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,22 @@
+/* cs.c: SENSE with any sum of regularisers. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.005", "SUM", "a sum of wavelet, tv, l2 and, of series, ttv, llr, lowrank, spectrum: wavelet:0.005+tv:0.002" },
+    KR_REGULAR_SHARED("100"),
+    KR_REGULAR_WAVELET,
+    KR_REGULAR_TV,
+    KR_REGULAR_BLOCK,
+    KR_REGULAR_SHIFTS,
+    KR_REGULAR_FRAMES,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, NULL, trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_cs = { "cs", "compressed sensing with any sum of regularisers",
+    "Lustig et al., Magn Reson Med 58:1182 (2007)", KR_NEEDS_COILS, table, sizeof(kr_regular), run, plan };

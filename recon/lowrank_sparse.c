@@ -1,0 +1,17 @@
+/* lowrank_sparse.c: x = L + S, L of low rank, S sparse in temporal frequency. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    KR_REGULAR_OPTS("0.01", "100"),
+    KR_REGULAR_FRAMES,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, "lowrank-sparse", trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_lowrank_sparse = { "lowrank-sparse", "series: low rank plus sparse in temporal frequency",
+    "Otazo et al., Magn Reson Med 73:1125 (2015)", KR_NEEDS_COILS, table, sizeof(kr_regular), run, plan };

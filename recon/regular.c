@@ -1,0 +1,459 @@
+/* regular.c: x = argmin 1/2 |P F S x - y|^2 + sum of lambda_i R_i(x), of a slice, a volume, or a series at once.
+ *
+ * The scale of the data. Maps of any size and data in any unit give the same problem: with u the largest sum over coils of |S|^2
+ * and s the 99th percentile of |A^H y| / u over the points of the whole scan where there is a coil map,
+ * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. */
+#include "kray/solve.h"
+#include "model.h"
+#include "regular.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
+static const int series_axes[] = { KR_TIME, KR_PHASE, KR_ECHO, KR_SET };
+
+/* ---- What is asked for ---- */
+enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, L2, SPARSE, KINDS };
+static const struct { const char *name; bool series, alone; } kinds[KINDS] = {
+    [WAVELET] = { "wavelet", false, false }, [TV] = { "tv", false, false }, [TTV] = { "ttv", true, false }, [TGV] = { "tgv", false, true },
+    [LLR] = { "llr", true, false }, [LOWRANK] = { "lowrank", true, false }, [SPECTRUM] = { "spectrum", true, false },
+    [L2] = { "l2", false, false }, [SPARSE] = { "lowrank-sparse", true, true } };
+struct sum { int count; enum kind kind[KR_TERMS]; double lambda[KR_TERMS]; bool series; };
+
+static int add_term(struct sum *s, const char *word, double lambda)
+{
+    const char *known[KINDS];
+    for (int k = 0; k < KINDS; k++) {
+        known[k] = kinds[k].name;
+        if (strcmp(word, kinds[k].name))
+            continue;
+        if (s->count == KR_TERMS || !(lambda >= 0) || !isfinite(lambda))
+            return kr_fail(KR_EREFUSED, "%s:%g: at most %d terms of strength 0 or more are possible", word, lambda, KR_TERMS);
+        s->kind[s->count] = (enum kind)k;
+        s->lambda[s->count++] = lambda;
+        s->series |= kinds[k].series;
+        return 0;
+    }
+    const char *near = kr_nearest(word, known, KINDS);
+    return kr_fail(KR_EUSAGE, "there is no regularisation '%s'; %s%s%s", word, near ? "did you mean " : "known are wavelet, tv, ttv, tgv, llr, lowrank, spectrum, l2, lowrank-sparse",
+                   near ? near : "", near ? "?" : "");
+}
+
+/* "wavelet:0.01+tv:2e-3": words joined by a plus that a letter follows. */
+static int parse(struct sum *s, const char *text)
+{
+    kr_auto char *copy = kr_strdup(text);
+    if (!copy)
+        return kr_error_code();
+    for (char *word = copy, *next; word; word = next) {
+        next = word;
+        while ((next = strchr(next, '+')) && !(next[1] >= 'a' && next[1] <= 'z'))
+            next++;
+        if (next)
+            *next++ = 0;
+        char *colon = strchr(word, ':'), *end = NULL;
+        double lambda = colon ? strtod(colon + 1, &end) : 0;
+        if (!colon || end == colon + 1 || *end)
+            return kr_fail(KR_EUSAGE, "regularisation '%s'; what is wanted looks like wavelet:0.01+tv:0.002", word);
+        *colon = 0;
+        int e = add_term(s, word, lambda);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+/* ---- The parts of a scan that are problems of their own ---- */
+struct job {
+    const kr_scan *scan; const kr_array *coils; const kr_regular *o; const struct sum *sum; const kr_trace *trace;
+    unsigned joint;                   /* axes of one problem                                                     */
+    int frames;                       /* the axis of the series, or -1                                           */
+    kr_array *b, *image;              /* A^H y / u with MAP; the result                                          */
+    double unit, scale;
+    kr_solution *solved;              /* per part                                                                */
+    double *yy;
+    long parts;
+};
+
+static kr_array *part(const kr_array *a, const struct job *j, long i)
+{
+    kr_array *v = kr_array_ref(a);
+    for (int d = 0; v && d < KR_AXES; d++) {
+        long n = j->joint & KR_ON(d) || !j->scan->shape.n[d] ? 1 : j->scan->shape.n[d], at = i % n;
+        i /= n;
+        if (n == 1 || v->n[d] == 1)
+            continue;
+        kr_array *w = kr_array_at(v, d, at);
+        kr_array_unref(&v);
+        v = w;
+    }
+    return v;
+}
+
+/* y, maps and mask of one part. */
+struct one { kr_array *y, *coils, *mask; unsigned axes; kr_shape series; };
+
+static void close_part(struct one *p)
+{
+    kr_array_unref(&p->y);
+    kr_array_unref(&p->coils);
+    kr_array_unref(&p->mask);
+}
+
+static int open_part(struct one *p, const struct job *j, long i)
+{
+    *p = (struct one){ 0 };
+    kr_scoped(array) data = part(j->scan->data, j, i);
+    kr_scoped(array) maps = part(j->coils, j, i);
+    kr_scoped(array) mask = j->scan->mask ? part(j->scan->mask, j, i) : NULL;
+    p->y = data ? kr_array_packed(data) : NULL;
+    p->coils = maps ? kr_array_packed(maps) : NULL;
+    if (!p->y || !p->coils || (j->scan->mask && !mask))
+        return kr_error_code();
+    kr_scan of = { .shape = kr_array_shape(p->y), .data = p->y, .mask = mask, .in_image = j->scan->in_image };
+    p->mask = kr_model_mask(&of);
+    p->axes = kr_in_kspace(&of);
+    p->series = kr_shape_without(of.shape, space | KR_ON(KR_COIL) | KR_ON(KR_MAP));
+    return p->mask ? 0 : kr_error_code();
+}
+
+/* b = A^H y, frame by frame: what was not measured is zero in y. */
+static int adjoint(void *self, long i)
+{
+    struct job *j = self;
+    struct one p;
+    kr_scoped(linop) A = NULL;
+    kr_scoped(array) to = NULL;
+    kr_scoped(array) x = NULL;
+    int e = open_part(&p, j, i);
+    if (!e) {
+        A = kr_op_sense(p.coils, NULL, p.axes);
+        to = part(j->b, j, i);
+        x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
+        e = x && to ? kr_stopped(j->trace) : kr_error_code();
+    }
+    for (long f = 0; !e && f < kr_count(p.series); f++) {
+        int d = j->frames < 0 ? KR_TIME : j->frames;
+        kr_scoped(array) frame = kr_array_at(p.y, d, f);
+        kr_scoped(array) y = frame ? kr_array_packed(frame) : NULL;
+        kr_scoped(array) z = kr_array_at(to, d, f);
+        if (!y || !z) {
+            e = kr_error_code();
+            break;
+        }
+        kr_apply_adj(A, x, y);
+        kr_scale(x, (float)(1 / j->unit));
+        kr_array_assign(z, x);
+    }
+    if (!e)
+        j->yy[i] = kr_dot_re(p.y, p.y);
+    close_part(&p);
+    return e;
+}
+
+/* The 99th percentile of |b| where it is not 0, from a histogram; 0: all are. */
+static double percentile(const kr_array *b)
+{
+    enum { BINS = 1 << 14 };
+    double most = kr_max_abs(b);
+    kr_auto long *bin = kr_alloc_zero(BINS, sizeof *bin);
+    if (!bin || !(most > 0))
+        return 0;
+    long n = kr_count(kr_array_shape(b)), count = 0, sum = 0;
+    float scale = (float)((BINS - 1) / most);
+    for (long i = 0; i < n; i++) {
+        float m = kr_cabs2(KR_C(b)[i]);
+        if (m > 0) {
+            bin[(long)(sqrtf(m) * scale)]++;
+            count++;
+        }
+    }
+    long k = 0;
+    for (; k < BINS - 1 && (double)(sum + bin[k]) < 0.99 * (double)count; k++)
+        sum += bin[k];
+    return ((double)k + 0.5) / BINS * most;
+}
+
+/* ---- The problem of one part ---- */
+struct problem { kr_linop *N, *K[KR_TERMS]; kr_prox *g[KR_TERMS]; kr_term term[KR_TERMS]; int terms; long chans; double bound; };
+
+static void close_problem(struct problem *q)
+{
+    kr_linop_unref(&q->N);
+    for (int i = 0; i < KR_TERMS; i++) {
+        kr_linop_unref(&q->K[i]);
+        kr_prox_unref(&q->g[i]);
+    }
+}
+
+static kr_linop *times(float f, kr_shape to, kr_shape from)           /* f x, summed over the axes that `to` lacks */
+{
+    kr_scoped(array) w = kr_array_new(KR_R32, (kr_shape){ 0 });
+    if (!w)
+        return NULL;
+    kr_fill(w, f);
+    return kr_op_weight(w, to, from);
+}
+
+static unsigned long_axes(kr_shape s, unsigned axes)
+{
+    unsigned on = 0;
+    for (int d = 0; d < KR_AXES; d++)
+        on |= axes & KR_ON(d) && s.n[d] > 1 ? KR_ON(d) : 0;
+    return on;
+}
+
+static kr_shape chans(kr_shape s, long n)
+{
+    s.n[KR_CHAN] = n;
+    return s;
+}
+
+/* TGV of second order: unknowns x and v, one component an axis: lambda (|D x - v|_1 + 2 |E v|_1). Source: Knoll et al., Magn Reson
+ * Med 65:480 (2011). */
+static int tgv(struct problem *q, kr_shape n, double lambda)
+{
+    unsigned axes = long_axes(n, space);
+    long dims = 0;
+    for (int d = 0; d < 3; d++)
+        dims += axes >> d & 1;
+    kr_shape v = chans(n, dims);
+    kr_linop *D = kr_op_diff(n, axes), *E = kr_op_symdiff(n, axes);
+    q->K[0] = kr_adjoint(kr_stack(kr_adjoint(D), times(-1, v, v), KR_CHAN));                  /* [D, -1] */
+    q->K[1] = kr_mul(E, kr_adjoint(kr_stack(times(0, n, v), kr_op_identity(v), KR_CHAN)));    /* [0, E]  */
+    q->g[0] = kr_prox_l1(v, lambda);
+    q->g[1] = kr_prox_l1(chans(n, dims * (dims + 1) / 2), 2 * lambda);
+    kr_linop *first = kr_adjoint(kr_stack(kr_op_identity(n), times(0, v, n), KR_CHAN));       /* x of (x, v) */
+    kr_linop *turned = kr_adjoint(kr_linop_ref(first));
+    q->N = kr_mul(turned, kr_mul(q->N, first));
+    q->chans = 1 + dims;
+    q->terms = 2;
+    return q->K[0] && q->K[1] && q->g[0] && q->g[1] && q->N ? 0 : kr_error_code();
+}
+
+/* x = L + S: lambda (|L|_* + 1/8 |F S|_1): a series of a few images changing in strength, and what is sparse in frequency.
+ * Source: Otazo et al., Magn Reson Med 73:1125 (2015). */
+static int lowrank_sparse(struct problem *q, kr_shape n, double lambda, double frames, int axis)
+{
+    kr_prox *g[2] = { kr_prox_lowrank(n, lambda * sqrt((double)kr_count(kr_shape_only(n, space)) / frames)), kr_prox_spectrum(n, axis, lambda) };
+    q->g[0] = kr_prox_parts(g, 2);
+    kr_linop *sum = times(1, n, chans(n, 2)), *turned = kr_adjoint(kr_linop_ref(sum));
+    q->N = kr_mul(turned, kr_mul(q->N, sum));
+    q->bound *= 2;
+    q->chans = 2;
+    q->terms = 1;
+    return q->g[0] && q->N ? 0 : kr_error_code();
+}
+
+static kr_prox *regulariser(const struct job *j, int i, kr_shape n)
+{
+    const kr_regular *o = j->o;
+    double lambda = j->sum->lambda[i] * j->unit;
+    unsigned here = long_axes(n, space);
+    switch (j->sum->kind[i]) {
+    case WAVELET: return kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts);
+    case TV: return kr_prox_tv(n, here, lambda, (int)o->steps);
+    case TTV: return kr_prox_tv(n, KR_ON(j->frames), lambda, (int)o->steps);
+    case LLR: return kr_prox_llr(n, o->block, lambda, o->shifts);
+    case LOWRANK: return kr_prox_lowrank(n, lambda);
+    case SPECTRUM: return kr_prox_spectrum(n, j->frames, lambda);
+    default: return kr_prox_l2(n, lambda);
+    }
+}
+
+static int open_problem(struct problem *q, const struct job *j, const struct one *p)
+{
+    *q = (struct problem){ .bound = j->unit * (double)p->coils->n[KR_MAP], .chans = 1 };
+    q->N = kr_op_sense_normal(p->coils, p->mask, p->axes, p->series);
+    if (!q->N)
+        return kr_error_code();
+    kr_shape n = kr_linop_domain(q->N);
+    int e = 0;
+    if (j->sum->kind[0] == TGV)
+        e = tgv(q, n, j->sum->lambda[0] * j->unit);
+    else if (j->sum->kind[0] == SPARSE)
+        e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->series), j->frames);
+    else
+        for (q->terms = 0; q->terms < j->sum->count && !e; q->terms++)
+            e = (q->g[q->terms] = regulariser(j, q->terms, n)) ? 0 : kr_error_code();
+    for (int i = 0; i < q->terms; i++)
+        q->term[i] = (kr_term){ q->g[i], q->K[i] };
+    if (p->coils->n[KR_MAP] > 1)
+        q->bound = 0;                                                /* several sets: found by power iteration */
+    return e;
+}
+
+/* The image of x {.., MAP, .., CHAN}: both parts of L + S; x of TGV's (x, v). */
+static int image_of(const struct job *j, long i, kr_array *x)
+{
+    kr_scoped(array) to = part(j->image, j, i);
+    kr_scoped(array) first = kr_array_at(x, KR_CHAN, 0);
+    kr_scoped(array) sum = first ? kr_array_copy(first) : NULL;
+    if (!to || !sum)
+        return kr_error_code();
+    if (j->sum->kind[0] == SPARSE) {
+        kr_scoped(array) second = kr_array_at(x, KR_CHAN, 1);
+        if (!second)
+            return kr_error_code();
+        kr_axpy(sum, 1, second);
+    }
+    kr_scale(sum, (float)j->scale);
+    if (sum->n[KR_MAP] == 1) {
+        kr_array_assign(to, sum);
+        return 0;
+    }
+    for (long f = 0; f < (j->frames < 0 ? 1 : sum->n[j->frames]); f++) {
+        int d = j->frames < 0 ? KR_TIME : j->frames;
+        kr_scoped(array) from = kr_array_at(sum, d, f);
+        kr_scoped(array) packed = from ? kr_array_packed(from) : NULL;
+        kr_scoped(array) slot = kr_array_at(to, d, f);
+        kr_scoped(array) z = slot ? kr_array_copy(slot) : NULL;
+        if (!packed || !z)
+            return kr_error_code();
+        kr_combine_sets(z, packed);
+        kr_array_assign(slot, z);
+    }
+    return 0;
+}
+
+static int solve(void *self, long i)
+{
+    struct job *j = self;
+    struct one p;
+    struct problem q = { 0 };
+    int e = open_part(&p, j, i);
+    if (!e)
+        e = open_problem(&q, j, &p);
+    kr_array_unref(&p.y);
+    if (!e) {
+        kr_scoped(array) from = part(j->b, j, i);
+        kr_shape n = kr_linop_domain(q.N);
+        kr_scoped(array) b = kr_array_new(KR_C32, n);
+        kr_scoped(array) x = kr_array_new(KR_C32, n);
+        if (from && b && x) {
+            for (long c = 0; c < (j->sum->kind[0] == SPARSE ? 2 : 1) && !e; c++) {
+                kr_scoped(array) to = kr_array_at(b, KR_CHAN, c);
+                if (to)
+                    kr_array_assign(to, from);
+                else
+                    e = kr_error_code();
+            }
+            kr_scale(b, (float)(j->unit / j->scale));
+            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms };
+            const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : j->sum->kind[0] == TGV ? "pdhg" : NULL;
+            kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
+            e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
+            e = e ? e : image_of(j, i, x);
+        } else
+            e = kr_error_code();
+    }
+    close_problem(&q);
+    close_part(&p);
+    return e;
+}
+
+/* ---- All of it ---- */
+static int check(const kr_regular *o, const struct sum *s)
+{
+    if (o->iterations < 1 || o->iterations > 100000 || !(o->tolerance >= 0) || !isfinite(o->tolerance))
+        return kr_fail(KR_EREFUSED, "1 to 100000 iterations and tolerance >= 0 are wanted, not %ld and %g", o->iterations, o->tolerance);
+    if (o->order < 1 || o->order > 10 || o->steps < 1 || o->steps > 1000 || o->block < 1 || o->block > 64)
+        return kr_fail(KR_EREFUSED, "wavelets have orders 1 to 10, total variation takes 1 to 1000 steps, blocks have 1 to 64 points; not %ld, %ld, %ld",
+                       o->order, o->steps, o->block);
+    for (int i = 0; i < s->count; i++)
+        if (kinds[s->kind[i]].alone && s->count > 1)
+            return kr_fail(KR_EREFUSED, "%s cannot be summed with other terms", kinds[s->kind[i]].name);
+    return 0;
+}
+
+/* The axis along which the scan is a series; -1: none. */
+static int series_axis(const kr_regular *o, const kr_scan *scan)
+{
+    for (int k = 0; k < 4; k++) {
+        int d = series_axes[k];
+        if (scan->shape.n[d] > 1 && (!strcmp(o->frames, "auto") || !strcmp(o->frames, kr_axis_name(d))))
+            return d;
+    }
+    return -1;
+}
+
+static int record(kr_image *image, const struct job *j)
+{
+    double objective = 0, misfit = 0;
+    int most = 0, converged = 0;
+    for (long i = 0; i < j->parts; i++) {
+        objective += j->solved[i].objective / j->unit;
+        misfit += 2 * j->solved[i].misfit * j->scale * j->scale;
+        most = j->solved[i].iterations > most ? j->solved[i].iterations : most;
+        converged += j->solved[i].converged;
+    }
+    kr_say(j->trace, KR_INFO, "%s: %d iterations, objective %.7g, |Ax - y| %.5g, scale %.5g%s", j->solved[0].solver, most, objective, sqrt(misfit), j->scale,
+           converged == j->parts ? ", converged" : "");
+    int e = kr_meta_set(image->meta, "kray_objective", "%.9g", objective);
+    e = e ? e : kr_meta_set(image->meta, "kray_residual", "%.9g", sqrt(misfit));
+    e = e ? e : kr_meta_set(image->meta, "kray_scale", "%.9g", j->scale);
+    return e ? e : kr_meta_set(image->meta, "kray_iterations", "%d", most);
+}
+
+int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *options, const char *kind, const kr_trace *trace)
+{
+    struct sum sum = { 0 };
+    kr_regular whole = *options;                                     /* what a method has no option for */
+    const kr_regular *o = &whole;
+    whole.frames = whole.frames ? whole.frames : "auto";
+    whole.order = whole.order ? whole.order : 2;
+    whole.steps = whole.steps ? whole.steps : 8;
+    whole.block = whole.block ? whole.block : 8;
+    int e = kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg);
+    if (e || (e = check(o, &sum)) || (e = kr_coils_check(coils, scan)))
+        return e;
+    struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
+    if (sum.series && j.frames < 0)
+        return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", kinds[sum.kind[0]].name, kr_shape_text(scan->shape));
+    j.joint = space | KR_ON(KR_COIL) | KR_ON(KR_MAP) | (j.frames < 0 ? 0 : KR_ON(j.frames));
+    if (j.frames >= 0 && coils->n[j.frames] > 1)
+        return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(j.frames));
+    j.parts = kr_count(kr_shape_without(scan->shape, j.joint));
+    kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL)), sets = shape;
+    sets.n[KR_MAP] = coils->n[KR_MAP];
+    kr_scoped(array) b = kr_array_new(KR_C32, sets);
+    kr_scoped(array) image = b ? kr_array_new(KR_C32, shape) : NULL;
+    kr_auto kr_solution *solved = kr_alloc_zero((size_t)j.parts, sizeof *solved);
+    kr_auto double *yy = kr_alloc_zero((size_t)j.parts, sizeof *yy);
+    j.unit = (double)kr_sense_unit(coils);
+    if (!image || !solved || !yy || j.unit < 0)
+        return kr_error_code();
+    if (!(j.unit > 0) || !isfinite(j.unit))
+        return kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+    j.b = b;
+    j.image = image;
+    j.solved = solved;
+    j.yy = yy;
+    for (long i = 0; i < j.parts && !e; i++)
+        e = adjoint(&j, i);
+    if (e)
+        return e;
+    j.scale = percentile(b);
+    if (!(j.scale > 0) || !isfinite(j.scale))
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, "the data are all zero where there are coil maps, or not finite");
+    /* Small problems side by side; large ones one after the other, each on all threads. */
+    bool large = kr_count(kr_shape_only(scan->shape, j.joint)) > 1 << 23;
+    if (j.parts >= kr_threads() && !large)
+        e = kr_for(j.parts, solve, &j);
+    else
+        for (long i = 0; i < j.parts && !e; i++)
+            e = solve(&j, i);
+    if (e)
+        return e;
+    *out = kr_image_new(image, scan->geom, scan->meta);
+    return *out ? record(*out, &j) : kr_error_code();
+}
+
+int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o)
+{
+    double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
+    cost->bytes = 8 * n + 12 * 8 * n / coils;                        /* maps in blocks; images and regularisers */
+    cost->seconds = n * 2e-8 * (double)o->iterations;
+    return 0;
+}

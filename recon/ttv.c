@@ -1,0 +1,18 @@
+/* ttv.c: l1 of finite differences in time. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    KR_REGULAR_OPTS("0.01", "100"),
+    KR_REGULAR_TV,
+    KR_REGULAR_FRAMES,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, "ttv", trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_ttv = { "ttv", "series: total variation in time",
+    "Feng et al., Magn Reson Med 72:707 (2014)", KR_NEEDS_COILS, table, sizeof(kr_regular), run, plan };

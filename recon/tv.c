@@ -1,0 +1,17 @@
+/* tv.c: x = argmin 1/2 |P F S x - y|^2 + lambda |D x|_1. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    KR_REGULAR_OPTS("0.005", "100"),
+    KR_REGULAR_TV,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, "tv", trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_tv = { "tv", "total variation",
+    "Rudin et al., Physica D 60:259 (1992); Block et al., Magn Reson Med 57:1086 (2007)", KR_NEEDS_COILS, table, sizeof(kr_regular), run, plan };

@@ -1,0 +1,18 @@
+/* wavelet.c: x = argmin 1/2 |P F S x - y|^2 + lambda |W x|_1, W an orthogonal wavelet transform. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    KR_REGULAR_OPTS("0.005", "100"),
+    KR_REGULAR_WAVELET,
+    KR_REGULAR_SHIFTS,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, "wavelet", trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_wavelet = { "wavelet", "l1-wavelet compressed sensing",
+    "Lustig et al., Magn Reson Med 58:1182 (2007)", KR_NEEDS_COILS, table, sizeof(kr_regular), run, plan };

@@ -1,0 +1,137 @@
+/* prox.c: proximal maps as objects, and those of separate parts. */
+#include "kray/prox.h"
+#include "proxkern.h"
+#include <math.h>
+#include <string.h>
+
+struct kr_prox { const kr_prox_ops *ops; kr_shape shape; void *self; };
+
+const kr_proxkern *kr_proxkern_best(void)
+{
+    int cpu = kr_cpu();
+    return cpu >= 4 ? &kr_proxkern_v4 : cpu >= 3 ? &kr_proxkern_v3 : &kr_proxkern_base;
+}
+
+kr_prox *kr_prox_new(const kr_prox_ops *ops, kr_shape shape, void *self)
+{
+    kr_prox *g = self ? kr_alloc_zero(1, sizeof *g) : NULL;
+    if (!g) {
+        if (self)
+            ops->destroy(self);
+        return NULL;
+    }
+    *g = (kr_prox){ ops, shape, self };
+    return g;
+}
+
+void kr_prox_unref(kr_prox **g)
+{
+    if (*g)
+        (*g)->ops->destroy((*g)->self);
+    kr_free(*g);
+    *g = NULL;
+}
+
+kr_shape kr_prox_shape(const kr_prox *g) { return g->shape; }
+const char *kr_prox_name(const kr_prox *g) { return g->ops->name; }
+
+static void check(const kr_prox *g, const kr_array *a)
+{
+    kr_assert(a->type == KR_C32 && kr_array_contiguous(a) && kr_shape_equal(kr_array_shape(a), g->shape));
+}
+
+void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v)
+{
+    check(g, z);
+    check(g, v);
+    kr_assert(z->data != v->data && t >= 0);
+    g->ops->apply(g->self, t, z, v);
+}
+
+double kr_prox_value(kr_prox *g, const kr_array *u)
+{
+    check(g, u);
+    return g->ops->value(g->self, u);
+}
+
+void kr_prox_next(kr_prox *g, long k)
+{
+    if (g->ops->next)
+        g->ops->next(g->self, k);
+}
+
+/* ---- Parts along CHAN ---- */
+struct parts { int count; kr_prox *g[8]; };
+
+static kr_array part(const struct parts *s, int i, const kr_array *a)
+{
+    kr_array p = *a;
+    p.n[KR_CHAN] = 1;
+    p.data = KR_C(a) + i * kr_count(s->g[i]->shape);
+    return p;
+}
+
+static void parts_apply(void *self, float t, kr_array *z, const kr_array *v)
+{
+    struct parts *s = self;
+    for (int i = 0; i < s->count; i++) {
+        kr_array to = part(s, i, z), from = part(s, i, v);
+        kr_prox_apply(s->g[i], t, &to, &from);
+    }
+}
+
+static double parts_value(void *self, const kr_array *u)
+{
+    struct parts *s = self;
+    double sum = 0;
+    for (int i = 0; i < s->count; i++) {
+        kr_array p = part(s, i, u);
+        sum += kr_prox_value(s->g[i], &p);
+    }
+    return sum;
+}
+
+static void parts_next(void *self, long k)
+{
+    struct parts *s = self;
+    for (int i = 0; i < s->count; i++)
+        kr_prox_next(s->g[i], k);
+}
+
+static void parts_destroy(void *self)
+{
+    struct parts *s = self;
+    for (int i = 0; i < s->count; i++)
+        kr_prox_unref(&s->g[i]);
+    kr_free(s);
+}
+
+static const kr_prox_ops parts_ops = { "parts", parts_apply, parts_value, parts_next, parts_destroy };
+
+kr_prox *kr_prox_parts(kr_prox *const *g, int count)
+{
+    kr_assert(count >= 1 && count <= 8);
+    struct parts *s = kr_alloc_zero(1, sizeof *s);
+    bool whole = s;
+    for (int i = 0; i < count; i++)
+        whole = whole && g[i];
+    if (whole)
+        for (int i = 1; i < count; i++)
+            if (!kr_shape_equal(g[i]->shape, g[0]->shape)) {
+                kr_fail(KR_ESHAPE, "regularisers of parts of shapes %s and %s", kr_shape_text(g[0]->shape), kr_shape_text(g[i]->shape));
+                whole = false;
+            }
+    if (!whole) {
+        for (int i = 0; i < count; i++) {
+            kr_prox *one = g[i];
+            kr_prox_unref(&one);
+        }
+        kr_free(s);
+        return NULL;
+    }
+    s->count = count;
+    memcpy(s->g, g, (size_t)count * sizeof *g);
+    kr_shape shape = g[0]->shape;
+    shape.n[KR_CHAN] = count;
+    return kr_prox_new(&parts_ops, shape, s);
+}

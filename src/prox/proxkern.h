@@ -1,0 +1,22 @@
+/* proxkern.h: the loops of the proximal maps, built once per CPU level. Private to this folder. */
+#ifndef KRAY_PROXKERN_H
+#define KRAY_PROXKERN_H
+#include "kray/lanes.h"
+
+enum { TV_AXES = 4, TV_RUN = 256 };   /* points a call of `dual` takes at most                                     */
+typedef struct kr_proxkern {
+    /* n complex numbers, `parts` of them `apart` complex numbers from each other make one vector: u max(0, 1 - t / |u|). */
+    void (*soft)(float *z, const float *v, float t, long n, long parts, long apart);
+    double (*norms)(const float *v, long n, long parts, long apart);      /* sum of |u|                              */
+    /* u += w (q - back), n floats; back NULL: 0. */
+    void (*diverge)(float *u, float w, const float *q, const float *back, long n);
+    /* p = projection on the unit ball of q + s (ahead - u), then q = p + b (p - p before); n complex numbers; ahead NULL: no
+     * difference there. */
+    void (*dual)(float *const *p, float *const *q, const float *u, const float *const *ahead, float s, float b, int axes, long n);
+    /* KR_LANES matrices at once, in rows of lanes. A {columns, rows} becomes A V max(0, 1 - t / sqrt w) V^H, V w V^H = A^H A; G and
+     * V are scratch of columns^2 rows each. */
+    void (*shrink)(float *A, long rows, long columns, float t, float *G, float *V);
+} kr_proxkern;
+extern const kr_proxkern kr_proxkern_base, kr_proxkern_v3, kr_proxkern_v4;
+const kr_proxkern *kr_proxkern_best(void);
+#endif

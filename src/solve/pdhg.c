@@ -1,0 +1,88 @@
+/* pdhg.c: primal-dual splitting with the data term by its gradient: no inner problems, any sum of terms. Letters: Condat 2013. */
+#include "kray/solve.h"
+#include <math.h>
+
+struct dual { kr_array *p, *v, *z; };
+struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *x1, *g, *w; double tau, sigma; };
+
+static bool can(const kr_problem *p) { return p->terms >= 1; }
+
+/* p = prox of sigma g* at p + sigma K x, by Moreau: v - sigma prox of g / sigma at v / sigma. Returns |p - p before|^2, |p|^2. */
+static void ascend(struct state *s, int i, const kr_array *x, int k, double *moved, double *size)
+{
+    const kr_term *t = &s->p->term[i];
+    struct dual *d = &s->t[i];
+    float sigma = (float)s->sigma;
+    if (t->K)
+        kr_apply(t->K, d->v, x);
+    else
+        kr_array_assign(d->v, x);
+    kr_axpy(d->v, 1 / sigma, d->p);                                  /* v / sigma */
+    kr_prox_next(t->g, k);
+    kr_prox_apply(t->g, 1 / sigma, d->z, d->v);
+    kr_axpy(d->v, -1, d->z);
+    kr_scale(d->v, sigma);
+    kr_axpy(d->p, -1, d->v);
+    *moved += kr_dot_re(d->p, d->p);
+    *size += kr_dot_re(d->v, d->v);
+    kr_array *swap = d->p;
+    d->p = d->v;
+    d->v = swap;
+}
+
+static int steps(const kr_problem *p, double *tau, double *sigma)
+{
+    double K2 = 0, L = p->bound > 0 ? p->bound : 1;
+    for (int i = 0; i < p->terms; i++)
+        K2 += p->term[i].K ? 1.05 * kr_linop_norm2(p->term[i].K, 20) : 1;
+    if (!(K2 > 0))
+        K2 = 1;
+    *sigma = L / (2 * K2);                                           /* 1/tau - sigma |K|^2 >= L/2 */
+    *tau = 1 / (L / 2 + *sigma * K2);
+    return isfinite(K2) ? 0 : kr_fail(KR_ENUMBER, "pdhg: an operator's norm is not finite");
+}
+
+static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out, const kr_trace *trace)
+{
+    struct state s = { .p = p };
+    bool whole = (s.x1 = kr_array_like(x)) && (s.g = kr_array_like(x)) && (s.w = kr_array_like(x));
+    for (int i = 0; i < p->terms && whole; i++) {
+        kr_shape n = kr_prox_shape(p->term[i].g);
+        whole = (s.t[i].p = kr_array_new(KR_C32, n)) && (s.t[i].v = kr_array_new(KR_C32, n)) && (s.t[i].z = kr_array_new(KR_C32, n));
+    }
+    int e = whole ? steps(p, &s.tau, &s.sigma) : kr_error_code();
+    for (int k = 0; !e && k < stop.iterations && !out->converged; k++) {
+        double moved = 0, size = 0;
+        kr_apply(p->N, s.g, x);
+        kr_axpy(s.g, -1, p->b);                                      /* g = N x - b + sum K^H p */
+        for (int i = 0; i < p->terms; i++)
+            if (p->term[i].K) {
+                kr_apply_adj(p->term[i].K, s.w, s.t[i].p);
+                kr_axpy(s.g, 1, s.w);
+            } else
+                kr_axpy(s.g, 1, s.t[i].p);
+        kr_array_assign(s.x1, x);
+        kr_axpy(x, (float)-s.tau, s.g);                              /* x = x - tau g */
+        kr_xpay(s.x1, -1, x);                                        /* x - x before  */
+        double change = kr_dot_re(s.x1, s.x1), x2 = kr_dot_re(x, x);
+        kr_axpy(s.x1, 1, x);                                         /* 2 x - x before */
+        for (int i = 0; i < p->terms; i++)
+            ascend(&s, i, s.x1, k, &moved, &size);
+        out->iterations = k + 1;
+        double eps = stop.tolerance * stop.tolerance;
+        out->converged = change <= eps * x2 && moved <= eps * size;
+        e = isfinite(change + moved) ? kr_stopped(trace) : kr_fail(KR_ENUMBER, "pdhg: numbers are no longer finite after %d iterations", k + 1);
+        kr_progress(trace, "pdhg", k + 1, stop.iterations);
+    }
+    for (int i = 0; i < p->terms; i++) {
+        kr_array_unref(&s.t[i].p);
+        kr_array_unref(&s.t[i].v);
+        kr_array_unref(&s.t[i].z);
+    }
+    kr_array_unref(&s.x1);
+    kr_array_unref(&s.g);
+    kr_array_unref(&s.w);
+    return e;
+}
+
+const kr_solver kr_solver_pdhg = { "pdhg", "Condat 2013; Vu 2013", can, run };

@@ -1,0 +1,67 @@
+/* solve.c: the table of solvers, and the objective that they lower. */
+#include "kray/solve.h"
+#include <math.h>
+#include <string.h>
+
+extern const kr_solver kr_solver_fista, kr_solver_admm, kr_solver_pdhg;
+const kr_solver *const kr_solvers[] = { &kr_solver_fista, &kr_solver_admm, &kr_solver_pdhg, NULL };
+
+double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
+{
+    kr_scoped(array) Nx = kr_array_like(x);
+    if (!Nx)
+        return NAN;
+    kr_apply(p->N, Nx, x);
+    double sum = kr_dot_re(x, Nx) / 2 - kr_dot_re(x, p->b) + p->yy / 2;
+    if (misfit)
+        *misfit = sum;
+    for (int i = 0; i < p->terms; i++) {
+        const kr_term *t = &p->term[i];
+        kr_scoped(array) Kx = t->K ? kr_array_new(KR_C32, kr_linop_codomain(t->K)) : NULL;
+        if (t->K && !Kx)
+            return NAN;
+        if (t->K)
+            kr_apply(t->K, Kx, x);
+        sum += kr_prox_value(t->g, t->K ? Kx : x);
+    }
+    return sum;
+}
+
+static int fits(const kr_problem *p, const kr_array *x)
+{
+    kr_shape n = kr_array_shape(x);
+    bool good = kr_shape_equal(kr_linop_domain(p->N), n) && kr_shape_equal(kr_array_shape(p->b), n) && p->terms >= 0 && p->terms <= KR_TERMS;
+    for (int i = 0; good && i < p->terms; i++) {
+        const kr_term *t = &p->term[i];
+        good = kr_shape_equal(kr_prox_shape(t->g), t->K ? kr_linop_codomain(t->K) : n) && (!t->K || kr_shape_equal(kr_linop_domain(t->K), n));
+    }
+    return good ? 0 : kr_fail(KR_ESHAPE, "a problem of up to %d terms whose shapes fit is wanted, for x of shape %s", KR_TERMS, kr_shape_text(n));
+}
+
+int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)
+{
+    const kr_solver *use = NULL;
+    for (int i = 0; kr_solvers[i] && !use; i++)
+        if (solver ? !strcmp(solver, kr_solvers[i]->name) : kr_solvers[i]->can(p))
+            use = kr_solvers[i];
+    if (!use)
+        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are fista, admm, pdhg", solver ? solver : "");
+    if (!use->can(p))
+        return kr_fail(KR_EREFUSED, "%s cannot solve a problem of these terms", use->name);
+    if (fits(p, x))
+        return kr_error_code();
+    kr_problem q = *p;
+    if (!(q.bound > 0))                                              /* of N^H N, from below: a little more than what was found */
+        q.bound = 1.02 * sqrt(kr_linop_norm2(p->N, 15));
+    kr_solution own;
+    s = s ? s : &own;
+    *s = (kr_solution){ .solver = use->name };
+    if (!(q.bound >= 0) || !isfinite(q.bound) || !isfinite(kr_dot_re(p->b, p->b)))
+        return kr_fail(KR_ENUMBER, "the data or the coil maps hold numbers that are not finite");
+    if (use->run(&q, x, stop, s, trace))
+        return kr_error_code();
+    s->objective = kr_objective(p, x, &s->misfit);
+    if (!isfinite(s->objective))
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, "%s: numbers are no longer finite after %d iterations", use->name, s->iterations);
+    return 0;
+}

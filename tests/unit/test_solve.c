@@ -1,0 +1,208 @@
+/* test_solve.c: the solvers against closed forms and against each other. */
+#include "test.h"
+#include "kray/la.h"
+#include "kray/solve.h"
+
+enum { X = KR_ON(KR_X), Y = KR_ON(KR_Y), N = 40 };
+static const char *const names[] = { "fista", "admm", "pdhg" };
+
+/* A small undersampled problem of four coils. */
+struct small { kr_array *maps, *mask, *y, *b; kr_linop *A, *N; double bound, yy; };
+
+static void open_small(struct small *s, double density)
+{
+    kr_shape shape = KR_SHAPE([KR_X] = N, [KR_Y] = N);
+    s->maps = kr_array_new(KR_C32, KR_SHAPE([KR_X] = N, [KR_Y] = N, [KR_COIL] = 4));
+    s->mask = kr_array_new(KR_R32, shape);
+    fill_random(s->maps, 1);
+    kr_scale(s->maps, 0.3f);
+    for (long i = 0; i < N * N; i++)
+        KR_R(s->mask)[i] = kr_rand_uniform(9, 9, (uint64_t)i) < density;
+    s->A = kr_op_sense(s->maps, s->mask, X | Y);
+    s->N = kr_op_sense_normal(s->maps, s->mask, X | Y, (kr_shape){ 0 });
+    s->bound = kr_sense_unit(s->maps);
+    kr_scoped(array) truth = kr_array_new(KR_C32, shape);
+    for (long i = 0; i < N * N; i++)                                 /* boxes */
+        KR_C(truth)[i] = kr_c(i % N > 8 && i % N < 30 && i / N > 5 && i / N < 33 ? 1 : 0, i % N > 15 && i / N > 15 && i / N < 25 ? 0.5f : 0);
+    s->y = kr_array_new(KR_C32, kr_linop_codomain(s->A));
+    kr_scoped(array) noise = kr_array_like(s->y);
+    kr_scoped(array) clean = kr_array_like(s->y);
+    s->b = kr_array_like(truth);
+    fill_random(noise, 2);
+    kr_apply(s->A, clean, truth);
+    kr_axpy(clean, 0.05f, noise);
+    for (long i = 0; i < kr_count(kr_linop_codomain(s->A)); i++)
+        KR_C(s->y)[i] = KR_R(s->mask)[i % (N * N)] > 0 ? KR_C(clean)[i] : kr_c(0, 0);
+    kr_apply_adj(s->A, s->b, s->y);
+    s->yy = kr_dot_re(s->y, s->y);
+}
+
+static void close_small(struct small *s)
+{
+    kr_array_unref(&s->maps);
+    kr_array_unref(&s->mask);
+    kr_array_unref(&s->y);
+    kr_array_unref(&s->b);
+    kr_linop_unref(&s->A);
+    kr_linop_unref(&s->N);
+}
+
+static kr_problem problem(const struct small *s, const kr_term *t, int terms)
+{
+    return (kr_problem){ s->N, s->b, s->yy, s->bound, t, terms };
+}
+
+/* N = 1: x is the proximal map of b itself. */
+static void denoising_is_the_map(void **state)
+{
+    (void)state;
+    kr_shape shape = KR_SHAPE([KR_X] = N, [KR_Y] = N);
+    kr_scoped(linop) one = kr_op_identity(shape);
+    kr_scoped(array) b = kr_array_new(KR_C32, shape);
+    kr_scoped(array) want = kr_array_like(b);
+    fill_random(b, 3);
+    kr_prox *g = kr_prox_wavelet(shape, X | Y, 3, 0, 0.8, false);
+    kr_prox_apply(g, 1, want, b);
+    for (int i = 0; i < 3; i++) {
+        kr_scoped(array) x = kr_array_like(b);
+        kr_term t = { g, NULL };
+        kr_problem p = { one, b, kr_dot_re(b, b), 1, &t, 1 };
+        kr_solution s;
+        assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 500, 1e-6 }, &s, NULL), 0);
+        assert_string_equal(s.solver, names[i]);
+        assert_true(s.converged);
+        assert_near(distance(x, want), 0, 2e-5);                     /* 1e-6 of the dual variables */
+        kr_scoped(array) d = kr_array_copy(x);
+        kr_axpy(d, -1, b);
+        assert_near(s.misfit, kr_dot_re(d, d) / 2, 1e-4 * s.misfit);
+        assert_near(s.objective, s.misfit + kr_prox_value(g, x), 1e-4 * s.objective);
+    }
+    kr_prox_unref(&g);
+}
+
+/* Squares alone: the normal equations, by conjugate gradients. */
+static void ridge_is_linear(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.5);
+    kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.2 * s.bound);
+    kr_scoped(array) want = kr_array_like(s.b);
+    assert_true(kr_cg_normal(s.A, want, s.b, (float)(0.2 * s.bound), (kr_stop){ 300, 1e-7 }, NULL) > 0);
+    for (int i = 0; i < 3; i++) {
+        kr_scoped(array) x = kr_array_like(s.b);
+        kr_term t = { g, NULL };
+        kr_problem p = problem(&s, &t, 1);
+        p.bound = i == 1 ? 0 : p.bound;                              /* once with power iteration */
+        assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 3000, 1e-6 }, NULL, NULL), 0);
+        assert_near(distance(x, want), 0, 5e-5);
+    }
+    kr_prox_unref(&g);
+    close_small(&s);
+}
+
+/* TV by its proximal map, by the splitting of D x, and by the dual of D x: one minimum. */
+static void solvers_agree(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.4);
+    kr_shape n = kr_linop_domain(s.N);
+    double lambda = 0.02 * s.bound, lowest = INFINITY, value[4];
+    kr_linop *D = kr_op_diff(n, X | Y);
+    kr_array *x[4];
+    for (int i = 0; i < 4; i++) {
+        bool split = i == 1 || i == 2;
+        kr_prox *g = split ? kr_prox_l1(kr_linop_codomain(D), lambda) : kr_prox_tv(n, X | Y, lambda, 30);
+        kr_term t = { g, split ? D : NULL };
+        kr_problem p = problem(&s, &t, 1);
+        kr_solution out;
+        x[i] = kr_array_like(s.b);
+        assert_int_equal(kr_solve(&p, names[i % 3], x[i], (kr_stop){ 1000, 1e-5 }, &out, NULL), 0);
+        value[i] = out.objective;
+        lowest = fmin(lowest, value[i]);
+        kr_prox_unref(&g);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_near(value[i] / lowest, 1, 3e-4);                     /* stopped at 1e-5; x is less certain than the objective */
+        assert_near(distance(x[i], x[0]), 0, 3e-3);
+    }
+    for (int i = 0; i < 4; i++)
+        kr_array_unref(&x[i]);
+    kr_linop_unref(&D);
+    close_small(&s);
+}
+
+/* A sum of two terms: ADMM and primal-dual meet; FISTA says that it cannot. */
+static void sums_of_terms(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.4);
+    kr_shape n = kr_linop_domain(s.N);
+    kr_prox *w = kr_prox_wavelet(n, X | Y, 2, 0, 0.01 * s.bound, false), *tv = kr_prox_tv(n, X | Y, 0.02 * s.bound, 20);
+    const kr_term t[2] = { { w, NULL }, { tv, NULL } };
+    kr_problem p = problem(&s, t, 2);
+    kr_scoped(array) a = kr_array_like(s.b);
+    kr_scoped(array) b = kr_array_like(s.b);
+    kr_solution sa, sb;
+    assert_int_equal(kr_solve(&p, NULL, a, (kr_stop){ 1000, 1e-5 }, &sa, NULL), 0);
+    assert_string_equal(sa.solver, "admm");
+    assert_int_equal(kr_solve(&p, "pdhg", b, (kr_stop){ 1000, 1e-5 }, &sb, NULL), 0);
+    assert_near(sa.objective / sb.objective, 1, 3e-4);
+    assert_near(distance(a, b), 0, 3e-3);
+    assert_true(kr_solve(&p, "fista", b, (kr_stop){ 10, 0 }, NULL, NULL) < 0);
+    assert_refused(KR_EREFUSED, "fista cannot");
+    assert_true(kr_solve(&p, "simplex", b, (kr_stop){ 10, 0 }, NULL, NULL) < 0);
+    assert_refused(KR_EUSAGE, "no solver 'simplex'");
+    kr_prox_unref(&w);
+    kr_prox_unref(&tv);
+    close_small(&s);
+}
+
+/* The stopping rule of fista bounds a subgradient: at the minimum of a smooth problem, the gradient itself. */
+static void stops_where_it_says(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.5);
+    kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.1 * s.bound);
+    kr_term t = { g, NULL };
+    kr_problem p = problem(&s, &t, 1);
+    for (double tolerance = 1e-2; tolerance > 1e-5; tolerance /= 10) {
+        kr_scoped(array) x = kr_array_like(s.b);
+        kr_scoped(array) r = kr_array_like(s.b);
+        kr_solution out;
+        assert_int_equal(kr_solve(&p, "fista", x, (kr_stop){ 10000, tolerance }, &out, NULL), 0);
+        assert_true(out.converged);
+        kr_apply(s.N, r, x);
+        kr_axpy(r, -1, s.b);
+        kr_axpy(r, (float)(0.1 * s.bound), x);
+        assert_true(kr_norm(r) <= 2 * tolerance * kr_norm(s.b));
+    }
+    kr_prox_unref(&g);
+    close_small(&s);
+}
+
+static void not_finite(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.5);
+    kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.1);
+    kr_term t = { g, NULL };
+    kr_problem p = problem(&s, &t, 1);
+    kr_scoped(array) x = kr_array_like(s.b);
+    KR_C(s.b)[5] = kr_c(NAN, 0);
+    assert_true(kr_solve(&p, NULL, x, (kr_stop){ 10, 0 }, NULL, NULL) < 0);
+    assert_refused(KR_ENUMBER, "not finite");
+    kr_prox_unref(&g);
+    close_small(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
+        cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(not_finite) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
