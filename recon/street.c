@@ -57,9 +57,11 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         if (!maps)
             maps = scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL] ? kr_array_ref(scan->coils)
                  : kr_coils_estimate(scan, coil_opts ? coil_opts : &kr_coils_preset, trace);
-        if (!maps || fits(maps, scan))
+        if (!maps)
             return kr_error_code();
     }
+    if (maps && method->needs && fits(maps, scan))
+        return kr_error_code();
     if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
         return kr_error_code();
     int e = crop(out, scan);

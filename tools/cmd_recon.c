@@ -314,7 +314,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (o->threads)
         kr_threads_set((int)o->threads);
     kr_scoped(array) maps = NULL;
-    if (asked && !(asked->needs & KR_NEEDS_COILS))
+    if (asked && !asked->needs)
         ;                                        /* maps would not be used */
     else if (!strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres"))
         ;

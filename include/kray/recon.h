@@ -8,14 +8,15 @@
 extern "C" {
 #endif
 
-enum { KR_NEEDS_COILS = 1 };        /* wants coil maps                                                  */
+enum { KR_NEEDS_COILS = 1,          /* wants coil maps                                                  */
+       KR_MAY_USE_COILS = 2 };      /* uses maps that it is given, and combines coils without them else */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
     const char *name, *summary, *cite;
     unsigned needs;
     const kr_opt *opts; size_t opts_size;                     /* one table: parsing, help, docs, provenance */
     /* out {X,Y,Z,SLICE,...} on the grid of the scan's data, in image space, complex where the method gives phase.
-     * scan was prepared; coils {X,Y,Z,COIL,MAP,SLICE} where needed, else NULL. */
+     * scan was prepared; coils {X,Y,Z,COIL,MAP,SLICE} where needed or given, else NULL. */
     int (*run)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
     int (*plan)(kr_cost *cost, const kr_scan *scan, const void *opts);    /* scan with shape, data may be NULL */
 } kr_recon;

@@ -1,0 +1,356 @@
+/* kernels.c: the weights of GRAPPA, and their use. The samples that were not measured are found in (x, k_y, k_z): there the taps along
+ * the readout are one product for each x, and all samples of a hood a product of matrices. */
+#include "kernels.h"
+#include "fit.h"
+#include "kray/la.h"
+#include <math.h>
+#include <string.h>
+
+enum { D = 3, WIDE = 8, CHUNK = 128 };      /* WIDE: complex numbers of a cache line; CHUNK: bases per product */
+
+/* ---- Weights ---- */
+/* Sources with all taps, then targets, as offsets; and the box around them. */
+static long stencil(const kr_hood *n, long taps, long (*o)[D], long low[D], long span[D])
+{
+    long count = 0;
+    for (long d = 0; d < taps; d++)
+        for (long s = 0; s < n->sources; s++, count++) {
+            memcpy(o[count], n->source[s], sizeof *o);
+            o[count][0] += d - taps / 2;
+        }
+    memcpy(o + count, n->target, (size_t)n->targets * sizeof *o);
+    memcpy(low, n->low, sizeof n->low);
+    memcpy(span, n->span, sizeof n->span);
+    low[0] -= taps / 2;
+    span[0] += taps - 1;
+    return count;
+}
+
+/* The normal equations of one hood: G = A^H A (lower triangle), X = A^H B, unknowns ordered [tap][source][coil]. */
+struct normal { const kr_hood *n; kr_cfloat *G, *X; long columns, right; };
+
+static void normal_drop(struct normal *e)
+{
+    kr_free_at(&e->G);
+    kr_free_at(&e->X);
+}
+
+static int normal_new(struct normal *e, const kr_hood *n, long taps, long coils)
+{
+    *e = (struct normal){ .n = n, .columns = taps * n->sources * coils, .right = n->targets * coils };
+    e->G = kr_alloc((size_t)e->columns, (size_t)e->columns * sizeof *e->G);
+    e->X = kr_alloc((size_t)e->columns, (size_t)e->right * sizeof *e->X);
+    return e->G && e->X ? 0 : kr_error_code();
+}
+
+/* Of any hood, from all its placements side by side. */
+static int gather_normal(struct normal *e, const kr_array *block, long taps)
+{
+    long low[D], span[D], rows;
+    kr_auto long (*o)[D] = kr_alloc((size_t)(taps * e->n->sources + e->n->targets), sizeof *o);
+    kr_auto kr_cfloat *A = NULL;
+    if (!o)
+        return kr_error_code();
+    long sources = stencil(e->n, taps, o, low, span), enough = 4 * e->columns > 4096 ? 4 * e->columns : 4096;
+    if (kr_fit_shifts(&A, &rows, block, o, sources + e->n->targets, low, span, enough)
+        || kr_fit_products(e->G, A, e->columns, A, e->columns, rows, true)
+        || kr_fit_products(e->X, A, e->columns, A + e->columns * rows, e->right, rows, false))
+        return kr_error_code();
+    return 0;
+}
+
+/* ---- Calibration lines along one direction ----
+ * There all hoods are made of the same products of two lines, M[y c, y' c'] = sum over x of conj(v(x + d, y, c)) v(x + d', y', c'), which
+ * are made once for each pair of taps d <= d'. From one pair to the next with the same d' - d, one x leaves and one comes. */
+struct lines {
+    struct normal *e; long hoods;
+    const kr_cfloat *v;              /* [line, coil][x]                                               */
+    kr_cfloat *M;                    /* of each thread                                                */
+    long lines, coils, nx, taps;
+    int axis;
+};
+
+/* sum[c] = sum over placements p of m[p step + c] */
+static void over_places(kr_cfloat *restrict sum, const kr_cfloat *restrict m, long coils, long step, long places)
+{
+    memcpy((void *)sum, m, (size_t)coils * sizeof *sum);
+    for (long p = 1; p < places; p++)
+        for (long c = 0; c < coils; c++)
+            sum[c] += m[p * step + c];
+}
+
+/* The part of one hood's equations that a pair of taps gives: M[d, d1], and of it columns (line q) at rows (line r). */
+static void add_pair(struct normal *e, const struct lines *j, const kr_cfloat *M, kr_cfloat *sum, long d, long d1)
+{
+    const kr_hood *n = e->n;
+    long coils = j->coils, size = j->lines * coils, step = coils * (size + 1), places = j->lines - n->span[j->axis] + 1;
+    long first = -n->low[j->axis], h = j->taps / 2;
+    for (long i = 0; i < n->sources * coils; i++) {
+        long col = d1 * n->sources * coils + i, q = (first + n->source[i / coils][j->axis]) * coils + i % coils;
+        for (long s = 0; s < n->sources; s++) {
+            over_places(sum, M + q * size + (first + n->source[s][j->axis]) * coils, coils, step, places);
+            for (long c = 0; c < coils; c++)             /* into the lower triangle */
+                e->G[((d * n->sources + s) * coils + c) * e->columns + col] = kr_cconj(sum[c]);
+        }
+    }
+    for (long i = 0; d1 == h && i < e->right; i++)       /* the target is the later tap */
+        for (long s = 0; s < n->sources; s++) {
+            long q = (first + n->target[i / coils][j->axis]) * coils + i % coils;
+            over_places(e->X + i * e->columns + (d * n->sources + s) * coils, M + q * size + (first + n->source[s][j->axis]) * coils, coils, step,
+                        places);
+        }
+    for (long i = 0; d == h && d1 > h && i < n->sources * coils; i++)      /* the earlier one */
+        for (long t = 0; t < n->targets; t++) {
+            long q = (first + n->source[i / coils][j->axis]) * coils + i % coils;
+            over_places(sum, M + q * size + (first + n->target[t][j->axis]) * coils, coils, step, places);
+            for (long c = 0; c < coils; c++)
+                e->X[(t * coils + c) * e->columns + d1 * n->sources * coils + i] = kr_cconj(sum[c]);
+        }
+}
+
+static int add_lag(void *self, long lag)
+{
+    const struct lines *j = self;
+    long size = j->lines * j->coils, run = j->nx - j->taps + 1;
+    kr_cfloat *M = j->M + kr_worker() * size * (size + 4), *out = M + size * size, *in = out + 2 * size;
+    kr_la_gemm('C', 'N', size, size, run, 1, j->v, j->nx, j->v + lag, j->nx, 0, M, size);
+    for (long d = 0; d + lag < j->taps; d++) {
+        for (long i = 0; i < j->hoods; i++)
+            add_pair(&j->e[i], j, M, out, d, d + lag);
+        for (long i = 0; i < size && d + lag + 1 < j->taps; i++) {
+            const kr_cfloat *v = j->v + i * j->nx;
+            out[2 * i] = -v[d];
+            out[2 * i + 1] = v[d + run];
+            in[2 * i] = v[d + lag];
+            in[2 * i + 1] = v[d + lag + run];
+        }
+        if (d + lag + 1 < j->taps)
+            kr_la_gemm('C', 'N', size, size, 2, 1, out, 2, in, 2, 1, M, size);
+    }
+    return 0;
+}
+
+static int line_normals(struct normal *e, long hoods, const kr_array *block, long taps, int axis)
+{
+    struct lines j = { e, hoods, NULL, NULL, block->n[axis], block->n[KR_COIL], block->n[KR_X], taps, axis };
+    long size = j.lines * j.coils;
+    kr_auto kr_cfloat *v = kr_alloc((size_t)(size * j.nx), sizeof *v), *M = kr_alloc((size_t)(kr_threads() * size), (size_t)(size + 4) * sizeof *M);
+    if (!v || !M)
+        return kr_error_code();
+    for (long i = 0; i < size; i++)
+        memcpy((void *)(v + i * j.nx), KR_C(block) + i / j.coils * block->step[axis] + i % j.coils * block->step[KR_COIL],
+               (size_t)j.nx * sizeof *v);
+    j.v = v;
+    j.M = M;
+    return kr_for(taps, add_lag, &j);
+}
+
+/* ---- From equations to weights ---- */
+static int enough(const kr_hood *n, const kr_array *block, long taps)
+{
+    long rows = 1, columns = taps * n->sources * block->n[KR_COIL];
+    for (int d = 0; d < D; d++)
+        rows *= block->n[d] - n->span[d] - (d == KR_X ? taps - 1 : 0) + 1;
+    return rows >= columns ? 0 :
+        kr_fail(KR_EREFUSED, "the calibration area of %ld x %ld x %ld gives %ld equations for the %ld unknowns of a kernel from %ld samples of %ld "
+                "coils: measure more calibration lines, or take fewer --neighbours, a smaller --kernel or fewer coils (--compress)",
+                block->n[0], block->n[1], block->n[2], rows, columns, taps * n->sources, block->n[KR_COIL]);
+}
+
+/* X = (A^H A + ridge)^-1 A^H B, then in the order of kernels.h. */
+static int solve(kr_cfloat **w, struct normal *e, long taps, double lambda)
+{
+    long inner = e->columns / taps;
+    *w = kr_alloc((size_t)e->columns, (size_t)e->right * sizeof **w);
+    if (!*w)
+        return kr_error_code();
+    if (kr_la_solve_posdef(e->columns, e->G, kr_fit_ridge(e->G, e->columns, lambda), e->right, e->X))
+        return kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda, "
+                                   "fewer --neighbours or fewer coils (--compress)");
+    for (long r = 0; r < e->right; r++)
+        for (long d = 0; d < taps; d++)
+            memcpy((void *)(*w + (d * e->right + r) * inner), e->X + r * e->columns + d * inner, (size_t)inner * sizeof *e->X);
+    return 0;
+}
+
+struct weighing { kr_kernels *f; const kr_array *block; double lambda; struct normal *e; long from; };
+
+static int solve_one(void *self, long i)
+{
+    const struct weighing *j = self;
+    return solve(&j->f->w[j->from + i], &j->e[i], j->f->taps, j->lambda);
+}
+
+static int weigh_one(void *self, long i)
+{
+    const struct weighing *j = self;
+    struct normal e;
+    int r = normal_new(&e, &j->f->h->hood[i], j->f->taps, j->f->coils);
+    if (!r)
+        r = gather_normal(&e, j->block, j->f->taps);
+    if (!r)
+        r = solve(&j->f->w[i], &e, j->f->taps, j->lambda);
+    normal_drop(&e);
+    return r;
+}
+
+/* Hoods in batches whose equations take BATCH numbers at most. */
+static int weigh_lines(struct weighing *j, int axis)
+{
+    enum { BATCH = 1 << 24, MOST = 256 };
+    struct normal e[MOST];
+    int r = 0;
+    for (long count; !r && j->from < j->f->h->count; j->from += count) {
+        long size = 0;
+        for (count = 0; !r && count < MOST && j->from + count < j->f->h->count && (!count || size < BATCH); count++) {
+            r = normal_new(&e[count], &j->f->h->hood[j->from + count], j->f->taps, j->f->coils);
+            size += e[count].columns * (e[count].columns + e[count].right);
+        }
+        j->e = e;
+        if (!r)
+            r = line_normals(e, count, j->block, j->f->taps, axis);
+        if (!r)
+            r = kr_for(count, solve_one, j);
+        for (long i = 0; i < count; i++)
+            normal_drop(&e[i]);
+    }
+    return r;
+}
+
+kr_kernels *kr_kernels_new(const kr_hoods *h, const kr_array *block, long taps, double lambda)
+{
+    kr_assert(kr_array_contiguous(block));
+    kr_kernels *f = kr_alloc_zero(1, sizeof *f);
+    if (!f)
+        return NULL;
+    *f = (kr_kernels){ h, block->n[KR_COIL], taps, kr_alloc_zero((size_t)(h->count ? h->count : 1), sizeof *f->w) };
+    struct weighing j = { .f = f, .block = block, .lambda = lambda };
+    int e = f->w ? 0 : kr_error_code();
+    for (long i = 0; !e && i < h->count; i++)
+        e = enough(&h->hood[i], block, taps);
+    if (!e && h->n[KR_X] == 1 && (h->n[KR_Y] == 1 || h->n[KR_Z] == 1))
+        e = weigh_lines(&j, h->n[KR_Z] == 1 ? KR_Y : KR_Z);
+    else if (!e && h->count >= 2 * kr_threads())
+        e = kr_for(h->count, weigh_one, &j);
+    else
+        for (long i = 0; !e && i < h->count; i++)        /* few hoods: the threads share each */
+            e = weigh_one(&j, i);
+    if (e)
+        kr_kernels_unref(&f);
+    return f;
+}
+
+void kr_kernels_unref(kr_kernels **p)
+{
+    kr_kernels *f = *p;
+    *p = NULL;
+    for (long i = 0; f && f->w && i < f->h->count; i++)
+        kr_free(f->w[i]);
+    if (f) {
+        kr_free(f->w);
+        kr_free(f);
+    }
+}
+
+/* ---- Use ---- */
+struct use {
+    const kr_kernels *f;
+    kr_cfloat *y;
+    const kr_cfloat *m;
+    long nx, wide, room, products;   /* wide: x at a time; room, products: numbers of scratch of one thread       */
+    kr_cfloat *panels, *scratch, *phase;
+};
+
+/* [x][point][coil] of a few x, from [coil][point][x], and back. */
+static void to_panel(kr_cfloat *p, const kr_cfloat *m, const struct use *j, long x0, long count)
+{
+    long points = j->f->h->measured, coils = j->f->coils;
+    for (long c = 0; c < coils; c++)
+        for (long i = 0; i < points; i++)
+            for (long x = 0; x < count; x++)
+                p[(x * points + i) * coils + c] = m[(c * points + i) * j->nx + x0 + x];
+}
+
+static void from_panel(kr_cfloat *y, const kr_cfloat *p, const struct use *j, long x0, long count)
+{
+    long points = j->f->h->samples, coils = j->f->coils;
+    for (long c = 0; c < coils; c++)
+        for (long i = 0; i < points; i++)
+            for (long x = 0; x < count; x++)
+                y[(c * points + i) * j->nx + x0 + x] = p[(x * points + i) * coils + c];
+}
+
+struct chunk { const struct use *j; const kr_hood *n; const kr_cfloat *w, *from; kr_cfloat *to; };
+
+/* Up to CHUNK bases of one hood at one x: their sources side by side, all targets in one product. */
+static int fill_chunk(void *self, long i)
+{
+    const struct chunk *q = self;
+    const kr_hood *n = q->n;
+    long coils = q->j->f->coils, inner = n->sources * coils, right = n->targets * coils, first = i * CHUNK;
+    long count = n->bases - first < CHUNK ? n->bases - first : CHUNK;
+    kr_cfloat *v = q->j->scratch + kr_worker() * q->j->products, *r = v + inner * CHUNK;
+    for (long b = 0; b < count; b++)
+        for (long s = 0; s < n->sources; s++)
+            memcpy((void *)(v + b * inner + s * coils), q->from + n->at[(first + b) * n->sources + s] * coils, (size_t)coils * sizeof *v);
+    kr_la_gemm('T', 'N', right, count, inner, 1, q->w, inner, v, inner, 0, r, right);
+    for (long b = 0; b < count; b++)
+        for (long t = 0; t < n->targets; t++) {
+            int sample = n->fill[(first + b) * n->targets + t];
+            if (sample >= 0)
+                memcpy((void *)(q->to + sample * coils), r + b * right + t * coils, (size_t)coils * sizeof *r);
+        }
+    return 0;
+}
+
+static int fill_block(void *self, long block)
+{
+    const struct use *j = self;
+    const kr_hoods *h = j->f->h;
+    long x0 = block * j->wide, count = j->nx - x0 < j->wide ? j->nx - x0 : j->wide, coils = j->f->coils;
+    kr_cfloat *from = j->panels + kr_worker() * j->room, *to = from + j->wide * h->measured * coils, *w = to + j->wide * h->samples * coils;
+    to_panel(from, j->m, j, x0, count);
+    memset((void *)to, 0, (size_t)(count * h->samples * coils) * sizeof *to);
+    for (long x = 0; x < count; x++)
+        for (long i = 0; i < h->measured; i++)
+            memcpy((void *)(to + (x * h->samples + h->sample[i]) * coils), from + (x * h->measured + i) * coils, (size_t)coils * sizeof *to);
+    int e = 0;
+    for (long k = 0; k < h->count; k++) {
+        const kr_hood *n = &h->hood[k];
+        long entries = n->sources * n->targets * coils * coils;
+        if (j->f->taps > 1)                                              /* w(x) = sum over d of w_d exp(-2 pi i d x / N) */
+            kr_la_gemm('N', 'N', entries, count, j->f->taps, 1, j->f->w[k], entries, j->phase + x0 * j->f->taps, j->f->taps, 0, w, entries);
+        for (long x = 0; x < count && !e; x++) {
+            struct chunk q = { j, n, j->f->taps > 1 ? w + x * entries : j->f->w[k], from + x * h->measured * coils, to + x * h->samples * coils };
+            e = kr_for((n->bases + CHUNK - 1) / CHUNK, fill_chunk, &q);
+        }
+    }
+    from_panel(j->y, to, j, x0, count);
+    return e;
+}
+
+int kr_kernels_apply(const kr_kernels *f, kr_cfloat *y, const kr_cfloat *m, long nx)
+{
+    const kr_hoods *h = f->h;
+    struct use j = { .f = f, .y = y, .m = m, .nx = nx, .wide = nx < WIDE ? nx : WIDE };
+    long entries = 0;
+    for (long k = 0; k < h->count; k++) {
+        const kr_hood *n = &h->hood[k];
+        long e = n->sources * n->targets * f->coils * f->coils, p = (n->sources + n->targets) * f->coils * CHUNK;
+        entries = e > entries ? e : entries;
+        j.products = p > j.products ? p : j.products;
+    }
+    j.room = j.wide * ((h->measured + h->samples) * f->coils + (f->taps > 1 ? entries : 0));
+    kr_auto kr_cfloat *panels = j.panels = kr_alloc((size_t)(kr_threads() * j.room), sizeof *panels);
+    kr_auto kr_cfloat *scratch = j.scratch = kr_alloc((size_t)(kr_threads() * j.products + 1), sizeof *scratch);
+    kr_auto kr_cfloat *phase = j.phase = kr_alloc((size_t)(nx * f->taps), sizeof *phase);
+    if (!panels || !scratch || !phase)
+        return kr_error_code();
+    for (long x = 0; x < nx; x++)
+        for (long d = 0; d < f->taps; d++) {
+            double a = -2 * M_PI * (double)((d - f->taps / 2) * (x - nx / 2)) / (double)nx;
+            phase[x * f->taps + d] = kr_c((float)cos(a), (float)sin(a));
+        }
+    long blocks = (nx + j.wide - 1) / j.wide;
+    return blocks > 1 ? kr_for(blocks, fill_block, &j) : fill_block(&j, 0);     /* one block: its chunks are shared out */
+}
