@@ -80,7 +80,7 @@ static int neighbours(struct slice *j, const kr_array *block)
         most[d] = j->axes & KR_ON(d) ? block->n[d] : 1;
         missing += n[d] > 1;
     }
-    long least = missing < 2 ? 2 : 4, sources = j->o->neighbours ? j->o->neighbours : 4 * missing;
+    long least = missing < 2 ? 2 : 4, sources = j->o->neighbours ? j->o->neighbours : missing ? 4 * missing : 1;
     for (;; sources--) {
         if (!(j->hoods = kr_hoods_new(j->mask, n, sources, most)))
             return kr_error_code();

@@ -2,6 +2,7 @@
 #include "kray/fourier.h"
 #include "kray/io.h"
 #include "kray/phantom.h"
+#include "kray/recon.h"
 #include "kray/solve.h"
 #include "tool.h"
 #include <jansson.h>
@@ -141,6 +142,30 @@ static int bench_sense(struct bench *b)
     return 0;
 }
 
+/* ---- GRAPPA ---- */
+struct method { kr_scan *scan; const kr_recon *method; void *opts; };
+static int reconstruct(void *self)
+{
+    struct method *m = self;
+    kr_scoped(image) im = NULL;
+    return m->method->run(&im, m->scan, NULL, m->opts, NULL);
+}
+
+static int bench_grappa(struct bench *b)
+{
+    kr_scoped(scan) s = kr_scan_new();
+    struct method m = { s, kr_recon_named("grappa"), NULL };
+    if (!s || !m.method)
+        return kr_error_code();
+    kr_auto void *values = m.opts = kr_alloc_zero(1, m.method->opts_size);
+    s->shape = KR_SHAPE([KR_X] = 320, [KR_Y] = 320, [KR_COIL] = 16);
+    s->data = noise(s->shape, 1);
+    kr_scoped(array) mask = kr_mask_new("uniform:accel=4,lines=24", s->shape, NULL);
+    if (!values || kr_opt_defaults(m.method->opts, values) || !s->data || !mask || kr_scan_undersample(s, mask))
+        return kr_error_code();
+    return row(b, "grappa", "320x320, 16 coils, R=4, 24 calibration lines", reconstruct, &m, 0, NULL);
+}
+
 /* ---- Coil maps ---- */
 struct maps { kr_scan *scan; kr_coils_opts opts; };
 static int estimate(void *self)
@@ -206,7 +231,7 @@ static int bench_io(struct bench *b)
 
 /* ---- The command ---- */
 static const struct part { const char *name; int (*run)(struct bench *b); } part[] = {
-    { "fft", bench_fft }, { "sense", bench_sense }, { "espirit", bench_espirit }, { "io", bench_io } };
+    { "fft", bench_fft }, { "sense", bench_sense }, { "grappa", bench_grappa }, { "espirit", bench_espirit }, { "io", bench_io } };
 enum { PARTS = sizeof part / sizeof *part };
 
 static const struct part *part_named(const char *name)
@@ -218,7 +243,7 @@ static const struct part *part_named(const char *name)
         known[i] = part[i].name;
     }
     const char *near = kr_nearest(name, known, PARTS);
-    kr_fail(KR_EUSAGE, near ? "there is nothing to bench called '%s'; did you mean %s?" : "there is nothing to bench called '%s'; known are fft, sense, espirit and io",
+    kr_fail(KR_EUSAGE, near ? "there is nothing to bench called '%s'; did you mean %s?" : "there is nothing to bench called '%s'; known are fft, sense, grappa, espirit and io",
             name, near);
     return NULL;
 }
@@ -259,7 +284,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_bench = { "bench", "Other", "how fast Kray is on this machine", "[fft] [sense] [espirit] [io] [options]",
+const kr_tool kr_tool_bench = { "bench", "Other", "how fast Kray is on this machine", "[fft] [sense] [grappa] [espirit] [io] [options]",
     "  kray bench                             # everything, about a minute\n"
     "  kray bench sense --threads 1           # CG-SENSE alone, on one thread\n"
     "  kray bench io --folder /data --json    # how fast files are written and read there\n",
