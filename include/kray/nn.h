@@ -26,7 +26,7 @@ void kr_map_put(kr_map *m, const float *planar);
 void kr_map_get(const kr_map *m, float *planar);
 static inline float *kr_map_at(const kr_map *m, long block, long y, long x) { return m->data + block * m->block + y * m->row + x * 16; }
 
-enum kr_act { KR_ACT_NONE, KR_ACT_RELU, KR_ACT_LEAKY, KR_ACT_PRELU };  /* leaky: slope 0.2; prelu: one slope, kr_conv_slope */
+enum kr_act { KR_ACT_NONE, KR_ACT_RELU, KR_ACT_LEAKY, KR_ACT_PRELU };  /* leaky: slope 0.2; prelu: a learnt slope (kr_act_forward) */
 
 /* y = act(W * x + b): cross-correlation, stride 1, dilation d, padding d (k - 1) / 2 of the given kind, so y has the size of x.
  * weight {out, in, k, k}, k odd; bias {out} or NULL. The input may be several maps, whose channels follow each other (`split`:
@@ -68,6 +68,38 @@ typedef struct kr_up2 kr_up2;
 kr_up2 *kr_up2_new(const kr_tensor *weight) KR_MUST_USE;
 void kr_up2_unref(kr_up2 **u);
 void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm);
+
+/* ---- Backward passes ----
+ * A backward pass takes the gradient dy of a real loss with respect to what the forward gave, and adds to the gradients of
+ * what the forward took (dx, dweight, ...: same shapes; NULL: not wanted). The forward keeps nothing: whoever trains keeps the
+ * maps that the declarations name (x, y, the old state), and gates are made again from them. Backward objects copy the
+ * weights, as forward objects do; both are made anew when the weights have changed (packing costs a thousandth of a pass).
+ * They own their scratch: one thread at a time. Refused is lack of memory. The result does not depend on the threads. */
+void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope);         /* slope: of KR_ACT_PRELU; in place is fine */
+int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope) KR_MUST_USE;
+
+typedef struct kr_conv_back kr_conv_back;                    /* arguments and refusals of kr_conv_new; no PReLU: kr_act_backward */
+kr_conv_back *kr_conv_back_new(const kr_tensor *weight, int dilation, enum kr_pad pad, enum kr_act act, int maps, const long *split) KR_MUST_USE;
+void kr_conv_back_unref(kr_conv_back **b);
+/* x: as given to kr_conv_forward (their halos are filled again; needed for dweight alone); y: what it gave (NULL with
+ * KR_ACT_NONE). dx NULL or one map for each of x, any of them NULL. */
+int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y,
+                     const kr_map *dy) KR_MUST_USE;
+
+typedef struct kr_cell_back kr_cell_back;                    /* arguments and refusals of kr_cell_new; norm: GRU_DIRECT alone */
+kr_cell_back *kr_cell_back_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, bool norm) KR_MUST_USE;
+void kr_cell_back_unref(kr_cell_back **c);
+/* x and h: what kr_cell_forward read, h before it was written over. dx, dh, dnew: three maps. dw, db: gradients in the order and
+ * shapes of w and b (NULL, or any of them NULL). Of relu_out: kr_act_backward(dnew, NULL, h', its gradient, KR_ACT_RELU, 0). */
+int kr_cell_backward(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h,
+                     const kr_map *dnew) KR_MUST_USE;
+
+void kr_instance_norm_backward(kr_map *dx, const kr_map *x, const kr_map *dy, enum kr_act act);    /* x: before the norm */
+void kr_avg_pool2_backward(kr_map *dx, const kr_map *dy);
+typedef struct kr_up2_back kr_up2_back;
+kr_up2_back *kr_up2_back_new(const kr_tensor *weight) KR_MUST_USE;
+void kr_up2_back_unref(kr_up2_back **u);
+int kr_up2_backward(kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
 /* map.c: feature maps. */
+#include "back.h"
 #include "nnkern.h"
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,7 @@ void kr_map_unref(kr_map **m)
     kr_free_at(m);
 }
 
-/* Index of the pixel that stands for pixel i outside 0..n-1; -1: zero. */
-static long source(long i, long n, enum kr_pad pad)
+long map_source(long i, long n, enum kr_pad pad)
 {
     if (i >= 0 && i < n)
         return i;
@@ -55,7 +55,7 @@ void kr_map_pad(kr_map *m, enum kr_pad pad)
         return;
     for (long b = 0; b < m->blocks; b++)
         for (long y = -e; y < m->h + e; y++) {
-            long sy = source(y, m->h, pad);
+            long sy = map_source(y, m->h, pad);
             float *row = kr_map_at(m, b, y, 0);
             bool inside = y >= 0 && y < m->h;
             if (sy < 0) {
@@ -66,7 +66,7 @@ void kr_map_pad(kr_map *m, enum kr_pad pad)
             if (!inside)
                 memcpy(row, from, (size_t)(16 * m->w) * sizeof *row);
             for (long x = 1; x <= e; x++) {
-                long l = source(-x, m->w, pad), r = source(m->w - 1 + x, m->w, pad);
+                long l = map_source(-x, m->w, pad), r = map_source(m->w - 1 + x, m->w, pad);
                 if (l < 0) {
                     memset(row - 16 * x, 0, 16 * sizeof *row);
                     memset(row + 16 * (m->w - 1 + x), 0, 16 * sizeof *row);

@@ -1,0 +1,416 @@
+/* back_conv.c: backward passes of convolutions. The gradient of the input is itself a convolution, with kernels turned by
+ * half a turn, and so runs on the forward kernels; what falls on the padding is added to the pixels that padded. */
+#include "back.h"
+#include "nnkern.h"
+#include "backkern.h"
+#include <math.h>
+#include <string.h>
+
+static const back_kern *best(void)
+{
+    int cpu = kr_cpu();
+    return cpu >= 4 ? &back_kern_v4 : cpu >= 3 ? &back_kern_v3 : &back_kern_base;
+}
+
+/* ---- What all share ---- */
+struct rows { kr_map *const *m; int count; void (*f)(float *const *, long); };
+
+static int one_row(void *self, long i)
+{
+    const struct rows *j = self;
+    const kr_map *first = j->m[0];
+    float *r[BACK_MAPS];
+    for (int k = 0; k < j->count; k++)
+        r[k] = j->m[k] ? kr_map_at(j->m[k], i / first->h, i % first->h, 0) : NULL;
+    j->f(r, 16 * first->w);
+    return 0;
+}
+
+void back_rows(kr_map *const *m, int count, void (*f)(float *const *r, long n))
+{
+    kr_assert(count <= BACK_MAPS);
+    for (int k = 1; k < count; k++)
+        kr_assert(!m[k] || (m[k]->c == m[0]->c && m[k]->h == m[0]->h && m[k]->w == m[0]->w));
+    struct rows j = { m, count, f };
+    if (kr_for(m[0]->blocks * m[0]->h, one_row, &j))
+        kr_assert(0 && "arithmetic cannot be refused");
+}
+
+int back_map(kr_map **m, long c, long h, long w, long halo)
+{
+    if (*m && (*m)->c == c && (*m)->h == h && (*m)->w == w && (*m)->halo >= halo)
+        return 0;
+    kr_map_unref(m);
+    *m = kr_map_new(c, h, w, halo);
+    return *m ? 0 : kr_error_code();
+}
+
+void back_zero(kr_map *m) { memset(m->store, 0, (size_t)(m->blocks * m->block) * sizeof(float)); }
+
+/* ---- Activations ---- */
+static float slope_of(enum kr_act act, float slope) { return act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : act == KR_ACT_LEAKY ? 0.2f : slope; }
+
+struct act { kr_map *to; const kr_map *x, *d; double *sum; float slope; };
+
+static int act_row(void *self, long i)
+{
+    const struct act *j = self;
+    long b = i / j->x->h, y = i % j->x->h;
+    float *to = j->to ? kr_map_at(j->to, b, y, 0) : NULL;
+    const float *x = kr_map_at(j->x, b, y, 0), *d = j->d ? kr_map_at(j->d, b, y, 0) : NULL;
+    double sum = 0;
+    for (long k = 0; k < 16 * j->x->w; k++)
+        if (!d)
+            to[k] = x[k] > 0 ? x[k] : j->slope * x[k];
+        else {
+            if (to)
+                to[k] += x[k] > 0 ? d[k] : j->slope * d[k];
+            sum += x[k] > 0 ? 0 : (double)x[k] * (double)d[k];
+        }
+    if (j->sum)
+        j->sum[i] = sum;
+    return 0;
+}
+
+void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope)
+{
+    kr_assert(y->c == x->c && y->h == x->h && y->w == x->w);
+    struct act j = { y, x, NULL, NULL, slope_of(act, slope) };
+    if (kr_for(x->blocks * x->h, act_row, &j))
+        kr_assert(0 && "an activation cannot be refused");
+}
+
+int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope)
+{
+    kr_assert(dy->c == x->c && dy->h == x->h && dy->w == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
+    long rows = x->blocks * x->h;
+    kr_auto double *sum = dslope ? kr_alloc((size_t)rows, sizeof *sum) : NULL;
+    if (dslope && !sum)
+        return kr_error_code();
+    struct act j = { dx, x, dy, sum, slope_of(act, slope) };
+    if (kr_for(rows, act_row, &j))
+        kr_assert(0 && "an activation cannot be refused");
+    for (long i = 0; i < rows && dslope; i++)        /* rows in order: the same on any number of threads */
+        *dslope += sum[i];
+    return 0;
+}
+
+/* ---- Convolution ---- */
+struct kr_conv_back {
+    long outs, in;
+    int k, dilation, maps;
+    long split[4];
+    enum kr_pad pad;
+    enum kr_act act;
+    kr_conv *turned[4];              /* outs -> split[s], kernel turned by half a turn         */
+    kr_map *d;                       /* gradient before the activation, with room for the padding's share */
+    kr_map *share[4];                /* what each input pixel, padding included, gets          */
+};
+
+void kr_conv_back_unref(kr_conv_back **pb)
+{
+    kr_conv_back *b = *pb;
+    for (int s = 0; b && s < 4; s++) {
+        kr_conv_unref(&b->turned[s]);
+        kr_map_unref(&b->share[s]);
+    }
+    if (b)
+        kr_map_unref(&b->d);
+    kr_free_at(pb);
+}
+
+/* {split[s], outs, k, k}: input channels first.., kernel turned. */
+static kr_conv *turn(const kr_conv_back *b, const kr_tensor *w, long first, long count)
+{
+    long kk = (long)b->k * b->k;
+    kr_auto float *v = kr_alloc((size_t)(count * b->outs * kk), sizeof *v);
+    if (!v)
+        return NULL;
+    for (long i = 0; i < count; i++)
+        for (long o = 0; o < b->outs; o++)
+            for (long t = 0; t < kk; t++)
+                v[(i * b->outs + o) * kk + t] = w->data[(o * b->in + first + i) * kk + kk - 1 - t];
+    kr_tensor t = { .name = w->name, .dims = 4, .n = { count, b->outs, b->k, b->k }, .data = v };
+    return kr_conv_new(&t, NULL, b->dilation, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL);
+}
+
+kr_conv_back *kr_conv_back_new(const kr_tensor *weight, int dilation, enum kr_pad pad, enum kr_act act, int maps, const long *split)
+{
+    kr_assert(act != KR_ACT_PRELU);                  /* its slope has a gradient: kr_act_backward */
+    kr_conv *check = kr_conv_new(weight, NULL, dilation, pad, act, maps, split);
+    if (!check)                                      /* the forward's refusals are the backward's */
+        return NULL;
+    kr_conv_unref(&check);
+    kr_conv_back *b = kr_alloc_zero(1, sizeof *b);
+    if (!b)
+        return NULL;
+    *b = (kr_conv_back){ .outs = weight->n[0], .in = weight->n[1], .k = (int)weight->n[2], .dilation = dilation, .maps = maps, .pad = pad, .act = act };
+    long first = 0;
+    for (int s = 0; s < maps; first += b->split[s++]) {
+        b->split[s] = split ? split[s] : b->in;
+        if (!(b->turned[s] = turn(b, weight, first, b->split[s]))) {
+            kr_conv_back_unref(&b);
+            return NULL;
+        }
+    }
+    return b;
+}
+
+struct job {
+    const kr_conv_back *b;
+    const back_kern *kern;
+    kr_map *const *dx, *const *x;
+    const kr_map *y, *dy;
+    kr_tensor *dw, *db;
+    long margin;
+    int map;
+};
+
+/* d = act'(y) dy */
+static int before_act(void *self, long i)
+{
+    const struct job *j = self;
+    long b = i / j->dy->h, y = i % j->dy->h, n = 16 * j->dy->w;
+    float *to = kr_map_at(j->b->d, b, y + j->margin, j->margin), slope = slope_of(j->b->act, 0);
+    const float *d = kr_map_at(j->dy, b, y, 0), *at = j->y ? kr_map_at(j->y, b, y, 0) : NULL;
+    if (j->b->act == KR_ACT_NONE)
+        memcpy(to, d, (size_t)n * sizeof *to);
+    else
+        for (long k = 0; k < n; k++)
+            to[k] = at[k] > 0 ? d[k] : slope * d[k];
+    return 0;
+}
+
+/* One block of 16 outputs: db += sum of d. */
+static int bias_block(void *self, long b)
+{
+    const struct job *j = self;
+    double sum[16] = { 0 };
+    for (long y = 0; y < j->dy->h; y++) {
+        const float *d = kr_map_at(j->b->d, b, y + j->margin, j->margin);
+        for (long k = 0; k < 16 * j->dy->w; k += 16)
+            for (int l = 0; l < 16; l++)
+                sum[l] += (double)d[k + l];
+    }
+    for (long o = 16 * b; o < 16 * b + 16 && o < j->b->outs; o++)
+        j->db->data[o] += (float)sum[o - 16 * b];
+    return 0;
+}
+
+/* Kernel row ky between a block of 16 inputs and one of 16 outputs: dw[o][c][ky][kx] += sum of d[o,y,x] in[c, y + ky d - e, x + kx d - e]. */
+static int weight_part(void *self, long i)
+{
+    const struct job *j = self;
+    const kr_conv_back *c = j->b;
+    double sum[31 * 256];
+    long ky = i % c->k, bo = i / c->k % j->dy->blocks, bi = i / c->k / j->dy->blocks, first = 0, e = c->dilation * (c->k / 2);
+    int s = 0;
+    memset(sum, 0, (size_t)c->k * 256 * sizeof *sum);
+    for (; bi >= j->x[s]->blocks; s++) {
+        bi -= j->x[s]->blocks;
+        first += c->split[s];
+    }
+    long n = c->split[s] - 16 * bi < 16 ? c->split[s] - 16 * bi : 16;
+    for (long y = 0; y < j->dy->h; y++)
+        for (int kx = 0; kx < c->k; kx++)
+            j->kern->outer(sum + 256 * kx, kr_map_at(j->x[s], bi, y + ky * c->dilation - e, kx * c->dilation - e),
+                           kr_map_at(c->d, bo, y + j->margin, j->margin), j->dy->w, n);
+    for (long o = 16 * bo; o < 16 * bo + 16 && o < c->outs; o++)
+        for (long k = 0; k < n; k++)
+            for (int kx = 0; kx < c->k; kx++)
+                j->dw->data[((o * c->in + first + 16 * bi + k) * c->k + ky) * c->k + kx] += (float)sum[256 * kx + 16 * k + o - 16 * bo];
+    return 0;
+}
+
+/* One block of inputs: what the pixels of the padding got goes to those they were copied from. */
+static int fold_block(void *self, long b)
+{
+    const struct job *j = self;
+    const kr_map *share = j->b->share[j->map];
+    kr_map *dx = j->dx[j->map];
+    long m = j->margin;
+    for (long y = -m; y < dx->h + m; y++) {
+        const float *from = kr_map_at(share, b, y + m, m);
+        float *to = kr_map_at(dx, b, map_source(y, dx->h, j->b->pad), 0);
+        for (long k = 0; k < 16 * dx->w; k++)
+            to[k] += from[k];
+        for (long x = 1; x <= m; x++) {
+            float *l = to + 16 * map_source(-x, dx->w, j->b->pad), *r = to + 16 * map_source(dx->w - 1 + x, dx->w, j->b->pad);
+            for (int k = 0; k < 16; k++) {
+                l[k] += from[k - 16 * x];
+                r[k] += from[16 * (dx->w - 1 + x) + k];
+            }
+        }
+    }
+    return 0;
+}
+
+int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy)
+{
+    long e = (long)b->dilation * (b->k / 2), h = dy->h, w = dy->w, blocks = 0;
+    kr_assert(dy->c == b->outs && (b->act == KR_ACT_NONE || (y && y->c == b->outs && y->h == h && y->w == w)));
+    kr_assert((!dweight || kr_tensor_count(dweight) == b->outs * b->in * b->k * b->k) && (!dbias || kr_tensor_count(dbias) == b->outs));
+    struct job j = { b, best(), dx, x, y, dy, dweight, dbias, b->pad == KR_PAD_ZERO ? 0 : e, 0 };
+    if (back_map(&b->d, b->outs, h + 2 * j.margin, w + 2 * j.margin, e))
+        return kr_error_code();
+    if (kr_for(dy->blocks * h, before_act, &j) || (dbias && kr_for(dy->blocks, bias_block, &j)))
+        kr_assert(0 && "arithmetic cannot be refused");
+    for (int s = 0; s < b->maps && dweight; s++) {
+        kr_assert(x[s]->c == b->split[s] && x[s]->h == h && x[s]->w == w && x[s]->halo >= e);
+        blocks += x[s]->blocks;
+        if (e)
+            kr_map_pad(x[s], b->pad);
+    }
+    if (dweight && kr_for(blocks * dy->blocks * b->k, weight_part, &j))
+        kr_assert(0 && "arithmetic cannot be refused");
+    for (int s = 0; s < b->maps && dx; s++) {
+        if (!dx[s])
+            continue;
+        kr_assert(dx[s]->c == b->split[s] && dx[s]->h == h && dx[s]->w == w);
+        if (back_map(&b->share[s], b->split[s], h + 2 * j.margin, w + 2 * j.margin, 0))
+            return kr_error_code();
+        kr_conv_forward(b->turned[s], b->share[s], &b->d);
+        j.map = s;
+        if (kr_for(dx[s]->blocks, fold_block, &j))
+            kr_assert(0 && "arithmetic cannot be refused");
+    }
+    return 0;
+}
+
+/* ---- Transposed convolution: four pointwise ones ---- */
+struct kr_up2_back { long in, outs; kr_up2 *up; kr_conv_back *place[4]; kr_map *even, *de, *part; kr_tensor one; };
+
+void kr_up2_back_unref(kr_up2_back **pu)
+{
+    kr_up2_back *u = *pu;
+    if (!u)
+        return;
+    for (int i = 0; i < 4; i++)
+        kr_conv_back_unref(&u->place[i]);
+    kr_up2_unref(&u->up);
+    kr_map_unref(&u->even);
+    kr_map_unref(&u->de);
+    kr_map_unref(&u->part);
+    kr_free(u->one.data);
+    kr_free_at(pu);
+}
+
+kr_up2_back *kr_up2_back_new(const kr_tensor *w)
+{
+    kr_up2 *up = kr_up2_new(w);
+    kr_up2_back *u = up ? kr_alloc_zero(1, sizeof *u) : NULL;
+    if (!u) {
+        kr_up2_unref(&up);
+        return NULL;
+    }
+    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1], .up = up, .one = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 } } };
+    u->one.data = kr_alloc((size_t)(u->in * u->outs), sizeof(float));
+    for (int i = 0; u->one.data && i < 4; i++) {
+        for (long c = 0; c < u->in; c++)
+            for (long o = 0; o < u->outs; o++)
+                u->one.data[o * u->in + c] = w->data[(c * u->outs + o) * 4 + i];
+        if (!(u->place[i] = kr_conv_back_new(&u->one, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)))
+            break;
+    }
+    if (!u->place[3])
+        kr_up2_back_unref(&u);
+    return u;
+}
+
+/* The part of dy before its last row and column were filled by reflection. */
+static void unreflect(kr_map *even, const kr_map *dy)
+{
+    for (long b = 0; b < dy->blocks; b++)
+        for (long y = 0; y < dy->h; y++) {
+            float *to = kr_map_at(even, b, y < even->h ? y : y - 2, 0);
+            const float *from = kr_map_at(dy, b, y, 0);
+            for (long k = 0; k < 16 * even->w; k++)
+                to[k] = (y < even->h ? 0 : to[k]) + from[k];
+            for (long k = 0; k < 16 && dy->w > even->w; k++)
+                to[16 * (even->w - 2) + k] += from[16 * even->w + k];
+        }
+}
+
+int kr_up2_backward(kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm)
+{
+    kr_assert(x->c == u->in && dy->c == u->outs && dy->h / 2 == x->h && dy->w / 2 == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
+    kr_assert(!dweight || kr_tensor_count(dweight) == 4 * u->in * u->outs);
+    if (back_map(&u->even, u->outs, 2 * x->h, 2 * x->w, 0) || back_map(&u->part, u->outs, x->h, x->w, 0)
+        || (norm && back_map(&u->de, u->outs, 2 * x->h, 2 * x->w, 0)))
+        return kr_error_code();
+    unreflect(u->even, dy);
+    kr_map *d = u->even;
+    if (norm) {                                              /* the norm needs what it saw: made again */
+        kr_scoped(map) z = kr_map_new(u->outs, 2 * x->h, 2 * x->w, 0);
+        if (!z)
+            return kr_error_code();
+        kr_up2_forward(u->up, z, x, false);
+        d = u->de;
+        back_zero(d);
+        kr_instance_norm_backward(d, z, u->even, KR_ACT_LEAKY);
+    }
+    for (int i = 0; i < 4; i++) {
+        for (long b = 0; b < d->blocks; b++)
+            for (long y = 0; y < x->h; y++)
+                for (long k = 0; k < x->w; k++)
+                    memcpy(kr_map_at(u->part, b, y, k), kr_map_at(d, b, 2 * y + i / 2, 2 * k + i % 2), 16 * sizeof(float));
+        memset(u->one.data, 0, (size_t)(u->in * u->outs) * sizeof(float));
+        if (kr_conv_backward(u->place[i], dx ? &dx : NULL, dweight ? &u->one : NULL, NULL, &x, NULL, u->part))
+            return kr_error_code();
+        for (long c = 0; c < u->in && dweight; c++)
+            for (long o = 0; o < u->outs; o++)
+                dweight->data[(c * u->outs + o) * 4 + i] += u->one.data[o * u->in + c];
+    }
+    return 0;
+}
+
+/* ---- Instance norm and pooling ---- */
+struct norm { kr_map *dx; const kr_map *x, *dy; float slope; };
+
+/* One block: y = act(v), v = (x - mean) s: dx = s (d - mean(d) - v mean(d v)), d = act'(v) dy. */
+static int norm_block(void *self, long b)
+{
+    const struct norm *j = self;
+    double n = (double)(j->x->h * j->x->w), sum[16] = { 0 }, square[16] = { 0 }, d1[16] = { 0 }, d2[16] = { 0 }, s[16];
+    for (long y = 0; y < j->x->h; y++)
+        nn_kern_best()->moments(kr_map_at(j->x, b, y, 0), 16 * j->x->w, sum, square);
+    for (int l = 0; l < 16; l++) {
+        double var = square[l] / n - sum[l] / n * (sum[l] / n);
+        sum[l] /= n;
+        s[l] = 1 / sqrt((var > 0 ? var : 0) + 1e-5);
+    }
+    for (int pass = 0; pass < 2; pass++)
+        for (long y = 0; y < j->x->h; y++) {
+            const float *x = kr_map_at(j->x, b, y, 0), *dy = kr_map_at(j->dy, b, y, 0);
+            float *dx = kr_map_at(j->dx, b, y, 0);
+            for (long k = 0; k < 16 * j->x->w; k += 16)
+                for (int l = 0; l < 16; l++) {
+                    double v = ((double)x[k + l] - sum[l]) * s[l], d = (double)(v > 0 ? dy[k + l] : j->slope * dy[k + l]);
+                    if (pass)
+                        dx[k + l] += (float)(s[l] * (d - d1[l] / n - v * (d2[l] / n)));
+                    else {
+                        d1[l] += d;
+                        d2[l] += d * v;
+                    }
+                }
+        }
+    return 0;
+}
+
+void kr_instance_norm_backward(kr_map *dx, const kr_map *x, const kr_map *dy, enum kr_act act)
+{
+    kr_assert(act != KR_ACT_PRELU && dx != dy && dx->c == x->c && dx->h == x->h && dx->w == x->w && dy->c == x->c && dy->h == x->h && dy->w == x->w);
+    struct norm j = { dx, x, dy, slope_of(act, 0) };
+    if (kr_for(x->blocks, norm_block, &j))
+        kr_assert(0 && "a norm cannot be refused");
+}
+
+void kr_avg_pool2_backward(kr_map *dx, const kr_map *dy)
+{
+    kr_assert(dx->c == dy->c && dy->h == dx->h / 2 && dy->w == dx->w / 2);
+    for (long b = 0; b < dy->blocks; b++)
+        for (long y = 0; y < 2 * dy->h; y++)
+            for (long x = 0; x < 2 * dy->w; x++)
+                for (int l = 0; l < 16; l++)
+                    kr_map_at(dx, b, y, x)[l] += 0.25f * kr_map_at(dy, b, y / 2, x / 2)[l];
+}

@@ -1,0 +1,53 @@
+/* backkern.c: sums of outer products of 16 inputs and 16 outputs over the pixels of a row; as many inputs at a time as leave
+ * their sums in registers. Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
+#include "backkern.h"
+
+#define JOIN(a, b) a##b
+#define NAME(level) JOIN(back_kern_, level)
+typedef float vf __attribute__((vector_size(64), aligned(4)));
+
+#define OUTER(N)                                                                                                            \
+static inline __attribute__((always_inline)) void outer_##N(double *sum, const float *x, const float *d, long px)           \
+{                                                                                                                           \
+    vf acc[N];                                                                                                              \
+    _Pragma("GCC unroll 16") for (int i = 0; i < N; i++)                                                                    \
+        acc[i] = (vf){ 0 };                                                                                                 \
+    for (long p = 0; p < px; p++, x += 16, d += 16) {                                                                       \
+        vf v = *(const vf *)(const void *)d;                                                                                \
+        _Pragma("GCC unroll 16") for (int i = 0; i < N; i++)                                                                \
+            acc[i] += x[i] * v;                                                                                             \
+    }                                                                                                                       \
+    _Pragma("GCC unroll 16") for (int i = 0; i < N; i++)                                                                    \
+        for (int o = 0; o < 16; o++)                                                                                        \
+            sum[16 * i + o] += (double)acc[i][o];                                                                           \
+}
+
+#if defined(__AVX512F__)
+enum { WIDE = 16, NARROW = 4 };
+OUTER(16) OUTER(4)
+#define outer_wide outer_16
+#define outer_narrow outer_4
+#else
+#if defined(__AVX2__)
+enum { WIDE = 4, NARROW = 4 };
+OUTER(4)
+#define outer_wide outer_4
+#define outer_narrow outer_4
+#else
+enum { WIDE = 2, NARROW = 2 };
+OUTER(2)
+#define outer_wide outer_2
+#define outer_narrow outer_2
+#endif
+#endif
+
+static void outer(double *sum, const float *x, const float *d, long px, long n)
+{
+    if (n <= NARROW)
+        outer_narrow(sum, x, d, px);
+    else
+        for (long i = 0; i < n; i += WIDE)
+            outer_wide(sum + 16 * i, x + i, d, px);
+}
+
+const back_kern NAME(KR_LEVEL) = { outer };
