@@ -41,16 +41,22 @@ static int one(const char *from, const char *to, const opts *o, const kr_trace *
     kr_source_clear(&src);
     if (!in)
         return kr_error_code();
-    const char *what = strcmp(o->what, "auto") ? o->what : can(o, to, in, "raw") ? "raw" : can(o, to, in, "image") ? "image" : "array";
-    if (!strcmp(what, "raw")) {
+    bool chosen = strcmp(o->what, "auto"), raw = chosen ? !strcmp(o->what, "raw") : can(o, to, in, "raw");
+    bool image = chosen ? !strcmp(o->what, "image") : can(o, to, in, "image");
+    kr_auto char *why = NULL;                            /* of a format that can hold raw data this file has none */
+    if (raw) {
         kr_scoped(scan) s = NULL;
-        if (kr_scan_read(&s, from, o->from, NULL, trace) || kr_scan_to_kspace(s, s->in_image))
+        if (!kr_scan_read(&s, from, o->from, NULL, trace))
+            return kr_scan_to_kspace(s, s->in_image) ? kr_error_code() : kr_scan_write(s, to, o->to);
+        if (!image || kr_error_code() != KR_EFORMAT)
             return kr_error_code();
-        return kr_scan_write(s, to, o->to);
+        why = kr_strdup(kr_error());
     }
-    if (!strcmp(what, "image")) {
+    if (image) {
         kr_scoped(image) im = NULL;
-        return kr_image_read(&im, from) ? kr_error_code() : kr_image_write(im, to, o->to);
+        if (!kr_image_read(&im, from))
+            return kr_image_write(im, to, o->to);
+        return why ? kr_fail(KR_EFORMAT, "%s", why) : kr_error_code();
     }
     kr_scoped(array) a = NULL;
     return kr_array_read(&a, from) ? kr_error_code() : kr_array_write(a, NULL, to);

@@ -173,8 +173,13 @@ const kr_format *kr_format_of(const char *path)
     if (!best) {
         char seen[40] = "nothing";
         for (size_t i = 0; i < got && i < 12; i++)
-            snprintf(seen + 3 * i, sizeof seen - 3 * i, "%02x ", head[i]);
-        kr_fail(KR_EFORMAT, "%s: not a format that Kray knows (it begins with %s)", path, seen);
+            snprintf(seen + 3 * i - !!i, sizeof seen - 3 * i, i ? " %02x" : "%02x", head[i]);
+        static const char *const weights[] = { ".pt", ".pth", ".ckpt", ".safetensors", ".npz", ".atommic" };
+        const char *dot = strrchr(path, '.'), *hint = "";
+        for (size_t i = 0; dot && i < sizeof weights / sizeof *weights; i++)
+            if (!strcasecmp(dot, weights[i]))
+                hint = "; of network weights kray weights info tells more";
+        kr_fail(KR_EFORMAT, "%s: not a format that Kray knows (it begins with %s)%s", path, seen, hint);
     }
     return best;
 }

@@ -388,7 +388,7 @@ static kr_h5_ref ref_at(const records *r, long i, long at)
 }
 
 /* ---- Heads ---- */
-static kr_line line_of(const ISMRMRD_AcquisitionHeader *h)
+kr_line kr_mrd_line_of(const ISMRMRD_AcquisitionHeader *h)
 {
     kr_line l = { .flags = h->flags, .uid = h->measurement_uid, .counter = h->scan_counter, .time_stamp = h->acquisition_time_stamp,
         .samples = h->number_of_samples, .channels = h->active_channels, .traj_dims = h->trajectory_dimensions, .discard_pre = h->discard_pre,
@@ -405,6 +405,11 @@ static kr_line line_of(const ISMRMRD_AcquisitionHeader *h)
     memcpy(l.user_int, h->user_int, sizeof l.user_int);
     memcpy(l.user_float, h->user_float, sizeof l.user_float);
     return l;
+}
+
+int kr_mrd_line_check(const kr_line *l, long at)
+{
+    return l->flags >> 52 & 15 ? kr_fail(KR_EFORMAT, "line %ld is compressed (flags 53 to 56), which is not read", at) : 0;
 }
 
 static ISMRMRD_AcquisitionHeader head_of(const kr_line *l)
@@ -443,10 +448,9 @@ int kr_mrd_heads_read(kr_line **line, kr_mrd_refs **refs, long *count, kr_h5 *f,
         n = r.set->count - from < PIECE ? r.set->count - from : PIECE;
         e = records_read(&r, from, n, h);
         for (long i = 0; !e && i < n; i++) {
-            l[from + i] = line_of(&h[i]);
+            l[from + i] = kr_mrd_line_of(&h[i]);
             at[from + i] = (kr_mrd_refs){ ref_at(&r, i, r.data_at), ref_at(&r, i, r.traj_at) };
-            if (h[i].flags >> 52 & 15)
-                e = kr_fail(KR_EFORMAT, "line %ld is compressed (flags 53 to 56), which is not read", from + i);
+            e = kr_mrd_line_check(&l[from + i], from + i);
         }
     }
     if (!e) {

@@ -18,8 +18,7 @@ static long counter(const ISMRMRD_ImageHeader *h, int k)
 
 /* ---- Reading ---- */
 typedef struct series {
-    kr_h5 *f;
-    const char *group;
+    const kr_mrd_images *from;
     ISMRMRD_ImageHeader *head;
     long count, used;                /* images; those of the first one's type */
     long *rank[COUNTERS];            /* counter -> place along its axis, -1: never seen */
@@ -99,21 +98,16 @@ static int read_geom(kr_geom **out, const series *s)
 
 static int read_pixels(kr_array **out, series *s)
 {
-    static const int order[5] = { KR_AXES, KR_COIL, KR_Z, KR_Y, KR_X };
-    kr_auto char *name = kr_strf("%s/data", s->group);
-    kr_scoped(h5_set) set = name ? kr_h5_set_open(s->f, name) : NULL;
-    if (!set)
-        return kr_error_code();
-    if (set->dims != 5 || set->n[0] < s->count)
-        return kr_fail(KR_EFORMAT, "%s has %d axes and %ld images where 5 and %ld are wanted", name, set->dims, set->n[0], s->count);
-    for (int d = 1; d < 5; d++)
-        s->shape.n[order[d]] = set->n[d];
     for (long i = 0, row = 0; i < s->count; i++) {
         if (!alike(s, i))
             continue;
         kr_scoped(array) one = NULL;
-        const long from[5] = { i }, count[5] = { 1, set->n[1], set->n[2], set->n[3], set->n[4] };
-        if (kr_h5_read(&one, set, order, from, count) || (!*out && !(*out = kr_array_new(one->type, s->shape))))
+        if (s->from->pixels(&one, s->from->self, i))
+            return kr_error_code();
+        static const int within[] = { KR_COIL, KR_Z, KR_Y, KR_X };
+        for (int d = 0; d < 4 && !*out; d++)
+            s->shape.n[within[d]] = one->n[within[d]];
+        if (!*out && !(*out = kr_array_new(one->type, s->shape)))
             return kr_error_code();
         kr_array *to = kr_array_ref(*out);
         for (int k = 0; to && k < COUNTERS; k++) {
@@ -124,8 +118,17 @@ static int read_pixels(kr_array **out, series *s)
         }
         if (!to)
             return kr_error_code();
-        kr_array_assign(to, one);
+        bool fits = one->type == to->type;
+        for (int d = 0; d < KR_AXES; d++)
+            fits &= one->n[d] == to->n[d];
+        if (fits)
+            kr_array_assign(to, one);
+        else
+            kr_fail(KR_EFORMAT, "image %ld is %s, the first one %s: images of one series have one size and type", i,
+                    kr_shape_text(kr_array_shape(one)), kr_shape_text(kr_array_shape(to)));
         kr_array_unref(&to);
+        if (!fits)
+            return kr_error_code();
         row++;
     }
     return 0;
@@ -133,11 +136,11 @@ static int read_pixels(kr_array **out, series *s)
 
 static int read_meta(kr_meta *meta, const series *s)
 {
-    kr_auto char *name = kr_strf("%s/attributes", s->group);
-    if (!name || !kr_h5_has(s->f, name))
-        return name ? 0 : kr_error_code();
-    kr_auto char *text = kr_h5_text(s->f, name);
-    int e = text ? kr_mrd_meta_parse(meta, text) : kr_error_code();
+    kr_auto char *text = NULL;
+    int e = s->from->attributes(&text, s->from->self);
+    if (e || !text)
+        return e;
+    e = kr_mrd_meta_parse(meta, text);
     static const char *const same[][2] = { { "EchoTime", "te_ms" }, { "InversionTime", "ti_ms" }, { "SeriesDescription", "series" } };
     for (int i = 0; !e && i < 3; i++) {
         const char *theirs = kr_meta_get(meta, same[i][0]);
@@ -152,13 +155,56 @@ static int read_series(kr_image **out, series *s)
     kr_scoped(array) data = NULL;
     kr_scoped(geom) geom = NULL;
     kr_scoped(meta) meta = kr_meta_new();
-    if (!meta || kr_mrd_image_heads_read(&s->head, &s->count, s->f, s->group) || rank_counters(s) || read_geom(&geom, s)
+    if (!meta || s->from->heads(&s->head, &s->count, s->from->self) || rank_counters(s) || read_geom(&geom, s)
         || read_pixels(&data, s) || read_meta(meta, s))
         return kr_error_code();
     if (s->used < s->count && kr_meta_set(meta, "note", "%ld images of other types than the first are left out", s->count - s->used))
         return kr_error_code();
     *out = kr_image_new(data, geom, meta);
     return *out ? 0 : kr_error_code();
+}
+
+int kr_mrd_images_read(kr_image **out, const kr_mrd_images *from)
+{
+    series s = { .from = from };
+    *out = NULL;
+    int e = read_series(out, &s);
+    kr_free(s.head);
+    for (int k = 0; k < COUNTERS; k++)
+        kr_free(s.rank[k]);
+    return e;
+}
+
+/* ---- From HDF5 ---- */
+struct group { kr_h5 *f; const char *name; kr_h5_set *set; };
+
+static int group_heads(ISMRMRD_ImageHeader **head, long *count, void *self)
+{
+    struct group *g = self;
+    kr_auto char *name = kr_strf("%s/data", g->name);
+    int e = kr_mrd_image_heads_read(head, count, g->f, g->name);
+    if (e || !name || !(g->set = kr_h5_set_open(g->f, name)))
+        return kr_error_code();
+    return g->set->dims == 5 && g->set->n[0] >= *count ? 0
+         : kr_fail(KR_EFORMAT, "%s has %d axes and %ld images where 5 and %ld are wanted", name, g->set->dims, g->set->n[0], *count);
+}
+
+static int group_pixels(kr_array **out, void *self, long i)
+{
+    static const int order[5] = { KR_AXES, KR_COIL, KR_Z, KR_Y, KR_X };
+    const kr_h5_set *set = ((struct group *)self)->set;
+    const long from[5] = { i }, count[5] = { 1, set->n[1], set->n[2], set->n[3], set->n[4] };
+    return kr_h5_read(out, set, order, from, count);
+}
+
+static int group_attributes(char **text, void *self)
+{
+    const struct group *g = self;
+    kr_auto char *name = kr_strf("%s/attributes", g->name);
+    if (!name || !kr_h5_has(g->f, name))
+        return name ? 0 : kr_error_code();
+    *text = kr_h5_text(g->f, name);
+    return *text ? 0 : kr_error_code();
 }
 
 int kr_mrd_image_read(kr_image **out, const kr_source *src)
@@ -170,11 +216,9 @@ int kr_mrd_image_read(kr_image **out, const kr_source *src)
     long i = e ? e : kr_mrd_groups_choose(&g, src->var, KR_MRD_IMAGES);
     e = i < 0 ? (int)i : 0;
     if (!e) {
-        series s = { .f = f, .group = g.group[i].name };
-        e = read_series(out, &s);
-        kr_free(s.head);
-        for (int k = 0; k < COUNTERS; k++)
-            kr_free(s.rank[k]);
+        struct group from = { f, g.group[i].name, NULL };
+        e = kr_mrd_images_read(out, &(kr_mrd_images){ group_heads, group_pixels, group_attributes, &from });
+        kr_h5_set_unref(&from.set);
     }
     kr_mrd_groups_clear(&g);
     return e;

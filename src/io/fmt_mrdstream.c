@@ -1,0 +1,387 @@
+/* fmt_mrdstream.c: recorded MRD streams: the bytes that a scanner or a reconstruction sent, message after message (FORMATS
+ * section 2; ismrmrd/ismrmrd, doc/mrd_streaming_protocol.md). Client to server: acquisitions; server to client: images. */
+#include "file.h"
+#include "kray/io.h"
+#include "mrd_h5.h"
+#include "mrd_header.h"
+#include "mrd_image.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CONFIG_FILE = 1, CONFIG_TEXT = 2, HEADER = 3, CLOSE = 4, TEXT = 5, ACQUISITION = 1008, IMAGE = 1022, WAVEFORM = 1026 };
+enum { FILE_NAME = 1024, LONGEST_TEXT = 64 << 20, WAVE_HEAD = 40 };
+
+static const char *name_of(int id)
+{
+    return id == CONFIG_FILE ? "configuration file" : id == CONFIG_TEXT ? "configuration" : id == HEADER ? "header" : id == CLOSE ? "close"
+         : id == TEXT ? "text" : id == ACQUISITION ? "acquisition" : id == IMAGE ? "image" : "waveform";
+}
+
+static uint16_t u16(const unsigned char *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static uint32_t u32(const unsigned char *p) { return u16(p) | (uint32_t)u16(p + 2) << 16; }
+
+static int probe(const unsigned char *head, size_t bytes, const char *path)
+{
+    (void)path;
+    if (bytes < 8)
+        return 0;
+    int id = u16(head);
+    if (id == CONFIG_FILE) {                                      /* a name, then zeros */
+        size_t n = 2, end = bytes < 2 + FILE_NAME ? bytes : 2 + FILE_NAME;
+        while (n < end && head[n] >= ' ' && head[n] < 127)
+            n++;
+        bool name = n > 2;
+        while (n < end && !head[n])
+            n++;
+        return name && n == end && end > 40 ? 70 : 0;
+    }
+    if (id == HEADER || id == CONFIG_TEXT)
+        return head[6] == '<' && (head[7] == '?' || (head[7] | 32) >= 'a') ? 70 : 0;
+    if (id == TEXT) {
+        size_t n = 6, end = 6 + (size_t)u32(head + 2);
+        while (n < bytes && n < end && (head[n] >= ' ' || head[n] == '\n' || (!head[n] && n + 1 == end)))
+            n++;
+        return n > 8 && (n == end || n == bytes) ? 60 : 0;
+    }
+    return 0;
+}
+
+/* ---- The messages, one after the other ---- */
+struct message { int id; long number; int64_t at, body, bytes; };        /* body: behind the id; bytes of the body */
+struct stream { int fd; int64_t bytes; bool closed; };
+
+static int cut_off(const struct message *m, int64_t left)
+{
+    return kr_fail(KR_EFORMAT, "message %ld (%s, at byte %lld) has %lld bytes, but the stream ends after %lld of them", m->number,
+                   name_of(m->id), (long long)m->at, (long long)m->bytes, (long long)left);
+}
+
+/* `need` bytes of the message, from its body's byte `from`. */
+static int look(const struct stream *s, const struct message *m, int64_t from, size_t need, void *to)
+{
+    if (m->body + from + (int64_t)need > s->bytes) {
+        struct message longer = *m;
+        longer.bytes = from + (int64_t)need;
+        return cut_off(&longer, s->bytes - m->body);
+    }
+    return kr_file_read(s->fd, to, need, m->body + from);
+}
+
+static int length_of(struct message *m, const struct stream *s)
+{
+    unsigned char b[8];
+    ISMRMRD_AcquisitionHeader a;
+    ISMRMRD_ImageHeader im;
+    uint16_t wave[2];
+    int e = 0;
+    if (m->id == CLOSE)
+        m->bytes = 0;
+    else if (m->id == CONFIG_FILE)
+        m->bytes = FILE_NAME;
+    else if (m->id == CONFIG_TEXT || m->id == HEADER || m->id == TEXT) {
+        if (!(e = look(s, m, 0, 4, b)) && (m->bytes = 4 + (int64_t)u32(b)) > 4 + LONGEST_TEXT)
+            e = kr_fail(KR_EFORMAT, "message %ld (%s, at byte %lld) claims %u bytes of text; at most 64 MiB are read", m->number,
+                        name_of(m->id), (long long)m->at, u32(b));
+    } else if (m->id == ACQUISITION) {
+        if (!(e = look(s, m, 0, sizeof a, &a)))
+            m->bytes = (int64_t)sizeof a + 4 * (int64_t)a.number_of_samples * a.trajectory_dimensions
+                     + 8 * (int64_t)a.number_of_samples * a.active_channels;
+    } else if (m->id == WAVEFORM) {
+        if (!(e = look(s, m, 28, sizeof wave, wave)))
+            m->bytes = WAVE_HEAD + 4 * (int64_t)wave[0] * wave[1];
+    } else if (m->id == IMAGE) {
+        if (!(e = look(s, m, 0, sizeof im, &im)) && !(e = look(s, m, sizeof im, 8, b))) {
+            uint64_t text = u32(b) | (uint64_t)u32(b + 4) << 32, size = ismrmrd_sizeof_data_type(im.data_type), pixels;
+            if (text > LONGEST_TEXT)
+                return kr_fail(KR_EFORMAT, "message %ld (image, at byte %lld) claims %llu bytes of attributes; at most 64 MiB are read",
+                               m->number, (long long)m->at, (unsigned long long)text);
+            if (!size || __builtin_mul_overflow((uint64_t)im.matrix_size[0] * im.matrix_size[1], (uint64_t)im.matrix_size[2] * im.channels, &pixels)
+                || pixels > (uint64_t)s->bytes)
+                return kr_fail(KR_EFORMAT, "message %ld (image, at byte %lld) of type %u would have %u x %u x %u pixels of %u channels",
+                               m->number, (long long)m->at, im.data_type, im.matrix_size[0], im.matrix_size[1], im.matrix_size[2], im.channels);
+            m->bytes = (int64_t)(sizeof im + 8 + text + pixels * size);
+        }
+    } else
+        return kr_fail(KR_EFORMAT, "message %ld (at byte %lld) has the id %d, which says nothing about its length: what follows cannot be read",
+                       m->number, (long long)m->at, m->id);
+    if (!e && m->body + m->bytes > s->bytes)
+        e = cut_off(m, s->bytes - m->body);
+    return e;
+}
+
+/* Calls `each` for every message up to the close or the end. */
+static int walk(struct stream *s, int (*each)(void *self, const struct stream *s, const struct message *m), void *self)
+{
+    bool configured = false;
+    struct message m = { .number = 1 };
+    s->closed = false;
+    while (m.at + 2 <= s->bytes) {
+        unsigned char id[2];
+        m.body = m.at + 2;
+        m.bytes = 0;
+        int e = kr_file_read(s->fd, id, 2, m.at);
+        m.id = u16(id);
+        if (e || (e = length_of(&m, s)))
+            return e;
+        if (m.id == HEADER && !configured)
+            return kr_fail(KR_EFORMAT, "message %ld is the header, but the configuration has to come before it", m.number);
+        configured |= m.id == CONFIG_FILE || m.id == CONFIG_TEXT;
+        s->closed = m.id == CLOSE;
+        if ((e = each(self, s, &m)) || s->closed)
+            return e;
+        m.at = m.body + m.bytes;
+        m.number++;
+    }
+    return s->bytes > m.at ? kr_fail(KR_EFORMAT, "a single byte is left where message %ld would begin", m.number) : 0;
+}
+
+static char *text_of(const struct stream *s, const struct message *m)
+{
+    size_t n = (size_t)m->bytes - 4;
+    char *text = kr_alloc(n + 1, 1);
+    if (text && kr_file_read(s->fd, text, n, m->body + 4))
+        kr_free_at(&text);
+    if (text)
+        text[n] = 0;                                              /* with or without a zero of its own */
+    return text;
+}
+
+static int open_stream(struct stream *s, const kr_source *src)
+{
+    if (src->var)
+        return kr_fail(KR_EUSAGE, "a stream has no parts to choose from, '%s' is none", src->var);
+    s->fd = kr_file_open(src->path, &s->bytes);
+    return s->fd < 0 ? kr_error_code() : 0;
+}
+
+/* ---- Raw data ---- */
+struct raw {
+    kr_scan *s;
+    char *xml;
+    kr_line *line;
+    int64_t *samples;                /* where each line's samples begin, behind its trajectory */
+    long lines, waves, images;
+    bool count;                      /* the first time the messages are counted, the second time taken */
+};
+
+static int take_wave(kr_waveform *to, const struct stream *s, const struct message *m)
+{
+    unsigned char h[WAVE_HEAD];
+    int e = kr_file_read(s->fd, h, sizeof h, m->body);
+    size_t n = (size_t)(m->bytes - WAVE_HEAD) / 4;
+    float step;
+    memcpy(&step, h + 32, 4);
+    *to = (kr_waveform){ .id = u16(h + 36), .time_stamp = u32(h + 24), .counter = u32(h + 20), .samples = u16(h + 28), .channels = u16(h + 30),
+                         .sample_time_us = step, .data = kr_alloc(n + 1, 4) };
+    return !to->data ? kr_error_code() : e ? e : kr_file_read(s->fd, to->data, 4 * n, m->body + WAVE_HEAD);
+}
+
+static int take_raw(void *self, const struct stream *s, const struct message *m)
+{
+    struct raw *r = self;
+    if (m->id == HEADER) {
+        if (r->count && r->xml)
+            return kr_fail(KR_EFORMAT, "message %ld is a second header", m->number);
+        if (r->count && !(r->xml = text_of(s, m)))
+            return kr_error_code();
+    } else if (m->id == IMAGE)
+        r->images++;
+    else if (m->id == ACQUISITION) {
+        if (!r->xml)
+            return kr_fail(KR_EFORMAT, "message %ld is an acquisition, but no header came before it", m->number);
+        long i = r->lines++;
+        if (r->count)
+            return 0;
+        ISMRMRD_AcquisitionHeader h;
+        int e = kr_file_read(s->fd, &h, sizeof h, m->body);
+        r->line[i] = kr_mrd_line_of(&h);
+        r->samples[i] = m->body + (int64_t)sizeof h;
+        return e ? e : kr_mrd_line_check(&r->line[i], i);
+    } else if (m->id == WAVEFORM && r->waves++ >= 0 && !r->count)
+        return take_wave(&r->s->waveform[r->s->waveforms++], s, m);
+    return 0;
+}
+
+/* Lines from..from+n-1, those that are wanted. */
+static int put_lines(kr_placing *p, const struct stream *s, const struct raw *r, long from, long n, kr_cfloat **samples, float **traj)
+{
+    int e = 0;
+    for (long i = 0; i < n && !e; i++) {
+        const kr_line *l = &r->line[from + i];
+        size_t t = (size_t)l->samples * l->traj_dims, c = (size_t)l->samples * l->channels;
+        samples[i] = NULL;
+        traj[i] = NULL;
+        if (!kr_placing_wants(p, from + i))
+            continue;
+        samples[i] = kr_alloc(c + 1, sizeof **samples);
+        traj[i] = t ? kr_alloc(t, sizeof **traj) : NULL;
+        e = !samples[i] || (t && !traj[i]) ? kr_error_code() : t ? kr_file_read(s->fd, traj[i], 4 * t, r->samples[from + i]) : 0;
+        if (!e)
+            e = kr_file_read(s->fd, samples[i], 8 * c, r->samples[from + i] + (int64_t)(4 * t));
+    }
+    return e ? e : kr_placing_put(p, from, n, (const kr_cfloat *const *)samples, (const float *const *)traj);
+}
+
+enum { PIECE = 256, ENCODINGS = 64 };
+
+static int place(struct raw *r, const struct stream *s, const kr_read *how, const kr_trace *trace)
+{
+    kr_auto kr_mrd_encoding *all = kr_alloc(ENCODINGS, sizeof *all);
+    kr_auto kr_encoding *encoding = kr_alloc_zero(ENCODINGS, sizeof *encoding);
+    if (!all || !encoding || kr_mrd_header_parse(r->s, r->xml))
+        return kr_error_code();
+    int n = kr_mrd_header_encodings(r->xml, all, ENCODINGS);
+    if (n < 0)
+        return n;
+    n = n < ENCODINGS ? n : ENCODINGS;
+    for (int i = 0; i < n; i++)
+        encoding[i] = all[i].enc;
+    kr_placing *p = kr_placing_new(r->s, &(kr_placing_plan){ r->line, r->lines, encoding, n, how && how->header_only,
+                                                             how ? how->slice_from : 0, how ? how->slice_count : 0 });
+    kr_auto kr_cfloat **samples = kr_alloc_zero(PIECE, sizeof *samples);
+    kr_auto float **traj = kr_alloc_zero(PIECE, sizeof *traj);
+    int e = p && samples && traj ? 0 : kr_error_code();
+    for (long from = 0; from < r->lines && !e; from += PIECE) {
+        long count = r->lines - from < PIECE ? r->lines - from : PIECE;
+        kr_progress(trace, "lines", (double)from, (double)r->lines);
+        e = kr_stopped(trace) ? kr_error_code() : put_lines(p, s, r, from, count, samples, traj);
+        for (long i = 0; i < count; i++) {
+            kr_free_at(&samples[i]);
+            kr_free_at(&traj[i]);
+        }
+    }
+    if (!e)
+        e = kr_placing_end(&p);
+    kr_placing_unref(&p);
+    return e;
+}
+
+static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
+{
+    struct stream s;
+    int e = open_stream(&s, src);
+    if (e)
+        return e;
+    struct raw r = { .count = true, .s = kr_scan_new() };
+    e = r.s ? walk(&s, take_raw, &r) : kr_error_code();
+    if (!e && !r.lines)
+        e = r.images ? kr_fail(KR_EFORMAT, "the stream holds %ld images and no acquisitions", r.images)
+                     : kr_fail(KR_EFORMAT, "the stream holds no acquisitions");
+    if (!e) {
+        r.line = kr_alloc((size_t)r.lines, sizeof *r.line);
+        r.samples = kr_alloc((size_t)r.lines, sizeof *r.samples);
+        r.s->waveform = kr_alloc_zero((size_t)r.waves + 1, sizeof *r.s->waveform);
+        r.count = false;
+        r.lines = r.waves = 0;
+        e = r.line && r.samples && r.s->waveform ? walk(&s, take_raw, &r) : kr_error_code();
+    }
+    if (!e)
+        e = place(&r, &s, how, trace);
+    if (!e && r.s->waveforms)
+        kr_scan_note(r.s, "waveforms (heart, breathing, triggers), kept but no part of the image: %ld", r.s->waveforms);
+    if (!e && !s.closed)
+        kr_scan_note(r.s, "the stream ends without a close: it may be cut off");
+    if (!e && r.images)
+        kr_scan_note(r.s, "the stream also holds images, left aside: %ld", r.images);
+    close(s.fd);
+    kr_free(r.line);
+    kr_free(r.samples);
+    kr_free(r.xml);
+    if (e)
+        kr_scan_unref(&r.s);
+    *out = r.s;
+    return e;
+}
+
+/* ---- Images ---- */
+struct images { struct stream s; ISMRMRD_ImageHeader *head; int64_t *pixels; uint32_t *text; long count, room; };
+
+static int take_image(void *self, const struct stream *s, const struct message *m)
+{
+    struct images *im = self;
+    if (m->id != IMAGE)
+        return 0;
+    if (im->count == im->room) {
+        long room = im->room ? 2 * im->room : 64;
+        ISMRMRD_ImageHeader *h = kr_realloc(im->head, (size_t)im->count, (size_t)room, sizeof *h);
+        im->head = h ? h : im->head;
+        int64_t *p = h ? kr_realloc(im->pixels, (size_t)im->count, (size_t)room, sizeof *p) : NULL;
+        im->pixels = p ? p : im->pixels;
+        uint32_t *t = p ? kr_realloc(im->text, (size_t)im->count, (size_t)room, sizeof *t) : NULL;
+        im->text = t ? t : im->text;
+        if (!t)
+            return kr_error_code();
+        im->room = room;
+    }
+    unsigned char length[4];
+    long i = im->count++;
+    int e = kr_file_read(s->fd, &im->head[i], sizeof *im->head, m->body);
+    if (e || (e = kr_file_read(s->fd, length, 4, m->body + (int64_t)sizeof *im->head)))
+        return e;
+    im->text[i] = u32(length);
+    im->pixels[i] = m->body + (int64_t)sizeof *im->head + 8 + im->text[i];
+    return 0;
+}
+
+static int stream_heads(ISMRMRD_ImageHeader **head, long *count, void *self)
+{
+    struct images *im = self;
+    int e = walk(&im->s, take_image, im);
+    if (!e && !im->count)
+        e = kr_fail(KR_EFORMAT, "the stream holds no images");
+    *head = im->head;
+    *count = im->count;
+    im->head = NULL;
+    return e;
+}
+
+static int stream_pixels(kr_array **out, void *self, long i)
+{
+    const struct images *im = self;
+    ISMRMRD_ImageHeader h;
+    int e = kr_file_read(im->s.fd, &h, sizeof h, im->pixels[i] - im->text[i] - 8 - (int64_t)sizeof h);
+    if (e)
+        return e;
+    static const enum kr_number kind[] = { KR_NUMBER_NONE, KR_U16, KR_I16, KR_U32, KR_I32, KR_F32, KR_F64, KR_F32, KR_F64 };   /* by ISMRMRD's type */
+    bool pairs = h.data_type == ISMRMRD_CXFLOAT || h.data_type == ISMRMRD_CXDOUBLE;
+    kr_shape shape = KR_SHAPE([KR_X] = h.matrix_size[0], [KR_Y] = h.matrix_size[1], [KR_Z] = h.matrix_size[2], [KR_COIL] = h.channels);
+    long n = kr_count(shape) * (pairs ? 2 : 1);
+    kr_auto unsigned char *raw = kr_alloc((size_t)n + 1, (size_t)kr_number_bytes(kind[h.data_type]));
+    kr_scoped(array) a = raw ? kr_array_new(pairs ? KR_C32 : KR_R32, shape) : NULL;
+    if (!a || kr_file_read(im->s.fd, raw, (size_t)n * (size_t)kr_number_bytes(kind[h.data_type]), im->pixels[i]))
+        return kr_error_code();
+    kr_number_floats(a->data, 1, raw, kind[h.data_type], n);
+    *out = a;
+    a = NULL;
+    return 0;
+}
+
+static int stream_attributes(char **text, void *self)
+{
+    const struct images *im = self;
+    if (!im->text[0])
+        return 0;
+    *text = kr_alloc(im->text[0] + 1u, 1);
+    if (!*text)
+        return kr_error_code();
+    (*text)[im->text[0]] = 0;
+    return kr_file_read(im->s.fd, *text, im->text[0], im->pixels[0] - im->text[0]);
+}
+
+static int read_image(kr_image **out, const kr_source *src)
+{
+    struct images im = { .count = 0 };
+    int e = open_stream(&im.s, src);
+    if (e)
+        return e;
+    e = kr_mrd_images_read(out, &(kr_mrd_images){ stream_heads, stream_pixels, stream_attributes, &im });
+    close(im.s.fd);
+    kr_free(im.head);
+    kr_free(im.pixels);
+    kr_free(im.text);
+    return e;
+}
+
+const kr_format kr_format_mrdstream = { .name = "mrdstream", .suffix = ".bin", .summary = "recorded MRD stream: acquisitions or images",
+    .probe = probe, .read = read_scan, .read_image = read_image };
