@@ -128,7 +128,9 @@ static void range_line(kr_text *t, const range *r)
 
 static void grid_line(kr_text *t, const char *label, const long n[3], const double mm[3], const char *more)
 {
-    if (n[0] > 0)
+    if (n[0] > 0 && !(mm[0] > 0))
+        line(t, label, "%ld x %ld x %ld, field of view not told%s", n[0], n[1], n[2], more);
+    else if (n[0] > 0)
         line(t, label, "%ld x %ld x %ld of %.6g x %.6g x %.6g mm%s", n[0], n[1], n[2], mm[0], mm[1], mm[2], more);
 }
 

@@ -9,18 +9,30 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     return kr_h5_is(head, bytes) ? 10 : 0;
 }
 
-struct choice { kr_text all; char name[256]; int numeric; kr_h5 *file; };
+struct choice { kr_text all; char name[256]; int numeric; kr_h5 *file; const char *group; int depth; };
 
 static int note(void *self, const char *name, bool group)
 {
     struct choice *c = self;
-    kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, name);
+    kr_auto char *path = c->group ? kr_strf("%s/%s", c->group, name) : kr_strdup(name);
+    if (!path)
+        return kr_error_code();
+    if (group && c->depth < 3) {
+        const char *outer = c->group;
+        c->group = path;
+        c->depth++;
+        int e = kr_h5_list(c->file, path, note, c);
+        c->depth--;
+        c->group = outer;
+        return e;
+    }
+    kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, path);
     bool numeric = s && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX);
     kr_error_clear();
     if (c->all.len < 1000)
-        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? ", " : "", name, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
+        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? ", " : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
     if (numeric && !c->numeric++)
-        snprintf(c->name, sizeof c->name, "%s", name);
+        snprintf(c->name, sizeof c->name, "%s", path);
     return 0;
 }
 
@@ -54,9 +66,15 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
     kr_scoped(h5) f = kr_h5_open(src->path);       /* a damaged file is told from one that needs names */
     if (!f)
         return kr_error_code();
-    if (!src->axes || !src->var)
-        return kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
-                       "its axes, as in %s:kspace@slice,coil,y,x", src->path);
+    if (!src->axes || !src->var) {
+        struct choice c = { .file = f };
+        int e = kr_h5_list(f, "/", note, &c);
+        if (!e)
+            e = kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
+                        "its axes, as in %s:%s@slice,coil,y,x; it holds %s", src->path, c.numeric ? c.name : "kspace", c.all.s ? c.all.s : "nothing");
+        kr_text_clear(&c.all);
+        return e;
+    }
     kr_scoped(array) a = NULL;
     if (kr_hdf5_array(&a, src))
         return kr_error_code();
