@@ -48,8 +48,9 @@ static float *pack_thin(const kr_conv *c, const float *weight, long in, float *t
 }
 
 /* Where Winograd's form is faster by measurement, whatever the size of the image; a rule of the shape alone, so that results do
- * not depend on the machine's mood. */
-static bool pays(long ins, long outs) { return ins >= 8 && outs > 4; }
+ * not depend on the machine's mood. Its weights are four times as many: where there are more than 48 Ki pairs of channels, which
+ * networks have at the bottom of U-Nets only, on few pixels, they cost more memory than they save time. */
+static bool pays(long ins, long outs) { return ins >= 8 && outs > 4 && ins * outs <= 48 << 10; }
 
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, int maps,
                      const long *split)

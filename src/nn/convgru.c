@@ -11,18 +11,20 @@ struct convgru {
     bool normalised;                         /* standardises real and imaginary part around the whole      */
     kr_conv *conv[LAYERS + 1];
     kr_cell *cell[LAYERS];
-    kr_map *feature[LAYERS + 1], *rectified; /* what the convolutions gave (kept for dense); relu(h')      */
+    const convgru *lender;                   /* whose maps this one works in; NULL: its own                */
+    struct rooms *rooms;
 };
+struct rooms { kr_map *feature[LAYERS + 1], *rectified; };   /* what the convolutions gave (kept for dense); relu(h') */
 
 long convgru_layers(const convgru *g) { return g->layers; }
 long convgru_hidden(const convgru *g) { return g->hidden; }
 long convgru_halo(const convgru *g) { return kr_conv_halo(g->conv[0]); }
 
-static void drop_maps(convgru *g)
+static void drop_maps(struct rooms *r)
 {
     for (int i = 0; i <= LAYERS; i++)
-        kr_map_unref(&g->feature[i]);
-    kr_map_unref(&g->rectified);
+        kr_map_unref(&r->feature[i]);
+    kr_map_unref(&r->rectified);
 }
 
 void convgru_unref(convgru **pg)
@@ -34,8 +36,21 @@ void convgru_unref(convgru **pg)
         kr_conv_unref(&g->conv[i]);
     for (int i = 0; i < LAYERS; i++)
         kr_cell_unref(&g->cell[i]);
-    drop_maps(g);
+    if (!g->lender && g->rooms)
+        drop_maps(g->rooms);
+    if (!g->lender)
+        kr_free(g->rooms);
     kr_free_at(pg);
+}
+
+void convgru_borrow(convgru *g, const convgru *from)
+{
+    if (g == from || g->layers != from->layers || g->hidden != from->hidden || g->dense != from->dense)
+        return;
+    drop_maps(g->rooms);
+    kr_free(g->rooms);
+    g->lender = from;
+    g->rooms = from->rooms;
 }
 
 /* The key of a convolution inside a Sequential: index 1 behind a padding or norm module, else 0. */
@@ -51,6 +66,11 @@ convgru *convgru_new(const kr_weights *w, const char *given)
     convgru *g = kr_alloc_zero(1, sizeof *g);
     if (!g)
         return NULL;
+    g->rooms = kr_alloc_zero(1, sizeof *g->rooms);
+    if (!g->rooms) {
+        convgru_unref(&g);
+        return NULL;
+    }
     snprintf(prefix, sizeof prefix, "%sconvgru.", given);
     g->normalised = pick(w, prefix, "conv_blocks", 0, "weight");
     if (!g->normalised)
@@ -102,18 +122,19 @@ convgru *convgru_new(const kr_weights *w, const char *given)
 /* Maps for the size of `in`; made again only when the size changes. */
 static int maps_for(convgru *g, const kr_map *in)
 {
-    if (g->rectified && g->rectified->h == in->h && g->rectified->w == in->w)
+    struct rooms *r = g->rooms;
+    if (r->rectified && r->rectified->h == in->h && r->rectified->w == in->w)
         return 0;
-    drop_maps(g);
+    drop_maps(r);
     long halo = 0;
     for (int i = 1; i <= g->layers; i++)
         halo = kr_conv_halo(g->conv[i]) > halo ? kr_conv_halo(g->conv[i]) : halo;
     /* Without dense connections one feature map serves all layers in turn. */
     for (int i = 0; i < (g->dense ? g->layers : 1); i++)
-        if (!(g->feature[i] = kr_map_new(g->hidden, in->h, in->w, g->dense ? halo : 0)))
+        if (!(r->feature[i] = kr_map_new(g->hidden, in->h, in->w, g->dense ? halo : 0)))
             return kr_error_code();
-    g->rectified = kr_map_new(g->hidden, in->h, in->w, halo);
-    return g->rectified ? 0 : kr_error_code();
+    r->rectified = kr_map_new(g->hidden, in->h, in->w, halo);
+    return r->rectified ? 0 : kr_error_code();
 }
 
 /* Mean and unbiased standard deviation of channel c; then (x - mean) / std, or back. */
@@ -146,6 +167,7 @@ int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h)
 {
     if (maps_for(g, in))
         return kr_error_code();
+    struct rooms *r = g->rooms;
     double mean[2] = { 0 }, std[2] = { 1, 1 };
     for (int c = 0; g->normalised && c < 2; c++) {       /* two channels: each is a group of its own */
         statistics(in, c, &mean[c], &std[c]);
@@ -159,16 +181,16 @@ int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h)
         if (i && g->dense) {                            /* the last d features, then x */
             int d = i < g->dense ? i : g->dense;
             for (maps = 0; maps < d; maps++)
-                read[maps] = g->feature[i - d + maps];
+                read[maps] = r->feature[i - d + maps];
             read[maps++] = x;
         }
-        kr_map *y = i == g->layers ? out : g->feature[g->dense ? i : 0];
+        kr_map *y = i == g->layers ? out : r->feature[g->dense ? i : 0];
         kr_conv_forward(g->conv[i], y, read);
         if (i == g->layers)
             break;
-        if (kr_cell_forward(g->cell[i], h[i], y, g->rectified))
+        if (kr_cell_forward(g->cell[i], h[i], y, r->rectified))
             return kr_error_code();
-        x = g->rectified;
+        x = r->rectified;
     }
     for (int c = 0; g->normalised && c < 2; c++) {
         affine(out, c, std[c], mean[c]);

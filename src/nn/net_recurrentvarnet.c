@@ -49,6 +49,8 @@ static int build(void **self, const kr_weights *all)
         good = (maps = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(maps, "sensitivity_model."));
     if (good && (r->steps < 1 || (r->blocks > 1 && r->steps > r->blocks)))
         good = !kr_fail(KR_EFORMAT, "%ld steps with %ld blocks", r->steps, r->blocks);
+    for (long i = 1; good && i < r->blocks; i++)
+        convgru_borrow(r->gru[i], r->gru[0]);        /* one runs at a time */
     if (!good) {
         destroy(r);
         return kr_error_code();

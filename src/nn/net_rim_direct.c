@@ -41,6 +41,8 @@ static int build(void **self, const kr_weights *all)
         good = (r->start = initialiser_new(w, "initializer."));
     if (good && (r->length < 1 || r->length > 1000 || (r->cells > 1 && r->length > r->cells)))
         good = !kr_fail(KR_EFORMAT, "%ld time steps with %ld cells", r->length, r->cells);
+    for (long i = 1; good && i < r->cells; i++)
+        convgru_borrow(r->cell[i], r->cell[0]);        /* one runs at a time */
     if (!good) {
         destroy(r);
         return kr_error_code();

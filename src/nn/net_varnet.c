@@ -35,6 +35,8 @@ static int build(void **self, const kr_weights *all)
         good = (r->unet[r->cascades] = unet_new(w, prefix));
     }
     good = good && (r->sens = unet_new(w, "sens_net.norm_unet.unet."));
+    for (long i = 1; good && i < r->cascades; i++)
+        unet_borrow(r->unet[i], r->unet[0]);        /* one runs at a time */
     if (!good) {
         destroy(r);
         return kr_error_code();

@@ -36,6 +36,8 @@ static int build(void **self, const kr_weights *all)
     }
     if (good && net_has(all, "sensitivity_model.down_sample_layers.0.layers.0.weight"))
         good = (s = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(s, "sensitivity_model."));
+    for (long i = 1; good && i < r->layers; i++)
+        unet_borrow(r->unet[i], r->unet[0]);        /* one runs at a time */
     if (!good) {
         destroy(r);
         return kr_error_code();

@@ -235,14 +235,23 @@ static void reset(float *hr, const float *r, const float *h, long n)
         store(hr + i, load(h + i) * sig(load(r + i)));
 }
 
+typedef double vd __attribute__((vector_size(64), aligned(8)));
+typedef float hf __attribute__((vector_size(32), aligned(4)));
+INLINE vd wide(const float *p) { return __builtin_convertvector(*(const hf *)(const void *)p, vd); }
+
 static void moments(const float *x, long n, double sum[16], double square[16])
 {
+    vd s[2] = { { 0 } }, q[2] = { { 0 } };
     for (long i = 0; i < n; i += 16)
-        for (int l = 0; l < 16; l++) {
-            double v = x[i + l];
-            sum[l] += v;
-            square[l] += v * v;
+        for (int k = 0; k < 2; k++) {
+            vd v = wide(x + i + 8 * k);
+            s[k] += v;
+            q[k] += v * v;
         }
+    for (int l = 0; l < 16; l++) {
+        sum[l] += s[l / 8][l % 8];
+        square[l] += q[l / 8][l % 8];
+    }
 }
 
 static void normalise(float *y, const float *x, const float *scale, const float *shift, float slope, long n)

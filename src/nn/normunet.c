@@ -11,24 +11,28 @@ struct unet {
     struct block down[POOLS], bottom, up[POOLS];
     kr_up2 *lift[POOLS];
     kr_conv *last;
-    /* For one image size: per level the maps that live together. */
+    const unet *lender;                                  /* whose maps this one works in; NULL: its own */
+    struct rooms *rooms;
+};
+/* For one image size: per level the maps that live together. */
+struct rooms {
     long h, w;
     kr_map *skip[POOLS], *pooled[POOLS + 1], *mid[POOLS + 1], *deep, *lifted[POOLS], *joined[POOLS];
 };
 
-static void drop_maps(unet *u)
+static void drop_maps(struct rooms *r)
 {
     for (int i = 0; i < POOLS; i++) {
-        kr_map_unref(&u->skip[i]);
-        kr_map_unref(&u->lifted[i]);
-        kr_map_unref(&u->joined[i]);
+        kr_map_unref(&r->skip[i]);
+        kr_map_unref(&r->lifted[i]);
+        kr_map_unref(&r->joined[i]);
     }
     for (int i = 0; i <= POOLS; i++) {
-        kr_map_unref(&u->pooled[i]);
-        kr_map_unref(&u->mid[i]);
+        kr_map_unref(&r->pooled[i]);
+        kr_map_unref(&r->mid[i]);
     }
-    kr_map_unref(&u->deep);
-    u->h = u->w = 0;
+    kr_map_unref(&r->deep);
+    r->h = r->w = 0;
 }
 
 static void block_clear(struct block *b)
@@ -49,7 +53,10 @@ void unet_unref(unet **pu)
     }
     block_clear(&u->bottom);
     kr_conv_unref(&u->last);
-    drop_maps(u);
+    if (!u->lender && u->rooms)
+        drop_maps(u->rooms);
+    if (!u->lender)
+        kr_free(u->rooms);
     kr_free_at(pu);
 }
 
@@ -73,6 +80,11 @@ unet *unet_new(const kr_weights *w, const char *prefix)
     if (!u)
         return NULL;
     char name[256];
+    u->rooms = kr_alloc_zero(1, sizeof *u->rooms);
+    if (!u->rooms) {
+        unet_unref(&u);
+        return NULL;
+    }
     while (u->pools < POOLS && net_maybe(w, "%sdown_sample_layers.%d.layers.0.weight", prefix, u->pools))
         u->pools++;
     bool good = u->pools || kr_fail(KR_EFORMAT, "the weights have no U-Net under '%s'", prefix) == 0;
@@ -97,11 +109,30 @@ unet *unet_new(const kr_weights *w, const char *prefix)
     return u;
 }
 
+static bool like(const struct block *a, const struct block *b)
+{
+    return kr_conv_outs(a->conv[0]) == kr_conv_outs(b->conv[0]) && kr_conv_outs(a->conv[1]) == kr_conv_outs(b->conv[1]);
+}
+
+void unet_borrow(unet *u, const unet *from)
+{
+    bool same = u->pools == from->pools && like(&u->bottom, &from->bottom);
+    for (int i = 0; same && i < u->pools; i++)
+        same = like(&u->down[i], &from->down[i]) && like(&u->up[i], &from->up[i]);
+    if (!same || u == from)
+        return;
+    drop_maps(u->rooms);
+    kr_free(u->rooms);
+    u->lender = from;
+    u->rooms = from->rooms;
+}
+
 static int maps_for(unet *u, long h, long w)
 {
-    if (u->h == h && u->w == w)
+    struct rooms *r = u->rooms;
+    if (r->h == h && r->w == w)
         return 0;
-    drop_maps(u);
+    drop_maps(r);
     if (h >> u->pools < 1 || w >> u->pools < 1 || (h >> u->pools) * (w >> u->pools) < 2)
         return kr_fail(KR_EREFUSED, "%ld x %ld pixels are too few for a U-Net with %d poolings: at least %d are wanted", h, w, u->pools, 2 << u->pools);
     bool good = true;
@@ -109,14 +140,14 @@ static int maps_for(unet *u, long h, long w)
     for (int i = 0; good && i <= u->pools; i++, y /= 2, x /= 2) {
         const struct block *b = i < u->pools ? &u->down[i] : &u->bottom;
         long c = kr_conv_outs(b->conv[1]);
-        good = (u->mid[i] = kr_map_new(c, y, x, 1)) && (i == u->pools ? (u->deep = kr_map_new(c, y, x, 0)) != NULL
-             : (u->skip[i] = kr_map_new(c, y, x, 1)) && (u->pooled[i] = kr_map_new(c, y / 2, x / 2, 1))
-               && (u->lifted[i] = kr_map_new(c, y, x, 1)) && (u->joined[i] = kr_map_new(c, y, x, 0)));
+        good = (r->mid[i] = kr_map_new(c, y, x, 1)) && (i == u->pools ? (r->deep = kr_map_new(c, y, x, 0)) != NULL
+             : (r->skip[i] = kr_map_new(c, y, x, 1)) && (r->pooled[i] = kr_map_new(c, y / 2, x / 2, 1))
+               && (r->lifted[i] = kr_map_new(c, y, x, 1)) && (r->joined[i] = kr_map_new(c, y, x, 0)));
     }
     if (!good)
         return kr_error_code();
-    u->h = h;
-    u->w = w;
+    r->h = h;
+    r->w = w;
     return 0;
 }
 
@@ -132,22 +163,23 @@ int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch)
 {
     if (maps_for(u, x->h, x->w))
         return kr_error_code();
+    struct rooms *r = u->rooms;
     int e = 0;
     for (int i = 0; i < u->pools; i++) {
-        block_forward(&u->down[i], u->skip[i], u->mid[i], i ? &u->pooled[i - 1] : &x);
-        kr_avg_pool2(u->pooled[i], u->skip[i]);
-        e = e ? e : net_see_map(watch, u->skip[i], 0, 1, "down%d", i);
+        block_forward(&u->down[i], r->skip[i], r->mid[i], i ? &r->pooled[i - 1] : &x);
+        kr_avg_pool2(r->pooled[i], r->skip[i]);
+        e = e ? e : net_see_map(watch, r->skip[i], 0, 1, "down%d", i);
     }
-    block_forward(&u->bottom, u->deep, u->mid[u->pools], &u->pooled[u->pools - 1]);
-    e = e ? e : net_see_map(watch, u->deep, 0, 1, "bottleneck");
-    kr_map *low = u->deep;
+    block_forward(&u->bottom, r->deep, r->mid[u->pools], &r->pooled[u->pools - 1]);
+    e = e ? e : net_see_map(watch, r->deep, 0, 1, "bottleneck");
+    kr_map *low = r->deep;
     for (int i = 0; i < u->pools; i++) {
         int level = u->pools - 1 - i;
-        kr_up2_forward(u->lift[i], u->lifted[level], low, true);
-        e = e ? e : net_see_map(watch, u->lifted[level], 0, 1, "up_transpose%d", i);
-        kr_map *both[2] = { u->lifted[level], u->skip[level] };
-        block_forward(&u->up[i], u->joined[level], u->mid[level], both);
-        low = u->joined[level];
+        kr_up2_forward(u->lift[i], r->lifted[level], low, true);
+        e = e ? e : net_see_map(watch, r->lifted[level], 0, 1, "up_transpose%d", i);
+        kr_map *both[2] = { r->lifted[level], r->skip[level] };
+        block_forward(&u->up[i], r->joined[level], r->mid[level], both);
+        low = r->joined[level];
         if (i + 1 < u->pools)
             e = e ? e : net_see_map(watch, low, 0, 1, "up%d", i);
     }

@@ -43,6 +43,7 @@ void map_get_complex(const kr_map *m, long first, kr_cfloat *x);
 typedef struct convgru convgru;
 convgru *convgru_new(const kr_weights *w, const char *prefix);
 void convgru_unref(convgru **g);
+void convgru_borrow(convgru *g, const convgru *from);                /* as unet_borrow                             */
 long convgru_layers(const convgru *g);
 long convgru_hidden(const convgru *g);
 long convgru_halo(const convgru *g);                                 /* of its input                               */
@@ -60,6 +61,8 @@ void states_clear(kr_map **h, long layers);
 typedef struct unet unet;
 unet *unet_new(const kr_weights *w, const char *prefix);             /* "" or "unet." ...                          */
 void unet_unref(unet **u);
+/* Works in the maps of another one of the same shape from now on, which must live as long and not run at the same time. */
+void unet_borrow(unet *u, const unet *from);
 long unet_pools(const unet *u);
 int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch);
 /* NormUnet (NETWORKS 5.1): y = U-Net of x, standardised by channel and zero-padded to multiples of 16. y and x {h,w} complex. */
