@@ -6,7 +6,7 @@
 typedef struct opts { long iterations; double lambda, tolerance; } opts;
 static const kr_opt table[] = {
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "30", "N", "conjugate gradient steps at most" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.005", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop once the residual of the normal equations has fallen to this part of its start" },
     KR_OPT_END };
 
@@ -70,4 +70,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_sense = { "sense", "iterative SENSE by conjugate gradients, with Tikhonov regularisation",
     "Pruessmann et al., Magn Reson Med 46:638 (2001); soft-SENSE: Uecker et al., Magn Reson Med 71:990 (2014)",
-    KR_NEEDS_COILS, table, sizeof(opts), run, plan };
+    KR_NEEDS_COILS | KR_TAKES_PRIOR, table, sizeof(opts), run, plan };

@@ -41,6 +41,35 @@ static int crop(kr_image **image, const kr_scan *s)
     return 0;
 }
 
+/* x = sqrt(sum over coils of |S|^2) x: what was found with weighted maps, on the scale of maps that are not. */
+enum { RUN = 128 };
+struct weighted { kr_array *x; const kr_array *maps; };
+
+static int one_line(void *self, long i)
+{
+    const struct weighted *w = self;
+    const kr_array *S = w->maps;
+    long nx = S->n[KR_X], lines = S->n[KR_Y] * S->n[KR_Z], slice = S->n[KR_SLICE] > 1 ? i / lines % S->n[KR_SLICE] : 0;
+    kr_cfloat *x = KR_C(w->x) + i * nx;
+    const kr_cfloat *s = KR_C(S) + slice * S->step[KR_SLICE] + i % lines * nx;
+    for (long from = 0; from < nx; from += RUN) {
+        long n = nx - from < RUN ? nx - from : RUN;
+        float sum[RUN] = { 0 };
+        for (long c = 0; c < S->n[KR_COIL]; c++)
+            for (long k = 0; k < n; k++)
+                sum[k] += kr_cabs2(s[c * S->step[KR_COIL] + from + k]);
+        for (long k = 0; k < n; k++)
+            x[from + k] = kr_c(sqrtf(sum[k]) * kr_re(x[from + k]), sqrtf(sum[k]) * kr_im(x[from + k]));
+    }
+    return 0;
+}
+
+static int unweigh(kr_image *im, const kr_array *maps)
+{
+    struct weighted w = { im->data, maps };
+    return kr_for(kr_count(kr_array_shape(im->data)) / maps->n[KR_X], one_line, &w);
+}
+
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
 {
@@ -53,10 +82,16 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     kr_scoped(array) maps = coils ? kr_array_ref(coils) : NULL;
     if (coils && !maps)
         return kr_error_code();
+    kr_coils_opts how = coil_opts ? *coil_opts : kr_coils_preset;
+    how.prior = method->needs & KR_TAKES_PRIOR && how.crop < 0 && how.maps == 1;
+    bool estimated = false;
     if (method->needs & KR_NEEDS_COILS) {
-        if (!maps)
-            maps = scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL] ? kr_array_ref(scan->coils)
-                 : kr_coils_estimate(scan, coil_opts ? coil_opts : &kr_coils_preset, trace);
+        if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])
+            maps = kr_array_ref(scan->coils);
+        else if (!maps) {
+            maps = kr_coils_estimate(scan, &how, trace);
+            estimated = true;
+        }
         if (!maps)
             return kr_error_code();
     }
@@ -64,7 +99,9 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         return kr_error_code();
     if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
         return kr_error_code();
-    int e = crop(out, scan);
+    int e = how.prior && estimated ? unweigh(*out, maps) : 0;
+    if (!e)
+        e = crop(out, scan);
     if (!e)
         e = kr_image_check(*out);
     if (e)

@@ -9,7 +9,9 @@ extern "C" {
 #endif
 
 enum { KR_NEEDS_COILS = 1,          /* wants coil maps                                                  */
-       KR_MAY_USE_COILS = 2 };      /* uses maps that it is given, and combines coils without them else */
+       KR_MAY_USE_COILS = 2,        /* uses maps that it is given, and combines coils without them else */
+       KR_TAKES_PRIOR = 4 };        /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:
+                                     * kr_coils_opts.prior                                              */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
     const char *name, *summary, *cite;

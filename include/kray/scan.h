@@ -146,7 +146,7 @@ int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape) KR_
 void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
 
 /* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ----
- * Where a map is not 0, the sum over coils of |S|^2 is 1 and the virtual coil with most energy sees phase 0. A single
+ * Where a map is not 0, the sum over coils of |S|^2 is 1 (unless weighted) and the virtual coil with most energy sees phase 0. A single
  * coil has the map 1. */
 typedef struct kr_coils_opts {
     const char *method;              /* "espirit", "walsh", "lowres"                                    */
@@ -157,6 +157,8 @@ typedef struct kr_coils_opts {
                                       * signal relative to its largest, < 0: nowhere                    */
     long maps;                       /* sets of maps: 1, or 2 for soft-SENSE                            */
     bool soft;                       /* ESPIRiT: maps fall smoothly to 0 towards the crop                */
+    bool prior;                      /* ESPIRiT: maps times eigenvalue^12, for methods that regularise: an image is as likely
+                                      * as the eigenvalue is near 1. What they find is to be multiplied by the root of sum |S|^2 */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;

@@ -25,9 +25,10 @@ typedef struct kr_field {
     bool relative;                   /* scale says nothing: eigenvalues relative to the trace, the crop for the trace */
     kr_cfloat *K;
 } kr_field;
-/* maps of one slice: the leading eigenvectors of G, 0 where the eigenvalue is below the crop (soft: smoothly). K is
- * destroyed. */
-int kr_coils_eigenmaps(kr_array *maps, long slice, kr_field *G, const kr_cfloat *u, double crop, bool soft,
+/* maps of one slice: the leading eigenvectors of G, 0 where the eigenvalue is below the crop, above it 1, rising smoothly
+ * from 0, or eigenvalue^12. K is destroyed. */
+typedef enum kr_falloff { KR_HARD, KR_SMOOTH, KR_POWER } kr_falloff;
+int kr_coils_eigenmaps(kr_array *maps, long slice, kr_field *G, const kr_cfloat *u, double crop, kr_falloff falloff,
                        const kr_trace *trace) KR_MUST_USE;
 
 /* exp(2 pi i cycles) */

@@ -97,7 +97,7 @@ static int one_slice(void *self, long slice)
     if (e)
         return e;
     double crop = job->o->crop > 0 ? job->o->crop * job->o->crop : 0;
-    return kr_coils_eigenmaps(job->maps, slice, &R, u, crop, false, job->trace);
+    return kr_coils_eigenmaps(job->maps, slice, &R, u, crop, KR_HARD, job->trace);
 }
 
 int kr_coils_walsh(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace)
