@@ -153,12 +153,13 @@ typedef struct kr_coils_opts {
     long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data, at most 24  */
     long kernel;                     /* ESPIRiT kernel width, 6                                         */
     double threshold;                /* ESPIRiT: of squared singular values relative to the largest; <= 0: automatic */
-    double crop;                     /* maps are 0 below; ESPIRiT: of the eigenvalue, < 0: automatic; other methods: of the
-                                      * signal relative to its largest, < 0: nowhere                    */
+    double crop;                     /* maps are 0 below; ESPIRiT: of the eigenvalue, < 0: 0.8; other methods: of the signal
+                                      * relative to its largest, < 0: 0.02                              */
     long maps;                       /* sets of maps: 1, or 2 for soft-SENSE                            */
     bool soft;                       /* ESPIRiT: maps fall smoothly to 0 towards the crop                */
-    bool prior;                      /* ESPIRiT: maps times eigenvalue^12, for methods that regularise: an image is as likely
-                                      * as the eigenvalue is near 1. What they find is to be multiplied by the root of sum |S|^2 */
+    bool prior;                      /* for methods that regularise, maps weighted by how likely there is an image: times
+                                      * eigenvalue^12, other methods signal / 0.1, at most 1. The image found with such maps
+                                      * is to be multiplied by the root of sum |S|^2                    */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;

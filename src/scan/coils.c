@@ -49,6 +49,8 @@ int kr_coils_principal(kr_cfloat *u, const kr_array *x)
     return 0;
 }
 
+double kr_coils_least(const kr_coils_opts *o) { return o->crop >= 0 ? o->crop : o->prior ? 0 : 0.02; }
+
 struct slices { kr_body *body; void *self; const kr_trace *trace; long slices, done; };
 
 static int one(void *self, long slice)

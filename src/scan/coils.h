@@ -26,10 +26,15 @@ typedef struct kr_field {
     kr_cfloat *K;
 } kr_field;
 /* maps of one slice: the leading eigenvectors of G, 0 where the eigenvalue is below the crop, above it 1, rising smoothly
- * from 0, or eigenvalue^12. K is destroyed. */
+ * from 0, or eigenvalue^12. Relative: of the trace, KR_POWER is its root up to KR_SIGNAL. K is destroyed. */
 typedef enum kr_falloff { KR_HARD, KR_SMOOTH, KR_POWER } kr_falloff;
 int kr_coils_eigenmaps(kr_array *maps, long slice, kr_field *G, const kr_cfloat *u, double crop, kr_falloff falloff,
                        const kr_trace *trace) KR_MUST_USE;
+
+/* Where signal says how far maps can be trusted (walsh, lowres), relative to its largest: below kr_coils_least they are 0;
+ * as a prior they fall in proportion to it from KR_SIGNAL on. Signal of a tenth is believed in full. */
+double kr_coils_least(const kr_coils_opts *o);
+#define KR_SIGNAL 0.1f
 
 /* exp(2 pi i cycles) */
 kr_cfloat kr_turn(double cycles);

@@ -67,6 +67,14 @@ static float weight(const struct pixels *p, float lambda)
     return t * t * (3 - 2 * t);
 }
 
+/* The same for a matrix known up to a factor, by its trace. */
+static float weight_of_signal(const struct pixels *p, float trace)
+{
+    if (trace <= p->crop)
+        return 0;
+    return p->falloff == KR_HARD || trace >= KR_SIGNAL * KR_SIGNAL ? 1 : sqrtf(trace) / KR_SIGNAL;
+}
+
 /* Matrices divided by their traces, which are kept. */
 static void divide(float *G, float *trace, long coils)
 {
@@ -98,7 +106,7 @@ static int one_row(void *self, long y)
             divide(G, trace, coils);
         p->kern->eigen(&e);
         for (long i = 0; i < maps * LANES; i++)
-            w[i] = relative ? (trace[i % LANES] > p->crop ? 1 : 0) : weight(p, lambda[i]);
+            w[i] = relative ? weight_of_signal(p, trace[i % LANES]) : weight(p, lambda[i]);
         f.count = p->n[0] - x < LANES ? p->n[0] - x : LANES;
         f.out = p->out + x + y * p->step[KR_Y] + p->z * p->step[KR_Z];
         p->kern->finish(&f);

@@ -39,7 +39,7 @@ int kr_coils_blur(kr_cfloat *image, const long n[D], const kr_array *x)
 }
 
 struct lowres { kr_array *maps; const kr_array *block; const kr_coils_opts *o; };
-struct lines { kr_cfloat *x; const kr_cfloat *u; long n, count, coils, step; float least; float *largest; };
+struct lines { kr_cfloat *x; const kr_cfloat *u; long n, count, coils, step; float least, sure; float *largest; };
 
 /* The largest sum of squares of one line. */
 static int measure(void *self, long line)
@@ -57,7 +57,7 @@ static int measure(void *self, long line)
     return 0;
 }
 
-/* S_c = x_c conj(phase of u^H x) / sqrt(sum |x|^2) */
+/* S_c = x_c conj(phase of u^H x) / sqrt(sum |x|^2), as a prior at most divided by what is sure to be signal. */
 static int divide(void *self, long line)
 {
     const struct lines *s = self;
@@ -69,7 +69,7 @@ static int divide(void *self, long line)
             sum += kr_cabs2(x[c * s->step + i]);
             p += kr_cmulc(s->u[c], x[c * s->step + i]);
         }
-        float size = sqrtf(kr_cabs2(p)), f = sum > s->least ? 1 / sqrtf(sum) : 0;
+        float size = sqrtf(kr_cabs2(p)), f = sum > s->least ? 1 / sqrtf(sum > s->sure ? sum : s->sure) : 0;
         kr_cfloat turn = size > 0 ? kr_c(f * kr_re(p) / size, f * kr_im(p) / size) : kr_c(f, 0);
         for (long c = 0; c < s->coils; c++)
             x[c * s->step + i] = kr_cmulc(turn, x[c * s->step + i]);
@@ -88,15 +88,14 @@ static int one_slice(void *self, long slice)
     kr_cfloat *x = KR_C(maps) + slice * maps->step[KR_SLICE];
     if (!block || !u || !largest || kr_coils_principal(u, block) || kr_coils_blur(x, maps->n, block))
         return kr_error_code();
-    struct lines s = { x, u, maps->n[0], lines, coils, maps->n[0] * lines, 0, largest };
-    if (job->o->crop > 0) {
-        float top = 0;
-        if (kr_for(lines, measure, &s))
-            return kr_error_code();
-        for (long i = 0; i < lines; i++)
-            top = largest[i] > top ? largest[i] : top;
-        s.least = (float)(job->o->crop * job->o->crop) * top;
-    }
+    struct lines s = { x, u, maps->n[0], lines, coils, maps->n[0] * lines, 0, 0, largest };
+    float top = 0, least = (float)kr_coils_least(job->o);
+    if (kr_for(lines, measure, &s))
+        return kr_error_code();
+    for (long i = 0; i < lines; i++)
+        top = largest[i] > top ? largest[i] : top;
+    s.least = least * least * top;
+    s.sure = job->o->prior ? KR_SIGNAL * KR_SIGNAL * top : 0;
     return kr_for(lines, divide, &s);
 }
 
