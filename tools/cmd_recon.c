@@ -70,7 +70,7 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
 static int list(void)
 {
     for (int i = 0; kr_recons[i]; i++)
-        printf("%-12s %s\n%-12s %s\n", kr_recons[i]->name, kr_recons[i]->summary, "", kr_recons[i]->cite);
+        printf("%-16s %s\n%-16s %s\n", kr_recons[i]->name, kr_recons[i]->summary, "", kr_recons[i]->cite);
     return 0;
 }
 
