@@ -4,7 +4,7 @@
 #include "tool.h"
 
 typedef struct opts {
-    const char *output, *method, *from, *compression, *png;
+    const char *output, *method, *from, *compression, *ghost, *png;
     long maps, calib, kernel, compress, threads;
     double threshold, crop;
     bool soft, whiten, oversampling;
@@ -23,6 +23,8 @@ static const kr_opt table[] = {
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
+      "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
@@ -63,7 +65,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     double start = kr_seconds();
     kr_scoped(scan) s = NULL;
-    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress,
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
     if (kr_scan_read(&s, file[0], o->from, NULL, trace) || kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();

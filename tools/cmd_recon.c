@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 typedef struct opts {
-    const char *output, *method, *undersample, *coils, *compression, *to, *from;
+    const char *output, *method, *undersample, *coils, *compression, *ghost, *to, *from;
     long maps, calib, compress, threads;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
@@ -26,6 +26,8 @@ static const kr_opt table[] = {
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
+      "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
@@ -183,7 +185,7 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
             end = p + strcspn(p, "\n");
             kr_say(trace, KR_INFO, "%s: %.*s", file, (int)(end - p), p);
         }
-    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress,
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
     if (kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();

@@ -24,6 +24,16 @@ enum kr_line_kind kr_line_kind_of(uint64_t flags);       /* calibration that is 
 typedef struct kr_lines { long count; kr_line *line; kr_array *data; } kr_lines;
 typedef struct kr_waveform { uint16_t id; uint32_t time_stamp, counter; uint16_t channels, samples; float sample_time_us; uint32_t *data; } kr_waveform; /* data[channel][sample] */
 
+/* The readout gradient, where samples are taken while it rises and falls: times in us from its start. */
+typedef struct kr_ramp {
+    double up_us, flat_us, down_us;  /* rise, plateau, fall                                             */
+    double delay_us, read_us;        /* start and duration of sampling; read_us 0: sampled evenly in k-space */
+    bool sine;                       /* rises and falls as a quarter of a sine; otherwise straight      */
+} kr_ramp;
+/* Where n samples, at the middle of their dwell times, lie in k-space, as fractions of the range that all of them cover, 0 in the
+ * middle, ascending. Refuses sampling outside the gradient, and times that make no gradient. */
+int kr_ramp_positions(const kr_ramp *r, long n, double *k) KR_MUST_USE;
+
 /* One encoding: the grid that was measured and the one wanted. */
 typedef struct kr_encoding {
     long encoded[3], recon[3];       /* matrix; 0: unknown                                              */
@@ -31,6 +41,7 @@ typedef struct kr_encoding {
     char trajectory[16];             /* "cartesian", "epi", ...; "" unknown                             */
     long accel[2];                   /* in Y and Z as the header says; 0: unknown                       */
     struct { long min, max, centre; bool known; } limit[3];   /* k-space indices along X, Y, Z; max is inclusive */
+    kr_ramp ramp;                    /* data with it have as many points along X as samples were taken, not encoded[0] */
 } kr_encoding;
 
 typedef struct kr_scan {
@@ -59,7 +70,8 @@ typedef struct kr_scan {
 kr_scan *kr_scan_new(void) KR_MUST_USE;
 void kr_scan_unref(kr_scan **s);
 void kr_scan_note(kr_scan *s, const char *fmt, ...) KR_PRINTF(2, 3);
-/* Slices from..from+count-1 as a scan of its own (views; lines and waveforms stay with the original). */
+/* Slices from..from+count-1 as a scan of its own (views; of the lines those of imaging, calibration and phase
+ * correction; waveforms stay with the original). */
 kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
 /* Refuses: no data, not finite, all zero, mask of another shape or keeping nothing. */
 int kr_scan_check(const kr_scan *s) KR_MUST_USE;
@@ -100,10 +112,18 @@ typedef struct kr_prepare {
     long coils;                      /* compress to so many virtual coils; 0: leave                     */
     const char *compression;         /* "svd" or "geometric"                                            */
     bool average;                    /* average over AVG                                                */
+    const char *ghost;               /* of echo-planar scans: kr_epi_prepare; NULL: "auto"               */
 } kr_prepare;
-/* In place: averages, readout oversampling, noise, compression. data, calib, noise and masks stay in step. Where the mask does
+/* In place: echo-planar readouts, averages, readout oversampling, noise, compression. data, calib, noise and masks stay in step. Where the mask does
  * not vary along X, cropped data stay in image space along X (in_image). */
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;
+/* Echo-planar readouts, in place. Samples taken on ramps (enc.ramp) come to the regular grid: the least-squares image of the
+ * width that they determine. Where one image has lines measured forwards and backwards, the phase between these, constant and
+ * linear along the readout, is taken from both by halves. ghost: "navigator" (lines flagged as phase correction, each shot's own),
+ * "entropy" (of the image), "svd" (singular values of neighbouring lines), "none", or "auto": navigators where there are some,
+ * and what these leave by entropy, if two of three lines were measured; otherwise entropy alone. Other scans stay as they are, and so does one that was prepared before. Refuses sampling outside the gradient,
+ * and navigators where there are none. Meta "ghost" tells what was done. */
+int kr_epi_prepare(kr_scan *s, const char *ghost, const kr_trace *trace) KR_MUST_USE;
 /* Back to k-space along those of the axes that are in image space. */
 int kr_scan_to_kspace(kr_scan *s, unsigned axes) KR_MUST_USE;
 /* C = X^H X / (N-1) {COIL,MAP=COIL} and the upper triangular whitening matrix W = s R^-1, R^H R = C (FORMATS 1.6). */

@@ -109,6 +109,39 @@ static int read_space(const xmlNode *space, long n[3], double mm[3])
 
 static const char *const step_name[3] = { "kspace_encoding_step_0", "kspace_encoding_step_1", "kspace_encoding_step_2" };
 
+/* Times of an echo-planar readout, as siemens_to_ismrmrd names them (FORMATS 1.8). */
+static const struct { const char *type, *name; size_t at; } ramp_table[] = { { "userParameterLong", "rampUpTime", offsetof(kr_ramp, up_us) },
+    { "userParameterLong", "rampDownTime", offsetof(kr_ramp, down_us) }, { "userParameterLong", "flatTopTime", offsetof(kr_ramp, flat_us) },
+    { "userParameterLong", "acqDelayTime", offsetof(kr_ramp, delay_us) } };
+enum { RAMP = sizeof ramp_table / sizeof *ramp_table };
+
+static bool user_number(const xmlNode *parent, const char *name, double *v)
+{
+    for (const xmlNode *n = parent ? parent->children : NULL; n; n = n->next) {
+        char b[64], *end;
+        if (n->type != XML_ELEMENT_NODE || strncmp((const char *)n->name, "userParameter", 13) || strcmp(text_of(child(n, "name"), b, sizeof b), name))
+            continue;
+        *v = strtod(text_of(child(n, "value"), b, sizeof b), &end);
+        return end != b && *v >= 0 && *v < 1e9;
+    }
+    return false;
+}
+
+static void read_ramp(const xmlNode *description, kr_ramp *r)
+{
+    char b[64];
+    double samples, dwell;
+    bool good = !strcmp(text_of(child(description, "identifier"), b, sizeof b), "ConventionalEPI") && user_number(description, "numSamples", &samples)
+             && user_number(description, "dwellTime", &dwell);
+    kr_ramp found = { 0 };
+    for (int i = 0; good && i < RAMP; i++)
+        good = user_number(description, ramp_table[i].name, (double *)(void *)((char *)&found + ramp_table[i].at));
+    if (!good)
+        return;
+    found.read_us = samples * dwell;
+    *r = found;
+}
+
 static int read_encoding(const xmlNode *e, kr_mrd_encoding *to)
 {
     kr_encoding *enc = &to->enc;
@@ -131,6 +164,8 @@ static int read_encoding(const xmlNode *e, kr_mrd_encoding *to)
             return kr_error_code();
     text_of(child(parallel, "calibrationMode"), to->calibration, sizeof to->calibration);
     text_of(child(e, "trajectory"), enc->trajectory, sizeof enc->trajectory);
+    if (!strcmp(enc->trajectory, "epi") || !strcmp(enc->trajectory, "cartesian"))
+        read_ramp(child(e, "trajectoryDescription"), &enc->ramp);
     return 0;
 }
 
@@ -343,6 +378,28 @@ static void write_limit(writer *w, xmlNode *limits, const char *name, long min, 
     set_number(w, need(w, l, "center", order), (double)centre);
 }
 
+static void write_user(writer *w, xmlNode *parent, const char *type, const char *name, double v)
+{
+    static const char *const order[] = { "name", "value", NULL }, *const all[] = { "identifier", "userParameterLong", "userParameterDouble", NULL };
+    xmlNode *n = add(w, parent, type, all);
+    set_text(w, need(w, n, "name", order), name);
+    set_number(w, need(w, n, "value", order), v);
+}
+
+/* Only where there is none: then the header did not come from ISMRMRD. Samples are spread evenly over the time. */
+static void write_ramp(writer *w, xmlNode *e, const kr_scan *s)
+{
+    const kr_ramp *r = &s->enc.ramp;
+    if (!(r->read_us > 0) || r->sine || child(e, "trajectoryDescription"))
+        return;
+    xmlNode *d = need(w, e, "trajectoryDescription", in_encoding);
+    set_text(w, need(w, d, "identifier", NULL), "ConventionalEPI");
+    for (int i = 0; i < RAMP; i++)
+        write_user(w, d, ramp_table[i].type, ramp_table[i].name, *(const double *)(const void *)((const char *)r + ramp_table[i].at));
+    write_user(w, d, "userParameterLong", "numSamples", (double)length(s, KR_X));
+    write_user(w, d, "userParameterDouble", "dwellTime", r->read_us / (double)length(s, KR_X));
+}
+
 static void write_encoding(writer *w, xmlNode *e, const kr_scan *s)
 {
     static const struct { const char *name; int axis; } counter[] = { { "average", KR_AVG }, { "slice", KR_SLICE }, { "contrast", KR_ECHO },
@@ -351,7 +408,8 @@ static void write_encoding(writer *w, xmlNode *e, const kr_scan *s)
     long encoded[3], recon[3];
     double encoded_mm[3], recon_mm[3];
     for (int a = 0; a < 3; a++) {
-        encoded[a] = grid || s->enc.encoded[a] < 1 ? length(s, a) : s->enc.encoded[a];
+        bool samples = a == 0 && s->enc.ramp.read_us > 0;    /* lines are longer or shorter than the grid they come to */
+        encoded[a] = (grid && !samples) || s->enc.encoded[a] < 1 ? length(s, a) : s->enc.encoded[a];
         recon[a] = s->enc.recon[a] > 0 ? s->enc.recon[a] : encoded[a];
         recon_mm[a] = s->enc.recon_mm[a] > 0 ? s->enc.recon_mm[a] : s->geom->fov_mm[a];
         if (!(recon_mm[a] > 0))                            /* peers divide by it: unknown voxels are 1 mm wide */
@@ -376,6 +434,7 @@ static void write_encoding(writer *w, xmlNode *e, const kr_scan *s)
         write_limit(w, limits, counter[i].name, 0, length(s, counter[i].axis) - 1, 0);
     if (!child(e, "trajectory"))
         set_text(w, need(w, e, "trajectory", in_encoding), *s->enc.trajectory ? s->enc.trajectory : grid ? "cartesian" : "other");
+    write_ramp(w, e, s);
     if (!child(e, "parallelImaging") && (s->enc.accel[0] > 0 || s->enc.accel[1] > 0)) {
         xmlNode *parallel = need(w, e, "parallelImaging", in_encoding), *factor = need(w, parallel, "accelerationFactor", NULL);
         for (int a = 0; a < 2; a++)

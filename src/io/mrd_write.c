@@ -75,14 +75,18 @@ static bool measured(const kr_array *mask, const int axis[SLOTS], int along, con
     return *from < *to;
 }
 
-/* A whole row; what was not measured of it is announced as discarded. */
-static void set_row(kr_line *l, const kr_array *a, long n, long from, long to, bool spokes)
+/* A whole row; what was not measured of it is announced as discarded. Rows measured backwards are mirrored again, since an
+ * echo-planar scan's ghost goes by their flag; not so where it was taken away. */
+static void set_row(const kr_scan *s, kr_line *l, const kr_array *a, long n, long from, long to, bool spokes)
 {
-    l->flags &= ~FLAG(ISMRMRD_ACQ_IS_REVERSE);
+    const char *ghost = kr_meta_get(s->meta, "ghost");
+    if (spokes || (ghost && strcmp(ghost, "left")))
+        l->flags &= ~FLAG(ISMRMRD_ACQ_IS_REVERSE);
+    bool back = l->flags & FLAG(ISMRMRD_ACQ_IS_REVERSE);
     l->samples = (uint16_t)n;
     l->channels = (uint16_t)a->n[KR_COIL];
-    l->discard_pre = (uint16_t)from;
-    l->discard_post = (uint16_t)(n - to);
+    l->discard_pre = (uint16_t)(back ? n - to : from);
+    l->discard_post = (uint16_t)(back ? from : n - to);
     l->encoding = 0;
     if (!spokes)
         l->center_sample = (uint16_t)(n / 2);
@@ -172,7 +176,7 @@ static int imaging_row(job *j, const long v[SLOTS], const kr_line *head)
             *counter(&r.head, k) = (uint16_t)(v[k] + (k < COUNTERS ? kr_mrd_centre(s, KR_Y + k) - j->n[k] / 2 : 0));
     if (j->spokes && !head)
         r.head.ky = (uint16_t)v[0];
-    set_row(&r.head, j->data, n, from, to, j->spokes);
+    set_row(s, &r.head, j->data, n, from, to, j->spokes);
     r.head.traj_dims = j->spokes && s->traj ? (uint16_t)s->traj->n[KR_CHAN] : 0;
     if (r.head.traj_dims)
         r.traj = element(s->traj, j->axis, v);
@@ -255,7 +259,7 @@ static int calib_rows(job *j)
         r.head.contrast = j->s->lines[KR_LINES_CALIB].count ? j->s->lines[KR_LINES_CALIB].line[0].contrast : 0;
         r.head.set = j->s->lines[KR_LINES_CALIB].count ? j->s->lines[KR_LINES_CALIB].line[0].set : 0;
         r.head.flags |= FLAG(ISMRMRD_ACQ_IS_PARALLEL_CALIBRATION);
-        set_row(&r.head, c, c->n[KR_X], from, to, false);
+        set_row(s, &r.head, c, c->n[KR_X], from, to, false);
         if (add(j, &r))
             return kr_error_code();
     }
@@ -348,12 +352,13 @@ static int gather_row(void *self, long i)
 {
     const gather *g = self;
     const row *r = &g->row[i];
-    long step = r->from->step[r->from->n[KR_SAMPLE] > 1 || r->from->n[KR_X] == 1 ? KR_SAMPLE : KR_X];
+    bool raw = r->from->n[KR_SAMPLE] > 1 || r->from->n[KR_X] == 1, back = !raw && r->head.flags & FLAG(ISMRMRD_ACQ_IS_REVERSE);
+    long step = r->from->step[raw ? KR_SAMPLE : KR_X], last = r->head.samples - 1;
     kr_cfloat *to = g->to[i];
     for (long c = 0; c < r->head.channels; c++) {
         const kr_cfloat *from = KR_C(r->from) + r->at + c * r->from->step[KR_COIL];
         for (long x = 0; x < r->head.samples; x++)
-            *to++ = from[x * step];
+            *to++ = from[(back ? last - x : x) * step];
     }
     return 0;
 }

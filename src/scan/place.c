@@ -419,13 +419,14 @@ static double grid_counters(kr_placing *p)
 static void row_length(kr_placing *p)
 {
     grid *g = &p->imaging;
+    bool ramp = p->s->enc.ramp.read_us > 0;                  /* rows are samples still, however many */
     long announced = p->s->enc.encoded[0], beyond = 0;
-    g->row = p->spokes ? 0 : announced;
+    g->row = p->spokes || ramp ? 0 : announced;
     for (long i = 0; i < p->plan.count; i++) {
         if (!imaging_line(p, i))
             continue;
         const kr_line *l = &p->line[i];
-        long skip, n, x = row_start(l, g->row, &skip, &n), need = p->spokes ? n : row_needed(l);
+        long skip, n, x = row_start(l, g->row, &skip, &n), need = p->spokes ? n : ramp ? l->samples : row_needed(l);
         if ((p->spokes || x < 0 || x + n > g->row) && need > g->row) {
             g->row = need;
             beyond++;
@@ -433,7 +434,7 @@ static void row_length(kr_placing *p)
         p->centreless += l->center_sample == 0 || l->center_sample >= l->samples;
         p->straight += l->samples == g->row && l->center_sample && l->center_sample < l->samples && l->center_sample != l->samples / 2;
     }
-    if (p->spokes)
+    if (p->spokes || (ramp && announced))
         return;
     if (beyond && announced)
         kr_scan_note(p->s, "lines that reach beyond the %ld points of the header's readout: %ld; it is taken as %ld points", announced, beyond, g->row);

@@ -404,6 +404,8 @@ int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace)
 {
     if (!s->data)
         return kr_fail(KR_EFORMAT, "there are no k-space data");
+    if (kr_epi_prepare(s, p->ghost, trace))
+        return kr_error_code();
     bool grid = s->shape.n[KR_SAMPLE] <= 1 && s->shape.n[KR_VIEW] <= 1;
     long readout = s->shape.n[KR_X];
     kr_scoped(array) w = NULL;

@@ -71,6 +71,34 @@ static bool part(kr_array **to, const kr_array *from, long at, long count)
     return *to;
 }
 
+/* Lines of these slices, and their samples where the kind keeps them. */
+static bool part_of_lines(kr_lines *to, const kr_lines *lines, long at, long count)
+{
+    long n = 0;
+    for (long i = 0; i < lines->count; i++)
+        n += lines->line[i].slice >= at && lines->line[i].slice < at + count;
+    if (!n)
+        return true;
+    to->line = kr_alloc((size_t)n, sizeof *to->line);
+    if (!to->line || (lines->data && !(to->data = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = lines->data->n[KR_SAMPLE], [KR_COIL] = lines->data->n[KR_COIL], [KR_VIEW] = n)))))
+        return false;
+    for (long i = 0; i < lines->count; i++) {
+        const kr_line *l = &lines->line[i];
+        if (l->slice < at || l->slice >= at + count)
+            continue;
+        if (lines->data) {
+            kr_scoped(array) from = kr_array_at(lines->data, KR_VIEW, i);
+            kr_scoped(array) into = kr_array_at(to->data, KR_VIEW, to->count);
+            if (!from || !into)
+                return false;
+            kr_array_assign(into, from);
+        }
+        to->line[to->count] = *l;
+        to->line[to->count++].slice = (uint16_t)(l->slice - at);
+    }
+    return true;
+}
+
 kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
 {
     long slices = s->shape.n[KR_SLICE] ? s->shape.n[KR_SLICE] : 1;
@@ -96,6 +124,9 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
              && part(&v->calib, s->calib, from, count) && part(&v->calib_mask, s->calib_mask, from, count)
              && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, 0, 1) && part(&v->coils, s->coils, from, count)
              && (v->geom = kr_geom_copy(s->geom)) && (v->meta = kr_meta_copy(s->meta))
+             && part_of_lines(&v->lines[KR_LINES_IMAGING], &s->lines[KR_LINES_IMAGING], from, count)       /* for kr_epi_prepare */
+             && part_of_lines(&v->lines[KR_LINES_CALIB], &s->lines[KR_LINES_CALIB], from, count)
+             && part_of_lines(&v->lines[KR_LINES_PHASECORR], &s->lines[KR_LINES_PHASECORR], from, count)
              && (!s->file || (v->file = kr_strdup(s->file)))
              && (!s->header_xml || (v->header_xml = kr_strdup(s->header_xml)));
     if (good && v->geom->slices == slices && count < slices) {
