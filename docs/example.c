@@ -19,7 +19,7 @@ static int reconstruct(const char *from, const char *to)
     printf("%s: %s file, k-space %s\n", from, scan->format, kr_shape_text(scan->shape));
 
     /* Whiten the channels by the noise scan if there is one, and cut the readout to the wanted field of view. */
-    const kr_prepare prepare = { true, true, 0, NULL, false };
+    const kr_prepare prepare = { true, true, 0, NULL, false, NULL };
     if (kr_scan_prepare(scan, &prepare, NULL))
         return -1;
 

@@ -64,7 +64,9 @@ static int open_twix(twix *t, const char *path)
         return t->fd;
     if (t->bytes < (int64_t)sizeof head || kr_file_read(t->fd, head, sizeof head, 0))
         return kr_fail(KR_EFORMAT, "%lld bytes are too few for Siemens raw data", (long long)t->bytes);
-    t->vb = !entries_here(head);
+    t->vb = header_here(head);
+    if (!t->vb && !entries_here(head))
+        return kr_fail(KR_EFORMAT, "neither a header nor a list of measurements is at the beginning");
     t->count = t->vb ? 1 : (int)u32(head + 4);
     if (t->vb) {
         t->m[0] = (measurement){ .bytes = t->bytes };
@@ -90,10 +92,8 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 {
     unsigned char there[32];
     int64_t length = 0, at = bytes >= 160 && entries_here(head) && u64(head + 16) < INT64_MAX ? (int64_t)u64(head + 16) : 0;
-    if (bytes < sizeof there)
-        return 0;
-    if (!at)
-        return header_here(head) ? 80 : 0;
+    if (bytes < sizeof there || header_here(head) || !at)
+        return bytes >= sizeof there && header_here(head) ? 80 : 0;
     int fd = kr_file_open(path, &length), sure = 0;
     if (fd >= 0 && at <= length - (int64_t)sizeof there && !kr_file_read(fd, there, sizeof there, at))
         sure = header_here(there) ? 90 : 0;

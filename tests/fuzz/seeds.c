@@ -1,6 +1,7 @@
-/* seeds.c: kray-seeds FOLDER: tiny files of every format that Kray writes, FOLDER/FORMAT/NAME: what fuzzing starts from. */
+/* seeds.c: kray-seeds FOLDER: tiny files of every format that Kray writes, and of Siemens, FOLDER/FORMAT/NAME: what fuzzing starts from. */
 #include "kray/io.h"
 #include "kray/weights.h"
+#include "../twixfile.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,13 @@ int main(int argc, char **argv)
                 return 1;
         }
     char path[600];
+    static twix_bytes twix;                        /* read only */
+    for (int vb = 0; vb < 2; vb++) {
+        twix_file(&twix, vb);
+        snprintf(path, sizeof path, "%s/twix/%s", argv[1], vb ? "vb" : "vd");
+        if (twix_save(&twix, path, twix.n))
+            return 1;
+    }
     snprintf(path, sizeof path, "%s/weights", argv[1]);
     mkdir(path, 0777);
     kr_weights *w = kr_weights_new();
