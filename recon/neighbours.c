@@ -12,7 +12,8 @@ struct found { int hood, base, target, sample; };
 struct build {
     kr_hoods *h;
     const long *most;
-    long sources, places, room;
+    long sources, places;
+    bool around[D];                  /* whether the pattern goes on over the end of k-space          */
     struct near *place;
     int *index;                      /* of each sample of the grid: which measured one, -1: missing */
     struct found *found;
@@ -101,7 +102,7 @@ static long sources_of(const struct build *b, const long x[D], long s[SOURCES][D
         bool fits = true;
         for (int d = D - 1; d >= 0; d--) {
             long h = p->at[d] > high[d] ? p->at[d] : high[d], l = p->at[d] < low[d] ? p->at[d] : low[d];
-            fits = fits && h - l < b->most[d];
+            fits = fits && h - l < b->most[d] && (b->around[d] || (x[d] + p->at[d] >= 0 && x[d] + p->at[d] < b->h->n[d]));
             e = e * b->h->n[d] + wrapped(x[d] + p->at[d], b->h->n[d]);
         }
         if (!fits || b->index[e] < 0)
@@ -220,6 +221,29 @@ static int spread(kr_hood *n, const struct build *b, const struct found *f, long
     return 0;
 }
 
+/* Over the end of k-space a pattern goes on where the gap there is no longer than any other along the axis: with partial Fourier
+ * it is longer, and what lies beyond is far away. */
+static int find_ends(struct build *b)
+{
+    const kr_hoods *h = b->h;
+    for (int d = 0; d < D; d++) {
+        kr_auto bool *any = kr_alloc_zero((size_t)h->n[d], sizeof *any);
+        if (!any)
+            return kr_error_code();
+        for (long i = 0; i < h->measured; i++)
+            any[h->sample[i] / (d == 0 ? 1 : d == 1 ? h->n[0] : h->n[0] * h->n[1]) % h->n[d]] = true;
+        long first = -1, last = -1, gap = 1;
+        for (long i = 0; i < h->n[d]; i++)
+            if (any[i]) {
+                first = first < 0 ? i : first;
+                gap = last >= 0 && i - last > gap ? i - last : gap;
+                last = i;
+            }
+        b->around[d] = first + h->n[d] - last <= gap;
+    }
+    return 0;
+}
+
 static int build(struct build *b, const kr_array *mask)
 {
     kr_hoods *h = b->h;
@@ -231,6 +255,8 @@ static int build(struct build *b, const kr_array *mask)
         if (b->index[i] >= 0)
             h->sample[h->measured++] = (int)i;
     }
+    if (find_ends(b))
+        return kr_error_code();
     for (long i = 0; i < h->samples; i++)
         if (b->index[i] < 0 && place_sample(b, i))
             return kr_error_code();

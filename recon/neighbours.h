@@ -21,8 +21,8 @@ typedef struct kr_hoods {
 } kr_hoods;
 
 /* Sources of a missing sample are the `sources` measured ones nearest to it (as many more as are equally near), on a grid that is
- * periodic as the discrete Fourier transform is, as far as they fit with it into a box of `most`. Samples that have
- * measured ones on one side only (partial Fourier, corners) are left. mask R32 {X,Y,Z}, n: the grid; along axes where
+ * periodic as the discrete Fourier transform is (unless partial Fourier leaves a larger gap there), as far as they fit with it
+ * into a box of `most`. Samples that have measured ones on one side only (partial Fourier, corners) are left. mask R32 {X,Y,Z}, n: the grid; along axes where
  * it does not vary it has length 1. Refuses masks with more than 256 constellations. */
 kr_hoods *kr_hoods_new(const kr_array *mask, const long n[3], long sources, const long most[3]) KR_MUST_USE;
 void kr_hoods_unref(kr_hoods **h);
