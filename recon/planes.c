@@ -1,0 +1,204 @@
+/* planes.c: from a scan to its independent problems, and from filled k-space to an image. */
+#include "kray/fourier.h"
+#include "model.h"
+#include "planes.h"
+#include <string.h>
+
+static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
+
+/* One slice, frame by frame. */
+struct slice {
+    const kr_scan *scan; const kr_array *coils, *calib; kr_array *image; const kr_filling *method;
+    kr_plane p;
+    kr_array *mask, *block, *y, *out;
+    unsigned planes;                 /* axes of independent problems                                 */
+    long count;                      /* of planes                                                    */
+    void *shared, **kernel;
+};
+
+static void drop(struct slice *j)
+{
+    for (long i = 0; j->kernel && i < j->count; i++)
+        j->method->drop_kernel(&j->kernel[i]);
+    kr_free_at(&j->kernel);
+    j->method->drop(&j->shared);
+    kr_array_unref(&j->mask);
+    kr_array_unref(&j->block);
+    kr_array_unref(&j->y);
+    kr_array_unref(&j->out);
+}
+
+static kr_array *plane_of(const kr_array *a, unsigned planes, long i)
+{
+    kr_array *v = kr_array_ref(a);
+    for (int d = KR_X; v && d <= KR_Z; d++)
+        if (planes & KR_ON(d) && a->n[d] > 1) {
+            kr_array *w = kr_array_at(v, d, i % a->n[d]);
+            i /= a->n[d];
+            kr_array_unref(&v);
+            v = w;
+        }
+    return v;
+}
+
+static int one_plane(void *self, long i)
+{
+    struct slice *j = self;
+    if (kr_stopped(j->p.trace))
+        return kr_error_code();
+    kr_scoped(array) from = plane_of(j->y, j->planes, i);
+    kr_scoped(array) to = plane_of(j->out, j->planes, i);
+    kr_scoped(array) view = j->kernel[i] ? NULL : plane_of(j->block, j->planes, i);
+    kr_scoped(array) block = view ? kr_array_packed(view) : NULL;
+    if (!from || !to || (!j->kernel[i] && !block))
+        return kr_error_code();
+    if (!j->kernel[i] && j->method->calibrate(&j->kernel[i], &j->p, j->shared, block))
+        return kr_error_code();
+    kr_scoped(array) filled = j->count == 1 ? kr_array_ref(to) : kr_array_new(KR_C32, kr_array_shape(to));
+    if (!filled || j->method->fill(&j->p, j->shared, j->kernel[i], filled, from))
+        return kr_error_code();
+    if (j->count > 1)
+        kr_array_assign(to, filled);
+    return 0;
+}
+
+/* What is missing where: axes, planes, the calibration block with its planes. */
+static int set_up(struct slice *j, kr_array *mask, long slice)
+{
+    j->p.mask = j->mask = mask;
+    j->p.axes = j->planes = 0;
+    j->p.coils = j->y->n[KR_COIL];
+    j->count = 1;
+    for (int d = KR_X; d <= KR_Z; d++)
+        j->p.n[d] = mask->n[d];
+    for (int d = KR_X; d <= KR_Z; d++)
+        if (mask->n[d] > 1)
+            j->p.axes |= KR_ON(d);
+        else if (d != KR_X && j->y->n[d] > 1) {
+            j->planes |= KR_ON(d);
+            j->count *= j->y->n[d];
+        }
+    kr_scoped(array) mine = kr_array_at(j->calib, KR_SLICE, j->calib->n[KR_SLICE] > 1 ? slice : 0);
+    kr_array *block = mine;
+    mine = NULL;
+    for (int d = KR_Y; block && d <= KR_Z; d++)
+        if (j->planes & KR_ON(d)) {
+            kr_array *wide = kr_array_crop(block, d, j->y->n[d]);
+            kr_array_unref(&block);
+            block = wide;
+        }
+    j->block = block ? kr_array_copy(block) : NULL;
+    kr_array_unref(&block);
+    j->kernel = kr_alloc_zero((size_t)j->count, sizeof *j->kernel);
+    if (!j->block || !j->kernel || (j->planes && kr_fourier_inverse(j->block, j->planes)))
+        return kr_error_code();
+    kr_scoped(array) view = plane_of(j->block, j->planes, 0);
+    kr_scoped(array) first = view ? kr_array_packed(view) : NULL;
+    return first ? j->method->set_up(&j->shared, &j->p, first) : kr_error_code();
+}
+
+/* z = sum over coils of conj(S) x, or the root of the sum of squares. */
+static int combine(kr_array *z, const kr_array *x, const kr_array *coils)
+{
+    if (!coils) {
+        kr_scoped(array) rss = kr_rss(x, KR_COIL);
+        if (!rss)
+            return kr_error_code();
+        kr_array_assign(z, rss);
+        return 0;
+    }
+    kr_scoped(array) sum = kr_array_new(KR_C32, kr_shape_without(kr_array_shape(coils), KR_ON(KR_COIL)));
+    kr_scoped(array) one = kr_array_new(KR_C32, kr_array_shape(z));
+    if (!sum || !one)
+        return kr_error_code();
+    kr_contract(sum, x, coils, true);
+    kr_combine_sets(one, sum);
+    kr_array_assign(z, one);
+    return 0;
+}
+
+static bool same(const kr_array *a, const kr_array *b)
+{
+    return kr_shape_equal(kr_array_shape(a), kr_array_shape(b))
+        && !memcmp(a->data, b->data, (size_t)kr_count(kr_array_shape(a)) * sizeof(float));
+}
+
+/* One slice of one frame. Frames of a slice follow each other and share kernels as long as they share the mask. */
+static int one_frame(struct slice *j, long slice, long part)
+{
+    kr_scoped(array) data = kr_part(j->scan->data, j->scan, part);
+    kr_scoped(array) mask = j->scan->mask ? kr_part(j->scan->mask, j->scan, part) : NULL;
+    kr_scoped(array) z = kr_part(j->image, j->scan, part);
+    kr_scoped(array) maps = j->coils ? kr_part(j->coils, j->scan, part) : NULL;
+    kr_array_unref(&j->y);
+    kr_array_unref(&j->out);
+    j->y = data ? kr_array_copy(data) : NULL;
+    if (!j->y || !z || (j->scan->mask && !mask) || (j->coils && !maps))
+        return kr_error_code();
+    kr_scan as = { .shape = kr_array_shape(j->y), .data = j->y, .mask = mask, .in_image = j->scan->in_image };
+    kr_array *P = kr_model_mask(&as);
+    if (!P)
+        return kr_error_code();
+    if (j->mask && same(j->mask, P))
+        kr_array_unref(&P);
+    else {
+        kr_array *y = j->y;
+        j->y = NULL;
+        drop(j);
+        j->y = y;
+        if (set_up(j, P, slice))
+            return kr_error_code();
+    }
+    unsigned done = j->scan->in_image & space;
+    j->p.in_image = done & KR_ON(KR_X);
+    j->out = kr_array_new(KR_C32, kr_array_shape(j->y));
+    if (!j->out || (j->planes & ~done && kr_fourier_inverse(j->y, j->planes & ~done)))
+        return kr_error_code();
+    int e = 0;
+    if (j->count >= 2 * kr_threads())
+        e = kr_for(j->count, one_plane, j);
+    else
+        for (long i = 0; !e && i < j->count; i++)
+            e = one_plane(j, i);
+    if (e || (j->p.axes && kr_fourier_inverse(j->out, j->p.axes)))
+        return kr_error_code();
+    return combine(z, j->out, maps);
+}
+
+static int one_slice(void *self, long slice)
+{
+    struct slice j = *(const struct slice *)self;
+    long slices = j.scan->shape.n[KR_SLICE] > 1 ? j.scan->shape.n[KR_SLICE] : 1, parts = kr_parts(j.scan);
+    int e = 0;
+    for (long part = slice; !e && part < parts; part += slices)
+        e = one_frame(&j, slice, part);
+    drop(&j);
+    return e;
+}
+
+int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
+                   const kr_trace *trace)
+{
+    if (scan->shape.n[KR_COIL] < 2)
+        return kr_fail(KR_EREFUSED, "kernels in k-space need several coils, this scan has one: take --method rss");
+    if (coils && kr_coils_check(coils, scan))
+        return kr_error_code();
+    const long all[3] = { 0, 0, 0 };
+    kr_scoped(array) calib = kr_calibration(scan, all);
+    kr_scoped(array) image = calib ? kr_array_new(coils ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
+    if (!image)
+        return kr_error_code();
+    struct slice j = { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
+                       .p = { .opts = opts, .trace = trace } };
+    long slices = scan->shape.n[KR_SLICE] > 1 ? scan->shape.n[KR_SLICE] : 1;
+    int e = 0;
+    if (slices >= 2 * kr_threads())
+        e = kr_for(slices, one_slice, &j);
+    else
+        for (long i = 0; !e && i < slices; i++)      /* few: the threads share the work of each */
+            e = one_slice(&j, i);
+    if (e)
+        return e;
+    *out = kr_image_new(image, scan->geom, scan->meta);
+    return *out ? 0 : kr_error_code();
+}

@@ -1,0 +1,29 @@
+/* planes.h: methods that fill in missing samples of every coil: what they share. Private to this folder. */
+#ifndef KRAY_PLANES_H
+#define KRAY_PLANES_H
+#include "kray/recon.h"
+
+/* One independent problem: along axes on which the mask does not vary nothing is missing; Y or Z among them are in image space and
+ * each of their positions is a problem of its own, X is in image space unless samples are missing along it. */
+typedef struct kr_plane {
+    const void *opts; const kr_trace *trace;
+    const kr_array *mask;            /* {X,Y,Z} of length 1 where it does not vary                    */
+    unsigned axes;                   /* along which samples are missing                               */
+    long n[3], coils;                /* the grid of samples: 1 along all other axes                   */
+    bool in_image;                   /* `from` already is in image space along X                      */
+} kr_plane;
+typedef struct kr_filling {
+    /* From the mask, once for all planes; block {X,Y,Z,COIL}: the calibration block of the first one, in k-space along X and `axes`. */
+    int (*set_up)(void **shared, const kr_plane *p, const kr_array *block);
+    /* From the calibration block of one plane. */
+    int (*calibrate)(void **kernel, const kr_plane *p, const void *shared, const kr_array *block);
+    /* to {X,Y,Z,COIL} contiguous: all samples, in image space along X unless `axes` has it; from: a view, 0 where not measured. */
+    int (*fill)(const kr_plane *p, const void *shared, const void *kernel, kr_array *to, const kr_array *from);
+    void (*drop)(void **shared);
+    void (*drop_kernel)(void **kernel);
+} kr_filling;
+/* The image of a scan: every slice and frame filled, in image space, coils combined by maps where there are some, else by the root
+ * of the sum of squares. Frames share kernels as long as they share the mask. Refuses one coil. */
+int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
+                   const kr_trace *trace) KR_MUST_USE;
+#endif
