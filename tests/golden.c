@@ -1,7 +1,10 @@
 /* golden.c: kray-golden FILE...: runs the network that a file of golden vectors describes (weights stored or by rule, inputs,
  * outputs of the published code: the layout is in the README beside such files) and prints, for each stored output and
  * intermediate, the largest difference relative to its largest value. Speaks TAP when CMOCKA_MESSAGE_OUTPUT=TAP.
+ * kray-golden --bf16 FILE...: in bfloat16, where nothing is held to its tolerance: it prints how far the numbers are,
+ * and the SSIM of the images.
  * kray-golden --time N FILE: then N more runs without watching; prints their median time and the process's peak memory. */
+#include "kray/metric.h"
 #include "kray/net.h"
 #include <hdf5.h>
 #include <math.h>
@@ -10,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+static bool narrow;                           /* bfloat16 */
 static int timed;                             /* runs to time */
 static double most = 1e-4;                   /* what the project promises; the published code's own rounding is up to 2e-5 */
 
@@ -239,6 +243,8 @@ static void against(struct compare *c, const char *path, const char *name, const
         if (!isfinite(got[i]))
             worst = INFINITY;
     }
+    if (narrow && !strncmp(name, "image_", 6) && !stacked && dims == 3)
+        printf("# %-36s SSIM %.6f\n", name, kr_ssim(w, got, (long)shape[2], (long)shape[1], top));
     free(want);
     double rel = top > 0 ? worst / top : worst;
     if (c->dump)
@@ -366,6 +372,8 @@ static int one(const char *path, bool tap, int number)
     kr_net *net = NULL;
     if (!e && H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0)
         e = kr_fail(KR_EFORMAT, "the attributes cannot be read");
+    if (!e && narrow)
+        e = kr_meta_set(w->meta, "hyper.precision", "bf16");
     if (!e && kr_meta_number(w->meta, "hyper.instance_norm", 0) != 0)
         c.states = 5 * most;
     bool refined = !e && H5Lexists(file, "weights_sensitivity_model", H5P_DEFAULT) > 0;
@@ -405,6 +413,10 @@ int main(int argc, char **argv)
     bool tap = out && !strcmp(out, "TAP");
     int bad = 0, number = 0;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    narrow = argc > 1 && !strcmp(argv[1], "--bf16");
+    most = narrow ? 1 : most;
+    argc -= narrow;
+    argv += narrow;
     int first = argc > 2 && !strcmp(argv[1], "--time") ? 3 : 1;
     timed = first == 3 ? atoi(argv[2]) : 0;
     for (int i = first; i < argc; i++) {

@@ -38,6 +38,9 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
 void kr_conv_unref(kr_conv **c);
 /* Adds in double from now on: slow, for convolutions whose output is divided by a small deviation (more than 4 outputs). */
 void kr_conv_exact(kr_conv *c);
+/* Products in bfloat16 (8 bits of mantissa), sums in float from now on, where that is faster: convolutions that Winograd's form does
+ * not take, with more than 4 outputs. Refuses processors without AVX512-BF16. */
+int kr_conv_bf16(kr_conv *c) KR_MUST_USE;
 long kr_conv_halo(const kr_conv *c);                         /* pixels of halo that its inputs need */
 long kr_conv_outs(const kr_conv *c);                         /* channels that it gives              */
 /* x: `maps` maps, halo at least kr_conv_halo; their halos are filled here. y of the same h and w; y is none of x. */
@@ -55,6 +58,7 @@ typedef struct kr_cell kr_cell;
  * GRU, MGU: w = {ih {3F or 2F, F, k, k}, hh {same}}, b = {bias of ih or NULL}. INDRNN: w = {ih {F,F,k,k}, hh {1,F,1,1}}, b = {bias}. */
 kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, bool norm) KR_MUST_USE;
 void kr_cell_unref(kr_cell **c);
+int kr_cell_bf16(kr_cell *c) KR_MUST_USE;                    /* kr_conv_bf16 for all its convolutions */
 /* h' from x and h, written over h; relu_out (may be NULL): max(h', 0). x and h may share no memory. Refuses lack of memory for
  * the cells that are not pointwise (norm, k > 1). */
 int kr_cell_forward(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out) KR_MUST_USE;

@@ -24,3 +24,12 @@ int kr_cpu(void)
     atomic_store(&known, level);
     return level;
 }
+
+bool kr_cpu_bf16(void)
+{
+#if defined(__x86_64__)
+    return kr_cpu() >= 4 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}

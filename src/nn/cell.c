@@ -135,6 +135,15 @@ kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr
     return c;
 }
 
+int kr_cell_bf16(kr_cell *c)
+{
+    kr_conv *v[4] = { c->a, c->b, c->c, c->d };
+    for (int i = 0; i < 4; i++)
+        if (v[i] && kr_conv_bf16(v[i]))
+            return kr_error_code();
+    return 0;
+}
+
 struct job { const kr_cell *c; kr_map *h, *x, *relu; };
 
 /* A pointwise convolution of n pixels at p of each input into scratch. */

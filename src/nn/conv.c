@@ -9,6 +9,7 @@ void kr_conv_unref(kr_conv **pc)
         return;
     kr_free((*pc)->w);
     kr_free((*pc)->u);
+    kr_free((*pc)->half);
     kr_free((*pc)->bias);
     kr_free_at(pc);
 }
@@ -17,6 +18,7 @@ void kr_conv_exact(kr_conv *c)
 {
     c->exact = true;
     kr_free_at(&c->u);
+    kr_free_at(&c->half);
 }
 
 long kr_conv_halo(const kr_conv *c) { return c->dilation * (c->k / 2); }
@@ -107,6 +109,53 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
     return c;
 }
 
+/* The nearest bfloat16 number, ties to even. */
+static uint16_t narrow(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    if (v != v)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* n rows of `outs` weights, two and two together; an odd last one with zeros. */
+static uint16_t *pack_pairs(uint16_t *to, const float **w, long n, long outs)
+{
+    for (long k = 0; k < n; k += 2)
+        for (long o = 0; o < outs; o++) {
+            *to++ = narrow((*w)[k * outs + o]);
+            *to++ = k + 1 < n ? narrow((*w)[(k + 1) * outs + o]) : 0;
+        }
+    *w += n * outs;
+    return to;
+}
+
+int kr_conv_bf16(kr_conv *c)
+{
+    if (!nn_bf16_built || !kr_cpu_bf16())
+        return kr_fail(KR_EREFUSED, "this processor has no bfloat16 arithmetic (AVX512-BF16): use float32");
+    long pairs = 0, stretch = 0, taps = (long)c->k * c->k;
+    for (int s = 0; s < c->maps; s++) {
+        pairs += (c->split[s] / 16 * 8 + (c->split[s] % 16 + 1) / 2) * taps;
+        stretch += (c->split[s] + 15) / 16 * 8 * c->k * (NN_BF16_PIXELS + (c->k - 1) * c->dilation);
+    }
+    if (c->half || c->u || c->thin || c->exact || stretch > NN_BF16_ROOM)
+        return 0;                    /* faster, or more exact on purpose, as it is */
+    uint16_t *to = c->half = kr_alloc((size_t)(pairs * 32 * c->blocks), sizeof *to);
+    if (!to)
+        return kr_error_code();
+    const float *w = c->w;
+    for (long b = 0; b < c->blocks; b += c->kern->group) {
+        long outs = 16 * (c->blocks - b < c->kern->group ? c->blocks - b : c->kern->group);
+        for (int s = 0; s < c->maps; s++)
+            for (long i = 0; i < c->split[s]; i += 16)
+                for (long t = 0; t < taps; t++)
+                    to = pack_pairs(to, &w, c->split[s] - i < 16 ? c->split[s] - i : 16, outs);
+    }
+    return 0;
+}
+
 /* Weights from group to group lie at equal distances but for the last, smaller one. */
 static const float *group_weights(const kr_conv *c, long g)
 {
@@ -114,6 +163,14 @@ static const float *group_weights(const kr_conv *c, long g)
     for (int s = 0; s < c->maps; s++)
         in += c->split[s];
     return c->w + g * c->kern->group * 16 * in * c->k * c->k;
+}
+
+static const uint16_t *half_weights(const kr_conv *c, long g)
+{
+    long pairs = 0;
+    for (int s = 0; s < c->maps; s++)
+        pairs += c->split[s] / 16 * 8 + (c->split[s] % 16 + 1) / 2;
+    return c->half + g * c->kern->group * 32 * pairs * c->k * c->k;
 }
 
 void conv_run_row(const kr_conv *c, const conv_row *at)
@@ -137,6 +194,11 @@ void conv_run_row(const kr_conv *c, const conv_row *at)
         r.w = group_weights(c, g);
         r.bias = c->bias + 16 * b;
         r.out = at->out + b * at->out_block;
+        if (c->half) {
+            r.half = half_weights(c, g);
+            nn_conv_bf16(&r, ob);
+            continue;
+        }
         (c->exact ? c->kern->conv_exact : c->kern->conv)(&r, ob);
     }
 }

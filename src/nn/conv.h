@@ -14,6 +14,7 @@ struct kr_conv {
     bool thin;                       /* at most 4 outputs: the kernel that adds across lanes */
     bool exact;                      /* sums in double                                  */
     float *w, *bias;
+    uint16_t *half;                  /* w in bfloat16, where products are; else NULL */
     float *u;                        /* the weights for Winograd's form, where that is used; else NULL */
 };
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */

@@ -114,6 +114,8 @@ convgru *convgru_new(const kr_weights *w, const char *given)
     /* Instance norms divide features by their deviation, which may be small: what was rounded before becomes large. */
     for (int i = 0; good && i < g->layers && net_maybe(w, "%sreset_gates.0.1.weight", prefix); i++)
         kr_conv_exact(g->conv[i]);
+    for (int i = 0; good && net_bf16(w) && i <= g->layers; i++)
+        good = !kr_conv_bf16(g->conv[i]) && (i == g->layers || !kr_cell_bf16(g->cell[i]));
     if (!good)
         convgru_unref(&g);
     return g;

@@ -76,6 +76,8 @@ long net_number(const kr_weights *w, const char *name, long otherwise)
     return !strcmp(v, "True") || !strcmp(v, "true") ? 1 : strtol(v, NULL, 10);
 }
 
+bool net_bf16(const kr_weights *w) { return !strcmp(net_word(w, "precision", "f32"), "bf16"); }
+
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room)
 {
     int n = 0;
@@ -168,6 +170,10 @@ static const kr_net_kind *find(const char *name, const kr_weights *w)
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
 {
     const kr_net_kind *kind = find(name, w);
+    if (kind && net_bf16(w) && !kind->bf16) {
+        kr_fail(KR_EREFUSED, "network %s runs in float32 only: the form of its convolutions that is fastest loses too much in bfloat16", kind->name);
+        return NULL;
+    }
     kr_scoped(weights) t = kind && turned ? turn(w) : NULL;
     if (!kind || (turned && !t))
         return NULL;

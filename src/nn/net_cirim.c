@@ -44,6 +44,8 @@ static bool block_new(block *b, const kr_weights *w, const char *prefix)
         const kr_tensor *ws[2] = { ih, hh }, *bs[1] = { net_maybe(w, "%slayers.%d.rnn.ih.bias", prefix, l) };
         if (!(b->cell[l] = kr_cell_new(kind, ws, bs, false)))
             return false;
+        if (net_bf16(w) && (kr_conv_bf16(b->conv[l]) || kr_cell_bf16(b->cell[l])))
+            return false;
     }
     const kr_tensor *last = net_tensor(w, "%sfinal_layer.0.conv_layer.weight", prefix);
     return last && (b->conv[DEPTH] = kr_conv_new(last, net_maybe(w, "%sfinal_layer.0.conv_layer.bias", prefix), 1, KR_PAD_REPLICATE, KR_ACT_NONE, 1, NULL));
@@ -143,4 +145,4 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
-    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false };
+    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true };

@@ -35,6 +35,8 @@ static bool block_new(block *b, const kr_weights *w, long i)
         const kr_tensor *bs[1] = { net_maybe(w, "block_list.%ld.layers.%d.recurrent.ih.bias", i, l) };
         if (!ws[0] || !ws[1] || !(b->cell[l] = kr_cell_new(KR_CELL_INDRNN, ws, bs, false)))
             return false;
+        if (net_bf16(w) && (kr_conv_bf16(b->conv[l]) || kr_cell_bf16(b->cell[l])))
+            return false;
     }
     const kr_tensor *last = net_tensor(w, "block_list.%ld.final_layer.0.conv_layer.weight", i);
     return last && (b->conv[DEPTH] = kr_conv_new(last, NULL, 1, KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL));
@@ -121,4 +123,4 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_cirim_direct = { "cirim_direct", "Cascades of Independently Recurrent Inference Machines of DIRECT",
-    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false };
+    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true };

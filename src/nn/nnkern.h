@@ -11,6 +11,7 @@ typedef struct conv_row {
     struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];
     long dilation;
     const float *w, *bias;           /* bias: 16 ob floats, or NULL */
+    const uint16_t *half;            /* nn_conv_bf16: packed [segment][block][ky][kx][pair of channels][ob][16][2], bfloat16 */
     float *out; long out_block, px;
     enum kr_act act; float slope;
 } conv_row;
@@ -34,4 +35,8 @@ typedef struct nn_kern {
 } nn_kern;
 extern const nn_kern nn_kern_base, nn_kern_v3, nn_kern_v4;
 const nn_kern *nn_kern_best(void);
+/* conv with products in bfloat16, for inputs of which a stretch fits its room; ob at most 4, bias given. Only where kr_cpu_bf16. */
+enum { NN_BF16_PIXELS = 24, NN_BF16_ROOM = 8192 };
+extern const bool nn_bf16_built;      /* the compiler knew the instructions */
+void nn_conv_bf16(const conv_row *r, int ob);
 #endif

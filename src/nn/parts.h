@@ -15,6 +15,7 @@ long net_number(const kr_weights *w, const char *name, long otherwise);         
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);
+bool net_bf16(const kr_weights *w);                               /* "hyper.precision" asks for bfloat16      */
 void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...) KR_PRINTF(6, 7);
 int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);
 

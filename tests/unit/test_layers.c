@@ -77,6 +77,18 @@ static void convolutions(void **state)
                 v = v > 0 || t[q].act == KR_ACT_NONE ? v : t[q].act == KR_ACT_RELU ? 0 : 0.2 * v;
                 assert_near(out[o * n + i], v, 1e-5);            /* up to 576 products of size 0.1 in float */
             }
+        if (kr_cpu_bf16()) {
+            float *half = malloc((size_t)(t[q].out * n) * sizeof *half);
+            assert_int_equal(kr_conv_bf16(c), 0);
+            kr_conv_forward(c, y, x);
+            kr_map_get(y, half);
+            for (long i = 0; i < t[q].out * n; i++)
+                assert_near(half[i], out[i], 0.01);              /* 100 products below 0.2, each off by at most 2^-8 of itself, signs at random */
+            free(half);
+        } else {
+            assert_int_equal(kr_conv_bf16(c), KR_EREFUSED);
+            assert_refused(KR_EREFUSED, "no bfloat16 arithmetic");
+        }
         kr_conv_unref(&c);
         kr_map_unref(&x[0]); kr_map_unref(&x[1]); kr_map_unref(&y);
         free(in); free(out); free(w.data); free(b.data);
