@@ -34,6 +34,20 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
 
+/* ---- Noise ----
+ * The standard deviation of real and imaginary part of every measured sample of a prepared scan: 1 where a noise scan with its
+ * dwell time whitened it, sqrt(1/2) where it is not known, else that of the outermost samples. Negative: a refusal. */
+double kr_noise_sigma(const kr_scan *prepared, const kr_trace *trace);
+/* All samples over those measured (of all frames). Negative: a refusal. */
+double kr_noise_accel(const kr_scan *prepared);
+/* The standard deviation of a method's image (of real and imaginary part each, where it is complex), R32, over `replicas`
+ * reconstructions of the scan with noise of deviation sigma added; kernels and coil maps stay those of the scan. Deterministic.
+ * |image| / sd is the image in SNR units; sd / (sigma sqrt(R)) is g, with R of kr_noise_accel and maps that kr_coils_estimate made.
+ * Refuses as kr_reconstruct does. Sources: Robson et al., Magn Reson Med 60:895 (2008); Kellman and McVeigh 54:1439 (2005). */
+typedef struct kr_noise { const kr_recon *method; const void *opts; long replicas; uint64_t seed; double sigma; } kr_noise;
+int kr_noise_map(kr_image **sd, kr_scan *prepared, const kr_array *coils, const kr_coils_opts *coil_opts, const kr_noise *how,
+                 const kr_trace *trace) KR_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,152 @@
+#include "test.h"
+#include "kray/phantom.h"
+#include "kray/recon.h"
+
+static kr_scan *simulated(long coils, double snr, const char *mask)
+{
+    kr_simulate how = kr_simulate_preset;
+    how.n[0] = how.n[1] = 64;
+    how.slices = 1;
+    how.coils = coils;
+    how.snr = snr;
+    how.noise_scan = true;
+    how.oversampling = false;
+    how.noise_correlation = 0.4;
+    const kr_phantom *p = kr_phantom_named("shepplogan");
+    kr_scan *s = NULL;
+    assert_non_null(p);
+    assert_int_equal(p->measure(&s, &how, NULL), 0);
+    const kr_prepare ready = { .whiten = true };
+    assert_int_equal(kr_scan_prepare(s, &ready, NULL), 0);
+    assert_true(s->whitened);
+    if (mask) {
+        kr_scoped(array) m = kr_mask_new(mask, s->shape, NULL);
+        assert_non_null(m);
+        assert_int_equal(kr_scan_undersample(s, m), 0);
+    }
+    return s;
+}
+
+/* Smooth maps of unit sum of squares, nonzero everywhere. */
+static kr_array *maps_of(const kr_scan *s)
+{
+    const long n[3] = { s->shape.n[KR_X], s->shape.n[KR_Y], 1 };
+    kr_array *a = kr_phantom_coils(n, (double[]){ 220, 220, 5 }, 0, s->shape.n[KR_COIL]);
+    long points = n[0] * n[1], coils = s->shape.n[KR_COIL];
+    for (long i = 0; i < points; i++) {
+        double sum = 0;
+        for (long c = 0; c < coils; c++)
+            sum += (double)kr_cabs2(KR_C(a)[c * points + i]);
+        for (long c = 0; c < coils; c++)
+            KR_C(a)[c * points + i] = kr_cmul(KR_C(a)[c * points + i], kr_c((float)(1 / sqrt(sum)), 0));
+    }
+    return a;
+}
+
+struct method { const kr_recon *m; void *o; };
+static struct method method(const char *name, const char *(*set)[2], int count)
+{
+    struct method r = { kr_recon_named(name), NULL };
+    assert_non_null(r.m);
+    r.o = kr_alloc_zero(1, r.m->opts_size + 1);
+    assert_int_equal(kr_opt_defaults(r.m->opts, r.o), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(kr_opt_set(r.m->opts, r.o, set[i][0], set[i][1]), 0);
+    return r;
+}
+
+/* g of SENSE at R = 2 in closed form: sqrt(A^-1_rr A_rr), A = S^H S of the two places that fold onto each other.
+ * Source: Pruessmann et al., Magn Reson Med 42:952 (1999), eq. 23. */
+static double g_of_two(const kr_array *maps, long x, long y)
+{
+    long n = maps->n[KR_X] * maps->n[KR_Y], a = y * maps->n[KR_X] + x, b = (y + maps->n[KR_Y] / 2) % maps->n[KR_Y] * maps->n[KR_X] + x;
+    double aa = 0, bb = 0, re = 0, im = 0;
+    for (long c = 0; c < maps->n[KR_COIL]; c++) {
+        kr_cfloat p = KR_C(maps)[c * n + a], q = KR_C(maps)[c * n + b], pq = kr_cmulc(p, q);
+        aa += (double)kr_cabs2(p);
+        bb += (double)kr_cabs2(q);
+        re += kr_re(pq);
+        im += kr_im(pq);
+    }
+    return sqrt(aa * bb / (aa * bb - re * re - im * im));
+}
+
+static void replicas_equal_the_formula(void **state)
+{
+    (void)state;
+    kr_scoped(scan) s = simulated(6, 30, "uniform:accel=2,lines=0");
+    kr_scoped(array) maps = maps_of(s);
+    struct method m = method("sense", (const char *[][2]){ { "lambda", "0" }, { "iterations", "60" }, { "tolerance", "1e-6" } }, 3);
+    enum { REPLICAS = 200 };
+    kr_noise how = { m.m, m.o, REPLICAS, 3, kr_noise_sigma(s, NULL) };
+    kr_scoped(image) sd = NULL;
+    assert_int_equal(kr_noise_map(&sd, s, maps, NULL, &how, NULL), 0);
+    double r = kr_noise_accel(s), sum = 0, square = 0;
+    assert_near(r, 2, 1e-9);
+    for (long y = 0; y < 64; y++)
+        for (long x = 0; x < 64; x++) {
+            double e = KR_R(sd->data)[y * 64 + x] / (how.sigma * sqrt(r)) / g_of_two(maps, x, y) - 1;
+            sum += e;
+            square += e * e;
+        }
+    /* A standard deviation from N complex numbers has the relative error 1 / sqrt(4 N) */
+    double want = 1 / sqrt(4.0 * REPLICAS);
+    assert_near(sum / 4096, 0, 4 * want / sqrt(4096.0 / 2));         /* folded pairs share their noise */
+    assert_near(sqrt(square / 4096), want, 0.1 * want);
+    kr_scoped(image) again = NULL;
+    assert_int_equal(kr_noise_map(&again, s, maps, NULL, &how, NULL), 0);
+    assert_memory_equal(again->data->data, sd->data->data, 4096 * sizeof(float));
+    kr_free(m.o);
+}
+
+/* The scan's own noise, not that of the replicas: where there is no signal, the image in SNR units has deviation 1. */
+static void snr_units(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "sense", "grappa" };
+    for (int k = 0; k < 2; k++) {
+        kr_scoped(scan) s = simulated(6, 20, "uniform:accel=2,lines=16");
+        kr_scoped(array) maps = maps_of(s);
+        struct method m = method(names[k], (const char *[][2]){ { "lambda", k ? "0.001" : "0" } }, 1);
+        kr_noise how = { m.m, m.o, 60, 1, kr_noise_sigma(s, NULL) };
+        kr_scoped(image) sd = NULL;
+        kr_scoped(image) im = NULL;
+        assert_int_equal(kr_noise_map(&sd, s, maps, NULL, &how, NULL), 0);
+        assert_int_equal(kr_reconstruct(&im, s, m.m, m.o, NULL, maps, NULL, NULL), 0);
+        kr_scoped(array) truth = kr_abs(s->reference->data);
+        double top = kr_max_abs(s->reference->data), sum = 0;
+        long count = 0;
+        for (long i = 0; i < 4096; i++)
+            if (KR_R(truth)[i] < 0.004 * top) {
+                double f = KR_R(sd->data)[i];
+                sum += (double)kr_cabs2(KR_C(im->data)[i]) / (2 * f * f);
+                count++;
+            }
+        print_message("%s: %ld pixels without signal, deviation %.3f\n", names[k], count, sqrt(sum / (double)count));
+        assert_true(count > 300);
+        /* its own sampling error, that of the whitening (SAMPLES of noise), and ringing below 0.004 of the signal */
+        assert_near(sqrt(sum / (double)count), 1, 0.06);
+        kr_free(m.o);
+    }
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    kr_scoped(scan) s = simulated(4, 20, NULL);
+    struct method m = method("rss", NULL, 0);
+    kr_scoped(image) sd = NULL;
+    kr_noise how = { m.m, m.o, 1, 0, 1 };
+    assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "2 to 1000000 replicas");
+    how.replicas = 4;
+    assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), 0);
+    assert_non_null(sd);
+    kr_free(m.o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(refusals) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

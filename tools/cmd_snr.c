@@ -1,0 +1,152 @@
+/* cmd_snr.c: kray snr IN -o OUT: an image in units of its own noise, and maps of noise and of the g-factor, for any method. */
+#include "kray/io.h"
+#include "kray/recon.h"
+#include "tool.h"
+#include "batch.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct opts {
+    const char *output, *method, *gfactor, *noise, *undersample, *coils, *from;
+    long replicas, seed, maps, calib, compress, threads;
+    double sigma;
+    bool whiten, oversampling;
+} opts;
+
+static const kr_opt table[] = {
+    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "the image in SNR units: signal over the noise's standard deviation" },
+    { "gfactor", 'g', KR_OPT_FILE, offsetof(opts, gfactor), NULL, "OUT", "map of g: noise over that of a full scan, less the square root of the acceleration" },
+    { "noise", 'n', KR_OPT_FILE, offsetof(opts, noise), NULL, "OUT", "map of the noise's standard deviation" },
+    { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "sense", "NAME", "reconstruction method; 'kray recon --method list' shows all" },
+    { "replicas", 'N', KR_OPT_INT, offsetof(opts, replicas), "100", "N", "reconstructions with noise added; the maps' own error is 1/sqrt(4 N) at most" },
+    { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "of the added noise" },
+    { "sigma", 0, KR_OPT_REAL, offsetof(opts, sigma), "0", "X", "noise of real and imaginary part of a sample; 0: from the noise scan or the outermost samples" },
+    { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only these samples: see kray mask" },
+    { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
+    { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "sets of coil maps" },
+    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the calibration area" },
+    { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
+    { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    KR_OPT_END };
+
+static const kr_recon *method;
+static void *method_opts;
+
+static int more(kr_opt_group *room, int count, int argc, char **argv)
+{
+    (void)count;
+    const char *name = "sense";
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if ((!strcmp(argv[i], "--method") || !strcmp(argv[i], "-m")) && i + 1 < argc)
+            name = argv[i + 1];
+        else if (!strncmp(argv[i], "--method=", 9))
+            name = argv[i] + 9;
+    method = kr_recon_named(name);
+    if (!method)
+        return kr_error_code();
+    kr_free(method_opts);
+    method_opts = kr_alloc_zero(1, method->opts_size ? method->opts_size : 1);
+    if (!method_opts || kr_opt_defaults(method->opts, method_opts))
+        return kr_error_code();
+    static char title[80];
+    snprintf(title, sizeof title, "Options of the method %s", method->name);
+    room[0] = (kr_opt_group){ title, method->opts, method_opts };
+    return 1;
+}
+
+/* z = a / (f b), 0 where b is 0. */
+static int write_ratio(const char *path, const kr_image *like, const kr_array *a, const kr_array *b, double f)
+{
+    kr_scoped(array) z = kr_array_new(KR_R32, kr_array_shape(like->data));
+    if (!z)
+        return kr_error_code();
+    for (long i = 0, n = kr_count(kr_array_shape(z)); i < n; i++) {
+        double d = b ? f * KR_R(b)[i] : f;
+        KR_R(z)[i] = d > 0 ? (float)(KR_R(a)[i] / d) : 0;
+    }
+    kr_scoped(image) im = kr_image_new(z, like->geom, like->meta);
+    kr_text used = { 0 };
+    kr_opt_describe(&used, method->opts, method_opts);
+    int e = !im || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method->name)
+         || kr_meta_set(im->meta, "kray_parameters", "%s", used.s ? used.s : "") || kr_image_write(im, path, NULL) ? kr_error_code() : 0;
+    kr_text_clear(&used);
+    return e;
+}
+
+static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *trace)
+{
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress, .compression = "svd", .average = true };
+    if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s) || kr_scan_prepare(*s, &prepare, trace))
+        return kr_error_code();
+    if (!o->undersample)
+        return 0;
+    kr_scoped(array) mask = batch_mask(o->undersample, *s, file);
+    unsigned varies = 0;
+    for (int d = KR_X; mask && d <= KR_Z; d++)
+        varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
+    return mask && !kr_scan_to_kspace(*s, varies) ? kr_scan_undersample(*s, mask) : kr_error_code();
+}
+
+static int snr(const char *file, const opts *o, const kr_trace *trace)
+{
+    kr_scoped(scan) s = NULL;
+    kr_scoped(array) maps = NULL;
+    kr_coils_opts c = kr_coils_preset;
+    bool named = !strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres");
+    if (!named && method->needs) {
+        kr_scoped(array) read = NULL;
+        if (kr_array_read(&read, o->coils) || !(maps = kr_array_complex(read)))
+            return kr_fail_in("coil maps");
+    }
+    if (ready(&s, file, o, trace))
+        return kr_error_code();
+    c.method = named ? o->coils : c.method;
+    c.maps = o->maps;
+    c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
+    if (!maps && method->needs & KR_NEEDS_COILS && !(maps = s->coils && s->coils->n[KR_COIL] == s->shape.n[KR_COIL] ? kr_array_ref(s->coils)
+                                                         : kr_coils_estimate(s, &c, trace)))
+        return kr_error_code();
+    double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = kr_noise_accel(s);
+    if (sigma < 0 || accel < 0)
+        return kr_error_code();
+    kr_noise how = { method, method_opts, o->replicas, (uint64_t)o->seed, sigma };
+    kr_scoped(image) image = NULL;
+    kr_scoped(image) sd = NULL;
+    if (kr_reconstruct(&image, s, method, method_opts, NULL, maps, &c, trace) || kr_noise_map(&sd, s, maps, &c, &how, trace))
+        return kr_error_code();
+    kr_scoped(array) size = image->data->type == KR_C32 ? kr_abs(image->data) : kr_array_packed(image->data);
+    if (!size)
+        return kr_error_code();
+    if ((o->output && write_ratio(o->output, image, size, sd->data, 1))
+        || (o->noise && write_ratio(o->noise, image, sd->data, NULL, 1))
+        || (o->gfactor && write_ratio(o->gfactor, image, sd->data, NULL, sigma * sqrt(accel))))
+        return kr_error_code();
+    kr_say(trace, KR_INFO, "%s, %ld replicas, noise of a sample %.4g, R = %.2f", method->name, o->replicas, sigma, accel);
+    return 0;
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    if (files != 1)
+        return kr_fail(KR_EUSAGE, files ? "one input at a time" : "no input is given");
+    if (!o->output && !o->gfactor && !o->noise)
+        return kr_fail(KR_EUSAGE, "what is wanted? Give -o OUT for the image in SNR units, --gfactor OUT or --noise OUT");
+    if (o->threads < 0 || o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0 || o->sigma < 0)
+        return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib, --compress and --sigma are not negative");
+    if (o->threads)
+        kr_threads_set((int)o->threads);
+    int e = snr(file[0], o, trace);
+    kr_free_at(&method_opts);
+    return e;
+}
+
+const kr_tool kr_tool_snr = { "snr", "Judge", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",
+    "  kray snr scan.h5 -o snr.nii.gz --gfactor g.nii.gz        # CG-SENSE, 100 replicas\n"
+    "  kray snr scan.h5 --gfactor g.png --method grappa --replicas 200\n"
+    "  kray snr full.h5 -o snr.nii.gz --method spirit -u poisson:accel=4 --noise sd.nii.gz\n",
+    table, sizeof(opts), more, run };
