@@ -3,7 +3,7 @@
 #define KRAY_NET_METHOD_H
 #include "kray/recon.h"
 
-typedef struct net_opts { const char *weights, *network, *precision; long steps; } net_opts;
+typedef struct net_opts { const char *weights, *config, *network, *precision; long steps; } net_opts;
 extern const kr_opt net_table[];
 /* Runs the network that the weights belong to; `family`: names of networks (kr_net_kind), separated by blanks, of which it
  * must be one. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */

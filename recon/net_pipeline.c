@@ -11,6 +11,7 @@
 
 const kr_opt net_table[] = {
     { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights)" },
+    { "config", 0, KR_OPT_FILE, offsetof(net_opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; otherwise the one beside the weights; none: none" },
     { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
     { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "run so many time steps; 0: what the checkpoint says, or the network's usual" },
     { "precision", 0, KR_OPT_TEXT, offsetof(net_opts, precision), "f32", "f32|bf16",
@@ -25,6 +26,9 @@ typedef struct slice {
     double scale;                    /* what k was divided by               */
     bool centred;
 } slice;
+
+/* What stands around the network in the published program. */
+typedef struct around { double percentile, gaussian; } around;
 
 static void slice_clear(slice *s)
 {
@@ -74,8 +78,8 @@ static int descending(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* DIRECT: the number in place (1 - 0.99) n + 1, counted from the largest, of |k|; coils that are all zero are skipped (10.1). */
-static int percentile(slice *s)
+/* DIRECT: the number in place (1 - q) n + 1, counted from the largest, of |k|; coils that are all zero are skipped (10.1). */
+static int percentile(slice *s, double q)
 {
     long n = s->nx * s->ny, kept = 0;
     kr_auto float *v = kr_alloc((size_t)(n * s->coils), sizeof *v);
@@ -92,8 +96,8 @@ static int percentile(slice *s)
     if (!kept)
         return kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
     qsort(v, (size_t)kept, sizeof *v, descending);
-    s->scale = (double)v[(long)((1 - 0.99) * (double)kept)];
-    return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "more than 99 %% of the k-space of a slice is zero: its scale cannot be told");
+    s->scale = (double)v[(long)((1 - q) * (double)kept)];
+    return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "more than %g %% of the k-space of a slice is zero: its scale cannot be told", 100 * q);
 }
 
 /* ATOMMIC and mridc: the largest magnitude of the coil images. */
@@ -106,9 +110,9 @@ static int largest(slice *s)
     return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
 }
 
-/* DIRECT's estimate from the calibration lines: S = F^-1 (k acs g) / RSS, g = exp(-(u / 0.7)^2), u from -1 to 1 over the phase
- * encodes (10.2). */
-static int direct_maps(slice *s)
+/* DIRECT's estimate from the calibration lines: S = F^-1 (k acs g) / RSS, g = exp(-(u / width)^2), u from -1 to 1 over the phase
+ * encodes (10.2); width 0: g = 1. */
+static int direct_maps(slice *s, double width)
 {
     long n = s->nx * s->ny;
     kr_array_unref(&s->sens);
@@ -118,7 +122,7 @@ static int direct_maps(slice *s)
     for (long c = 0; c < s->coils; c++)
         for (long y = 0; y < s->ny; y++) {
             double u = s->ny > 1 ? -1 + 2 * (double)y / (double)(s->ny - 1) : 0;
-            float g = (float)exp(-(u / 0.7) * (u / 0.7));
+            float g = width > 0 ? (float)exp(-(u / width) * (u / width)) : 1;
             for (long x = 0; x < s->nx; x++)
                 KR_C(s->sens)[c * n + y * s->nx + x] *= s->acs[y * s->nx + x] * g;
         }
@@ -166,31 +170,19 @@ static void checkerboard(kr_cfloat *a, long nx, long ny, long planes)
                 a[(p * ny + y) * nx + x] = -a[(p * ny + y) * nx + x];
 }
 
-static const char *told(const kr_weights *w, const char *name)
-{
-    static const char *const prefix[] = { "hyper.", "hyper_parameters.cfg.", "hyper_parameters.", "cfg." };
-    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++) {
-        kr_auto char *key = kr_strf("%s%s", prefix[i], name);
-        const char *v = key ? kr_meta_get(w->meta, key) : NULL;
-        if (v)
-            return v;
-    }
-    return NULL;
-}
-
 /* Fourier convention of the training: mridc's "orthogonal_norm_only" and uncentred configurations have their origin in the corner. */
 static bool trained_centred(const kr_weights *w)
 {
-    const char *centred = told(w, "fft_centered"), *type = told(w, "fft_type");
+    const char *centred = kr_weights_told(w, "fft_centered"), *type = kr_weights_told(w, "fft_type");
     return type ? strcmp(type, "orthogonal_norm_only") != 0 : !centred || (strcmp(centred, "0") && strcasecmp(centred, "false"));
 }
 
-static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i, const kr_trace *trace)
+static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i, const around *a, const kr_trace *trace)
 {
     const kr_net_kind *kind = kr_net_kind_of(net);
     long n = s->nx * s->ny;
     if (of_direct(kind)) {
-        if (percentile(s) || direct_maps(s))
+        if (percentile(s, a->percentile) || direct_maps(s, a->gaussian))
             return kr_error_code();
     } else if (kind->own_maps)
         s->scale = 1;
@@ -250,12 +242,53 @@ static int image_to_image(kr_array *z, slice *s, kr_net *net)
     return 0;
 }
 
+/* A number of the data pipeline; "none" is 0. */
+static int pipeline_number(double *to, const kr_weights *w, const char *name, double otherwise, double least, double most)
+{
+    const char *v = kr_weights_told(w, name);
+    char *end = NULL;
+    *to = !v ? otherwise : !strcmp(v, "none") ? 0 : strtod(v, &end);
+    if (end && (end == v || *end || !(*to >= least && *to <= most)))
+        return kr_fail(KR_EFORMAT, "%s of the configuration is '%s'; a number from %g to %g is wanted", name, v, least, most);
+    return 0;
+}
+
+/* Class defaults of DIRECT where the configuration says nothing (NETWORKS 10). */
+static int around_of(around *a, const kr_weights *w)
+{
+    if (pipeline_number(&a->percentile, w, "scale_percentile", 0.99, 0.5, 1) || pipeline_number(&a->gaussian, w, "sensitivity_maps_gaussian", 0.7, 0.01, 100))
+        return kr_error_code();
+    if (a->percentile <= 0)          /* null: the largest */
+        a->percentile = 1;
+    const char *key = kr_weights_told(w, "scaling_key"), *type = kr_weights_told(w, "sensitivity_maps_type");
+    type = type ? type : kr_weights_told(w, "sensitivity_map_type");
+    if (key && strcmp(key, "masked_kspace") && strcmp(key, "none"))
+        return kr_fail(KR_EFORMAT, "scaling_key of the configuration is '%s'; Kray scales by masked_kspace", key);
+    if (type && strcasecmp(type, "rss_estimate") && strcmp(type, "none"))
+        return kr_fail(KR_EFORMAT, "coil maps of the kind '%s' are not built; Kray estimates them as DIRECT's rss_estimate does", type);
+    return 0;
+}
+
 static int fits(const kr_net_kind *kind, const char *family, const char *path)
 {
     for (const char *p = family; *p; p += strcspn(p, " "), p += *p == ' ')
         if (strlen(kind->name) == strcspn(p, " ") && !strncmp(p, kind->name, strcspn(p, " ")))
             return 0;
     return kr_fail(KR_EREFUSED, "%s holds the weights of %s (%s), which is another method", path, kind->name, kind->summary);
+}
+
+/* The YAML given, or the one beside weights that do not say themselves what they are. */
+static int configure(kr_weights *w, const net_opts *o, const kr_trace *trace)
+{
+    if (o->config)
+        return strcmp(o->config, "none") ? kr_weights_config(w, o->config) : 0;
+    kr_auto char *beside = kr_meta_get(w->meta, "network") ? NULL : kr_weights_config_beside(o->weights);
+    if (!beside)
+        return 0;
+    if (kr_weights_config(w, beside))
+        return kr_fail_in("the configuration beside the weights (--config none leaves it out)");
+    kr_say(trace, KR_INFO, "hyper-parameters from %s", beside);
+    return 0;
 }
 
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
@@ -265,7 +298,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     if (scan->shape.n[KR_Z] > 1)
         return kr_fail(KR_EREFUSED, "the networks work on slices; these data are 3D with %ld partitions", scan->shape.n[KR_Z]);
     kr_scoped(weights) w = NULL;
-    if (kr_weights_read(&w, o->weights))
+    if (kr_weights_read(&w, o->weights) || configure(w, o, trace))
         return kr_error_code();
     static const char *const steps[] = { "hyper.steps", "hyper.length", "hyper.num_steps" };
     for (int i = 0; i < 3 && o->steps > 0; i++)
@@ -275,9 +308,6 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
     if (kr_meta_set(w->meta, "hyper.precision", "%s", o->precision))
         return kr_error_code();
-    const char *time_steps = told(w, "time_steps");
-    if (time_steps && !o->steps && kr_meta_set(w->meta, "hyper.time_steps", "%s", time_steps))
-        return kr_error_code();
     kr_net *net = kr_net_new(o->network, w, true);
     if (!net)
         return kr_error_code();
@@ -286,6 +316,9 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     if (!e && o->steps && (is(kind, "unet") || strstr(kind->name, "varnet") == kind->name))
         e = kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
     bool flat = is(kind, "unet");
+    around about = { 0 };
+    if (!e)
+        e = around_of(&about, w);
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
     for (int a = 0; a < 2 && flat; a++)
         if (scan->enc.recon[a] > 0 && scan->enc.recon[a] < shape.n[a])
@@ -300,7 +333,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         if (!e)
             e = z ? slice_open(&s, scan, i) : kr_error_code();
         if (!e)
-            e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i, trace);
+            e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i, &about, trace);
         slice_clear(&s);
         kr_progress(trace, "slices", (double)(i + 1), (double)n);
     }

@@ -28,6 +28,17 @@ int kr_weights_read(kr_weights **out, const char *path) KR_MUST_USE;
 int kr_weights_write(const kr_weights *w, const char *path) KR_MUST_USE;
 void kr_weights_unref(kr_weights **w);
 
+/* Hyper-parameters that shapes do not tell, from a YAML of DIRECT (model:, additional_models:, physics:) or ATOMMIC: they become
+ * the meta "network" and "hyper.NAME"; what the file says of the data pipeline (scale_percentile, sensitivity_maps_gaussian,
+ * padding_eps) does too. A null becomes "none". .atommic archives bring theirs with them. kr_net_new refuses, key by key,
+ * what does not agree with the shapes. */
+int kr_weights_config(kr_weights *w, const char *path) KR_MUST_USE;
+/* The YAML that lies beside a file of weights: of its name, config.yaml, model_config.yaml, hparams.yaml, or the only one in
+ * the folder. NULL: none. Owner: the caller. */
+char *kr_weights_config_beside(const char *weights) KR_MUST_USE;
+/* What the weights' file or their configuration says of a hyper-parameter; NULL: nothing. */
+const char *kr_weights_told(const kr_weights *w, const char *name);
+
 kr_weights *kr_weights_new(void) KR_MUST_USE;
 /* Adds a tensor (zero numbers) and returns it; refuses absurd shapes and a name that is there already. */
 kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long *n) KR_MUST_USE;

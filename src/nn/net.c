@@ -63,9 +63,8 @@ const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
 
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise)
 {
-    kr_auto char *key = kr_strf("hyper.%s", name);
-    const char *v = key ? kr_meta_get(w->meta, key) : NULL;
-    return v ? v : otherwise;
+    const char *v = kr_weights_told(w, name);
+    return v && strcmp(v, "none") ? v : otherwise;
 }
 
 long net_number(const kr_weights *w, const char *name, long otherwise)
@@ -181,7 +180,7 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
     if (!n)
         return NULL;
     n->kind = kind;
-    if (kind->build(&n->self, t ? t : w)) {
+    if (net_config(w, kind->name) || kind->build(&n->self, t ? t : w)) {
         kr_fail_in("network %s", kind->name);
         kr_free_at(&n);
     }

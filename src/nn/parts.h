@@ -16,6 +16,8 @@ const char *net_word(const kr_weights *w, const char *name, const char *otherwis
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);
 bool net_bf16(const kr_weights *w);                               /* "hyper.precision" asks for bfloat16      */
+/* Refuses, key by key, hyper-parameters that do not agree with the shapes of the weights of this network. */
+int net_config(const kr_weights *w, const char *network);
 void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...) KR_PRINTF(6, 7);
 int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);
 

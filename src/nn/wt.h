@@ -18,6 +18,9 @@ const char *wt_type_name(enum wt_type t);                               /* "F32"
 /* count numbers of type t, little-endian, to floats; a complex one gives two. */
 void wt_floats(float *to, const unsigned char *from, enum wt_type t, long count);
 
+/* The configuration in a YAML of DIRECT or ATOMMIC becomes "network" and "hyper.NAME" of w's meta. */
+int wt_yaml(kr_weights *w, const unsigned char *bytes, size_t n);
+
 /* A file inside a zip archive in memory (checked sizes; at most `most` bytes). Owner of *data: the caller (kr_free). */
 typedef struct wt_zip wt_zip;
 wt_zip *wt_zip_open(const unsigned char *bytes, size_t n);

@@ -18,7 +18,7 @@ static bool ends(const char *s, const char *with)
 static int member(kr_weights *w, const char *name, const unsigned char *data, size_t n, bool *found)
 {
     if (ends(name, ".yaml"))
-        return kr_meta_set(w->meta, "config_yaml", "%.*s", (int)(n > 1 << 16 ? 1 << 16 : n), (const char *)data);
+        return wt_yaml(w, data, n) ? kr_fail_in("%s in the tar archive", name) : 0;
     if (!ends(name, ".ckpt"))
         return 0;
     *found = true;

@@ -136,7 +136,7 @@ static double file_to_image(bool given, long steps)
     assert_int_equal(kr_fourier_inverse(full, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
     kr_array *m = kr_mask_new(sampling, KR_SHAPE([KR_X] = scan->shape.n[KR_X], [KR_Y] = scan->shape.n[KR_Y]), NULL);
     assert_int_equal(kr_scan_undersample(scan, m), 0);
-    struct { const char *weights, *network; long steps; } opts = { shared(weights), NULL, steps };
+    struct { const char *weights, *config, *network; long steps; } opts = { shared(weights), NULL, NULL, steps };
     const kr_recon *method = kr_recon_named("cirim");
     assert_int_equal(sizeof opts, method->opts_size);
     kr_image *image = NULL;

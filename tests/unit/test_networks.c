@@ -1,0 +1,495 @@
+/* Networks with all that can be wrong about them: sizes, keys, shapes, numbers, and configurations beside them. Small networks of
+ * each family are made here, key by key as the published code names its tensors. */
+#include "test.h"
+#include "kray/net.h"
+#include "kray/recon.h"
+
+static char folder[] = "/tmp/kray-networks-XXXXXX";
+static int make_folder(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
+static int drop_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+static const char *in_folder(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static void put(const char *name, const char *text)
+{
+    FILE *f = fopen(in_folder(name), "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* ---- Small networks ---- */
+static void add(kr_weights *w, const char *name, long a, long b, long k)
+{
+    long n[4] = { a, b, k, k };
+    kr_tensor *t = kr_weights_add(w, name, b ? 4 : 1, n);
+    assert_non_null(t);
+    for (long i = 0, count = kr_tensor_count(t); i < count; i++)
+        t->data[i] = (float)(0.3 * (kr_rand_uniform(4, (uint64_t)w->count, (uint64_t)i) - 0.5));
+}
+
+#define NAME(...) (snprintf(name, sizeof name, __VA_ARGS__), name)
+
+static void unet(kr_weights *w, const char *prefix, long in, long chans, int pools)
+{
+    char name[400];
+    for (int i = 0; i <= pools; i++) {
+        long c = chans << i;
+        char part[100];
+        snprintf(part, sizeof part, i < pools ? "%sdown_sample_layers.%d" : "%sconv", prefix, i);
+        add(w, NAME("%s.layers.0.weight", part), c, i ? c / 2 : in, 3);
+        add(w, NAME("%s.layers.4.weight", part), c, c, 3);
+    }
+    for (int i = 0; i < pools; i++) {
+        long c = chans << (pools - 1 - i);
+        bool last = i == pools - 1;
+        add(w, NAME("%sup_conv.%d.%slayers.0.weight", prefix, i, last ? "0." : ""), c, 2 * c, 3);
+        add(w, NAME("%sup_conv.%d.%slayers.4.weight", prefix, i, last ? "0." : ""), c, c, 3);
+        add(w, NAME("%sup_transpose_conv.%d.layers.0.weight", prefix, i), 2 * c, c, 2);
+    }
+    add(w, NAME("%sup_conv.%d.1.weight", prefix, pools - 1), in, chans, 1);
+    add(w, NAME("%sup_conv.%d.1.bias", prefix, pools - 1), in, 0, 0);
+}
+
+static void convgru(kr_weights *w, const char *prefix, long in, long f, int layers)
+{
+    static const char *const gate[] = { "reset_gates", "update_gates", "out_gates" };
+    char name[400];
+    for (int i = 0; i <= layers; i++) {
+        add(w, NAME("%sconv_blocks.%d.1.weight", prefix, i), i < layers ? f : 2, i ? f : in, i ? 3 : 5);
+        add(w, NAME("%sconv_blocks.%d.1.bias", prefix, i), i < layers ? f : 2, 0, 0);
+    }
+    for (int g = 0; g < 3; g++)
+        for (int i = 0; i < layers; i++) {
+            add(w, NAME("%s%s.%d.0.weight", prefix, gate[g], i), f, 2 * f, 1);
+            add(w, NAME("%s%s.%d.0.bias", prefix, gate[g], i), f, 0, 0);
+        }
+}
+
+static void initialiser(kr_weights *w, long f, int layers)
+{
+    char name[400];
+    for (int i = 0; i < 2; i++) {
+        add(w, NAME("initializer.conv_blocks.%d.1.weight", i), 5, i ? 5 : 2, 3);
+        add(w, NAME("initializer.conv_blocks.%d.1.bias", i), 5, 0, 0);
+    }
+    for (int i = 0; i < layers; i++) {
+        add(w, NAME("initializer.out_blocks.%d.0.weight", i), f, 5, 1);
+        add(w, NAME("initializer.out_blocks.%d.0.bias", i), f, 0, 0);
+    }
+}
+
+static void cirim(kr_weights *w, const char *family, const char *cell, int parts, int blocks, long f)
+{
+    char name[400];
+    for (int b = 0; b < blocks; b++) {
+        for (int l = 0; l < 2; l++) {
+            add(w, NAME("%s.%d.layers.%d.convs.conv_layer.weight", family, b, l), f, l ? f : 4, l ? 3 : 5);
+            add(w, NAME("%s.%d.layers.%d.convs.conv_layer.bias", family, b, l), f, 0, 0);
+            add(w, NAME("%s.%d.layers.%d.%s.ih.weight", family, b, l, cell), parts * f, f, 1);
+            add(w, NAME("%s.%d.layers.%d.%s.ih.bias", family, b, l, cell), parts * f, 0, 0);
+            add(w, parts == 1 ? NAME("%s.%d.layers.%d.%s.hh", family, b, l, cell) : NAME("%s.%d.layers.%d.%s.hh.weight", family, b, l, cell),
+                parts == 1 ? 1 : parts * f, f, 1);
+        }
+        add(w, NAME("%s.%d.final_layer.0.conv_layer.weight", family, b), 2, f, 3);
+    }
+}
+
+enum { RIM_GRU, IRIM, MGU, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet" };
+
+static kr_weights *small(int kind)
+{
+    kr_weights *w = kr_weights_new();
+    char name[400];
+    assert_non_null(w);
+    switch (kind) {
+    case RIM_GRU: cirim(w, "reconstruction_module", "rnn", 3, 1, 6); break;
+    case IRIM: cirim(w, "reconstruction_module", "rnn", 1, 2, 6); break;
+    case MGU: cirim(w, "model.reconstruction_module", "rnn", 2, 1, 3); break;
+    case MRIDC: cirim(w, "state_dict.cirim", "rnn", 1, 2, 6); break;
+    case CIRIM_DIRECT: cirim(w, "model.block_list", "recurrent", 1, 2, 6); break;
+    case RIM_DIRECT:
+        convgru(w, "cell_list.0.", 4, 6, 2);
+        initialiser(w, 6, 2);
+        break;
+    case RVN:
+        for (int i = 0; i < 2; i++) {
+            add(w, NAME("model.block_list.%d.learning_rate", i), 1, 0, 0);
+            convgru(w, NAME("model.block_list.%d.regularizer.", i), 2, 6, 2);
+        }
+        unet(w, "sensitivity_model.", 2, 4, 2);
+        break;
+    case VARNET:
+        unet(w, "sens_net.norm_unet.unet.", 2, 4, 2);
+        for (int i = 0; i < 2; i++) {
+            add(w, NAME("cascades.%d.dc_weight", i), 1, 0, 0);
+            unet(w, NAME("cascades.%d.model.unet.", i), 2, 4, 2);
+        }
+        break;
+    case VARNET_DIRECT:
+        for (int i = 0; i < 2; i++) {
+            add(w, NAME("model.layers_list.%d.learning_rate", i), 1, 0, 0);
+            unet(w, NAME("model.layers_list.%d.regularizer_model.", i), 2, 4, 2);
+        }
+        unet(w, "sensitivity_model.", 2, 4, 2);
+        break;
+    case UNET: unet(w, "", 1, 4, 3); break;
+    }
+    return w;
+}
+
+/* Runs one slice of random numbers; 0, or the refusal. */
+static int run(kr_net *net, long coils, long h, long w)
+{
+    long n = h * w;
+    kr_cfloat *k = malloc((size_t)(coils * n) * sizeof *k), *s = malloc((size_t)(coils * n) * sizeof *s), *x = malloc((size_t)n * sizeof *x);
+    float *mask = malloc((size_t)n * sizeof *mask), *image = malloc((size_t)n * sizeof *image);
+    for (long i = 0; i < n; i++) {
+        mask[i] = i % w == w / 2 || kr_rand_uniform(1, 2, (uint64_t)i) < 0.4;
+        image[i] = (float)kr_rand_uniform(1, 3, (uint64_t)i);
+    }
+    for (long i = 0; i < coils * n; i++) {
+        double z[2];
+        kr_rand_normal2(1, 4, (uint64_t)i, z);
+        k[i] = mask[i % n] * kr_c((float)z[0], (float)z[1]);
+        s[i] = kr_c((float)(1 / sqrt((double)coils)), 0);
+    }
+    kr_net_input in = { .coils = coils, .h = h, .w = w, .kspace = k, .mask = mask, .acs = mask, .sens = s, .image = image, .scaling = 1, .centred = true };
+    int e = kr_net_run(net, x, &in, NULL);
+    for (long i = 0; i < n && !e; i++)
+        if (!isfinite(kr_re(x[i])) || !isfinite(kr_im(x[i])))
+            fail_msg("%s: %ld coils, %ld x %ld: pixel %ld is not finite", kr_net_kind_of(net)->name, coils, h, w, i);
+    free(k); free(s); free(x); free(mask); free(image);
+    return e;
+}
+
+static void every_size(void **state)
+{
+    (void)state;
+    static const long size[][2] = { { 1, 1 }, { 1, 7 }, { 9, 1 }, { 2, 2 }, { 3, 5 }, { 7, 7 }, { 13, 17 }, { 16, 31 }, { 33, 32 }, { 19, 64 } };
+    for (int kind = 0; kind < KINDS; kind++) {
+        kr_weights *w = small(kind);
+        kr_net *net = kr_net_new(NULL, w, kind & 1);
+        if (!net)
+            fail_msg("kind %d: %s", kind, kr_error());
+        assert_string_equal(kr_net_kind_of(net)->name, word[kind]);
+        for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+            for (long coils = 1; coils < 4; coils += 2)
+                if (run(net, coils, size[i][0], size[i][1])) {
+                    /* Only U-Nets may be too deep for an image, and say so. */
+                    assert_true(kind >= RVN);
+                    assert_true(size[i][0] < 16 || size[i][1] < 16);
+                    assert_refused(KR_EREFUSED, "are too few for a U-Net");
+                }
+        kr_net_unref(&net);
+        kr_weights_unref(&w);
+        assert_int_equal(kr_mem_now(), 0);
+    }
+}
+
+/* A copy without tensor `skip`, or with tensor `change` in another shape. */
+static kr_weights *copy(const kr_weights *w, long skip, long change, int how)
+{
+    kr_weights *c = kr_weights_new();
+    for (long i = 0; i < w->count; i++) {
+        const kr_tensor *t = &w->tensor[i];
+        long n[KR_TENSOR_DIMS] = { 0 };
+        int dims = t->dims;
+        memcpy(n, t->n, sizeof t->n);
+        if (i == skip)
+            continue;
+        if (i == change)
+            switch (how) {
+            case 0: n[0]++; break;
+            case 1: if (dims > 1) n[1]++; else n[0] += 2; break;
+            case 2: if (dims > 2) n[2]++; else n[dims++] = 3; break;
+            case 3: dims = 1; break;
+            case 4: n[0] = 0; break;
+            case 5: if (dims > 3) { n[2] += 2; n[3] += 2; } else dims = 0; break;
+            case 6: n[0] = n[0] > 1 ? n[0] / 2 : 7; break;
+            case 7: if (dims > 1) n[1] = n[1] > 1 ? n[1] / 2 : 7; break;
+            }
+        kr_tensor *to = kr_weights_add(c, t->name, dims, n);
+        assert_non_null(to);
+        for (long k = 0, count = kr_tensor_count(to); k < count; k++)
+            to->data[k] = t->data[k % kr_tensor_count(t)];
+    }
+    return c;
+}
+
+/* Every tensor missing in turn, and every one in other shapes: a sentence, or a network that runs. */
+static void missing_and_misshapen(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++) {
+        kr_weights *w = small(kind);
+        long refused = 0, tried = 0;
+        for (long i = 0; i < w->count; i++)
+            for (int how = -1; how < 8; how++, tried++) {
+                kr_weights *c = how < 0 ? copy(w, i, -1, 0) : copy(w, -1, i, how);
+                kr_net *net = kr_net_new(NULL, c, false);
+                if (!net || run(net, 2, 32, 24)) {
+                    refused++;
+                    assert_true(strlen(kr_error()) > 20);
+                    kr_error_clear();
+                }
+                kr_net_unref(&net);
+                kr_weights_unref(&c);
+            }
+        /* A bias may be missing, a numbered block that is missing ends the network, and kernels may be wider. */
+        assert_true(refused > tried / 2);
+        kr_weights_unref(&w);
+        assert_int_equal(kr_mem_now(), 0);
+    }
+}
+
+static void keys_of_another(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int other = 0; other < KINDS; other++) {
+            kr_weights *w = small(kind);
+            kr_net *net = kr_net_new(word[other], w, false);
+            if (!strncmp(word[kind], word[other], strlen(word[other])))
+                assert_non_null(net);
+            else {
+                assert_null(net);
+                assert_refused(KR_EFORMAT, "do not belong to a network");
+            }
+            kr_net_unref(&net);
+            kr_weights_unref(&w);
+        }
+    kr_weights *w = kr_weights_new();
+    add(w, "encoder.weight", 3, 3, 3);
+    assert_null(kr_net_new(NULL, w, false));
+    assert_refused(KR_EFORMAT, "fit no network that Kray has");
+    kr_weights_unref(&w);
+}
+
+static void numbers_that_are_none(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        kr_weights *w = small(IRIM), *r = NULL;
+        w->tensor[3].data[1] = i ? INFINITY : NAN;
+        kr_weights_digest(w);
+        const char *path = in_folder("nan.safetensors");
+        assert_int_equal(kr_weights_write(w, path), 0);
+        assert_true(kr_weights_read(&r, path) < 0);
+        assert_refused(KR_ENUMBER, "reconstruction_module.0.layers.0.rnn.ih.bias' holds numbers that are not finite");
+        kr_weights_unref(&w);
+    }
+}
+
+/* ---- Configurations ---- */
+static const char direct[] =
+    "physics:\n  forward_operator: fft2(centered=False)\n  backward_operator: ifft2(centered=False)\n  use_noise_matrix: false\n"
+    "training:\n  datasets:\n    - name: CalgaryCampinas\n      transforms:\n        normalization: {scaling_key: masked_kspace, scale_percentile: 0.99}\n"
+    "    - name: Second\n  batch_size: 1\n"
+    "inference:\n  dataset:\n    transforms:\n      sensitivity_map_estimation:\n        sensitivity_maps_type: rss_estimate\n        sensitivity_maps_gaussian: 0.5\n"
+    "      normalization:\n        scale_percentile: 0.995\n"
+    "model:\n  model_name: recurrentvarnet.recurrentvarnet.RecurrentVarNet\n  num_steps: %d\n  recurrent_num_layers: 2\n  recurrent_hidden_channels: %d\n"
+    "  initializer_initialization: zero_filled\n  no_parameter_sharing: true\n  normalized: %s\n"
+    "additional_models:\n  sensitivity_model:\n    model_name: unet.unet_2d.UnetModel2d\n    num_filters: %d\n    num_pool_layers: 2\n    dropout_probability: 0.0\n";
+
+static void direct_yaml(void **state)
+{
+    (void)state;
+    char text[4000];
+    kr_weights *w = small(RVN);
+    snprintf(text, sizeof text, direct, 2, 6, "false", 4);
+    put("rvn.yaml", text);
+    if (kr_weights_config(w, in_folder("rvn.yaml")))
+        fail_msg("%s", kr_error());
+    assert_string_equal(kr_meta_get(w->meta, "network"), "recurrentvarnet");
+    assert_string_equal(kr_weights_told(w, "initializer_initialization"), "zero_filled");
+    assert_string_equal(kr_weights_told(w, "fft_centered"), "0");
+    assert_string_equal(kr_weights_told(w, "scale_percentile"), "0.995");        /* inference before training */
+    assert_string_equal(kr_weights_told(w, "sensitivity_maps_gaussian"), "0.5");
+    assert_string_equal(kr_weights_told(w, "sensitivity_model.num_filters"), "4");
+    kr_net *net = kr_net_new(NULL, w, false);
+    if (!net)
+        fail_msg("%s", kr_error());
+    kr_net_unref(&net);
+    snprintf(text, sizeof text, direct, 3, 16, "true", 8);
+    put("rvn.yaml", text);
+    assert_int_equal(kr_weights_config(w, in_folder("rvn.yaml")), 0);
+    assert_null(kr_net_new(NULL, w, false));
+    /* Key by key, all at once. */
+    static const char *const key[] = { "rvn.yaml do not fit the weights", "num_steps is 3, the weights have 2", "recurrent_hidden_channels is 16, the weights have 6",
+                                       "sensitivity_model.num_filters is 8, the weights have 4", "normalized is true" };
+    for (int i = 0; i < 5; i++)
+        if (!strstr(kr_error(), key[i]))
+            fail_msg("\"%s\" lacks \"%s\"", kr_error(), key[i]);
+    assert_refused(KR_EFORMAT, "hyper-parameters of");
+    kr_weights_unref(&w);
+}
+
+static void atommic_yaml(void **state)
+{
+    (void)state;
+    kr_weights *w = small(RIM_GRU);
+    put("model_config.yaml", "pretrained: false\nmodel:\n  model_name: CIRIM\n  recurrent_layer: GRU\n  conv_filters:\n    - 6\n    - 6\n    - 2\n  depth: 2\n"
+        "  time_steps: 3\n  num_cascades: 1\n  no_dc: true\n  fft_centered: false\n  fft_normalization: backward\n  spatial_dims: [-2, -1]\n  accumulate_predictions: ~\n");
+    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_string_equal(kr_weights_told(w, "conv_filters"), "6 6 2");
+    assert_string_equal(kr_weights_told(w, "accumulate_predictions"), "none");
+    assert_string_equal(kr_meta_get(w->meta, "network"), "cirim");
+    kr_net *net = kr_net_new(NULL, w, false);
+    if (!net)
+        fail_msg("%s", kr_error());
+    kr_net_unref(&net);
+    put("model_config.yaml", "model:\n  model_name: CIRIM\n  recurrent_layer: IndRNN\n  num_cascades: 5\n");
+    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_null(kr_net_new(NULL, w, false));
+    assert_non_null(strstr(kr_error(), "num_cascades is 5, the weights have 1"));
+    assert_refused(KR_EFORMAT, "recurrent_layer is IndRNN, the weights have GRU");
+    put("model_config.yaml", "model:\n  model_name: VarNet\n");
+    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_null(kr_net_new(NULL, w, false));
+    assert_refused(KR_EFORMAT, "do not belong to a network 'varnet'");
+    kr_weights_unref(&w);
+}
+
+static void broken_yaml(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        { "model: [unclosed", "no YAML" }, { "a: 1\n", "no 'model:'" }, { "", "no 'model:'" }, { "? {a: b}\n: 1\n", "no word" },
+        { "model:\n\t- x", "no YAML" }, { "just words", "no 'model:'" },
+        { "&a [*a, *a]", "no 'model:'" }, { "model: {model_name: &x CIRIM, again: *x}", NULL }, { "model_name: a\nmodel_name: RIM", NULL },
+        { "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested more than" }, { "\xff\xfe\x01", "no YAML" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        kr_weights *w = small(RIM_GRU);
+        put("bad.yaml", bad[i][0]);
+        int e = kr_weights_config(w, in_folder("bad.yaml"));
+        if (bad[i][1]) {
+            assert_true(e < 0);
+            assert_refused(KR_EFORMAT, bad[i][1]);
+        } else
+            assert_int_equal(e, 0);
+        kr_weights_unref(&w);
+    }
+    kr_weights *w = small(RIM_GRU);
+    assert_true(kr_weights_config(w, in_folder("not-there.yaml")) < 0);
+    assert_refused(KR_EFILE, "not-there.yaml");
+    /* Damaged in all simple ways: a sentence or a configuration, never a crash. */
+    char text[4000], changed[4000];
+    int n = snprintf(text, sizeof text, direct, 2, 6, "false", 4);
+    for (uint64_t k = 0; k < 400; k++) {
+        memcpy(changed, text, (size_t)n + 1);
+        for (uint64_t j = 0; j < 1 + k % 5; j++)
+            changed[kr_rand_bits(8, k, 2 * j) % (uint64_t)n] = (char)(1 + kr_rand_bits(8, k, 2 * j + 1) % 255);
+        changed[k % 3 ? n : (int)(kr_rand_bits(9, k, 0) % (uint64_t)n)] = 0;
+        put("bad.yaml", changed);
+        if (kr_weights_config(w, in_folder("bad.yaml")))
+            assert_true(strlen(kr_error()) > 0);
+        kr_error_clear();
+    }
+    kr_weights_unref(&w);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+static void beside(void **state)
+{
+    (void)state;
+    char command[300];
+    snprintf(command, sizeof command, "mkdir %s/zoo", folder);
+    assert_int_equal(system(command), 0);
+    assert_null(kr_weights_config_beside(in_folder("zoo/model_1.pt")));
+    const char *const names[] = { "zoo/anything.yml", "zoo/hparams.yaml", "zoo/config.yaml", "zoo/model_1.yaml" };
+    for (int i = 0; i < 4; i++) {                            /* each one found before those written earlier */
+        put(names[i], "model: {model_name: RIM}\n");
+        char *found = kr_weights_config_beside(in_folder("zoo/model_1.pt"));
+        assert_string_equal(found, in_folder(names[i]));
+        kr_free(found);
+    }
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+/* ---- Whole scans that a network cannot take ---- */
+static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, long steps)
+{
+    kr_scan *s = kr_scan_new();
+    s->data = kr_array_new(KR_C32, shape);
+    fill_random(s->data, 3);
+    s->shape = shape;
+    s->file = kr_strdup("made.h5");
+    kr_array *m = mask ? kr_mask_new(mask, kr_shape_without(shape, KR_ON(KR_COIL)), NULL) : NULL;
+    assert_true(!mask || m);
+    if (m)
+        assert_int_equal(kr_scan_undersample(s, m), 0);
+    const kr_recon *r = kr_recon_named(method);
+    struct { const char *weights, *config, *network; long steps; } opts = { weights, NULL, NULL, steps };
+    kr_shape one = kr_shape_without(shape, 0);
+    one.n[KR_MAP] = 1;
+    kr_array *maps = kr_array_new(KR_C32, one);
+    for (long i = 0; i < kr_count(one); i++)
+        KR_C(maps)[i] = 0.5f;
+    kr_image *image = NULL;
+    int e = kr_reconstruct(&image, s, r, &opts, NULL, maps, NULL, NULL);
+    kr_image_unref(&image);
+    kr_array_unref(&maps);
+    kr_array_unref(&m);
+    kr_scan_unref(&s);
+    return e;
+}
+
+static void scans(void **state)
+{
+    (void)state;
+    kr_weights *w = small(IRIM), *v = small(VARNET);
+    const char *rim = kr_strf("%s", in_folder("irim.safetensors")), *var = kr_strf("%s", in_folder("var.safetensors"));
+    kr_weights_digest(w);
+    kr_weights_digest(v);
+    kr_meta_set(w->meta, "network", "cirim");
+    kr_meta_set(v->meta, "network", "varnet");
+    assert_int_equal(kr_weights_write(w, rim), 0);
+    assert_int_equal(kr_weights_write(v, var), 0);
+    kr_shape flat = KR_SHAPE([KR_X] = 24, [KR_Y] = 23, [KR_COIL] = 2), one = KR_SHAPE([KR_X] = 17, [KR_Y] = 19), deep = KR_SHAPE([KR_X] = 16, [KR_Y] = 16, [KR_Z] = 4, [KR_COIL] = 2);
+    if (reconstruct("cirim", rim, flat, "random:accel=2,center=0.2", 0) || reconstruct("cirim", rim, one, NULL, 0) || reconstruct("cirim", rim, flat, NULL, 3)
+        || reconstruct("varnet", var, flat, "random:accel=2,center=0.2", 0))
+        fail_msg("%s", kr_error());
+    assert_true(reconstruct("cirim", rim, deep, NULL, 0) < 0);
+    assert_refused(KR_EREFUSED, "work on slices");
+    assert_true(reconstruct("cirim", NULL, flat, NULL, 0) < 0);
+    assert_refused(KR_EUSAGE, "--weights FILE");
+    assert_true(reconstruct("varnet", rim, flat, NULL, 0) < 0);
+    assert_refused(KR_EREFUSED, "another method");
+    assert_true(reconstruct("varnet", var, flat, NULL, 4) < 0);
+    assert_refused(KR_EUSAGE, "--steps");
+    assert_true(reconstruct("cirim", rim, flat, NULL, 2000) < 0);
+    assert_refused(KR_EFORMAT, "2000 time steps");
+    assert_true(reconstruct("cirim", in_folder("not-there.pt"), flat, NULL, 0) < 0);
+    assert_refused(KR_EFILE, "not-there.pt");
+    /* E2E-VarNet reads its calibration lines from the middle: there must be some. */
+    assert_true(reconstruct("varnet", var, flat, "uniform:accel=4,lines=0,offset=1", 0) < 0);
+    assert_refused(KR_EREFUSED, "centre of k-space is not measured");
+    kr_free((void *)(uintptr_t)rim);
+    kr_free((void *)(uintptr_t)var);
+    kr_weights_unref(&w);
+    kr_weights_unref(&v);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
+                                        cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
+                                        cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans) };
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
