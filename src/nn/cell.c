@@ -80,6 +80,8 @@ static int fits(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tens
     case KR_CELL_MGU: good = is(w[0], 2 * f, f) && is(w[1], 2 * f, f); break;
     case KR_CELL_INDRNN: good = is(w[0], f, f) && w[1] && kr_tensor_count(w[1]) == f; break;
     }
+    for (int i = 1; good && i < (kind == KR_CELL_GRU_DIRECT ? 3 : kind == KR_CELL_INDRNN ? 1 : 2); i++)
+        good = w[i]->n[2] == w[0]->n[2];             /* kernels of one width */
     for (int i = 0; good && i < (kind == KR_CELL_GRU_DIRECT ? 3 : 1); i++)
         good = !b[i] || kr_tensor_count(b[i]) == w[i]->n[0];
     return good ? 0 : kr_fail(KR_ESHAPE, "the tensor '%s' and its neighbours do not make a recurrent cell", w[0] ? w[0]->name : "(missing)");

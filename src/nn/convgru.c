@@ -43,9 +43,17 @@ void convgru_unref(convgru **pg)
     kr_free_at(pg);
 }
 
+bool convgru_alike(const convgru *a, const convgru *b)
+{
+    bool same = a->layers == b->layers && a->hidden == b->hidden && a->dense == b->dense;
+    for (int i = 0; same && i <= a->layers; i++)
+        same = kr_conv_halo(a->conv[i]) == kr_conv_halo(b->conv[i]);
+    return same;
+}
+
 void convgru_borrow(convgru *g, const convgru *from)
 {
-    if (g == from || g->layers != from->layers || g->hidden != from->hidden || g->dense != from->dense)
+    if (g == from || !convgru_alike(g, from))
         return;
     drop_maps(g->rooms);
     kr_free(g->rooms);
@@ -60,7 +68,7 @@ static const kr_tensor *pick(const kr_weights *w, const char *prefix, const char
     return t ? t : net_maybe(w, "%s%s.%d.0.%s", prefix, part, i, what);
 }
 
-convgru *convgru_new(const kr_weights *w, const char *given)
+convgru *convgru_new(const kr_weights *w, const char *given, long in)
 {
     char prefix[200];
     convgru *g = kr_alloc_zero(1, sizeof *g);
@@ -78,8 +86,10 @@ convgru *convgru_new(const kr_weights *w, const char *given)
     while (g->layers < LAYERS && pick(w, prefix, "reset_gates", g->layers, "weight"))
         g->layers++;
     const kr_tensor *first = pick(w, prefix, "conv_blocks", 0, "weight");
-    bool good = first && g->layers && first->dims == 4;
-    if (!good)
+    bool good = first && g->layers;
+    if (good)
+        good = net_shape(first, 0, in, 0);
+    else
         kr_fail(KR_EFORMAT, "the weights have no convolutional GRU under '%s'", prefix);
     g->hidden = good ? first->n[0] : 0;
     const kr_tensor *second = good ? pick(w, prefix, "conv_blocks", 1, "weight") : NULL;
@@ -97,9 +107,10 @@ convgru *convgru_new(const kr_weights *w, const char *given)
         const kr_tensor *t = pick(w, prefix, "conv_blocks", i, "weight");
         if (!t)
             kr_fail(KR_EFORMAT, "the weights lack '%sconv_blocks.%d'", prefix, i);
-        if (!i && t)
-            split[0] = t->n[1];
-        good = t && maps <= 4 && (g->conv[i] = kr_conv_new(t, pick(w, prefix, "conv_blocks", i, "bias"), i == 1 ? 2 : 1, KR_PAD_REPLICATE,
+        good = t && net_shape(t, i < g->layers ? g->hidden : 2, i ? maps * g->hidden : in, 0);
+        if (good && !i)
+            split[0] = in;
+        good = good && (maps <= 4 || kr_fail(KR_EFORMAT, "'%s' is connected more densely than to 3 earlier layers", prefix) == 0) && (g->conv[i] = kr_conv_new(t, pick(w, prefix, "conv_blocks", i, "bias"), i == 1 ? 2 : 1, KR_PAD_REPLICATE,
                                                            i < g->layers ? KR_ACT_RELU : KR_ACT_NONE, maps, split));
     }
     for (int i = 0; good && i < g->layers; i++) {
@@ -230,7 +241,7 @@ void initialiser_unref(initialiser **pr)
     kr_free_at(pr);
 }
 
-initialiser *initialiser_new(const kr_weights *w, const char *prefix)
+initialiser *initialiser_new(const kr_weights *w, const char *prefix, const convgru *g)
 {
     initialiser *r = kr_alloc_zero(1, sizeof *r);
     if (!r)
@@ -241,8 +252,7 @@ initialiser *initialiser_new(const kr_weights *w, const char *prefix)
     for (; good && r->depth < LAYERS && pick(w, prefix, "conv_blocks", r->depth, "weight"); r->depth++) {
         const kr_tensor *t = pick(w, prefix, "conv_blocks", r->depth, "weight");
         channels[r->depth] = t->n[0];
-        good = dilation[r->depth] < 64
-            && (r->conv[r->depth] = kr_conv_new(t, pick(w, prefix, "conv_blocks", r->depth, "bias"), (int)dilation[r->depth], KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL));
+        good = net_shape(t, 0, r->depth ? channels[r->depth - 1] : 2, 0) && (r->conv[r->depth] = kr_conv_new(t, pick(w, prefix, "conv_blocks", r->depth, "bias"), (int)dilation[r->depth], KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL));
     }
     for (; good && r->outs < LAYERS && pick(w, prefix, "out_blocks", r->outs, "weight"); r->outs++) {
         const kr_tensor *t = pick(w, prefix, "out_blocks", r->outs, "weight");
@@ -252,13 +262,15 @@ initialiser *initialiser_new(const kr_weights *w, const char *prefix)
             sum += channels[r->depth - 1 - k++];
         for (int s = 0; s < k; s++)
             split[s] = channels[r->depth - k + s];
+        if (r->outs && r->multiscale != k)
+            sum = -1;
         r->multiscale = k;
-        good = sum == in && k <= 4 && (r->out[r->outs] = kr_conv_new(t, pick(w, prefix, "out_blocks", r->outs, "bias"), 1, KR_PAD_ZERO, KR_ACT_RELU, k, split));
-        if (sum != in)
+        good = net_shape(t, g->hidden, 0, 1) && sum == in && k <= 4 && (r->out[r->outs] = kr_conv_new(t, pick(w, prefix, "out_blocks", r->outs, "bias"), 1, KR_PAD_ZERO, KR_ACT_RELU, k, split));
+        if (!good && !kr_error_code())
             kr_fail(KR_EFORMAT, "'%sout_blocks.%d' reads %ld channels, which no number of features gives", prefix, r->outs, in);
     }
-    if (good && (!r->depth || !r->outs))
-        good = !kr_fail(KR_EFORMAT, "the weights have no initialiser under '%s'", prefix);
+    if (good && (!r->depth || r->outs != g->layers))
+        good = !kr_fail(KR_EFORMAT, "the initialiser under '%s' starts %d states from %d features; the network has %d", prefix, r->outs, r->depth, g->layers);
     if (!good)
         initialiser_unref(&r);
     return r;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DECLARE(name) extern const kr_net_kind kr_net_##name;
 KR_LIST(DECLARE)
@@ -59,6 +60,42 @@ const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
     if (!t)
         kr_fail(KR_EFORMAT, "the weights lack the tensor '%s'", name);
     return t;
+}
+
+bool net_scalar(const kr_tensor *t)
+{
+    return kr_tensor_count(t) == 1 || kr_fail(KR_ESHAPE, "the tensor '%s' has %ld numbers; one is wanted there", t->name, kr_tensor_count(t)) == 0;
+}
+
+bool net_either(const kr_weights *w, const char *name, const char *a, const char *b, bool *good)
+{
+    const char *v = net_word(w, name, a);
+    bool is_b = !strcasecmp(v, b);
+    if (*good && !is_b && strcasecmp(v, a))
+        *good = kr_fail(KR_EFORMAT, "%s is '%s'; Kray has %s and %s", name, v, a, b) == 0;
+    return is_b;
+}
+
+/* "64 x any x 3 x 3" */
+static void lengths(kr_text *to, const long *n, int count)
+{
+    for (int d = 0; d < count; d++)
+        kr_text_add(to, n[d] ? "%s%ld" : "%sany", d ? " x " : "", n[d]);
+}
+
+bool net_shape(const kr_tensor *t, long outs, long ins, long k)
+{
+    if (!t)
+        return kr_error_code() ? false : kr_fail(KR_EFORMAT, "the weights lack a tensor") == 0;
+    if (t->dims == 4 && t->n[0] > 0 && t->n[1] > 0 && (!outs || t->n[0] == outs) && (!ins || t->n[1] == ins) && (!k || (t->n[2] == k && t->n[3] == k)))
+        return true;
+    kr_text is = { 0 }, wanted = { 0 };
+    lengths(&is, t->n, t->dims);
+    lengths(&wanted, (long[]){ outs, ins, k, k }, 4);
+    kr_fail(KR_ESHAPE, "the tensor '%s' has the shape %s; %s is wanted there", t->name, is.s ? is.s : "of one number", wanted.s ? wanted.s : "another");
+    kr_text_clear(&is);
+    kr_text_clear(&wanted);
+    return false;
 }
 
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise)

@@ -27,28 +27,34 @@ static void destroy(void *self)
     kr_free(r);
 }
 
-static bool block_new(block *b, const kr_weights *w, const char *prefix)
+/* f: features of the first block, 0 in that itself. */
+static bool block_new(block *b, const kr_weights *w, const char *prefix, long f)
 {
     for (int l = 0; l < DEPTH; l++) {
         const kr_tensor *t = net_tensor(w, "%slayers.%d.convs.conv_layer.weight", prefix, l);
-        if (!t || !(b->conv[l] = kr_conv_new(t, net_maybe(w, "%slayers.%d.convs.conv_layer.bias", prefix, l), l == 1 ? 2 : 1, KR_PAD_REPLICATE,
+        if (!net_shape(t, f, l ? f : 4, 0))
+            return false;
+        f = t->n[0];
+        if (!(b->conv[l] = kr_conv_new(t, net_maybe(w, "%slayers.%d.convs.conv_layer.bias", prefix, l), l == 1 ? 2 : 1, KR_PAD_REPLICATE,
                                              KR_ACT_RELU, 1, NULL)))
             return false;
         const kr_tensor *ih = net_tensor(w, "%slayers.%d.rnn.ih.weight", prefix, l), *hh = net_maybe(w, "%slayers.%d.rnn.hh", prefix, l);
         bool ind = hh != NULL;
         if (ih && !ind)
             hh = net_tensor(w, "%slayers.%d.rnn.hh.weight", prefix, l);
-        if (!ih || !hh)
+        if (!net_shape(ih, 0, f, 0) || !hh)
             return false;
         enum kr_cell_kind kind = ind ? KR_CELL_INDRNN : ih->n[0] == 3 * ih->n[1] ? KR_CELL_GRU : KR_CELL_MGU;
         const kr_tensor *ws[2] = { ih, hh }, *bs[1] = { net_maybe(w, "%slayers.%d.rnn.ih.bias", prefix, l) };
+        if (ih->n[0] != f * (kind == KR_CELL_GRU ? 3 : kind == KR_CELL_MGU ? 2 : 1) && !net_shape(ih, f, f, 0))
+            return false;
         if (!(b->cell[l] = kr_cell_new(kind, ws, bs, false)))
             return false;
         if (net_bf16(w) && (kr_conv_bf16(b->conv[l]) || kr_cell_bf16(b->cell[l])))
             return false;
     }
     const kr_tensor *last = net_tensor(w, "%sfinal_layer.0.conv_layer.weight", prefix);
-    return last && (b->conv[DEPTH] = kr_conv_new(last, net_maybe(w, "%sfinal_layer.0.conv_layer.bias", prefix), 1, KR_PAD_REPLICATE, KR_ACT_NONE, 1, NULL));
+    return net_shape(last, 2, f, 0) && (b->conv[DEPTH] = kr_conv_new(last, net_maybe(w, "%sfinal_layer.0.conv_layer.bias", prefix), 1, KR_PAD_REPLICATE, KR_ACT_NONE, 1, NULL));
 }
 
 static int build(void **self, const kr_weights *all)
@@ -63,8 +69,11 @@ static int build(void **self, const kr_weights *all)
     bool good = !net_maybe(w, "%s0.layers.2.rnn.ih.weight", family) || kr_fail(KR_EFORMAT, "a depth of more than %d recurrent layers", DEPTH) == 0;
     for (; good && r->cascades < CASCADES && net_maybe(w, "%s%ld.layers.0.rnn.ih.weight", family, r->cascades); r->cascades += good) {
         snprintf(key, sizeof key, "%s%ld.", family, r->cascades);
-        good = block_new(&r->block[r->cascades], w, key);
+        good = block_new(&r->block[r->cascades], w, key, r->cascades ? kr_conv_outs(r->block[0].conv[0]) : 0);
     }
+    for (long i = 1; good && i < r->cascades; i++)                   /* they work in the same maps */
+        for (int l = 0; good && l <= DEPTH; l++)
+            good = kr_conv_halo(r->block[i].conv[l]) == kr_conv_halo(r->block[0].conv[l]) || kr_fail(KR_ESHAPE, "the kernels of cascade %ld are not those of the first", i) == 0;
     r->carry = atommic(all);
     r->steps = net_number(w, "steps", 0);                             /* as the user wants */
     if (!r->steps)

@@ -23,23 +23,27 @@ static void destroy(void *self)
     kr_free(r);
 }
 
-static bool block_new(block *b, const kr_weights *w, long i)
+/* f: features of the first block, 0 in that itself. */
+static bool block_new(block *b, const kr_weights *w, long i, long f)
 {
     for (int l = 0; l < DEPTH; l++) {
         const kr_tensor *t = net_tensor(w, "block_list.%ld.layers.%d.convs.conv_layer.weight", i, l);
-        if (!t || !(b->conv[l] = kr_conv_new(t, net_maybe(w, "block_list.%ld.layers.%d.convs.conv_layer.bias", i, l), l == 1 ? 2 : 1,
+        if (!net_shape(t, f, l ? f : 4, 0))
+            return false;
+        f = t->n[0];
+        if (!(b->conv[l] = kr_conv_new(t, net_maybe(w, "block_list.%ld.layers.%d.convs.conv_layer.bias", i, l), l == 1 ? 2 : 1,
                                              KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL)))
             return false;
         const kr_tensor *ws[2] = { net_tensor(w, "block_list.%ld.layers.%d.recurrent.ih.weight", i, l),
                                    net_tensor(w, "block_list.%ld.layers.%d.recurrent.hh", i, l) };
         const kr_tensor *bs[1] = { net_maybe(w, "block_list.%ld.layers.%d.recurrent.ih.bias", i, l) };
-        if (!ws[0] || !ws[1] || !(b->cell[l] = kr_cell_new(KR_CELL_INDRNN, ws, bs, false)))
+        if (!net_shape(ws[0], f, f, 0) || !ws[1] || !(b->cell[l] = kr_cell_new(KR_CELL_INDRNN, ws, bs, false)))
             return false;
         if (net_bf16(w) && (kr_conv_bf16(b->conv[l]) || kr_cell_bf16(b->cell[l])))
             return false;
     }
     const kr_tensor *last = net_tensor(w, "block_list.%ld.final_layer.0.conv_layer.weight", i);
-    return last && (b->conv[DEPTH] = kr_conv_new(last, NULL, 1, KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL));
+    return net_shape(last, 2, f, 0) && (b->conv[DEPTH] = kr_conv_new(last, NULL, 1, KR_PAD_REPLICATE, KR_ACT_RELU, 1, NULL));
 }
 
 static int build(void **self, const kr_weights *all)
@@ -52,7 +56,10 @@ static int build(void **self, const kr_weights *all)
     if (net_maybe(w, "block_list.0.dc_weight"))
         good = !kr_fail(KR_EFORMAT, "shared parameters (no_parameter_sharing = False) are not built: no published model has them");
     for (; good && r->cascades < CASCADES && net_maybe(w, "block_list.%ld.layers.0.recurrent.ih.weight", r->cascades); r->cascades += good)
-        good = block_new(&r->block[r->cascades], w, r->cascades);
+        good = block_new(&r->block[r->cascades], w, r->cascades, r->cascades ? kr_conv_outs(r->block[0].conv[0]) : 0);
+    for (long i = 1; good && i < r->cascades; i++)                   /* they work in the same maps */
+        for (int l = 0; good && l <= DEPTH; l++)
+            good = kr_conv_halo(r->block[i].conv[l]) == kr_conv_halo(r->block[0].conv[l]) || kr_fail(KR_ESHAPE, "the kernels of cascade %ld are not those of the first", i) == 0;
     r->steps = net_number(w, "steps", net_number(w, "time_steps", 8));
     r->features = good ? kr_conv_outs(r->block[0].conv[0]) : 0;
     if (good && (r->steps < 1 || r->steps > 1000))

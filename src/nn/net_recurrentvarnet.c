@@ -38,15 +38,17 @@ static int build(void **self, const kr_weights *all)
         if (!rate)
             break;
         snprintf(prefix, sizeof prefix, "block_list.%ld.regularizer.", r->blocks);
-        r->rate[r->blocks] = rate->data[0];
-        good = kr_tensor_count(rate) == 1 && (r->gru[r->blocks] = convgru_new(w, prefix));
+        good = net_scalar(rate) && (r->gru[r->blocks] = convgru_new(w, prefix, 2));
+        r->rate[r->blocks] = good ? rate->data[0] : 0;
     }
+    for (long i = 1; good && i < r->blocks; i++)                        /* they hand on states */
+        good = convgru_alike(r->gru[i], r->gru[0]) || kr_fail(KR_ESHAPE, "block %ld has other layers than the first", i) == 0;
     r->steps = net_number(w, "num_steps", r->blocks > 1 ? r->blocks : 8);
-    r->start_from = !strcmp(net_word(w, "initializer_initialization", "sense"), "zero_filled") ? ZERO_FILLED : SENSE;
+    r->start_from = net_either(w, "initializer_initialization", "sense", "zero_filled", &good) ? ZERO_FILLED : SENSE;
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
-        good = (r->start = initialiser_new(w, "initializer."));
+        good = (r->start = initialiser_new(w, "initializer.", r->gru[0]));
     if (good && net_has(all, "sensitivity_model.down_sample_layers.0.layers.0.weight"))
-        good = (maps = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(maps, "sensitivity_model."));
+        good = (maps = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(maps, "sensitivity_model.", 2));
     if (good && (r->steps < 1 || (r->blocks > 1 && r->steps > r->blocks)))
         good = !kr_fail(KR_EFORMAT, "%ld steps with %ld blocks", r->steps, r->blocks);
     for (long i = 1; good && i < r->blocks; i++)

@@ -33,12 +33,16 @@ static int build(void **self, const kr_weights *all)
         snprintf(prefix, sizeof prefix, "cell_list.%ld.", r->cells);
         if (!net_maybe(w, "%sconv_blocks.0.1.weight", prefix) && !net_maybe(w, "%sconv_blocks.0.0.weight", prefix))
             break;
-        good = (r->cell[r->cells] = convgru_new(w, prefix));
+        good = (r->cell[r->cells] = convgru_new(w, prefix, 4));
     }
+    for (long i = 1; good && i < r->cells; i++)                        /* they hand on states */
+        good = convgru_alike(r->cell[i], r->cell[0]) || kr_fail(KR_ESHAPE, "block %ld has other layers than the first", i) == 0;
+    if (good && !r->cells)
+        good = !kr_fail(KR_EFORMAT, "the weights lack 'cell_list.0.conv_blocks.0.1.weight'");
     r->length = net_number(w, "length", r->cells > 1 ? r->cells : 8);
-    r->zero_filled = !strcmp(net_word(w, "image_initialization", "sense"), "zero_filled");
+    r->zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good);
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
-        good = (r->start = initialiser_new(w, "initializer."));
+        good = (r->start = initialiser_new(w, "initializer.", r->cell[0]));
     if (good && (r->length < 1 || r->length > 1000 || (r->cells > 1 && r->length > r->cells)))
         good = !kr_fail(KR_EFORMAT, "%ld time steps with %ld cells", r->length, r->cells);
     for (long i = 1; good && i < r->cells; i++)

@@ -22,7 +22,7 @@ static int build(void **self, const kr_weights *all)
     const kr_tensor *first = w ? net_maybe(w, "down_sample_layers.0.layers.0.weight") : NULL;
     if (w && first->dims == 4 && first->n[1] != 1)
         return kr_fail(KR_EFORMAT, "a U-Net of %ld input channels; one (the magnitude) is wanted", first->n[1]);
-    return w && (*self = unet_new(w, "")) ? 0 : kr_error_code();
+    return w && (*self = unet_new(w, "", 1)) ? 0 : kr_error_code();
 }
 
 static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)

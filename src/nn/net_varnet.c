@@ -30,11 +30,11 @@ static int build(void **self, const kr_weights *all)
         const kr_tensor *dc = net_maybe(w, "cascades.%ld.dc_weight", r->cascades);
         if (!dc)
             break;
-        r->weight[r->cascades] = dc->data[0];
         snprintf(prefix, sizeof prefix, "cascades.%ld.model.unet.", r->cascades);
-        good = (r->unet[r->cascades] = unet_new(w, prefix));
+        good = net_scalar(dc) && (r->unet[r->cascades] = unet_new(w, prefix, 2));
+        r->weight[r->cascades] = good ? dc->data[0] : 0;
     }
-    good = good && (r->sens = unet_new(w, "sens_net.norm_unet.unet."));
+    good = good && (r->sens = unet_new(w, "sens_net.norm_unet.unet.", 2));
     for (long i = 1; good && i < r->cascades; i++)
         unet_borrow(r->unet[i], r->unet[0]);        /* one runs at a time */
     if (!good) {

@@ -30,12 +30,12 @@ static int build(void **self, const kr_weights *all)
         const kr_tensor *rate = net_maybe(w, "layers_list.%ld.learning_rate", r->layers);
         if (!rate)
             break;
-        r->rate[r->layers] = rate->data[0];
         snprintf(prefix, sizeof prefix, "layers_list.%ld.regularizer_model.", r->layers);
-        good = (r->unet[r->layers] = unet_new(w, prefix));
+        good = net_scalar(rate) && (r->unet[r->layers] = unet_new(w, prefix, 2));
+        r->rate[r->layers] = good ? rate->data[0] : 0;
     }
     if (good && net_has(all, "sensitivity_model.down_sample_layers.0.layers.0.weight"))
-        good = (s = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(s, "sensitivity_model."));
+        good = (s = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(s, "sensitivity_model.", 2));
     for (long i = 1; good && i < r->layers; i++)
         unet_borrow(r->unet[i], r->unet[0]);        /* one runs at a time */
     if (!good) {

@@ -60,13 +60,13 @@ void unet_unref(unet **pu)
     kr_free_at(pu);
 }
 
-/* split: channels of [upsampled, skip] for the first convolution of an upward block. */
-static bool block_new(struct block *b, const kr_weights *w, const char *prefix, long skip)
+/* From `in` channels, and those of a skip connection, to outs (0: any). */
+static bool block_new(struct block *b, const kr_weights *w, const char *prefix, long outs, long in, long skip)
 {
     const kr_tensor *t0 = net_tensor(w, "%slayers.0.weight", prefix), *t1 = t0 ? net_tensor(w, "%slayers.4.weight", prefix) : NULL;
-    if (!t1 || t0->dims != 4)
+    if (!t1 || !net_shape(t0, outs, in + skip, 3) || !net_shape(t1, t0->n[0], t0->n[0], 3))
         return false;
-    long split[2] = { t0->n[1] - skip, skip };
+    long split[2] = { in, skip };
     b->conv[0] = kr_conv_new(t0, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, skip ? 2 : 1, split);
     b->conv[1] = b->conv[0] ? kr_conv_new(t1, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL) : NULL;
     return b->conv[1];
@@ -74,7 +74,7 @@ static bool block_new(struct block *b, const kr_weights *w, const char *prefix, 
 
 long unet_pools(const unet *u) { return u->pools; }
 
-unet *unet_new(const kr_weights *w, const char *prefix)
+unet *unet_new(const kr_weights *w, const char *prefix, long channels)
 {
     unet *u = kr_alloc_zero(1, sizeof *u);
     if (!u)
@@ -90,19 +90,22 @@ unet *unet_new(const kr_weights *w, const char *prefix)
     bool good = u->pools || kr_fail(KR_EFORMAT, "the weights have no U-Net under '%s'", prefix) == 0;
     for (int i = 0; good && i < u->pools; i++) {
         snprintf(name, sizeof name, "%sdown_sample_layers.%d.", prefix, i);
-        good = block_new(&u->down[i], w, name, 0);
+        good = block_new(&u->down[i], w, name, 0, i ? kr_conv_outs(u->down[i - 1].conv[1]) : channels, 0);
     }
     snprintf(name, sizeof name, "%sconv.", prefix);
-    good = good && block_new(&u->bottom, w, name, 0);
+    good = good && block_new(&u->bottom, w, name, 0, kr_conv_outs(u->down[u->pools - 1].conv[1]), 0);
+    const struct block *low = &u->bottom;
     for (int i = 0; good && i < u->pools; i++) {
         bool last = i == u->pools - 1;
         snprintf(name, sizeof name, "%sup_conv.%d.%s", prefix, i, last ? "0." : "");
-        good = (u->lift[i] = kr_up2_new(net_tensor(w, "%sup_transpose_conv.%d.layers.0.weight", prefix, i)))
-            && block_new(&u->up[i], w, name, kr_conv_outs(u->down[u->pools - 1 - i].conv[1]));
+        long c = kr_conv_outs(u->down[u->pools - 1 - i].conv[1]);
+        const kr_tensor *t = net_tensor(w, "%sup_transpose_conv.%d.layers.0.weight", prefix, i);
+        good = net_shape(t, kr_conv_outs(low->conv[1]), c, 2) && (u->lift[i] = kr_up2_new(t)) && block_new(&u->up[i], w, name, c, c, c);
+        low = &u->up[i];
     }
     if (good) {
         const kr_tensor *t = net_tensor(w, "%sup_conv.%d.1.weight", prefix, u->pools - 1), *b = t ? net_tensor(w, "%sup_conv.%d.1.bias", prefix, u->pools - 1) : NULL;
-        good = b && (u->last = kr_conv_new(t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
+        good = b && net_shape(t, channels, kr_conv_outs(u->up[u->pools - 1].conv[1]), 1) && (u->last = kr_conv_new(t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
     }
     if (!good)
         unet_unref(&u);

@@ -11,6 +11,12 @@ bool net_has(const kr_weights *w, const char *key_end);           /* some key en
 /* A tensor by a name in the manner of printf; a refusal if it is not there. */
 const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);
 const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);   /* NULL: not there   */
+/* Is this a convolution of that many outputs and inputs and that kernel (0: any)? Otherwise, or without a tensor, a refusal is
+ * on record. */
+bool net_shape(const kr_tensor *t, long outs, long ins, long k);
+bool net_scalar(const kr_tensor *t);                              /* one number? otherwise a refusal is on record */
+/* A word of two that are built, in any case: false for `a` (and where nothing is said), true for b; others are refused by *good = false. */
+bool net_either(const kr_weights *w, const char *name, const char *a, const char *b, bool *good);
 long net_number(const kr_weights *w, const char *name, long otherwise);                  /* meta "hyper.NAME" */
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
@@ -44,16 +50,17 @@ void map_get_complex(const kr_map *m, long first, kr_cfloat *x);
 
 /* ---- DIRECT's convolutional GRU (NETWORKS 1.1) and initialiser (1.2) ---- */
 typedef struct convgru convgru;
-convgru *convgru_new(const kr_weights *w, const char *prefix);
+convgru *convgru_new(const kr_weights *w, const char *prefix, long in);   /* in: channels that it reads         */
 void convgru_unref(convgru **g);
 void convgru_borrow(convgru *g, const convgru *from);                /* as unet_borrow                             */
 long convgru_layers(const convgru *g);
 long convgru_hidden(const convgru *g);
+bool convgru_alike(const convgru *a, const convgru *b);              /* may one take the other's states and maps? */
 long convgru_halo(const convgru *g);                                 /* of its input                               */
 /* out (2 channels) from in; h: one map per layer, updated. The maps of scratch belong to the caller's size. */
 int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h);
 typedef struct initialiser initialiser;
-initialiser *initialiser_new(const kr_weights *w, const char *prefix);
+initialiser *initialiser_new(const kr_weights *w, const char *prefix, const convgru *g);   /* for the states of g */
 void initialiser_unref(initialiser **r);
 int initialiser_forward(const initialiser *r, kr_map *const *h, const kr_map *in);
 /* One zero map of `c` channels per layer. */
@@ -62,7 +69,7 @@ void states_clear(kr_map **h, long layers);
 
 /* ---- U-Net (NETWORKS 6) ---- */
 typedef struct unet unet;
-unet *unet_new(const kr_weights *w, const char *prefix);             /* "" or "unet." ...                          */
+unet *unet_new(const kr_weights *w, const char *prefix, long channels);   /* "" or "unet." ...; channels in and out  */
 void unet_unref(unet **u);
 /* Works in the maps of another one of the same shape from now on, which must live as long and not run at the same time. */
 void unet_borrow(unet *u, const unet *from);

@@ -45,7 +45,7 @@ static void add(kr_weights *w, const char *name, long a, long b, long k)
 
 static void unet(kr_weights *w, const char *prefix, long in, long chans, int pools)
 {
-    char name[400];
+    char name[200];
     for (int i = 0; i <= pools; i++) {
         long c = chans << i;
         char part[100];
@@ -67,7 +67,7 @@ static void unet(kr_weights *w, const char *prefix, long in, long chans, int poo
 static void convgru(kr_weights *w, const char *prefix, long in, long f, int layers)
 {
     static const char *const gate[] = { "reset_gates", "update_gates", "out_gates" };
-    char name[400];
+    char name[200];
     for (int i = 0; i <= layers; i++) {
         add(w, NAME("%sconv_blocks.%d.1.weight", prefix, i), i < layers ? f : 2, i ? f : in, i ? 3 : 5);
         add(w, NAME("%sconv_blocks.%d.1.bias", prefix, i), i < layers ? f : 2, 0, 0);
@@ -81,7 +81,7 @@ static void convgru(kr_weights *w, const char *prefix, long in, long f, int laye
 
 static void initialiser(kr_weights *w, long f, int layers)
 {
-    char name[400];
+    char name[200];
     for (int i = 0; i < 2; i++) {
         add(w, NAME("initializer.conv_blocks.%d.1.weight", i), 5, i ? 5 : 2, 3);
         add(w, NAME("initializer.conv_blocks.%d.1.bias", i), 5, 0, 0);
@@ -94,7 +94,7 @@ static void initialiser(kr_weights *w, long f, int layers)
 
 static void cirim(kr_weights *w, const char *family, const char *cell, int parts, int blocks, long f)
 {
-    char name[400];
+    char name[200];
     for (int b = 0; b < blocks; b++) {
         for (int l = 0; l < 2; l++) {
             add(w, NAME("%s.%d.layers.%d.convs.conv_layer.weight", family, b, l), f, l ? f : 4, l ? 3 : 5);
@@ -114,7 +114,7 @@ static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "ci
 static kr_weights *small(int kind)
 {
     kr_weights *w = kr_weights_new();
-    char name[400];
+    char name[100];
     assert_non_null(w);
     switch (kind) {
     case RIM_GRU: cirim(w, "reconstruction_module", "rnn", 3, 1, 6); break;
