@@ -422,7 +422,7 @@ static void beside(void **state)
 }
 
 /* ---- Whole scans that a network cannot take ---- */
-static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, long steps)
+static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, const char *steps)
 {
     kr_scan *s = kr_scan_new();
     s->data = kr_array_new(KR_C32, shape);
@@ -434,14 +434,18 @@ static int reconstruct(const char *method, const char *weights, kr_shape shape, 
     if (m)
         assert_int_equal(kr_scan_undersample(s, m), 0);
     const kr_recon *r = kr_recon_named(method);
-    struct { const char *weights, *config, *network; long steps; } opts = { weights, NULL, NULL, steps };
+    void *opts = kr_alloc_zero(1, r->opts_size);
+    assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+    assert_int_equal(weights ? kr_opt_set(r->opts, opts, "weights", weights) : 0, 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "steps", steps), 0);
     kr_shape one = kr_shape_without(shape, 0);
     one.n[KR_MAP] = 1;
     kr_array *maps = kr_array_new(KR_C32, one);
     for (long i = 0; i < kr_count(one); i++)
         KR_C(maps)[i] = 0.5f;
     kr_image *image = NULL;
-    int e = kr_reconstruct(&image, s, r, &opts, NULL, maps, NULL, NULL);
+    int e = kr_reconstruct(&image, s, r, opts, NULL, maps, NULL, NULL);
+    kr_free(opts);
     kr_image_unref(&image);
     kr_array_unref(&maps);
     kr_array_unref(&m);
@@ -461,23 +465,23 @@ static void scans(void **state)
     assert_int_equal(kr_weights_write(w, rim), 0);
     assert_int_equal(kr_weights_write(v, var), 0);
     kr_shape flat = KR_SHAPE([KR_X] = 24, [KR_Y] = 23, [KR_COIL] = 2), one = KR_SHAPE([KR_X] = 17, [KR_Y] = 19), deep = KR_SHAPE([KR_X] = 16, [KR_Y] = 16, [KR_Z] = 4, [KR_COIL] = 2);
-    if (reconstruct("cirim", rim, flat, "random:accel=2,center=0.2", 0) || reconstruct("cirim", rim, one, NULL, 0) || reconstruct("cirim", rim, flat, NULL, 3)
-        || reconstruct("varnet", var, flat, "random:accel=2,center=0.2", 0))
+    if (reconstruct("cirim", rim, flat, "random:accel=2,center=0.2", "0") || reconstruct("cirim", rim, one, NULL, "0") || reconstruct("cirim", rim, flat, NULL, "3")
+        || reconstruct("varnet", var, flat, "random:accel=2,center=0.2", "0"))
         fail_msg("%s", kr_error());
-    assert_true(reconstruct("cirim", rim, deep, NULL, 0) < 0);
+    assert_true(reconstruct("cirim", rim, deep, NULL, "0") < 0);
     assert_refused(KR_EREFUSED, "work on slices");
-    assert_true(reconstruct("cirim", NULL, flat, NULL, 0) < 0);
+    assert_true(reconstruct("cirim", NULL, flat, NULL, "0") < 0);
     assert_refused(KR_EUSAGE, "--weights FILE");
-    assert_true(reconstruct("varnet", rim, flat, NULL, 0) < 0);
+    assert_true(reconstruct("varnet", rim, flat, NULL, "0") < 0);
     assert_refused(KR_EREFUSED, "another method");
-    assert_true(reconstruct("varnet", var, flat, NULL, 4) < 0);
+    assert_true(reconstruct("varnet", var, flat, NULL, "4") < 0);
     assert_refused(KR_EUSAGE, "--steps");
-    assert_true(reconstruct("cirim", rim, flat, NULL, 2000) < 0);
+    assert_true(reconstruct("cirim", rim, flat, NULL, "2000") < 0);
     assert_refused(KR_EFORMAT, "2000 time steps");
-    assert_true(reconstruct("cirim", in_folder("not-there.pt"), flat, NULL, 0) < 0);
+    assert_true(reconstruct("cirim", in_folder("not-there.pt"), flat, NULL, "0") < 0);
     assert_refused(KR_EFILE, "not-there.pt");
     /* E2E-VarNet reads its calibration lines from the middle: there must be some. */
-    assert_true(reconstruct("varnet", var, flat, "uniform:accel=4,lines=0,offset=1", 0) < 0);
+    assert_true(reconstruct("varnet", var, flat, "uniform:accel=4,lines=0,offset=1", "0") < 0);
     assert_refused(KR_EREFUSED, "centre of k-space is not measured");
     kr_free((void *)(uintptr_t)rim);
     kr_free((void *)(uintptr_t)var);
