@@ -105,6 +105,13 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
             name = "rss";
             why = "no calibration area";
         }
+        for (int axis = KR_X; calib && axis <= KR_Z; axis++)
+            if (!strcmp(o->coils, "espirit") && calib->n[axis] < kr_coils_preset.kernel && s->shape.n[axis] > calib->n[axis] && !(s->in_image & KR_ON(axis))) {
+                kr_say(trace, KR_WARNING, "%s: the calibration area has %ld samples along %s, too few for coil maps; taking the zero-filled image", s->file,
+                       calib->n[axis], kr_axis_name(axis));
+                name = "rss";
+                why = "calibration area too small";
+            }
     }
     kr_say(trace, KR_INFO, "method: %s (%s)", name, why);
     return kr_recon_named(name);

@@ -44,8 +44,8 @@ static int open_measurement(twix *t, measurement *m, const char *what)
 {
     unsigned char head[32];
     if (m->from < 0 || m->from > t->bytes - (int64_t)sizeof head || m->bytes < (int64_t)sizeof head || m->bytes > t->bytes - m->from)
-        return kr_fail(KR_EFORMAT, "%s shall lie at bytes %lld to %lld, but the file has %lld: it is truncated", what, (long long)m->from,
-                       (long long)(m->from + m->bytes), (long long)t->bytes);
+        return kr_fail(KR_EFORMAT, "%s shall have %lld bytes from byte %lld on, but the file has %lld: it is truncated", what,
+                       (long long)m->bytes, (long long)m->from, (long long)t->bytes);
     if (kr_file_read(t->fd, head, sizeof head, m->from))
         return kr_error_code();
     if (!header_here(head))

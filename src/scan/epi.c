@@ -33,6 +33,8 @@ int kr_ramp_positions(const kr_ramp *r, long n, double *k)
         return kr_fail(KR_EFORMAT, "the readout is sampled from %.4g to %.4g us, but its gradient ends at %.4g us, so that k-space is not passed in one "
                        "direction: correct the ramp times or the delay in the header", r->delay_us, end, total);
     double from = area(r, r->delay_us), to = area(r, end), middle = area(r, r->delay_us + r->read_us / 2);
+    if (!(to > from))
+        return kr_fail(KR_EFORMAT, "the readout is sampled for %.4g us at the very end of its gradient: correct the delay in the header", r->read_us);
     for (long i = 0; i < n; i++)
         k[i] = (area(r, r->delay_us + r->read_us * ((double)i + 0.5) / (double)n) - middle) / (to - from);
     return 0;
@@ -82,6 +84,8 @@ static void grid_clear(grid *g)
 static int grid_new(grid *g, kr_scan *s)
 {
     *g = (grid){ .n = s->shape.n[KR_X], .N = s->enc.encoded[0] > 0 ? s->enc.encoded[0] : s->shape.n[KR_X] };
+    if (g->n > 8192 || g->N > 4 * g->n)                     /* the matrices below grow with their square */
+        return kr_fail(KR_EFORMAT, "readouts of %ld samples on ramps shall become %ld points: correct the encoded matrix in the header", g->n, g->N);
     kr_auto double *k = kr_alloc((size_t)g->n, sizeof *k);
     if (!k || kr_ramp_positions(&s->enc.ramp, g->n, k))
         return kr_error_code();

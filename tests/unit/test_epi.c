@@ -192,6 +192,10 @@ static void test_refusals(void **state)
     s->enc.ramp.delay_us = 40;
     assert_int_not_equal(kr_epi_prepare(s, NULL, NULL), 0);
     assert_refused(KR_EFORMAT, "correct the ramp times or the delay in the header");
+    s->enc.ramp.delay_us = 0;
+    s->enc.encoded[0] = 65535;
+    assert_int_not_equal(kr_epi_prepare(s, NULL, NULL), 0);
+    assert_refused(KR_EFORMAT, "correct the encoded matrix in the header");
     kr_scan_unref(&s);
 }
 
