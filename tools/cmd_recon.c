@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 typedef struct opts {
-    const char *output, *method, *undersample, *coils, *compression, *ghost, *to, *from;
+    const char *partial, *output, *method, *undersample, *coils, *compression, *ghost, *to, *from;
     long maps, calib, compress, threads;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
@@ -28,6 +28,7 @@ static const kr_opt table[] = {
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
+    { "partial-fourier", 0, KR_OPT_CHOICE, offsetof(opts, partial), "zero", "zero|pocs|homodyne", "what becomes of the side of k-space that was not measured" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
@@ -214,6 +215,8 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
                           : maps ? kr_array_ref(maps) : NULL;
     if (maps && !part)
         return kr_error_code();
+    if (strcmp(o->partial, "zero"))
+        return kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, method_opts, o->partial, part, &c, trace);
     return kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
 }
 

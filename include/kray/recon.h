@@ -34,6 +34,17 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
 
+/* ---- Partial Fourier ----
+ * x, complex image {X,Y,Z,...}, of which k-space was measured further on one side than on the other (mask, as kr_scan_mask gives it):
+ * the other side from conjugate symmetry, the phase of low resolution taken off. "pocs": projections onto what was
+ * measured and onto that phase, in any number of directions; "homodyne": weighted k-space, one direction. Refuses real images, and
+ * next to nothing measured beyond the centre. Sources: Haacke et al., J Magn Reson 92:126 (1991); Noll et al., IEEE Trans Med
+ * Imaging 10:154 (1991). */
+int kr_partial_fourier(kr_array *x, const kr_array *mask, const char *how, const kr_trace *trace) KR_MUST_USE;
+/* kr_reconstruct of a prepared scan, with it. */
+int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
+                           const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
+
 /* ---- Noise ----
  * The standard deviation of real and imaginary part of every measured sample of a prepared scan: 1 where a noise scan with its
  * dwell time whitened it, sqrt(1/2) where it is not known, else that of the outermost samples. Negative: a refusal. */
