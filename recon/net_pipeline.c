@@ -310,7 +310,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_error_code();
     kr_net *net = kr_net_new(o->network, w, true);
     if (!net)
-        return kr_error_code();
+        return !o->config && kr_meta_get(w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
     const kr_net_kind *kind = kr_net_kind_of(net);
     int e = fits(kind, family, o->weights);
     if (!e && o->steps && (is(kind, "unet") || strstr(kind->name, "varnet") == kind->name))
@@ -350,14 +350,24 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     return 0;
 }
 
-/* Memory: k-space, maps and scratch of one slice, and the feature maps of the widest published network (128 channels, 4 layers);
- * time: 0.1 TFLOP/s per thread, and what the narrowest and the widest need, in the middle (4 TFLOP per 320 x 320 slice). */
+/* With weights at hand their names and shapes tell; otherwise a network of 64 features and 1 TFLOP per 320 x 320 slice is meant.
+ * Time: 60 GFLOP/s per thread. */
 int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
 {
-    (void)opts;
-    double pixels = (double)(scan->shape.n[KR_X] * scan->shape.n[KR_Y]), coils = (double)(scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1);
+    const net_opts *o = opts;
+    long coils = scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1, nx = scan->shape.n[KR_X], ny = scan->shape.n[KR_Y] ? scan->shape.n[KR_Y] : 1;
     double parts = (double)kr_count(kr_shape_without(scan->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_COIL)));
-    cost->bytes = pixels * (5 * 8 * coils + 6 * 128 * 4);
-    cost->seconds = parts * pixels * 4e12 / 102400 / (1e11 * kr_threads());
+    double pixels = (double)nx * (double)ny, flops = 1e12 * pixels / 102400;
+    cost->bytes = pixels * (5 * 8 * (double)coils + 6 * 64 * 4);
+    if (o && o->weights) {
+        kr_scoped(weights) w = NULL;
+        if (kr_weights_read(&w, o->weights) || configure(w, o, NULL) || (o->steps > 0 && kr_meta_set(w->meta, "hyper.steps", "%ld", o->steps)))
+            return kr_error_code();
+        const kr_net_kind *kind = kr_net_kind_for(o->network, w);
+        if (!kind)
+            return kr_error_code();
+        kr_net_cost(kind, w, coils, ny, nx, &cost->bytes, &flops);
+    }
+    cost->seconds = parts * flops / (6e10 * kr_threads());
     return 0;
 }

@@ -1,29 +1,46 @@
-/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, and Kray's own copy of it. */
+/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and Kray's own copy of it. */
+#include "kray/net.h"
 #include "kray/weights.h"
 #include "tool.h"
 #include <dirent.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct opts { bool json; const char *network, *licence, *prefix; } opts;
+typedef struct opts { bool json; const char *config, *network, *licence, *prefix; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "info and list as JSON" },
-    { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "convert: the network that these weights belong to" },
+    { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; otherwise the one beside the weights; none: none" },
+    { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
     { "licence", 0, KR_OPT_TEXT, offsetof(opts, licence), NULL, "TEXT", "convert: the licence of the weights" },
     { "prefix", 0, KR_OPT_TEXT, offsetof(opts, prefix), NULL, "TEXT", "only tensors whose names begin so; the prefix goes" },
     KR_OPT_END };
 
-static int load(kr_weights **w, const char *path, const char *prefix)
+/* The weights with what their configuration says; *kind: the network they make, NULL: none that Kray has (why is on record). */
+static int load(kr_weights **w, const kr_net_kind **kind, const char *path, const opts *o)
 {
     if (kr_weights_read(w, path))
         return kr_error_code();
-    if (!prefix)
-        return 0;
-    kr_weights *part = kr_weights_under(*w, prefix);
-    kr_weights_unref(w);
-    *w = part;
-    return part ? 0 : kr_fail_in("%s", path);
+    if (o->prefix) {
+        kr_weights *part = kr_weights_under(*w, o->prefix);
+        kr_weights_unref(w);
+        *w = part;
+        if (!part)
+            return kr_fail_in("%s", path);
+        kr_weights_digest(part);
+    }
+    kr_auto char *beside = o->config || kr_meta_get((*w)->meta, "network") ? NULL : kr_weights_config_beside(path);
+    const char *config = o->config ? o->config : beside;
+    if (config && strcmp(config, "none") && kr_weights_config(*w, config)) {
+        if (o->config)                               /* asked for; what merely lies there may be anything */
+            return kr_error_code();
+        kr_error_clear();
+    }
+    kr_net *net = kr_net_new(o->network, *w, false);
+    *kind = net ? kr_net_kind_of(net) : NULL;
+    kr_net_unref(&net);
+    return 0;
 }
 
 static long numbers(const kr_weights *w)
@@ -34,7 +51,7 @@ static long numbers(const kr_weights *w)
     return n;
 }
 
-static json_t *as_json(const char *path, const kr_weights *w)
+static json_t *as_json(const char *path, const kr_weights *w, const kr_net_kind *kind, const char *why)
 {
     json_t *tensors = json_array(), *meta = json_object();
     for (long i = 0; i < w->count; i++) {
@@ -45,14 +62,18 @@ static json_t *as_json(const char *path, const kr_weights *w)
     }
     for (long i = 0; i < kr_meta_count(w->meta); i++)
         json_object_set_new(meta, kr_meta_key(w->meta, i), json_string(kr_meta_value(w->meta, i)));
-    return json_pack("{s:s,s:I,s:I,s:s,s:o,s:o}", "file", path, "tensors_count", (json_int_t)w->count, "parameters",
-                     (json_int_t)numbers(w), "digest", w->digest, "meta", meta, "tensors", tensors);
+    return json_pack("{s:s,s:s?,s:s?,s:I,s:I,s:s,s:o,s:o}", "file", path, "network", kind ? kind->name : NULL, "why_none", kind ? NULL : why,
+                     "tensors_count", (json_int_t)w->count, "parameters", (json_int_t)numbers(w), "digest", w->digest, "meta", meta, "tensors", tensors);
 }
 
-static void print(const char *path, const kr_weights *w)
+static void print(const char *path, const kr_weights *w, const kr_net_kind *kind, const char *why)
 {
     printf("%s\n  format      %s\n  tensors     %ld\n  parameters  %ld\n  digest      %s\n", path, kr_meta_get(w->meta, "file_format"), w->count,
            numbers(w), w->digest);
+    if (kind)
+        printf("  network     %s: %s\n              %s\n", kind->name, kind->summary, kind->cite);
+    else
+        printf("  network     none that Kray runs: %s\n", why);
     for (long i = 0; i < kr_meta_count(w->meta); i++)
         if (strcmp(kr_meta_key(w->meta, i), "file_format") && strcmp(kr_meta_key(w->meta, i), "digest"))
             printf("  %s: %.120s\n", kr_meta_key(w->meta, i), kr_meta_value(w->meta, i));
@@ -70,12 +91,14 @@ static int info(int files, char **file, const opts *o)
     int e = files ? 0 : kr_fail(KR_EUSAGE, "which file of weights?");
     for (int i = 0; !e && i < files; i++) {
         kr_scoped(weights) w = NULL;
-        if ((e = load(&w, file[i], o->prefix)))
+        const kr_net_kind *kind = NULL;
+        if ((e = load(&w, &kind, file[i], o)))
             break;
         if (o->json)
-            json_array_append_new(all, as_json(file[i], w));
+            json_array_append_new(all, as_json(file[i], w, kind, kr_error()));
         else
-            print(file[i], w);
+            print(file[i], w, kind, kr_error());
+        kr_error_clear();
     }
     if (!e && o->json) {
         json_dumpf(files == 1 ? json_array_get(all, 0) : all, stdout, JSON_INDENT(2));
@@ -86,51 +109,92 @@ static int info(int files, char **file, const opts *o)
 }
 
 /* One line each; files that hold no weights are passed over in folders. */
-static int line(const char *path, bool quiet)
+static int line(const char *path, bool quiet, const opts *o, json_t *all)
 {
     kr_scoped(weights) w = NULL;
-    if (kr_weights_read(&w, path)) {
+    const kr_net_kind *kind = NULL;
+    if (load(&w, &kind, path, o)) {
         if (!quiet)
             return kr_error_code();
         kr_error_clear();
         return 0;
     }
-    const char *network = kr_meta_get(w->meta, "network");
-    printf("%-48s %6ld tensors %10ld parameters  %-16s %.12s\n", path, w->count, numbers(w), network ? network : "-", w->digest);
+    kr_error_clear();
+    const char *network = kind ? kind->name : "-";
+    if (all)
+        json_array_append_new(all, json_pack("{s:s,s:s?,s:I,s:I,s:s}", "file", path, "network", kind ? network : NULL, "tensors_count",
+                                             (json_int_t)w->count, "parameters", (json_int_t)numbers(w), "digest", w->digest));
+    else
+        printf("%-48s %-16s %6ld tensors %10ld parameters  %.12s\n", path, network, w->count, numbers(w), w->digest);
     return 0;
 }
 
-static int list(int files, char **file)
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* The files of a folder, in order of their names. */
+static int folder(const char *place, DIR *d, const opts *o, json_t *all)
 {
-    if (!files)
-        return kr_fail(KR_EUSAGE, "which folder or files?");
-    for (int i = 0; i < files; i++) {
-        DIR *d = opendir(file[i]);
-        int e = d ? 0 : line(file[i], false);
-        for (struct dirent *f; d && !e && (f = readdir(d)); ) {
-            kr_auto char *path = kr_strf("%s/%s", file[i], f->d_name);
-            struct stat st;
-            if (path && f->d_name[0] != '.' && !stat(path, &st) && S_ISREG(st.st_mode))
-                e = line(path, true);
+    char **name = NULL;
+    long count = 0;
+    int e = 0;
+    for (struct dirent *f; !e && (f = readdir(d)); ) {
+        char *path = kr_strf("%s/%s", place, f->d_name);
+        struct stat st;
+        bool file = path && f->d_name[0] != '.' && !stat(path, &st) && S_ISREG(st.st_mode);
+        char **more = file ? kr_realloc(name, (size_t)count, (size_t)count + 1, sizeof *more) : NULL;
+        if (more) {
+            name = more;
+            name[count++] = path;
+        } else {
+            e = file || !path ? kr_error_code() : 0;
+            kr_free(path);
         }
+    }
+    if (count)
+        qsort(name, (size_t)count, sizeof *name, by_name);
+    for (long i = 0; i < count; i++) {
+        e = e ? e : line(name[i], true, o, all);
+        kr_free(name[i]);
+    }
+    kr_free(name);
+    return e;
+}
+
+static int list(int files, char **file, const opts *o)
+{
+    json_t *all = o->json ? json_array() : NULL;
+    int e = files ? 0 : kr_fail(KR_EUSAGE, "which folder or files?");
+    for (int i = 0; !e && i < files; i++) {
+        DIR *d = opendir(file[i]);
+        e = d ? folder(file[i], d, o, all) : line(file[i], false, o, all);
         if (d)
             closedir(d);
-        if (e)
-            return e;
     }
-    return 0;
+    if (!e && all) {
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+    }
+    json_decref(all);
+    return e;
 }
 
 static int convert(int files, char **file, const opts *o)
 {
     if (files != 2)
         return kr_fail(KR_EUSAGE, "one input and one output are wanted, %d names are given", files);
+    size_t n = strlen(file[1]), k = strlen(".safetensors");
+    if (n < k || strcmp(file[1] + n - k, ".safetensors"))
+        return kr_fail(KR_EUSAGE, "%s: Kray's copy is a .safetensors", file[1]);
     kr_scoped(weights) w = NULL;
-    if (load(&w, file[0], o->prefix))
+    const kr_net_kind *kind = NULL;
+    if (load(&w, &kind, file[0], o))
         return kr_error_code();
+    if (!kind && o->network)                         /* named, and they are not */
+        return kr_fail_in("%s", file[0]);
+    kr_error_clear();
     int e = kr_meta_set(w->meta, "source", "%s", file[0]);
-    if (!e && o->network)
-        e = kr_meta_set(w->meta, "network", "%s", o->network);
+    if (!e && kind)
+        e = kr_meta_set(w->meta, "network", "%s", kind->name);
     if (!e && o->licence)
         e = kr_meta_set(w->meta, "licence", "%s", o->licence);
     if (!e)
@@ -146,7 +210,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (files && !strcmp(file[0], "info"))
         return info(files - 1, file + 1, o);
     if (files && !strcmp(file[0], "list"))
-        return list(files - 1, file + 1);
+        return list(files - 1, file + 1, o);
     if (files && !strcmp(file[0], "convert"))
         return convert(files - 1, file + 1, o);
     return kr_fail(KR_EUSAGE, "one of info, list or convert is wanted%s%s", files ? ", not " : "", files ? file[0] : "");
@@ -154,7 +218,9 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
 
 const kr_tool kr_tool_weights = { "weights", "Data", "what a file of network weights holds; Kray's own copy of it",
     "info|list|convert FILE... [options]",
-    "  kray weights info model.ckpt\n"
-    "  kray weights list zoo/\n"
-    "  kray weights convert model.ckpt model.safetensors --network cirim --licence Apache-2.0\n",
+    "  kray weights info model.ckpt                              # which network, its hyper-parameters, every tensor\n"
+    "  kray weights info model_1000.pt --config config.yaml     # with what a configuration of DIRECT or ATOMMIC adds\n"
+    "  kray weights list zoo/ --json                             # one entry for each file of weights in a folder\n"
+    "  kray weights convert model.ckpt model.safetensors --licence Apache-2.0   # one file that says what it is\n"
+    "  kray recon scan.h5 -o image.nii.gz --method cirim --weights model.safetensors\n",
     table, sizeof(opts), NULL, run };

@@ -45,6 +45,11 @@ extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned) KR_MUST_USE;
 void kr_net_unref(kr_net **n);
 const kr_net_kind *kr_net_kind_of(const kr_net *n);
+/* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
+const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
+/* What one slice will take: bytes at the peak (weights, coil data, feature maps: what was used where it was measured, and up
+ * to half as much again), and floating-point operations, those of the convolutions. */
+void kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops);
 int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch) KR_MUST_USE;
 #endif
 #ifdef __cplusplus

@@ -176,7 +176,7 @@ static kr_weights *turn(const kr_weights *w)
     return t;
 }
 
-static const kr_net_kind *find(const char *name, const kr_weights *w)
+const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w)
 {
     const kr_net_kind *best = NULL;
     int sure = 0;
@@ -205,7 +205,7 @@ static const kr_net_kind *find(const char *name, const kr_weights *w)
 
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
 {
-    const kr_net_kind *kind = find(name, w);
+    const kr_net_kind *kind = kr_net_kind_for(name, w);
     if (kind && net_bf16(w) && !kind->bf16) {
         kr_fail(KR_EREFUSED, "network %s runs in float32 only: the form of its convolutions that is fastest loses too much in bfloat16", kind->name);
         return NULL;

@@ -421,6 +421,27 @@ static void beside(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* What a plan says of memory holds: never less than what is used, and not much more. */
+static void memory(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++) {
+        kr_weights *w = small(kind);
+        kr_net *net = kr_net_new(NULL, w, false);
+        double bytes, flops;
+        kr_net_cost(kr_net_kind_of(net), w, 4, 320, 320, &bytes, &flops);
+        size_t before = kr_mem_now(), peak = kr_mem_peak();
+        assert_int_equal(run(net, 4, 320, 320), 0);
+        double used = (double)(kr_mem_peak() - before);
+        if (kr_mem_peak() > peak)                    /* otherwise an earlier network's peak is seen */
+            assert_true(used <= bytes && bytes < 2.5 * used);
+        print_message("%-16s said %.1f MB, used at most %.1f MB, %.2f GFLOP\n", word[kind], bytes / 1e6, used / 1e6, flops / 1e9);
+        assert_true(flops > 1e6);
+        kr_net_unref(&net);
+        kr_weights_unref(&w);
+    }
+}
+
 /* ---- Whole scans that a network cannot take ---- */
 static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, const char *steps)
 {
@@ -492,7 +513,7 @@ static void scans(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(memory), cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
                                         cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans) };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
