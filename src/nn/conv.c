@@ -244,7 +244,8 @@ static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x)
         j.conv.ins += c->split[s];
         j.conv.halo = x[s]->halo < j.conv.halo ? x[s]->halo : j.conv.halo;
     }
-    j.room = wino_room(j.conv.ins, c->blocks);
+    j.conv.wide = wino_wide(c->maps, c->split);
+    j.room = wino_room(j.conv.wide, c->blocks);
     j.scratch = kr_alloc((size_t)(kr_threads() * j.room), sizeof(float));
     if (!j.scratch)
         return false;                /* told by kr_mem_refused; the plain form wants no memory */

@@ -8,7 +8,15 @@ const wino_kern *wino_kern_best(void)
 }
 
 long wino_tiles(long h, long w, long d) { return d * (((h + d - 1) / d + 3) / 4) * d * (((w + d - 1) / d + 3) / 4); }
-long wino_room(long ins, long blocks) { return 36 * (WINO_TILES * (ins + 15 + 16 * blocks) + 32); }
+long wino_room(long wide, long blocks) { return 36 * (WINO_TILES * (wide + 16 * blocks) + 32); }
+
+long wino_wide(int segments, const long *split)
+{
+    long first = 0, end = 0;
+    for (int s = 0; s < segments; first += split[s++])
+        end = first + (split[s] + 15) / 16 * 16 > end ? first + (split[s] + 15) / 16 * 16 : end;
+    return (end + 15) / 16 * 16;
+}
 
 /* G: row j is (1, p, p^2) / prod (p - q) over the other finite points q; the last row, of the point at infinity, (0, 0, 1). */
 static void transform(double u[6][6], const float *g)

@@ -152,7 +152,7 @@ static long apart_of(long channels) { return WINO_TILES * channels + 16; }
 
 static void piece(const wino_conv *c, long first, long tiles, float *scratch)
 {
-    long vt = c->ins + 15, mt = 16 * c->blocks, va = apart_of(vt), ma = apart_of(mt), d = c->dilation;
+    long vt = c->wide, mt = 16 * c->blocks, va = apart_of(vt), ma = apart_of(mt), d = c->dilation;
     float *v = scratch, *m = v + 36 * va;
     for (long t = 0; t < tiles; t++) {
         struct place at = place(c, first + t);

@@ -11,13 +11,14 @@ typedef struct wino_conv {
     int segments;
     struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];     /* pixel (0, 0) of each input */
     long h, w, halo, dilation;
-    long ins, blocks;                /* input channels; blocks of output channels */
+    long ins, wide, blocks;          /* input channels, wino_wide of them; blocks of output channels */
     const float *u, *bias;           /* u: wino_weights' */
     float *out; long out_block, out_row;
     enum kr_act act; float slope;
 } wino_conv;
 long wino_tiles(long h, long w, long dilation);                  /* how many there are                      */
-long wino_room(long ins, long blocks);                           /* floats of scratch for one piece         */
+long wino_wide(int segments, const long *split);                 /* floats that a tile's input channels take: whole lines, unused lanes too */
+long wino_room(long wide, long blocks);                          /* floats of scratch for one piece         */
 /* weight {outs, ins, 3, 3} transformed, in the order in which the kernel with at most `group` blocks at once reads it:
  * [36][group of blocks][input channel][block][16]. u: 36 x ins x 16 blocks floats. */
 void wino_weights(float *u, const float *weight, long outs, long ins, int group);
