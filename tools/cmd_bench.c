@@ -4,15 +4,14 @@
 #include "kray/phantom.h"
 #include "kray/recon.h"
 #include "kray/solve.h"
-#include "tool.h"
-#include <jansson.h>
+#include "bench.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-typedef struct opts { long repeat, threads; const char *folder; bool json; } opts;
+typedef bench_opts opts;
 static const kr_opt table[] = {
     { "repeat", 'n', KR_OPT_INT, offsetof(opts, repeat), "5", "N", "runs of each; the median is shown" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
@@ -20,8 +19,6 @@ static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
-/* One row: what ran, on what, and the rate that `work` of `unit` (GFLOP, GB) per run makes. */
-struct bench { const opts *o; json_t *rows; const kr_trace *trace; };
 typedef int body(void *self);
 
 static int by_value(const void *a, const void *b)
@@ -30,7 +27,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int row(struct bench *b, const char *part, const char *what, body *run, void *self, double work, const char *unit)
+int bench_row(struct bench *b, const char *part, const char *what, body *run, void *self, double work, const char *unit, double *rate)
 {
     long n = b->o->repeat;
     kr_auto double *t = kr_alloc((size_t)n, sizeof *t);
@@ -50,6 +47,8 @@ static int row(struct bench *b, const char *part, const char *what, body *run, v
         printf("%-8s %-46s %10.2f ms  (%.2f to %.2f)", part, what, 1e3 * median, 1e3 * t[0], 1e3 * t[n - 1]);
         if (work > 0)
             printf("  %7.2f %s/s", work / median, unit);
+        if (work > 0 && b->peak > 0 && !strcmp(unit, "GFLOP"))
+            printf("  %4.0f %% of peak", 100 * work / median / b->peak);
         puts("");
         fflush(stdout);
     }
@@ -57,11 +56,20 @@ static int row(struct bench *b, const char *part, const char *what, body *run, v
     if (work > 0) {
         json_object_set_new(r, "rate", json_real(work / median));
         json_object_set_new(r, "unit", json_pack("s+", unit, "/s"));
+        if (b->peak > 0 && !strcmp(unit, "GFLOP"))
+            json_object_set_new(r, "of_peak", json_real(work / median / b->peak));
     }
+    if (rate)
+        *rate = work / median;
     return json_array_append_new(b->rows, r) ? kr_fail(KR_EMEM, "no memory for the results") : 0;
 }
 
-static kr_array *noise(kr_shape shape, uint64_t seed)
+static int row(struct bench *b, const char *part, const char *what, body *run, void *self, double work, const char *unit)
+{
+    return bench_row(b, part, what, run, self, work, unit, NULL);
+}
+
+kr_array *bench_noise(kr_shape shape, uint64_t seed)
 {
     kr_array *a = kr_array_new(KR_C32, shape);
     for (long i = 0, n = a ? kr_count(shape) : 0; i < n; i++)       /* cheap numbers in (-1, 1): their values do not matter */
@@ -99,7 +107,7 @@ static int bench_fft(struct bench *b)
     static const long size[][4] = { { 320, 320, 1, 64 }, { 256, 256, 1, 64 }, { 512, 512, 1, 16 }, { 640, 368, 1, 15 }, { 160, 160, 128, 4 } };
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         kr_shape s = KR_SHAPE([KR_X] = size[i][0], [KR_Y] = size[i][1], [KR_Z] = size[i][2], [KR_COIL] = size[i][3]);
-        kr_scoped(array) x = noise(s, i);
+        kr_scoped(array) x = bench_noise(s, i);
         struct transform t = { x ? kr_fft_new(s, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), KR_CENTRED) : NULL, x };
         double n = (double)size[i][0] * (double)size[i][1] * (double)size[i][2];
         char what[64];
@@ -131,7 +139,7 @@ static int bench_sense(struct bench *b)
         static const double fov[3] = { 240, 240, 200 };
         kr_shape image = KR_SHAPE([KR_X] = job[i].n[0], [KR_Y] = job[i].n[1], [KR_Z] = job[i].n[2]), data = image;
         data.n[KR_COIL] = job[i].coils;
-        kr_scoped(array) y = noise(data, i);
+        kr_scoped(array) y = bench_noise(data, i);
         kr_scoped(array) x = kr_array_new(KR_C32, image);
         kr_scoped(array) coils = kr_phantom_coils(job[i].n, fov, 0, job[i].coils);
         kr_scoped(array) mask = kr_mask_new(job[i].mask, image, NULL);
@@ -159,7 +167,7 @@ static int bench_grappa(struct bench *b)
         return kr_error_code();
     kr_auto void *values = m.opts = kr_alloc_zero(1, m.method->opts_size);
     s->shape = KR_SHAPE([KR_X] = 320, [KR_Y] = 320, [KR_COIL] = 16);
-    s->data = noise(s->shape, 1);
+    s->data = bench_noise(s->shape, 1);
     kr_scoped(array) mask = kr_mask_new("uniform:accel=4,lines=24", s->shape, NULL);
     if (!values || kr_opt_defaults(m.method->opts, values) || !s->data || !mask || kr_scan_undersample(s, mask))
         return kr_error_code();
@@ -208,7 +216,7 @@ static int bench_io(struct bench *b)
     if (!s)
         return kr_error_code();
     s->shape = KR_SHAPE([KR_X] = 640, [KR_Y] = 368, [KR_COIL] = 15, [KR_SLICE] = 4);
-    s->data = noise(s->shape, 1);
+    s->data = bench_noise(s->shape, 1);
     double gb = s->data ? 8e-9 * (double)kr_count(s->shape) : 0;
     for (size_t i = 0; s->data && i < sizeof kind / sizeof *kind; i++) {
         kr_auto char *path = kr_strf("%s/kray-bench-%ld%s", folder, (long)getpid(), kind[i].suffix);
@@ -231,7 +239,7 @@ static int bench_io(struct bench *b)
 
 /* ---- The command ---- */
 static const struct part { const char *name; int (*run)(struct bench *b); } part[] = {
-    { "fft", bench_fft }, { "sense", bench_sense }, { "grappa", bench_grappa }, { "espirit", bench_espirit }, { "io", bench_io } };
+    { "fft", bench_fft }, { "sense", bench_sense }, { "grappa", bench_grappa }, { "espirit", bench_espirit }, { "io", bench_io }, { "nn", bench_nn } };
 enum { PARTS = sizeof part / sizeof *part };
 
 static const struct part *part_named(const char *name)
@@ -258,7 +266,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
             return kr_error_code();
     if (o->threads)
         kr_threads_set((int)o->threads);
-    struct bench b = { o, json_array(), trace };
+    struct bench b = { o, json_array(), trace, 0 };
     static const char *const level[] = { "x86-64", "", "", "x86-64-v3", "x86-64-v4" };
     if (!o->json)
         printf("kray %s, %d thread%s, kernels for %s; median of %ld\n", kr_version(), kr_threads(), kr_threads() == 1 ? "" : "s", level[kr_cpu()], o->repeat);
@@ -286,6 +294,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
 
 const kr_tool kr_tool_bench = { "bench", "Other", "how fast Kray is on this machine", "[fft] [sense] [grappa] [espirit] [io] [options]",
     "  kray bench                             # everything, about a minute\n"
+    "  kray bench nn                          # layers and unrolled networks, and their share of the peak\n"
     "  kray bench sense --threads 1           # CG-SENSE alone, on one thread\n"
     "  kray bench io --folder /data --json    # how fast files are written and read there\n",
     table, sizeof(opts), NULL, run };

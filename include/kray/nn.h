@@ -46,6 +46,10 @@ long kr_conv_outs(const kr_conv *c);                         /* channels that it
 /* x: `maps` maps, halo at least kr_conv_halo; their halos are filled here. y of the same h and w; y is none of x. */
 void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x);
 
+/* n rounds of independent multiply-adds in the widest registers that the layers use, on the calling thread; returns the floating
+ * point operations done. What no layer can surpass (but Winograd's form, counted as what it replaces, and bfloat16). */
+double kr_peak_loop(long n);
+
 /* Recurrent cells. All convolutions have kernel k with zero padding k/2; x and h have `features` channels. */
 enum kr_cell_kind {
     KR_CELL_GRU_DIRECT,   /* u = sig(Wu [x,h]); r = sig(Wr [x,h]); c = tanh(Wc [x, h r]); h' = h (1-u) + c u       (DIRECT)  */

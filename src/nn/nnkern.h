@@ -32,6 +32,7 @@ typedef struct nn_kern {
     void (*moments)(const float *x, long n, double sum[16], double square[16]);              /* adds, per lane */
     void (*normalise)(float *y, const float *x, const float *scale, const float *mean, float slope, long n); /* (x - mean) scale; slope 1: no leaky after */
     void (*pool)(float *y, const float *top, const float *low, long n);                      /* n output pixels */
+    double (*peak)(long n);                              /* kr_peak_loop */
 } nn_kern;
 extern const nn_kern nn_kern_base, nn_kern_v3, nn_kern_v4;
 const nn_kern *nn_kern_best(void);
