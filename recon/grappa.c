@@ -128,15 +128,31 @@ static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_ar
     return m && !gather(m, p, h, from, nx) ? kr_kernels_apply(kernel, KR_C(to), m, nx) : kr_error_code();
 }
 
-static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+static int spread(const kr_plane *p, const void *shared, const void *kernel, kr_array *variance, const kr_array *S)
 {
-    static const kr_filling grappa = { set_up, calibrate, fill, drop, drop_kernel };
-    const opts *o = options;
+    (void)shared;
+    return kr_kernels_noise(kernel, KR_R(variance), KR_C(S), p->axes & KR_ON(KR_X) ? 1 : S->n[KR_X]);
+}
+
+static const kr_filling grappa = { set_up, calibrate, fill, spread, drop, drop_kernel };
+
+static int check(const opts *o)
+{
     if (o->kernel < 0 || o->kernel > 31 || (o->kernel && !(o->kernel & 1)) || o->neighbours < 0 || o->neighbours > 32 || !(o->lambda >= 0)
         || !isfinite(o->lambda))
         return kr_fail(KR_EREFUSED, "grappa wants an odd --kernel of 1 to 31, 0 to 32 --neighbours and --lambda >= 0, not %ld, %ld and %g", o->kernel,
                        o->neighbours, o->lambda);
-    return kr_fill_planes(out, scan, coils, &grappa, o, trace);
+    return 0;
+}
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return check(options) ? kr_error_code() : kr_fill_planes(out, scan, coils, &grappa, options, trace);
+}
+
+int kr_grappa_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return check(options) ? kr_error_code() : kr_fill_planes_noise(sd, scan, coils, &grappa, options, trace);
 }
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)

@@ -16,4 +16,7 @@ void kr_kernels_unref(kr_kernels **f);
 /* y [coil][sample][x], all samples of the grid, from m [coil][measured][x]: measured ones are kept, those that hoods leave are 0.
  * Along x (nx > 1) both are in image space, where the taps are a product. */
 int kr_kernels_apply(const kr_kernels *f, kr_cfloat *y, const kr_cfloat *m, long nx) KR_MUST_USE;
+/* The variance of sum over coils of conj(S) image for samples with noise of variance 1: variance [sample][x], S [coil][sample][x], both in
+ * image space along all axes. In closed form, for any mask; kernels do not change with the noise. */
+int kr_kernels_noise(const kr_kernels *f, float *variance, const kr_cfloat *S, long nx) KR_MUST_USE;
 #endif

@@ -1,6 +1,6 @@
 /* noise.c: how noisy an image is, pixel by pixel: the same reconstruction of the scan with noise added again and again. */
 #include "kray/fourier.h"
-#include "kray/recon.h"
+#include "planes.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,12 +151,35 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return e;
 }
 
+/* The methods whose noise is known in closed form. */
+typedef int noise_formula(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
+static const struct { const char *method; noise_formula *of; } formulas[] = { { "grappa", kr_grappa_noise } };
+
+static noise_formula *formula(const kr_recon *m)
+{
+    for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++)
+        if (!strcmp(formulas[i].method, m->name))
+            return formulas[i].of;
+    return NULL;
+}
+
+static int by_formula(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)
+{
+    const kr_noise *o = opts;
+    int e = formula(o->method)(out, scan, coils, o->opts, trace);
+    if (!e)
+        kr_scale((*out)->data, (float)o->sigma);
+    return e;
+}
+
 int kr_noise_map(kr_image **sd, kr_scan *scan, const kr_array *coils, const kr_coils_opts *coil_opts, const kr_noise *o, const kr_trace *trace)
 {
-    if (o->replicas < 2 || o->replicas > 1000000 || !(o->sigma > 0) || !isfinite(o->sigma))
+    if (!o->replicas && !formula(o->method))
+        return kr_fail(KR_EREFUSED, "the noise of %s is not known in closed form: take replicas", o->method->name);
+    if ((o->replicas && o->replicas < 2) || o->replicas > 1000000 || !(o->sigma > 0) || !isfinite(o->sigma))
         return kr_fail(KR_EREFUSED, "noise maps want 2 to 1000000 replicas and a noise above 0, not %ld and %g", o->replicas, o->sigma);
     kr_recon m = *o->method;
-    m.run = run;
+    m.run = o->replicas ? run : by_formula;
     m.needs &= ~(unsigned)KR_TAKES_PRIOR;
     return kr_reconstruct(sd, scan, &m, o, NULL, coils, coil_opts, trace);
 }

@@ -2,6 +2,7 @@
 #include "kray/fourier.h"
 #include "model.h"
 #include "planes.h"
+#include <math.h>
 #include <string.h>
 
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
@@ -14,6 +15,8 @@ struct slice {
     unsigned planes;                 /* axes of independent problems                                 */
     long count;                      /* of planes                                                    */
     void *shared, **kernel;
+    bool noise;                      /* the image's deviation is wanted, not the image               */
+    kr_array *S, *sd;                /* then: what coils are combined by; the deviation              */
 };
 
 static void drop(struct slice *j)
@@ -117,6 +120,51 @@ static int combine(kr_array *z, const kr_array *x, const kr_array *coils)
     return 0;
 }
 
+static int plane_noise(void *self, long i)
+{
+    struct slice *j = self;
+    if (kr_stopped(j->p.trace))
+        return kr_error_code();
+    kr_scoped(array) view = plane_of(j->S, j->planes, i);
+    kr_scoped(array) S = view ? kr_array_packed(view) : NULL;
+    kr_scoped(array) to = plane_of(j->sd, j->planes, i);
+    kr_scoped(array) v = to ? kr_array_new(KR_R32, kr_array_shape(to)) : NULL;
+    if (!S || !v || j->method->noise(&j->p, j->shared, j->kernel[i], v, S))
+        return kr_error_code();
+    for (long k = 0, n = kr_count(kr_array_shape(v)); k < n; k++)
+        KR_R(v)[k] = sqrtf(KR_R(v)[k]);
+    kr_array_assign(to, v);
+    return 0;
+}
+
+/* Coils are combined by the maps; in the root of the sum of squares, for small noise, by the coil images over it. */
+static int deviation(struct slice *j, kr_array *z, const kr_array *maps)
+{
+    if (maps && maps->n[KR_MAP] > 1)
+        return kr_fail(KR_EREFUSED, "the noise of several sets of maps is not known in closed form: take replicas");
+    kr_scoped(array) S = kr_array_copy(maps ? maps : j->out);
+    if (!S)
+        return kr_error_code();
+    long n = kr_count(kr_shape_without(kr_array_shape(S), KR_ON(KR_COIL)));
+    for (long i = 0; !maps && i < n; i++) {
+        double sum = 0;
+        for (long c = 0; c < j->p.coils; c++)
+            sum += (double)kr_cabs2(KR_C(S)[c * n + i]);
+        kr_cfloat f = kr_c(sum > 0 ? (float)(1 / sqrt(sum)) : 0, 0);
+        for (long c = 0; c < j->p.coils; c++)
+            KR_C(S)[c * n + i] = kr_cmul(f, KR_C(S)[c * n + i]);
+    }
+    j->S = S;
+    j->sd = z;
+    int e = 0;
+    if (j->count >= 2 * kr_threads())
+        e = kr_for(j->count, plane_noise, j);
+    else
+        for (long i = 0; !e && i < j->count; i++)
+            e = plane_noise(j, i);
+    return e;
+}
+
 static bool same(const kr_array *a, const kr_array *b)
 {
     return kr_shape_equal(kr_array_shape(a), kr_array_shape(b))
@@ -162,7 +210,7 @@ static int one_frame(struct slice *j, long slice, long part)
             e = one_plane(j, i);
     if (e || (j->p.axes && kr_fourier_inverse(j->out, j->p.axes)))
         return kr_error_code();
-    return combine(z, j->out, maps);
+    return j->noise ? deviation(j, z, maps) : combine(z, j->out, maps);
 }
 
 static int one_slice(void *self, long slice)
@@ -176,8 +224,8 @@ static int one_slice(void *self, long slice)
     return e;
 }
 
-int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
-                   const kr_trace *trace)
+static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts, bool noise,
+                const kr_trace *trace)
 {
     if (scan->shape.n[KR_COIL] < 2)
         return kr_fail(KR_EREFUSED, "kernels in k-space need several coils, this scan has one: take --method rss");
@@ -185,11 +233,11 @@ int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return kr_error_code();
     const long all[3] = { 0, 0, 0 };
     kr_scoped(array) calib = kr_calibration(scan, all);
-    kr_scoped(array) image = calib ? kr_array_new(coils ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
+    kr_scoped(array) image = calib ? kr_array_new(coils && !noise ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
     if (!image)
         return kr_error_code();
     struct slice j = { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
-                       .p = { .opts = opts, .trace = trace } };
+                       .p = { .opts = opts, .trace = trace }, .noise = noise };
     long slices = scan->shape.n[KR_SLICE] > 1 ? scan->shape.n[KR_SLICE] : 1;
     int e = 0;
     if (slices >= 2 * kr_threads())
@@ -201,4 +249,16 @@ int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? 0 : kr_error_code();
+}
+
+int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
+                   const kr_trace *trace)
+{
+    return fill(out, scan, coils, method, opts, false, trace);
+}
+
+int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
+                         const kr_trace *trace)
+{
+    return fill(sd, scan, coils, method, opts, true, trace);
 }

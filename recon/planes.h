@@ -19,6 +19,9 @@ typedef struct kr_filling {
     int (*calibrate)(void **kernel, const kr_plane *p, const void *shared, const kr_array *block);
     /* to {X,Y,Z,COIL} contiguous: all samples, in image space along X unless `axes` has it; from: a view, 0 where not measured. */
     int (*fill)(const kr_plane *p, const void *shared, const void *kernel, kr_array *to, const kr_array *from);
+    /* The variance of sum over coils of conj(S) image where measured samples have noise of variance 1; S {X,Y,Z,COIL}, variance
+     * {X,Y,Z}, contiguous; NULL: not known in closed form. */
+    int (*noise)(const kr_plane *p, const void *shared, const void *kernel, kr_array *variance, const kr_array *S);
     void (*drop)(void **shared);
     void (*drop_kernel)(void **kernel);
 } kr_filling;
@@ -26,4 +29,9 @@ typedef struct kr_filling {
  * of the sum of squares. Frames share kernels as long as they share the mask. Refuses one coil. */
 int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                    const kr_trace *trace) KR_MUST_USE;
+/* Instead of the image its standard deviation, R32, where samples have noise of deviation 1. */
+int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
+                         const kr_trace *trace) KR_MUST_USE;
+/* The same for the method grappa and its options. */
+int kr_grappa_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace) KR_MUST_USE;
 #endif

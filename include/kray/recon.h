@@ -53,6 +53,7 @@ double kr_noise_sigma(const kr_scan *prepared, const kr_trace *trace);
 double kr_noise_accel(const kr_scan *prepared);
 /* The standard deviation of a method's image (of real and imaginary part each, where it is complex), R32, over `replicas`
  * reconstructions of the scan with noise of deviation sigma added; kernels and coil maps stay those of the scan. Deterministic.
+ * replicas 0: by formula, for methods that have one (grappa).
  * |image| / sd is the image in SNR units; sd / (sigma sqrt(R)) is g, with R of kr_noise_accel and maps that kr_coils_estimate made.
  * Refuses as kr_reconstruct does. Sources: Robson et al., Magn Reson Med 60:895 (2008); Kellman and McVeigh 54:1439 (2005). */
 typedef struct kr_noise { const kr_recon *method; const void *opts; long replicas; uint64_t seed; double sigma; } kr_noise;

@@ -130,6 +130,36 @@ static void snr_units(void **state)
     }
 }
 
+/* GRAPPA's formula against replicas: lattices with calibration lines inside, whose noise is not that of the lattice. */
+static void formula_of_grappa(void **state)
+{
+    (void)state;
+    static const char *const masks[] = { "uniform:accel=2,lines=16", "uniform:accel=3,lines=24" };
+    for (int k = 0; k < 2; k++) {
+        kr_scoped(scan) s = simulated(6, 30, masks[k]);
+        kr_scoped(array) maps = maps_of(s);
+        struct method m = method("grappa", (const char *[][2]){ { "kernel", "5" } }, 1);
+        enum { REPLICAS = 120 };
+        kr_noise how = { m.m, m.o, REPLICAS, 3, 1 };
+        kr_scoped(image) sd = NULL;
+        kr_scoped(image) formula = NULL;
+        if (kr_noise_map(&sd, s, maps, NULL, &how, NULL))
+            fail_msg("%s: %s", masks[k], kr_error());
+        how.replicas = 0;
+        assert_int_equal(kr_noise_map(&formula, s, maps, NULL, &how, NULL), 0);
+        double sum = 0, square = 0, want = 1 / sqrt(4.0 * REPLICAS);
+        for (long i = 0; i < 4096; i++) {
+            double e = KR_R(sd->data)[i] / KR_R(formula->data)[i] - 1;
+            sum += e;
+            square += e * e;
+        }
+        print_message("%s: mean %.4f, deviation %.4f, expected %.4f\n", masks[k], sum / 4096, sqrt(square / 4096), want);
+        assert_near(sum / 4096, 0, 0.15 * want);
+        assert_near(sqrt(square / 4096), want, 0.1 * want);
+        kr_free(m.o);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -139,6 +169,9 @@ static void refusals(void **state)
     kr_noise how = { m.m, m.o, 1, 0, 1 };
     assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), KR_EREFUSED);
     assert_refused(KR_EREFUSED, "2 to 1000000 replicas");
+    how.replicas = 0;
+    assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "take replicas");
     how.replicas = 4;
     assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), 0);
     assert_non_null(sd);
@@ -147,6 +180,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(formula_of_grappa),
+        cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
