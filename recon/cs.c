@@ -5,7 +5,6 @@ static const kr_opt table[] = {
     { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.005", "SUM", "a sum of wavelet, tv, l2 and, of series, ttv, llr, lowrank, spectrum: wavelet:0.005+tv:0.002" },
     KR_REGULAR_SHARED("100"),
     KR_REGULAR_WAVELET,
-    KR_REGULAR_TV,
     KR_REGULAR_BLOCK,
     KR_REGULAR_SHIFTS,
     KR_REGULAR_FRAMES,

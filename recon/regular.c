@@ -246,15 +246,22 @@ static int lowrank_sparse(struct problem *q, kr_shape n, double lambda, double f
     return q->g[0] && q->N ? 0 : kr_error_code();
 }
 
-static kr_prox *regulariser(const struct job *j, int i, kr_shape n)
+/* Total variation of x is l1 of its differences, K = D: no inner iterations, whose errors an accelerated method would collect. */
+static kr_prox *differences(kr_linop **D, kr_shape n, unsigned axes, double lambda)
+{
+    *D = kr_op_diff(n, axes);
+    return *D ? kr_prox_l1(kr_linop_codomain(*D), lambda) : NULL;
+}
+
+static kr_prox *regulariser(kr_linop **K, const struct job *j, int i, kr_shape n)
 {
     const kr_regular *o = j->o;
     double lambda = j->sum->lambda[i] * j->unit;
     unsigned here = long_axes(n, space);
     switch (j->sum->kind[i]) {
     case WAVELET: return kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts);
-    case TV: return kr_prox_tv(n, here, lambda, (int)o->steps);
-    case TTV: return kr_prox_tv(n, KR_ON(j->frames), lambda, (int)o->steps);
+    case TV: return differences(K, n, here, lambda);
+    case TTV: return differences(K, n, KR_ON(j->frames), lambda);
     case LLR: return kr_prox_llr(n, o->block, lambda, o->shifts);
     case LOWRANK: return kr_prox_lowrank(n, lambda);
     case SPECTRUM: return kr_prox_spectrum(n, j->frames, lambda);
@@ -276,7 +283,7 @@ static int open_problem(struct problem *q, const struct job *j, const struct one
         e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->series), j->frames);
     else
         for (q->terms = 0; q->terms < j->sum->count && !e; q->terms++)
-            e = (q->g[q->terms] = regulariser(j, q->terms, n)) ? 0 : kr_error_code();
+            e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, q->terms, n)) ? 0 : kr_error_code();
     for (int i = 0; i < q->terms; i++)
         q->term[i] = (kr_term){ q->g[i], q->K[i] };
     if (p->coils->n[KR_MAP] > 1)
@@ -341,7 +348,7 @@ static int solve(void *self, long i)
             }
             kr_scale(b, (float)(j->unit / j->scale));
             kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms };
-            const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : j->sum->kind[0] == TGV ? "pdhg" : NULL;
+            const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
             e = e ? e : image_of(j, i, x);
@@ -358,9 +365,8 @@ static int check(const kr_regular *o, const struct sum *s)
 {
     if (o->iterations < 1 || o->iterations > 100000 || !(o->tolerance >= 0) || !isfinite(o->tolerance))
         return kr_fail(KR_EREFUSED, "1 to 100000 iterations and tolerance >= 0 are wanted, not %ld and %g", o->iterations, o->tolerance);
-    if (o->order < 1 || o->order > 10 || o->steps < 1 || o->steps > 1000 || o->block < 1 || o->block > 64)
-        return kr_fail(KR_EREFUSED, "wavelets have orders 1 to 10, total variation takes 1 to 1000 steps, blocks have 1 to 64 points; not %ld, %ld, %ld",
-                       o->order, o->steps, o->block);
+    if (o->order < 1 || o->order > 10 || o->block < 1 || o->block > 64)
+        return kr_fail(KR_EREFUSED, "wavelets have orders 1 to 10, blocks have 1 to 64 points; not %ld and %ld", o->order, o->block);
     for (int i = 0; i < s->count; i++)
         if (kinds[s->kind[i]].alone && s->count > 1)
             return kr_fail(KR_EREFUSED, "%s cannot be summed with other terms", kinds[s->kind[i]].name);
@@ -403,7 +409,6 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     const kr_regular *o = &whole;
     whole.frames = whole.frames ? whole.frames : "auto";
     whole.order = whole.order ? whole.order : 2;
-    whole.steps = whole.steps ? whole.steps : 8;
     whole.block = whole.block ? whole.block : 8;
     int e = kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg);
     if (e || (e = check(o, &sum)) || (e = kr_coils_check(coils, scan)))

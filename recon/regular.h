@@ -7,7 +7,7 @@ typedef struct kr_regular {
     const char *reg;                  /* "wavelet:0.01+tv:0.002"; NULL: `kind` alone                             */
     const char *solver, *frames;      /* "auto"; axis of the series, "auto"                                      */
     double lambda, tolerance;
-    long iterations, order, block, steps;
+    long iterations, order, block;
     bool shifts;
 } kr_regular;
 /* The options of all these methods; preset of lambda and of the iterations. */
@@ -22,8 +22,6 @@ typedef struct kr_regular {
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "2", "N", "Daubechies wavelets of so many vanishing moments, 1 to 10" }
 #define KR_REGULAR_SHIFTS \
     { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "move wavelets and blocks from iteration to iteration" }
-#define KR_REGULAR_TV \
-    { "steps", 0, KR_OPT_INT, offsetof(kr_regular, steps), "8", "N", "inner steps of total variation in each iteration" }
 #define KR_REGULAR_BLOCK \
     { "block", 0, KR_OPT_INT, offsetof(kr_regular, block), "8", "N", "points along each side of a locally low rank block" }
 #define KR_REGULAR_FRAMES \

@@ -3,7 +3,6 @@
 
 static const kr_opt table[] = {
     KR_REGULAR_OPTS("0.01", "100"),
-    KR_REGULAR_TV,
     KR_REGULAR_FRAMES,
     KR_OPT_END };
 

@@ -3,7 +3,6 @@
 
 static const kr_opt table[] = {
     KR_REGULAR_OPTS("0.005", "100"),
-    KR_REGULAR_TV,
     KR_OPT_END };
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)

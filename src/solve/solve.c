@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-extern const kr_solver kr_solver_fista, kr_solver_admm, kr_solver_pdhg;
-const kr_solver *const kr_solvers[] = { &kr_solver_fista, &kr_solver_admm, &kr_solver_pdhg, NULL };
+extern const kr_solver kr_solver_fista, kr_solver_pdhg, kr_solver_admm;
+const kr_solver *const kr_solvers[] = { &kr_solver_fista, &kr_solver_pdhg, &kr_solver_admm, NULL };
 
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
 {
@@ -45,7 +45,7 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
         if (solver ? !strcmp(solver, kr_solvers[i]->name) : kr_solvers[i]->can(p))
             use = kr_solvers[i];
     if (!use)
-        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are fista, admm, pdhg", solver ? solver : "");
+        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are fista, pdhg, admm", solver ? solver : "");
     if (!use->can(p))
         return kr_fail(KR_EREFUSED, "%s cannot solve a problem of these terms", use->name);
     if (fits(p, x))

@@ -146,9 +146,9 @@ static void sums_of_terms(void **state)
     kr_scoped(array) a = kr_array_like(s.b);
     kr_scoped(array) b = kr_array_like(s.b);
     kr_solution sa, sb;
-    assert_int_equal(kr_solve(&p, NULL, a, (kr_stop){ 1000, 1e-5 }, &sa, NULL), 0);
-    assert_string_equal(sa.solver, "admm");
-    assert_int_equal(kr_solve(&p, "pdhg", b, (kr_stop){ 1000, 1e-5 }, &sb, NULL), 0);
+    assert_int_equal(kr_solve(&p, "admm", a, (kr_stop){ 1000, 1e-5 }, &sa, NULL), 0);
+    assert_int_equal(kr_solve(&p, NULL, b, (kr_stop){ 1000, 1e-5 }, &sb, NULL), 0);
+    assert_string_equal(sb.solver, "pdhg");
     assert_near(sa.objective / sb.objective, 1, 3e-4);
     assert_near(distance(a, b), 0, 3e-3);
     assert_true(kr_solve(&p, "fista", b, (kr_stop){ 10, 0 }, NULL, NULL) < 0);
