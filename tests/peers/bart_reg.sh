@@ -1,0 +1,154 @@
+#!/bin/sh
+# bart_reg.sh: regularised reconstruction by Kray and by BART on the same files.
+#
+#   tests/peers/bart_reg.sh [haar] [wavelet] [tv] [llr] [volume]    speed, memory and objective, whole processes
+#   tests/peers/bart_reg.sh quality [SCAN.mat]                      NRMSE, each at its best lambda of one grid
+#   KRAY=build/tools/kray OBJECTIVE=build/tests/kray-objective RUNS=3 OMP_NUM_THREADS=2 WORK=/dev/shm
+#
+# Both are given the same maps and the same strength: Kray's lambda is a fraction of the scale that it prints, and BART's (-w 1: data as
+# they are) is that product. BART runs its 100 iterations (volume: 20); Kray stops by its own rule, and the objective of both
+# images, by kray-objective, shows who is lower. BART's wavelets extend the image at its borders, Kray's are periodic; for Haar
+# ("haar", no cycle spinning) both solve the very same problem.
+set -eu
+KRAY=${KRAY:-build/tools/kray}
+OBJECTIVE=${OBJECTIVE:-build/tests/kray-objective}
+RUNS=${RUNS:-3}
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+export OMP_NUM_THREADS
+command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
+[ -x /usr/bin/time ] || { echo "skipped: there is no /usr/bin/time (GNU time) here"; exit 77; }
+KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
+OBJECTIVE=$(command -v "$OBJECTIVE") || { echo "skipped: there is no kray-objective at $OBJECTIVE"; exit 77; }
+case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
+case $OBJECTIVE in /*) ;; *) OBJECTIVE=$PWD/$OBJECTIVE ;; esac
+SCAN=${2:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}
+case $SCAN in /*) ;; *) SCAN=$PWD/$SCAN ;; esac
+work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work"
+quiet() { "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }; }
+
+# once NAME COMMAND...: seconds and KiB of one run, a line in NAME.runs
+once() {
+    name=$1
+    shift
+    start=$(date +%s%N)
+    /usr/bin/time -f %M -o rss "$@" >/dev/null 2>"$name.log" || { echo "failed: $*"; cat "$name.log"; exit 1; }
+    end=$(date +%s%N)
+    echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
+}
+median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 }
+    END { printf "%.3f %.0f", (NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2) / 1e6, m / 1024 }'; }
+
+# compare WHAT KSPACE MAPS FORMULA BART-OPTIONS KRAY-OPTIONS: LAMBDA in BART's options is Kray's strength times its scale.
+compare() {
+    quiet "$KRAY" recon "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
+    lambda=$(sed -n 's/.*scale \([0-9.e+-]*\).*/\1/p' log | awk '{ print 0.005 * $1 }')
+    rm -f bart.runs kray.runs
+    i=0
+    while [ $i -lt "$RUNS" ]; do
+        once bart bart pics -w1 $(echo "$5" | sed "s/LAMBDA/$lambda/g") "$2" "$3" b
+        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
+        i=$((i + 1))
+    done
+    its=$(sed -n 's/.*: \([0-9]*\) iterations.*/\1/p' kray.log)
+    echo "$(median bart) $(median kray) $("$OBJECTIVE" "$2.cfl" "$3.cfl" b.cfl "$4" "$lambda") $("$OBJECTIVE" "$2.cfl" "$3.cfl" k.cfl "$4" "$lambda") $its" |
+        awk -v what="$1" '{ printf "%-34s %8.2f %8.3f %6.1f %8d %8d %12.5g %12.5g %5d\n", what, $1, $3, $1 / $3, $2, $4, $5, $7, $9 }'
+}
+
+slice() {
+    [ -e k.made ] && return
+    quiet "$KRAY" simulate -m 320,320 -s 1 -c 8 --snr 30 -o f.cfl
+    quiet bart resize -c 0 320 1 320 f fc
+    quiet "$KRAY" mask poisson:accel=4,calib=24,axes=xy --shape 320,320 -o m.cfl
+    quiet bart fmac fc m k2
+    quiet "$KRAY" coils k2.cfl -o s2.cfl
+    : >k.made
+}
+
+speed() {
+    printf '%s\n' "$("$KRAY" --version), BART $(bart version), $OMP_NUM_THREADS threads, median of $RUNS, $(date +%F)"
+    printf '%-34s %8s %8s %6s %8s %8s %12s %12s %5s\n' case 'BART s' 'Kray s' ratio 'BART MiB' 'Kray MiB' 'BART value' 'Kray value' its
+    for c in $*; do
+        case $c in
+        haar)
+            slice
+            compare 'Haar, 320x320x8' k2 s2 haar '-n --wavelet haar -l1 -rLAMBDA -i100' '-m wavelet --order 1 --no-shifts --lambda 0.005' ;;
+        wavelet)
+            slice
+            compare 'wavelet, shifts, 320x320x8, 100' k2 s2 wavelet '-l1 -rLAMBDA -i100' '-m wavelet --lambda 0.005 --iterations 100 --tolerance 0' ;;
+        tv)
+            slice
+            compare 'TV, 320x320x8' k2 s2 tv '-R T:3:0:LAMBDA -i100' '-m tv --lambda 0.005' ;;
+        llr)
+            quiet "$KRAY" simulate -m 192,192 -s 1 -c 10 --snr 30 -o f.cfl
+            quiet bart resize -c 0 192 f fc
+            quiet "$KRAY" mask kt_gaussian:accel=6 --shape x=192,y=192,time=20 -o m.cfl
+            quiet bart fmac fc m kt
+            quiet bart avg 1024 kt avg
+            quiet "$KRAY" coils fc.cfl -o st.cfl
+            compare 'LLR, 192x192x10, 20 frames, 50' kt st llr '-R L:3:3:LAMBDA -b 8 -i50' '-m llr --lambda 0.005 --iterations 50 --tolerance 0' ;;
+        volume)
+            quiet "$KRAY" simulate shepplogan -m 160,160,128 -c 8 --snr 30 -o f3.cfl
+            quiet bart resize -c 0 160 f3 f3c
+            rm f3.cfl
+            quiet bart upat -Y160 -Z128 -y2 -z2 -c24 m3
+            quiet bart fmac f3c m3 k3
+            rm f3c.cfl
+            quiet bart caldir 24 k3 s3
+            compare 'wavelet, 160x160x128x8, 20' k3 s3 wavelet '-l1 -rLAMBDA -i20' '-m wavelet --lambda 0.005 --iterations 20 --tolerance 0'
+            rm k3.cfl s3.cfl ;;
+        *) echo "known are haar, wavelet, tv, llr, volume and quality, not $c"; exit 2 ;;
+        esac
+    done
+}
+
+# best COMMAND...: the smallest NRMSE over the grid, and its lambda
+best() {
+    : >scores
+    for l in ${LAMBDAS:-0.0005 0.001 0.002 0.005 0.01 0.02 0.05}; do
+        quiet $(echo "$*" | sed "s/LAMBDA/$l/g")
+        quiet bart cabs x xa
+        echo "$(bart nrmse -s truth xa | tail -n 1) $l" >>scores
+    done
+    sort -g scores | head -n 1
+}
+
+quality() {
+    [ -e "$SCAN" ] || { echo "skipped: $SCAN is absent"; exit 77; }
+    quiet "$KRAY" convert "$SCAN:kData@x,y,coil" full.cfl
+    quiet "$KRAY" convert "$SCAN:coil_sens@x,y,coil" given.cfl
+    quiet bart fft -iu 3 full coils
+    quiet bart rss 8 coils truth
+    printf '%-14s %-20s %-20s %-20s %s\n' mask 'BART wavelet' 'Kray wavelet' 'BART tv' 'Kray tv'
+    worse=0
+    for m in kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS7 R2 R3 R4 R5 R6; do
+        case $m in
+        R*) quiet bart upat -Y256 -Z1 "-y${m#R}" -z1 -c24 mask ;;
+        *) quiet "$KRAY" convert "$SCAN:$m@x,y" mask.cfl ;;
+        esac
+        quiet bart fmac full mask k
+        if bart ecalib -m1 k sb >/dev/null 2>&1; then
+            quiet "$KRAY" coils k.cfl -o sk.cfl
+        else                                  # no calibration area: both take the maps that came with the scan
+            for s in sb sk; do
+                cp given.cfl $s.cfl
+                cp given.hdr $s.hdr
+            done
+        fi
+        bw=$(best bart pics -S -l1 -rLAMBDA -i100 k sb x)
+        kw=$(best "$KRAY" recon -q k.cfl -o x.cfl --complex --method wavelet --coils sk.cfl --lambda LAMBDA)
+        bt=$(best bart pics -S -R T:3:0:LAMBDA -i100 k sb x)
+        kt=$(best "$KRAY" recon -q k.cfl -o x.cfl --complex --method tv --coils sk.cfl --lambda LAMBDA)
+        set -- $bw $kw $bt $kt
+        printf '%-14s %-20s %-20s %-20s %s\n' "$m" "$1 ($2)" "$3 ($4)" "$5 ($6)" "$7 ($8)"
+        worse=$(echo "$worse $1 $3 $5 $7" | awk '{ print ($3 > 1.005 * $2 || $5 > 1.005 * $4) ? 1 : $1 }')
+    done
+    return "$worse"
+}
+
+case ${1:-} in
+quality) quality ;;
+*) speed ${*:-haar wavelet tv llr volume} ;;
+esac
