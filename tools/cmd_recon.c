@@ -3,13 +3,14 @@
 #include "kray/recon.h"
 #include "tool.h"
 #include "batch.h"
+#include "sweep.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef struct opts {
-    const char *partial, *output, *method, *undersample, *coils, *compression, *ghost, *to, *from;
+    const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     long maps, calib, compress, threads;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
@@ -29,6 +30,7 @@ static const kr_opt table[] = {
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
     { "partial-fourier", 0, KR_OPT_CHOICE, offsetof(opts, partial), "zero", "zero|pocs|homodyne", "what becomes of the side of k-space that was not measured" },
+    { "reference", 0, KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "the image that a sweep (--lambda 1e-4:1e-1:7) is scored by" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
@@ -41,6 +43,8 @@ static const kr_opt table[] = {
 /* ---- The method and its options ---- */
 static const kr_recon *asked;         /* NULL: auto */
 static void *method_opts;
+static struct sweep sweep;            /* of its lambda                        */
+static struct judge_target target;    /* what it is scored by                 */
 
 /* What `auto` takes where it can: its options are the ones that a bare `kray recon` understands. */
 static const char usual[] = "sense";
@@ -62,7 +66,7 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     asked = strcmp(name, "auto") ? m : NULL;
     kr_free(method_opts);
     method_opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
-    if (!method_opts || kr_opt_defaults(m->opts, method_opts))
+    if (!method_opts || kr_opt_defaults(m->opts, method_opts) || sweep_parse(&sweep, argc, argv))
         return kr_error_code();
     static char title[200];
     snprintf(title, sizeof title, "Options of the method %s (%s)", m->name, m->summary);
@@ -215,6 +219,10 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
                           : maps ? kr_array_ref(maps) : NULL;
     if (maps && !part)
         return kr_error_code();
+    if (sweep.count && strcmp(o->partial, "zero"))
+        return kr_fail(KR_EUSAGE, "a sweep of lambda with --partial-fourier %s is not possible", o->partial);
+    if (sweep.count)
+        return sweep_run(out, &sweep, s, *m, method_opts, part, &c, target.image ? &target : NULL, trace);
     if (strcmp(o->partial, "zero"))
         return kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, method_opts, o->partial, part, &c, trace);
     return kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
@@ -274,6 +282,8 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
     }
     if (kr_can_write(KR_PICTURE, output, o->to))
         return kr_error_code();
+    if (sweep.count && piece < all)
+        return kr_fail(KR_EREFUSED, "a sweep wants the whole scan at once, and only %ld of %ld slices fit into the memory given", piece, all);
     kr_scoped(image) image = NULL;
     for (long from = 0; from < all; from += piece) {
         kr_scoped(image) part = NULL;
@@ -339,6 +349,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         kr_array_unref(&maps);
         maps = c;
     }
+    if (o->reference && !sweep.count)
+        return kr_fail(KR_EUSAGE, "--reference scores a sweep, such as --lambda 1e-4:1e-1:7; there is none. kray eval scores images");
+    if (o->reference && judge_read(&target, o->reference, trace))
+        return kr_fail_in("reference");
     struct batch b;
     int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz");
     for (long i = 0; !e && i < b.count; i++) {
@@ -355,6 +369,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         e = batch_verdict(&b, trace);
     batch_close(&b);
     kr_free_at(&method_opts);
+    judge_target_close(&target);
     return e;
 }
 
@@ -362,6 +377,8 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon scan.h5 -o image.nii.gz                       # a sensible method, and it says which\n"
     "  kray recon knee.h5 -o zero.png --method rss -u random:accel=4,center=0.08,seed=file\n"
     "  kray recon brain.mat:kData@x,y,coil -o brain.nii.gz -u poisson:accel=7 --lambda 0.01\n"
+    "  kray recon cine.mat -o cine.nii.gz --method llr --frames time     # a series at once: locally low rank\n"
+    "  kray recon scan.h5 -o best.nii.gz --method wavelet --lambda 1e-4:1e-1:7 --reference truth.nii.gz\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
     "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
     "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n",

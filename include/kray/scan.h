@@ -130,6 +130,10 @@ int kr_scan_to_kspace(kr_scan *s, unsigned axes) KR_MUST_USE;
 kr_array *kr_noise_covariance(const kr_array *noise) KR_MUST_USE;
 kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise_dwell_us, double bandwidth) KR_MUST_USE;
 
+/* *noise: the expected |n| of all samples that were measured together, from the twentieth of them that lies farthest from DC, where
+ * signal is least (their median, so that what signal there is counts little); whitened data have at most 1 a sample. */
+int kr_noise_level(double *noise, const kr_scan *s) KR_MUST_USE;
+
 /* ---- Sampling masks: R32 {X,Y,Z,TIME as needed} of 0 and 1 ----
  * spec: "KIND:key=value,...", for example "random:accel=4,center=0.08,seed=1" or "poisson:accel=6,calib=24". `kray mask
  * --help` lists the kinds. shape: the grid (X,Y,Z; TIME or PHASE for the kinds that vary in time). name: the file's name,

@@ -1,0 +1,38 @@
+# regular.sh: regularised reconstruction from the command line.
+. "$(dirname "$0")/lib.sh"
+
+kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o full.h5 --reference truth.npy -q
+kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o scan.h5 -q --undersample random:accel=4,center=0.15,seed=3
+score() { kray eval --target truth.npy --recon "$1" --protocol bart --scale fit --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+for m in adjoint wavelet tv tgv cs; do
+    works "$m" kray recon scan.h5 -o $m.npy --method $m
+done
+for m in wavelet tv tgv cs; do
+    check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
+done
+KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
+check 'threads change nothing' cmp cs.npy again.npy
+works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm
+works 'the best of 3 by NRMSE' kray recon scan.h5 -o best.npy --method tv --lambda 3e-4:3e-2:3 --reference truth.npy
+check 'the table has a row a lambda' [ "$(wc -l <"$out")" = 4 ]
+works 'the discrepancy principle' kray recon scan.h5 -o best.npy --method wavelet -l 1e-3:1e-1:3
+works 'NRMSE' kray recon scan.h5 -o best.npy --method sense --lambda=1e-4:1e-2:2 --reference truth.npy
+refuses 1 'does not report its residual' kray recon scan.h5 -o x.npy --method sense --lambda 1e-4:1e-2:2
+refuses 2 'a sweep looks like 1e-4:1e-1:7' kray recon scan.h5 -o x.npy --method tv --lambda 1e-4:1e-2
+refuses 2 'there is none' kray recon scan.h5 -o x.npy --method tv --reference truth.npy
+refuses 2 'did you mean wavelet' kray recon scan.h5 -o x.npy --method cs --reg wavelets:0.1
+refuses 2 'looks like wavelet:0.01+tv:0.002' kray recon scan.h5 -o x.npy --method cs --reg wavelet
+refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg tgv:0.1+tv:0.1
+refuses 1 'wants a series of frames' kray recon scan.h5 -o x.npy --method llr
+refuses 1 'fista cannot solve' kray recon scan.h5 -o x.npy --method tv --solver fista
+refuses 1 'orders 1 to 10' kray recon scan.h5 -o x.npy --method wavelet --order 11
+refuses 1 'iterations' kray recon scan.h5 -o x.npy --method wavelet --iterations 0
+
+cine=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat
+if [ -e "$cine" ]; then
+    for m in llr ttv lowrank-sparse; do
+        works '{x=48 y=32 slice=3 time=4}' kray recon "$cine" -o cine.npy --method $m --coils lowres
+    done
+else
+    skip 'cine in one command' 'the samples are absent'
+fi

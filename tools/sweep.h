@@ -1,0 +1,16 @@
+/* sweep.h: --lambda FROM:TO:COUNT: one reconstruction after the other, and the best of them. Private to tools/. */
+#ifndef KRAY_SWEEP_H
+#define KRAY_SWEEP_H
+#include "kray/recon.h"
+#include "judge.h"
+
+struct sweep { double from, to; int count; };           /* count 0: none */
+/* Takes FROM:TO:COUNT out of the words that follow --lambda (or -l, where the method's letter is that), and leaves FROM. What is
+ * not a sweep is left as it is. */
+int sweep_parse(struct sweep *s, int argc, char **argv);
+/* Reconstructs with every lambda, from FROM to TO in equal ratios, prints a table, and keeps the best image; *opts keeps its
+ * lambda. Best: the smallest NRMSE (after the best common factor) where there is a target, otherwise the discrepancy principle: the
+ * largest lambda whose |A x - y| is not above what the noise alone would be. */
+int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_recon *m, void *opts, const kr_array *maps,
+              const kr_coils_opts *coils, const struct judge_target *target, const kr_trace *trace);
+#endif
