@@ -132,6 +132,23 @@ static inline void twix_readouts(twix_bytes *t, bool vb, bool noise)
     twix_block(t, vb, TWIX_BIT(TWIX_END), 160);
 }
 
+/* VB, echo-planar: samples on ramps, three navigators, lines forwards and backwards. */
+static inline void twix_epi_file(twix_bytes *t)
+{
+    int number = 1;
+    t->n = 0;
+    twix_header(t, twix_yaps, "<XProtocol> { <ParamDouble.\"flReadoutOSFactor\"> { <Precision> 6  2.0 } <ParamLong.\"alRegridMode\"> { 2 1 }\n"
+                "<ParamLong.\"alRegridRampupTime\"> { 160 0 } <ParamLong.\"alRegridRampdownTime\"> { 160 0 }\n"
+                "<ParamLong.\"alRegridFlattopTime\"> { 240 0 } <ParamLong.\"alRegridDelaySamplesTime\"> { 32 0 }\n"
+                "<ParamDouble.\"aflRegridADCDuration\"> { <Precision> 6 496.0 0.0 } }\n");
+    for (int e = -3; e < 6; e++) {
+        twix_line l = { .eval = (e & 1 ? TWIX_BIT(TWIX_REFLECT) : 0) | (e < 0 ? TWIX_BIT(TWIX_PHASCOR) : 0), .line = e < 0 ? 3 : e, .channels = 2,
+                        .samples = 8, .centre = 3 };
+        twix_readout(t, true, &l, number++);
+    }
+    twix_block(t, true, TWIX_BIT(TWIX_END), 160);
+}
+
 /* A whole file; VD: an adjustment with noise, then the scan. */
 static inline void twix_file(twix_bytes *t, bool vb)
 {

@@ -224,7 +224,7 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
     grid_line(t, "encoded", s->enc.encoded, s->enc.encoded_mm, more);
     grid_line(t, "image", s->enc.recon, s->enc.recon_mm, "");
     if (*s->enc.trajectory && strcmp(s->enc.trajectory, "cartesian"))
-        line(t, "trajectory", "%s%s", s->enc.trajectory, s->traj ? ", with k-space positions" : "");
+        line(t, "trajectory", "%s%s%s", s->enc.trajectory, s->traj ? ", with k-space positions" : "", s->enc.ramp.read_us > 0 ? ", sampled on ramps" : "");
     sampling_lines(t, s, p);
     if (s->dwell_us > 0)
         line(t, "dwell time", "%.4g us", s->dwell_us);
@@ -337,6 +337,9 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
         if (s->in_image & KR_ON(d))
             json_array_append_new(in_image, json_string(kr_axis_name(d)));
     json_object_set_new(o, "in_image_space", in_image);
+    if (s->enc.ramp.read_us > 0)
+        json_object_set_new(o, "ramp_us", json_pack("{s:f,s:f,s:f,s:f,s:f}", "up", s->enc.ramp.up_us, "flat", s->enc.ramp.flat_us, "down", s->enc.ramp.down_us,
+                                                    "delay", s->enc.ramp.delay_us, "read", s->enc.ramp.read_us));
     if (s->enc.encoded[0] > 0)
         json_object_set_new(o, "encoded", json_pack("{s:o,s:o}", "matrix", integers(s->enc.encoded, 3), "fov_mm", reals(s->enc.encoded_mm, 3)));
     if (s->enc.recon[0] > 0)

@@ -107,11 +107,11 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 /* Bits of the evaluation mask; FLAG counts as ISMRMRD does. */
 enum { ACQEND = 0, RTFEEDBACK = 1, HPFEEDBACK = 2, SYNCDATA = 5, RAWCORRECTION = 10, LASTINMEAS = 11, REFPHASESTAB = 14, PHASESTAB = 15,
        SIGNREV = 17, PHASCOR = 21, PATREF = 22, PATREFANDIMA = 23, REFLECT = 24, NOISEADJ = 25, FIRSTINSLICE = 28, LASTINSLICE = 29,
-       RETRO_END = 46, RETRO_DUMMY = 51, SKIP_REGRIDDING = 55 };
+       SLICE_REF = 38, SLICE_PHASCOR = 39, RETRO_END = 46, RETRO_DUMMY = 51, SKIP_REGRIDDING = 55 };
 #define FLAG(n) (1ull << ((n) - 1))
 static const struct { int bit; uint64_t flags; } flag_table[] = {
     { NOISEADJ, FLAG(19) }, { FIRSTINSLICE, FLAG(7) }, { LASTINSLICE, FLAG(8) }, { LASTINMEAS, FLAG(14) | FLAG(25) }, { RETRO_END, FLAG(25) },
-    { REFLECT, FLAG(22) }, { PHASCOR, FLAG(24) }, { RTFEEDBACK, FLAG(23) | FLAG(28) }, { HPFEEDBACK, FLAG(26) }, { RETRO_DUMMY, FLAG(27) },
+    { REFLECT, FLAG(22) }, { PHASCOR, FLAG(24) }, { SLICE_REF, FLAG(20) }, { SLICE_PHASCOR, FLAG(24) }, { RTFEEDBACK, FLAG(23) | FLAG(28) }, { HPFEEDBACK, FLAG(26) }, { RETRO_DUMMY, FLAG(27) },
     { REFPHASESTAB, FLAG(30) }, { PHASESTAB, FLAG(31) } };
 
 /* Where a readout's samples are: channel c from at + c step. fix: the receiver's frequency is to be set right (below). */
@@ -120,7 +120,7 @@ typedef struct readouts {
     kr_line *line;
     place *place;
     float *offset_mm;                /* of the middle of the field of view, along the readout */
-    long count, room, sync, signs, corrections;
+    long count, room, sync, signs, corrections, bands;
     long centre[2];                  /* line and partition of the centre, of the first imaging line; -1: none yet */
     bool ended;
 } readouts;
@@ -219,6 +219,7 @@ static int64_t take(readouts *r, const unsigned char *h, bool vb, int64_t at, in
         return kr_error_code();
     r->signs += eval >> SIGNREV & 1;
     r->corrections += eval >> RAWCORRECTION & 1;
+    r->bands += eval >> SLICE_REF & 1;
     if (kr_line_kind_of(l.flags) == KR_LINES_IMAGING && r->centre[0] < 0) {
         r->centre[0] = l.user[5];
         r->centre[1] = l.user[6];
@@ -412,13 +413,13 @@ static void read_limits(kr_encoding *e, const readouts *r, int a, long lines)
     for (long i = 0; i < r->count; i++)
         if (kr_line_kind_of(r->line[i].flags) == KR_LINES_IMAGING)
             most = (a ? r->line[i].kz : r->line[i].ky) > most ? (a ? r->line[i].kz : r->line[i].ky) : most;
-    if (centre > most)                                       /* some sequences leave it 0, or name one that is never measured */
+    if (centre > most || (!centre && most))                  /* some sequences leave it 0, or name one that is never measured */
         centre = lines ? lines / 2 : most / 2;
     long need = lines_needed(r, a, centre);
     e->limit[a + 1].known = true;
     e->limit[a + 1].max = most;
     e->limit[a + 1].centre = centre;
-    e->encoded[a + 1] = lines > need || need > 2 * most + 2 ? lines : need;
+    e->encoded[a + 1] = lines > need ? lines : need;
 }
 
 /* Times of the readout gradient where samples were taken while it ramps. Source: twixtools, recon_helpers.py. */
@@ -581,6 +582,9 @@ static void tell(kr_scan *s, const twix *f, const readouts *r, int which, bool c
         kr_scan_note(s, "blocks of synchronisation data (heart, breathing), passed over: %ld", r->sync);
     if (r->signs)
         kr_scan_note(s, "readouts flagged as reversed in sign, taken as they are: %ld", r->signs);
+    if (r->bands)
+        kr_scan_note(s, "readouts of single slices, for taking apart slices measured at the same time: %ld; they are kept as calibration, and the slices "
+                     "stay on top of each other", r->bands);
     if (r->corrections)
         kr_scan_note(s, "readouts that ask for a correction of raw data by factors per channel, taken as they are: %ld", r->corrections);
 }

@@ -140,6 +140,7 @@ kr_fft *kr_fft_new(kr_shape shape, unsigned axes, int flags)
         }
         inner *= n;
     }
+    p->room = (p->room + 7) / 8 * 8;                        /* each worker's buffers begin at a multiple of 64 bytes */
     p->item = end;
     p->items = total / end;
     p->buffer = kr_alloc((size_t)(2 * p->workers), (size_t)(p->room ? p->room : 1) * sizeof(kr_cfloat));

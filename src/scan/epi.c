@@ -205,6 +205,15 @@ static int mark(rows *r, const kr_array *a, const kr_scan *s, int kind, uint64_t
     return 0;
 }
 
+/* Are there at least four lines each way, and one of sixteen in all? Fewer say nothing about a ghost. */
+static bool enough(const rows *r, long volume)
+{
+    long n[4] = { 0, 0, 0, 0 };
+    for (long i = 0; i < r->each; i++)
+        n[r->way[volume * r->each + i]]++;
+    return n[KR_WAY_FORWARD] >= 4 && n[KR_WAY_BACKWARD] >= 4 && 16 * (n[KR_WAY_FORWARD] + n[KR_WAY_BACKWARD]) >= r->each;
+}
+
 static bool both_ways(const rows *r, long volume)
 {
     bool seen[4] = { false, false, false, false };
@@ -247,21 +256,21 @@ static int find_groups(groups *to, const kr_scan *s)
     return 0;
 }
 
-/* One navigator line in image space along x, mirrored if it was reversed: h {x,coil}. */
+/* One navigator line in image space along x, mirrored if it was reversed: h {x,coil}. scratch: n samples of all coils. */
 static void navigator(kr_cfloat *h, const kr_lines *nav, long i, const grid *g, long N, const kr_fft *f, kr_cfloat *scratch)
 {
-    long n = g ? g->n : N, coils = nav->data->n[KR_COIL], have = nav->data->n[KR_SAMPLE];
+    long n = g ? g->n : N, coils = nav->data->n[KR_COIL], have = nav->data->n[KR_SAMPLE], skip = have < n ? 0 : (have - n) / 2;
     bool back = nav->line[i].flags & FLAG(REVERSE);
+    kr_cfloat *to = g ? scratch : h;
     for (long c = 0; c < coils; c++) {
         const kr_cfloat *x = KR_C(nav->data) + i * nav->data->step[KR_VIEW] + c * nav->data->step[KR_COIL];
-        kr_cfloat *t = g ? scratch : h + c * N;
         for (long j = 0; j < n; j++) {
-            long from = (back ? n - 1 - j : j) + (have < n ? 0 : (have - n) / 2);
-            t[j] = from < have ? x[from] : kr_c(0, 0);
+            long from = (back ? n - 1 - j : j) + skip;
+            to[c * n + j] = from < have ? x[from] : kr_c(0, 0);
         }
-        if (g)
-            kr_la_gemm('N', 'N', N, 1, n, 1, g->M[back], N, scratch, n, 0, h + c * N, N);
     }
+    if (g)
+        kr_la_gemm('N', 'N', N, coils, n, 1, g->M[back], N, scratch, n, 0, h, N);
     kr_fft_inverse(f, h);
 }
 
@@ -278,10 +287,16 @@ static kr_cfloat inner(const kr_cfloat *a, const kr_cfloat *b, long n)
 }
 
 /* The turn of one group. Echoes also turn evenly with time, by `drift` each (B0): seen between those of the same way, two apart. */
-static int group_turn(group *p, const kr_lines *nav, const grid *g, long N)
+struct turns { group *g; const kr_lines *nav; const grid *grid; long N; };
+
+static int group_turn(void *self, long index)
 {
-    long coils = nav->data->n[KR_COIL], size = N * coils, n = g ? g->n : N;
-    kr_auto kr_cfloat *h = kr_alloc((size_t)(size * p->count), sizeof *h), *scratch = kr_alloc((size_t)n, sizeof *scratch);
+    const struct turns *all = self;
+    group *p = &all->g[index];
+    const kr_lines *nav = all->nav;
+    const grid *g = all->grid;
+    long N = all->N, coils = nav->data->n[KR_COIL], size = N * coils, n = g ? g->n : N;
+    kr_auto kr_cfloat *h = kr_alloc((size_t)(size * p->count), sizeof *h), *scratch = kr_alloc((size_t)(n * coils), sizeof *scratch);
     kr_auto double (*o)[2] = kr_alloc_zero((size_t)N, sizeof *o);
     kr_fft *f = kr_fft_new(KR_SHAPE([KR_X] = N, [KR_COIL] = coils), KR_ON(KR_X), KR_CENTRED | KR_SERIAL);
     if (!h || !scratch || !o || !f) {
@@ -334,21 +349,27 @@ enum by { BY_DATA, BY_SVD, BY_REST };     /* entropy; singular values; entropy o
 /* A group for each slice, echo, phase and set; repetitions and averages share it. */
 static int from_data(groups *g, rows *r, const kr_scan *s, enum by by, const kr_trace *trace)
 {
-    long still = r->volumes / (s->data->n[KR_TIME] * s->data->n[KR_AVG]);
+    long still = r->volumes / (s->data->n[KR_TIME] * s->data->n[KR_AVG]), few = 0;
     kr_free(g->g);
     *g = (groups){ kr_alloc_zero((size_t)still, sizeof *g->g), still };
     if (!g->g)
         return kr_error_code();
     for (long v = 0; v < still; v++) {
+        g->g[v].slice = v % s->data->n[KR_SLICE];
+        if (!enough(r, v)) {
+            few += both_ways(r, v);
+            continue;
+        }
         kr_scoped(array) one = volume_of(s->data, v);
         if (!one || kr_stopped(trace))
             return kr_error_code();
         const unsigned char *way = r->way + v * r->each;
-        g->g[v].slice = v % s->data->n[KR_SLICE];
-        if (both_ways(r, v) && (by == BY_SVD ? kr_turn_svd(&g->g[v].t, one, way) : kr_turn_entropy(&g->g[v].t, one, way, by == BY_REST)))
+        if ((by == BY_SVD ? kr_turn_svd(&g->g[v].t, one, way) : kr_turn_entropy(&g->g[v].t, one, way, by == BY_REST)))
             return kr_error_code();
         kr_progress(trace, "ghost", (double)(v + 1), (double)still);
     }
+    if (few)
+        kr_say(trace, KR_WARNING, "images with too few lines forwards or backwards to find their ghost's phase: %ld of %ld; it stays", few, still);
     for (long i = 0; i < r->count; i++)
         r->group[i] = i / r->each % still;
     return 0;
@@ -432,9 +453,8 @@ static int tell_turns(const groups *g, kr_scan *s, const char *by, const kr_trac
 
 static int by_navigators(groups *g, const rows *r, kr_scan *s, const grid *ramp, const kr_trace *trace)
 {
-    for (long i = 0; i < g->count; i++)
-        if (group_turn(&g->g[i], &s->lines[KR_LINES_PHASECORR], ramp, s->data->n[KR_X]))
-            return kr_error_code();
+    if (kr_for(g->count, group_turn, &(struct turns){ g->g, &s->lines[KR_LINES_PHASECORR], ramp, s->data->n[KR_X] }))
+        return kr_error_code();
     return tell_turns(g, s, "navigator", trace) ? kr_error_code() : turn_rows(&s->data, r, g);
 }
 

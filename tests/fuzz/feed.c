@@ -55,6 +55,8 @@ static int judge(int e, kr_scan **s, kr_image **im, kr_array **a, bool header_on
         abort();
     if (got && !kr_all_finite(got))            /* looks at every number */
         kr_error_clear();
+    if (!e && *s && got && !header_only && kr_epi_prepare(*s, NULL, NULL))       /* stands on what the header says of time and order */
+        kr_error_clear();
     kr_scan_unref(s);
     kr_image_unref(im);
     kr_array_unref(a);

@@ -106,9 +106,13 @@ int main(int argc, char **argv)
         }
     char path[600];
     static twix_bytes twix;                        /* read only */
-    for (int vb = 0; vb < 2; vb++) {
-        twix_file(&twix, vb);
-        snprintf(path, sizeof path, "%s/twix/%s", argv[1], vb ? "vb" : "vd");
+    for (int kind = 0; kind < 3; kind++) {
+        static const char *const names[] = { "vd", "vb", "epi" };
+        if (kind < 2)
+            twix_file(&twix, kind);
+        else
+            twix_epi_file(&twix);
+        snprintf(path, sizeof path, "%s/twix/%s", argv[1], names[kind]);
         if (twix_save(&twix, path, twix.n))
             return 1;
     }

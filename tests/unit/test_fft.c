@@ -111,7 +111,8 @@ static void there_and_back(void **state)
 static void volumes(void **state)
 {
     (void)state;
-    static const long shape[][4] = { { 33, 17, 5, 2 }, { 16, 32, 1, 3 }, { 2, 40, 3, 1 }, { 5000, 2, 1, 1 }, { 3, 5000, 1, 1 }, { 1, 1, 30, 20 } };
+    static const long shape[][4] = { { 33, 17, 5, 2 }, { 16, 32, 1, 3 }, { 2, 40, 3, 1 }, { 5000, 2, 1, 1 }, { 3, 5000, 1, 1 }, { 1, 1, 30, 20 },
+                                      { 8, 40, 4999, 1 } };               /* an odd long line: each worker's buffers stay aligned */
     for (size_t k = 0; k < sizeof shape / sizeof *shape; k++) {
         kr_shape s = KR_SHAPE([KR_X] = shape[k][0], [KR_Y] = shape[k][1], [KR_Z] = shape[k][2], [KR_COIL] = shape[k][3]);
         kr_array *x = kr_array_new(KR_C32, s), *y = kr_array_new(KR_C32, s);

@@ -123,6 +123,34 @@ static void test_both_kinds(void **state)
     }
 }
 
+/* A part of the slices has its own lines, whose slices count from 0; with them an echo-planar scan can be made ready in pieces. */
+static void test_slices(void **state)
+{
+    (void)state;
+    static twix_bytes t;
+    twix_file(&t, true);
+    assert_int_equal(twix_save(&t, scratch(), t.n), 0);
+    kr_scan *s = read_ok(scratch());
+    kr_scan *part = kr_scan_slices(s, 1, 1);
+    assert_non_null(part);
+    assert_int_equal(part->lines[KR_LINES_IMAGING].count, 3);
+    assert_int_equal(part->lines[KR_LINES_CALIB].count, 2);
+    const kr_lines *nav = &part->lines[KR_LINES_PHASECORR];
+    assert_int_equal(nav->count, 1);
+    assert_int_equal(nav->line[0].slice, 0);
+    assert_near(kr_re(KR_C(nav->data)[3]), (double)nav->line[0].counter + 3, 0);
+    kr_scan_unref(&part);
+    kr_scan_unref(&s);
+    twix_epi_file(&t);
+    assert_int_equal(twix_save(&t, scratch(), t.n), 0);
+    s = read_ok(scratch());
+    assert_string_equal(s->enc.trajectory, "epi");
+    assert_int_equal(kr_scan_prepare(s, &(kr_prepare){ .oversampling = true }, NULL), 0);
+    assert_non_null(strstr(kr_meta_get(s->meta, "ghost"), "navigator"));
+    assert_string_equal(kr_shape_text(s->shape), "{x=4 y=6 coil=2}");
+    kr_scan_unref(&s);
+}
+
 static void test_measurements(void **state)
 {
     (void)state;
@@ -215,6 +243,7 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_gre), cmocka_unit_test(test_epi), cmocka_unit_test(test_both_kinds),
+        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_measurements), cmocka_unit_test(test_truncated), cmocka_unit_test(test_absurd) };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
