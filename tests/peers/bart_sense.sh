@@ -1,9 +1,11 @@
 #!/bin/sh
-# bart_sense.sh: CG-SENSE by Kray and by BART on the same files, whole processes, taken in turns: medians, ratios, peak
-# memory, and how far the two images are apart. Not a test: it takes minutes, and its figures are those of the machine.
+# bart_sense.sh: CG-SENSE and ESPIRiT by Kray and by BART on the same files, whole processes, taken in turns: medians, ratios,
+# peak memory, and how far the two images (maps: their projections) are apart. Not a test: it takes minutes, and its figures
+# are those of the machine.
 #
-#   tests/peers/bart_sense.sh [lines] [plane] [volume] [fastmri]
+#   tests/peers/bart_sense.sh [lines] [plane] [volume] [espirit] [espirit3] [fastmri]
 #   KRAY=build/tools/kray RUNS=5 OMP_NUM_THREADS=2 WORK=/dev/shm
+#   ALONE=CMD    a command that runs another one while nothing else disturbs, if there is one
 set -eu
 KRAY=${KRAY:-build/tools/kray}
 RUNS=${RUNS:-5}
@@ -18,15 +20,16 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 cd "$work"
 
-# once NAME COMMAND...: milliseconds and KiB of one run, a line in NAME.runs
-once() {
-    name=$1
-    shift
-    start=$(date +%s%N)
-    /usr/bin/time -f %M -o rss "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }
-    end=$(date +%s%N)
-    echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
-}
+# once NAME COMMAND...: microseconds and KiB of one run, a line in NAME.runs
+cat >once <<'ONCE'
+name=$1
+shift
+start=$(date +%s%N)
+/usr/bin/time -f %M -o rss "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }
+end=$(date +%s%N)
+echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
+ONCE
+once() { ${ALONE:-} sh ./once "$@"; }
 median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 }
     END { printf "%.1f %.0f", (NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2) / 1000, m / 1024 }'; }
 
@@ -52,39 +55,64 @@ compare() {
     row "$1" b k
 }
 
+# maps WHAT KSPACE: one set of maps by ESPIRiT from the calibration area. Vectors of maps are known up to a phase: what is
+# compared is the length of the projection of one program's on the other's, which is 1 where they agree.
+maps() {
+    i=0
+    while [ $i -lt "$RUNS" ]; do
+        once bart bart ecalib -m1 -r24 "$2" b
+        once kray "$KRAY" coils "$2.cfl" -o k.cfl --calib 24
+        i=$((i + 1))
+    done
+    bart fmac -C -s8 b k p
+    bart cabs p pa
+    bart rss 8 b one
+    row "$1" one pa
+    rm -f b.cfl k.cfl p.cfl pa.cfl one.cfl
+}
+
 quiet() { "$@" >/dev/null 2>&1 || { echo "failed: $*"; exit 1; }; }
 
 slice() {
     [ -e f2.cfl ] && return
-    quiet "$KRAY" simulate -m 320,320 -s 1 -c 16 --snr 30 -o f2.cfl
-    quiet bart resize -c 0 320 1 320 f2 f2c
+    quiet "$KRAY" simulate brain --no-oversampling -m 320,320 -s 1 -c 16 --snr 30 -o f2.cfl
 }
 
-cases=${*:-lines plane volume fastmri}
+cases=${*:-lines plane volume espirit espirit3 fastmri}
 for c in $cases; do
     case $c in
     lines)
         slice
         quiet bart upat -Y320 -Z1 -y4 -z1 -c24 m1
-        quiet bart fmac f2c m1 k1
+        quiet bart fmac f2 m1 k1
         quiet "$KRAY" coils k1.cfl -o s1.cfl
         compare '320x320, 16 coils, lines R=4+24, 30 it.' k1 s1 30 ;;
     plane)
         slice
         quiet "$KRAY" mask poisson:accel=4,calib=24,axes=xy --shape 320,320 -o m2.cfl
-        quiet bart fmac f2c m2 k2
+        quiet bart fmac f2 m2 k2
         quiet "$KRAY" coils k2.cfl -o s2.cfl
         compare '320x320, 16 coils, Poisson R=4, 30 it.' k2 s2 30 ;;
     volume)
-        quiet "$KRAY" simulate shepplogan -m 160,160,128 -c 8 --snr 30 -o f3.cfl
-        quiet bart resize -c 0 160 f3 f3c
-        rm f3.cfl
+        quiet "$KRAY" simulate shepplogan --no-oversampling -m 160,160,128 -c 8 --snr 30 -o f3.cfl
         quiet bart upat -Y160 -Z128 -y2 -z2 -c24 m3
-        quiet bart fmac f3c m3 k3
-        rm f3c.cfl
+        quiet bart fmac f3 m3 k3
+        rm f3.cfl
         quiet bart caldir 24 k3 s3
         compare '160x160x128, 8 coils, 2x2+24x24, 10 it.' k3 s3 10
         rm k3.cfl s3.cfl ;;
+    espirit)
+        slice
+        quiet bart upat -Y320 -Z1 -y4 -z1 -c24 m5
+        quiet bart fmac f2 m5 k5
+        maps 'ESPIRiT 320x320, 16 coils, 24x24' k5 ;;
+    espirit3)
+        quiet "$KRAY" simulate shepplogan --no-oversampling -m 128,128,128 -c 8 --snr 30 -o f6.cfl
+        quiet bart upat -Y128 -Z128 -y2 -z2 -c24 m6
+        quiet bart fmac f6 m6 k6
+        rm f6.cfl
+        maps 'ESPIRiT 128x128x128, 8 coils, 24x24x24' k6
+        rm k6.cfl ;;
     fastmri)
         # A volume as fastMRI keeps it: 16 slices, 15 coils, readout oversampled to 640, 368 lines, undersampled afterwards.
         # BART's steps are one script per slice: the readout's oversampling off, ESPIRiT, CG-SENSE.
@@ -117,6 +145,6 @@ STEPS
         bart cabs k ka
         bart crop 1 320 oa ob >/dev/null 2>&1 || bart resize -c 1 "$(bart show -d 1 k)" oa ob
         row '16 slices of 640x368, 15 coils, file to image' ob ka ;;
-    *) echo "known are lines, plane, volume and fastmri, not $c"; exit 2 ;;
+    *) echo "known are lines, plane, volume, espirit, espirit3 and fastmri, not $c"; exit 2 ;;
     esac
 done
