@@ -27,6 +27,8 @@ int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_
  * kr_cg does it. And the bytes of scratch that will be taken; kept: the measured part of k-space, 0 to 1. */
 bool kr_cg_sense_can(kr_shape mask, unsigned axes);
 double kr_cg_sense_bytes(kr_shape coils, kr_shape mask, double kept);
+/* Seconds on this machine, from a trial of a few milliseconds; -1: no memory. */
+double kr_cg_sense_seconds(kr_shape coils, kr_shape mask, int iterations);
 /* The largest sum over coils of |S|^2 of any voxel and map set: a bound of A^H A for one set. -1: no memory. */
 float kr_sense_unit(const kr_array *coils);
 

@@ -44,6 +44,7 @@ struct room {
     float *maps;                      /* per plane of the slab, coil and map: a block                          */
     float *x, *r, *p, *z;             /* per map: a block; x per plane of the slab too                         */
     float *work, *part;               /* per group; work at least what A^H y wants                             */
+    double *sum;                      /* per panel                                                             */
 };
 
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
@@ -115,88 +116,102 @@ static void scatter(const struct solver *s, struct room *w, kr_cfloat *to, const
     }
 }
 
-/* ---- z = A^H A p + lambda p of one block ---- */
-struct sum { const struct solver *s; struct room *w; const float *maps; float *z; const float *p; };
+/* ---- One block: z = A^H A p + lambda p, and what conjugate gradients do with it ---- */
+struct part { const struct solver *s; struct room *w; const float *maps; float *x; const float *a; enum { ADD, STEP, TURN } what; };
 
-static int group(void *self, long g)
+static int group(void *self, long g)                                  /* some coils of z */
 {
-    const struct sum *j = self;
+    const struct part *j = self;
     const struct solver *s = j->s;
     long block = s->map * s->floats;
-    float *part = g ? j->w->part + (g - 1) * block : j->z;
-    kr_lanes_scaled(part, g ? 0 : s->lambda, j->p, block / KR_ROW);
+    float *part = g ? j->w->part + (g - 1) * block : j->w->z;
+    kr_lanes_scaled(part, g ? 0 : s->lambda, j->w->p, block / KR_ROW);
     long from = g * s->coil / s->groups, to = (g + 1) * s->coil / s->groups;
-    kr_psf_sense(s->psf, part, j->maps + from * block, j->p, to - from, s->map, j->w->work + g * kr_psf_work(s->psf, 1));
+    kr_psf_sense(s->psf, part, j->maps + from * block, j->w->p, to - from, s->map, j->w->work + g * kr_psf_work(s->psf, 1));
     return 0;
 }
 
-static int add_parts(void *self, long a)                              /* panel by panel, the parts in order */
+static int one_panel(void *self, long a)                              /* some rows of the vectors, and their part of a sum */
 {
-    const struct sum *j = self;
-    long rows = j->s->n[j->s->row], block = j->s->map * j->s->floats;
-    float one[KR_LANES];
-    for (int k = 0; k < KR_LANES; k++)
-        one[k] = 1;
-    for (long g = 1; g < j->s->groups; g++)
-        kr_lanes_turn(j->z + a * rows * KR_ROW, j->w->part + (g - 1) * block + a * rows * KR_ROW, one, rows);
+    static const float one[KR_LANES] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    const struct part *j = self;
+    const struct solver *s = j->s;
+    struct room *w = j->w;
+    long rows = s->n[s->row], at = a * rows * KR_ROW;
+    double *sum = w->sum + a * KR_LANES;
+    memset(sum, 0, KR_LANES * sizeof *sum);
+    switch (j->what) {
+    case ADD:                                                         /* the groups of z in their order, and Re <p, z> */
+        for (long g = 1; g < s->groups; g++)
+            kr_lanes_turn(w->z + at, w->part + (g - 1) * s->map * s->floats + at, one, rows);
+        kr_lanes_dot(w->p + at, w->z + at, rows, sum);
+        break;
+    case STEP:                                                        /* x = x + a p, r = r - a z, |r|^2    */
+        kr_lanes_step(j->x + at, w->r + at, w->p + at, w->z + at, j->a, rows, sum);
+        break;
+    case TURN:                                                        /* p = r + a p                        */
+        kr_lanes_turn(w->p + at, w->r + at, j->a, rows);
+    }
     return 0;
 }
 
-static int normal(const struct solver *s, struct room *w, const float *maps, float *z, const float *p)
+/* Panel by panel; the sums of the panels are added in their order, and those of the lanes too where lanes are one problem. */
+static int each_panel(struct part *j, double sum[KR_LANES])
 {
-    struct sum j = { s, w, maps, z, p };
-    int e = kr_for(s->groups, group, &j);
-    return e || s->groups == 1 ? e : kr_for(s->map * panels(s), add_parts, &j);
-}
-
-/* One number a lane becomes one for all, where lanes are one problem; added in their order. */
-static void together(const struct solver *s, double sum[KR_LANES])
-{
+    const struct solver *s = j->s;
+    long n = s->map * panels(s);
+    int e = kr_for(n, one_panel, j);
     double all = 0;
-    for (int k = 0; k < KR_LANES; k++)
+    for (int k = 0; k < KR_LANES; k++) {
+        sum[k] = 0;
+        for (long a = 0; a < n; a++)
+            sum[k] += j->w->sum[a * KR_LANES + k];
         all += sum[k];
+    }
     for (int k = 0; k < KR_LANES && s->plane; k++)
         sum[k] = all;
+    return e;
 }
 
-static int solve(struct solver *s, struct room *w, const float *maps, float *x)
+/* x holds b and becomes the solution. Returns the iterations. */
+static int solve(const struct solver *s, struct room *w, const float *maps, float *x)
 {
-    long rows = s->map * s->floats / KR_ROW, block = s->map * s->floats;
-    double rr[KR_LANES] = { 0 }, enough = s->stop.tolerance * s->stop.tolerance * s->share;
+    long block = s->map * s->floats;
+    double rr[KR_LANES], rr1[KR_LANES], pz[KR_LANES], enough = s->stop.tolerance * s->stop.tolerance * s->share;
+    float alpha[KR_LANES] = { 0 }, beta[KR_LANES];
+    struct part j = { s, w, maps, x, alpha, STEP };
     memcpy(w->r, x, (size_t)block * sizeof *x);                       /* x = 0, r = p = b        */
     memcpy(w->p, x, (size_t)block * sizeof *x);
     memset(x, 0, (size_t)block * sizeof *x);
-    kr_lanes_dot(w->r, w->r, rows, rr);
-    together(s, rr);
-    int k = 0;
-    for (; k < s->stop.iterations; k++) {
+    memset(w->z, 0, (size_t)block * sizeof *x);
+    int e = each_panel(&j, rr), k = 0;
+    for (; k < s->stop.iterations && !e; k++) {
         bool more = false;
-        for (int j = 0; j < KR_LANES; j++) {
-            if (!isfinite(rr[j]))
+        for (int l = 0; l < KR_LANES; l++) {
+            if (!isfinite(rr[l]))
                 return kr_fail(KR_ENUMBER, "conjugate gradients: numbers are not finite after %d iterations", k);
-            more |= rr[j] > enough && rr[j] > 0;
+            more |= rr[l] > enough && rr[l] > 0;
         }
         if (!more)
             break;
-        int e = kr_stopped(s->trace);
-        e = e ? e : normal(s, w, maps, w->z, w->p);                   /* z = A^H A p + lambda p  */
-        if (e)
-            return e;
-        double pz[KR_LANES] = { 0 }, rr1[KR_LANES] = { 0 };
-        float alpha[KR_LANES], beta[KR_LANES];
-        kr_lanes_dot(w->p, w->z, rows, pz);
-        together(s, pz);
-        for (int j = 0; j < KR_LANES; j++)                            /* a lane that has arrived, or of zeros, rests */
-            alpha[j] = pz[j] > 0 && rr[j] > enough ? (float)(rr[j] / pz[j]) : 0;
-        kr_lanes_step(x, w->r, w->p, w->z, alpha, rows, rr1);         /* x = x + alpha p, r = r - alpha z */
-        together(s, rr1);
-        for (int j = 0; j < KR_LANES; j++) {
-            beta[j] = alpha[j] > 0 ? (float)(rr1[j] / rr[j]) : 0;
-            rr[j] = alpha[j] > 0 ? rr1[j] : 0;
+        e = kr_stopped(s->trace);
+        e = e ? e : kr_for(s->groups, group, &j);                     /* z = A^H A p + lambda p  */
+        j.what = ADD;
+        e = e ? e : each_panel(&j, pz);
+        for (int l = 0; l < KR_LANES; l++)                            /* a lane that has arrived, or of zeros, rests */
+            alpha[l] = pz[l] > 0 && rr[l] > enough ? (float)(rr[l] / pz[l]) : 0;
+        j.what = STEP;
+        j.a = alpha;
+        e = e ? e : each_panel(&j, rr1);                              /* x = x + alpha p, r = r - alpha z */
+        for (int l = 0; l < KR_LANES; l++) {
+            beta[l] = alpha[l] > 0 ? (float)(rr1[l] / rr[l]) : 0;
+            rr[l] = alpha[l] > 0 ? rr1[l] : 0;
         }
-        kr_lanes_turn(w->p, w->r, beta, rows);                        /* p = r + beta p          */
+        j.what = TURN;
+        j.a = beta;
+        e = e ? e : kr_for(s->map * panels(s), one_panel, &j);        /* p = r + beta p          */
     }
-    return k;
+    return e ? e : k;
 }
 
 static struct room *room_of(struct solver *s)
@@ -213,7 +228,8 @@ static struct room *room_of(struct solver *s)
     w->z = kr_alloc(1, block);
     w->work = kr_alloc(groups, (size_t)kr_psf_work(s->psf, s->slab) * sizeof(float));
     w->part = kr_alloc(groups, groups > 1 ? block : 1);
-    return w->maps && w->x && w->r && w->p && w->z && w->work && w->part ? w : NULL;
+    w->sum = kr_alloc((size_t)(s->map * panels(s)), KR_LANES * sizeof *w->sum);
+    return w->maps && w->x && w->r && w->p && w->z && w->work && w->part && w->sum ? w : NULL;
 }
 
 /* b = A^H y of the planes or lines of one block. */
@@ -376,6 +392,7 @@ static void drop(struct solver *s)
             kr_free(w->z);
             kr_free(w->work);
             kr_free(w->part);
+            kr_free(w->sum);
         }
         kr_free(w);
     }
@@ -393,6 +410,30 @@ double kr_cg_sense_bytes(kr_shape coils, kr_shape mask, double kept)
     double room = block * (double)(s.slab * (s.coil + 2) + 3) + 2 * groups * block;
     room *= (double)(s.blocks < kr_threads() ? s.blocks : kr_threads());
     return room + (varying(mask) & KR_ON(KR_X) ? 0 : kept * (double)(s.volume * s.coil) * sizeof(kr_cfloat));
+}
+
+double kr_cg_sense_seconds(kr_shape coils, kr_shape mask, int iterations)
+{
+    struct solver s = { 0 };
+    parts(&s, coils, mask);
+    unsigned v = varying(mask);
+    const float one = 1;
+    long block = s.map * s.floats;
+    s.psf = kr_psf_new(v ? &one : NULL, s.n[s.row], 0, s.plane ? s.n[s.col] : 1, 0);
+    kr_auto float *S = kr_alloc_zero((size_t)(2 * block), sizeof *S), *x = kr_alloc_zero((size_t)(2 * block), sizeof *x);
+    kr_auto float *work = s.psf ? kr_alloc((size_t)kr_psf_work(s.psf, 1), sizeof *work) : NULL;
+    double least = -1;
+    for (int k = 0; k < 5 && S && x && work; k++) {                  /* two coils of one block; zeros take as long */
+        double start = kr_seconds();
+        kr_psf_sense(s.psf, x + block, S, x, 2, s.map, work);
+        double t = kr_seconds() - start;
+        least = k > 0 && (least < 0 || t < least) ? t : least;       /* the first warms up */
+    }
+    kr_psf_unref(&s.psf);
+    double problems = (double)(s.plane ? s.n[s.out] : s.blocks), pieces = (double)(s.blocks == 1 ? s.groups : s.blocks), threads = kr_threads();
+    threads = pieces < threads ? pieces : threads;
+    double lines = (double)(s.volume * s.coil), once = 40e-9 * lines;  /* k-space and maps read, sorted and transformed once */
+    return least < 0 ? least : (least / 2 * (double)s.coil * 1.1 * problems * (double)iterations + once) / threads;
 }
 
 struct unit { const kr_array *coils; float *largest; };
