@@ -4,12 +4,13 @@
 kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o full.h5 --reference truth.npy -q
 kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o scan.h5 -q --undersample random:accel=4,center=0.15,seed=3
 score() { kray eval --target truth.npy --recon "$1" --protocol bart --scale fit --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
-for m in adjoint wavelet tv tgv cs; do
+for m in adjoint wavelet tv tgv cs nlinv; do
     works "$m" kray recon scan.h5 -o $m.npy --method $m
 done
 for m in wavelet tv tgv cs; do
     check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
 done
+check "nlinv, which knows no maps, too: $(score nlinv.npy)" awk "BEGIN { exit !($(score nlinv.npy) < 0.95 * $(score adjoint.npy)) }"
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
 check 'threads change nothing' cmp cs.npy again.npy
 works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm
@@ -26,6 +27,7 @@ refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg t
 refuses 1 'wants a series of frames' kray recon scan.h5 -o x.npy --method llr
 refuses 1 'fista cannot solve' kray recon scan.h5 -o x.npy --method tv --solver fista
 refuses 1 'orders 1 to 10' kray recon scan.h5 -o x.npy --method wavelet --order 11
+refuses 1 '0 < fall <= 1' kray recon scan.h5 -o x.npy --method nlinv --fall 2
 refuses 1 'iterations' kray recon scan.h5 -o x.npy --method wavelet --iterations 0
 
 cine=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat
