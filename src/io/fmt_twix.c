@@ -293,6 +293,18 @@ static int receiver_of(receiver *c, const kr_scan *s, long samples)
 
 typedef struct job { const twix *t; const readouts *r; const receiver *receiver; kr_placing *p; } job;
 
+/* VB: the channels' own heads must be those of the same readout. raw: from the first channel's samples on. */
+static int check_channels(const kr_line *l, const unsigned char *raw, int64_t step, long number)
+{
+    for (int c = 1; c < l->channels; c++) {
+        const unsigned char *h = raw + c * step - VB_HEAD;
+        if (u32(h + 8) != l->counter || u16(h + 28) != l->samples)
+            return kr_fail(KR_EFORMAT, "readout %ld has %d channels, but channel %d belongs to scan %u with %d samples, not to scan %u with %d", number + 1,
+                           l->channels, c, u32(h + 8), u16(h + 28), l->counter, l->samples);
+    }
+    return 0;
+}
+
 /* Readouts from..from+count-1, of which the placing wants some; all together they have `values` samples. */
 static int read_piece(const job *j, long from, long count, size_t values)
 {
@@ -309,7 +321,7 @@ static int read_piece(const job *j, long from, long count, size_t values)
         samples[i] = to;
         size_t bytes = (size_t)l->samples * sizeof *to, span = (size_t)(where->step * (l->channels - 1)) + bytes;
         kr_auto unsigned char *raw = kr_alloc(span ? span : 1, 1);
-        if (!raw || kr_file_read(j->t->fd, raw, span, where->at))
+        if (!raw || kr_file_read(j->t->fd, raw, span, where->at) || (j->t->vb && check_channels(l, raw, where->step, from + i)))
             return kr_error_code();
         for (int c = 0; c < l->channels; c++, to += l->samples) {
             memcpy((void *)to, raw + c * where->step, bytes);

@@ -376,7 +376,7 @@ static int from_data(groups *g, rows *r, const kr_scan *s, enum by by, const kr_
 }
 
 /* ---- Turning ---- */
-struct turning { kr_cfloat *x, *buffer; const kr_fft *f; long n, rows, coils; const rows *r; const groups *g; };
+struct turning { kr_cfloat *x; const kr_fft *f; long n, rows, coils; const rows *r; const groups *g; };
 
 static int turn_plane(void *self, long plane)
 {
@@ -405,7 +405,7 @@ static int turn_rows(kr_array **a, const rows *r, const groups *g)
         return kr_error_code();
     long n = x->n[KR_X], planes = kr_count(kr_array_shape(x)) / (n * r->each);
     kr_fft *f = kr_fft_new(KR_SHAPE([KR_X] = n), KR_ON(KR_X), KR_CENTRED | KR_SERIAL);
-    int e = f ? kr_for(planes, turn_plane, &(struct turning){ x->data, NULL, f, n, r->each, x->n[KR_COIL], r, g }) : kr_error_code();
+    int e = f ? kr_for(planes, turn_plane, &(struct turning){ x->data, f, n, r->each, x->n[KR_COIL], r, g }) : kr_error_code();
     kr_fft_unref(&f);
     if (e) {
         kr_array_unref(&x);

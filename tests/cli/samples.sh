@@ -125,3 +125,22 @@ for f in ismrmrd/cpp_full32_with_cppimage.h5 ismrmrd/cpp_phantom32_acc2_cal8_noi
     works '{x=' kray recon "$S/$f" -m rss -o straight.npy
     check "${f##*/}: the same image through ISMRMRD" cmp straight.npy through.npy
 done
+
+# ---- Siemens raw data: the echo-planar scan, its ghost, and the same through ISMRMRD ----
+E=$KR_SHARED/data/mri/phantom_epi_2ch_siemens_twix.dat G=$KR_SHARED/data/mri/phantom_gre_2ch_siemens_twix.dat
+if [ -f "$E" ] && [ -f "$G" ]; then
+    works 'epi, sampled on ramps' kray info "$E"
+    works '{x=320 y=160 coil=2}, 2 coils' kray info "$G"
+    works 'ghost: by navigator' kray recon "$E" -o epi.npy
+    works '{x=80 y=80}' kray recon "$E" --ghost none -o ghost.npy
+    works 'ghost: by svd' kray recon "$E" --ghost svd -o svd.npy
+    works '' kray convert "$E" -o epi.mrd
+    works 'ghost: by entropy of the rest' kray recon epi.mrd -o through.npy
+    check 'the same image through ISMRMRD' cmp epi.npy through.npy
+    KR_THREADS=1 kray recon "$E" -o one.npy >/dev/null 2>&1
+    check 'and on one thread' cmp epi.npy one.npy
+    works '{x=160 y=160}' kray recon "$G" -o gre.npy
+    refuses 2 'magic' kray recon "$E" --ghost magic -o magic.npy
+else
+    skip 'Siemens raw data' "$E is absent"
+fi

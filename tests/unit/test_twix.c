@@ -219,6 +219,14 @@ static void test_absurd(void **state)
             fail_msg("change %zu is read", i);
         assert_refused(KR_EFORMAT, changes[i].words);
     }
+    static twix_bytes v;
+    kr_scan *lost = NULL;                                    /* VB: a channel of another readout */
+    twix_file(&v, true);
+    memcpy(&header, v.b, 4);
+    twix_u32(v.b + header + (128 + 8 * 16) + 8, 77);
+    assert_int_equal(twix_save(&v, scratch(), v.n), 0);
+    assert_int_not_equal(kr_scan_read(&lost, scratch(), NULL, NULL, NULL), 0);
+    assert_refused(KR_EFORMAT, "channel 1 belongs to scan 77");
     /* a line counter past all others: it lies outside, or the grid would be far larger than the data */
     static twix_bytes u;
     kr_scan *s = NULL;
