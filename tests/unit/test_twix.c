@@ -3,10 +3,11 @@
 #include "twixfile.h"
 #include "kray/io.h"
 
+/* In memory where there is such a folder: a file of each length is opened. */
 static const char *scratch(void)
 {
     static char path[64];
-    snprintf(path, sizeof path, "/tmp/kray-test-%ld-twix.dat", (long)getpid());
+    snprintf(path, sizeof path, "%s/kray-test-%ld-twix.dat", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", (long)getpid());
     return path;
 }
 
@@ -181,9 +182,10 @@ static void test_truncated(void **state)
     static twix_bytes t;
     for (int vb = 0; vb < 2; vb++) {
         twix_file(&t, vb);
-        for (size_t n = 0; n < t.n - (vb ? 160 : 0); n++) {  /* the last block of VB says nothing */
+        assert_int_equal(twix_save(&t, scratch(), t.n), 0);
+        for (size_t n = t.n - (vb ? 160 : 0); n-- > 0; ) {   /* the last block of VB says nothing */
             kr_scan *s = NULL;
-            assert_int_equal(twix_save(&t, scratch(), n), 0);
+            assert_int_equal(truncate(scratch(), (off_t)n), 0);
             if (!kr_scan_read(&s, scratch(), "twix", NULL, NULL))
                 fail_msg("%zu bytes of %zu are read", n, t.n);
             assert_null(s);
