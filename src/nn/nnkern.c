@@ -285,9 +285,10 @@ static double peak(long n)
             acc[j] = acc[j] * a + b;
         __asm__ volatile("" : "+m"(a), "+m"(b));        /* the loop may not be folded */
     }
-    volatile float keep = 0;
-    for (int j = 0; j < SUMS; j++)
-        keep += acc[j][0];
+    vf keep = acc[0];
+    for (int j = 1; j < SUMS; j++)
+        keep += acc[j];
+    __asm__ volatile("" : : "m"(keep));                 /* nor dropped */
     return 2.0 * 16 * SUMS * (double)n;
 }
 
