@@ -72,6 +72,7 @@ static void test_real_noise(void **state)
     kr_scoped(array) c = kr_noise_covariance(white);
     for (long i = 0; i < 14; i++)
         KR_C(c)[15 * i] -= 1;
+    print_message("# noise whitened by its other half: rms distance of its covariance from the identity %.3f\n", kr_norm(c) / 14);
     assert_near(kr_norm(c) / 14, 0.102, 0.03);
     /* In the scan itself: the noise becomes s^2 times the identity, and whitening once more changes nothing. */
     double scale2 = 2 * s->dwell_us / s->noise_dwell_us * s->noise_bandwidth;
