@@ -340,7 +340,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     kr_net_unref(&net);
     if (e)
         return e;
-    kr_scoped(array) result = flat || kind->own_maps || is(kind, "recurrentvarnet") ? kr_abs(image) : kr_array_ref(image);
+    kr_scoped(array) result = flat || kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct") ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
     if (!*out || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
         || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {
