@@ -4,6 +4,7 @@
 #   tests/peers/bart_reg.sh [haar] [wavelet] [tv] [llr] [volume]    speed, memory and objective, whole processes
 #   tests/peers/bart_reg.sh quality [SCAN.mat]                      NRMSE, each at its best lambda of one grid
 #   KRAY=build/tools/kray OBJECTIVE=build/tests/kray-objective RUNS=3 OMP_NUM_THREADS=2 WORK=/dev/shm
+#   LAMBDAS="0.001 0.003" MASKS="R2 R3"   of the quality
 #
 # Both are given the same maps and the same strength: Kray's lambda is a fraction of the scale that it prints, and BART's (-w 1: data as
 # they are) is that product. BART runs its 100 iterations (volume: 20); Kray stops by its own rule, and the objective of both
@@ -123,7 +124,7 @@ quality() {
     quiet bart rss 8 coils truth
     printf '%-14s %-18s %-18s %-18s %-18s %s\n' mask 'BART wavelet' 'Kray, order 2' 'Kray wavelet' 'BART tv' 'Kray tv'
     worse=0
-    for m in kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS7 R2 R3 R4 R5 R6; do
+    for m in ${MASKS:-kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS7 R2 R3 R4 R5 R6}; do
         case $m in
         R*) quiet bart upat -Y256 -Z1 "-y${m#R}" -z1 -c24 mask ;;
         *) quiet "$KRAY" convert "$SCAN:$m@x,y" mask.cfl ;;
