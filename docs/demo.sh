@@ -25,8 +25,8 @@ run()   # NAME METHOD [options]
 }
 run zero-filled rss
 run adjoint adjoint
-run sense sense --lambda 0.002
-run sense-walsh sense --coils walsh --lambda 0.002
+run sense sense
+run sense-walsh sense --coils walsh
 
 "$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense-walsh=sense-walsh.nii.gz sense=sense.nii.gz -o report.html --quiet
 "$kray" mask "$mask" --shape 256,256 -o mask.png --quiet >/dev/null
