@@ -27,10 +27,11 @@ run zero-filled rss
 run adjoint adjoint
 run sense sense
 run sense-walsh sense --coils walsh
+run wavelet wavelet
 
-"$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense-walsh=sense-walsh.nii.gz sense=sense.nii.gz -o report.html --quiet
+"$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense=sense.nii.gz wavelet=wavelet.nii.gz -o report.html --quiet
 "$kray" mask "$mask" --shape 256,256 -o mask.png --quiet >/dev/null
-"$kray" convert sense.nii.gz sense.png --quiet
+"$kray" convert wavelet.nii.gz wavelet.png --quiet
 
 echo
 echo "Four times undersampled, against the noiseless fully sampled image ($mask):"
@@ -43,4 +44,4 @@ printf '%s' "$table" | while read -r name time; do
         $column["level"] == "volume" { printf "%-14s %8.4f %8.2f %9.5f %9s\n", name, $column["ssim"], $column["psnr"], $column["nmse"], time }' "$name.csv"
 done
 echo
-echo "Report: demo/report.html   picture: demo/sense.png   mask: demo/mask.png"
+echo "Report: demo/report.html   picture: demo/wavelet.png   mask: demo/mask.png"
