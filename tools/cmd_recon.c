@@ -161,12 +161,31 @@ static int tell_plan(const kr_scan *head, const kr_recon *m, const void *mopts, 
     return 0;
 }
 
-/* How many slices fit into the memory given. */
-static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o)
+/* Scans larger than this are worked through in pieces, a slice for each thread, where neither file nor method minds: it
+ * takes no longer, and as much memory as the pieces do. */
+static const double LARGE = 128 << 20;
+
+static bool in_pieces(const char *file, const opts *o)
+{
+    if (sweep.count || o->compress || (asked && !(asked->needs & KR_EACH_SLICE)))
+        return false;
+    kr_source src;
+    const kr_format *f = kr_source_parse(&src, file) ? NULL : o->from ? kr_format_named(o->from) : kr_format_of(src.path);
+    kr_source_clear(&src);
+    kr_error_clear();                            /* reading will tell */
+    return f && f->by_slice;
+}
+
+/* How many slices at a time: what fits into the memory given; of a large scan, one for each thread. */
+static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o, bool pieces)
 {
     long n = slices_of(head);
-    if (!o->memory)
-        return n;
+    if (!o->memory) {
+        kr_cost all;
+        if (estimate(head, m, mopts, n, &all))
+            return -1;
+        return pieces && all.bytes > LARGE && m->needs & KR_EACH_SLICE && kr_threads() < n ? kr_threads() : n;
+    }
     for (long k = n; k > 0; k = k > 8 ? k - k / 8 : k - 1) {
         kr_cost c;
         if (estimate(head, m, mopts, k, &c))
@@ -266,15 +285,16 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
     double start = kr_seconds();
     const kr_recon *m = asked;
     kr_scoped(scan) head = NULL;
-    if (o->memory || o->plan) {
+    bool pieces = in_pieces(file, o);
+    if (o->memory || o->plan || pieces) {
         kr_read how = { .header_only = true };
         if (kr_scan_read(&head, file, o->from, &how, trace))
             return kr_error_code();
     }
     long all = head ? slices_of(head) : 1, piece = all;
     if (head) {
-        const kr_recon *guess = m ? m : choose(head, o, trace);
-        piece = guess ? piece_of(head, guess, method_opts, o) : -1;
+        const kr_recon *guess = m ? m : choose(head, o, NULL);
+        piece = guess ? piece_of(head, guess, method_opts, o, pieces) : -1;
         if (piece < 0)
             return kr_error_code();
         if (o->plan)

@@ -32,6 +32,7 @@ typedef struct kr_format {
     /* A bare array with names for its axes (masks, maps, anything). */
     int (*read_array)(kr_array **out, const kr_source *src);
     int (*write_array)(const kr_array *a, const kr_meta *meta, const char *path);
+    bool by_slice;                          /* a window of slices is read without a look at the others  */
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);
