@@ -87,9 +87,9 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     if (asked)
         return asked;
     long coils = s->shape.n[KR_COIL];
-    bool full = !s->mask && !o->undersample, maps = s->coils || access(o->coils, F_OK) == 0;
-    kr_scoped(array) mask = !full && s->data ? kr_scan_mask(s) : NULL;
-    if (!full && s->data && !mask)
+    bool full = !s->data && !s->mask && !o->undersample, maps = s->coils || access(o->coils, F_OK) == 0;
+    kr_scoped(array) mask = s->data ? kr_scan_mask(s) : NULL;      /* also of data whose file says nothing of it */
+    if (s->data && !mask)
         return NULL;
     full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
     const char *name = usual, *why = "undersampled, several coils";
@@ -165,13 +165,15 @@ static int tell_plan(const kr_scan *head, const kr_recon *m, const void *mopts, 
  * takes no longer, and as much memory as the pieces do. */
 static const double LARGE = 128 << 20;
 
-static bool in_pieces(const char *file, const opts *o)
+static int in_pieces(const char *file, const opts *o)
 {
     if (sweep.count || o->compress || (asked && !(asked->needs & KR_EACH_SLICE)))
         return false;
     kr_source src;
     const kr_format *f = kr_source_parse(&src, file) ? NULL : o->from ? kr_format_named(o->from) : kr_format_of(src.path);
     kr_source_clear(&src);
+    if (!f && kr_error_code() == KR_EMEM)
+        return kr_error_code();
     kr_error_clear();                            /* reading will tell */
     return f && f->by_slice;
 }
@@ -285,7 +287,9 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
     double start = kr_seconds();
     const kr_recon *m = asked;
     kr_scoped(scan) head = NULL;
-    bool pieces = in_pieces(file, o);
+    int pieces = in_pieces(file, o);
+    if (pieces < 0)
+        return pieces;
     if (o->memory || o->plan || pieces) {
         kr_read how = { .header_only = true };
         if (kr_scan_read(&head, file, o->from, &how, trace))

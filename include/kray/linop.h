@@ -27,7 +27,7 @@ size_t kr_linop_bytes(const kr_linop *A);
 void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x);         /* y = A x; y and x do not overlap */
 void kr_apply_adj(const kr_linop *A, kr_array *x, const kr_array *y);     /* x = A^H y   */
 void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x);  /* z = A^H A x */
-/* Largest eigenvalue of A^H A by power iteration from a fixed random start. */
+/* Largest eigenvalue of A^H A by power iteration from a fixed random start. -1: no memory. */
 double kr_linop_norm2(const kr_linop *A, int iterations);
 
 /* ---- Compositions take their operands; NULL operands give NULL and free the others. ---- */

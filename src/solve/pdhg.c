@@ -33,8 +33,12 @@ static void ascend(struct state *s, int i, const kr_array *x, int k, double *mov
 static int steps(const kr_problem *p, double *tau, double *sigma)
 {
     double K2 = 0, L = p->bound > 0 ? p->bound : 1;
-    for (int i = 0; i < p->terms; i++)
-        K2 += p->term[i].K ? 1.05 * kr_linop_norm2(p->term[i].K, 20) : 1;
+    for (int i = 0; i < p->terms; i++) {
+        double K = p->term[i].K ? kr_linop_norm2(p->term[i].K, 20) : 1 / 1.05;
+        if (K < 0)
+            return kr_error_code();
+        K2 += 1.05 * K;
+    }
     if (!(K2 > 0))
         K2 = 1;
     *sigma = L / (2 * K2);                                           /* 1/tau - sigma |K|^2 >= L/2 */

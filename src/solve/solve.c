@@ -51,8 +51,12 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
     if (fits(p, x))
         return kr_error_code();
     kr_problem q = *p;
-    if (!(q.bound > 0))                                              /* of N^H N, from below: a little more than what was found */
-        q.bound = 1.02 * sqrt(kr_linop_norm2(p->N, 15));
+    if (!(q.bound > 0)) {                                            /* of N^H N, from below: a little more than what was found */
+        double found = kr_linop_norm2(p->N, 15);
+        if (found < 0)
+            return kr_error_code();
+        q.bound = 1.02 * sqrt(found);
+    }
     kr_solution own;
     s = s ? s : &own;
     *s = (kr_solution){ .solver = use->name };

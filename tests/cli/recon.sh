@@ -17,3 +17,10 @@ refuses 2 'cannot be written under that name' kray recon scan.h5 -o x.foo
 refuses 2 "there is no method 'senso'" kray recon scan.h5 -o x.npy --method senso
 works '' kray recon scan.h5 -o one.npy -u $mask --threads 1
 check 'one thread gives the same bits' cmp whole.npy one.npy
+
+# A file that does not say what was measured: the zeros do.
+works '' kray convert scan.h5 full.cfl
+works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
+works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
+rm -f under.npy
+works 'method: sense' kray recon under.cfl -o under.npy
