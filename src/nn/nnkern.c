@@ -278,7 +278,7 @@ enum { SUMS = 2 };
 static double peak(long n)
 {
     vf acc[SUMS], a = (vf){ 0 } + 0.5f, b = a;
-    for (int j = 0; j < SUMS; j++)
+    _Pragma("GCC unroll 32") for (int j = 0; j < SUMS; j++)
         acc[j] = a * (float)j;
     for (long i = 0; i < n; i++) {
         _Pragma("GCC unroll 32") for (int j = 0; j < SUMS; j++)
@@ -286,7 +286,7 @@ static double peak(long n)
         __asm__ volatile("" : "+m"(a), "+m"(b));        /* the loop may not be folded */
     }
     vf keep = acc[0];
-    for (int j = 1; j < SUMS; j++)
+    _Pragma("GCC unroll 32") for (int j = 1; j < SUMS; j++)
         keep += acc[j];
     __asm__ volatile("" : : "m"(keep));                 /* nor dropped */
     return 2.0 * 16 * SUMS * (double)n;

@@ -30,7 +30,7 @@ for net; do
     echo "$(cat "$work/torch") $(sed -n 's/^time //p' "$work/kray") $(sed -n 's/^time //p' "$work/half")" | awk -v net="$net" \
         -v whole=$(((end - start) / 1000)) -v ssim="$(sed -n 's/.*SSIM //p' "$work/half" | head -n 1)" \
         -v apart="$(sed -n 's/.*largest difference \([^ ]*\) of.*/\1/p' "$work/kray")" \
-        '{ printf "%-16s %10.3f %8.3f %6.2f %8s %6s %9s %9.3f %11d %9d %10s\n", net, $1, $3, $1 / $3, $5, $5 > 0 ? sprintf("%.2f", $1 / $5) : "-", ssim,
+        '{ printf "%-16s %10.3f %8.3f %6.2f %8s %6s %9s %9.3f %11d %9d %10s\n", net, $1, $3, $1 / $3, $5, ($5 > 0 ? sprintf("%.2f", $1 / $5) : "-"), ssim,
            whole / 1e6, $2, $4, apart }'
     rm -f "$work/net.h5"
 done
