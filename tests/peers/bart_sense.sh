@@ -135,14 +135,14 @@ while [ $i -lt 16 ]; do
 done
 bart join 13 $list o
 STEPS
-        # Kray as it comes, and told to take no more memory than BART's slice by slice.
+        # Kray all at once, and as it comes, in pieces.
         once bart sh steps
         bart cabs o oa
-        for memory in 64G 139M; do
+        for memory in 64G none; do
             cp bart.runs steps.runs
             i=0
             while [ $i -lt "$RUNS" ]; do
-                once kray "$KRAY" recon full.h5 -o k.cfl --complex --method sense -u m4.cfl --iterations 30 --lambda 0.01 --tolerance 0 --memory $memory
+                once kray "$KRAY" recon full.h5 -o k.cfl --complex --method sense -u m4.cfl --iterations 30 --lambda 0.01 --tolerance 0 $([ $memory = none ] || echo --memory $memory)
                 i=$((i + 1))
             done
             bart cabs k ka
