@@ -201,6 +201,25 @@ static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, 
     return -1;
 }
 
+/* Coils alone unfold no more lines than there are coils: methods without a further prior make noise of the rest. */
+static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *trace)
+{
+    static const char *const unfold[] = { "sense", "grappa", "spirit" };
+    bool concerned = false;
+    for (int i = 0; i < 3; i++)
+        concerned |= !strcmp(m->name, unfold[i]);
+    kr_mask_facts f;
+    if (!concerned || !s->mask || s->traj)
+        return 0;
+    if (kr_mask_describe(&f, s->mask, s->shape))
+        return kr_error_code();
+    long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    if (f.outer_accel > (double)coils)
+        kr_say(trace, KR_WARNING, "outside the centre one of %.3g samples was measured, more than %ld coils can unfold: expect noise and "
+               "fold-over; undersample less, or take a method with a prior (--method wavelet)", f.outer_accel, coils);
+    return 0;
+}
+
 static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **m, const opts *o, long from, long count, long all,
                              const kr_array *maps, const kr_trace *trace)
 {
@@ -231,6 +250,8 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
             return kr_error_code();
     }
     if (!*m && !(*m = choose(s, o, trace)))
+        return kr_error_code();
+    if (!from && warn_of_factor(s, *m, trace))
         return kr_error_code();
     kr_coils_opts c = kr_coils_preset;
     c.method = maps ? c.method : o->coils;

@@ -24,3 +24,5 @@ works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
 works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
 rm -f under.npy
 works 'method: sense' kray recon under.cfl -o under.npy
+
+works 'more than 4 coils can unfold' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
