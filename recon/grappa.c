@@ -166,4 +166,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_grappa = { "grappa", "missing samples of each coil from measured neighbours, by kernels fitted to the calibration lines",
     "Griswold et al., Magn Reson Med 47:1202 (2002); 2D and CAIPI patterns: Breuer et al., Magn Reson Med 55:549 (2006)",
-    KR_MAY_USE_COILS, table, sizeof(opts), run, plan };
+    KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };

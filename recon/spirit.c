@@ -452,4 +452,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_spirit = { "spirit", "k-space that agrees with kernels fitted to the calibration lines, for any mask; --l1 for sparse coil images",
     "Lustig and Pauly, Magn Reson Med 64:457 (2010); Murphy et al., IEEE Trans Med Imaging 31:1250 (2012)",
-    KR_MAY_USE_COILS, table, sizeof(opts), run, plan };
+    KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };

@@ -204,12 +204,8 @@ static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, 
 /* Coils alone unfold no more lines than there are coils: methods without a further prior make noise of the rest. */
 static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *trace)
 {
-    static const char *const unfold[] = { "sense", "grappa", "spirit" };
-    bool concerned = false;
-    for (int i = 0; i < 3; i++)
-        concerned |= !strcmp(m->name, unfold[i]);
     kr_mask_facts f;
-    if (!concerned || !s->mask || s->traj)
+    if (!(m->needs & KR_UNFOLDS) || !s->mask || s->traj)
         return 0;
     if (kr_mask_describe(&f, s->mask, s->shape))
         return kr_error_code();
