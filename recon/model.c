@@ -8,11 +8,11 @@ unsigned kr_in_kspace(const kr_scan *s) { return space & ~s->in_image; }
 
 long kr_parts(const kr_scan *s) { return kr_count(kr_shape_without(s->shape, problem)); }
 
-kr_array *kr_part(const kr_array *a, const kr_scan *s, long i)
+kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i)
 {
     kr_array *v = kr_array_ref(a);
     for (int d = 0; v && d < KR_AXES; d++) {
-        long n = problem & KR_ON(d) || !s->shape.n[d] ? 1 : s->shape.n[d], at = i % n;
+        long n = whole & KR_ON(d) || !s->shape.n[d] ? 1 : s->shape.n[d], at = i % n;
         i /= n;
         if (n == 1 || v->n[d] == 1)
             continue;
@@ -22,6 +22,8 @@ kr_array *kr_part(const kr_array *a, const kr_scan *s, long i)
     }
     return v;
 }
+
+kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) { return kr_part_of(a, s, problem, i); }
 
 int kr_coils_check(const kr_array *coils, const kr_scan *s)
 {

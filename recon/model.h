@@ -9,6 +9,8 @@ unsigned kr_in_kspace(const kr_scan *s);
 long kr_parts(const kr_scan *s);
 /* Part i of an array whose axes beyond X, Y, Z, COIL, MAP are those of the scan, or of length 1. A view. */
 kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) KR_MUST_USE;
+/* The same where the axes `whole` belong to each problem. */
+kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */
 kr_array *kr_model_mask(const kr_scan *s) KR_MUST_USE;
 /* Refuses maps that do not fit the scan. */

@@ -76,20 +76,7 @@ struct job {
     long parts;
 };
 
-static kr_array *part(const kr_array *a, const struct job *j, long i)
-{
-    kr_array *v = kr_array_ref(a);
-    for (int d = 0; v && d < KR_AXES; d++) {
-        long n = j->joint & KR_ON(d) || !j->scan->shape.n[d] ? 1 : j->scan->shape.n[d], at = i % n;
-        i /= n;
-        if (n == 1 || v->n[d] == 1)
-            continue;
-        kr_array *w = kr_array_at(v, d, at);
-        kr_array_unref(&v);
-        v = w;
-    }
-    return v;
-}
+static kr_array *part(const kr_array *a, const struct job *j, long i) { return kr_part_of(a, j->scan, j->joint, i); }
 
 /* y, maps and mask of one part. */
 struct one { kr_array *y, *coils, *mask; unsigned axes; kr_shape series; };
