@@ -10,7 +10,7 @@
 typedef struct opts { const char *target, *recon, *protocol, *csv, *mask, *scale, *crop; long skip; bool json, per_slice; } opts;
 static const kr_opt table[] = {
     { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "the truth: a file, a folder or a 'pattern*'; raw data may hold it" },
-    { "recon", 'r', KR_OPT_FILE, offsetof(opts, recon), NULL, "R", "what is judged: a file, a folder or a 'pattern*', matched by name" },
+    { "recon", 'r', KR_OPT_FILE, offsetof(opts, recon), NULL, "R", "what is judged: files, a folder or a 'pattern*', matched by name" },
     { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME",
       "count as this scorer does; 'list' names them all" },
     { "per-slice", 0, KR_OPT_FLAG, offsetof(opts, per_slice), NULL, NULL, "print each slice, too (CSV and JSON always have them)" },
@@ -345,17 +345,24 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return list();
     if (!o->target)
         return kr_fail(KR_EUSAGE, "what is the target? (--target FILE)");
-    if (!o->recon == !files)
-        return kr_fail(KR_EUSAGE, o->recon ? "'%s' is given beside --recon" : "what is to be judged? (--recon FILE)", files ? file[0] : "");
-    if (files > 1)
-        return kr_fail(KR_EUSAGE, "several reconstructions are wanted as a folder or as a quoted 'pattern*', not as %d names", files);
+    if (!o->recon && !files)
+        return kr_fail(KR_EUSAGE, "what is to be judged? (kray eval --target T R...)");
+    kr_auto char **recon = kr_alloc((size_t)files + 1, sizeof *recon);      /* --recon *.nii: the shell leaves all but one beside it */
+    int recons = 0;
+    if (!recon)
+        return kr_error_code();
+    if (o->recon)
+        recon[recons++] = (char *)o->recon;
+    for (int i = 0; i < files; i++)
+        recon[recons++] = file[i];
     struct result r = { .protocol = kr_protocol_named(o->protocol), .o = o };
     if (!r.protocol)
         return kr_error_code();
     const struct judge rules = { r.protocol, o->scale[0] == 'f', o->crop, o->skip, o->mask };
     struct judge_files t = { 0 }, f = { 0 };
-    int e = judge_files(&t, o->target);
-    e = e ? e : judge_files(&f, o->recon ? o->recon : file[0]);
+    char *target = (char *)o->target;
+    int e = judge_files(&t, 1, &target);
+    e = e ? e : judge_files(&f, recons, recon);
     e = e ? e : evaluate(&r, &rules, &t, &f, trace);
     for (long i = 0; i < r.volumes; i++)
         judged_close(&r.volume[i].j);
@@ -368,10 +375,10 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_eval = { "eval", "Judge", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T --recon R [options]",
+const kr_tool kr_tool_eval = { "eval", "Judge", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T R... [options]",
     "  kray eval --target brain.h5 --recon brain.nii.gz                       # a scan file that holds its reference\n"
     "  kray eval --target multicoil_val/ --recon out/ --csv scores.csv        # folders, matched by file name\n"
-    "  kray eval --target full.nii --recon 'tests/*/brain.nii' --scale fit    # several reconstructions of one scan\n"
+    "  kray eval --target full.nii sense.nii wavelet.nii --scale fit          # several reconstructions of one scan\n"
     "  kray eval --target gt/ --recon mine/ --protocol cmrxrecon2023 --json\n"
     "  kray eval --protocol list\n",
     table, sizeof(opts), NULL, run };

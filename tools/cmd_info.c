@@ -440,6 +440,30 @@ static int tell_array(json_t **o, kr_text *t, const kr_array *a)
     return 0;
 }
 
+/* Files of several variables, where none is named: what can be. */
+static int tell_variables(json_t **o, kr_text *t, const kr_format *f, const kr_source *src)
+{
+    kr_text all = { 0 };
+    int e = f->list(&all, src);
+    json_t *list = json_array();
+    kr_auto char *names = all.s ? kr_strdup(all.s) : NULL;
+    if (!e && all.s && !names)
+        e = kr_error_code();
+    for (char *rest = NULL, *one = names ? strtok_r(names, "\n", &rest) : NULL; one; one = strtok_r(NULL, "\n", &rest)) {
+        char *what = strrchr(one, '(');
+        *(what ? what - 1 : one + strlen(one)) = 0;
+        json_array_append_new(list, json_pack("{s:s,s:s#}", "name", one, "is", what ? what + 1 : "", what ? (int)strlen(what) - 2 : 0));
+        line(t, "variable", "%-12s %.*s", one, what ? (int)strlen(what) - 2 : 0, what ? what + 1 : "");
+    }
+    if (!o)
+        line(t, "to read one", "%s:NAME@AXES, a name for each length: x, y, z, coil, slice, time...", src->path);
+    kr_text_clear(&all);
+    if (o)
+        *o = json_pack("{s:s,s:O}", "kind", "variables", "variables", list);
+    json_decref(list);
+    return e;
+}
+
 /* Up to this many bytes a scan is read whole where its header does not tell what was measured. */
 enum { SMALL = 64 << 20 };
 
@@ -492,6 +516,8 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
         e = tell_image(o, t, im);
     if (e && !s && !im && f && f->read_array && (e = kr_array_read(&a, file)) == 0)
         e = tell_array(o, t, a);
+    if (e && first == KR_EUSAGE && !src.var && f->list)
+        e = tell_variables(o, t, f, &src);
     if (e && first && why)                                   /* what the first attempt said fits best */
         e = kr_fail(first, "%s", why);
     if (!e && o)

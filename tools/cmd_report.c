@@ -700,7 +700,8 @@ static int add_method(struct report *r, const char *word)
     struct method *m = &r->method[r->methods];
     const char *equal = strchr(word, '='), *slash = strchr(word, '/');
     bool named = equal && equal > word && (!slash || equal < slash);
-    if (judge_files(&m->files, named ? equal + 1 : word))
+    char *path = (char *)(named ? equal + 1 : word);
+    if (judge_files(&m->files, 1, &path))
         return kr_error_code();
     m->name = named ? kr_strf("%.*s", (int)(equal - word), word) : kr_strdup(m->files.many ? word : m->files.at[0].name);
     if (!m->name)
@@ -718,7 +719,8 @@ static int add_method(struct report *r, const char *word)
 
 static int report(struct report *r, int files, char **file, const kr_trace *trace)
 {
-    if (judge_files(&r->targets, r->o->target))
+    char *target = (char *)r->o->target;
+    if (judge_files(&r->targets, 1, &target))
         return kr_error_code();
     for (int i = 0; i < files; i++)
         if (add_method(r, file[i]))

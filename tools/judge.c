@@ -102,24 +102,46 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct { char *path, *name; } *)a)->name, ((const struct { char *path, *name; } *)b)->name);
 }
 
-int judge_files(struct judge_files *f, const char *word)
+/* One word alone; what lies in a folder or fits a pattern is many. */
+static int add_word(struct judge_files *f, const char *word, const char *name)
 {
-    *f = (struct judge_files){ 0 };
     size_t n = strlen(word);
-    int e;
     if (folder(word)) {
         kr_auto char *path = kr_strf("%.*s", (int)(n > 1 && word[n - 1] == '/' ? n - 1 : n), word);
-        e = path ? add_folder(f, path, "") : kr_error_code();
+        kr_auto char *inside = kr_strf("%s%s", name, *name && name[strlen(name) - 1] != '/' ? "/" : "");
         f->many = true;
-    } else if (access(word, F_OK) && strpbrk(word, "*?[")) {
-        e = add_pattern(f, word);
-        f->many = true;
-    } else {
-        const char *slash = strrchr(word, '/');
-        e = add(f, word, slash ? slash + 1 : word);
+        return path && inside ? add_folder(f, path, inside) : kr_error_code();
     }
+    if (access(word, F_OK) && strpbrk(word, "*?[")) {
+        f->many = true;
+        return add_pattern(f, word);
+    }
+    const char *slash = strrchr(word, '/');
+    return add(f, word, *name ? name : slash ? slash + 1 : word);
+}
+
+/* Length of the folders that all words begin with: what is left of them are their names. */
+static size_t shared_folders(int words, char *const *word)
+{
+    size_t n = 0;
+    for (size_t i = 0; ; i++) {
+        for (int w = 0; w < words; w++)
+            if (!word[w][i] || word[w][i] != word[0][i])
+                return n;
+        if (word[0][i] == '/')
+            n = i + 1;
+    }
+}
+
+int judge_files(struct judge_files *f, int words, char *const *word)
+{
+    *f = (struct judge_files){ .many = words > 1 };
+    size_t shared = words > 1 ? shared_folders(words, word) : 0;
+    int e = 0;
+    for (int w = 0; !e && w < words; w++)
+        e = add_word(f, word[w], words > 1 ? word[w] + shared : "");
     if (!e && !f->count)
-        e = kr_fail(KR_EFILE, "%s: no files in it have a suffix that Kray reads", word);
+        e = kr_fail(KR_EFILE, "%s: no files in it have a suffix that Kray reads", word[0]);
     if (e)
         return e;
     qsort(f->at, (size_t)f->count, sizeof *f->at, by_name);

@@ -5,10 +5,11 @@
 #include "kray/io.h"
 #include "kray/metric.h"
 
-/* What a word on the command line stands for: a file, the files of a folder and its folders, or a pattern. `name` is
- * what pairs are made by: the path from the folder (or the pattern's fixed part) on, without suffix. Sorted by name. */
+/* What words on the command line stand for: each a file, the files of a folder and its folders, or a pattern. `name` is
+ * what pairs are made by: the path from the folder (or the pattern's fixed part, or what several words share) on, without
+ * suffix. Sorted by name. */
 struct judge_files { long count, room; bool many; struct { char *path, *name; } *at; };
-int judge_files(struct judge_files *f, const char *word) KR_MUST_USE;
+int judge_files(struct judge_files *f, int words, char *const *word) KR_MUST_USE;
 void judge_files_close(struct judge_files *f);
 
 struct judge {                        /* the rules of one run */

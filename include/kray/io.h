@@ -33,6 +33,8 @@ typedef struct kr_format {
     int (*read_array)(kr_array **out, const kr_source *src);
     int (*write_array)(const kr_array *a, const kr_meta *meta, const char *path);
     bool by_slice;                          /* a window of slices is read without a look at the others  */
+    /* The variables that can be named in FILE:NAME, a line each: "NAME (what it is)". NULL where files hold one thing. */
+    int (*list)(kr_text *out, const kr_source *src);
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);

@@ -9,7 +9,7 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     return kr_h5_is(head, bytes) ? 10 : 0;
 }
 
-struct choice { kr_text all; char name[256]; int numeric; kr_h5 *file; const char *group; int depth; };
+struct choice { kr_text all; const char *between; size_t room; char name[256]; int numeric; kr_h5 *file; const char *group; int depth; };
 
 static int note(void *self, const char *name, bool group)
 {
@@ -29,8 +29,8 @@ static int note(void *self, const char *name, bool group)
     kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, path);
     bool numeric = s && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX);
     kr_error_clear();
-    if (c->all.len < 1000)
-        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? ", " : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
+    if (c->all.len < c->room)
+        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? c->between : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
     if (numeric && !c->numeric++)
         snprintf(c->name, sizeof c->name, "%s", path);
     return 0;
@@ -38,7 +38,7 @@ static int note(void *self, const char *name, bool group)
 
 static int choose(char name[256], kr_h5 *f)
 {
-    struct choice c = { .file = f };
+    struct choice c = { .between = ", ", .room = 1000, .file = f };
     int e = kr_h5_list(f, "/", note, &c);
     if (!e && c.numeric != 1)
         e = kr_fail(KR_EUSAGE, "name one of its datasets, as in FILE:NAME; it holds %s", c.all.s ? c.all.s : "nothing");
@@ -67,7 +67,7 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
     if (!f)
         return kr_error_code();
     if (!src->axes || !src->var) {
-        struct choice c = { .file = f };
+        struct choice c = { .between = ", ", .room = 1000, .file = f };
         int e = kr_h5_list(f, "/", note, &c);
         if (!e)
             e = kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
@@ -85,6 +85,15 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
     s->data = kr_array_complex(a);
     s->shape = kr_array_shape(a);
     return s->data ? 0 : kr_error_code();
+}
+
+static int list(kr_text *out, const kr_source *src)
+{
+    kr_scoped(h5) f = kr_h5_open(src->path);
+    struct choice c = { .between = "\n", .room = SIZE_MAX, .file = f };
+    int e = f ? kr_h5_list(f, "/", note, &c) : kr_error_code();
+    *out = c.all;
+    return e;
 }
 
 static int read_image(kr_image **out, const kr_source *src)
@@ -116,4 +125,5 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
     return e ? e : kr_h5_close(&f);
 }
 
-const kr_format kr_format_hdf5 = { "hdf5", ".h5 .hdf5", "HDF5 dataset with named axes", probe, read, NULL, read_image, NULL, kr_hdf5_array, write_array, false };
+const kr_format kr_format_hdf5 = { "hdf5", ".h5 .hdf5", "HDF5 dataset with named axes", probe, read, NULL, read_image, NULL, kr_hdf5_array, write_array,
+    false, list };

@@ -18,12 +18,12 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 }
 
 /* ---- Which variable: the one that is named, or the only numeric one ---- */
-struct choice { kr_text all; char name[64]; int numeric; kr_h5 *file; };
+struct choice { kr_text all; const char *between; char name[64]; int numeric; kr_h5 *file; };
 
 static int note_variable(void *self, const kr_mat_var *v)
 {
     struct choice *c = self;
-    kr_text_add(&c->all, "%s%s (%s%s, %s)", c->all.len ? ", " : "", v->name, v->complex ? "complex " : "", v->class_name,
+    kr_text_add(&c->all, "%s%s (%s%s, %s)", c->all.len ? c->between : "", v->name, v->complex ? "complex " : "", v->class_name,
                 kr_lengths_text(v->n, v->dims));
     if (v->numeric && v->count && !c->numeric++)
         snprintf(c->name, sizeof c->name, "%s", v->name);
@@ -69,7 +69,7 @@ static int look(struct choice *c, const char *path, bool v73)
 /* The name of the variable to read; "" if there is none to choose. */
 static int which(char name[64], const kr_source *src, bool v73)
 {
-    struct choice c = { .numeric = 0 };
+    struct choice c = { .between = ", " };
     if (src->var) {
         snprintf(name, 64, "%s", src->var);
         return 0;
@@ -154,12 +154,20 @@ static int read_array(kr_array **out, const kr_source *src)
 /* k-space wants names for its axes: says what there is to name. */
 static int ask_for_axes(const kr_source *src)
 {
-    struct choice c = { .numeric = 0 };
+    struct choice c = { .between = ", " };
     int v73 = is73(src), e = v73 < 0 ? v73 : look(&c, src->path, v73);
     if (!e)
         e = kr_fail(KR_EUSAGE, "k-space in a MATLAB file needs names for its axes, as in %s; the file holds %s",
                     example(src, src->var ? src->var : c.numeric ? c.name : "kspace"), c.all.len ? c.all.s : "no variables");
     kr_text_clear(&c.all);
+    return e;
+}
+
+static int list(kr_text *out, const kr_source *src)
+{
+    struct choice c = { .between = "\n" };
+    int v73 = is73(src), e = v73 < 0 ? v73 : look(&c, src->path, v73);
+    *out = c.all;
     return e;
 }
 
@@ -211,4 +219,5 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
 
 static int write_image(const kr_image *im, const char *path) { return write_variable(path, "image", im->data, im->meta); }
 
-const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, write_image, read_array, write_array, false };
+const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, write_image, read_array, write_array,
+    false, list };

@@ -165,7 +165,7 @@ static int unknown_key(const mask_kind *kind, const struct pair *p)
     struct pair k;
     for (const char *at = kind->keys; next_pair(&at, &k); )
         kr_text_add(&known, "%s%.*s", known.len ? ", " : "", (int)k.key_n, k.key);
-    kr_fail(KR_EUSAGE, "there is no '%.*s' of a %s mask; known are %s", (int)p->key_n, p->key, kind->name, known.s ? known.s : "");
+    kr_fail(KR_EUSAGE, "masks of the kind %s have no '%.*s'; known are %s", kind->name, (int)p->key_n, p->key, known.s ? known.s : "");
     kr_text_clear(&known);
     return KR_EUSAGE;
 }

@@ -59,6 +59,12 @@ works 'mean over 4 volumes' kray eval --target 'gt/*.npy' --recon 'out/v?.npy'
 works 'v4' kray eval --target gt/v1.npy --recon 'out/v*.npy'
 check 'no mean over different reconstructions of one target' [ -z "$(grep '^mean' "$out")" ]
 
+# names that the shell wrote out: pairs are named by what follows the folders they share
+mkdir other && cp out/v2.npy other/v1.npy
+works 'v2' kray eval --target gt/v1.npy out/v1.npy out/v2.npy
+works 'v2' kray eval --target gt/v1.npy --recon out/v1.npy out/v2.npy
+works 'other/v1' kray eval --target gt/v1.npy out/v1.npy other/v1.npy
+
 # a batch goes on past what is missing or bad, and says so
 rm out/v2.npy gt/v3.npy
 array out/v4.npy x=24,y=18,slice=2 blob

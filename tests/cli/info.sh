@@ -32,3 +32,13 @@ if [ -f "$scan" ]; then
 else
     skip 'a real scan' "$scan is absent"
 fi
+
+several=$KR_SHARED/data/mri/brain_mprage_4ch_256_loraks.mat
+if [ -f "$several" ]; then
+    works 'kData        complex double, 256 x 256 x 4' kray info "$several"
+    check 'all its six variables' [ "$(grep -c '^  variable' "$out")" = 6 ]
+    works '"name": "kMaskRand7"' kray info --json "$several"
+    works '{x=256 y=256 coil=4}, 4 coils' kray info "$several:kData@x,y,coil"
+else
+    skip 'a file of several variables' "$several is absent"
+fi

@@ -64,11 +64,13 @@ is arrays/nifti2_f32_sformonly.nii '{x=4 y=3 z=2}'
 is ct/lodopab_like_ground_truth_train_000.hdf5 '{x=24 y=24 z=4}'
 is ct/lodopab_like_observation_train_000.hdf5 '{x=33 y=50 z=4}'
 
+# ---- Files of several variables ----
+is arrays/mat5_plain.mat 'c            complex double, 2 x 3 x 4'
+is arrays/mat5_zlib.mat 'c            complex single, 2 x 3 x 4'
+is ct/dataexchange_cyl.h5 'exchange/data 12 x 4 x 32'
+is ct/htc2022_like_full.mat 'CtDataFull   struct, 1 x 1'
+
 # ---- What is refused, and why ----
-no arrays/mat5_plain.mat 2 'the file holds c (complex double, 2 x 3 x 4)'
-no arrays/mat5_zlib.mat 2 'the file holds c (complex single, 2 x 3 x 4)'
-no ct/dataexchange_cyl.h5 2 'it holds exchange/data (12 x 4 x 32)'
-no ct/htc2022_like_full.mat 2 'the file holds CtDataFull (struct, 1 x 1)'
 for f in bad_headerlen.safetensors bad_truncated.safetensors tiny.safetensors torch_like_state_dict.pt two_deflated.npz; do
     no arrays/$f 1 'of network weights kray weights info tells more'
 done

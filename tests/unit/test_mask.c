@@ -489,7 +489,7 @@ static void refusals_say_what_was_found(void **state)
         { "random:lines=400", KR_EUSAGE, "400 fully sampled lines do not fit into the 200" },
         { "random:accel=16,center=0.1", KR_EUSAGE, "20 of 200 lines at the centre alone" },
         { "random:accel=1000", KR_EUSAGE, "leaves nothing of 200" },
-        { "random:speed=3", KR_EUSAGE, "no 'speed' of a random mask; known are accel, center, lines, seed, axes, vary" },
+        { "random:speed=3", KR_EUSAGE, "masks of the kind random have no 'speed'; known are accel, center, lines, seed, axes, vary" },
         { "random:accel", KR_EUSAGE, "'accel' wants a value" },
         { "random:seed=file", KR_EUSAGE, "none is known" },
         { "random:seed=4294967296", KR_EUSAGE, "up to 4294967295" },
