@@ -288,21 +288,34 @@ static int noise_block(void *self, long block)
     return 0;
 }
 
+/* To every slab of k-space {X,Y,Z,COIL,SLICE}. */
+static int add_noise_to(kr_array *a, struct noise *task)
+{
+    long volume = a->n[KR_X] * a->n[KR_Y] * a->n[KR_Z];
+    int e = 0;
+    task->samples = task->stride = volume;
+    for (long slab = 0; !e && slab < a->n[KR_SLICE]; slab++) {
+        task->to = KR_C(a) + slab * volume * task->coils;
+        task->first = (uint64_t)(slab * volume);
+        e = kr_for((volume + BLOCK - 1) / BLOCK, noise_block, task);
+    }
+    return e;
+}
+
 static int add_noise(const job *m, kr_scan *s)
 {
     kr_scoped(array) C = kr_phantom_covariance(m->coils, m->fov, m->how->noise_correlation);
     if (!C)
         return kr_error_code();
     kr_scale(C, (float)noise_power(m, C, s->reference->data));
-    long volume = m->encoded[0] * m->encoded[1] * m->encoded[2];
     kr_auto kr_cfloat *scratch = kr_alloc((size_t)(kr_threads() * BLOCK * m->coils), sizeof *scratch);
     int e = scratch ? kr_la_cholesky(m->coils, KR_C(C)) : kr_error_code();
-    struct noise task = { NULL, volume, volume, m->coils, m->how->seed, 1, 0, KR_C(C), scratch };
-    for (long slab = 0; !e && slab < m->slabs; slab++) {
-        task.to = KR_C(s->data) + slab * volume * m->coils;
-        task.first = (uint64_t)(slab * volume);
-        e = kr_for((volume + BLOCK - 1) / BLOCK, noise_block, &task);
-    }
+    struct noise task = { NULL, 0, 0, m->coils, m->how->seed, 1, 0, KR_C(C), scratch };
+    if (!e)
+        e = add_noise_to(s->data, &task);
+    task.stream = 2001;
+    if (!e && s->calib)
+        e = add_noise_to(s->calib, &task);
     if (e || !m->how->noise_scan)
         return e;
     s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = NOISE_SAMPLES, [KR_COIL] = m->coils));
@@ -360,6 +373,9 @@ static int check(const kr_simulate *how, const double fov[3])
         return kr_fail(KR_EREFUSED, "%ld slices of a matrix of %ld x %ld x %ld cannot be simulated", how->slices, how->n[0], how->n[1], how->n[2]);
     if (volume && how->slices > 1)
         return kr_fail(KR_EREFUSED, "a 3D scan (%ld x %ld x %ld) has one slab, not %ld slices", how->n[0], how->n[1], how->n[2], how->slices);
+    if (how->multiband > 1 && (volume || how->slices % how->multiband))
+        return kr_fail(KR_EREFUSED, "%ld slices at a time are possible of a 2D scan whose number of slices is a multiple of it, not of %ld %s", how->multiband,
+                       volume ? how->n[2] : how->slices, volume ? "planes of a volume" : "slices");
     if (how->coils < 1 || how->coils > 256)
         return kr_fail(KR_EREFUSED, "%ld coils asked for; 1 to 256 can be simulated", how->coils);
     for (int a = 0; a < 3; a++)
@@ -399,6 +415,8 @@ static int measure(job *m, kr_scan *s, const kr_trace *trace)
     kr_progress(trace, "simulate", 1, 1);
     s->reference = kr_image_new(rss, s->geom, s->meta);
     if (!s->reference)
+        return kr_error_code();
+    if (m->how->multiband > 1 && kr_multiband_collapse(s, m->how->multiband, m->how->shift, m->how->single_band))
         return kr_error_code();
     return m->how->snr > 0 ? add_noise(m, s) : 0;
 }

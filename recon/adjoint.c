@@ -48,4 +48,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *opts)
 }
 
 const kr_recon kr_recon_adjoint = { "adjoint", "zero-filled coil images combined by the coil maps", "Pruessmann et al., Magn Reson Med 46:638 (2001)",
-    KR_NEEDS_COILS | KR_EACH_SLICE, NULL, 0, run, plan };
+    KR_NEEDS_COILS | KR_EACH_SLICE | KR_TAKES_SLABS, NULL, 0, run, plan };

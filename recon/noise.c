@@ -190,5 +190,6 @@ double kr_noise_accel(const kr_scan *s)
     if (!mask)
         return -1;
     double n = (double)kr_count(kr_array_shape(mask)), kept = kr_dot_re(mask, mask);
-    return kept > 0 ? n / kept : 1;
+    long depth = s->multiband.depth ? s->multiband.depth : 1;        /* slices together cost no noise as fewer lines do */
+    return kept > 0 ? n / kept / (double)depth : 1;
 }

@@ -183,6 +183,9 @@ static kr_linop *times(float f, kr_shape to, kr_shape from)           /* f x, su
     return kr_op_weight(w, to, from);
 }
 
+/* Along which neighbours are alike: the slices of a band are far apart. */
+static unsigned smooth_axes(const kr_scan *s) { return s->multiband.depth ? space & ~KR_ON(KR_Z) : space; }
+
 static unsigned long_axes(kr_shape s, unsigned axes)
 {
     unsigned on = 0;
@@ -199,9 +202,9 @@ static kr_shape chans(kr_shape s, long n)
 
 /* TGV of second order: unknowns x and v, one component an axis: lambda (|D x - v|_1 + 2 |E v|_1). Source: Knoll et al., Magn Reson
  * Med 65:480 (2011). */
-static int tgv(struct problem *q, kr_shape n, double lambda)
+static int tgv(struct problem *q, kr_shape n, unsigned along, double lambda)
 {
-    unsigned axes = long_axes(n, space);
+    unsigned axes = long_axes(n, along);
     long dims = 0;
     for (int d = 0; d < 3; d++)
         dims += axes >> d & 1;
@@ -244,7 +247,7 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, int i, kr_shape n
 {
     const kr_regular *o = j->o;
     double lambda = j->sum->lambda[i] * j->unit;
-    unsigned here = long_axes(n, space);
+    unsigned here = long_axes(n, smooth_axes(j->scan));
     switch (j->sum->kind[i]) {
     case WAVELET: return kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts);
     case TV: return differences(K, n, here, lambda);
@@ -265,7 +268,7 @@ static int open_problem(struct problem *q, const struct job *j, const struct one
     kr_shape n = kr_linop_domain(q->N);
     int e = 0;
     if (j->sum->kind[0] == TGV)
-        e = tgv(q, n, j->sum->lambda[0] * j->unit);
+        e = tgv(q, n, smooth_axes(j->scan), j->sum->lambda[0] * j->unit);
     else if (j->sum->kind[0] == SPARSE)
         e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->series), j->frames);
     else

@@ -29,4 +29,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *opts)
     return 0;
 }
 
-const kr_recon kr_recon_rss = { "rss", "zero-filled root of sum of squares", "Roemer et al., Magn Reson Med 16:192 (1990)", KR_EACH_SLICE, NULL, 0, run, plan };
+const kr_recon kr_recon_rss = { "rss", "zero-filled root of sum of squares", "Roemer et al., Magn Reson Med 16:192 (1990)", KR_EACH_SLICE | KR_TAKES_SLABS, NULL, 0, run, plan };

@@ -104,4 +104,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_sense = { "sense", "iterative SENSE by conjugate gradients, with Tikhonov regularisation",
     "Pruessmann et al., Magn Reson Med 46:638 (2001); soft-SENSE: Uecker et al., Magn Reson Med 71:990 (2014)",
-    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR, table, sizeof(opts), run, plan };
+    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR | KR_TAKES_SLABS, table, sizeof(opts), run, plan };

@@ -79,7 +79,12 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1)
         return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
                        : "trajectory unknown", method->name);
-    kr_scoped(array) maps = coils ? kr_array_ref(coils) : NULL;
+    bool slab = scan->multiband.depth > 0;
+    if (slab && !(method->needs & KR_TAKES_SLABS))
+        return kr_fail(KR_EREFUSED, "%ld slices were measured together, which %s cannot tell apart: take --method slice-grappa, sense or a "
+                       "regularised one", scan->multiband.factor, method->name);
+    bool singles = slab && coils && coils->n[KR_Z] == 1;
+    kr_scoped(array) maps = singles ? kr_multiband_stack(coils, scan) : coils ? kr_array_ref(coils) : NULL;
     if (coils && !maps)
         return kr_error_code();
     kr_coils_opts how = coil_opts ? *coil_opts : kr_coils_preset;
@@ -87,7 +92,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     bool estimated = false;
     if (method->needs & KR_NEEDS_COILS) {
         if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])
-            maps = kr_array_ref(scan->coils);
+            maps = slab ? kr_multiband_stack(scan->coils, scan) : kr_array_ref(scan->coils);
         else if (!maps) {
             maps = kr_coils_estimate(scan, &how, trace);
             estimated = true;
@@ -100,6 +105,8 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
         return kr_error_code();
     int e = how.prior && estimated ? unweigh(*out, maps) : 0;
+    if (!e && slab)
+        e = kr_multiband_close(*out, scan);
     if (!e)
         e = crop(out, scan);
     if (!e)

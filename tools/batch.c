@@ -183,3 +183,49 @@ kr_array *batch_mask(const char *spec, const kr_scan *s, const char *file)
 {
     return kr_mask_from(spec, s->shape, file);
 }
+
+/* The single-band reference from a file of its own: full or low resolution, of the same coils and readout. */
+static int reference_from(kr_scan *s, const char *file, const kr_trace *trace)
+{
+    kr_scoped(scan) r = NULL;
+    if (kr_scan_read(&r, file, NULL, &(kr_read){ 0 }, trace) || kr_scan_check(r))
+        return kr_fail_in("single-band reference");
+    if (kr_is_multiband(r) || r->shape.n[KR_Z] > 1 || r->traj)
+        return kr_fail(KR_EREFUSED, "%s: a single-band reference is a 2D scan of one slice at a time, not of shape %s", file, kr_shape_text(r->shape));
+    kr_array *k = kr_scan_kspace(r);
+    for (int d = KR_ECHO; k && d < KR_AXES; d++) {           /* of the first frame */
+        kr_array *first = kr_array_at(k, d, 0);
+        kr_array_unref(&k);
+        k = first;
+    }
+    kr_array_unref(&s->calib);
+    kr_array_unref(&s->calib_mask);
+    s->calib = kr_array_packed(k);
+    kr_array_unref(&k);
+    if (!s->calib)
+        return kr_error_code();
+    if (r->geom->slices != s->calib->n[KR_SLICE])
+        return 0;
+    kr_geom *g = kr_geom_copy(r->geom);
+    if (!g)
+        return kr_error_code();
+    kr_geom_unref(&s->geom);
+    s->geom = g;
+    return 0;
+}
+
+int batch_multiband(kr_scan *s, long factor, long shift, const char *single_band, const kr_trace *trace)
+{
+    if (!factor && !kr_is_multiband(s)) {
+        if (shift || single_band)
+            return kr_fail(KR_EUSAGE, "--%s is for slices measured together, and the file does not say that they are: --multiband N does",
+                           shift ? "caipi" : "single-band");
+        return 0;
+    }
+    long as_read = s->multiband.factor;
+    if (factor > 1 && as_read > 1 && factor != as_read)
+        return kr_fail(KR_EREFUSED, "--multiband %ld, and the file says that %ld slices were measured together", factor, as_read);
+    if ((factor || shift) && kr_multiband_set(s, factor ? factor : as_read, shift ? shift : s->multiband.shift))
+        return kr_error_code();
+    return single_band ? reference_from(s, single_band, trace) : 0;
+}

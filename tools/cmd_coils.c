@@ -69,6 +69,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
                                  .compression = o->compression, .average = true };
     if (kr_scan_read(&s, file[0], o->from, NULL, trace) || kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
+    s->multiband.depth = 0;                      /* maps of slices, not of slabs */
     const kr_coils_opts how = { .method = o->method, .calib = { o->calib, o->calib, o->calib }, .kernel = o->kernel,
                                 .threshold = o->threshold, .crop = o->crop, .maps = o->maps, .soft = o->soft };
     kr_scoped(array) maps = kr_coils_estimate(s, &how, trace);

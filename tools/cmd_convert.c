@@ -4,12 +4,15 @@
 #include <string.h>
 #include <strings.h>
 
-typedef struct opts { const char *output, *from, *to, *what; } opts;
+typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     { "what", 0, KR_OPT_CHOICE, offsetof(opts, what), "auto", "auto|raw|image|array", "which part; auto: raw data if both formats can, else the image, else the array" },
+    { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "of a full scan: as if slices had been measured N at a time (their noise adds up), with a single-band reference" },
+    { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "then: neighbouring slices of a band lie FOV/N apart along y; 1: not shifted; 0: N as many as slices together" },
+    { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "then: lines of the single-band reference; 0: all" },
     KR_OPT_END };
 
 /* The format that the output's name asks for; the first in the table with that suffix, as in writing. */
@@ -46,8 +49,12 @@ static int one(const char *from, const char *to, const opts *o, const kr_trace *
     kr_auto char *why = NULL;                            /* of a format that can hold raw data this file has none */
     if (raw) {
         kr_scoped(scan) s = NULL;
-        if (!kr_scan_read(&s, from, o->from, NULL, trace))
-            return kr_scan_to_kspace(s, s->in_image) ? kr_error_code() : kr_scan_write(s, to, o->to);
+        if (!kr_scan_read(&s, from, o->from, NULL, trace)) {
+            if (kr_scan_to_kspace(s, s->in_image) || (o->multiband && kr_multiband_collapse(s, o->multiband, o->caipi ? o->caipi : o->multiband,
+                                                                                           o->single_band < s->shape.n[KR_Y] ? o->single_band : 0)))
+                return kr_error_code();
+            return kr_scan_write(s, to, o->to);
+        }
         if (!image || kr_error_code() != KR_EFORMAT)
             return kr_error_code();
         why = kr_strdup(kr_error());
@@ -86,4 +93,5 @@ const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another f
     "  kray convert scan.h5 scan.cfl                            # raw data for BART\n"
     "  kray convert image.nii.gz image.png\n"
     "  kray convert brain.mat:kData@x,y,coil brain.h5           # ISMRMRD\n"
+    "  kray convert full.h5 sms.h5 --multiband 3                # three slices at a time, FOV/3 apart, and a reference\n"
     "  kray convert study/ -o fastmri/ --to fastmri\n", table, sizeof(opts), NULL, run };

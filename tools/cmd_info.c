@@ -193,7 +193,7 @@ static void shape_line(kr_text *t, const kr_scan *s)
 
 static void sampling_lines(kr_text *t, const kr_scan *s, const sampling *p)
 {
-    kr_text facts = { 0 }, kinds = { 0 };
+    kr_text facts = { 0 }, kinds = { 0 }, band = { 0 };
     const long *r = s->enc.accel;
     if (p->known)
         kr_mask_facts_text(&facts, &p->f);
@@ -202,8 +202,17 @@ static void sampling_lines(kr_text *t, const kr_scan *s, const sampling *p)
     else if (r[0] > 1)
         kr_text_add(&facts, "%sR = %ld by the header", facts.len ? "; " : "", r[0]);
     line(t, "sampling", "%s", facts.len ? facts.s : "not looked for in the data (--data)");
+    if (kr_is_multiband(s)) {
+        if (labs(s->multiband.shift) > 1)
+            kr_text_add(&band, ", neighbours FOV/%ld apart along y", s->multiband.shift);
+        if (kr_multiband_distance(s) > 0)
+            kr_text_add(&band, ", %.4g mm apart", kr_multiband_distance(s));
+        long bands = s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1;
+        line(t, "multiband", "%ld slices at a time, %ld in all%s", s->multiband.factor, s->multiband.factor * bands, band.len ? band.s : "");
+    }
+    kr_text_clear(&band);
     if (s->calib || s->calib_mask)
-        line(t, "calibration", "%s", kr_shape_text(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
+        line(t, kr_is_multiband(s) ? "single-band" : "calibration", "%s", kr_shape_text(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
     for (int k = 0; k < KR_LINES_KINDS; k++)
         if (s->lines[k].count)
             kr_text_add(&kinds, "%s%ld %s", kinds.len ? ", " : "", s->lines[k].count, kr_line_kind_name(k));
@@ -347,6 +356,9 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
     if (oversampling(s) > 0)
         json_object_set_new(o, "readout_oversampling", json_real(oversampling(s)));
     json_object_set_new(o, "sampling", sampling_json(s, p));
+    if (kr_is_multiband(s))
+        json_object_set_new(o, "multiband", json_pack("{s:I,s:I,s:f}", "factor", (json_int_t)s->multiband.factor, "shift", (json_int_t)s->multiband.shift,
+                                                      "distance_mm", kr_multiband_distance(s)));
     if (s->calib || s->calib_mask)
         json_object_set_new(o, "calibration", shape_json(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
     for (int k = 0; k < KR_LINES_KINDS; k++)

@@ -11,7 +11,8 @@
 
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
-    long maps, calib, compress, threads;
+    const char *single_band;
+    long maps, calib, compress, threads, multiband, caipi;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
 } opts;
@@ -29,6 +30,9 @@ static const kr_opt table[] = {
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
+    { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
+    { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
+    { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
     { "partial-fourier", 0, KR_OPT_CHOICE, offsetof(opts, partial), "zero", "zero|pocs|homodyne", "what becomes of the side of k-space that was not measured" },
     { "reference", 0, KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "the image that a sweep (--lambda 1e-4:1e-1:7) is scored by" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
@@ -93,7 +97,9 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
         return NULL;
     full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
     const char *name = usual, *why = "undersampled, several coils";
-    if (coils <= 1) {
+    if (kr_is_multiband(s) && coils > 1)
+        why = "slices measured together";
+    else if (coils <= 1) {
         name = "rss";
         why = "one coil: the magnitude of the zero-filled image";
     } else if (full) {
@@ -167,7 +173,7 @@ static const double LARGE = 128 << 20;
 
 static int in_pieces(const char *file, const opts *o)
 {
-    if (sweep.count || o->compress || (asked && !(asked->needs & KR_EACH_SLICE)))
+    if (sweep.count || o->compress || o->multiband || (asked && !(asked->needs & KR_EACH_SLICE)))
         return false;
     kr_source src;
     const kr_format *f = kr_source_parse(&src, file) ? NULL : o->from ? kr_format_named(o->from) : kr_format_of(src.path);
@@ -182,6 +188,8 @@ static int in_pieces(const char *file, const opts *o)
 static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o, bool pieces)
 {
     long n = slices_of(head);
+    if (kr_is_multiband(head))
+        return n;
     if (!o->memory) {
         kr_cost all;
         if (estimate(head, m, mopts, n, &all))
@@ -210,6 +218,8 @@ static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *t
     if (kr_mask_describe(&f, s->mask, s->shape))
         return kr_error_code();
     long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    if (s->multiband.depth)                                /* empty planes need no unfolding */
+        f.outer_accel *= (double)s->multiband.factor / (double)s->multiband.depth;
     if (f.outer_accel > (double)coils)
         kr_say(trace, KR_WARNING, "outside the centre one of %.3g samples was measured, more than %ld coils can unfold: expect noise and "
                "fold-over; undersample less, or take a method with a prior (--method wavelet)", f.outer_accel, coils);
@@ -233,6 +243,8 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
             end = p + strcspn(p, "\n");
             kr_say(trace, KR_INFO, "%s: %.*s", file, (int)(end - p), p);
         }
+    if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
+        return kr_error_code();
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
     if (kr_scan_prepare(s, &prepare, trace))
@@ -420,6 +432,7 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon brain.mat:kData@x,y,coil -o brain.nii.gz -u poisson:accel=7 --lambda 0.01\n"
     "  kray recon cine.mat -o cine.nii.gz --method llr --frames time     # a series at once: locally low rank\n"
     "  kray recon scan.h5 -o best.nii.gz --method wavelet --lambda 1e-4:1e-1:7 --reference truth.nii.gz\n"
+    "  kray recon epi.cfl -o epi.nii.gz --multiband 3 --caipi 3 --single-band sbref.cfl --method slice-grappa\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
     "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
     "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n",

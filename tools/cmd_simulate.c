@@ -8,7 +8,7 @@
 
 typedef struct opts {
     const char *out, *matrix, *fov, *contrast, *undersample, *reference, *maps, *to;
-    long slices, coils, seed;
+    long slices, coils, seed, multiband, caipi, single_band;
     double thickness, gap, snr, correlation;
     bool phase, oversampling, noise_scan;
 } opts;
@@ -20,6 +20,9 @@ static const kr_opt table[] = {
     { "contrast", 0, KR_OPT_CHOICE, offsetof(opts, contrast), "t1", "t1|t2|pd|flair", "weighting, where the phantom has tissues" },
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only what a mask keeps; kray mask --help tells of masks" },
+    { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices measured N at a time, with a single-band reference; 0: singly" },
+    { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "then: neighbouring slices of a band lie FOV/N apart along y; 1: not shifted; 0: N times R" },
+    { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "then: lines of the single-band reference; 0: all" },
     { "reference", 'r', KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
     { "maps", 0, KR_OPT_FILE, offsetof(opts, maps), NULL, "FILE", "also write the coils' true sensitivities" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; left out: what suits the phantom" },
@@ -70,15 +73,37 @@ static int arrange(kr_simulate *how, const opts *o, const char *word)
     if (!volume)
         fov[2] = o->thickness;
     *how = (kr_simulate){ { (long)n[0], (long)n[1], volume ? (long)n[2] : 1 }, volume ? 1 : o->slices, o->coils, { fov[0], fov[1], fov[2] },
-                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word };
+                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word, 0, 0, 0 };
     return 0;
+}
+
+/* Shifts that take neighbouring slices apart as far as they go: FOV / (slices together), of the field of view that undersampling leaves. */
+static int choose_shift(kr_simulate *how, const opts *o)
+{
+    kr_mask_facts f = { .step = { 0, 1, 0 } };
+    kr_shape shape = KR_SHAPE([KR_X] = how->n[0] * (o->oversampling ? 2 : 1), [KR_Y] = how->n[1], [KR_COIL] = how->coils);
+    kr_scoped(array) mask = o->undersample ? kr_mask_from(o->undersample, shape, o->out) : NULL;
+    if (o->undersample && (!mask || kr_mask_describe(&f, mask, shape)))
+        return kr_error_code();
+    how->shift = how->multiband * (f.step[KR_Y] > 1 ? f.step[KR_Y] : 1);
+    return 0;
+}
+
+static int together(kr_simulate *how, const opts *o)
+{
+    if (o->multiband < 0 || o->single_band < 0)
+        return kr_fail(KR_EUSAGE, "--multiband and --single-band count something: %ld is not possible", o->multiband < 0 ? o->multiband : o->single_band);
+    how->multiband = o->multiband;
+    how->shift = o->caipi;
+    how->single_band = o->single_band < how->n[1] ? o->single_band : 0;
+    return how->multiband > 1 && !o->caipi ? choose_shift(how, o) : 0;
 }
 
 /* The sensitivities on the image's grid, {X,Y,Z,COIL,SLICE}. */
 static int write_maps(const kr_scan *s, const char *path)
 {
     const kr_geom *g = s->geom;
-    long coils = s->data->n[KR_COIL], slices = s->data->n[KR_SLICE];
+    long coils = s->data->n[KR_COIL], slices = g->slices;
     kr_scoped(array) all = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->enc.recon[0], [KR_Y] = s->enc.recon[1], [KR_Z] = s->enc.recon[2],
                                                          [KR_COIL] = coils, [KR_SLICE] = slices));
     if (!all)
@@ -105,7 +130,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     bool is_file = strpbrk(word, "./") != NULL;                  /* scan.nii.gz is an object, too */
     const kr_phantom *phantom = kr_phantom_named(is_file ? "volume" : word);
     kr_simulate how;
-    if (!phantom || arrange(&how, o, is_file ? word : NULL))
+    if (!phantom || arrange(&how, o, is_file ? word : NULL) || together(&how, o))
         return kr_error_code();
     if (kr_can_write(KR_RAW, o->out, o->to) || (o->reference && kr_can_write(KR_PICTURE, o->reference, NULL))
         || (o->maps && kr_can_write(KR_PLAIN, o->maps, NULL)))
@@ -138,6 +163,7 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
     kr_text_add(&t, "  kray simulate -o scan.h5                                  # 8 slices of a brain, 8 coils\n"
                     "  kray simulate brain --contrast t2 --coils 16 --snr 20 -o scan.h5 --reference truth.nii.gz\n"
                     "  kray simulate --undersample random:accel=4,center=0.08,seed=1 -o scan.h5\n"
+                    "  kray simulate --slices 9 --multiband 3 -o sms.h5          # 3 slices at a time, FOV/3 apart\n"
                     "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
                     "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n\nPhantoms:\n");

@@ -9,7 +9,8 @@
 
 typedef struct opts {
     const char *output, *method, *gfactor, *noise, *undersample, *coils, *from;
-    long replicas, seed, maps, calib, compress, threads;
+    const char *single_band;
+    long replicas, seed, maps, calib, compress, threads, multiband, caipi;
     double sigma;
     bool whiten, oversampling;
 } opts;
@@ -29,6 +30,9 @@ static const kr_opt table[] = {
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
+    { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
+    { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
@@ -80,7 +84,8 @@ static int write_ratio(const char *path, const kr_image *like, const kr_array *a
 static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *trace)
 {
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress, .compression = "svd", .average = true };
-    if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s) || kr_scan_prepare(*s, &prepare, trace))
+    if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s)
+        || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || kr_scan_prepare(*s, &prepare, trace))
         return kr_error_code();
     if (!o->undersample)
         return 0;

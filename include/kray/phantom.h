@@ -20,6 +20,8 @@ typedef struct kr_simulate {
     bool phase;                      /* a smooth phase of the object, as field errors and flow leave it     */
     uint64_t seed;                   /* of the noise; the object is always the same                         */
     const char *volume;              /* kray source of a volume, for the phantom "volume"                   */
+    long multiband, shift;           /* slices measured together, and their shifts: kr_multiband; 0: singly */
+    long single_band;                /* lines of the single-band reference, 0: all                          */
 } kr_simulate;
 extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils, t1, SNR 30                 */
 

@@ -44,6 +44,17 @@ typedef struct kr_encoding {
     kr_ramp ramp;                    /* data with it have as many points along X as samples were taken, not encoded[0] */
 } kr_encoding;
 
+/* Simultaneous multi-slice: `factor` slices are measured together, band b of B holds slices b, b + B, b + 2B, ... Slice j of a band has the
+ * phase exp(-2 pi i j k_y / shift), k_y counted from DC: it lies j / shift of the whole field of view further along y (CAIPI), however
+ * many lines are measured. data {X,Y,COIL,SLICE=B}; calib {X,Y,COIL,SLICE=factor B} is the single-band reference, without
+ * shifts; geom has the positions of all slices. See kr_multiband_open. */
+typedef struct kr_multiband {
+    long factor;                     /* 0, 1: one slice at a time                                       */
+    long shift;                      /* 0, 1: slices lie on top of each other; negative: towards lower y */
+    double distance_mm;              /* of neighbouring slices of a band; 0: unknown                    */
+    long depth, first, step;         /* of a slab (kr_multiband_open), depth 0: as measured             */
+} kr_multiband;
+
 typedef struct kr_scan {
     kr_shape shape;                  /* of data; also when only the header was read (data NULL)         */
     kr_array *data;                  /* C32 {X,Y,Z,COIL,SLICE,...}, DC at N/2, zero where not measured; contiguous */
@@ -58,6 +69,7 @@ typedef struct kr_scan {
     bool whitened;                   /* channels have unit, uncorrelated noise                           */
     double dwell_us, noise_dwell_us, noise_bandwidth;   /* 0: unknown                                    */
     kr_encoding enc;
+    kr_multiband multiband;
     kr_geom *geom;                   /* never NULL; of the recon matrix                                  */
     kr_meta *meta;                   /* never NULL: protocol, te_ms, tr_ms, field_T, acquisition, ...    */
     char *header_xml;                /* ISMRMRD header as in the file; NULL                              */
@@ -114,7 +126,7 @@ typedef struct kr_prepare {
     bool average;                    /* average over AVG                                                */
     const char *ghost;               /* of echo-planar scans: kr_epi_prepare; NULL: "auto"               */
 } kr_prepare;
-/* In place: echo-planar readouts, averages, readout oversampling, noise, compression. data, calib, noise and masks stay in step. Where the mask does
+/* In place: echo-planar readouts, averages, readout oversampling, noise, compression, slabs of slices measured together. data, calib, noise and masks stay in step. Where the mask does
  * not vary along X, cropped data stay in image space along X (in_image). */
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;
 /* Echo-planar readouts, in place. Samples taken on ramps (enc.ramp) come to the regular grid: the least-squares image of the
@@ -133,6 +145,30 @@ kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise
 /* *noise: the expected |n| of all samples that were measured together, from the twentieth of them that lies farthest from DC, where
  * signal is least (their median, so that what signal there is counts little); whitened data have at most 1 a sample. */
 int kr_noise_level(double *noise, const kr_scan *s) KR_MUST_USE;
+
+/* ---- Slices measured together ---- */
+bool kr_is_multiband(const kr_scan *s);
+/* Says that slices were measured together, where the file does not. Refuses less than two slices and shifts below FOV / 64. */
+int kr_multiband_set(kr_scan *s, long factor, long shift) KR_MUST_USE;
+/* A scan of single slices, fully measured, becomes one of `factor` slices at a time (their noise adds up), with the middle `lines` lines
+ * of each slice (0: all) as its reference. Refuses numbers of slices that are no multiple of the factor. */
+int kr_multiband_collapse(kr_scan *s, long factor, long shift, long lines) KR_MUST_USE;
+/* Of neighbouring slices of a band, mm, by their positions; 0: unknown. */
+double kr_multiband_distance(const kr_scan *s);
+/* The end of kr_scan_prepare: data become slabs {X,Y,Z=depth,COIL,SLICE=B}, of which every line is measured at one k_z: planes 0 to
+ * factor - 1 are the slices of a band, further ones, where shifts ask for them, are empty. Images of a slab are sqrt(depth) times
+ * the slices'. Refuses more slices than coils, and a reference of other coils, slices or readout. */
+int kr_multiband_open(kr_scan *s) KR_MUST_USE;
+/* Maps {X,Y,COIL,MAP,SLICE=factor B} as those of a slab: 0 on empty planes. */
+kr_array *kr_multiband_stack(const kr_array *singles, const kr_scan *s) KR_MUST_USE;
+/* The image of slabs becomes that of slices. */
+int kr_multiband_close(kr_image *im, const kr_scan *s) KR_MUST_USE;
+/* The sum of slices as it was measured, {X,Y,COIL,SLICE=B,...}, from slabs. */
+kr_array *kr_multiband_flat(const kr_scan *s) KR_MUST_USE;
+#ifndef __cplusplus
+/* exp(-2 pi i j k_y / shift) */
+kr_cfloat kr_multiband_phase(const kr_multiband *b, long j, long ky);
+#endif
 
 /* ---- Sampling masks: R32 {X,Y,Z,TIME as needed} of 0 and 1 ----
  * spec: "KIND:key=value,...", for example "random:accel=4,center=0.08,seed=1" or "poisson:accel=6,calib=24". `kray mask

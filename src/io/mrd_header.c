@@ -142,6 +142,28 @@ static void read_ramp(const xmlNode *description, kr_ramp *r)
     *r = found;
 }
 
+/* Where slices of a band lie, as positions or as distances, and the k_z that a line adds (1/mm): their product is the phase between neighbouring
+ * slices, in turns. */
+static int read_multiband(kr_scan *s, const xmlNode *m)
+{
+    long factor = 1, count = 0;
+    double z[2] = { 0 }, turns;
+    char b[64];
+    if (get_long(child(m, "multiband_factor"), 1, USHRT_MAX, &factor) || factor < 2)
+        return kr_error_code();
+    for (xmlNode *d = child(child(m, "spacing"), "dZ"); d; d = next_named(d->next, "dZ"), count++)
+        if (count < 2)
+            z[count] = strtod(text_of(d, b, sizeof b), NULL);
+    double distance = count > 1 && z[0] == 0 ? z[1] : z[0];
+    turns = strtod(text_of(child(m, "deltaKz"), b, sizeof b), NULL) * distance;
+    s->multiband.distance_mm = isfinite(distance) && distance > 0 ? distance : 0;
+    double shift = fabs(turns) > 1e-6 ? 1 / turns : 1;
+    bool whole = fabs(shift) < 64.5 && fabs(shift - round(shift)) < 0.01 * fabs(shift);
+    if (!whole)
+        kr_scan_note(s, "the header turns neighbouring slices by %g of a turn from line to line, which is no whole part of one: --caipi says how slices are shifted", turns);
+    return kr_multiband_set(s, factor, whole ? lround(shift) : 1);
+}
+
 static int read_encoding(const xmlNode *e, kr_mrd_encoding *to)
 {
     kr_encoding *enc = &to->enc;
@@ -265,7 +287,8 @@ int kr_mrd_header_parse(kr_scan *s, const char *xml)
     s->noise_bandwidth = x > 0 && isfinite(x) ? x : 0;
     s->enc = first.enc;
     memcpy(s->geom->fov_mm, s->enc.recon_mm, sizeof s->geom->fov_mm);
-    return 0;
+    const xmlNode *multiband = child(child(e, "parallelImaging"), "multiband");
+    return multiband ? read_multiband(s, multiband) : 0;
 }
 
 int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room)
@@ -341,6 +364,9 @@ static void set_number(writer *w, xmlNode *n, double x)
 
 static long length(const kr_scan *s, int axis) { return s->shape.n[axis] > 1 ? s->shape.n[axis] : 1; }
 
+/* Those that counters count: of single-band references, too. */
+static long slices(const kr_scan *s) { return length(s, KR_SLICE) * (kr_is_multiband(s) ? s->multiband.factor : 1); }
+
 /* Is nothing measured in the first `rows` rows along the axis? */
 static bool front_empty(const kr_array *mask, int axis, long rows)
 {
@@ -400,6 +426,23 @@ static void write_ramp(writer *w, xmlNode *e, const kr_scan *s)
     write_user(w, d, "userParameterDouble", "dwellTime", r->read_us / (double)length(s, KR_X));
 }
 
+/* Positions of the slices of a band relative to its first. */
+static void write_multiband(writer *w, xmlNode *parallel, const kr_multiband *b)
+{
+    static const char *const order[] = { "spacing", "deltaKz", "multiband_factor", "calibration", "calibration_encoding", NULL };
+    double distance = b->distance_mm > 0 ? b->distance_mm : 1;
+    xmlNode *m = need(w, parallel, "multiband", NULL), *spacing = child(m, "spacing");
+    if (!spacing) {
+        spacing = need(w, m, "spacing", order);
+        for (long j = 0; j < b->factor; j++)
+            set_number(w, add(w, spacing, "dZ", NULL), (double)j * distance);
+    }
+    set_number(w, need(w, m, "deltaKz", order), labs(b->shift) > 1 ? 1 / ((double)b->shift * distance) : 0);
+    set_number(w, need(w, m, "multiband_factor", order), (double)b->factor);
+    set_text(w, need(w, m, "calibration", order), "separable2D");
+    set_number(w, need(w, m, "calibration_encoding", order), 0);
+}
+
 static void write_encoding(writer *w, xmlNode *e, const kr_scan *s)
 {
     static const struct { const char *name; int axis; } counter[] = { { "average", KR_AVG }, { "slice", KR_SLICE }, { "contrast", KR_ECHO },
@@ -431,17 +474,19 @@ static void write_encoding(writer *w, xmlNode *e, const kr_scan *s)
         }
     }
     for (size_t i = 0; i < sizeof counter / sizeof *counter; i++)
-        write_limit(w, limits, counter[i].name, 0, length(s, counter[i].axis) - 1, 0);
+        write_limit(w, limits, counter[i].name, 0, (counter[i].axis == KR_SLICE ? slices(s) : length(s, counter[i].axis)) - 1, 0);
     if (!child(e, "trajectory"))
         set_text(w, need(w, e, "trajectory", in_encoding), *s->enc.trajectory ? s->enc.trajectory : grid ? "cartesian" : "other");
     write_ramp(w, e, s);
-    if (!child(e, "parallelImaging") && (s->enc.accel[0] > 0 || s->enc.accel[1] > 0)) {
+    if (!child(e, "parallelImaging") && (s->enc.accel[0] > 0 || s->enc.accel[1] > 0 || kr_is_multiband(s))) {
         xmlNode *parallel = need(w, e, "parallelImaging", in_encoding), *factor = need(w, parallel, "accelerationFactor", NULL);
         for (int a = 0; a < 2; a++)
             set_number(w, need(w, factor, step_name[a + 1], NULL), (double)(s->enc.accel[a] > 0 ? s->enc.accel[a] : 1));
         const char *mode = kr_meta_get(s->meta, "calibration_mode");
         set_text(w, need(w, parallel, "calibrationMode", NULL), mode ? mode : s->calib ? "separate" : "embedded");
     }
+    if (kr_is_multiband(s))
+        write_multiband(w, need(w, e, "parallelImaging", in_encoding), &s->multiband);
 }
 
 /* What meta tells, where there was no header. measurementInformation needs a patientPosition. */

@@ -432,6 +432,8 @@ static int check(const kr_scan *s)
                    | KR_ON(KR_PHASE) | KR_ON(KR_SET) | KR_ON(KR_TIME) | KR_ON(KR_AVG);
     if (!s->data)
         return kr_fail(KR_EREFUSED, "the scan has no data to write");
+    if (s->multiband.depth)
+        return kr_fail(KR_EREFUSED, "slices measured together are written as they were measured, not as slabs");
     for (int d = 0; d < KR_AXES; d++)
         if (s->data->n[d] > USHRT_MAX || (s->data->n[d] > 1 && !(known & KR_ON(d))))
             return kr_fail(KR_ESHAPE, "ISMRMRD cannot hold k-space of shape %s", kr_shape_text(kr_array_shape(s->data)));

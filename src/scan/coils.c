@@ -93,8 +93,25 @@ static int check(const kr_coils_opts *o, long coils)
     return 0;
 }
 
+/* Of slices measured together: from their single-band reference, slice by slice. */
+static kr_array *of_singles(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace)
+{
+    if (!s->calib) {
+        kr_fail(KR_EREFUSED, "%ld slices were measured together, and there is no single-band reference to tell them apart by: give one "
+                             "(--single-band FILE), or coil maps of all slices (--coils FILE)", s->multiband.factor);
+        return NULL;
+    }
+    kr_scan singles = { .shape = s->shape, .calib = s->calib, .calib_mask = s->calib_mask, .in_image = s->in_image };
+    singles.shape.n[KR_Z] = 1;
+    singles.shape.n[KR_SLICE] = s->calib->n[KR_SLICE];
+    kr_scoped(array) maps = kr_coils_estimate(&singles, o, trace);
+    return !maps ? NULL : s->multiband.depth ? kr_multiband_stack(maps, s) : kr_array_ref(maps);
+}
+
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace)
 {
+    if (kr_is_multiband(s))
+        return of_singles(s, o, trace);
     kr_coils_method *estimate = named(o->method);
     if (!estimate)
         return NULL;

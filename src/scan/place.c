@@ -267,11 +267,41 @@ static int order_slices(kr_placing *p, const kr_geom *geom, const kr_line *const
     return 0;
 }
 
+/* Slices that will be told apart. */
+static long images(const kr_placing *p) { return kr_is_multiband(p->s) ? p->slices * p->s->multiband.factor : p->slices; }
+
+/* Of slices measured together: those of the single-band reference, or as far from the first of a band as the header says. They are
+ * counted as the reference counts them. */
+static int place_together(kr_placing *p, kr_geom *geom)
+{
+    p->rank = kr_alloc((size_t)p->slices, sizeof *p->rank);
+    if (!p->rank)
+        return kr_error_code();
+    for (long k = 0; k < p->slices; k++)
+        p->rank[k] = k;
+    for (int pass = 0; pass < 2; pass++)                     /* what the reference says replaces what was reckoned */
+        for (long i = 0; i < p->plan.count; i++) {
+            const kr_line *l = &p->line[i];
+            long at = pass ? l->slice : l->slice % p->slices;
+            if (p->kind[i] != (pass ? KR_LINES_CALIB : KR_LINES_IMAGING))
+                continue;
+            for (long j = 0; at < images(p) && (!j || !pass); j++, at += p->slices)
+                for (int d = 0; d < 3; d++) {
+                    double v = l->position[d] + (double)j * p->s->multiband.distance_mm * geom->slice_dir[d];
+                    geom->position_mm[at][d] = isfinite(v) ? v : 0;
+                }
+        }
+    kr_geom *old = p->s->geom;
+    p->s->geom = kr_geom_copy(geom);
+    kr_geom_unref(&old);
+    return p->s->geom ? 0 : kr_error_code();
+}
+
 /* Directions, the order of slices, and a position for each of the window. */
 static int place_slices(kr_placing *p)
 {
     kr_auto const kr_line **first = kr_alloc_zero((size_t)p->slices, sizeof *first);
-    kr_scoped(geom) geom = kr_geom_new(p->slices);
+    kr_scoped(geom) geom = kr_geom_new(images(p));
     const kr_line *any = NULL;
     if (!first || !geom)
         return kr_error_code();
@@ -281,6 +311,8 @@ static int place_slices(kr_placing *p)
             any = any ? any : &p->line[i];
         }
     set_directions(p->s, geom, any);
+    if (kr_is_multiband(p->s))
+        return place_together(p, geom);
     if (order_slices(p, geom, first))
         return kr_error_code();
     for (long k = 0; k < p->slices; k++)
@@ -302,7 +334,12 @@ static const kr_encoding *encoding_of(const kr_placing *p, int index)
     return index < p->plan.encodings ? &p->plan.encoding[index] : &p->s->enc;
 }
 
-static bool in_window(const kr_placing *p, const kr_line *l) { return l->slice >= p->from && l->slice < p->from + p->window; }
+static bool in_window(const kr_placing *p, const kr_line *l)
+{
+    if (kr_is_multiband(p->s) && kr_line_kind_of(l->flags) == KR_LINES_CALIB)
+        return l->slice < images(p);
+    return l->slice >= p->from && l->slice < p->from + p->window;
+}
 
 /* The first calibration line that will be kept. */
 static bool first_calib(const kr_placing *p, long *at)
@@ -478,8 +515,9 @@ static int plan_imaging(kr_placing *p)
     if (!(measured > 0))
         return kr_fail(KR_EFORMAT, "not one of the imaging lines lies on the grid of %ld x %ld lines that the header announces", g->n[SLOT_Y], g->n[SLOT_Z]);
     p->slices = g->n[SLOT_SLICE];
-    p->from = p->plan.slice_count > 0 ? p->plan.slice_from : 0;
-    p->window = p->plan.slice_count > 0 ? p->plan.slice_count : p->slices;
+    bool part = p->plan.slice_count > 0 && !kr_is_multiband(p->s);      /* slices measured together are read together */
+    p->from = part ? p->plan.slice_from : 0;
+    p->window = part ? p->plan.slice_count : p->slices;
     if (p->from < 0 || p->from > p->slices - p->window)
         return kr_fail(KR_ESHAPE, "slices %ld to %ld are wanted of %ld", p->from, p->from + p->window - 1, p->slices);
     g->n[SLOT_SLICE] = p->window;
@@ -594,7 +632,7 @@ static int plan_calib(kr_placing *p)
         g->n[k] = 1;
     g->coils = p->imaging.coils;
     g->row = p->imaging.row;                                 /* the same field of view, the same steps along x */
-    g->n[SLOT_SLICE] = p->window;
+    g->n[SLOT_SLICE] = kr_is_multiband(p->s) ? images(p) : p->window;
     reach r = calib_reach(p, first);
     if (r.used == r.both)
         return leave_calib(p, "calibration was measured with other channels or slices than the image");

@@ -71,6 +71,12 @@ static bool part(kr_array **to, const kr_array *from, long at, long count)
     return *to;
 }
 
+/* A single-band reference has more slices than the data, and all are wanted. */
+static bool part_of_calib(kr_array **to, const kr_array *from, const kr_scan *s, long at, long count)
+{
+    return kr_is_multiband(s) ? !from || (*to = kr_array_ref(from)) : part(to, from, at, count);
+}
+
 /* Lines of these slices, and their samples where the kind keeps them. */
 static bool part_of_lines(kr_lines *to, const kr_lines *lines, long at, long count)
 {
@@ -106,6 +112,10 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
         kr_fail(KR_ESHAPE, "slices %ld to %ld asked of a scan with %ld", from, from + count - 1, slices);
         return NULL;
     }
+    if (kr_is_multiband(s) && count < slices) {
+        kr_fail(KR_EREFUSED, "slices %ld to %ld of a scan that measured %ld at a time cannot be had alone", from, from + count - 1, s->multiband.factor);
+        return NULL;
+    }
     kr_scan *v = kr_scan_new();
     if (!v)
         return NULL;
@@ -117,11 +127,12 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     v->noise_dwell_us = s->noise_dwell_us;
     v->noise_bandwidth = s->noise_bandwidth;
     v->enc = s->enc;
+    v->multiband = s->multiband;
     v->format = s->format;
     kr_geom_unref(&v->geom);
     kr_meta_unref(&v->meta);
     bool good = part(&v->data, s->data, from, count) && part(&v->mask, s->mask, from, count)
-             && part(&v->calib, s->calib, from, count) && part(&v->calib_mask, s->calib_mask, from, count)
+             && part_of_calib(&v->calib, s->calib, s, from, count) && part_of_calib(&v->calib_mask, s->calib_mask, s, from, count)
              && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, 0, 1) && part(&v->coils, s->coils, from, count)
              && (v->geom = kr_geom_copy(s->geom)) && (v->meta = kr_meta_copy(s->meta))
              && part_of_lines(&v->lines[KR_LINES_IMAGING], &s->lines[KR_LINES_IMAGING], from, count)       /* for kr_epi_prepare */
