@@ -1,6 +1,7 @@
 /* noise.c: how noisy an image is, pixel by pixel: the same reconstruction of the scan with noise added again and again. */
 #include "kray/fourier.h"
 #include "planes.h"
+#include "sense_noise.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,33 +152,34 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return e;
 }
 
-/* The methods whose noise is known in closed form. */
+/* The methods whose noise is known in closed form, at least for some scans: 1 for those of which it is not. */
 typedef int noise_formula(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
-static const struct { const char *method; noise_formula *of; } formulas[] = { { "grappa", kr_grappa_noise } };
-
-static noise_formula *formula(const kr_recon *m)
-{
-    for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++)
-        if (!strcmp(formulas[i].method, m->name))
-            return formulas[i].of;
-    return NULL;
-}
+static const struct { const char *method; noise_formula *of; } formulas[] = { { "grappa", kr_grappa_noise }, { "sense", kr_sense_noise } };
 
 static int by_formula(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)
 {
     const kr_noise *o = opts;
-    int e = formula(o->method)(out, scan, coils, o->opts, trace);
-    if (!e)
-        kr_scale((*out)->data, (float)o->sigma);
-    return e;
+    int e = 1;
+    for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++)
+        if (!strcmp(formulas[i].method, o->method->name))
+            e = formulas[i].of(out, scan, coils, o->opts, trace);
+    if (e < 0)
+        return e;
+    if (e) {
+        kr_noise replicas = *o;
+        replicas.replicas = KR_REPLICAS;
+        kr_say(trace, KR_INFO, "the noise of %s is not known in closed form for this scan: %d replicas", o->method->name, KR_REPLICAS);
+        return run(out, scan, coils, &replicas, trace);
+    }
+    kr_say(trace, KR_INFO, "noise by formula");
+    kr_scale((*out)->data, (float)o->sigma);
+    return 0;
 }
 
 int kr_noise_map(kr_image **sd, kr_scan *scan, const kr_array *coils, const kr_coils_opts *coil_opts, const kr_noise *o, const kr_trace *trace)
 {
-    if (!o->replicas && !formula(o->method))
-        return kr_fail(KR_EREFUSED, "the noise of %s is not known in closed form: take replicas", o->method->name);
-    if ((o->replicas && o->replicas < 2) || o->replicas > 1000000 || !(o->sigma > 0) || !isfinite(o->sigma))
-        return kr_fail(KR_EREFUSED, "noise maps want 2 to 1000000 replicas and a noise above 0, not %ld and %g", o->replicas, o->sigma);
+    if (o->replicas < 0 || o->replicas == 1 || o->replicas > 1000000 || !(o->sigma > 0) || !isfinite(o->sigma))
+        return kr_fail(KR_EREFUSED, "noise maps want 2 to 1000000 replicas (0: by formula) and a noise above 0, not %ld and %g", o->replicas, o->sigma);
     kr_recon m = *o->method;
     m.run = o->replicas ? run : by_formula;
     m.needs &= ~(unsigned)KR_TAKES_PRIOR;

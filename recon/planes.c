@@ -140,8 +140,6 @@ static int plane_noise(void *self, long i)
 /* Coils are combined by the maps; in the root of the sum of squares, for small noise, by the coil images over it. */
 static int deviation(struct slice *j, kr_array *z, const kr_array *maps)
 {
-    if (maps && maps->n[KR_MAP] > 1)
-        return kr_fail(KR_EREFUSED, "the noise of several sets of maps is not known in closed form: take replicas");
     kr_scoped(array) S = kr_array_copy(maps ? maps : j->out);
     if (!S)
         return kr_error_code();
@@ -260,5 +258,5 @@ int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, c
 int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                          const kr_trace *trace)
 {
-    return fill(sd, scan, coils, method, opts, true, trace);
+    return coils && coils->n[KR_MAP] > 1 ? 1 : fill(sd, scan, coils, method, opts, true, trace);
 }

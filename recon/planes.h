@@ -29,7 +29,8 @@ typedef struct kr_filling {
  * of the sum of squares. Frames share kernels as long as they share the mask. Refuses one coil. */
 int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                    const kr_trace *trace) KR_MUST_USE;
-/* Instead of the image its standard deviation, R32, where samples have noise of deviation 1. */
+/* Instead of the image its standard deviation, R32, where samples have noise of deviation 1. Returns 1 where it is not known
+ * in closed form: with several sets of maps. */
 int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                          const kr_trace *trace) KR_MUST_USE;
 /* The same for the method grappa and its options. */

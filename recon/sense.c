@@ -1,6 +1,7 @@
 /* sense.c: CG-SENSE: x = argmin |P F S x - y|^2 + lambda |x|^2, several sets of maps as in soft-SENSE. */
 #include "kray/solve.h"
 #include "model.h"
+#include "sense_noise.h"
 #include <math.h>
 
 typedef struct opts { long iterations; double lambda, tolerance; } opts;
@@ -43,12 +44,25 @@ static int one(void *self, long i)
     return 0;
 }
 
-static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+static int check(const opts *o)
 {
-    const opts *o = options;
     if (o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda) || !(o->tolerance >= 0))
         return kr_fail(KR_EREFUSED, "sense wants 1 to 100000 iterations, lambda >= 0 and tolerance >= 0, not %ld, %g and %g",
                        o->iterations, o->lambda, o->tolerance);
+    return 0;
+}
+
+int kr_sense_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    const opts *o = options;
+    return check(o) ? kr_error_code() : kr_sense_deviation(sd, scan, coils, o->lambda, trace);
+}
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    const opts *o = options;
+    if (check(o))
+        return kr_error_code();
     kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
     if (!image || kr_coils_check(coils, scan))
         return kr_error_code();

@@ -20,7 +20,8 @@ static const kr_opt table[] = {
     { "gfactor", 'g', KR_OPT_FILE, offsetof(opts, gfactor), NULL, "OUT", "map of g: noise over that of a full scan, less the square root of the acceleration" },
     { "noise", 'n', KR_OPT_FILE, offsetof(opts, noise), NULL, "OUT", "map of the noise's standard deviation" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "sense", "NAME", "reconstruction method; 'kray recon --method list' shows all" },
-    { "replicas", 'N', KR_OPT_INT, offsetof(opts, replicas), "100", "N", "reconstructions with noise added; the maps' own error is 1/sqrt(4 N); 0: by formula (grappa)" },
+    { "replicas", 'N', KR_OPT_INT, offsetof(opts, replicas), "0", "N", "reconstructions with noise added; the maps' own error is 1/sqrt(4 N); "
+      "0: by formula where there is one (grappa; sense on lattices and masks along one axis), else 100" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "of the added noise" },
     { "sigma", 0, KR_OPT_REAL, offsetof(opts, sigma), "0", "X", "noise of real and imaginary part of a sample; 0: from the noise scan or the outermost samples" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only these samples: see kray mask" },
@@ -130,8 +131,7 @@ static int snr(const char *file, const opts *o, const kr_trace *trace)
         || (o->noise && write_ratio(o->noise, image, sd->data, NULL, 1))
         || (o->gfactor && write_ratio(o->gfactor, image, sd->data, NULL, sigma * sqrt(accel))))
         return kr_error_code();
-    kr_say(trace, KR_INFO, "%s, %ld replicas%s, noise of a sample %.4g, R = %.2f", method->name, o->replicas, o->replicas ? "" : " (by formula)", sigma,
-           accel);
+    kr_say(trace, KR_INFO, "%s, noise of a sample %.4g, R = %.2f", method->name, sigma, accel);
     return 0;
 }
 
@@ -152,7 +152,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
 }
 
 const kr_tool kr_tool_snr = { "snr", "Judge", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",
-    "  kray snr scan.h5 -o snr.nii.gz --gfactor g.nii.gz        # CG-SENSE, 100 replicas\n"
+    "  kray snr scan.h5 -o snr.nii.gz --gfactor g.nii.gz        # CG-SENSE\n"
     "  kray snr scan.h5 --gfactor g.png --method grappa --replicas 200\n"
     "  kray snr full.h5 -o snr.nii.gz --method spirit -u poisson:accel=4 --noise sd.nii.gz\n",
     table, sizeof(opts), more, run };

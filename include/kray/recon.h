@@ -56,9 +56,11 @@ double kr_noise_sigma(const kr_scan *prepared, const kr_trace *trace);
 double kr_noise_accel(const kr_scan *prepared);
 /* The standard deviation of a method's image (of real and imaginary part each, where it is complex), R32, over `replicas`
  * reconstructions of the scan with noise of deviation sigma added; kernels and coil maps stay those of the scan. Deterministic.
- * replicas 0: by formula, for methods that have one (grappa).
+ * replicas 0: by formula where one is known (grappa; sense, if the mask varies along one axis or is a lattice; one set of maps),
+ * else KR_REPLICAS of them.
  * |image| / sd is the image in SNR units; sd / (sigma sqrt(R)) is g, with R of kr_noise_accel and maps that kr_coils_estimate made.
  * Refuses as kr_reconstruct does. Sources: Robson et al., Magn Reson Med 60:895 (2008); Kellman and McVeigh 54:1439 (2005). */
+enum { KR_REPLICAS = 100 };
 typedef struct kr_noise { const kr_recon *method; const void *opts; long replicas; uint64_t seed; double sigma; } kr_noise;
 int kr_noise_map(kr_image **sd, kr_scan *prepared, const kr_array *coils, const kr_coils_opts *coil_opts, const kr_noise *how,
                  const kr_trace *trace) KR_MUST_USE;

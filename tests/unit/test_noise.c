@@ -160,6 +160,107 @@ static void formula_of_grappa(void **state)
     }
 }
 
+/* Mean and deviation of a / b - 1 where b > 0. */
+static void relative(const kr_array *a, const kr_array *b, double *mean, double *deviation)
+{
+    double sum = 0, square = 0;
+    long n = kr_count(kr_array_shape(b)), count = 0;
+    for (long i = 0; i < n; i++)
+        if (KR_R(b)[i] > 0) {
+            double e = (double)KR_R(a)[i] / (double)KR_R(b)[i] - 1;
+            sum += e;
+            square += e * e;
+            count++;
+        }
+    *mean = sum / (double)count;
+    *deviation = sqrt(square / (double)count);
+}
+
+/* SENSE's formula: 1 without undersampling, Pruessmann's at R = 2, and the replicas' with lambda and calibration lines. */
+static void formula_of_sense(void **state)
+{
+    (void)state;
+    struct method m = method("sense", (const char *[][2]){ { "lambda", "0" } }, 1);
+    for (int r = 1; r <= 2; r++) {
+        kr_scoped(scan) s = simulated(6, 30, r == 1 ? NULL : "uniform:accel=2,lines=0");
+        kr_scoped(array) maps = maps_of(s);
+        kr_scoped(image) sd = NULL;
+        kr_noise how = { m.m, m.o, 0, 0, 2 };
+        assert_int_equal(kr_noise_map(&sd, s, maps, NULL, &how, NULL), 0);
+        for (long i = 0; i < 4096; i++) {
+            double want = r == 1 ? 1 : sqrt(2) * g_of_two(maps, i % 64, i / 64);
+            assert_near(KR_R(sd->data)[i] / 2 / want, 1, 1e-4);      /* g up to 5: float32 solves to 1e-7 g^2 */
+        }
+    }
+    kr_free(m.o);
+    static const char *const masks[] = { "uniform:accel=3,lines=16", "random:accel=3,center=0.1" };
+    m = method("sense", (const char *[][2]){ { "iterations", "60" }, { "tolerance", "1e-6" } }, 2);
+    for (int k = 0; k < 2; k++) {
+        kr_scoped(scan) s = simulated(6, 30, masks[k]);
+        kr_scoped(array) maps = maps_of(s);
+        enum { REPLICAS = 120 };
+        kr_noise how = { m.m, m.o, REPLICAS, 3, 1 };
+        kr_scoped(image) sd = NULL;
+        kr_scoped(image) formula = NULL;
+        assert_int_equal(kr_noise_map(&sd, s, maps, NULL, &how, NULL), 0);
+        how.replicas = 0;
+        assert_int_equal(kr_noise_map(&formula, s, maps, NULL, &how, NULL), 0);
+        double mean, deviation, want = 1 / sqrt(4.0 * REPLICAS);
+        relative(sd->data, formula->data, &mean, &deviation);
+        print_message("%s: mean %.4f, deviation %.4f, expected %.4f\n", masks[k], mean, deviation, want);
+        assert_near(mean, 0, 0.15 * want);
+        assert_near(deviation, want, 0.1 * want);
+    }
+    kr_free(m.o);
+}
+
+/* A volume, 2 x 2 with CAIPI shifts: each pixel folds onto three others. And a mask without order, where replicas step in. */
+static void formula_of_sense_in_volumes(void **state)
+{
+    (void)state;
+    kr_scan *s = kr_scan_new();
+    s->shape = KR_SHAPE([KR_X] = 6, [KR_Y] = 16, [KR_Z] = 12, [KR_COIL] = 8);
+    s->data = kr_array_new(KR_C32, s->shape);
+    kr_scoped(array) maps = kr_array_new(KR_C32, s->shape);
+    fill_random(s->data, 1);
+    fill_random(maps, 2);
+    memset(KR_C(maps), 0, 8 * sizeof(kr_cfloat));            /* not in all coils: still a map */
+    for (long c = 0; c < 8; c++)
+        KR_C(maps)[c * 1152 + 40] = 0;                       /* no map here */
+    kr_scoped(array) mask = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = 16, [KR_Z] = 12));
+    for (long z = 0; z < 12; z++)
+        for (long y = 0; y < 16; y++)
+            KR_R(mask)[z * 16 + y] = z % 2 == 0 && (y + z / 2) % 2 == 0;
+    assert_int_equal(kr_scan_undersample(s, mask), 0);
+    struct method m = method("sense", (const char *[][2]){ { "iterations", "60" }, { "tolerance", "1e-6" } }, 2);
+    enum { REPLICAS = 200 };
+    kr_noise how = { m.m, m.o, REPLICAS, 3, 1 };
+    kr_scoped(image) sd = NULL;
+    kr_scoped(image) formula = NULL;
+    assert_int_equal(kr_noise_map(&sd, s, maps, NULL, &how, NULL), 0);
+    how.replicas = 0;
+    assert_int_equal(kr_noise_map(&formula, s, maps, NULL, &how, NULL), 0);
+    assert_true(KR_R(formula->data)[40] == 0 && KR_R(formula->data)[41] > 0);
+    double mean, deviation, want = 1 / sqrt(4.0 * REPLICAS);
+    relative(sd->data, formula->data, &mean, &deviation);
+    print_message("CAIPI 2 x 2: mean %.4f, deviation %.4f, expected %.4f\n", mean, deviation, want);
+    assert_near(mean, 0, 0.3 * want);                        /* 288 independent groups */
+    assert_near(deviation, want, 0.1 * want);
+    kr_scan_unref(&s);
+    kr_free(m.o);
+    kr_scoped(scan) plane = simulated(4, 30, "poisson:accel=3,calib=16,axes=xy");
+    kr_scoped(array) S = maps_of(plane);
+    m = method("sense", (const char *[][2]){ { "iterations", "3" } }, 1);
+    how = (kr_noise){ m.m, m.o, 0, 3, 1 };
+    kr_scoped(image) a = NULL;
+    kr_scoped(image) b = NULL;
+    assert_int_equal(kr_noise_map(&a, plane, S, NULL, &how, NULL), 0);
+    how.replicas = KR_REPLICAS;
+    assert_int_equal(kr_noise_map(&b, plane, S, NULL, &how, NULL), 0);
+    assert_memory_equal(a->data->data, b->data->data, 4096 * sizeof(float));
+    kr_free(m.o);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -169,18 +270,24 @@ static void refusals(void **state)
     kr_noise how = { m.m, m.o, 1, 0, 1 };
     assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), KR_EREFUSED);
     assert_refused(KR_EREFUSED, "2 to 1000000 replicas");
-    how.replicas = 0;
-    assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), KR_EREFUSED);
-    assert_refused(KR_EREFUSED, "take replicas");
     how.replicas = 4;
     assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &how, NULL), 0);
     assert_non_null(sd);
+    kr_free(m.o);
+    kr_scoped(scan) thin = simulated(2, 20, "uniform:accel=4,lines=0");      /* two coils do not unfold four pixels */
+    kr_scoped(array) maps = maps_of(thin);
+    m = method("sense", (const char *[][2]){ { "lambda", "0" } }, 1);
+    kr_scoped(image) none = NULL;
+    how = (kr_noise){ m.m, m.o, 0, 0, 1 };
+    assert_int_equal(kr_noise_map(&none, thin, maps, NULL, &how, NULL), KR_ENUMBER);
+    assert_refused(KR_ENUMBER, "larger --lambda");
     kr_free(m.o);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(formula_of_grappa),
+        cmocka_unit_test(formula_of_sense), cmocka_unit_test(formula_of_sense_in_volumes),
         cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
