@@ -22,13 +22,13 @@ const kr_opt net_table[] = {
 typedef struct slice {
     long nx, ny, coils;
     kr_array *k, *mask, *sens;       /* {X,Y,COIL}, {X,Y}, {X,Y,COIL}       */
-    float *acs;                      /* {X,Y}                               */
+    float *acs, *padding;            /* {X,Y}; padding NULL: none           */
     double scale;                    /* what k was divided by               */
     bool centred;
 } slice;
 
 /* What stands around the network in the published program. */
-typedef struct around { double percentile, gaussian; } around;
+typedef struct around { double percentile, gaussian, padding, likelihood; } around;
 
 static void slice_clear(slice *s)
 {
@@ -36,10 +36,34 @@ static void slice_clear(slice *s)
     kr_array_unref(&s->mask);
     kr_array_unref(&s->sens);
     kr_free_at(&s->acs);
+    kr_free_at(&s->padding);
 }
 
 static bool is(const kr_net_kind *kind, const char *name) { return !strcmp(kind->name, name); }
 static bool of_direct(const kr_net_kind *kind) { return strstr(kind->name, "direct") || is(kind, "recurrentvarnet"); }
+
+/* Where coil maps are calibrated: where the maker of the mask meant to, else the fully sampled box around the centre. */
+static int calibration_area(slice *s, const kr_scan *scan, const kr_mask_facts *f)
+{
+    s->acs = kr_alloc_zero((size_t)(s->nx * s->ny), sizeof *s->acs);
+    if (!s->acs)
+        return kr_error_code();
+    if (scan->calib_area) {
+        kr_scoped(array) wide = kr_array_spread(scan->calib_area, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
+        kr_scoped(array) area = wide ? kr_array_copy(wide) : NULL;
+        if (!area || kr_count(kr_array_shape(area)) != s->nx * s->ny)
+            return area ? kr_fail(KR_ESHAPE, "a calibration area %s for slices of %ld x %ld", kr_shape_text(kr_array_shape(area)), s->nx, s->ny) : kr_error_code();
+        memcpy(s->acs, area->data, (size_t)(s->nx * s->ny) * sizeof *s->acs);
+        return 0;
+    }
+    /* A fully sampled scan is all centre; the published masks keep 8 % there. */
+    bool all = f->centre[1] == s->ny;
+    long lines = all ? lround(0.08 * (double)s->ny) : f->centre[1], from = all ? (s->ny - lines + 1) / 2 : f->centre_from[1];
+    for (long y = from; y < from + lines; y++)
+        for (long x = 0; x < s->nx; x++)
+            s->acs[y * s->nx + x] = f->centre[0] == s->nx || (x >= f->centre_from[0] && x < f->centre_from[0] + f->centre[0]);
+    return 0;
+}
 
 /* k-space, mask and calibration area of part i. */
 static int slice_open(slice *s, const kr_scan *scan, long i)
@@ -61,14 +85,47 @@ static int slice_open(slice *s, const kr_scan *scan, long i)
         return kr_error_code();
     if (!f.centre[0] || !f.centre[1])
         return kr_fail(KR_EREFUSED, "the centre of k-space is not measured: a network of this kind needs calibration lines there");
-    s->acs = kr_alloc_zero((size_t)(s->nx * s->ny), sizeof *s->acs);
-    if (!s->acs)
+    return calibration_area(s, scan, &f);
+}
+
+/* DIRECT's padding: samples whose sum over coils of |k| is below eps times its mean are taken as never measured (NETWORKS 10.1), and
+ * are left out of the data, of the mask, and of the k-space that a network gives. DIRECT looks at fully sampled data, of which it
+ * then drops lines; of what was not measured Kray knows what the file's header says, and that a readout sample is padding where it
+ * is so in all measured lines. DIRECT given undersampled data would take all gaps for padding. */
+static int pad(slice *s, const kr_scan *scan, double eps)
+{
+    long nx = s->nx, ny = s->ny, n = nx * ny, measured = 0;
+    long left = (long)kr_meta_number(scan->meta, "padding_left", 0), right = (long)kr_meta_number(scan->meta, "padding_right", (double)ny);
+    float *mask = KR_R(s->mask), *p = s->padding = eps > 0 ? kr_alloc_zero((size_t)n, sizeof *p) : NULL;
+    if (eps <= 0)
+        return 0;
+    kr_auto double *sum = p ? kr_alloc_zero((size_t)n, sizeof *sum) : NULL;
+    if (!sum)
         return kr_error_code();
-    /* A fully sampled scan is all centre; the published masks keep 8 % there. */
-    long lines = f.centre[1] < s->ny ? f.centre[1] : lround(0.08 * (double)s->ny), from = f.centre[1] < s->ny ? f.centre_from[1] : (s->ny - lines + 1) / 2;
-    for (long y = from; y < from + lines; y++)
-        for (long x = 0; x < s->nx; x++)
-            s->acs[y * s->nx + x] = f.centre[0] == s->nx || (x >= f.centre_from[0] && x < f.centre_from[0] + f.centre[0]);
+    double mean = 0;
+    for (long i = 0; i < n; i++) {
+        for (long c = 0; c < s->coils; c++)
+            sum[i] += sqrt((double)kr_cabs2(KR_C(s->k)[c * n + i]));
+        mean += sum[i];
+        measured += mask[i] != 0;
+    }
+    mean /= (double)(measured ? measured : 1);
+    for (long x = 0; x < nx; x++) {
+        bool none = true;
+        for (long y = 0; y < ny; y++)
+            none &= mask[y * nx + x] == 0 || sum[y * nx + x] < eps * mean;
+        for (long y = 0; y < ny; y++) {
+            long i = y * nx + x;
+            p[i] = none || y < left || y >= right || (mask[i] != 0 && sum[i] < eps * mean);
+        }
+    }
+    for (long i = 0; i < n; i++) {
+        if (p[i] == 0)
+            continue;
+        mask[i] = 0;
+        for (long c = 0; c < s->coils; c++)
+            KR_C(s->k)[c * n + i] = 0;
+    }
     return 0;
 }
 
@@ -182,7 +239,7 @@ static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, c
     const kr_net_kind *kind = kr_net_kind_of(net);
     long n = s->nx * s->ny;
     if (of_direct(kind)) {
-        if (percentile(s, a->percentile) || direct_maps(s, a->gaussian))
+        if (pad(s, scan, a->padding) || percentile(s, a->percentile) || direct_maps(s, a->gaussian))
             return kr_error_code();
     } else if (kind->own_maps)
         s->scale = 1;
@@ -200,7 +257,8 @@ static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, c
     if (!s->centred)
         checkerboard(KR_C(s->k), s->nx, s->ny, s->coils);
     kr_net_input in = { .coils = s->coils, .h = s->ny, .w = s->nx, .kspace = KR_C(s->k), .mask = KR_R(s->mask), .acs = s->acs,
-                        .sens = s->sens ? KR_C(s->sens) : NULL, .scaling = 1, .centred = s->centred };
+                        .padding = s->padding, .sens = s->sens ? KR_C(s->sens) : NULL, .centred = s->centred,
+                        .scaling = a->likelihood > 0 ? a->likelihood / (s->scale * s->scale) : 1 };
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
     if (!x || (!kind->own_maps && !s->sens) || kr_net_run(net, KR_C(x), &in, NULL))
         return kr_error_code();
@@ -212,6 +270,32 @@ static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, c
     return 0;
 }
 
+/* The published programs' centre crop. For odd m of even n it begins one earlier than Kray's own, whose origin stays at m/2. */
+static kr_array *middle(const kr_array *a, int axis, long m) { return kr_array_range(a, axis, (a->n[axis] - m) / 2, m); }
+
+/* The image that is asked for out of the one that was made, by that crop; voxels stay where they are in the patient. */
+static int crop(kr_image *im, const kr_scan *scan)
+{
+    double *dir[2] = { im->geom->read_dir, im->geom->phase_dir };
+    for (int a = 0; a < 2; a++) {
+        long want = scan->enc.recon[a], made = scan->shape.n[a], have = im->data->n[a];
+        if (want < 1 || want >= made)
+            continue;
+        kr_array *cut = have > want ? middle(im->data, a, want) : kr_array_ref(im->data);
+        kr_array *packed = kr_array_packed(cut);
+        kr_array_unref(&cut);
+        if (!packed)
+            return kr_error_code();
+        kr_array_unref(&im->data);
+        im->data = packed;
+        double voxel = scan->enc.encoded_mm[a] / (double)made, moved = (double)((made - want) / 2 + want / 2 - made / 2);
+        for (long s = 0; s < im->geom->slices; s++)
+            for (int d = 0; d < 3; d++)
+                im->geom->position_mm[s][d] += moved * voxel * dir[a][d];
+    }
+    return 0;
+}
+
 /* fastMRI's U-Net: zero-filled magnitude, cropped, standardised, clamped to 6 deviations (NETWORKS 6). */
 static int image_to_image(kr_array *z, slice *s, kr_net *net)
 {
@@ -219,8 +303,8 @@ static int image_to_image(kr_array *z, slice *s, kr_net *net)
     if (kr_fourier_inverse(s->k, KR_ON(KR_X) | KR_ON(KR_Y)))
         return kr_error_code();
     kr_scoped(array) full = kr_rss(s->k, KR_COIL);
-    kr_scoped(array) cut = full ? kr_array_crop(full, KR_X, nx) : NULL;
-    kr_scoped(array) cut2 = cut ? kr_array_crop(cut, KR_Y, ny) : NULL;
+    kr_scoped(array) cut = full ? middle(full, KR_X, nx) : NULL;
+    kr_scoped(array) cut2 = cut ? middle(cut, KR_Y, ny) : NULL;
     kr_scoped(array) image = cut2 ? kr_array_copy(cut2) : NULL;
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny));
     if (!image || !x)
@@ -256,7 +340,8 @@ static int pipeline_number(double *to, const kr_weights *w, const char *name, do
 /* Class defaults of DIRECT where the configuration says nothing (NETWORKS 10). */
 static int around_of(around *a, const kr_weights *w)
 {
-    if (pipeline_number(&a->percentile, w, "scale_percentile", 0.99, 0.5, 1) || pipeline_number(&a->gaussian, w, "sensitivity_maps_gaussian", 0.7, 0.01, 100))
+    if (pipeline_number(&a->percentile, w, "scale_percentile", 0.99, 0.5, 1) || pipeline_number(&a->gaussian, w, "sensitivity_maps_gaussian", 0.7, 0, 100)
+        || pipeline_number(&a->padding, w, "padding_eps", 0.001, 0, 1) || pipeline_number(&a->likelihood, w, "scale_loglikelihood", 0, 0, 1e30))
         return kr_error_code();
     if (a->percentile <= 0)          /* null: the largest */
         a->percentile = 1;
@@ -342,7 +427,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return e;
     kr_scoped(array) result = flat || kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct") ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
+    if (!*out || crop(*out, scan) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
         || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {
         kr_image_unref(out);
         return kr_error_code();

@@ -179,9 +179,16 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
     return kr_fail(KR_EREFUSED, "%ld of %ld files failed; the others are done", b->failed, b->count);
 }
 
-kr_array *batch_mask(const char *spec, const kr_scan *s, const char *file)
+int batch_undersample(kr_scan *s, const char *spec, const char *file)
 {
-    return kr_mask_from(spec, s->shape, file);
+    kr_scoped(array) mask = kr_mask_from(spec, s->shape, file);
+    unsigned varies = 0;
+    for (int d = KR_X; mask && d <= KR_Z; d++)
+        varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
+    if (!mask || kr_scan_to_kspace(s, varies) || kr_scan_undersample(s, mask))
+        return kr_error_code();
+    kr_array_unref(&s->calib_area);
+    return kr_mask_is_spec(spec) ? kr_mask_calib(&s->calib_area, spec, s->shape, file) : 0;
 }
 
 /* The single-band reference from a file of its own: full or low resolution, of the same coils and readout. */

@@ -245,18 +245,13 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
         }
     if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
         return kr_error_code();
-    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(asked && asked->needs & KR_WHOLE_READOUT),
+                                 .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
     if (kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
-    if (o->undersample) {
-        kr_scoped(array) mask = batch_mask(o->undersample, s, file);
-        unsigned varies = 0;
-        for (int d = KR_X; mask && d <= KR_Z; d++)
-            varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
-        if (!mask || kr_scan_to_kspace(s, varies) || kr_scan_undersample(s, mask))
-            return kr_error_code();
-    }
+    if (o->undersample && batch_undersample(s, o->undersample, file))
+        return kr_error_code();
     if (!*m && !(*m = choose(s, o, trace)))
         return kr_error_code();
     if (!from && warn_of_factor(s, *m, trace))

@@ -137,10 +137,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     kr_scoped(scan) s = NULL;
     int e = phantom->measure(&s, &how, trace);
-    if (!e && o->undersample) {
-        kr_scoped(array) mask = batch_mask(o->undersample, s, o->out);
-        e = mask ? kr_scan_undersample(s, mask) : kr_error_code();
-    }
+    if (!e && o->undersample)
+        e = batch_undersample(s, o->undersample, o->out);
     for (int i = 0; !e && i < 2; i++)
         e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
     if (!e && o->reference)

@@ -84,17 +84,12 @@ static int write_ratio(const char *path, const kr_image *like, const kr_array *a
 
 static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *trace)
 {
-    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .coils = o->compress, .compression = "svd", .average = true };
+    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(method->needs & KR_WHOLE_READOUT),
+                                 .coils = o->compress, .compression = "svd", .average = true };
     if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s)
         || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || kr_scan_prepare(*s, &prepare, trace))
         return kr_error_code();
-    if (!o->undersample)
-        return 0;
-    kr_scoped(array) mask = batch_mask(o->undersample, *s, file);
-    unsigned varies = 0;
-    for (int d = KR_X; mask && d <= KR_Z; d++)
-        varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
-    return mask && !kr_scan_to_kspace(*s, varies) ? kr_scan_undersample(*s, mask) : kr_error_code();
+    return o->undersample ? batch_undersample(*s, o->undersample, file) : 0;
 }
 
 static int snr(const char *file, const opts *o, const kr_trace *trace)

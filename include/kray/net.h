@@ -13,6 +13,7 @@ typedef struct kr_net_input {
     const kr_cfloat *kspace;         /* {coil,h,w}, zero where not measured, scaled as the network was trained           */
     const float *mask;               /* {h,w} 0 or 1                                                                     */
     const float *acs;                /* {h,w} 1 in the calibration area (networks that estimate maps themselves), or NULL */
+    const float *padding;            /* {h,w} 1 where nothing was ever measured, only filled with zeros; NULL: nowhere   */
     const kr_cfloat *sens;           /* {coil,h,w} coil maps, or the calibration estimate that the network refines, or NULL */
     const float *image;              /* {h,w}: for networks of one image (U-Net)                                         */
     double scaling;                  /* factor that RIM's log-likelihood is scaled by; 1: not                            */

@@ -59,6 +59,7 @@ typedef struct kr_scan {
     kr_shape shape;                  /* of data; also when only the header was read (data NULL)         */
     kr_array *data;                  /* C32 {X,Y,Z,COIL,SLICE,...}, DC at N/2, zero where not measured; contiguous */
     kr_array *mask;                  /* R32 {X,Y,Z and other axes as needed} 1 where measured; NULL: everywhere */
+    kr_array *calib_area;            /* R32 {X,Y,Z as needed} 1 where data were meant for calibration; NULL: the mask's centre */
     kr_array *calib;                 /* C32 {X,Y,Z,COIL,SLICE} separate calibration lines, DC at N/2; NULL: none */
     kr_array *calib_mask;            /* R32, which of calib was measured; NULL: all                     */
     kr_array *noise;                 /* C32 {SAMPLE,COIL} noise only; NULL: not measured                */
@@ -176,6 +177,8 @@ kr_cfloat kr_multiband_phase(const kr_multiband *b, long j, long ky);
  * NULL: none; its characters are the seed, as in the published code, unless seed=... says otherwise (without either it
  * is 0). Refuses unknown words, accelerations below 1 or beyond the grid, and centres that do not fit. */
 kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
+/* *out: the samples of such a mask that its maker meant for calibration, R32 without frames; NULL where the kind does not say. */
+int kr_mask_calib(kr_array **out, const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
 bool kr_mask_is_spec(const char *text);        /* the word before ':' is a kind of mask */
 /* The kinds, their keys and presets, as lines for the help. */
 void kr_mask_kinds(kr_text *help);

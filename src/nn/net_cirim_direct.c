@@ -7,7 +7,7 @@
 
 enum { CASCADES = 32, DEPTH = 2 };
 typedef struct block { kr_conv *conv[DEPTH + 1]; kr_cell *cell[DEPTH]; } block;
-typedef struct cirim { long cascades, steps, features; block block[CASCADES]; } cirim;
+typedef struct cirim { long cascades, steps, features; block block[CASCADES]; unet *refine; } cirim;
 
 static int matches(const kr_weights *w) { return net_has(w, "block_list.0.layers.0.recurrent.ih.weight") ? 95 : 0; }
 
@@ -20,6 +20,7 @@ static void destroy(void *self)
         for (int l = 0; l < DEPTH; l++)
             kr_cell_unref(&r->block[i].cell[l]);
     }
+    unet_unref(&r->refine);
     kr_free(r);
 }
 
@@ -60,6 +61,7 @@ static int build(void **self, const kr_weights *all)
     for (long i = 1; good && i < r->cascades; i++)                   /* they work in the same maps */
         for (int l = 0; good && l <= DEPTH; l++)
             good = kr_conv_halo(r->block[i].conv[l]) == kr_conv_halo(r->block[0].conv[l]) || kr_fail(KR_ESHAPE, "the kernels of cascade %ld are not those of the first", i) == 0;
+    good = good && !refinement_of(&r->refine, all);
     r->steps = net_number(w, "steps", net_number(w, "time_steps", 8));
     r->features = good ? kr_conv_outs(r->block[0].conv[0]) : 0;
     if (good && (r->steps < 1 || r->steps > 1000))
@@ -115,6 +117,8 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
                       { kr_map_new(r->features, h, w, halo), kr_map_new(r->features, h, w, halo) } };
     kr_auto kr_cfloat *d = kr_alloc((size_t)m.n, sizeof *d);
     int e = p.in && p.feature && p.out && p.h[0] && p.h[1] && d ? 0 : kr_error_code();
+    if (!e)
+        e = refine(&m, r->refine, watch);
     if (!e)
         mri_adjoint(&m, x, input->kspace);
     for (long i = 0; !e && i < r->cascades; i++)

@@ -27,7 +27,6 @@ static void destroy(void *self)
 static int build(void **self, const kr_weights *all)
 {
     kr_scoped(weights) w = net_weights(all, "block_list.0.learning_rate");
-    kr_scoped(weights) maps = NULL;
     rvn *r = w ? kr_alloc_zero(1, sizeof *r) : NULL;
     if (!r)
         return kr_error_code();
@@ -47,8 +46,7 @@ static int build(void **self, const kr_weights *all)
     r->start_from = net_either(w, "initializer_initialization", "sense", "zero_filled", &good) ? ZERO_FILLED : SENSE;
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
         good = (r->start = initialiser_new(w, "initializer.", r->gru[0]));
-    if (good && net_has(all, "sensitivity_model.down_sample_layers.0.layers.0.weight"))
-        good = (maps = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(maps, "sensitivity_model.", 2));
+    good = good && !refinement_of(&r->refine, all);
     if (good && (r->steps < 1 || (r->blocks > 1 && r->steps > r->blocks)))
         good = !kr_fail(KR_EFORMAT, "%ld steps with %ld blocks", r->steps, r->blocks);
     for (long i = 1; good && i < r->blocks; i++)
@@ -136,12 +134,8 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     kr_map *in = kr_map_new(2, input->h, input->w, convgru_halo(r->gru[0])), *out = kr_map_new(2, input->h, input->w, 0), *h[8] = { NULL };
     kr_auto kr_cfloat *k = kr_alloc((size_t)(m.n * m.coils), sizeof *k);
     int e = in && out && k ? states_new(h, layers, convgru_hidden(r->gru[0]), input->h, input->w) : kr_error_code();
-    if (!e && r->refine) {
-        e = m.coils > 1 ? refine_maps(&m, r->refine, false) : 0;
-        if (!e && m.coils == 1)
-            mri_normalise_maps(&m);
-        net_see(watch, m.sens, 2 * m.n * m.coils, 0, 1, "sensitivity_map_refined");
-    }
+    if (!e)
+        e = refine(&m, r->refine, watch);
     if (!e && r->start)
         e = start(r, &m, in, x, h, watch);
     if (!e) {
@@ -150,6 +144,8 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     }
     if (!e) {
         net_see(watch, k, 2 * m.n * m.coils, 0, 1, "kspace_prediction");
+        for (long i = 0; input->padding && i < m.n * m.coils; i++)
+            k[i] = input->padding[i % m.n] != 0 ? kr_c(0, 0) : k[i];
         mri_rss(&m, x, k);
     }
     kr_map_unref(&in);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum { CELLS = 64 };
-typedef struct rim { long length, cells; bool zero_filled; convgru *cell[CELLS]; initialiser *start; } rim;
+typedef struct rim { long length, cells; bool zero_filled; convgru *cell[CELLS]; initialiser *start; unet *refine; } rim;
 
 static int matches(const kr_weights *w)
 {
@@ -17,6 +17,7 @@ static void destroy(void *self)
     for (long i = 0; i < r->cells; i++)
         convgru_unref(&r->cell[i]);
     initialiser_unref(&r->start);
+    unet_unref(&r->refine);
     kr_free(r);
 }
 
@@ -43,6 +44,7 @@ static int build(void **self, const kr_weights *all)
     r->zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good);
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
         good = (r->start = initialiser_new(w, "initializer.", r->cell[0]));
+    good = good && !refinement_of(&r->refine, all);
     if (good && (r->length < 1 || r->length > 1000 || (r->cells > 1 && r->length > r->cells)))
         good = !kr_fail(KR_EFORMAT, "%ld time steps with %ld cells", r->length, r->cells);
     for (long i = 1; good && i < r->cells; i++)
@@ -91,6 +93,8 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     kr_map *in = kr_map_new(4, input->h, input->w, convgru_halo(r->cell[0])), *out = kr_map_new(2, input->h, input->w, 0), *h[8] = { NULL };
     kr_auto kr_cfloat *g = kr_alloc((size_t)m.n, sizeof *g);
     int e = in && out && g ? states_new(h, layers, convgru_hidden(r->cell[0]), input->h, input->w) : kr_error_code();
+    if (!e)
+        e = refine(&m, r->refine, watch);
     if (!e && r->zero_filled) {                                      /* the plain sum of the coil images */
         kr_fft_inverse_to(m.fft, m.coil, input->kspace);
         memset((void *)x, 0, (size_t)m.n * sizeof *x);

@@ -20,7 +20,6 @@ static void destroy(void *self)
 static int build(void **self, const kr_weights *all)
 {
     kr_scoped(weights) w = net_weights(all, "layers_list.0.learning_rate");
-    kr_scoped(weights) s = NULL;
     varnet *r = w ? kr_alloc_zero(1, sizeof *r) : NULL;
     if (!r)
         return kr_error_code();
@@ -34,8 +33,7 @@ static int build(void **self, const kr_weights *all)
         good = net_scalar(rate) && (r->unet[r->layers] = unet_new(w, prefix, 2));
         r->rate[r->layers] = good ? rate->data[0] : 0;
     }
-    if (good && net_has(all, "sensitivity_model.down_sample_layers.0.layers.0.weight"))
-        good = (s = net_weights(all, "sensitivity_model.down_sample_layers.0.layers.0.weight")) && (r->refine = unet_new(s, "sensitivity_model.", 2));
+    good = good && !refinement_of(&r->refine, all);
     for (long i = 1; good && i < r->layers; i++)
         unet_borrow(r->unet[i], r->unet[0]);        /* one runs at a time */
     if (!good) {
@@ -55,8 +53,8 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     kr_auto kr_cfloat *k = kr_alloc((size_t)(m.n * m.coils), sizeof *k);
     kr_map *in = kr_map_new(2, input->h, input->w, 1), *out = kr_map_new(2, input->h, input->w, 0);
     int e = k && in && out ? 0 : kr_error_code();
-    if (!e && r->refine && m.coils > 1)
-        e = refine_maps(&m, r->refine, false);
+    if (!e)
+        e = refine(&m, r->refine, watch);
     if (!e)
         memcpy(k, input->kspace, (size_t)(m.n * m.coils) * sizeof *k);
     for (long i = 0; !e && i < r->layers; i++) {

@@ -79,4 +79,7 @@ int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch);
 int norm_unet(unet *u, kr_cfloat *y, const kr_cfloat *x, long h, long w);
 /* Each coil's map through the U-Net and normalised: S of m becomes the refined one. norm: NormUnet. */
 int refine_maps(mri *m, unet *u, bool norm);
+/* DIRECT's additional model "sensitivity_model"; without one *u stays NULL, and refine changes nothing. */
+int refinement_of(unet **u, const kr_weights *all);
+int refine(mri *m, unet *u, const kr_net_watch *watch);
 #endif

@@ -396,7 +396,8 @@ static kr_array *as_array(const mask_job *j, const uint8_t *m, struct plane a)
     return out;
 }
 
-static kr_array *make(const char *spec, kr_shape shape, const char *name)
+/* The mask, or (calib) where it is meant for calibration: NULL without a refusal where its kind does not say. */
+static kr_array *make(const char *spec, kr_shape shape, const char *name, bool calib)
 {
     size_t n = strcspn(spec, ":");
     const mask_kind *kind = find_kind(spec, n);
@@ -409,7 +410,13 @@ static kr_array *make(const char *spec, kr_shape shape, const char *name)
     kr_auto uint32_t *words = NULL;
     if (read_keys(&q, kind, spec[n] ? spec + n + 1 : "") || choose_axes(&q, kind, shape, &axes) || check_size(&q.job) || seed(&q, name, &words))
         return NULL;
+    if (calib && !kind->calib)
+        return NULL;
     mask_job *j = &q.job;
+    if (calib) {
+        j->frames = 1;
+        axes.frame = KR_AXES;
+    }
     kr_auto uint8_t *m = NULL;
     long points = kr_count(KR_SHAPE([KR_X] = j->cols, [KR_Y] = j->rows, [KR_TIME] = j->frames));
     if (points < 0 || points > 1L << 30) {
@@ -421,9 +428,11 @@ static kr_array *make(const char *spec, kr_shape shape, const char *name)
     choose_accel(j);
     long frames = kind->fills & MASK_TIME ? 1 : j->frames;       /* how often the kind is asked */
     for (long f = j->frame = 0; f < frames; j->frame = ++f)
-        if (kind->make(j, m + f * (points / frames)))
+        if ((calib ? kind->calib : kind->make)(j, m + f * (points / frames)))
             return NULL;
     if (!memchr(m, 1, (size_t)points)) {
+        if (calib)
+            return NULL;
         kr_fail(KR_ENUMBER, "nothing would be sampled");
         return NULL;
     }
@@ -432,10 +441,17 @@ static kr_array *make(const char *spec, kr_shape shape, const char *name)
 
 kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name)
 {
-    kr_array *m = make(spec, shape, name);
+    kr_array *m = make(spec, shape, name, false);
     if (!m)
         kr_fail_in("mask %s", spec);
     return m;
+}
+
+int kr_mask_calib(kr_array **out, const char *spec, kr_shape shape, const char *name)
+{
+    kr_error_clear();
+    *out = make(spec, shape, name, true);
+    return *out || !kr_error_code() ? 0 : kr_fail_in("mask %s", spec);
 }
 
 void kr_mask_kinds(kr_text *help)

@@ -26,17 +26,21 @@ typedef struct mask_job {
     kr_mt19937 rng;                                          /* seeded as NumPy would be                        */
 } mask_job;
 
-/* keys: what may be asked, with presets: "accel=4,center=0.08,lines,seed". make fills m (all 0) with ones. */
+/* keys: what may be asked, with presets: "accel=4,center=0.08,lines,seed". make fills m (all 0) with ones. calib fills one frame of
+ * them where the published program calibrates coil maps; NULL: it does not say. */
 typedef struct mask_kind {
     const char *name, *summary, *keys;
     unsigned fills;
     int (*make)(mask_job *j, uint8_t *m);
+    int (*calib)(mask_job *j, uint8_t *m);
 } mask_kind;
 
 extern const mask_kind kr_masks_line[], kr_masks_plane[], kr_masks_poisson[], kr_masks_time[], kr_masks_direct[];   /* each ends with name NULL */
 
 /* How many of the cols lines at the centre are wanted: lines as given, or round-half-even(cols * center). */
 long kr_mask_low_lines(const mask_job *j);
+/* The calib of masks with so many lines at the centre, where fastMRI puts them. */
+int kr_mask_calib_lines(mask_job *j, uint8_t *m);
 /* p[i] = exp(-x^2 / 2 s^2), x = -1..1, s = fwhm / sqrt(8 ln 2). */
 void kr_mask_gaussian(double *p, long n, double fwhm);
 /* times[i]: how often line i of n was drawn. One that came twice goes to the nearest free line, the lower one of two. */

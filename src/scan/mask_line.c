@@ -10,6 +10,12 @@ static void centre(const mask_job *j, uint8_t *m, long n)
         m[i + k] = 1;
 }
 
+int kr_mask_calib_lines(mask_job *j, uint8_t *m)
+{
+    centre(j, m, kr_mask_low_lines(j));
+    return 0;
+}
+
 static int too_many(const mask_job *j, long n)
 {
     return kr_fail(KR_EUSAGE, "%ld of %ld lines at the centre alone are more than an acceleration of %g allows", n, j->cols, j->accel);
@@ -98,11 +104,23 @@ static int make_magic(mask_job *j, uint8_t *m)
     return 0;
 }
 
+/* The centre gives way where the acceleration leaves less, but for one line. */
+static long magic_lines(const mask_job *j, long wanted)
+{
+    long n = kr_mask_low_lines(j);
+    n = n < wanted ? n : wanted;
+    return n > 1 ? n : 1;
+}
+
+static int calib_magic_fraction(mask_job *j, uint8_t *m)
+{
+    centre(j, m, magic_lines(j, (long)rint((double)j->cols / j->accel)));
+    return 0;
+}
+
 static int make_magic_fraction(mask_job *j, uint8_t *m)
 {
-    long n = kr_mask_low_lines(j), wanted = (long)rint((double)j->cols / j->accel);
-    n = n < wanted ? n : wanted;
-    n = n > 1 ? n : 1;
+    long wanted = (long)rint((double)j->cols / j->accel), n = magic_lines(j, wanted);
     if (wanted > n) {
         long step = (long)rint((double)j->cols / (double)(wanted - n)), offset = 0;
         if (offset_below(j, step, &offset))
@@ -122,6 +140,12 @@ static int make_uniform(mask_job *j, uint8_t *m)
     for (long i = offset; i < j->cols; i += step)
         m[i] = 1;
     kr_mask_centre(m, j->cols, n);
+    return 0;
+}
+
+static int calib_uniform(mask_job *j, uint8_t *m)
+{
+    kr_mask_centre(m, j->cols, kr_mask_low_lines(j));
     return 0;
 }
 
@@ -161,12 +185,12 @@ static int make_full(mask_job *j, uint8_t *m)
 }
 
 const mask_kind kr_masks_line[] = {
-    { "random", "fastMRI: lines by chance (knee)", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_random },
-    { "equispaced", "fastMRI: every R-th line, the centre not counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced },
-    { "equispaced_fraction", "fastMRI: equispaced, the centre counted (brain)", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced_fraction },
-    { "magic", "fastMRI: two combs that conjugate symmetry interleaves", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic },
-    { "magic_fraction", "fastMRI: magic, the centre counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic_fraction },
-    { "uniform", "CMRxRecon 2024: every R-th line, 16 at the centre not counted (2023: lines=24)", "accel=4,lines=16,offset=0,axes", MASK_LINES, make_uniform },
-    { "gaussian1d", "ATOMMIC (CIRIM): lines with Gaussian density", "accel=4,fwhm=0.7,scale=0.02,seed,axes,vary", MASK_LINES, make_gaussian1d },
-    { "full", "everything", "axes", MASK_LINES, make_full },
+    { "random", "fastMRI: lines by chance (knee)", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_random, kr_mask_calib_lines },
+    { "equispaced", "fastMRI: every R-th line, the centre not counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced, kr_mask_calib_lines },
+    { "equispaced_fraction", "fastMRI: equispaced, the centre counted (brain)", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced_fraction, kr_mask_calib_lines },
+    { "magic", "fastMRI: two combs that conjugate symmetry interleaves", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic, kr_mask_calib_lines },
+    { "magic_fraction", "fastMRI: magic, the centre counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic_fraction, calib_magic_fraction },
+    { "uniform", "CMRxRecon 2024: every R-th line, 16 at the centre not counted (2023: lines=24)", "accel=4,lines=16,offset=0,axes", MASK_LINES, make_uniform, calib_uniform },
+    { "gaussian1d", "ATOMMIC (CIRIM): lines with Gaussian density", "accel=4,fwhm=0.7,scale=0.02,seed,axes,vary", MASK_LINES, make_gaussian1d, NULL },
+    { "full", "everything", "axes", MASK_LINES, make_full, NULL },
     { 0 } };

@@ -31,6 +31,7 @@ void kr_scan_unref(kr_scan **scan)
         return;
     kr_array_unref(&s->data);
     kr_array_unref(&s->mask);
+    kr_array_unref(&s->calib_area);
     kr_array_unref(&s->calib);
     kr_array_unref(&s->calib_mask);
     kr_array_unref(&s->noise);
@@ -132,6 +133,7 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     kr_geom_unref(&v->geom);
     kr_meta_unref(&v->meta);
     bool good = part(&v->data, s->data, from, count) && part(&v->mask, s->mask, from, count)
+             && part(&v->calib_area, s->calib_area, 0, 1)
              && part_of_calib(&v->calib, s->calib, s, from, count) && part_of_calib(&v->calib_mask, s->calib_mask, s, from, count)
              && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, 0, 1) && part(&v->coils, s->coils, from, count)
              && (v->geom = kr_geom_copy(s->geom)) && (v->meta = kr_meta_copy(s->meta))
