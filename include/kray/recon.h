@@ -13,7 +13,7 @@ enum { KR_NEEDS_COILS = 1,          /* wants coil maps                          
        KR_EACH_SLICE = 8,           /* the image of a slice depends on this slice alone                 */
        KR_TAKES_SLABS = 32,         /* slices measured together may be given as a slab: kr_multiband_open */
        KR_UNFOLDS = 16,             /* coils alone tell what was not measured: no more than there are   */
-       KR_WHOLE_READOUT = 32,       /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
+       KR_WHOLE_READOUT = 64,       /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
        KR_TAKES_PRIOR = 4 };        /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:
                                      * kr_coils_opts.prior                                              */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
