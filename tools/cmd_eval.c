@@ -320,6 +320,8 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     kr_progress(trace, "scoring", 1, 1);
     if (e || (e = summarise(r)))
         return e;
+    for (long i = 0; i < r->volumes && !judge_other_units(&r->volume[i].j, r->volume[i].recon, trace); i++)
+        ;                                      /* once will do */
     r->set = t->many && r->volumes > 1;
     if (r->volumes && (e = tell(r)))
         return e;

@@ -550,6 +550,7 @@ static int judge_volume(struct report *r, long volume, bool first, bool show, co
             e = first ? note_failure(r, c, volume, m, trace) : (kr_error_clear(), 0);
         else if (first) {
             *c = (struct cell){ j[m].volume, j[m].slice, j[m].slices, NULL, true };
+            judge_other_units(&j[m], path, trace);
             ok[m] = 1;
         } else
             ok[m] = 1;

@@ -331,15 +331,28 @@ static kr_array *region(const struct judge *j, kr_shape whole, const kr_array *t
     return NULL;
 }
 
-/* The factor that brings a r nearest to t: sum t r / sum r r. */
-static int fit(double *scale, kr_array *r, const kr_array *t)
+/* The factor a that brings a r nearest to t: sum t r / sum r r. */
+static double factor(const kr_array *r, const kr_array *t)
 {
     double rr = kr_dot_re(r, r);
-    *scale = rr > 0 ? kr_dot_re(t, r) / rr : 0;
+    return rr > 0 ? kr_dot_re(t, r) / rr : 0;
+}
+
+static int fit(double *scale, kr_array *r, const kr_array *t)
+{
+    *scale = factor(r, t);
     if (!(*scale > 0) || !isfinite(*scale))
         return kr_fail(KR_ENUMBER, "no scale brings the reconstruction near the target");
     kr_scale(r, (float)*scale);
     return 0;
+}
+
+bool judge_other_units(const struct judged *j, const char *recon, const kr_trace *trace)
+{
+    bool other = j->apart > 0 && (j->apart < 0.25 || j->apart > 4);
+    if (other)
+        kr_say(trace, KR_WARNING, "%s is %.3g times its target, as if in other units; --scale fit compares apart from such a factor", recon, 1 / j->apart);
+    return other;
 }
 
 int judge_read(struct judge_target *t, const char *path, const kr_trace *trace)
@@ -374,6 +387,7 @@ int judge(struct judged *out, const struct judge *j, const struct judge_target *
     }
     if (j->fit && fit(&out->scale, r, t))
         return kr_fail_in("%s", recon);
+    out->apart = factor(r, t);
     for (int d = 0; d < 3; d++)
         out->voxel_mm[d] = ti->geom->fov_mm[d] / (double)whole.n[d];
     out->slices = kr_count(kr_array_shape(t)) / (t->n[KR_X] * t->n[KR_Y]);

@@ -25,6 +25,7 @@ struct judged {
     long slices;
     double voxel_mm[3];               /* of the target along X, Y, Z; 0: unknown                     */
     double scale;                     /* what the reconstruction was multiplied by                   */
+    double apart;                     /* what would bring it nearest to the target now                */
     char *crop;                       /* "320 x 320" if the protocol's crop was applied, else NULL   */
 };
 /* A target, read once for all that is judged by it. It may be raw data that hold their reference, or are fully sampled. */
@@ -34,6 +35,8 @@ void judge_target_close(struct judge_target *t);
 /* Scores one pair. */
 int judge(struct judged *out, const struct judge *rules, const struct judge_target *target, const char *recon, const kr_trace *trace) KR_MUST_USE;
 void judged_close(struct judged *j);
+/* Warns where the two are so far apart that they must be in different units. */
+bool judge_other_units(const struct judged *j, const char *recon, const kr_trace *trace);
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
 const char *judge_number(double v);

@@ -19,6 +19,9 @@ works 'least-squares' kray eval --target t.npy --recon r.npy --scale fit --csv s
 near 'NMSE after the fit' "$(field volume r nmse)" 0 1e-12
 works '"scale": 0.909090' kray eval --target t.npy --recon r.npy --scale fit --json
 works 'cmrxrecon2023' kray eval --protocol list
+array loud.npy x=40,y=44,slice=3 blob scale=25
+works 'loud.npy is 25 times its target, as if in other units; --scale fit' kray eval --target t.npy loud.npy
+check 'and no such warning then' [ -z "$(kray eval --target t.npy loud.npy --scale fit 2>&1 | grep units)" ]
 for p in $(kray eval --protocol list | sed -n 's/^\([a-z][a-z0-9]*\) .*/\1/p'); do
     works "protocol $p: " kray eval --target t.npy --recon r.npy --protocol "$p"
     works "\"protocol\": \"$p\"" kray eval --target t.npy --recon r.npy --protocol "$p" --json
