@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { D = 3, MOST = 512 };                  /* MOST: pixels that one matrix may tie together */
+static const float FLAT = 1e-5f;             /* an eigenvalue relative to the largest, as good as 0 in float32 */
 
 /* One slice and frame. Lags: from a pixel to those that it folds onto, a subgroup of the grid of axes along which the mask varies. */
 struct fold {
@@ -18,7 +19,7 @@ struct fold {
     long coils, apart, lags, (*lag)[D], groups, *group;      /* group: a pixel of each, on the mask's grid */
     kr_cfloat *T;                    /* of every lag of the mask's grid                              */
     const kr_cfloat *S;
-    float lambda, *variance;
+    float lambda, unit, *variance;   /* unit: of lambda                                              */
     kr_cfloat *scratch; long room;   /* of each thread                                               */
 };
 
@@ -121,7 +122,7 @@ static int list_groups(struct fold *f)
     return 0;
 }
 
-/* H upper = A^H A + lambda of the pixels of a group that have maps: how many. p[i]: where in the image pixel i is. */
+/* H = A^H A + lambda of the pixels of a group that have maps: how many. p[i]: where in the image pixel i is. */
 static long equations(kr_cfloat *H, kr_cfloat *s, long *p, long (*r)[D], const struct fold *f, const long origin[D])
 {
     long count = 0, x[D];
@@ -143,7 +144,7 @@ static long equations(kr_cfloat *H, kr_cfloat *s, long *p, long (*r)[D], const s
     if (count)
         kr_la_gemm('C', 'N', count, count, f->coils, 1, s, f->coils, s, f->coils, 0, H, count);
     for (long k = 0; k < count; k++)
-        for (long i = 0; i <= k; i++) {
+        for (long i = 0; i < count; i++) {
             for (int d = 0; d < D; d++)
                 x[d] = f->m[d] > 1 ? r[i][d] - r[k][d] : 0;
             H[k * count + i] = kr_cmul(H[k * count + i], f->T[at(f->m, x)]);
@@ -151,6 +152,40 @@ static long equations(kr_cfloat *H, kr_cfloat *s, long *p, long (*r)[D], const s
                 H[k * count + i] += kr_c(f->lambda, 0);
         }
     return count;
+}
+
+/* diag(H^-1 - lambda H^-2), by H = R^H R. Destroys H. */
+static int by_inverse(float *variance, const long *p, long n, kr_cfloat *H, kr_cfloat *B, double lambda)
+{
+    if (kr_la_cholesky(n, H) || kr_la_inverse_upper(n, H))
+        return kr_error_code();
+    for (long k = 0; k < n; k++)                             /* B = R^-H, so that B^H B = H^-1 */
+        for (long q = 0; q < n; q++)
+            B[q * n + k] = q <= k ? kr_cconj(H[k * n + q]) : kr_c(0, 0);
+    kr_la_gram(n, n, 1, B, n, 0, H, n);                      /* lower */
+    for (long k = 0; k < n; k++) {
+        double sum = 0;
+        for (long q = 0; q < n; q++)
+            sum += (double)kr_cabs2(q > k ? H[k * n + q] : H[q * n + k]);
+        variance[p[k]] = (float)fmax(0, (double)kr_re(H[k * n + k]) - lambda * sum);
+    }
+    return 0;
+}
+
+/* The same by H = V (e + lambda) V^H, where lambda is next to nothing and H may be singular: what the data do not tell, below FLAT of the
+ * largest e, is 0 in an image that begins with 0, and so is its noise. */
+static int by_eigenvalues(float *variance, const long *p, long n, kr_cfloat *H, float *e, double lambda)
+{
+    if (kr_la_eigh(n, H, e))
+        return kr_error_code();
+    for (long k = 0; k < n; k++) {
+        double sum = 0;
+        for (long q = 0; q < n; q++)
+            if (e[q] > FLAT * e[n - 1])
+                sum += (double)kr_cabs2(H[q * n + k]) * fmax(0, (double)e[q] - lambda) / ((double)e[q] * (double)e[q]);
+        variance[p[k]] = (float)sum;
+    }
+    return 0;
 }
 
 static int one_group(void *self, long i)
@@ -167,19 +202,8 @@ static int one_group(void *self, long i)
     long n = equations(H, s, p, r, f, x);
     if (!n)
         return 0;
-    if (kr_la_cholesky(n, H) || kr_la_inverse_upper(n, H))
-        return kr_fail(KR_ENUMBER, "the coil maps do not tell the pixels apart that fold onto each other: take a larger --lambda, or undersample less");
-    for (long k = 0; k < n; k++)                             /* B = R^-H, so that B^H B = H^-1 */
-        for (long q = 0; q < n; q++)
-            B[q * n + k] = q <= k ? kr_cconj(H[k * n + q]) : kr_c(0, 0);
-    kr_la_gram(n, n, 1, B, n, 0, H, n);                      /* lower */
-    for (long k = 0; k < n; k++) {
-        double sum = 0;
-        for (long q = 0; q < n; q++)
-            sum += (double)kr_cabs2(q > k ? H[k * n + q] : H[q * n + k]);
-        f->variance[p[k]] = (float)fmax(0, (double)kr_re(H[k * n + k]) - (double)f->lambda * sum);
-    }
-    return 0;
+    return f->lambda > 1e-4f * f->unit ? by_inverse(f->variance, p, n, H, B, (double)f->lambda)
+                                       : by_eigenvalues(f->variance, p, n, H, (float *)B, (double)f->lambda);
 }
 
 /* variance of one slice and frame; 1: not known in closed form. */
@@ -195,9 +219,9 @@ static int one_part(float *variance, const kr_scan *scan, const kr_array *coils,
         f.m[d] = mask->n[d];
         still *= f.m[d] > 1 ? 1 : f.n[d];
     }
-    float unit = kr_sense_unit(coils);
-    f.lambda = (float)lambda * unit;
-    int e = unit < 0 ? kr_error_code() : spread_of(&f, mask);
+    f.unit = kr_sense_unit(coils);
+    f.lambda = (float)lambda * f.unit;
+    int e = f.unit < 0 ? kr_error_code() : spread_of(&f, mask);
     if (!e)
         e = list_lags(&f);
     if (!e)

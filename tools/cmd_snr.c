@@ -92,6 +92,21 @@ static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *t
     return o->undersample ? batch_undersample(*s, o->undersample, file) : 0;
 }
 
+/* Maps, also for methods that do without: noise has one deviation in an image that maps combine, not in a root of the sum of squares. */
+static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, const kr_trace *trace)
+{
+    if (!(method->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return 0;
+    *maps = s->coils && s->coils->n[KR_COIL] == s->shape.n[KR_COIL] ? kr_array_ref(s->coils) : kr_coils_estimate(s, c, trace);
+    if (*maps)
+        return 0;
+    if (method->needs & KR_NEEDS_COILS || kr_error_code() != KR_EREFUSED)
+        return kr_error_code();
+    kr_say(trace, KR_WARNING, "no coil maps (%s): the root of the sum of squares, in which noise is not Gaussian", kr_error());
+    kr_error_clear();
+    return 0;
+}
+
 static int snr(const char *file, const opts *o, const kr_trace *trace)
 {
     kr_scoped(scan) s = NULL;
@@ -108,8 +123,7 @@ static int snr(const char *file, const opts *o, const kr_trace *trace)
     c.method = named ? o->coils : c.method;
     c.maps = o->maps;
     c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
-    if (!maps && method->needs & KR_NEEDS_COILS && !(maps = s->coils && s->coils->n[KR_COIL] == s->shape.n[KR_COIL] ? kr_array_ref(s->coils)
-                                                         : kr_coils_estimate(s, &c, trace)))
+    if (!maps && find_maps(&maps, s, &c, trace))
         return kr_error_code();
     double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = kr_noise_accel(s);
     if (sigma < 0 || accel < 0)
