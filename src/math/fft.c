@@ -27,7 +27,7 @@ struct kr_fft {
     int passes, workers;
     bool serial;
     struct pass pass[KR_AXES];
-    long item, items;                 /* elements of one item (all up to the slowest transformed axis), and how many */
+    long item, items;                 /* elements of one item (all up to the slowest transformed axis; all lines along memory), and how many */
     long room;                        /* elements of one buffer                                             */
     kr_cfloat *buffer;                /* two per worker                                                     */
 };
@@ -140,6 +140,8 @@ kr_fft *kr_fft_new(kr_shape shape, unsigned axes, int flags)
         }
         inner *= n;
     }
+    if (p->passes == 1 && p->pass[0].inner == 1)            /* lines along memory, all alike: those of many fill a panel */
+        end = total;
     p->room = (p->room + 7) / 8 * 8;                        /* each worker's buffers begin at a multiple of 64 bytes */
     p->item = end;
     p->items = total / end;
