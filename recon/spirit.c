@@ -3,9 +3,11 @@
  * matrix at each pixel. */
 #include "kray/fourier.h"
 #include "kray/la.h"
+#include "kray/lanes.h"
 #include "kray/wavelet.h"
 #include "fit.h"
 #include "planes.h"
+#include "predict.h"
 #include <math.h>
 #include <string.h>
 
@@ -18,8 +20,9 @@ static const kr_opt table[] = {
     { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none" },
     KR_OPT_END };
 
-/* The kernel of one plane, [tap along X][offset][to coil][from coil], weights of the sample itself 0; shared: the measured samples. */
-struct kernel { long taps, offsets, (*offset)[3]; kr_cfloat *w; };
+/* The kernel of one plane, [tap along X][offset][to coil][from coil], weights of the sample itself 0; low, span: of the offsets;
+ * shared: the measured samples. */
+struct kernel { long taps, offsets, low[3], span[3]; kr_cfloat *w; };
 struct shared { long samples, measured; int *at; };
 
 static void drop(void **p)
@@ -33,10 +36,8 @@ static void drop(void **p)
 static void drop_kernel(void **p)
 {
     struct kernel *k = *p;
-    if (k) {
-        kr_free(k->offset);
+    if (k)
         kr_free(k->w);
-    }
     kr_free_at(p);
 }
 
@@ -107,20 +108,20 @@ static int calibrate(void **kernel, const kr_plane *p, const void *shared, const
             k->offsets *= span[d];
     }
     kr_auto long (*all)[3] = kr_alloc((size_t)(k->taps * k->offsets), sizeof *all);
-    k->offset = kr_alloc((size_t)k->offsets, sizeof *k->offset);
     k->w = kr_alloc((size_t)(k->taps * k->offsets), (size_t)(p->coils * p->coils) * sizeof *k->w);
-    if (!all || !k->offset || !k->w)
+    if (!all || !k->w)
         return kr_error_code();
     for (long i = 0; i < k->taps * k->offsets; i++) {
         long q = i % k->offsets, x = k->taps > 1 ? 1 : span[0], *to = all[i];
         to[0] = k->taps > 1 ? i / k->offsets - k->taps / 2 : low[0] + q % x;
         to[1] = low[1] + q / x % span[1];
         to[2] = low[2] + q / x / span[1];
-        if (i < k->offsets) {
-            memcpy(k->offset[i], to, sizeof *all);
-            if (k->taps > 1)
-                k->offset[i][0] = 0;
-        }
+    }
+    memcpy(k->low, low, sizeof k->low);
+    memcpy(k->span, span, sizeof k->span);
+    if (k->taps > 1) {
+        k->low[0] = 0;
+        k->span[0] = 1;
     }
     return weights(k->w, block, all, k->taps * k->offsets, low, span, o->lambda);
 }
@@ -128,93 +129,106 @@ static int calibrate(void **kernel, const kr_plane *p, const void *shared, const
 /* ---- One problem: all samples of one x (or of the plane, where samples are missing along X) ---- */
 struct work {
     const kr_plane *p; const struct shared *s; const struct kernel *k;
-    kr_array *to; const kr_cfloat *wave;     /* wave [offset][sample]: exp(-2 pi i o (r - N/2) / N)    */
+    kr_array *to;
     kr_fft *fft;
     kr_shape shape;                          /* {X,Y,Z,COIL} of one problem                           */
     long nx;                                 /* problems                                              */
 };
 
-/* M = (K - 1)^H (K - 1) {X,Y,Z,COIL,MAP} at problem x. */
-static kr_array *normal_of(const struct work *j, long x)
+/* M at problem x: the taps along X are one sum there. */
+static kr_predict *predict(const struct work *j, long x)
 {
-    long C = j->p->coils, CC = C * C, entries = j->k->offsets * CC, r = j->s->samples;
-    kr_shape shape = j->shape, sum = shape;
-    shape.n[KR_CHAN] = shape.n[KR_COIL];
-    shape.n[KR_COIL] = 1;
-    shape.n[KR_MAP] = C;
-    sum.n[KR_MAP] = C;
-    kr_scoped(array) K = kr_array_new(KR_C32, shape);                /* {.., MAP from, CHAN to}            */
-    kr_array *M = kr_array_new(KR_C32, sum);
-    kr_auto kr_cfloat *w = kr_alloc_zero((size_t)entries, sizeof *w);
-    if (!K || !M || !w) {
-        kr_array_unref(&M);
+    const struct kernel *k = j->k;
+    long entries = k->offsets * j->p->coils * j->p->coils;
+    kr_auto kr_cfloat *w = kr_alloc((size_t)entries, sizeof *w);
+    if (!w)
         return NULL;
-    }
-    for (long d = 0; d < j->k->taps; d++) {
-        double a = -2 * M_PI * (double)((d - j->k->taps / 2) * (x - j->nx / 2)) / (double)j->nx;
-        kr_cfloat f = j->k->taps > 1 ? kr_c((float)cos(a), (float)sin(a)) : kr_c(1, 0);
+    memcpy((void *)w, k->w, (size_t)entries * sizeof *w);
+    for (long d = 0; d < k->taps && k->taps > 1; d++) {
+        double a = -2 * M_PI * (double)((d - k->taps / 2) * (x - j->nx / 2)) / (double)j->nx;
+        kr_cfloat f = kr_c((float)cos(a), (float)sin(a));
         for (long i = 0; i < entries; i++)
-            w[i] += kr_cmul(f, j->k->w[d * entries + i]);
+            w[i] = d ? w[i] + kr_cmul(f, k->w[d * entries + i]) : kr_cmul(f, k->w[i]);
     }
-    for (long c = 0; c < C; c++)
-        w[j->k->offsets / 2 * CC + c * (C + 1)] -= kr_c(1, 0);
-    kr_la_gemm('N', 'T', r, CC, j->k->offsets, 1, j->wave, r, w, CC, 0, KR_C(K), r);
-    kr_scoped(array) L = kr_array_rename(K, KR_MAP, KR_COIL);
-    if (!L) {
-        kr_array_unref(&M);
-        return NULL;
-    }
-    kr_contract(M, K, L, true);                                      /* M[c, m] = sum over k of K[k, m] conj(K[k, c]) */
-    return M;
+    return kr_predict_new(w, k->low, k->span, j->p->coils, j->p->n);
 }
 
-static void set_measured(const struct work *j, kr_array *v, const kr_array *y)      /* y NULL: 0 */
+/* Vectors in blocks, of which sums are added in order: x = x + a d, r = r - a q; returns |r|^2. And d = r + b d. */
+enum { ROWS = 512 };
+struct vectors { float *x, *r, *d, *q, a[KR_LANES]; long rows; double *sum; };
+
+static int step_block(void *self, long i)
 {
+    const struct vectors *v = self;
+    long at = i * ROWS * KR_ROW, rows = v->rows - i * ROWS < ROWS ? v->rows - i * ROWS : ROWS;
+    double sum[KR_LANES] = { 0 };
+    kr_lanes_step(v->x + at, v->r + at, v->d + at, v->q + at, v->a, rows, sum);
+    v->sum[i] = 0;
+    for (int k = 0; k < KR_LANES; k++)
+        v->sum[i] += sum[k];
+    return 0;
+}
+
+static int turn_block(void *self, long i)
+{
+    const struct vectors *v = self;
+    long at = i * ROWS * KR_ROW, rows = v->rows - i * ROWS < ROWS ? v->rows - i * ROWS : ROWS;
+    kr_lanes_turn(v->d + at, v->r + at, v->a, rows);
+    return 0;
+}
+
+static int over_blocks(struct vectors *v, kr_body *body, double factor, double *sum)
+{
+    long blocks = (v->rows + ROWS - 1) / ROWS;
+    for (int k = 0; k < KR_LANES; k++)
+        v->a[k] = (float)factor;
+    if (blocks > 1 ? kr_for(blocks, body, v) : body(v, 0))
+        return kr_error_code();
+    *sum = 0;
+    for (long i = 0; i < blocks; i++)
+        *sum += v->sum[i];
+    return 0;
+}
+
+/* q = Q F M F^-1 v, Q: the missing samples; returns v^H q. */
+static double normal(const struct work *j, const kr_predict *M, kr_cfloat *q, const kr_cfloat *v)
+{
+    kr_fft_inverse_to(j->fft, q, v);
+    double vq = kr_predict_apply(M, q, q);
+    kr_fft_forward(j->fft, q);
     for (long c = 0; c < j->p->coils; c++)
-        for (long i = 0; i < j->s->measured; i++) {
-            long e = c * j->s->samples + j->s->at[i];
-            KR_C(v)[e] = y ? KR_C(y)[e] : 0;
-        }
+        for (long i = 0; i < j->s->measured; i++)
+            q[c * j->s->samples + j->s->at[i]] = 0;
+    return vq;
 }
 
-/* z = Q F M F^-1 v, Q: the missing samples; t: scratch. */
-static void normal(const struct work *j, const kr_array *M, kr_array *z, const kr_array *v, kr_array *t)
-{
-    kr_fft_inverse_to(j->fft, KR_C(t), KR_C(v));
-    kr_array from = *t;                                              /* {.., COIL} seen as {.., MAP} */
-    from.n[KR_MAP] = t->n[KR_COIL];
-    from.step[KR_MAP] = t->step[KR_COIL];
-    from.n[KR_COIL] = 1;
-    from.step[KR_COIL] = 0;
-    kr_contract(z, M, &from, false);
-    kr_fft_forward(j->fft, KR_C(z));
-    set_measured(j, z, NULL);
-}
-
-/* x = argmin |(K - 1) x| with the measured samples of y, which is what x is at first; by conjugate gradients. */
-static int least_squares(const struct work *j, const kr_array *M, kr_array *x)
+/* x = argmin |(K - 1) x| with the measured samples of y, which is what x is at first; by conjugate gradients. x of whole rows. */
+static int least_squares(const struct work *j, const kr_predict *M, kr_cfloat *x, long rows)
 {
     const opts *o = j->p->opts;
-    kr_scoped(array) r = kr_array_like(x);
-    kr_scoped(array) d = kr_array_like(x);
-    kr_scoped(array) q = kr_array_like(x);
-    kr_scoped(array) t = kr_array_like(x);
-    if (!r || !d || !q || !t)
+    long n = rows * KR_LANES;
+    kr_auto kr_cfloat *r = kr_alloc_zero((size_t)n, sizeof *r), *d = kr_alloc((size_t)n, sizeof *d), *q = kr_alloc_zero((size_t)n, sizeof *q);
+    kr_auto double *sum = kr_alloc_zero((size_t)(rows / ROWS + 1), sizeof *sum);
+    if (!r || !d || !q || !sum)
         return kr_error_code();
-    normal(j, M, r, x, t);
-    kr_scale(r, -1);
-    kr_axpy(d, 1, r);
-    double rr = kr_dot_re(r, r), least = o->tolerance * o->tolerance * rr;
+    struct vectors v = { .x = (float *)x, .r = (float *)r, .d = (float *)d, .q = (float *)q, .rows = rows, .sum = sum };
+    normal(j, M, q, x);
+    memset((void *)d, 0, (size_t)n * sizeof *d);
+    double rr = 0, none = 0;
+    if (over_blocks(&v, step_block, 1, &rr))                         /* r = -q, with d = 0 */
+        return kr_error_code();
+    memcpy((void *)d, r, (size_t)n * sizeof *d);
+    double least = o->tolerance * o->tolerance * rr;
     for (long i = 0; i < o->iterations && rr > least; i++) {
-        normal(j, M, q, d, t);
-        double dq = kr_dot_re(d, q);
+        if (kr_stopped(j->p->trace))
+            return kr_error_code();
+        double dq = normal(j, M, q, d), before = rr;
         if (!(dq > 0))
             break;
-        kr_axpy(x, (float)(rr / dq), d);
-        kr_axpy(r, (float)(-rr / dq), q);
-        double next = kr_dot_re(r, r);
-        kr_xpay(d, (float)(next / rr), r);
-        rr = next;
+        if (over_blocks(&v, step_block, rr / dq, &rr) || over_blocks(&v, turn_block, rr / before, &none))
+            return kr_error_code();
+        if (j->nx == 1)
+            kr_progress(j->p->trace, "spirit", (double)(i + 1), (double)o->iterations);
     }
     return isfinite(rr) ? 0 : kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
 }
@@ -229,24 +243,33 @@ static int one_problem(void *self, long x)
     const struct work *j = self;
     if (kr_stopped(j->p->trace))
         return kr_error_code();
+    long n = j->s->samples * j->p->coils, rows = (n + KR_LANES - 1) / KR_LANES;
+    kr_cfloat *data = kr_alloc_zero((size_t)(rows * KR_LANES), sizeof *data);
     kr_scoped(array) view = problem(j, x);
-    kr_scoped(array) v = view ? kr_array_copy(view) : NULL;
-    kr_scoped(array) M = v ? normal_of(j, x) : NULL;
-    if (!M || least_squares(j, M, v))
-        return kr_error_code();
-    kr_array_assign(view, v);
-    return 0;
+    kr_scoped(array) v = data ? kr_array_take(KR_C32, j->shape, data) : NULL;
+    if (!v)
+        kr_free(data);
+    kr_predict *M = v && view ? predict(j, x) : NULL;
+    int e = kr_error_code();
+    if (M) {
+        kr_array_assign(v, view);
+        e = least_squares(j, M, data, rows);
+    }
+    if (!e)
+        kr_array_assign(view, v);
+    kr_predict_unref(&M);
+    return e;
 }
 
 /* ---- With joint sparsity: all problems together ----
  * FISTA on |(K - 1) v|^2 / 2 + threshold sum over wavelets of |their vector over the coils|, the measured samples put back in each
  * iteration. Sources: Lustig and Pauly 2010; Murphy et al., IEEE Trans Med Imaging 31:1250 (2012); Beck and Teboulle 2009. */
-struct sparse { struct work *j; kr_array **M; kr_array *v, *z; const kr_array *y; float step; };
+struct sparse { struct work *j; kr_predict **M; kr_array *v, *z; const kr_array *y; float step; };
 
 static int make_normal(void *self, long x)
 {
     struct sparse *s = self;
-    return (s->M[x] = normal_of(s->j, x)) ? 0 : kr_error_code();
+    return (s->M[x] = predict(s->j, x)) ? 0 : kr_error_code();
 }
 
 /* v = z - step M z at one x; z, v in image space. */
@@ -258,10 +281,9 @@ static int gradient(void *self, long x)
     kr_scoped(array) vv = many ? kr_array_at(s->v, KR_X, x) : kr_array_ref(s->v);
     kr_scoped(array) z = zv ? kr_array_copy(zv) : NULL;
     kr_scoped(array) q = z ? kr_array_like(z) : NULL;
-    kr_scoped(array) m = z ? kr_array_rename(z, KR_COIL, KR_MAP) : NULL;
-    if (!vv || !q || !m)
+    if (!vv || !q)
         return kr_error_code();
-    kr_contract(q, s->M[x], m, false);
+    kr_predict_apply(s->M[x], KR_C(q), KR_C(z));
     kr_axpy(z, -s->step, q);
     kr_array_assign(vv, z);
     return 0;
@@ -377,7 +399,7 @@ static int sparse(struct work *j)
     kr_scoped(array) y = kr_array_ref(j->to);
     kr_scoped(array) v = kr_array_like(j->to);
     kr_scoped(array) z = kr_array_like(j->to);
-    kr_auto kr_array **M = kr_alloc_zero((size_t)j->nx, sizeof(kr_array *));
+    kr_auto kr_predict **M = kr_alloc_zero((size_t)j->nx, sizeof(kr_predict *));
     unsigned axes = 0;
     for (int d = KR_X; d <= KR_Z; d++)
         axes |= shape.n[d] > 1 ? KR_ON(d) : 0;
@@ -389,22 +411,9 @@ static int sparse(struct work *j)
     if (!e)
         kr_array_assign(j->to, x);
     for (long i = 0; M && i < j->nx; i++)
-        kr_array_unref(&M[i]);
+        kr_predict_unref(&M[i]);
     kr_wavelet_unref(&W);
     return e;
-}
-
-/* exp(-2 pi i o (r - N/2) / N) of every offset and pixel. */
-static void waves(kr_cfloat *wave, const struct work *j)
-{
-    for (long o = 0; o < j->k->offsets; o++)
-        for (long i = 0; i < j->s->samples; i++) {
-            const long *n = j->p->n, r[3] = { i % n[0], i / n[0] % n[1], i / n[0] / n[1] };
-            double a = 0;
-            for (int d = 0; d < 3; d++)
-                a -= 2 * M_PI * (double)(j->k->offset[o][d] * (r[d] - n[d] / 2)) / (double)n[d];
-            wave[o * j->s->samples + i] = kr_c((float)cos(a), (float)sin(a));
-        }
 }
 
 static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_array *to, const kr_array *from)
@@ -418,14 +427,8 @@ static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_ar
         return 0;
     j.shape = kr_array_shape(to);
     j.shape.n[KR_X] = p->n[0];
-    kr_auto kr_cfloat *wave = kr_alloc((size_t)j.k->offsets, (size_t)j.s->samples * sizeof *wave);
     j.fft = kr_fft_new(j.shape, p->axes, j.nx > 1 ? KR_CENTRED | KR_SERIAL : KR_CENTRED);
-    int e = wave && j.fft ? 0 : kr_error_code();
-    if (!e) {
-        waves(wave, &j);
-        j.wave = wave;
-        e = o->l1 > 0 ? sparse(&j) : j.nx > 1 ? kr_for(j.nx, one_problem, &j) : one_problem(&j, 0);
-    }
+    int e = !j.fft ? kr_error_code() : o->l1 > 0 ? sparse(&j) : j.nx > 1 ? kr_for(j.nx, one_problem, &j) : one_problem(&j, 0);
     kr_fft_unref(&j.fft);
     return e;
 }

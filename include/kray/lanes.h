@@ -73,6 +73,13 @@ void kr_lanes_dot(const float *x, const float *y, long rows, double sum[KR_LANES
 void kr_lanes_step(float *x, float *r, const float *p, const float *q, const float a[KR_LANES], long rows, double sum[KR_LANES]);
 void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows);                     /* p = r + b p       */
 
+/* ---- Small matrices, n x n, one a lane ---- */
+/* K_e = sum over o of wave_o w[o][e]: `entries` rows; wave_o: one row, `step` floats apart. */
+void kr_lanes_waves(float *K, const kr_cfloat *w, const float *wave, long step, long offsets, long entries);
+/* M = K^H K, K_kj in row k n + j; of M the lower triangle, row by row: n (n + 1) / 2 rows. */
+void kr_lanes_gram(float *M, const float *K, long n);
+void kr_lanes_hermitian(float *z, const float *M, const float *x, long n);                            /* z = M x, M as kr_lanes_gram leaves it */
+
 #ifdef __cplusplus
 }
 #endif

@@ -555,7 +555,62 @@ static void xpay(float *p, const float *r, const float *b, long rows)
     }
 }
 
+/* ---- Small matrices, one a lane ---- */
+INLINE vc mul_add(vc s, vc a, vc b) { return (vc){ s.r + a.r * b.r - a.i * b.i, s.i + a.r * b.i + a.i * b.r }; }
+INLINE vc mulc_add(vc s, vc a, vc b) { return (vc){ s.r + a.r * b.r + a.i * b.i, s.i + a.r * b.i - a.i * b.r }; }      /* conj(a) b */
+
+static void waves(float *K, const float *w, const float *wave, long step, long offsets, long entries)
+{
+    for (int h = 0; h < KR_LANES; h += VL)
+        for (long e = 0; e < entries; e++) {
+            vc sum = { { 0 }, { 0 } };
+            for (long o = 0; o < offsets; o++) {
+                const float *f = w + 2 * (o * entries + e);
+                vc a = times(load(wave + o * step + h, false), f[0], f[1]);
+                sum = add(sum, a);
+            }
+            store(K + e * KR_ROW + h, sum, false);
+        }
+}
+
+/* Four columns at a time: a row of K is then read once for them. */
+static void gram(float *M, const float *K, long n)
+{
+    for (int h = 0; h < KR_LANES; h += VL)
+        for (long i = 0; i < n; i++)
+            for (long j = 0; j <= i; j += 4) {
+                long count = i + 1 - j < 4 ? i + 1 - j : 4;
+                vc sum[4] = { { { 0 }, { 0 } } };
+                for (long k = 0; k < n; k++) {
+                    const float *row = K + k * n * KR_ROW + h;
+                    vc a = load(row + i * KR_ROW, false);
+                    for (long q = 0; q < count; q++)
+                        sum[q] = mulc_add(sum[q], a, load(row + (j + q) * KR_ROW, false));
+                }
+                for (long q = 0; q < count; q++)
+                    store(M + (i * (i + 1) / 2 + j + q) * KR_ROW + h, sum[q], false);
+            }
+}
+
+static void hermitian(float *z, const float *M, const float *x, long n)
+{
+    for (int h = 0; h < KR_LANES; h += VL) {
+        const float *m = M + h;
+        for (long i = 0; i < n; i++) {
+            vc xi = load(x + i * KR_ROW + h, false), zi = { { 0 }, { 0 } };
+            for (long j = 0; j < i; j++, m += KR_ROW) {
+                vc a = load(m, false);
+                zi = mul_add(zi, a, load(x + j * KR_ROW + h, false));
+                store(z + j * KR_ROW + h, mulc_add(load(z + j * KR_ROW + h, false), a, xi), false);
+            }
+            vf d = get(m);
+            m += KR_ROW;
+            store(z + i * KR_ROW + h, (vc){ zi.r + d * xi.r, zi.i + d * xi.i }, false);
+        }
+    }
+}
+
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_lanekern_, level)
 const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, turn, turn_back, load_lines, store_lines,
-    load_columns, store_columns, turn_phase, scaled, dot, step, xpay };
+    load_columns, store_columns, turn_phase, scaled, dot, step, xpay, waves, gram, hermitian };

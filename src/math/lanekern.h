@@ -45,6 +45,9 @@ typedef struct kr_lanekern {
     void (*dot)(const float *x, const float *y, long rows, double sum[KR_LANES]);
     void (*step)(float *x, float *r, const float *p, const float *q, const float *a, long rows, double sum[KR_LANES]);
     void (*xpay)(float *p, const float *r, const float *b, long rows);
+    void (*waves)(float *K, const float *w, const float *wave, long step, long offsets, long entries);
+    void (*gram)(float *M, const float *K, long n);
+    void (*hermitian)(float *z, const float *M, const float *x, long n);
 } kr_lanekern;
 extern const kr_lanekern kr_lanekern_base, kr_lanekern_v3, kr_lanekern_v4;
 const kr_lanekern *kr_lanekern_best(void);

@@ -449,3 +449,10 @@ void kr_lanes_step(float *x, float *r, const float *p, const float *q, const flo
     kr_lanekern_best()->step(x, r, p, q, a, rows, sum);
 }
 void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows) { kr_lanekern_best()->xpay(p, r, b, rows); }
+
+void kr_lanes_waves(float *K, const kr_cfloat *w, const float *wave, long step, long offsets, long entries)
+{
+    kr_lanekern_best()->waves(K, (const float *)w, wave, step, offsets, entries);
+}
+void kr_lanes_gram(float *M, const float *K, long n) { kr_lanekern_best()->gram(M, K, n); }
+void kr_lanes_hermitian(float *z, const float *M, const float *x, long n) { kr_lanekern_best()->hermitian(z, M, x, n); }
