@@ -11,7 +11,7 @@ typedef struct kr_prox_ops {
     const char *name;
     void (*apply)(void *self, float t, kr_array *z, const kr_array *v);   /* z = prox of t g at v; z is not v      */
     double (*value)(void *self, const kr_array *u);                       /* g(u)                                  */
-    void (*next)(void *self, long k);                                     /* iteration k begins; NULL: nothing moves */
+    bool (*next)(void *self, long k);                                     /* iteration k begins; does anything move? NULL: no */
     void (*destroy)(void *self);
 } kr_prox_ops;
 /* Takes self (destroyed on refusal too). Arrays given to it are C32, contiguous, of its shape. One thread at a time. */
@@ -21,8 +21,9 @@ kr_shape kr_prox_shape(const kr_prox *g);
 const char *kr_prox_name(const kr_prox *g);
 void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v);
 double kr_prox_value(kr_prox *g, const kr_array *u);
-/* Moves what changes from iteration to iteration (cyclic shifts, from a fixed random sequence) to where it is in iteration k. */
-void kr_prox_next(kr_prox *g, long k);
+/* Moves what changes from iteration to iteration (cyclic shifts, from a fixed random sequence) to where it is in iteration k. False:
+ * nothing does. */
+bool kr_prox_next(kr_prox *g, long k);
 
 /* ---- Regularisers. All refuse lambda < 0 or not finite, and shapes that do not fit. ---- */
 /* lambda/2 |u|^2 */

@@ -51,7 +51,10 @@ typedef struct kr_solution {
 /* 1/2 |A x - y|^2 + sum of g_i(K_i x); misfit: the first part alone (may be NULL). NAN: no memory. */
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
 
-/* A solver stops once its optimality conditions hold to `tolerance` of the size of their parts:
+/* Where a regulariser moves from iteration to iteration (kr_prox_next), what is lowered is its mean over all places, and x is the mean of
+ * the last one or two blocks of 16 iterates (less where there are few): converged once the means of successive blocks differ by `tolerance`
+ * of their size, or come no nearer to each other (unless the tolerance is 0). `objective` then is that of the places of the last iteration.
+ * Otherwise a solver stops once its optimality conditions hold to `tolerance` of the size of their parts:
  *   fista: L |z - x| <= tolerance |b|, x = prox(z - (N z - b)/L): a subgradient of the objective at x is at most twice that long.
  *          Restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
  *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).

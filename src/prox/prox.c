@@ -54,11 +54,7 @@ double kr_prox_value(kr_prox *g, const kr_array *u)
     return g->ops->value(g->self, u);
 }
 
-void kr_prox_next(kr_prox *g, long k)
-{
-    if (g->ops->next)
-        g->ops->next(g->self, k);
-}
+bool kr_prox_next(kr_prox *g, long k) { return g->ops->next && g->ops->next(g->self, k); }
 
 /* ---- Parts along CHAN ---- */
 struct parts { int count; kr_prox *g[8]; };
@@ -91,11 +87,13 @@ static double parts_value(void *self, const kr_array *u)
     return sum;
 }
 
-static void parts_next(void *self, long k)
+static bool parts_next(void *self, long k)
 {
     struct parts *s = self;
+    bool moves = false;
     for (int i = 0; i < s->count; i++)
-        kr_prox_next(s->g[i], k);
+        moves |= kr_prox_next(s->g[i], k);
+    return moves;
 }
 
 static void parts_destroy(void *self)

@@ -48,11 +48,12 @@ static double value(void *self, const kr_array *u)
     return s->lambda * all;
 }
 
-static void next(void *self, long k)
+static bool next(void *self, long k)
 {
     struct wavelets *s = self;
     for (int d = 0; d < 3 && s->shifts; d++)
         s->shift[d] = (long)(kr_rand_bits(SEED, STREAM, (uint64_t)(3 * k + d)) % (uint64_t)s->n[d]);
+    return s->shifts;
 }
 
 static void destroy(void *self)

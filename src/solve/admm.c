@@ -1,5 +1,5 @@
 /* admm.c: the alternating direction method of multipliers, any sum of terms. Letters: Boyd et al. 2011, scaled form. */
-#include "kray/solve.h"
+#include "mean.h"
 #include <math.h>
 
 struct split { kr_array *z, *u, *Kx, *old; };                         /* z_i = K_i x; scaled dual variable          */
@@ -102,7 +102,9 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         if (whole)
             K(&p->term[i], s.t[i].z, x);
     }
-    int e = whole ? 0 : kr_error_code();
+    kr_mean mean;
+    int e = kr_mean_open(&mean, p, x, stop.iterations / 10);       /* ten products an iteration, at most */
+    e = e ? e : whole ? 0 : kr_error_code();
     for (int k = 0; !e && out->iterations < stop.iterations && !out->converged; k++) {
         double primal, size, dual, force;
         int left = stop.iterations - out->iterations;
@@ -113,7 +115,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         else
             e = kr_stopped(trace);
         double eps = stop.tolerance * stop.tolerance;
-        out->converged = primal <= eps * size && dual <= eps * force;
+        out->converged = mean.block ? kr_mean_add(&mean, x, stop.tolerance) : primal <= eps * size && dual <= eps * force;
         double pr = size > 0 ? primal / size : 0, du = force > 0 ? dual / force : 0, change = pr > 25 * du ? 2 : du > 25 * pr ? 0.5 : 1;
         if (!e && change != 1 && k < 40 && k % 2) {                  /* balance, for a while: then it converges as theory says */
             s.rho *= change;
@@ -122,6 +124,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         }
         kr_progress(trace, "admm", out->iterations, stop.iterations);
     }
+    kr_mean_close(&mean, x);
     for (int i = 0; i < p->terms; i++) {
         kr_array_unref(&s.t[i].z);
         kr_array_unref(&s.t[i].u);

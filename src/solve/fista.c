@@ -1,6 +1,6 @@
 /* fista.c: accelerated proximal gradients with adaptive restart, for one term without an operator. Two passes over memory
  * beside the operator and the proximal map. Letters: Beck and Teboulle 2009; z is their y. */
-#include "kray/solve.h"
+#include "mean.h"
 #include <math.h>
 
 enum { BLOCK = 1 << 14 };
@@ -45,7 +45,7 @@ static int extrapolate(void *self, long i)
     return 0;
 }
 
-static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)
+static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop, kr_solution *s, const kr_trace *trace)
 {
     long n = 2 * kr_count(kr_array_shape(x)), blocks = (n + BLOCK - 1) / BLOCK;
     kr_prox *g = p->terms ? p->term[0].g : NULL;
@@ -79,10 +79,19 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, c
             return kr_fail(KR_ENUMBER, "fista: numbers are no longer finite after %d iterations", k + 1);
         t = all[1] > 0 ? 1 : t1;                                     /* the step turned against the momentum */
         s->iterations = k + 1;
-        s->converged = L * sqrt(all[0]) <= enough;
+        s->converged = mean->block ? kr_mean_add(mean, x, stop.tolerance) : L * sqrt(all[0]) <= enough;
         kr_progress(trace, "fista", k + 1, stop.iterations);
     }
     return 0;
+}
+
+static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)
+{
+    kr_mean mean;
+    int e = kr_mean_open(&mean, p, x, stop.iterations);
+    e = e ? e : iterate(p, x, &mean, stop, s, trace);
+    kr_mean_close(&mean, x);
+    return e;
 }
 
 const kr_solver kr_solver_fista = { "fista", "Beck and Teboulle 2009; O'Donoghue and Candes 2015", can, run };

@@ -1,5 +1,5 @@
 /* pdhg.c: primal-dual splitting with the data term by its gradient: no inner problems, any sum of terms. Letters: Condat 2013. */
-#include "kray/solve.h"
+#include "mean.h"
 #include <math.h>
 
 struct dual { kr_array *p, *v, *z; };
@@ -54,7 +54,9 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         kr_shape n = kr_prox_shape(p->term[i].g);
         whole = (s.t[i].p = kr_array_new(KR_C32, n)) && (s.t[i].v = kr_array_new(KR_C32, n)) && (s.t[i].z = kr_array_new(KR_C32, n));
     }
-    int e = whole ? steps(p, &s.tau, &s.sigma) : kr_error_code();
+    kr_mean mean;
+    int e = kr_mean_open(&mean, p, x, stop.iterations);
+    e = e ? e : whole ? steps(p, &s.tau, &s.sigma) : kr_error_code();
     for (int k = 0; !e && k < stop.iterations && !out->converged; k++) {
         double moved = 0, size = 0;
         kr_apply(p->N, s.g, x);
@@ -74,10 +76,11 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
             ascend(&s, i, s.x1, k, &moved, &size);
         out->iterations = k + 1;
         double eps = stop.tolerance * stop.tolerance;
-        out->converged = change <= eps * x2 && moved <= eps * size;
+        out->converged = mean.block ? kr_mean_add(&mean, x, stop.tolerance) : change <= eps * x2 && moved <= eps * size;
         e = isfinite(change + moved) ? kr_stopped(trace) : kr_fail(KR_ENUMBER, "pdhg: numbers are no longer finite after %d iterations", k + 1);
         kr_progress(trace, "pdhg", k + 1, stop.iterations);
     }
+    kr_mean_close(&mean, x);
     for (int i = 0; i < p->terms; i++) {
         kr_array_unref(&s.t[i].p);
         kr_array_unref(&s.t[i].v);

@@ -1,6 +1,6 @@
-/* objective.c: kray-objective KSPACE MAPS IMAGE wavelet|haar|tv|llr LAMBDA [FACTOR]: 1/2 |P F S x - y|^2 + lambda R(x) of any program's
+/* objective.c: kray-objective KSPACE MAPS IMAGE wavelet|spun|haar|tv|llr LAMBDA [FACTOR]: 1/2 |P F S x - y|^2 + lambda R(x) of any program's
  * image, all by one formula: P from the zeros of y, F unitary, S the maps; R of prox.h, wavelets of order 2 and blocks of 8 points
- * where they are before any shift. The image is first multiplied by FACTOR. Prints the sum, and its first part. */
+ * where they are before any shift; "spun": wavelets, the mean over 64 cyclic shifts of their grid. The image is first multiplied by FACTOR. Prints the sum, and its first part. */
 #include "kray/io.h"
 #include "kray/recon.h"
 #include "kray/solve.h"
@@ -17,7 +17,7 @@ static int refuse(void)
 int main(int argc, char **argv)
 {
     if (argc < 6) {
-        fprintf(stderr, "usage: kray-objective KSPACE MAPS IMAGE wavelet|haar|tv|llr LAMBDA [FACTOR]\n");
+        fprintf(stderr, "usage: kray-objective KSPACE MAPS IMAGE wavelet|spun|haar|tv|llr LAMBDA [FACTOR]\n");
         return 2;
     }
     kr_scoped(array) y = NULL;
@@ -52,12 +52,18 @@ int main(int argc, char **argv)
         misfit += kr_dot_re(r, r) / 2;
     }
     kr_shape n = kr_array_shape(x);
-    kr_prox *g = !strcmp(argv[4], "wavelet") ? kr_prox_wavelet(n, here, 2, 0, lambda, false)
+    kr_prox *g = !strcmp(argv[4], "spun") ? kr_prox_wavelet(n, here, 2, 0, lambda, true)
+               : !strcmp(argv[4], "wavelet") ? kr_prox_wavelet(n, here, 2, 0, lambda, false)
                : !strcmp(argv[4], "haar") ? kr_prox_wavelet(n, here, 1, 0, lambda, false)
                : !strcmp(argv[4], "llr") ? kr_prox_llr(n, 8, lambda, false) : kr_prox_tv(n, here, lambda, 1);
     if (!g)
         return refuse();
-    printf("%.7g %.7g\n", misfit + kr_prox_value(g, x), misfit);
+    double sum = 0, turns = !strcmp(argv[4], "spun") ? 64 : 1;
+    for (long k = 0; k < (long)turns; k++) {
+        kr_prox_next(g, 100000 + k);
+        sum += kr_prox_value(g, x) / turns;
+    }
+    printf("%.7g %.7g\n", misfit + sum, misfit);
     kr_prox_unref(&g);
     return 0;
 }
