@@ -27,7 +27,7 @@ run zero-filled rss
 run adjoint adjoint
 run sense sense
 run sense-walsh sense --coils walsh
-run wavelet wavelet --lambda 0.005 --order 2
+run wavelet wavelet --lambda 0.005
 
 "$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense=sense.nii.gz wavelet=wavelet.nii.gz -o report.html --quiet
 "$kray" mask "$mask" --shape 256,256 -o mask.png --quiet >/dev/null

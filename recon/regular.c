@@ -398,7 +398,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     kr_regular whole = *options;                                     /* what a method has no option for */
     const kr_regular *o = &whole;
     whole.frames = whole.frames ? whole.frames : "auto";
-    whole.order = whole.order ? whole.order : 6;
+    whole.order = whole.order ? whole.order : 4;
     whole.block = whole.block ? whole.block : 8;
     int e = kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg);
     if (e || (e = check(o, &sum)) || (e = kr_coils_check(coils, scan)))

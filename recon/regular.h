@@ -19,7 +19,7 @@ typedef struct kr_regular {
     { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop once the conditions of the minimum hold to this part of their terms" }, \
     { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|fista|admm|pdhg", "auto: the first that can" }
 #define KR_REGULAR_WAVELET \
-    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "6", "N", "Daubechies wavelets of so many vanishing moments, 1 to 10" }
+    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "Daubechies wavelets of so many vanishing moments, 1 to 10" }
 #define KR_REGULAR_SHIFTS \
     { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "move wavelets and blocks from iteration to iteration" }
 #define KR_REGULAR_BLOCK \

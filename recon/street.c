@@ -89,6 +89,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         return kr_error_code();
     kr_coils_opts how = coil_opts ? *coil_opts : kr_coils_preset;
     how.prior = method->needs & KR_TAKES_PRIOR && how.crop < 0 && how.maps == 1;
+    how.soft |= (method->needs & KR_SOFT_MAPS) != 0 && how.crop < 0;
     bool estimated = false;
     if (method->needs & KR_NEEDS_COILS) {
         if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])

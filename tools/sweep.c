@@ -79,7 +79,10 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
     if (!target && kr_noise_level(&noise, scan))
         return kr_error_code();
     kr_scoped(array) own = NULL;
-    if (!maps && m->needs == KR_NEEDS_COILS && !scan->coils && !(own = kr_coils_estimate(scan, coils, trace)))
+    kr_coils_opts how = *coils;
+    how.soft |= (m->needs & KR_SOFT_MAPS) != 0 && how.crop < 0;
+    bool once = (m->needs & (KR_NEEDS_COILS | KR_TAKES_PRIOR)) == KR_NEEDS_COILS;
+    if (!maps && once && !scan->coils && !(own = kr_coils_estimate(scan, &how, trace)))
         return kr_error_code();
     printf("%12s %14s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise");
     for (int i = 0; i < s->count; i++) {

@@ -12,6 +12,7 @@ enum { KR_NEEDS_COILS = 1,          /* wants coil maps                          
        KR_MAY_USE_COILS = 2,        /* uses maps that it is given, and combines coils without them else */
        KR_EACH_SLICE = 8,           /* the image of a slice depends on this slice alone                 */
        KR_TAKES_SLABS = 32,         /* slices measured together may be given as a slab: kr_multiband_open */
+       KR_SOFT_MAPS = 64,           /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
        KR_UNFOLDS = 16,             /* coils alone tell what was not measured: no more than there are   */
        KR_WHOLE_READOUT = 64,       /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
        KR_TAKES_PRIOR = 4 };        /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:

@@ -216,7 +216,7 @@ typedef struct kr_coils_opts {
     long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data, at most 24  */
     long kernel;                     /* ESPIRiT kernel width, 6                                         */
     double threshold;                /* ESPIRiT: of squared singular values relative to the largest; <= 0: automatic */
-    double crop;                     /* maps are 0 below; ESPIRiT: of the eigenvalue, < 0: 0.8; other methods: of the signal
+    double crop;                     /* maps are 0 below; ESPIRiT: of the eigenvalue, < 0: 0.8, soft 0.7; others: of the signal
                                       * relative to its largest, < 0: 0.02                              */
     long maps;                       /* sets of maps: 1, or 2 for soft-SENSE                            */
     bool soft;                       /* ESPIRiT: maps fall smoothly to 0 towards the crop                */

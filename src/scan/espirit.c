@@ -320,7 +320,7 @@ static int one_slice(void *self, long slice)
     if (!K || series(&s, Q, K))
         return kr_error_code();
     kr_free_at(&Q);
-    double crop = job->o->crop >= 0 ? job->o->crop : job->o->prior ? 0.3 : 0.8;      /* 0.3^12 is 5e-7 */
+    double crop = job->o->crop >= 0 ? job->o->crop : job->o->prior ? 0.3 : job->o->soft ? 0.7 : 0.8;   /* 0.3^12 is 5e-7 */
     kr_falloff falloff = job->o->prior ? KR_POWER : job->o->soft ? KR_SMOOTH : KR_HARD;
     return kr_coils_eigenmaps(job->maps, slice, &G, u, crop, falloff, job->trace);
 }
