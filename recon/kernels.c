@@ -43,8 +43,8 @@ static int normal_new(struct normal *e, const kr_hood *n, long taps, long coils)
     return e->G && e->X ? 0 : kr_error_code();
 }
 
-/* Of any hood, from all its placements side by side. */
-static int gather_normal(struct normal *e, const kr_array *block, long taps)
+/* Of any hood, from all its placements in one block side by side. */
+static int gather_one(struct normal *e, const kr_array *block, long taps)
 {
     long low[D], span[D], rows;
     kr_auto long (*o)[D] = kr_alloc((size_t)(taps * e->n->sources + e->n->targets), sizeof *o);
@@ -56,6 +56,26 @@ static int gather_normal(struct normal *e, const kr_array *block, long taps)
         || kr_fit_products(e->G, A, e->columns, A, e->columns, rows, true)
         || kr_fit_products(e->X, A, e->columns, A + e->columns * rows, e->right, rows, false))
         return kr_error_code();
+    return 0;
+}
+
+/* Of all blocks: the sum of their equations. */
+static int gather_normal(struct normal *e, const kr_array *blocks, long taps)
+{
+    for (long b = 0; b < blocks->n[KR_BATCH]; b++) {
+        kr_scoped(array) block = kr_array_at(blocks, KR_BATCH, b);
+        struct normal more = { 0 };
+        int r = !block ? kr_error_code() : b ? normal_new(&more, e->n, taps, block->n[KR_COIL]) : 0;
+        if (!r)
+            r = gather_one(b ? &more : e, block, taps);
+        for (long i = 0; b && !r && i < e->columns * e->columns; i++)
+            e->G[i] += more.G[i];
+        for (long i = 0; b && !r && i < e->columns * e->right; i++)
+            e->X[i] += more.X[i];
+        normal_drop(&more);
+        if (r)
+            return r;
+    }
     return 0;
 }
 
@@ -228,7 +248,7 @@ kr_kernels *kr_kernels_new(const kr_hoods *h, const kr_array *block, long taps, 
     int e = f->w ? 0 : kr_error_code();
     for (long i = 0; !e && i < h->count; i++)
         e = enough(&h->hood[i], block, taps);
-    if (!e && h->n[KR_X] == 1 && (h->n[KR_Y] == 1 || h->n[KR_Z] == 1))
+    if (!e && h->n[KR_X] == 1 && (h->n[KR_Y] == 1 || h->n[KR_Z] == 1) && block->n[KR_BATCH] == 1)
         e = weigh_lines(&j, h->n[KR_Z] == 1 ? KR_Y : KR_Z);
     else if (!e && h->count >= 2 * kr_threads())
         e = kr_for(h->count, weigh_one, &j);

@@ -7,7 +7,7 @@
  * sum over taps d, sources s and coils of w measured(k_x + d - taps/2, s). Where the readout is one of the hoods' axes, taps is 1. */
 typedef struct kr_kernels { const kr_hoods *h; long coils, taps; kr_cfloat **w; } kr_kernels;
 
-/* From a calibration block {X,Y,Z,COIL}: w = argmin |A w - b|^2 + lambda m |w|^2 over all placements in the block, m the mean
+/* From a calibration block {X,Y,Z,COIL}, or from all of several along BATCH: w = argmin |A w - b|^2 + lambda m |w|^2 over all placements in the block, m the mean
  * power of a column of A. Borrows the hoods. Refuses blocks with fewer placements than unknowns, and those that do not
  * decide w. Source: Griswold et al.,
  * Magn Reson Med 47:1202 (2002). */

@@ -106,7 +106,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
         return kr_error_code();
     int e = how.prior && estimated ? unweigh(*out, maps) : 0;
-    if (!e && slab)
+    if (!e && slab && (*out)->data->n[KR_Z] == scan->multiband.depth)        /* not where the method did */
         e = kr_multiband_close(*out, scan);
     if (!e)
         e = crop(out, scan);

@@ -162,6 +162,8 @@ double kr_multiband_distance(const kr_scan *s);
 int kr_multiband_open(kr_scan *s) KR_MUST_USE;
 /* Maps {X,Y,COIL,MAP,SLICE=factor B} as those of a slab: 0 on empty planes. */
 kr_array *kr_multiband_stack(const kr_array *singles, const kr_scan *s) KR_MUST_USE;
+/* And back: the slices of an array {X,Y,Z=depth,...,SLICE=B}. */
+kr_array *kr_multiband_singles(const kr_array *slab, const kr_scan *s) KR_MUST_USE;
 /* The image of slabs becomes that of slices. */
 int kr_multiband_close(kr_image *im, const kr_scan *s) KR_MUST_USE;
 /* The sum of slices as it was measured, {X,Y,COIL,SLICE=B,...}, from slabs. */

@@ -284,33 +284,38 @@ kr_array *kr_multiband_stack(const kr_array *singles, const kr_scan *s)
     return slab;
 }
 
+kr_array *kr_multiband_singles(const kr_array *slab, const kr_scan *s)
+{
+    kr_shape shape = kr_array_shape(slab);
+    shape.n[KR_Z] = 1;
+    shape.n[KR_SLICE] = bands(s) * s->multiband.factor;
+    kr_array *singles = kr_array_new(slab->type, shape);
+    for (long j = 0; singles && j < s->multiband.factor; j++) {
+        kr_scoped(array) plane = NULL;
+        kr_scoped(array) single = NULL;
+        if (plane_views(&plane, &single, slab, singles, j))
+            kr_array_unref(&singles);
+        else
+            kr_array_assign(single, plane);
+    }
+    return singles;
+}
+
+/* Without the phase that all lines measured have in common, and at the size of slices: the transform over planes is unitary, their sum
+ * is not. */
 int kr_multiband_close(kr_image *im, const kr_scan *s)
 {
     const kr_multiband *b = &s->multiband;
-    kr_shape shape = kr_array_shape(im->data);
-    shape.n[KR_Z] = 1;
-    shape.n[KR_SLICE] = bands(s) * b->factor;
-    kr_array *singles = kr_array_new(im->data->type, shape);
-    for (long j = 0; singles && j < b->factor; j++) {
-        kr_scoped(array) plane = NULL;
-        kr_scoped(array) single = NULL;
-        if (plane_views(&plane, &single, im->data, singles, j)) {
-            kr_array_unref(&singles);
-            break;
-        }
-        kr_array_assign(single, plane);
-        kr_scoped(array) turned = im->data->type == KR_C32 && b->first ? kr_array_copy(single) : NULL;
-        if (turned) {                                                /* the phase that all lines measured have in common */
-            kr_cfloat f = cis((double)mod(j * b->first, steps(b)) / (double)steps(b));
-            for (long i = 0, n = kr_count(kr_array_shape(turned)); i < n; i++)
-                KR_C(turned)[i] = kr_cmul(f, KR_C(turned)[i]);
-            kr_array_assign(single, turned);
-        } else if (im->data->type == KR_C32 && b->first)
-            kr_array_unref(&singles);
-    }
+    kr_array *singles = kr_multiband_singles(im->data, s);
     if (!singles)
         return kr_error_code();
-    kr_scale(singles, (float)(1 / sqrt((double)b->depth)));          /* the transform over planes is unitary, the sum of slices is not */
+    long slice = singles->step[KR_SLICE], n = kr_count(kr_array_shape(singles));
+    for (long from = 0; from < n && singles->type == KR_C32 && b->first; from += slice) {
+        kr_cfloat f = cis((double)mod(from / slice / bands(s) % b->factor * b->first, steps(b)) / (double)steps(b));
+        for (long i = from; i < from + slice; i++)
+            KR_C(singles)[i] = kr_cmul(f, KR_C(singles)[i]);
+    }
+    kr_scale(singles, (float)(1 / sqrt((double)b->depth)));
     kr_array_unref(&im->data);
     im->data = singles;
     return 0;
