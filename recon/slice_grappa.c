@@ -12,7 +12,7 @@ typedef struct opts { long kernel, neighbours; double lambda; bool split; } opts
 static const kr_opt table[] = {
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "5", "N", "samples along the readout that one of a single slice is made from" },
     { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "5", "N", "measured lines that it is made from" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
     { "split", 0, KR_OPT_FLAG, offsetof(opts, split), "on", NULL, "kernels also turn each other slice into nothing; --no-split: fitted to the sum of slices alone" },
     KR_OPT_END };
 
