@@ -264,129 +264,168 @@ static int one_problem(void *self, long x)
 /* ---- With joint sparsity: all problems together ----
  * FISTA on |(K - 1) v|^2 / 2 + threshold sum over wavelets of |their vector over the coils|, the measured samples put back in each
  * iteration. Sources: Lustig and Pauly 2010; Murphy et al., IEEE Trans Med Imaging 31:1250 (2012); Beck and Teboulle 2009. */
-struct sparse { struct work *j; kr_predict **M; kr_array *v, *z; const kr_array *y; float step; };
+enum { BLOCK = 4096 };
+struct sparse {
+    const struct work *j;
+    const kr_predict *M; const kr_fft *fft;          /* of all pixels                                  */
+    kr_array *x, *v, *z;                             /* in image space                                 */
+    long pixels;
+    float threshold, ahead;
+    double (*sum)[2];                                /* of each block                                  */
+};
 
-static int make_normal(void *self, long x)
+/* Taps along X and offsets as one box [z][y][x]. */
+static kr_predict *predict_all(const struct work *j)
 {
-    struct sparse *s = self;
-    return (s->M[x] = predict(s->j, x)) ? 0 : kr_error_code();
-}
-
-/* v = z - step M z at one x; z, v in image space. */
-static int gradient(void *self, long x)
-{
-    struct sparse *s = self;
-    bool many = s->j->nx > 1;
-    kr_scoped(array) zv = many ? kr_array_at(s->z, KR_X, x) : kr_array_ref(s->z);
-    kr_scoped(array) vv = many ? kr_array_at(s->v, KR_X, x) : kr_array_ref(s->v);
-    kr_scoped(array) z = zv ? kr_array_copy(zv) : NULL;
-    kr_scoped(array) q = z ? kr_array_like(z) : NULL;
-    if (!vv || !q)
-        return kr_error_code();
-    kr_predict_apply(s->M[x], KR_C(q), KR_C(z));
-    kr_axpy(z, -s->step, q);
-    kr_array_assign(vv, z);
-    return 0;
-}
-
-static int gradients(struct sparse *s)
-{
-    return s->j->nx > 1 ? kr_for(s->j->nx, gradient, s) : gradient(s, 0);
+    const struct kernel *k = j->k;
+    long entries = j->p->coils * j->p->coils, low[3], span[3];
+    const long n[3] = { j->to->n[KR_X], j->to->n[KR_Y], j->to->n[KR_Z] };
+    kr_auto kr_cfloat *w = kr_alloc((size_t)(k->taps * k->offsets), (size_t)entries * sizeof *w);
+    if (!w)
+        return NULL;
+    memcpy(low, k->low, sizeof low);
+    memcpy(span, k->span, sizeof span);
+    for (long d = 0; d < k->taps; d++)
+        for (long o = 0; o < k->offsets; o++)
+            memcpy((void *)(w + (o * k->taps + d) * entries), k->w + (d * k->offsets + o) * entries, (size_t)entries * sizeof *w);
+    if (k->taps > 1) {
+        low[0] = -(k->taps / 2);
+        span[0] = k->taps;
+    }
+    return kr_predict_new(w, low, span, j->p->coils, n);
 }
 
 /* Largest eigenvalue of M: v = M z from a fixed start. */
-static int find_step(struct sparse *s)
+static double largest_eigenvalue(const struct sparse *s)
 {
-    long n = kr_count(kr_array_shape(s->z));
-    for (long i = 0; i < n; i++) {
+    double top = 1;
+    for (long i = 0, n = kr_count(kr_array_shape(s->z)); i < n; i++) {
         double g[2];
         kr_rand_normal2(1, 0, (uint64_t)i, g);
         KR_C(s->z)[i] = kr_c((float)g[0], (float)g[1]);
     }
-    double top = 1;
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 12 && top > 0; i++) {
         kr_scale(s->z, (float)(1 / kr_norm(s->z)));
-        s->step = 1;
-        if (gradients(s))
-            return kr_error_code();
-        kr_axpy(s->v, -1, s->z);
+        kr_predict_apply(s->M, KR_C(s->v), KR_C(s->z));
         top = kr_norm(s->v);
         kr_array_assign(s->z, s->v);
-        if (!(top > 0))
-            return kr_fail(KR_ENUMBER, "the kernels predict nothing");
     }
-    s->step = (float)(1 / (1.05 * top));
+    return top;
+}
+
+/* Coefficients of a block of pixels: the largest vector over the coils to sum[0]; or each shrunk. */
+static int size_block(void *self, long b)
+{
+    const struct sparse *s = self;
+    const kr_cfloat *w = KR_C(s->v);
+    float top = 0;
+    for (long i = b * BLOCK; i < s->pixels && i < (b + 1) * BLOCK; i++) {
+        float size = 0;
+        for (long c = 0; c < s->j->p->coils; c++)
+            size += kr_cabs2(w[c * s->pixels + i]);
+        top = size > top ? size : top;
+    }
+    s->sum[b][0] = sqrt((double)top);
     return 0;
 }
 
-static void shrink(kr_cfloat *w, long n, long coils, float t)
+static int shrink_block(void *self, long b)
 {
-    for (long i = 0; i < n; i++) {
-        float size = 0;
-        for (long c = 0; c < coils; c++)
-            size += kr_cabs2(w[c * n + i]);
-        size = sqrtf(size);
-        float f = size > t ? 1 - t / size : 0;
-        for (long c = 0; c < coils; c++)
-            w[c * n + i] = kr_c(f * kr_re(w[c * n + i]), f * kr_im(w[c * n + i]));
-    }
-}
-
-static float largest(const kr_cfloat *w, long n, long coils)
-{
-    float top = 0;
-    for (long i = 0; i < n; i++) {
-        float size = 0;
-        for (long c = 0; c < coils; c++)
-            size += kr_cabs2(w[c * n + i]);
-        top = size > top ? size : top;
-    }
-    return sqrtf(top);
-}
-
-/* Measured samples put back; x in image space. */
-static int keep_data(const struct sparse *s, kr_array *x)
-{
-    const struct work *j = s->j;
-    if (kr_fourier(x, j->p->axes))
-        return kr_error_code();
-    long step = j->nx > 1 ? x->n[KR_X] : 1;
-    for (long c = 0; c < j->p->coils; c++)
-        for (long i = 0; i < j->s->measured; i++) {
-            long e = (c * j->s->samples + j->s->at[i]) * step;
-            memcpy((void *)(KR_C(x) + e), KR_C(s->y) + e, (size_t)step * sizeof(kr_cfloat));
+    const struct sparse *s = self;
+    long from = b * BLOCK, n = s->pixels - from < BLOCK ? s->pixels - from : BLOCK;
+    float size[BLOCK] = { 0 }, t = s->threshold;
+    for (long c = 0; c < s->j->p->coils; c++)
+        for (long i = 0; i < n; i++)
+            size[i] += kr_cabs2(KR_C(s->v)[c * s->pixels + from + i]);
+    for (long i = 0; i < n; i++)
+        size[i] = size[i] > t * t ? 1 - t / sqrtf(size[i]) : 0;
+    for (long c = 0; c < s->j->p->coils; c++)
+        for (long i = 0; i < n; i++) {
+            kr_cfloat *w = KR_C(s->v) + c * s->pixels + from + i;
+            *w = kr_c(size[i] * kr_re(*w), size[i] * kr_im(*w));
         }
-    return kr_fourier_inverse(x, j->p->axes);
+    return 0;
 }
 
-static int iterate(struct sparse *s, kr_array *x, kr_wavelet *W)
+/* Measured samples put back into one coil of v, in k-space. */
+static int keep_coil(void *self, long c)
+{
+    const struct sparse *s = self;
+    const struct work *j = s->j;
+    long step = j->nx > 1 ? j->nx : 1;
+    for (long i = 0; i < j->s->measured; i++) {
+        long e = (c * j->s->samples + j->s->at[i]) * step;
+        memcpy((void *)(KR_C(s->v) + e), KR_C(j->to) + e, (size_t)step * sizeof(kr_cfloat));
+    }
+    return 0;
+}
+
+/* z = v + ahead (v - x), x = v; sum: |v - x|^2 and |v|^2 of one block of one coil. */
+static int advance_block(void *self, long b)
+{
+    const struct sparse *s = self;
+    long n = s->pixels * s->j->p->coils;
+    double moved = 0, size = 0;
+    for (long i = b * BLOCK; i < n && i < (b + 1) * BLOCK; i++) {
+        kr_cfloat v = KR_C(s->v)[i], x = KR_C(s->x)[i], d = v - x;
+        moved += (double)kr_cabs2(d);
+        size += (double)kr_cabs2(v);
+        KR_C(s->z)[i] = kr_c(kr_re(v) + s->ahead * kr_re(d), kr_im(v) + s->ahead * kr_im(d));
+        KR_C(s->x)[i] = v;
+    }
+    s->sum[b][0] = moved;
+    s->sum[b][1] = size;
+    return 0;
+}
+
+/* v = the gradient step from z, its wavelets shrunk; the threshold is relative to the largest vector of the first ones. */
+static int shrink_step(struct sparse *s, const kr_wavelet *W, double step, long i)
 {
     const opts *o = s->j->p->opts;
-    long n = kr_count(kr_shape_without(kr_array_shape(x), KR_ON(KR_COIL))), coils = s->j->p->coils;
-    float most = 0;
-    double t = 1, moved = 1;
-    kr_scoped(array) old = kr_array_like(x);
-    if (!old || find_step(s))
+    const long shift[3] = { (long)(kr_rand_bits(2, 0, (uint64_t)i) % 16), (long)(kr_rand_bits(2, 1, (uint64_t)i) % 16), 0 };
+    long blocks = (s->pixels + BLOCK - 1) / BLOCK;
+    kr_predict_apply(s->M, KR_C(s->v), KR_C(s->z));
+    kr_xpay(s->v, (float)-step, s->z);
+    kr_wavelet_forward(W, KR_C(s->v), KR_C(s->v), shift);
+    if (!i) {
+        double most = 0;
+        if (kr_for(blocks, size_block, s))
+            return kr_error_code();
+        for (long b = 0; b < blocks; b++)
+            most = fmax(most, s->sum[b][0]);
+        s->threshold = (float)(o->l1 * most);
+    }
+    if (kr_for(blocks, shrink_block, s))
         return kr_error_code();
-    kr_array_assign(s->z, x);
+    kr_wavelet_inverse(W, KR_C(s->v), KR_C(s->v), shift);
+    return 0;
+}
+
+static int iterate(struct sparse *s, const kr_wavelet *W)
+{
+    const opts *o = s->j->p->opts;
+    long blocks = (s->pixels * s->j->p->coils + BLOCK - 1) / BLOCK;
+    double t = 1, moved = 1, top = largest_eigenvalue(s);
+    if (!(top > 0))
+        return kr_fail(KR_ENUMBER, "the kernels predict nothing");
+    kr_array_assign(s->z, s->x);
     for (long i = 0; i < o->iterations && moved > o->tolerance; i++) {
-        const long shift[3] = { (long)(kr_rand_bits(2, 0, (uint64_t)i) % 16), (long)(kr_rand_bits(2, 1, (uint64_t)i) % 16), 0 };
-        if (kr_stopped(s->j->p->trace) || gradients(s))
+        if (kr_stopped(s->j->p->trace) || shrink_step(s, W, 1 / (1.05 * top), i))
             return kr_error_code();
-        kr_wavelet_forward(W, KR_C(s->v), KR_C(s->v), shift);
-        most = i ? most : largest(KR_C(s->v), n, coils);
-        shrink(KR_C(s->v), n, coils, (float)o->l1 * most);
-        kr_wavelet_inverse(W, KR_C(s->v), KR_C(s->v), shift);
-        if (keep_data(s, s->v))
+        kr_fft_forward(s->fft, KR_C(s->v));
+        if (kr_for(s->j->p->coils, keep_coil, s))
             return kr_error_code();
-        kr_array_assign(old, x);
-        kr_array_assign(x, s->v);
-        double next = (1 + sqrt(1 + 4 * t * t)) / 2;
-        kr_axpy(s->v, -1, old);                                      /* z = x + (t - 1) / next (x - old) */
-        moved = kr_norm(s->v) / kr_norm(x);
-        kr_array_assign(s->z, x);
-        kr_axpy(s->z, (float)((t - 1) / next), s->v);
+        kr_fft_inverse(s->fft, KR_C(s->v));
+        double next = (1 + sqrt(1 + 4 * t * t)) / 2, sum[2] = { 0, 0 };
+        s->ahead = (float)((t - 1) / next);
         t = next;
+        if (kr_for(blocks, advance_block, s))
+            return kr_error_code();
+        for (long b = 0; b < blocks; b++) {
+            sum[0] += s->sum[b][0];
+            sum[1] += s->sum[b][1];
+        }
+        moved = sqrt(sum[0] / sum[1]);
         kr_progress(s->j->p->trace, "spirit", (double)(i + 1), (double)o->iterations);
     }
     return isfinite(moved) ? 0 : kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
@@ -395,24 +434,30 @@ static int iterate(struct sparse *s, kr_array *x, kr_wavelet *W)
 static int sparse(struct work *j)
 {
     kr_shape shape = kr_array_shape(j->to);
-    kr_scoped(array) x = kr_array_copy(j->to);
-    kr_scoped(array) y = kr_array_ref(j->to);
-    kr_scoped(array) v = kr_array_like(j->to);
-    kr_scoped(array) z = kr_array_like(j->to);
-    kr_auto kr_predict **M = kr_alloc_zero((size_t)j->nx, sizeof(kr_predict *));
+    long pixels = kr_count(shape) / j->p->coils;
     unsigned axes = 0;
     for (int d = KR_X; d <= KR_Z; d++)
         axes |= shape.n[d] > 1 ? KR_ON(d) : 0;
+    kr_scoped(array) x = kr_array_copy(j->to);
+    kr_scoped(array) v = kr_array_like(j->to);
+    kr_scoped(array) z = kr_array_like(j->to);
+    kr_auto double (*sum)[2] = kr_alloc((size_t)(pixels * j->p->coils / BLOCK + 1), sizeof *sum);
+    kr_predict *M = predict_all(j);
     kr_wavelet *W = kr_wavelet_new(shape, axes, 2, 0);
-    struct sparse s = { j, M, v, z, y, 1 };
-    int e = !x || !y || !v || !z || !M || !W || kr_fourier_inverse(x, j->p->axes)
-         || (j->nx > 1 ? kr_for(j->nx, make_normal, &s) : make_normal(&s, 0)) || iterate(&s, x, W) || kr_fourier(x, j->p->axes)
-         ? kr_error_code() : 0;
-    if (!e)
+    kr_fft *fft = kr_fft_new(shape, j->p->axes, KR_CENTRED);
+    struct sparse s = { .j = j, .M = M, .fft = fft, .x = x, .v = v, .z = z, .pixels = pixels, .sum = sum };
+    int e = x && v && z && sum && M && W && fft ? 0 : kr_error_code();
+    if (!e) {
+        kr_fft_inverse(fft, KR_C(x));
+        e = iterate(&s, W);
+    }
+    if (!e) {
+        kr_fft_forward(fft, KR_C(x));
         kr_array_assign(j->to, x);
-    for (long i = 0; M && i < j->nx; i++)
-        kr_predict_unref(&M[i]);
+    }
+    kr_predict_unref(&M);
     kr_wavelet_unref(&W);
+    kr_fft_unref(&fft);
     return e;
 }
 
