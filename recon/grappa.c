@@ -6,7 +6,8 @@
 
 typedef struct opts { long kernel, neighbours; double lambda; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that a missing one is made from; 0: 9 with up to 8 coils, else 5" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that a missing one is made from; 0: 9 with up to 8 coils, else 5, fewer where the "
+      "calibration lines are few" },
     { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "measured lines around a missing one that it is made from; 0: 4 where one "
       "direction is undersampled, 8 where two are, fewer where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
@@ -66,6 +67,8 @@ static int neighbours(struct shared *j, const kr_plane *p, const kr_array *block
             break;
         kr_hoods_unref(&j->hoods);
     }
+    while (!o->kernel && j->taps > 3 && !fits(j->hoods, block, j->taps))
+        j->taps -= 2;
     const kr_hoods *h = j->hoods;
     if (!h->missing && h->left)
         return kr_fail(KR_EREFUSED, "the calibration area of %ld x %ld x %ld is too small: no missing sample fits into it together with measured ones "

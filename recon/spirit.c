@@ -13,7 +13,7 @@
 
 typedef struct opts { long kernel, iterations; double lambda, tolerance, l1; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5, narrower where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "50", "N", "iterations at most" },
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the residual has fallen to this part of its start" },
@@ -89,6 +89,28 @@ static int weights(kr_cfloat *w, const kr_array *block, long (*o)[3], long offse
     return 0;
 }
 
+/* How wide a kernel is along an axis: as wide as asked for, and as the calibration area is. */
+static long width(long wanted, const kr_plane *p, const kr_array *block, int d)
+{
+    long most = block->n[d] & 1 ? block->n[d] : block->n[d] - 1;
+    return d != KR_X && !(p->axes & KR_ON(d)) ? 1 : wanted < most ? wanted : most;
+}
+
+/* Does the calibration area tell enough of kernels so wide? Three equations for each unknown, and where samples are missing half
+ * again as many places as the kernel is wide: found on simulated scans with 4 to 24 lines. */
+static bool fits(long wanted, const kr_plane *p, const kr_array *block)
+{
+    long rows = 1, unknowns = p->coils;
+    bool wide = true;
+    for (int d = 0; d < 3; d++) {
+        long w = width(wanted, p, block, d), places = block->n[d] - w + 1;
+        wide = wide && (!(p->axes & KR_ON(d)) || w == 1 || 5 * places >= 7 * w);
+        rows *= places;
+        unknowns *= w;
+    }
+    return wide && rows >= 3 * unknowns;
+}
+
 static int calibrate(void **kernel, const kr_plane *p, const void *shared, const kr_array *block)
 {
     (void)shared;
@@ -96,12 +118,16 @@ static int calibrate(void **kernel, const kr_plane *p, const void *shared, const
     struct kernel *k = *kernel = kr_alloc_zero(1, sizeof *k);
     if (!k)
         return kr_error_code();
-    long low[3], span[3];
+    long low[3], span[3], wanted = o->kernel ? o->kernel : p->coils <= 8 ? 7 : 5;
+    while (!o->kernel && wanted > 3 && !fits(wanted, p, block))
+        wanted -= 2;
     k->taps = k->offsets = 1;
     for (int d = 0; d < 3; d++) {
-        long most = block->n[d] & 1 ? block->n[d] : block->n[d] - 1, want = o->kernel ? o->kernel : p->coils <= 8 ? 7 : 5, width = want < most ? want : most;
-        span[d] = d == KR_X || p->axes & KR_ON(d) ? width : 1;
+        span[d] = width(wanted, p, block, d);
         low[d] = -(span[d] / 2);
+        if (p->axes & KR_ON(d) && span[d] < 3)
+            return kr_fail(KR_EREFUSED, "samples are missing along %s, and the calibration area of %ld x %ld x %ld has no neighbours there to tell what they "
+                           "are: measure more calibration lines", kr_axis_name(d), block->n[0], block->n[1], block->n[2]);
         if (d == KR_X && !(p->axes & KR_ON(KR_X)))
             k->taps = span[d];
         else
@@ -482,9 +508,9 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 {
     static const kr_filling spirit = { set_up, calibrate, fill, NULL, drop, drop_kernel };
     const opts *o = options;
-    if (o->kernel < 0 || o->kernel > 15 || (o->kernel && !(o->kernel & 1)) || o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
+    if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
         || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))
-        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of at most 15, 1 to 100000 --iterations, and --lambda, --tolerance and --l1 >= 0, not %ld, "
+        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations, and --lambda, --tolerance and --l1 >= 0, not %ld, "
                        "%ld, %g, %g and %g", o->kernel, o->iterations, o->lambda, o->tolerance, o->l1);
     return kr_fill_planes(out, scan, coils, &spirit, o, trace);
 }

@@ -213,9 +213,10 @@ static long piece_of(const kr_scan *head, const kr_recon *m, const void *mopts, 
 static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *trace)
 {
     kr_mask_facts f;
-    if (!(m->needs & KR_UNFOLDS) || !s->mask || s->traj)
+    if (!(m->needs & KR_UNFOLDS) || s->traj)
         return 0;
-    if (kr_mask_describe(&f, s->mask, s->shape))
+    kr_scoped(array) mask = kr_scan_mask(s);                       /* also of data whose file says nothing of it */
+    if (!mask || kr_mask_describe(&f, mask, s->shape))
         return kr_error_code();
     long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
     if (s->multiband.depth)                                /* empty planes need no unfolding */

@@ -26,3 +26,6 @@ rm -f under.npy
 works 'method: sense' kray recon under.cfl -o under.npy
 
 works 'more than 4 coils can unfold' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
+# ... also where the file says nothing of what was measured
+works '' kray simulate brain -o six.cfl --matrix 48,48 --slices 1 --coils 4 --undersample uniform:accel=6,lines=8
+works 'more than 4 coils can unfold' kray recon six.cfl -o folded.npy --method grappa

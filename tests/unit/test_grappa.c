@@ -132,12 +132,16 @@ static void refusals(void **state)
     struct waves w = { { 24, 48, 1 }, 3, four };
     kr_scoped(scan) few = waves_scan(&w, 2);
     thin(few, (long[]){ 1, 6, 1 }, 0, 4);
-    assert_null(grappa(few, NULL, NULL));
+    assert_null(grappa(few, "kernel", "9"));
     assert_refused(KR_EREFUSED, "measure more calibration lines");
+    kr_scoped(image) narrower = grappa(few, NULL, NULL);     /* with a kernel that five lines can tell */
+    assert_non_null(narrower);
     kr_scoped(scan) none = waves_scan(&w, 2);
     thin(none, (long[]){ 1, 5, 1 }, 0, -1);
     assert_null(grappa(none, NULL, NULL));
     assert_int_equal(kr_error_code(), KR_EREFUSED);
+    assert_null(fill("spirit", none, "0.01", NULL, NULL));
+    assert_refused(KR_EREFUSED, "measure more calibration lines");
     kr_scoped(scan) narrow = waves_scan(&(struct waves){ { 6, 48, 1 }, 4, four }, 2);
     thin(narrow, (long[]){ 1, 3, 1 }, 0, 9);
     assert_null(grappa(narrow, "neighbours", "4"));
@@ -210,6 +214,21 @@ static void spirit_finds_the_truth(void **state)
     }
 }
 
+/* With few calibration lines kernels become narrower, and the image better than by a kernel as wide as the area, or than a refusal. */
+static void few_lines(void **state)
+{
+    (void)state;
+    struct waves w = { { 64, 48, 1 }, 8, (long[8][3]){ { 0, 0, 0 }, { 0, 1, 0 }, { 0, 2, 0 }, { 0, -1, 0 }, { 1, 0, 0 }, { 1, 1, 0 }, { -1, 1, 0 }, { -1, 0, 0 } } };
+    kr_scoped(scan) s = waves_scan(&w, 4);
+    kr_scoped(array) want = rss_of(s);
+    thin(s, (long[]){ 1, 3, 1 }, 0, 8);
+    kr_scoped(image) im = fill("spirit", s, "1e-5", NULL, NULL);
+    assert_non_null(im);
+    assert_true(distance(im->data, want) < 0.01);
+    assert_null(fill("spirit", s, "1e-5", "kernel", "7"));
+    assert_refused(KR_EREFUSED, "smaller --kernel");
+}
+
 /* On a real brain and a mask without order: better than iterative SENSE is on its own coils' maps, and better yet with sparsity. */
 static void spirit_real_brain(void **state)
 {
@@ -236,6 +255,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(known_relations), cmocka_unit_test(full_scan_is_kept),
         cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(refusals), cmocka_unit_test(real_brain),
-        cmocka_unit_test(spirit_finds_the_truth), cmocka_unit_test(spirit_real_brain) };
+        cmocka_unit_test(spirit_finds_the_truth), cmocka_unit_test(few_lines), cmocka_unit_test(spirit_real_brain) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
