@@ -528,6 +528,50 @@ static int take_ghost(kr_scan *s, rows *r, groups *nav, groups *data, const grid
     return turn_rows(&s->data, r, data);
 }
 
+/* Entropy of the image of a volume {X,Y,Z,COIL}, with every second row mirrored, its sample x to `last` - x; last < 0: as it is. NAN: no
+ * memory. */
+static double entropy_mirrored(const kr_array *volume, long last)
+{
+    kr_scoped(array) v = kr_array_copy(volume);
+    if (!v)
+        return NAN;
+    kr_scoped(array) from = kr_array_copy(volume);
+    long n = v->n[KR_X], lines = v->n[KR_Y];
+    if (!from)
+        return NAN;
+    for (long r = 0; last >= 0 && r < kr_count(kr_array_shape(v)) / n; r++)
+        for (long x = 0; x < n && r % lines % 2; x++)
+            KR_C(v)[r * n + x] = last - x >= 0 && last - x < n ? KR_C(from)[r * n + last - x] : 0;
+    if (kr_fourier_inverse(v, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z)))
+        return NAN;
+    kr_scoped(array) m = kr_rss(v, KR_COIL);
+    if (!m)
+        return NAN;
+    double size = kr_norm(m), sum = 0;
+    for (long i = 0, all = kr_count(kr_array_shape(m)); i < all; i++) {
+        double x = size > 0 ? (double)KR_R(m)[i] / size : 0;
+        sum -= x > 0 ? x * log(x) : 0;
+    }
+    return sum;
+}
+
+/* An echo-planar scan whose lines all go one way by their flags: true of fly-back readouts. If the image is clearer with every second line
+ * mirrored, the echo's place known to a sample, flags are missing, and no image comes of it. */
+static int check_flags(const kr_scan *s)
+{
+    kr_scoped(array) first = volume_of(s->data, 0);
+    double as_is = first ? entropy_mirrored(first, -1) : NAN, least = as_is;
+    for (long last = s->data->n[KR_X] - 2; last <= s->data->n[KR_X] && !isnan(least); last++) {
+        double mirrored = entropy_mirrored(first, last);
+        least = isnan(mirrored) || mirrored < least ? mirrored : least;
+    }
+    if (isnan(least))
+        return kr_error_code();
+    return least < 0.98 * as_is ? kr_fail(KR_EREFUSED, "by their flags all lines of this echo-planar scan were measured in the same direction, but every "
+                                          "second one fits the others only when mirrored: set IS_REVERSE on the lines that were measured backwards "
+                                          "(--ghost none takes all as they are)") : 0;
+}
+
 int kr_epi_prepare(kr_scan *s, const char *ghost, const kr_trace *trace)
 {
     ghost = ghost ? ghost : "auto";
@@ -557,6 +601,8 @@ int kr_epi_prepare(kr_scan *s, const char *ghost, const kr_trace *trace)
     }
     if (!e && ramp)
         e = regrid_all(s, &regular, &r);
+    if (!e && turn && !both && s->data->n[KR_Y] > 1 && (ramp || !strcmp(s->enc.trajectory, "epi")))
+        e = check_flags(s);
     if (!turn || !both)
         nav.count = 0;
     if (!e && both)

@@ -50,7 +50,7 @@ static void object(double *re, double *im, double kx, double ky, int coil)      
     }
 }
 
-typedef struct how { double turn[2], drift; kr_ramp ramp; bool navigators; int segments; double noise; long samples; } how;
+typedef struct how { double turn[2], drift; kr_ramp ramp; bool navigators; int segments; double noise; long samples; bool unflagged, flyback; } how;
 
 /* Lines of NY rows, by segments: forwards and backwards in turn within each shot; before each shot three navigators at ky = 0,
  * which turn by `drift` from echo to echo. A linear phase in x is a shift in kx. */
@@ -67,10 +67,10 @@ static kr_scan *simulate(const how *h)
         assert_int_equal(kr_ramp_positions(&h->ramp, n, k), 0);
     for (long s = 0; s < shots; s++)
         for (long e = h->navigators ? -NAV : 0; e < NY / shots; e++) {
-            bool nav = e < 0, back = (nav ? e + NAV : e) % 2;
+            bool nav = e < 0, back = !h->flyback && (nav ? e + NAV : e) % 2;
             long y = nav ? NY / 2 : s + e * shots;
             double half = back ? 0.5 : -0.5, p = half * h->turn[0] + (nav ? h->drift * (double)(e + NAV) : 0);
-            line[count] = (kr_line){ .flags = (back ? 1ull << (REVERSE - 1) : 0) | (nav ? 1ull << (PHASECORR - 1) : 0), .counter = (uint32_t)(count + 1),
+            line[count] = (kr_line){ .flags = (back && !h->unflagged ? 1ull << (REVERSE - 1) : 0) | (nav ? 1ull << (PHASECORR - 1) : 0), .counter = (uint32_t)(count + 1),
                                      .samples = (uint16_t)n, .channels = COILS, .center_sample = (uint16_t)(n / 2), .ky = (uint16_t)y, .dwell_us = 3 };
             samples[count] = all + count * COILS * n;
             for (long c = 0; c < COILS; c++)
@@ -84,7 +84,7 @@ static kr_scan *simulate(const how *h)
             count++;
         }
     kr_scan *s = kr_scan_new();
-    s->enc = (kr_encoding){ .encoded = { N, NY, 1 }, .recon = { N / 2, NY, 1 }, .encoded_mm = { 400, 200, 5 }, .recon_mm = { 200, 200, 5 }, .ramp = h->ramp };
+    s->enc = (kr_encoding){ .encoded = { N, NY, 1 }, .recon = { N / 2, NY, 1 }, .encoded_mm = { 400, 200, 5 }, .recon_mm = { 200, 200, 5 }, .ramp = h->ramp, .trajectory = "epi" };
     kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, &s->enc, 1, false, 0, 0 });
     assert_non_null(p);
     assert_int_equal(kr_placing_put(p, 0, count, samples, NULL), 0);
@@ -200,6 +200,24 @@ static void test_refusals(void **state)
 }
 
 /* A scan measured one way only is left as it is, to the bit. */
+/* Lines that go to and fro while no flag says so make no image; fly-back readouts, all forwards, do. */
+static void test_missing_flags(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        how h = { .turn = { 0.3, 0.05 }, .noise = 0.01, .unflagged = true, .flyback = i % 2,
+                  .ramp = { .up_us = 160, .flat_us = 240, .down_us = 160, .delay_us = 32, .read_us = i < 2 ? 496 : 0 } };
+        kr_scan *s = simulate(&h);
+        assert_int_equal(kr_epi_prepare(s, "auto", NULL), i % 2 ? 0 : KR_EREFUSED);
+        if (i % 2 == 0)
+            assert_refused(KR_EREFUSED, "set IS_REVERSE");
+        kr_scan_unref(&s);
+        s = simulate(&h);
+        assert_int_equal(kr_epi_prepare(s, "none", NULL), 0);
+        kr_scan_unref(&s);
+    }
+}
+
 static void test_others_stay(void **state)
 {
     (void)state;
@@ -254,6 +272,6 @@ static void test_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_positions), cmocka_unit_test(test_regridding), cmocka_unit_test(test_ghosts),
-        cmocka_unit_test(test_ghost_on_ramps), cmocka_unit_test(test_refusals), cmocka_unit_test(test_others_stay), cmocka_unit_test(test_real) };
+        cmocka_unit_test(test_ghost_on_ramps), cmocka_unit_test(test_refusals), cmocka_unit_test(test_missing_flags), cmocka_unit_test(test_others_stay), cmocka_unit_test(test_real) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
