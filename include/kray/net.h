@@ -36,8 +36,8 @@ typedef struct kr_net_kind {
     /* image {h,w}, complex where the network gives a complex one (otherwise imaginary part 0). */
     int (*run)(void *self, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch);
     bool own_maps;                   /* estimates its coil maps from in->acs */
-    bool bf16;                       /* can run with meta "hyper.precision" = "bf16": the products of its gates and of what Winograd's
-                                        form does not take are of bfloat16 numbers, all sums and states float32 */
+    bool bf16;                       /* can run with meta "hyper.precision" = "bf16": the products of its gates and convolutions are of
+                                        bfloat16 numbers, all sums and states float32 */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 

@@ -38,8 +38,8 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
 void kr_conv_unref(kr_conv **c);
 /* Adds in double from now on: slow, for convolutions whose output is divided by a small deviation (more than 4 outputs). */
 void kr_conv_exact(kr_conv *c);
-/* Products in bfloat16 (8 bits of mantissa), sums in float from now on, where that is faster: convolutions that Winograd's form does
- * not take, with more than 4 outputs. Refuses processors without AVX512-BF16. */
+/* Products in bfloat16 (8 bits of mantissa), sums in float from now on, where that is faster: convolutions with more than 4
+ * outputs (in Winograd's form, with an even number of inputs). Refuses processors without AVX512-BF16. */
 int kr_conv_bf16(kr_conv *c) KR_MUST_USE;
 long kr_conv_halo(const kr_conv *c);                         /* pixels of halo that its inputs need */
 long kr_conv_outs(const kr_conv *c);                         /* channels that it gives              */
@@ -69,6 +69,8 @@ int kr_cell_forward(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out) KR
 
 /* y = act((x - mean) / sqrt(var + 1e-5)) per channel, biased variance (InstanceNorm2d without parameters). In place is fine. */
 void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act);
+/* y = act(InstanceNorm(W * x + b)): kr_conv_forward of a convolution without activation, then kr_instance_norm, in fewer passes. */
+void kr_conv_norm_forward(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act);
 void kr_avg_pool2(kr_map *y, const kr_map *x);               /* 2 x 2, stride 2; y is h/2 x w/2, odd ends dropped */
 /* Transposed convolution, k = 2, stride 2, no bias, weight {in, out, 2, 2}, then (norm) InstanceNorm and LeakyReLU; y is 2h x 2w,
  * or one larger where y is: the last row or column then comes by reflection (as fastMRI's U-Net pads). */

@@ -12,6 +12,7 @@ typedef struct kr_tensor {           /* row-major, as PyTorch shows its shape   
     int dims;
     long n[KR_TENSOR_DIMS];
     float *data;                     /* float32, whatever the file had; product of n numbers            */
+    bool lent;                       /* data belongs to the tensor of other weights                     */
 } kr_tensor;
 typedef struct kr_weights {
     long count, room;
@@ -45,7 +46,8 @@ kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long 
 void kr_weights_digest(kr_weights *w);                     /* sets w->digest */
 const kr_tensor *kr_weights_find(const kr_weights *w, const char *name);   /* NULL: not there */
 long kr_tensor_count(const kr_tensor *t);
-/* Those whose names begin with `prefix`, without it; none is a refusal that lists some of the names there are. */
+/* Those whose names begin with `prefix`, without it; none is a refusal that lists some of the names there are. Their numbers stay
+ * those of w, which must live as long. */
 kr_weights *kr_weights_under(const kr_weights *w, const char *prefix) KR_MUST_USE;
 
 #ifdef __cplusplus

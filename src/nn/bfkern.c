@@ -49,7 +49,7 @@ INLINE void tile_##PX##_##OB(const conv_row *r, const narrow *in, long x)       
             __m512 v = acc[j][o], zero = _mm512_setzero_ps(), up = _mm512_max_ps(v, zero);                                  \
             v = r->act == KR_ACT_NONE ? v : r->act == KR_ACT_RELU ? up                                                      \
               : _mm512_fmadd_ps(_mm512_set1_ps(r->slope), _mm512_min_ps(v, zero), up);                                      \
-            _mm512_storeu_ps(r->out + (x + j) * 16 + o * r->out_block, v);                                                  \
+            _mm512_storeu_ps(r->out + (x + j) * r->step + o * r->out_block, v);                                                  \
         }                                                                                                                   \
 }
 #define ROW(PX, OB)                                                                                                         \
@@ -76,7 +76,7 @@ void nn_conv_bf16(const conv_row *whole, int ob)
         narrow in[KR_SEGMENTS];
         uint32_t *to = room;
         r.px = whole->px - from < NN_BF16_PIXELS ? whole->px - from : NN_BF16_PIXELS;
-        r.out = whole->out + 16 * from;
+        r.out = whole->out + r.step * from;
         long wide = r.px + (r.k - 1) * r.dilation;
         for (int s = 0; s < r.segments; s++) {
             in[s] = (narrow){ to, r.k * wide * 8, wide * 8 };

@@ -151,7 +151,7 @@ struct job { const kr_cell *c; kr_map *h, *x, *relu; };
 /* A pointwise convolution of n pixels at p of each input into scratch. */
 static void gate(const kr_conv *v, float *out, long n, const float *const *p, const long *block)
 {
-    conv_row r = { .out = out, .out_block = STRETCH * 16, .px = n };
+    conv_row r = { .out = out, .out_block = STRETCH * 16, .step = 16, .px = n };
     for (int s = 0; s < v->maps; s++) {
         r.in[s].data = p[s];
         r.in[s].block = block[s];

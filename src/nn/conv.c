@@ -8,7 +8,8 @@ void kr_conv_unref(kr_conv **pc)
     if (!*pc)
         return;
     kr_free((*pc)->w);
-    kr_free((*pc)->u);
+    if ((*pc)->shares)
+        wino_leave();
     kr_free((*pc)->half);
     kr_free((*pc)->bias);
     kr_free_at(pc);
@@ -17,7 +18,7 @@ void kr_conv_unref(kr_conv **pc)
 void kr_conv_exact(kr_conv *c)
 {
     c->exact = true;
-    kr_free_at(&c->u);
+    c->wino = NULL;
     kr_free_at(&c->half);
 }
 
@@ -50,9 +51,8 @@ static float *pack_thin(const kr_conv *c, const float *weight, long in, float *t
 }
 
 /* Where Winograd's form is faster by measurement, whatever the size of the image; a rule of the shape alone, so that results do
- * not depend on the machine's mood. Its weights are four times as many: where there are more than 48 Ki pairs of channels, which
- * networks have at the bottom of U-Nets only, on few pixels, they cost more memory than they save time. */
-static bool pays(long ins, long outs) { return ins >= 8 && outs > 4 && ins * outs <= 48 << 10; }
+ * not depend on the machine's mood. */
+static bool pays(long ins, long outs) { return ins >= 8 && outs > 4; }
 
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, int maps,
                      const long *split)
@@ -99,12 +99,9 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
     }
     kr_assert(to - c->w == room);
     if (k == 3 && pays(in, c->outs)) {
-        c->u = kr_alloc((size_t)(36 * in * 16 * c->blocks), sizeof(float));
-        if (!c->u) {
-            kr_conv_unref(&c);
-            return NULL;
-        }
-        wino_weights(c->u, weight->data, c->outs, in, wino_kern_best()->group);
+        c->wino = wino_kern_best();
+        c->shares = true;
+        wino_use();
     }
     return c;
 }
@@ -135,12 +132,15 @@ int kr_conv_bf16(kr_conv *c)
 {
     if (!nn_bf16_built || !kr_cpu_bf16())
         return kr_fail(KR_EREFUSED, "this processor has no bfloat16 arithmetic (AVX512-BF16): use float32");
-    long pairs = 0, stretch = 0, taps = (long)c->k * c->k;
+    long pairs = 0, stretch = 0, ins = 0, taps = (long)c->k * c->k;
     for (int s = 0; s < c->maps; s++) {
+        ins += c->split[s];
         pairs += (c->split[s] / 16 * 8 + (c->split[s] % 16 + 1) / 2) * taps;
         stretch += (c->split[s] + 15) / 16 * 8 * c->k * (NN_BF16_PIXELS + (c->k - 1) * c->dilation);
     }
-    if (c->half || c->u || c->thin || c->exact || stretch > NN_BF16_ROOM)
+    if (c->wino && ins % 2 == 0)
+        c->wino = &wino_kern_bf16;
+    if (c->half || c->wino || c->thin || c->exact || stretch > NN_BF16_ROOM)
         return 0;                    /* faster, or more exact on purpose, as it is */
     uint16_t *to = c->half = kr_alloc((size_t)(pairs * 32 * c->blocks), sizeof *to);
     if (!to)
@@ -210,7 +210,7 @@ static int one_row(void *self, long y)
     const struct job *j = self;
     const kr_conv *c = j->c;
     long e = kr_conv_halo(c);
-    conv_row r = { .out = kr_map_at(j->y, 0, y, 0), .out_block = j->y->block, .px = j->y->w };
+    conv_row r = { .out = kr_map_at(j->y, 0, y, 0), .out_block = j->y->block, .step = 16, .px = j->y->w };
     for (int s = 0; s < c->maps; s++) {
         r.in[s].data = kr_map_at(j->x[s], 0, y - e, -e);
         r.in[s].block = j->x[s]->block;
@@ -221,21 +221,28 @@ static int one_row(void *self, long y)
 }
 
 /* The same in Winograd's form, a piece of tiles at a time. */
-struct wino_job { wino_conv conv; long tiles, room; float *scratch; };
+struct wino_job { wino_conv conv; const wino_kern *kern; long tiles, pieces, room; float *scratch, *sums; };
+
+static int one_unit(void *self, long i)
+{
+    const struct wino_job *j = self;
+    j->kern->weights(&j->conv, i);
+    return 0;
+}
 
 static int one_piece(void *self, long i)
 {
     const struct wino_job *j = self;
-    long first = i * WINO_TILES, tiles = j->tiles - first < WINO_TILES ? j->tiles - first : WINO_TILES;
-    wino_kern_best()->piece(&j->conv, first, tiles, j->scratch + kr_worker() * j->room);
+    long first = i * j->tiles / j->pieces, end = (i + 1) * j->tiles / j->pieces;
+    j->kern->piece(&j->conv, first, end - first, j->scratch + kr_worker() * j->room, j->sums ? j->sums + i * WINO_SUMS * j->conv.blocks : NULL);
     return 0;
 }
 
-static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x)
+static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
 {
-    struct wino_job j = { .conv = { .segments = c->maps, .h = y->h, .w = y->w, .halo = x[0]->halo, .dilation = c->dilation, .blocks = c->blocks,
-                                    .u = c->u, .bias = c->bias, .out = y->data, .out_block = y->block, .out_row = y->row, .act = c->act, .slope = c->slope },
-                          .tiles = wino_tiles(y->h, y->w, c->dilation) };
+    struct wino_job j = { .conv = { .segments = c->maps, .h = y->h, .w = y->w, .halo = x[0]->halo, .dilation = c->dilation, .blocks = c->blocks, .half = c->outs % 16 && c->outs % 16 <= 8,
+                                    .weight = c->w, .bias = c->bias, .out = y->data, .out_block = y->block, .out_row = y->row, .act = c->act, .slope = c->slope },
+                          .kern = c->wino, .tiles = wino_tiles(y->h, y->w, c->dilation) };
     for (int s = 0; s < c->maps; s++) {
         j.conv.in[s].data = x[s]->data;
         j.conv.in[s].block = x[s]->block;
@@ -244,28 +251,42 @@ static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x)
         j.conv.ins += c->split[s];
         j.conv.halo = x[s]->halo < j.conv.halo ? x[s]->halo : j.conv.halo;
     }
+    j.pieces = wino_pieces(j.tiles);
     j.conv.wide = wino_wide(c->maps, c->split);
     j.room = wino_room(j.conv.wide, c->blocks);
-    j.scratch = kr_alloc((size_t)(kr_threads() * j.room), sizeof(float));
-    if (!j.scratch)
+    long work = kr_threads() * j.room, all = sums ? WINO_SUMS * c->blocks * j.pieces : 0;
+    float *lent = wino_lend((size_t)(work + all) * sizeof(float) + wino_weights_room(&j.conv, c->wino));
+    if (!lent)
         return false;                /* told by kr_mem_refused; the plain form wants no memory */
-    int e = kr_for((j.tiles + WINO_TILES - 1) / WINO_TILES, one_piece, &j);
-    kr_free(j.scratch);
+    j.scratch = lent;
+    j.sums = sums ? lent + work : NULL;
+    j.conv.u = lent + work + all;
+    int e = kr_for(wino_units(&j.conv, c->wino->group), one_unit, &j);
+    e = e ? e : kr_for(j.pieces, one_piece, &j);
     kr_assert(!e);
+    for (long i = 0; sums && i < WINO_SUMS * c->blocks; i++)
+        sums[i] = 0;
+    for (long p = 0; sums && p < j.pieces; p++)
+        for (long i = 0; i < WINO_SUMS * c->blocks; i++)
+            sums[i] += (double)j.sums[p * WINO_SUMS * c->blocks + i];
+    wino_return(lent);
     return true;
 }
 
-void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x)
+bool conv_forward_sums(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
 {
-    kr_assert(y->c == c->outs);
+    kr_assert(y->c == c->outs && (!sums || c->act == KR_ACT_NONE));
     for (int s = 0; s < c->maps; s++) {
         kr_assert(x[s] != y && x[s]->c == c->split[s] && x[s]->h == y->h && x[s]->w == y->w && x[s]->halo >= kr_conv_halo(c));
         if (c->k > 1)
             kr_map_pad(x[s], c->pad);
     }
-    if (c->u && wino(c, y, x))
-        return;
+    if (c->wino && wino(c, y, x, sums))
+        return sums;
     struct job j = { c, y, x };
     if (kr_for(y->h, one_row, &j))
         kr_assert(0 && "a convolution cannot be refused");
+    return false;
 }
+
+void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x) { conv_forward_sums(c, y, x, NULL); }

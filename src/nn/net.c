@@ -158,20 +158,23 @@ int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layer
     return 0;
 }
 
-/* Kernels of all convolutions with their two axes exchanged. */
+/* Kernels of all convolutions with their two axes exchanged; the other numbers are those of w. */
 static kr_weights *turn(const kr_weights *w)
 {
     kr_weights *t = kr_weights_under(w, "");
     for (long i = 0; t && i < t->count; i++) {
         kr_tensor *k = &t->tensor[i];
-        long n = k->dims == 4 && k->n[2] == k->n[3] ? k->n[2] : 0;
-        for (long f = 0; n && f < k->n[0] * k->n[1]; f++)
+        long n = k->dims == 4 && k->n[2] == k->n[3] ? k->n[2] : 1;
+        float *turned = n > 1 ? kr_alloc((size_t)kr_tensor_count(k), sizeof *turned) : NULL;
+        for (long f = 0; turned && f < k->n[0] * k->n[1]; f++)
             for (long y = 0; y < n; y++)
-                for (long x = 0; x < y; x++) {
-                    float *p = k->data + f * n * n, v = p[y * n + x];
-                    p[y * n + x] = p[x * n + y];
-                    p[x * n + y] = v;
-                }
+                for (long x = 0; x < n; x++)
+                    turned[(f * n + y) * n + x] = k->data[(f * n + x) * n + y];
+        if (turned) {
+            k->data = turned;
+            k->lent = false;
+        } else if (n > 1)
+            kr_weights_unref(&t);
     }
     return t;
 }
@@ -207,7 +210,7 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
 {
     const kr_net_kind *kind = kr_net_kind_for(name, w);
     if (kind && net_bf16(w) && !kind->bf16) {
-        kr_fail(KR_EREFUSED, "network %s runs in float32 only: the form of its convolutions that is fastest loses too much in bfloat16", kind->name);
+        kr_fail(KR_EREFUSED, "network %s runs in float32 only: its instance norms magnify what bfloat16 loses", kind->name);
         return NULL;
     }
     kr_scoped(weights) t = kind && turned ? turn(w) : NULL;

@@ -60,11 +60,18 @@ static int update_coil(void *self, long c)
     return 0;
 }
 
+static int calibration(void *self, long c)
+{
+    const mri *m = self;
+    for (long i = 0; i < m->n; i++)
+        m->sens[c * m->n + i] = m->in->acs[i] != 0 ? m->in->kspace[c * m->n + i] : kr_c(0, 0);
+    return 0;
+}
+
 static int maps(varnet *r, mri *m, const kr_net_watch *watch)
 {
-    for (long c = 0; c < m->coils; c++)
-        for (long i = 0; i < m->n; i++)
-            m->sens[c * m->n + i] = m->in->acs[i] != 0 ? m->in->kspace[c * m->n + i] : kr_c(0, 0);
+    if (kr_for(m->coils, calibration, m))
+        return kr_error_code();
     kr_fft_inverse(m->fft, m->sens);
     net_see(watch, m->sens, 2 * m->n * m->coils, 0, 1, "sens_unet_input");
     if (refine_maps(m, r->sens, true))

@@ -47,7 +47,7 @@ INLINE void tile_##PX##_##OB(const conv_row *r, long x)                         
         }                                                                                                                   \
     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            store(r->out + (x + j) * 16 + o * r->out_block, activate(acc[j][o], r->act, r->slope));                         \
+            store(r->out + (x + j) * r->step + o * r->out_block, activate(acc[j][o], r->act, r->slope));                         \
 }
 
 /* A row in tiles; what is left is done by a last tile that overlaps, or pixel by pixel in a row shorter than a tile. */
@@ -84,7 +84,21 @@ ROW(tile, 3, 1)
 static void conv(const conv_row *r, int ob) { kr_assert(ob == 1); tile_row_1(r); }
 #endif
 
-/* Few outputs: lanes are input channels, added up across at the end. */
+/* Few outputs: lanes are input channels, added up across at the end: four sums at once. */
+typedef float vq __attribute__((vector_size(16), aligned(4)));
+INLINE vq quarters(vf v)
+{
+    vq q[4];
+    __builtin_memcpy(q, &v, sizeof q);
+    return (q[0] + q[2]) + (q[1] + q[3]);
+}
+INLINE vq across(vf a, vf b, vf c, vf d)
+{
+    vq p = quarters(a), q = quarters(b), r = quarters(c), s = quarters(d);
+    vq ab = __builtin_shufflevector(p, q, 0, 4, 1, 5) + __builtin_shufflevector(p, q, 2, 6, 3, 7);
+    vq cd = __builtin_shufflevector(r, s, 0, 4, 1, 5) + __builtin_shufflevector(r, s, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
 #define THIN(PX, O)                                                                                                         \
 INLINE void thin_##PX##_##O(const conv_row *r, long x)                                                                      \
 {                                                                                                                           \
@@ -105,18 +119,17 @@ INLINE void thin_##PX##_##O(const conv_row *r, long x)                          
                             acc[j][o] += v * load(w + 16 * o);                                                              \
                     }                                                                                                       \
                 }                                                                                                           \
-    for (int j = 0; j < PX; j++)                                                                                            \
-        for (int o = 0; o < O; o++) {                                                                                       \
-            float t[16];                                                                                                    \
-            store(t, acc[j][o]);                                                                                            \
-            float sum = ((t[0] + t[8]) + (t[4] + t[12])) + ((t[2] + t[10]) + (t[6] + t[14]))                                \
-                      + (((t[1] + t[9]) + (t[5] + t[13])) + ((t[3] + t[11]) + (t[7] + t[15])));                             \
-            sum += r->bias ? r->bias[o] : 0;                                                                                \
-            r->out[(x + j) * 16 + o] = r->act == KR_ACT_NONE || sum > 0 ? sum : r->act == KR_ACT_RELU ? 0 : r->slope * sum; \
+    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j += 4)                                                                \
+        _Pragma("GCC unroll 8") for (int o = 0; o < O; o++) {                                                               \
+            vq four = across(acc[j][o], acc[j + 1 < PX ? j + 1 : j][o], acc[j + 2 < PX ? j + 2 : j][o], acc[j + 3 < PX ? j + 3 : j][o]); \
+            for (int i = 0; i < 4 && j + i < PX; i++) {                                                                     \
+                float sum = four[i] + (r->bias ? r->bias[o] : 0);                                                           \
+                r->out[(x + j + i) * r->step + o] = r->act == KR_ACT_NONE || sum > 0 ? sum : r->act == KR_ACT_RELU ? 0 : r->slope * sum; \
+            }                                                                                                               \
         }                                                                                                                   \
 }
-THIN(1, 1) THIN(1, 2) THIN(1, 3) THIN(1, 4) THIN(6, 1) THIN(6, 2) THIN(6, 3) THIN(4, 4)
-ROW(thin, 6, 1) ROW(thin, 6, 2) ROW(thin, 6, 3) ROW(thin, 4, 4)
+THIN(1, 1) THIN(1, 2) THIN(1, 3) THIN(1, 4) THIN(8, 1) THIN(8, 2) THIN(8, 3) THIN(4, 4)
+ROW(thin, 8, 1) ROW(thin, 8, 2) ROW(thin, 8, 3) ROW(thin, 4, 4)
 static void conv_thin(const conv_row *r, int outs)
 {
     kr_assert(outs >= 1 && outs <= 4);
@@ -141,7 +154,7 @@ static void conv_exact(const conv_row *r, int ob)
                             for (int l = 0; l < 16; l++)
                                 acc[l] += (double)p[i] * (double)w[l];
                     }
-            float *out = r->out + 16 * x + o * r->out_block;
+            float *out = r->out + r->step * x + o * r->out_block;
             for (int l = 0; l < 16; l++)
                 out[l] = (float)(r->act == KR_ACT_NONE || acc[l] > 0 ? acc[l] : r->act == KR_ACT_RELU ? 0 : (double)r->slope * acc[l]);
         }
@@ -258,8 +271,9 @@ static void normalise(float *y, const float *x, const float *scale, const float 
 {
     vf a = load(scale), b = load(shift);
     for (long i = 0; i < n; i += 16) {
-        vf v = (load(x + i) - b) * a;
-        store(y + i, slope == 1 ? v : positive(v) - slope * positive(-v));
+        vf v = (load(x + i) - b) * a, low = slope * v;
+        vi below = v < low;                          /* the larger of v and slope v, slope at most 1 */
+        store(y + i, (vf)(((vi)low & below) | ((vi)v & ~below)));
     }
 }
 

@@ -12,7 +12,7 @@ typedef struct conv_row {
     long dilation;
     const float *w, *bias;           /* bias: 16 ob floats, or NULL */
     const uint16_t *half;            /* nn_conv_bf16: packed [segment][block][ky][kx][pair of channels][ob][16][2], bfloat16 */
-    float *out; long out_block, px;
+    float *out; long out_block, step, px;   /* step: floats from output pixel to output pixel */
     enum kr_act act; float slope;
 } conv_row;
 /* The same for at most 4 output channels: w packed [segment][block][ky][kx][out][16]; out: pixels of 16 floats, lanes of the outputs. */

@@ -3,33 +3,73 @@
 #include <math.h>
 #include <string.h>
 
-struct job { const nn_kern *k; kr_map *y; const kr_map *x; float slope; const struct kr_up2 *up; };
+/* ---- Instance norm: bands of rows and blocks spread over the threads; sums in double, in an order of their own ---- */
+enum { BANDS = 8, CHUNK = 8 };                      /* blocks at a time */
+struct norm { const nn_kern *k; kr_map *y; const kr_map *x; float slope; long first; double sums[CHUNK][BANDS][WINO_SUMS]; float scale[CHUNK][16], mean[CHUNK][16]; };
 
-/* One block of 16 channels: mean and biased variance over all pixels in double, row by row, then one pass of scale and shift. */
-static int norm_block(void *self, long b)
+static int sum_band(void *self, long i)
 {
-    const struct job *j = self;
-    double sum[16] = { 0 }, square[16] = { 0 }, n = (double)(j->x->h * j->x->w);
-    float scale[16], shift[16];
-    for (long y = 0; y < j->x->h; y++)
-        j->k->moments(kr_map_at(j->x, b, y, 0), 16 * j->x->w, sum, square);
-    for (int l = 0; l < 16; l++) {
-        double mean = sum[l] / n, var = square[l] / n - mean * mean, s = 1 / sqrt((var > 0 ? var : 0) + 1e-5);
-        scale[l] = (float)s;
-        shift[l] = (float)mean;
-    }
-    for (long y = 0; y < j->x->h; y++)
-        j->k->normalise(kr_map_at(j->y, b, y, 0), kr_map_at(j->x, b, y, 0), scale, shift, j->slope, 16 * j->x->w);
+    struct norm *j = self;
+    long b = i / BANDS, band = i % BANDS, h = j->x->h;
+    double *sums = j->sums[b][band];
+    memset(sums, 0, WINO_SUMS * sizeof *sums);
+    for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
+        j->k->moments(kr_map_at(j->x, j->first + b, y, 0), 16 * j->x->w, sums, sums + 16);
     return 0;
+}
+
+static int normalise_band(void *self, long i)
+{
+    const struct norm *j = self;
+    long b = i / BANDS, band = i % BANDS, h = j->x->h;
+    for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
+        j->k->normalise(kr_map_at(j->y, j->first + b, y, 0), kr_map_at(j->x, j->first + b, y, 0), j->scale[b], j->mean[b], j->slope, 16 * j->x->w);
+    return 0;
+}
+
+/* known: the sums of all blocks, as conv_forward_sums gives them; NULL: they are made here. */
+static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *known)
+{
+    struct norm j = { .k = nn_kern_best(), .y = y, .x = x, .slope = act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : 0.2f };
+    double n = (double)(x->h * x->w);
+    int e = 0;
+    for (; j.first < x->blocks; j.first += CHUNK) {
+        long blocks = x->blocks - j.first < CHUNK ? x->blocks - j.first : CHUNK;
+        if (!known)
+            e = e ? e : kr_for(blocks * BANDS, sum_band, &j);
+        for (long b = 0; b < blocks; b++)
+            for (int l = 0; l < 16; l++) {
+                double sum[2] = { 0 };
+                for (int q = 0; q < 2; q++)
+                    for (int band = 0; band < (known ? 1 : BANDS); band++)
+                        sum[q] += known ? known[(j.first + b) * WINO_SUMS + 16 * q + l] : j.sums[b][band][16 * q + l];
+                double mean = sum[0] / n, var = sum[1] / n - mean * mean;
+                j.scale[b][l] = (float)(1 / sqrt((var > 0 ? var : 0) + 1e-5));
+                j.mean[b][l] = (float)mean;
+            }
+        e = e ? e : kr_for(blocks * BANDS, normalise_band, &j);
+    }
+    kr_assert(!e);
 }
 
 void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act)
 {
     kr_assert(y->c == x->c && y->h == x->h && y->w == x->w && act != KR_ACT_PRELU);
-    struct job j = { nn_kern_best(), y, x, act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : 0.2f, NULL };
-    if (kr_for(x->blocks, norm_block, &j))
-        kr_assert(0 && "a norm cannot be refused");
+    norm(y, x, act, NULL);
 }
+
+/* The convolution's outputs are summed while they are in registers. */
+void kr_conv_norm_forward(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act)
+{
+    double sums[64 * WINO_SUMS];
+    bool known = c->blocks <= 64 && conv_forward_sums(c, y, x, sums);
+    if (c->blocks > 64)
+        kr_conv_forward(c, y, x);
+    norm(y, y, act, known ? sums : NULL);
+}
+
+/* ---- Pooling ---- */
+struct job { const nn_kern *k; kr_map *y; const kr_map *x; const struct kr_up2 *up; };
 
 static int pool_row(void *self, long i)
 {
@@ -42,21 +82,18 @@ static int pool_row(void *self, long i)
 void kr_avg_pool2(kr_map *y, const kr_map *x)
 {
     kr_assert(y->c == x->c && y->h == x->h / 2 && y->w == x->w / 2);
-    struct job j = { nn_kern_best(), y, x, 1, NULL };
+    struct job j = { nn_kern_best(), y, x, NULL };
     if (kr_for(y->blocks * y->h, pool_row, &j))
         kr_assert(0 && "pooling cannot be refused");
 }
 
 /* ---- Transposed convolution: one pointwise convolution for each of the four places of a pixel's square ---- */
-enum { STRETCH = 24 };                              /* pixels of scratch per worker */
-struct kr_up2 { kr_conv *place[4]; float *scratch; long room; };
+struct kr_up2 { kr_conv *place[4]; };
 
 void kr_up2_unref(kr_up2 **u)
 {
     for (int i = 0; *u && i < 4; i++)
         kr_conv_unref(&(*u)->place[i]);
-    if (*u)
-        kr_free((*u)->scratch);
     kr_free_at(u);
 }
 
@@ -77,10 +114,6 @@ kr_up2 *kr_up2_new(const kr_tensor *w)
                 t.data[o * w->n[0] + c] = w->data[(c * w->n[1] + o) * 4 + i];
         good = (u->place[i] = kr_conv_new(&t, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
     }
-    if (good) {
-        u->room = u->place[0]->blocks * STRETCH * 16;
-        good = (u->scratch = kr_alloc_zero((size_t)(kr_threads() * u->room), sizeof(float)));
-    }
     kr_free(t.data);
     if (!good)
         kr_up2_unref(&u);
@@ -90,25 +123,19 @@ kr_up2 *kr_up2_new(const kr_tensor *w)
 static int up_row(void *self, long y)
 {
     const struct job *j = self;
-    float *line = j->up->scratch + kr_worker() * j->up->room;
-    conv_row r = { .out = line, .out_block = STRETCH * 16 };
-    r.in[0].block = j->x->block;
-    for (int i = 0; i < 4; i++)
-        for (long x = 0; x < j->x->w; x += STRETCH) {
-            r.px = j->x->w - x < STRETCH ? j->x->w - x : STRETCH;
-            r.in[0].data = kr_map_at(j->x, 0, y, x);
-            conv_run_row(j->up->place[i], &r);
-            for (long b = 0; b < j->y->blocks; b++)
-                for (long k = 0; k < r.px; k++)
-                    memcpy(kr_map_at(j->y, b, 2 * y + i / 2, 2 * (x + k) + i % 2), line + (b * STRETCH + k) * 16, 16 * sizeof(float));
-        }
+    for (int i = 0; i < 4; i++) {
+        conv_row r = { .out = kr_map_at(j->y, 0, 2 * y + i / 2, i % 2), .out_block = j->y->block, .step = 32, .px = j->x->w };
+        r.in[0].data = kr_map_at(j->x, 0, y, 0);
+        r.in[0].block = j->x->block;
+        conv_run_row(j->up->place[i], &r);
+    }
     return 0;
 }
 
 void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm)
 {
     kr_assert(y->c == u->place[0]->outs && (y->h == 2 * x->h || y->h == 2 * x->h + 1) && (y->w == 2 * x->w || y->w == 2 * x->w + 1));
-    struct job j = { nn_kern_best(), y, x, 1, u };
+    struct job j = { nn_kern_best(), y, x, u };
     if (kr_for(x->h, up_row, &j))
         kr_assert(0 && "upsampling cannot be refused");
     kr_map even = *y;                               /* the part that was written */

@@ -18,6 +18,7 @@ struct unet {
 struct rooms {
     long h, w;
     kr_map *skip[POOLS], *pooled[POOLS + 1], *mid[POOLS + 1], *deep, *lifted[POOLS], *joined[POOLS];
+    kr_map *in, *out;                                    /* real and imaginary part, where the network reads complex images */
 };
 
 static void drop_maps(struct rooms *r)
@@ -32,6 +33,8 @@ static void drop_maps(struct rooms *r)
         kr_map_unref(&r->mid[i]);
     }
     kr_map_unref(&r->deep);
+    kr_map_unref(&r->in);
+    kr_map_unref(&r->out);
     r->h = r->w = 0;
 }
 
@@ -154,12 +157,21 @@ static int maps_for(unet *u, long h, long w)
     return 0;
 }
 
+/* in and out for complex images of that size. */
+static int ends_for(unet *u, long h, long w)
+{
+    if (maps_for(u, h, w))
+        return kr_error_code();
+    struct rooms *r = u->rooms;
+    r->in = r->in ? r->in : kr_map_new(2, h, w, 1);
+    r->out = r->out || !r->in ? r->out : kr_map_new(2, h, w, 0);
+    return r->out ? 0 : kr_error_code();
+}
+
 static void block_forward(const struct block *b, kr_map *y, kr_map *mid, kr_map *const *x)
 {
-    kr_conv_forward(b->conv[0], mid, x);
-    kr_instance_norm(mid, mid, KR_ACT_LEAKY);
-    kr_conv_forward(b->conv[1], y, &mid);
-    kr_instance_norm(y, y, KR_ACT_LEAKY);
+    kr_conv_norm_forward(b->conv[0], mid, x, KR_ACT_LEAKY);
+    kr_conv_norm_forward(b->conv[1], y, &mid, KR_ACT_LEAKY);
 }
 
 int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch)
@@ -192,54 +204,100 @@ int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch)
 
 /* ---- NormUnet ---- */
 
-/* Mean and unbiased standard deviation of real or imaginary parts; in double, rows in order. */
-static void statistics(const kr_cfloat *x, long n, int part, double *mean, double *std)
+/* Bands of rows, spread over the threads; their sums are added in order. */
+enum { BANDS = 16 };
+struct ends { kr_map *map; kr_cfloat *y; const kr_cfloat *x; long h, w, top, left; double mean[2], std[2], part[BANDS][2]; };
+
+static int sum_band(void *self, long b)
 {
-    const float *p = (const float *)x + part;
-    double s = 0, q = 0;
-    for (long i = 0; i < n; i++)
-        s += p[2 * i];
-    *mean = s / (double)n;
-    for (long i = 0; i < n; i++)
-        q += (p[2 * i] - *mean) * (p[2 * i] - *mean);
-    *std = sqrt(q / (double)(n - 1));
+    struct ends *j = self;
+    double s[2] = { 0 };
+    for (long i = b * j->h / BANDS * j->w; i < (b + 1) * j->h / BANDS * j->w; i++) {
+        s[0] += (double)kr_re(j->x[i]);
+        s[1] += (double)kr_im(j->x[i]);
+    }
+    memcpy(j->part[b], s, sizeof s);
+    return 0;
+}
+
+static int square_band(void *self, long b)
+{
+    struct ends *j = self;
+    double s[2] = { 0 };
+    for (long i = b * j->h / BANDS * j->w; i < (b + 1) * j->h / BANDS * j->w; i++) {
+        double re = (double)kr_re(j->x[i]) - j->mean[0], im = (double)kr_im(j->x[i]) - j->mean[1];
+        s[0] += re * re;
+        s[1] += im * im;
+    }
+    memcpy(j->part[b], s, sizeof s);
+    return 0;
+}
+
+static int put_band(void *self, long b)
+{
+    const struct ends *j = self;
+    for (long i = b * j->h / BANDS; i < (b + 1) * j->h / BANDS; i++) {
+        const kr_cfloat *x = j->x + i * j->w;
+        float *to = kr_map_at(j->map, 0, i + j->top, j->left);
+        for (long k = 0; k < j->w; k++, to += 16) {
+            to[0] = (float)(((double)kr_re(x[k]) - j->mean[0]) / j->std[0]);
+            to[1] = (float)(((double)kr_im(x[k]) - j->mean[1]) / j->std[1]);
+        }
+    }
+    return 0;
+}
+
+static int get_band(void *self, long b)
+{
+    const struct ends *j = self;
+    for (long i = b * j->h / BANDS; i < (b + 1) * j->h / BANDS; i++) {
+        const float *from = kr_map_at(j->map, 0, i + j->top, j->left);
+        for (long k = 0; k < j->w; k++, from += 16)
+            j->y[i * j->w + k] = kr_c((float)((double)from[0] * j->std[0] + j->mean[0]), (float)((double)from[1] * j->std[1] + j->mean[1]));
+    }
+    return 0;
+}
+
+/* Mean and unbiased standard deviation of real and imaginary parts. */
+static int statistics(struct ends *j)
+{
+    double n = (double)(j->h * j->w);
+    int e = kr_for(BANDS, sum_band, j);
+    for (int b = 0; b < BANDS; b++)
+        for (int c = 0; c < 2; c++)
+            j->mean[c] += j->part[b][c] / n;
+    e = e ? e : kr_for(BANDS, square_band, j);
+    for (int c = 0; c < 2; c++) {
+        double q = 0;
+        for (int b = 0; b < BANDS; b++)
+            q += j->part[b][c];
+        j->std[c] = sqrt(q / (n - 1));
+        if (!(j->std[c] > 0))
+            j->std[c] = 1;                  /* a constant image: nothing to learn from, and nothing to divide by */
+    }
+    return e;
 }
 
 int norm_unet(unet *u, kr_cfloat *y, const kr_cfloat *x, long h, long w)
 {
-    long H = ((h - 1) | 15) + 1, W = ((w - 1) | 15) + 1, top = (H - h) / 2, left = (W - w) / 2;
-    kr_scoped(map) in = kr_map_new(2, H, W, 1);
-    kr_scoped(map) out = kr_map_new(2, H, W, 0);
-    if (!in || !out)
+    long H = ((h - 1) | 15) + 1, W = ((w - 1) | 15) + 1;
+    struct ends j = { .y = y, .x = x, .h = h, .w = w, .top = (H - h) / 2, .left = (W - w) / 2 };
+    if (ends_for(u, H, W))
         return kr_error_code();
-    double mean[2], std[2];
-    for (int c = 0; c < 2; c++) {
-        statistics(x, h * w, c, &mean[c], &std[c]);
-        if (!(std[c] > 0))
-            std[c] = 1;                     /* a constant image: nothing to learn from, and nothing to divide by */
-    }
-    for (long i = 0; i < h; i++)
-        for (long j = 0; j < w; j++) {
-            float *to = kr_map_at(in, 0, i + top, j + left);
-            to[0] = (float)((kr_re(x[i * w + j]) - mean[0]) / std[0]);
-            to[1] = (float)((kr_im(x[i * w + j]) - mean[1]) / std[1]);
-        }
-    if (unet_forward(u, out, in, NULL))
-        return kr_error_code();
-    for (long i = 0; i < h; i++)
-        for (long j = 0; j < w; j++) {
-            const float *from = kr_map_at(out, 0, i + top, j + left);
-            y[i * w + j] = kr_c((float)(from[0] * std[0] + mean[0]), (float)(from[1] * std[1] + mean[1]));
-        }
-    return 0;
+    kr_map *in = j.map = u->rooms->in, *out = u->rooms->out;
+    if (h != H || w != W)                   /* around another image there may be numbers of the last one */
+        memset(in->store, 0, (size_t)(in->blocks * in->block) * sizeof *in->store);
+    int e = statistics(&j);
+    e = e ? e : kr_for(BANDS, put_band, &j);
+    e = e ? e : unet_forward(u, out, in, NULL);
+    j.map = out;
+    return e ? e : kr_for(BANDS, get_band, &j);
 }
 
 int refine_maps(mri *m, unet *u, bool norm)
 {
     long h = m->in->h, w = m->in->w;
-    kr_scoped(map) in = norm ? NULL : kr_map_new(2, h, w, 1);
-    kr_scoped(map) out = norm ? NULL : kr_map_new(2, h, w, 0);
-    if (!norm && (!in || !out))
+    if (!norm && ends_for(u, h, w))
         return kr_error_code();
     for (long c = 0; c < m->coils; c++) {
         kr_cfloat *s = m->sens + c * m->n;
@@ -248,10 +306,10 @@ int refine_maps(mri *m, unet *u, bool norm)
                 return kr_error_code();
             continue;
         }
-        map_put_complex(in, 0, s);
-        if (unet_forward(u, out, in, NULL))
+        map_put_complex(u->rooms->in, 0, s);
+        if (unet_forward(u, u->rooms->out, u->rooms->in, NULL))
             return kr_error_code();
-        map_get_complex(out, 0, s);
+        map_get_complex(u->rooms->out, 0, s);
     }
     mri_normalise_maps(m);
     return 0;

@@ -20,7 +20,8 @@ void kr_weights_unref(kr_weights **pw)
         return;
     for (long i = 0; i < w->count; i++) {
         kr_free(w->tensor[i].name);
-        kr_free(w->tensor[i].data);
+        if (!w->tensor[i].lent)
+            kr_free(w->tensor[i].data);
     }
     kr_free(w->tensor);
     kr_meta_unref(&w->meta);
@@ -44,7 +45,8 @@ const kr_tensor *kr_weights_find(const kr_weights *w, const char *name)
     return NULL;
 }
 
-kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long *n)
+/* A tensor of zeros, or (lent) of numbers that another owns. */
+static kr_tensor *add(kr_weights *w, const char *name, int dims, const long *n, float *lent)
 {
     long count = 1;
     bool absurd = dims < 0 || dims > KR_TENSOR_DIMS;
@@ -67,10 +69,12 @@ kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long 
         w->room = room;
     }
     kr_tensor *t = &w->tensor[w->count];
-    *t = (kr_tensor){ .name = kr_strdup(name), .dims = dims, .data = kr_alloc_zero((size_t)(count ? count : 1), sizeof(float)) };
+    *t = (kr_tensor){ .name = kr_strdup(name), .dims = dims, .lent = lent };
+    t->data = lent ? lent : kr_alloc_zero((size_t)(count ? count : 1), sizeof(float));
     if (!t->name || !t->data) {
         kr_free(t->name);
-        kr_free(t->data);
+        if (!lent)
+            kr_free(t->data);
         return NULL;
     }
     for (int d = 0; d < dims; d++)
@@ -78,6 +82,8 @@ kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long 
     w->count++;
     return t;
 }
+
+kr_tensor *kr_weights_add(kr_weights *w, const char *name, int dims, const long *n) { return add(w, name, dims, n, NULL); }
 
 kr_weights *kr_weights_under(const kr_weights *w, const char *prefix)
 {
@@ -87,11 +93,8 @@ kr_weights *kr_weights_under(const kr_weights *w, const char *prefix)
         const kr_tensor *t = &w->tensor[i];
         if (strncmp(t->name, prefix, k))
             continue;
-        kr_tensor *c = kr_weights_add(u, t->name + k, t->dims, t->n);
-        if (!c)
+        if (!add(u, t->name + k, t->dims, t->n, t->data))
             kr_weights_unref(&u);
-        else
-            memcpy(c->data, t->data, (size_t)kr_tensor_count(t) * sizeof *t->data);
     }
     if (u && !u->count) {
         kr_text some = { 0 };

@@ -1,5 +1,6 @@
-/* wino.c: sizes and weights of Winograd's convolution. */
+/* wino.c: sizes of Winograd's convolution, and its scratch. */
 #include "winokern.h"
+#include <pthread.h>
 
 const wino_kern *wino_kern_best(void)
 {
@@ -10,6 +11,13 @@ const wino_kern *wino_kern_best(void)
 long wino_tiles(long h, long w, long d) { return d * (((h + d - 1) / d + 3) / 4) * d * (((w + d - 1) / d + 3) / 4); }
 long wino_room(long wide, long blocks) { return 36 * (WINO_TILES * (wide + 16 * blocks) + 32); }
 
+/* An even number of pieces of equal size: the small images at the bottom of a U-Net would leave one thread waiting. */
+long wino_pieces(long tiles)
+{
+    long n = ((tiles + WINO_TILES - 1) / WINO_TILES + 1) / 2 * 2;
+    return n < tiles ? n : tiles;
+}
+
 long wino_wide(int segments, const long *split)
 {
     long first = 0, end = 0;
@@ -18,41 +26,48 @@ long wino_wide(int segments, const long *split)
     return (end + 15) / 16 * 16;
 }
 
-/* G: row j is (1, p, p^2) / prod (p - q) over the other finite points q; the last row, of the point at infinity, (0, 0, 1). */
-static void transform(double u[6][6], const float *g)
+long wino_units(const wino_conv *c, int group) { return (c->blocks + group - 1) / group * ((c->ins + 15) / 16); }
+
+static struct { pthread_mutex_t lock; long users; void *room; size_t bytes; bool lent; } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void wino_use(void)
 {
-    static const double p[5] = { 0, 0.625, -0.625, 1.5, -1.5 };
-    double G[6][3] = { { 0 } }, t[6][3] = { { 0 } };
-    for (int j = 0; j < 5; j++) {
-        double n = 1;
-        for (int k = 0; k < 5; k++)
-            n *= k == j ? 1 : p[j] - p[k];
-        for (int i = 0; i < 3; i++)
-            G[j][i] = (i == 0 ? 1 : i == 1 ? p[j] : p[j] * p[j]) / n;
-    }
-    G[5][2] = 1;
-    for (int j = 0; j < 6; j++)
-        for (int x = 0; x < 3; x++)
-            for (int y = 0; y < 3; y++)
-                t[j][x] += G[j][y] * (double)g[3 * y + x];
-    for (int j = 0; j < 6; j++)
-        for (int k = 0; k < 6; k++) {
-            u[j][k] = 0;
-            for (int x = 0; x < 3; x++)
-                u[j][k] += t[j][x] * G[k][x];
-        }
+    pthread_mutex_lock(&shared.lock);
+    shared.users++;
+    pthread_mutex_unlock(&shared.lock);
 }
 
-void wino_weights(float *u, const float *weight, long outs, long ins, int group)
+void wino_leave(void)
 {
-    long blocks = (outs + 15) / 16;
-    for (long o = 0; o < 16 * blocks; o++)
-        for (long c = 0; c < ins; c++) {
-            static const float none[9] = { 0 };
-            double t[6][6];
-            transform(t, o < outs ? weight + (o * ins + c) * 9 : none);
-            long b = o / 16, from = b / group * group, ob = blocks - from < group ? blocks - from : group;
-            for (int i = 0; i < 36; i++)
-                u[i * ins * 16 * blocks + from * 16 * ins + (c * ob + b - from) * 16 + o % 16] = (float)t[i / 6][i % 6];
-        }
+    pthread_mutex_lock(&shared.lock);
+    if (!--shared.users) {
+        kr_free_at(&shared.room);
+        shared.bytes = 0;
+    }
+    pthread_mutex_unlock(&shared.lock);
+}
+
+void *wino_lend(size_t bytes)
+{
+    pthread_mutex_lock(&shared.lock);
+    bool mine = !shared.lent;
+    if (mine && shared.bytes < bytes) {
+        kr_free(shared.room);
+        shared.room = kr_alloc(bytes, 1);
+        shared.bytes = shared.room ? bytes : 0;
+    }
+    void *room = mine ? shared.room : kr_alloc(bytes, 1);
+    shared.lent = shared.lent || (mine && room);
+    pthread_mutex_unlock(&shared.lock);
+    return room;
+}
+
+void wino_return(void *room)
+{
+    pthread_mutex_lock(&shared.lock);
+    if (room == shared.room)
+        shared.lent = false;
+    else
+        kr_free(room);
+    pthread_mutex_unlock(&shared.lock);
 }

@@ -1,9 +1,14 @@
-/* winokern.c: a piece of some tiles through the three steps of Winograd's convolution while everything stays in the second-level
- * cache: all input channels into 36 small matrices V (tiles x channels), 36 products M = V U, and out with bias and activation.
- * A dilation d makes d x d interleaved images, whose tiles take every d-th pixel. Each output depends on its tile alone, so that
- * the division into pieces does not show. Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
+/* winokern.c: Winograd's convolution: the weights of a layer transformed into a scratch (that of all layers together would be four
+ * times the network; a transform costs less than reading its result from memory), then a piece of some tiles through its three steps
+ * while everything stays in the second-level cache: all input channels into 36 small matrices V (tiles x channels), 36 products
+ * M = V U, and out with bias and activation. A dilation d makes d x d interleaved images, whose tiles take every d-th pixel. Each
+ * output depends on its tile alone, so that the division into pieces does not show. Built for x86-64, x86-64-v3 (AVX2) and v4
+ * (AVX-512); and, where the compiler knows AVX512-BF16, with V and U in bfloat16, sums in float. */
 #include "winokern.h"
 #include <string.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(wino_kern_, level)
@@ -20,110 +25,250 @@ INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 #define A 0.625f
 #define B 1.5f
 
-/* B^T d along one line: rows of B^T are the coefficients of prod (x - p) over all points but one. */
-INLINE void line_in(vf v[6], vf d0, vf d1, vf d2, vf d3, vf d4, vf d5)
-{
-    vf ea = d4 - B * B * d2, oa = d3 - B * B * d1, eb = d4 - A * A * d2, ob = d3 - A * A * d1;
-    v[0] = d4 - (A * A + B * B) * d2 + A * A * B * B * d0;
-    v[1] = ea + A * oa;
-    v[2] = ea - A * oa;
-    v[3] = eb + B * ob;
-    v[4] = eb - B * ob;
-    v[5] = d5 - (A * A + B * B) * d3 + A * A * B * B * d1;
-}
+/* The half of a block: where a last block has at most 8 channels, nothing is done for its upper lanes. */
+typedef float vh __attribute__((vector_size(32), aligned(4)));
+typedef int vhi __attribute__((vector_size(32), aligned(4)));
+INLINE vh load_half(const float *p) { return *(const vh *)(const void *)p; }
+INLINE void store_half(float *p, vh v) { *(vh *)(void *)p = v; }
+INLINE vh positive_half(vh v) { return (vh)((v > (vh){ 0 }) & (vhi)v); }
 
-/* A^T m along one line: powers of the points. */
-INLINE void line_out(vf y[4], vf m0, vf m1, vf m2, vf m3, vf m4, vf m5)
-{
-    vf sa = m1 + m2, da = m1 - m2, sb = m3 + m4, db = m3 - m4;
-    y[0] = m0 + (sa + sb);
-    y[1] = A * da + B * db;
-    y[2] = A * A * sa + B * B * sb;
-    y[3] = m5 + A * A * A * da + B * B * B * db;
-}
-
-/* 6x6 pixels of one block of channels, row and column floats apart, to 36 places `apart` floats apart. */
-static void tile_in(float *to, long apart, const float *p, long row, long column)
-{
-    vf t[6][6];
-    UNROLL for (int x = 0; x < 6; x++) {
-        const float *q = p + x * column;
-        line_in(t[x], load(q), load(q + row), load(q + 2 * row), load(q + 3 * row), load(q + 4 * row), load(q + 5 * row));
-    }
-    UNROLL for (int y = 0; y < 6; y++) {
-        vf v[6];
-        line_in(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);
-        UNROLL for (int x = 0; x < 6; x++)
-            store(to + (6 * y + x) * apart, v[x]);
-    }
-}
-
-static void tile_out(const float *m, long apart, const float *bias, enum kr_act act, float slope, float *to, long row, long column)
-{
-    vf t[6][4], b = load(bias);
-    UNROLL for (int x = 0; x < 6; x++) {
-        const float *q = m + x * apart;
-        line_out(t[x], load(q), load(q + 6 * apart), load(q + 12 * apart), load(q + 18 * apart), load(q + 24 * apart), load(q + 30 * apart));
-    }
-    UNROLL for (int y = 0; y < 4; y++) {
-        vf v[4];
-        line_out(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);
-        UNROLL for (int x = 0; x < 4; x++) {
-            vf s = v[x] + b;
-            store(to + y * row + x * column, act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive(s) : positive(s) - slope * positive(-s));
-        }
-    }
-}
-
-/* m[t][...] = sum over c of v[t][c] u[c][...] for PX tiles and OB blocks. */
-#define GEMM(PX, OB)                                                                                                        \
-INLINE void gemm_##PX##_##OB(float *m, long mt, const float *v, long vt, const float *u, long n)                             \
+/* B^T d along one line: rows of B^T are the coefficients of prod (x - p) over all points but one.
+ * A^T m along one line: powers of the points. */
+#define LINES(V, kind)                                                                                                      \
+INLINE void line_in##kind(V v[6], V d0, V d1, V d2, V d3, V d4, V d5)                                                       \
 {                                                                                                                           \
-    vf acc[PX][OB];                                                                                                         \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
+    V ea = d4 - B * B * d2, oa = d3 - B * B * d1, eb = d4 - A * A * d2, ob = d3 - A * A * d1;                               \
+    v[0] = d4 - (A * A + B * B) * d2 + A * A * B * B * d0;                                                                  \
+    v[1] = ea + A * oa;                                                                                                     \
+    v[2] = ea - A * oa;                                                                                                     \
+    v[3] = eb + B * ob;                                                                                                     \
+    v[4] = eb - B * ob;                                                                                                     \
+    v[5] = d5 - (A * A + B * B) * d3 + A * A * B * B * d1;                                                                  \
+}                                                                                                                           \
+INLINE void line_out##kind(V y[4], V m0, V m1, V m2, V m3, V m4, V m5)                                                      \
+{                                                                                                                           \
+    V sa = m1 + m2, da = m1 - m2, sb = m3 + m4, db = m3 - m4;                                                               \
+    y[0] = m0 + (sa + sb);                                                                                                  \
+    y[1] = A * da + B * db;                                                                                                 \
+    y[2] = A * A * sa + B * B * sb;                                                                                         \
+    y[3] = m5 + A * A * A * da + B * B * B * db;                                                                            \
+}
+LINES(vf, ) LINES(vh, _half)
+
+/* ---- Numbers of V and U ---- */
+#if defined(__AVX512BF16__)
+typedef uint16_t num;
+enum { PAIR = 2 };                   /* channels of U that lie together: their products are added in one instruction */
+INLINE void keep(num *to, vf v)
+{
+    __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+    memcpy(to, &half, sizeof half);
+}
+INLINE void keep_half(num *to, vh v)
+{
+    __m128bh half = _mm256_cvtneps_pbh((__m256)v);
+    memcpy(to, &half, sizeof half);
+}
+INLINE void keep_weights(num *to, vf u[PAIR][36], int k)
+{
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)u[1][k], (__m512)u[0][k]);      /* all of one, all of the other: in turn */
+    const __m512i turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi16(turns, both));
+}
+typedef __m512bh factor;
+typedef __m256bh factor_half;
+INLINE factor weights_at(const num *u) { return (__m512bh)_mm512_loadu_si512(u); }
+INLINE factor_half weights_half(const num *u) { return (__m256bh)_mm256_loadu_si256((const void *)u); }
+INLINE int32_t pair_at(const num *v)
+{
+    int32_t pair;
+    memcpy(&pair, v, sizeof pair);
+    return pair;
+}
+INLINE vf add_product(vf sum, const num *v, factor w) { return (vf)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair_at(v))); }
+INLINE vh add_half(vh sum, const num *v, factor_half w) { return (vh)_mm256_dpbf16_ps((__m256)sum, w, (__m256bh)_mm256_set1_epi32(pair_at(v))); }
+#else
+typedef float num;
+enum { PAIR = 1 };
+INLINE void keep(num *to, vf v) { store(to, v); }
+INLINE void keep_half(num *to, vh v) { store_half(to, v); }
+INLINE void keep_weights(num *to, vf u[PAIR][36], int k) { store(to, u[0][k]); }
+typedef vf factor;
+typedef vh factor_half;
+INLINE factor weights_at(const num *u) { return load(u); }
+INLINE factor_half weights_half(const num *u) { return load_half(u); }
+INLINE vf add_product(vf sum, const num *v, factor w) { return sum + *v * w; }
+INLINE vh add_half(vh sum, const num *v, factor_half w) { return sum + *v * w; }
+#endif
+
+/* ---- The weights: U = G g G^T ---- */
+/* G: row j is (1, p, p^2) / prod (p - q) over the other finite points q; the last row, of the point at infinity, (0, 0, 1). */
+#define OF_A (1 / (2 * A * A * (A * A - B * B)))
+#define OF_B (1 / (2 * B * B * (B * B - A * A)))
+INLINE void line_weights(vf u[6], vf g0, vf g1, vf g2)
+{
+    vf ea = OF_A * (g0 + A * A * g2), oa = OF_A * A * g1, eb = OF_B * (g0 + B * B * g2), ob = OF_B * B * g1;
+    u[0] = 1 / (A * A * B * B) * g0;
+    u[1] = ea + oa;
+    u[2] = ea - oa;
+    u[3] = eb + ob;
+    u[4] = eb - ob;
+    u[5] = g2;
+}
+
+/* Sixteen outputs of one input channel; g: its first weight, taps `apart` floats apart. */
+INLINE void kernel(vf u[36], const float *g, long apart)
+{
+    vf t[3][6];
+    UNROLL for (int x = 0; x < 3; x++)
+        line_weights(t[x], load(g + x * apart), load(g + (3 + x) * apart), load(g + (6 + x) * apart));
+    UNROLL for (int y = 0; y < 6; y++)
+        line_weights(u + 6 * y, t[0][y], t[1][y], t[2][y]);
+}
+
+enum { GROUP =
+#if defined(__AVX512F__)
+    4
+#else
+    1
+#endif
+};
+
+/* Where the weights of input channel c stand among those of a group of `ob` blocks, and how far its taps are apart. */
+static const float *taps_of(const wino_conv *w, const float *group, long c, long ob, long *apart)
+{
+    long first = 0;
+    int s = 0;
+    while (c >= first + w->in[s].c)
+        first += w->in[s++].c;
+    long block = (c - first) / 16 * 16, n = w->in[s].c - block < 16 ? w->in[s].c - block : 16;
+    *apart = n * 16 * ob;
+    return group + ((first + block) * 9 + c - first - block) * 16 * ob;
+}
+
+/* Sixteen input channels and one group of blocks: [36][group][input channel, or pair][block][16] */
+static void weights(const wino_conv *c, long unit)
+{
+    long chunks = (c->ins + 15) / 16, from = unit / chunks * GROUP, ob = c->blocks - from < GROUP ? c->blocks - from : GROUP;
+    long first = unit % chunks * 16, end = first + 16 < c->ins ? first + 16 : c->ins;
+    const float *group = c->weight + from * 16 * c->ins * 9;
+    for (long i = first; i < end; i += PAIR)
+        for (long b = 0; b < ob; b++) {
+            num *to = (num *)c->u + 16 * from * c->ins + 16 * (i * ob + b * PAIR);
+            vf u[PAIR][36];
+            for (int p = 0; p < PAIR; p++) {
+                long apart;
+                const float *g = taps_of(c, group, i + p, ob, &apart) + 16 * b;
+                kernel(u[p], g, apart);
+            }
+            for (int k = 0; k < 36; k++)
+                keep_weights(to + k * 16 * c->blocks * c->ins, u, k);
+        }
+}
+
+/* ---- Tiles ---- */
+/* tile_in: 6x6 pixels of one block of channels, row and column floats apart, to 36 places `apart` numbers apart.
+ * tile_out: sums (NULL: not wanted): the outputs, and their squares, are added. Calls of their own: inside the loop over tiles a
+ * compiler keeps each of the 36 addresses on the stack. */
+#define TILES(V, kind)                                                                                                      \
+static __attribute__((noinline)) void tile_in##kind(num *to, long apart, const float *p, long row, long column)             \
+{                                                                                                                           \
+    V t[6][6];                                                                                                              \
+    UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
+        const float *q = p + x * column;                                                                                    \
+        line_in##kind(t[x], load##kind(q), load##kind(q + row), load##kind(q + 2 * row), load##kind(q + 3 * row),           \
+                      load##kind(q + 4 * row), load##kind(q + 5 * row));                                                    \
+    }                                                                                                                       \
+    UNROLL for (int y = 0; y < 6; y++) {                                                                                    \
+        V v[6];                                                                                                             \
+        line_in##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                             \
+        UNROLL for (int x = 0; x < 6; x++)                                                                                  \
+            keep##kind(to + (6 * y + x) * apart, v[x]);                                                                     \
+    }                                                                                                                       \
+}                                                                                                                           \
+static __attribute__((noinline)) void tile_out##kind(const float *m, long apart, const float *bias, enum kr_act act, float slope, \
+                                                     float *to, long row, long column, float *sums)                         \
+{                                                                                                                           \
+    V t[6][4], b = load##kind(bias), sum = { 0 }, square = { 0 };                                                           \
+    UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
+        const float *q = m + x * apart;                                                                                     \
+        line_out##kind(t[x], load##kind(q), load##kind(q + 6 * apart), load##kind(q + 12 * apart), load##kind(q + 18 * apart), \
+                       load##kind(q + 24 * apart), load##kind(q + 30 * apart));                                             \
+    }                                                                                                                       \
+    UNROLL for (int y = 0; y < 4; y++) {                                                                                    \
+        V v[4];                                                                                                             \
+        line_out##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                            \
+        UNROLL for (int x = 0; x < 4; x++) {                                                                                \
+            V s = v[x] + b;                                                                                                 \
+            s = act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive##kind(s) : positive##kind(s) - slope * positive##kind(-s); \
+            store##kind(to + y * row + x * column, s);                                                                      \
+            sum += s;                                                                                                       \
+            square += s * s;                                                                                                \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    if (sums) {                                                                                                             \
+        store##kind(sums, load##kind(sums) + sum);                                                                          \
+        store##kind(sums + 16, load##kind(sums + 16) + square);                                                             \
+    }                                                                                                                       \
+}
+TILES(vf, ) TILES(vh, _half)
+
+/* ---- Products ---- */
+/* m[t][...] = sum over c of v[t][c] u[c][...] for PX tiles, OB whole blocks and HALF (0 or 1) of a half, which takes a whole place. */
+#define GEMM(PX, OB, HALF)                                                                                                  \
+INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n)                        \
+{                                                                                                                           \
+    vf acc[PX][OB + 1];                                                                                                     \
+    vh last[PX];                                                                                                            \
+    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                                 \
+        last[j] = (vh){ 0 };                                                                                                \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
             acc[j][o] = (vf){ 0 };                                                                                          \
-    for (long c = 0; c < n; c++, u += 16 * OB) {                                                                            \
-        vf w[OB];                                                                                                           \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            w[o] = load(u + 16 * o);                                                                                        \
-        _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                               \
-            _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                            \
-                acc[j][o] += v[j * vt + c] * w[o];                                                                          \
     }                                                                                                                       \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
+    for (long c = 0; c < n; c += PAIR, u += 16 * PAIR * (OB + HALF)) {                                                      \
+        factor w[OB + 1];                                                                                                   \
+        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
+            w[o] = weights_at(u + 16 * PAIR * o);                                                                           \
+        factor_half h = weights_half(u + 16 * PAIR * (HALF ? OB : 0));                                                      \
+        _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                             \
+            _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                            \
+                acc[j][o] = add_product(acc[j][o], v + j * vt + c, w[o]);                                                   \
+            if (HALF)                                                                                                       \
+                last[j] = add_half(last[j], v + j * vt + c, h);                                                             \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                                 \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
             store(m + j * mt + 16 * o, acc[j][o]);                                                                          \
+        if (HALF)                                                                                                           \
+            store_half(m + j * mt + 16 * OB, last[j]);                                                                      \
+    }                                                                                                                       \
 }
 /* All tiles; what is left by a last step that overlaps, or one by one where there are too few. */
-#define GEMMS(PX, OB)                                                                                                       \
-static void gemm_##OB(float *m, long mt, const float *v, long vt, const float *u, long n, long tiles)                        \
+#define GEMMS(PX, OB, HALF)                                                                                                 \
+GEMM(1, OB, HALF) GEMM(PX, OB, HALF)                                                                                        \
+static void gemm_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles)                   \
 {                                                                                                                           \
     long t = 0;                                                                                                             \
     for (; t + PX <= tiles; t += PX)                                                                                        \
-        gemm_##PX##_##OB(m + t * mt, mt, v + t * vt, vt, u, n);                                                             \
+        gemm_##PX##_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n);                                                    \
     if (t < tiles && tiles >= PX)                                                                                           \
-        gemm_##PX##_##OB(m + (tiles - PX) * mt, mt, v + (tiles - PX) * vt, vt, u, n);                                       \
+        gemm_##PX##_##OB##_##HALF(m + (tiles - PX) * mt, mt, v + (tiles - PX) * vt, vt, u, n);                              \
     else                                                                                                                    \
         for (; t < tiles; t++)                                                                                              \
-            gemm_1_##OB(m + t * mt, mt, v + t * vt, vt, u, n);                                                              \
+            gemm_1_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n);                                                     \
 }
 
+typedef void gemm(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles);
 #if defined(__AVX512F__)
-enum { GROUP = 4 };
-GEMM(1, 1) GEMM(1, 2) GEMM(1, 3) GEMM(1, 4) GEMM(24, 1) GEMM(12, 2) GEMM(8, 3) GEMM(6, 4)
-GEMMS(24, 1) GEMMS(12, 2) GEMMS(8, 3) GEMMS(6, 4)
-#define GEMM_OF(ob) (ob == 1 ? gemm_1 : ob == 2 ? gemm_2 : ob == 3 ? gemm_3 : gemm_4)
+GEMMS(24, 1, 0) GEMMS(12, 2, 0) GEMMS(8, 3, 0) GEMMS(6, 4, 0) GEMMS(24, 0, 1) GEMMS(12, 1, 1) GEMMS(8, 2, 1) GEMMS(6, 3, 1)
+static gemm *const gemms[2][5] = { { NULL, gemm_1_0, gemm_2_0, gemm_3_0, gemm_4_0 }, { NULL, gemm_0_1, gemm_1_1, gemm_2_1, gemm_3_1 } };
 #elif defined(__AVX2__)
-enum { GROUP = 1 };
-GEMM(1, 1) GEMM(6, 1)
-GEMMS(6, 1)
-#define GEMM_OF(ob) gemm_1
+GEMMS(6, 1, 0) GEMMS(12, 0, 1)
+static gemm *const gemms[2][2] = { { NULL, gemm_1_0 }, { NULL, gemm_0_1 } };
 #else
-enum { GROUP = 1 };
-GEMM(1, 1) GEMM(3, 1)
-GEMMS(3, 1)
-#define GEMM_OF(ob) gemm_1
+GEMMS(3, 1, 0) GEMMS(6, 0, 1)
+static gemm *const gemms[2][2] = { { NULL, gemm_1_0 }, { NULL, gemm_0_1 } };
 #endif
 
 /* Where tile i lies: y, x of its first output. Neighbours of one interleaved image lie d pixels apart. */
@@ -135,7 +280,7 @@ static struct place place(const wino_conv *c, long i)
 }
 
 /* A tile that leaves map and halo: what is outside counts as zero; no output that is kept reads it. */
-static void tile_edge(float *to, long apart, const wino_conv *c, int s, long b, struct place at)
+static void tile_edge(num *to, long apart, const wino_conv *c, int s, long b, bool half, struct place at)
 {
     float t[36 * 16];
     memset(t, 0, sizeof t);
@@ -144,48 +289,84 @@ static void tile_edge(float *to, long apart, const wino_conv *c, int s, long b, 
         if (y >= -c->halo && y < c->h + c->halo && x >= -c->halo && x < c->w + c->halo)
             memcpy(t + 16 * i, c->in[s].data + b * c->in[s].block + y * c->in[s].row + x * 16, 16 * sizeof *t);
     }
-    tile_in(to, apart, t, 6 * 16, 16);
+    (half ? tile_in_half : tile_in)(to, apart, t, 6 * 16, 16);
+}
+
+/* A tile of which some outputs lie outside the map: only the others are kept. */
+static void tile_cut(const wino_conv *c, const float *m, long apart, long b, bool half, float *to, struct place at, float *sums)
+{
+    float y[16 * 16];
+    if (half)
+        memset(y, 0, sizeof y);
+    (half ? tile_out_half : tile_out)(m, apart, c->bias + 16 * b, c->act, c->slope, y, 4 * 16, 16, NULL);
+    for (int i = 0; i < 16; i++)
+        if (at.y + i / 4 * c->dilation < c->h && at.x + i % 4 * c->dilation < c->w) {
+            vf v = load(y + 16 * i);
+            store(to + i / 4 * c->dilation * c->out_row + i % 4 * c->dilation * 16, v);
+            if (sums) {
+                store(sums, load(sums) + v);
+                store(sums + 16, load(sums + 16) + v * v);
+            }
+        }
 }
 
 /* A 64-byte line more, so that the 36 matrices do not all fall on the same lines of the first-level cache. */
 static long apart_of(long channels) { return WINO_TILES * channels + 16; }
 
-static void piece(const wino_conv *c, long first, long tiles, float *scratch)
+static void tiles_in(const wino_conv *c, long first, long tiles, num *v, long va)
 {
-    long vt = c->wide, mt = 16 * c->blocks, va = apart_of(vt), ma = apart_of(mt), d = c->dilation;
-    float *v = scratch, *m = v + 36 * va;
+    long d = c->dilation;
     for (long t = 0; t < tiles; t++) {
         struct place at = place(c, first + t);
         bool inside = at.y - d >= -c->halo && at.y + 4 * d < c->h + c->halo && at.x - d >= -c->halo && at.x + 4 * d < c->w + c->halo;
-        float *to = v + t * vt;                  /* channels of the inputs follow each other: unused lanes are written over */
+        num *to = v + t * c->wide;               /* channels of the inputs follow each other: unused lanes are written over */
         for (int s = 0; s < c->segments; to += c->in[s++].c)
             for (long b = 0; 16 * b < c->in[s].c; b++) {
                 const float *p = c->in[s].data + b * c->in[s].block + (at.y - d) * c->in[s].row + (at.x - d) * 16;
+                bool half = c->in[s].c - 16 * b <= 8;
                 if (inside)
-                    tile_in(to + 16 * b, va, p, d * c->in[s].row, d * 16);
+                    (half ? tile_in_half : tile_in)(to + 16 * b, va, p, d * c->in[s].row, d * 16);
                 else
-                    tile_edge(to + 16 * b, va, c, s, b, at);
+                    tile_edge(to + 16 * b, va, c, s, b, half, at);
             }
     }
-    for (int i = 0; i < 36; i++) {
-        const float *u = c->u + i * c->ins * 16 * c->blocks;
-        for (long b = 0; b < c->blocks; b += GROUP) {
-            long ob = c->blocks - b < GROUP ? c->blocks - b : GROUP;
-            GEMM_OF(ob)(m + i * ma + 16 * b, mt, v + i * va, vt, u, c->ins, tiles);
-            u += c->ins * 16 * ob;
-        }
-    }
+}
+
+static void tiles_out(const wino_conv *c, long first, long tiles, const float *m, long ma, float *sums)
+{
+    long d = c->dilation;
     for (long t = 0; t < tiles; t++) {
         struct place at = place(c, first + t);
         bool inside = at.y + 3 * d < c->h && at.x + 3 * d < c->w;
         for (long b = 0; b < c->blocks; b++) {
-            float *to = c->out + b * c->out_block + at.y * c->out_row + at.x * 16, y[16 * 16];
-            tile_out(m + t * mt + 16 * b, ma, c->bias + 16 * b, c->act, c->slope, inside ? to : y, inside ? d * c->out_row : 4 * 16, inside ? d * 16 : 16);
-            for (int i = 0; i < 16 && !inside; i++)
-                if (at.y + i / 4 * d < c->h && at.x + i % 4 * d < c->w)
-                    memcpy(to + i / 4 * d * c->out_row + i % 4 * d * 16, y + 16 * i, 16 * sizeof *y);
+            const float *from = m + (t * c->blocks + b) * 16;
+            float *to = c->out + b * c->out_block + at.y * c->out_row + at.x * 16, *add = sums ? sums + WINO_SUMS * b : NULL;
+            bool half = c->half && b == c->blocks - 1;
+            if (inside)
+                (half ? tile_out_half : tile_out)(from, ma, c->bias + 16 * b, c->act, c->slope, to, d * c->out_row, d * 16, add);
+            else
+                tile_cut(c, from, ma, b, half, to, at, add);
         }
     }
 }
 
-const wino_kern NAME(KR_LEVEL) = { GROUP, piece };
+static void piece(const wino_conv *c, long first, long tiles, float *scratch, float *sums)
+{
+    long va = apart_of(c->wide), mt = 16 * c->blocks, ma = apart_of(mt);
+    float *m = scratch;
+    num *v = (num *)(void *)(m + 36 * ma);
+    tiles_in(c, first, tiles, v, va);
+    for (int i = 0; i < 36; i++) {
+        const num *u = (const num *)c->u + i * c->ins * 16 * c->blocks;
+        for (long b = 0; b < c->blocks; b += GROUP) {
+            long ob = c->blocks - b < GROUP ? c->blocks - b : GROUP;
+            gemms[c->half && b + ob == c->blocks][ob](m + i * ma + 16 * b, mt, v + i * va, c->wide, u, c->ins, tiles);
+            u += c->ins * 16 * ob;
+        }
+    }
+    if (sums)
+        memset(sums, 0, (size_t)(WINO_SUMS * c->blocks) * sizeof *sums);
+    tiles_out(c, first, tiles, m, ma, sums);
+}
+
+const wino_kern NAME(KR_LEVEL) = { GROUP, sizeof(num), weights, piece };

@@ -6,27 +6,41 @@
 #define KRAY_WINOKERN_H
 #include "nnkern.h"
 
-enum { WINO_TILES = 24 };            /* tiles that one piece holds: 36 x 24 x 128 channels = 442 KiB of the second-level cache */
+enum { WINO_TILES = 24 };            /* most tiles of one piece: 36 x 24 x 128 channels = 442 KiB of the second-level cache */
+/* Floats of `wino_sums` of one piece and block: sums of the outputs by channel, and of their squares. */
+enum { WINO_SUMS = 32 };
 typedef struct wino_conv {
     int segments;
     struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];     /* pixel (0, 0) of each input */
     long h, w, halo, dilation;
     long ins, wide, blocks;          /* input channels, wino_wide of them; blocks of output channels */
-    const float *u, *bias;           /* u: wino_weights' */
+    bool half;                       /* the last block of these has at most 8                        */
+    const float *weight, *bias;      /* weight: packed as for conv_row */
+    void *u;                         /* the weights transformed: wino_weights_room bytes */
     float *out; long out_block, out_row;
     enum kr_act act; float slope;
 } wino_conv;
 long wino_tiles(long h, long w, long dilation);                  /* how many there are                      */
+long wino_pieces(long tiles);                                    /* into how many pieces they are divided   */
 long wino_wide(int segments, const long *split);                 /* floats that a tile's input channels take: whole lines, unused lanes too */
 long wino_room(long wide, long blocks);                          /* floats of scratch for one piece         */
-/* weight {outs, ins, 3, 3} transformed, in the order in which the kernel with at most `group` blocks at once reads it:
- * [36][group of blocks][input channel][block][16]. u: 36 x ins x 16 blocks floats. */
-void wino_weights(float *u, const float *weight, long outs, long ins, int group);
+long wino_units(const wino_conv *c, int group);                  /* of work for the transform of the weights */
 
 typedef struct wino_kern {
-    int group;
-    void (*piece)(const wino_conv *c, long first, long tiles, float *scratch);       /* at most WINO_TILES */
+    int group;                       /* most blocks that a product takes at once */
+    int bytes;                       /* of a number of u                         */
+    void (*weights)(const wino_conv *c, long unit);              /* writes a part of u */
+    /* At most WINO_TILES; sums (NULL: not wanted): WINO_SUMS of each block. */
+    void (*piece)(const wino_conv *c, long first, long tiles, float *scratch, float *sums);
 } wino_kern;
-extern const wino_kern wino_kern_base, wino_kern_v3, wino_kern_v4;
+extern const wino_kern wino_kern_base, wino_kern_v3, wino_kern_v4, wino_kern_bf16;     /* bf16: products of bfloat16 numbers, for
+                                                                     an even number of inputs; nn_bf16_built says whether it is that */
 const wino_kern *wino_kern_best(void);
+/* Scratch that the convolutions of a process have together: it grows to what the largest wants and goes when the last of its users
+ * goes. Lent to one at a time; another at the same time gets one of its own. NULL: no memory. */
+void wino_use(void);
+void wino_leave(void);
+void *wino_lend(size_t bytes);
+void wino_return(void *room);
+static inline size_t wino_weights_room(const wino_conv *c, const wino_kern *k) { return (size_t)(36 * 16 * c->blocks * c->ins * k->bytes); }
 #endif
