@@ -22,7 +22,7 @@ kr_blocks kr_blocks_of(const long n[3], unsigned varying)
         b.out = on[2] ? KR_Y : KR_Z;
     }
     b.row = KR_X + KR_Y + KR_Z - b.col - b.out;
-    b.slab = b.plane && b.out == KR_X ? SLAB : 1;
+    b.slab = b.plane && b.out == KR_X ? (n[KR_X] < SLAB ? n[KR_X] : SLAB) : 1;
     b.panels = b.plane ? (n[b.col] + KR_LANES - 1) / KR_LANES : 1;
     b.floats = b.panels * n[b.row] * KR_ROW;
     b.count = b.plane ? (n[b.out] + b.slab - 1) / b.slab : (n[b.col] + KR_LANES - 1) / KR_LANES * n[b.out];

@@ -147,7 +147,7 @@ static unsigned varying(const kr_array *mask)
 static int blocks(struct normal *s, const kr_array *coils, const kr_array *mask)
 {
     const kr_blocks *b = &s->b;
-    s->groups = b->count * s->frames == 1 && b->plane ? (s->coil < GROUPS ? s->coil : GROUPS) : 1;
+    s->groups = b->n[b->out] * s->frames == 1 && b->plane ? (s->coil < GROUPS ? s->coil : GROUPS) : 1;
     s->block = b->slab * s->map * b->floats;
     s->psf = kr_alloc_zero((size_t)s->psfs, sizeof *s->psf);
     long per = mask ? kr_count(kr_shape_only(kr_array_shape(mask), space)) : 0;
