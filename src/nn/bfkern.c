@@ -11,7 +11,7 @@
 /* Pixels of a stretch, as pairs of bfloat16 channels: 8 pairs for each block, so that a pair is broadcast as one 32-bit number. */
 typedef struct narrow { const uint32_t *pair; long block, row; } narrow;
 
-static void convert(uint32_t *to, const float *from, long pixels)
+void nn_narrow(uint32_t *to, const float *from, long pixels)
 {
     for (long i = 0; i < pixels; i++) {
         __m256bh half = _mm512_cvtneps_pbh(_mm512_loadu_ps(from + 16 * i));
@@ -79,10 +79,14 @@ void nn_conv_bf16(const conv_row *whole, int ob)
         r.out = whole->out + r.step * from;
         long wide = r.px + (r.k - 1) * r.dilation;
         for (int s = 0; s < r.segments; s++) {
+            if (r.in[s].pair) {
+                in[s] = (narrow){ r.in[s].pair + 8 * from, r.in[s].pairs, 0 };
+                continue;
+            }
             in[s] = (narrow){ to, r.k * wide * 8, wide * 8 };
             for (int b = 0; 16 * b < r.in[s].c; b++)
                 for (int y = 0; y < r.k; y++, to += 8 * wide)
-                    convert(to, r.in[s].data + b * r.in[s].block + y * r.dilation * r.in[s].row + 16 * from, wide);
+                    nn_narrow(to, r.in[s].data + b * r.in[s].block + y * r.dilation * r.in[s].row + 16 * from, wide);
         }
         (ob == 1 ? row_1 : ob == 2 ? row_2 : ob == 3 ? row_3 : row_4)(&r, in);
     }
@@ -93,6 +97,13 @@ void nn_conv_bf16(const conv_row *r, int ob)
 {
     (void)r;
     (void)ob;
+    kr_assert(0 && "asked for only where nn_bf16_built");
+}
+void nn_narrow(uint32_t *to, const float *from, long pixels)
+{
+    (void)to;
+    (void)from;
+    (void)pixels;
     kr_assert(0 && "asked for only where nn_bf16_built");
 }
 const bool nn_bf16_built = false;

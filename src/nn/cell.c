@@ -13,6 +13,7 @@ struct kr_cell {
     kr_conv *a, *b, *c, *d;          /* GRU_DIRECT: update, reset, out; GRU: reset of [x h], candidate of x, candidate of h, update of
                                         [x h]; MGU: forget of [x h], candidate of x, of h; INDRNN: ih */
     float *hh;                       /* INDRNN: one number per channel */
+    bool narrow;                     /* all products are of bfloat16 numbers: a stretch is narrowed once for all of them */
     float *scratch; long room;       /* per worker */
 };
 
@@ -129,7 +130,7 @@ kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr
         kr_conv_exact(c->c);
     }
     /* A thin convolution (features <= 4) leaves the other lanes of its output alone: they are zero from the start. */
-    c->room = 4 * c->blocks * STRETCH * 16;
+    c->room = 6 * c->blocks * STRETCH * 16;
     if (good && c->pointwise)
         good = (c->scratch = kr_alloc_zero((size_t)(kr_threads() * c->room), sizeof(float)));
     if (!good)
@@ -143,19 +144,32 @@ int kr_cell_bf16(kr_cell *c)
     for (int i = 0; i < 4; i++)
         if (v[i] && kr_conv_bf16(v[i]))
             return kr_error_code();
+    c->narrow = c->pointwise;
+    for (int i = 0; i < 4; i++)
+        c->narrow = c->narrow && (!v[i] || v[i]->half);
     return 0;
 }
 
 struct job { const kr_cell *c; kr_map *h, *x, *relu; };
 
-/* A pointwise convolution of n pixels at p of each input into scratch. */
-static void gate(const kr_conv *v, float *out, long n, const float *const *p, const long *block)
+/* A stretch of pixels; pair: narrowed, where the cell wants that. */
+struct stretch { const float *p; long block; uint32_t *pair; };
+
+static void narrow(const kr_cell *c, const struct stretch *s, long n)
+{
+    for (long b = 0; c->narrow && b < c->blocks; b++)
+        nn_narrow(s->pair + b * STRETCH * 8, s->p + b * s->block, n);
+}
+
+/* A pointwise convolution of n pixels of each input into scratch. */
+static void gate(const kr_cell *c, const kr_conv *v, float *out, long n, const struct stretch *in)
 {
     conv_row r = { .out = out, .out_block = STRETCH * 16, .step = 16, .px = n };
     for (int s = 0; s < v->maps; s++) {
-        r.in[s].data = p[s];
-        r.in[s].block = block[s];
-        r.in[s].row = 0;
+        r.in[s].data = in[s].p;
+        r.in[s].block = in[s].block;
+        r.in[s].pair = c->narrow ? in[s].pair : NULL;
+        r.in[s].pairs = STRETCH * 8;
     }
     conv_run_row(v, &r);
 }
@@ -166,25 +180,29 @@ static int one_row(void *self, long y)
     const kr_cell *c = j->c;
     long plane = c->blocks * STRETCH * 16;
     float *s0 = c->scratch + kr_worker() * c->room, *s1 = s0 + plane, *s2 = s1 + plane, *s3 = s2 + plane;
+    uint32_t *pairs = (uint32_t *)(void *)(s3 + plane);
     for (long x = 0; x < j->h->w; x += STRETCH) {
         long n = j->h->w - x < STRETCH ? j->h->w - x : STRETCH;
-        const float *in[2] = { kr_map_at(j->x, 0, y, x), kr_map_at(j->h, 0, y, x) };
-        long block[2] = { j->x->block, j->h->block };
+        struct stretch in[2] = { { kr_map_at(j->x, 0, y, x), j->x->block, pairs }, { kr_map_at(j->h, 0, y, x), j->h->block, pairs + plane / 2 } };
+        narrow(c, &in[0], n);
+        if (c->kind != KR_CELL_INDRNN)
+            narrow(c, &in[1], n);
         if (c->kind == KR_CELL_GRU_DIRECT) {
-            gate(c->a, s0, n, in, block);
-            gate(c->b, s1, n, in, block);
+            gate(c, c->a, s0, n, in);
+            gate(c, c->b, s1, n, in);
             for (long b = 0; b < c->blocks; b++)
-                c->kern->reset(s2 + b * STRETCH * 16, s1 + b * STRETCH * 16, in[1] + b * j->h->block, 16 * n);
-            const float *again[2] = { in[0], s2 };
-            gate(c->c, s3, n, again, (long[]){ j->x->block, STRETCH * 16 });
+                c->kern->reset(s2 + b * STRETCH * 16, s1 + b * STRETCH * 16, in[1].p + b * j->h->block, 16 * n);
+            struct stretch again[2] = { in[0], { s2, STRETCH * 16, pairs + plane } };
+            narrow(c, &again[1], n);
+            gate(c, c->c, s3, n, again);
         } else if (c->kind == KR_CELL_INDRNN)
-            gate(c->a, s0, n, in, block);
+            gate(c, c->a, s0, n, in);
         else {
-            gate(c->a, s0, n, in, block);
+            gate(c, c->a, s0, n, in);
             if (c->d)
-                gate(c->d, s1, n, in, block);
-            gate(c->b, s2, n, in, block);
-            gate(c->c, s3, n, in + 1, block + 1);
+                gate(c, c->d, s1, n, in);
+            gate(c, c->b, s2, n, in);
+            gate(c, c->c, s3, n, in + 1);
         }
         for (long b = 0; b < c->blocks; b++) {
             long at = b * STRETCH * 16;

@@ -227,7 +227,11 @@ void states_clear(kr_map **h, long layers)
         kr_map_unref(&h[i]);
 }
 
-struct initialiser { int depth, outs, multiscale; kr_conv *conv[LAYERS], *out[LAYERS]; };
+struct initialiser {
+    int depth, outs, multiscale;
+    kr_conv *conv[LAYERS], *out[LAYERS];
+    kr_map *first, *feature[LAYERS + 1];     /* for one image size, made again only when that changes */
+};
 
 void initialiser_unref(initialiser **pr)
 {
@@ -238,6 +242,8 @@ void initialiser_unref(initialiser **pr)
         kr_conv_unref(&r->conv[i]);
         kr_conv_unref(&r->out[i]);
     }
+    kr_map_unref(&r->first);
+    states_clear(r->feature, LAYERS);
     kr_free_at(pr);
 }
 
@@ -271,32 +277,38 @@ initialiser *initialiser_new(const kr_weights *w, const char *prefix, const conv
     }
     if (good && (!r->depth || r->outs != g->layers))
         good = !kr_fail(KR_EFORMAT, "the initialiser under '%s' starts %d states from %d features; the network has %d", prefix, r->outs, r->depth, g->layers);
+    /* What reads k-space, whose numbers differ by thousands, keeps its products. */
+    for (int i = 0; good && net_bf16(w) && i < r->outs; i++)
+        good = !kr_conv_bf16(r->out[i]);
     if (!good)
         initialiser_unref(&r);
     return r;
 }
 
-int initialiser_forward(const initialiser *r, kr_map *const *h, const kr_map *in)
+static int features_for(initialiser *r, const kr_map *in)
 {
-    kr_map *feature[LAYERS + 1] = { NULL };
-    int e = 0;
+    if (r->first && r->first->h == in->h && r->first->w == in->w && r->feature[r->depth - 1])
+        return 0;
+    kr_map_unref(&r->first);
+    states_clear(r->feature, LAYERS);
+    r->first = kr_map_new(in->c, in->h, in->w, kr_conv_halo(r->conv[0]));
+    for (int i = 0; r->first && i < r->depth; i++)
+        if (!(r->feature[i] = kr_map_new(kr_conv_outs(r->conv[i]), in->h, in->w, i + 1 < r->depth ? kr_conv_halo(r->conv[i + 1]) : 0)))
+            return kr_error_code();
+    return r->first ? 0 : kr_error_code();
+}
+
+int initialiser_forward(initialiser *r, kr_map *const *h, const kr_map *in)
+{
+    if (features_for(r, in))
+        return kr_error_code();
     /* The input again, with the halo that the first convolution wants. */
-    kr_map *first = kr_map_new(in->c, in->h, in->w, kr_conv_halo(r->conv[0]));
-    for (long y = 0; first && y < in->h; y++)
+    for (long y = 0; y < in->h; y++)
         for (long b = 0; b < in->blocks; b++)
-            memcpy(kr_map_at(first, b, y, 0), kr_map_at(in, b, y, 0), (size_t)(16 * in->w) * sizeof(float));
-    e = first ? 0 : kr_error_code();
-    for (int i = 0; !e && i < r->depth; i++) {
-        long halo = i + 1 < r->depth ? kr_conv_halo(r->conv[i + 1]) : 0;
-        feature[i] = kr_map_new(kr_conv_outs(r->conv[i]), in->h, in->w, halo);
-        if (!feature[i])
-            e = kr_error_code();
-        else
-            kr_conv_forward(r->conv[i], feature[i], i ? &feature[i - 1] : &first);
-    }
-    for (int i = 0; !e && i < r->outs; i++)
-        kr_conv_forward(r->out[i], h[i], feature + r->depth - r->multiscale);
-    kr_map_unref(&first);
-    states_clear(feature, LAYERS);
-    return e;
+            memcpy(kr_map_at(r->first, b, y, 0), kr_map_at(in, b, y, 0), (size_t)(16 * in->w) * sizeof(float));
+    for (int i = 0; i < r->depth; i++)
+        kr_conv_forward(r->conv[i], r->feature[i], i ? &r->feature[i - 1] : &r->first);
+    for (int i = 0; i < r->outs; i++)
+        kr_conv_forward(r->out[i], h[i], r->feature + r->depth - r->multiscale);
+    return 0;
 }

@@ -120,22 +120,45 @@ void mri_normalise_maps(const mri *m)
     each(m, NORMALISE, NULL, NULL);
 }
 
-void map_put_complex(kr_map *m, long first, const kr_cfloat *x)
+/* Rows of two channels of a map and of a complex image, a band at a time. */
+enum { ROWS = 16 };
+struct rows { kr_map *to; const kr_map *from; kr_cfloat *x; const kr_cfloat *image; long first; };
+
+static int put_rows(void *self, long b)
 {
-    for (long y = 0; y < m->h; y++) {
-        float *to = kr_map_at(m, first / 16, y, 0) + first % 16;
-        for (long i = 0; i < m->w; i++) {
-            to[16 * i] = kr_re(x[y * m->w + i]);
-            to[16 * i + 1] = kr_im(x[y * m->w + i]);
+    const struct rows *j = self;
+    for (long y = b * ROWS; y < (b + 1) * ROWS && y < j->to->h; y++) {
+        float *to = kr_map_at(j->to, j->first / 16, y, 0) + j->first % 16;
+        const kr_cfloat *x = j->image + y * j->to->w;
+        for (long i = 0; i < j->to->w; i++) {
+            to[16 * i] = kr_re(x[i]);
+            to[16 * i + 1] = kr_im(x[i]);
         }
     }
+    return 0;
+}
+
+static int get_rows(void *self, long b)
+{
+    const struct rows *j = self;
+    for (long y = b * ROWS; y < (b + 1) * ROWS && y < j->from->h; y++) {
+        const float *from = kr_map_at(j->from, j->first / 16, y, 0) + j->first % 16;
+        for (long i = 0; i < j->from->w; i++)
+            j->x[y * j->from->w + i] = kr_c(from[16 * i], from[16 * i + 1]);
+    }
+    return 0;
+}
+
+void map_put_complex(kr_map *m, long first, const kr_cfloat *x)
+{
+    struct rows j = { .to = m, .image = x, .first = first };
+    if (kr_for((m->h + ROWS - 1) / ROWS, put_rows, &j))
+        kr_assert(0 && "a copy cannot be refused");
 }
 
 void map_get_complex(const kr_map *m, long first, kr_cfloat *x)
 {
-    for (long y = 0; y < m->h; y++) {
-        const float *from = kr_map_at(m, first / 16, y, 0) + first % 16;
-        for (long i = 0; i < m->w; i++)
-            x[y * m->w + i] = kr_c(from[16 * i], from[16 * i + 1]);
-    }
+    struct rows j = { .from = m, .x = x, .first = first };
+    if (kr_for((m->h + ROWS - 1) / ROWS, get_rows, &j))
+        kr_assert(0 && "a copy cannot be refused");
 }

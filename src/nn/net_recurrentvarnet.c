@@ -5,13 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 64, SENSE = 0, ZERO_FILLED };
-typedef struct rvn { long steps, blocks; int start_from; convgru *gru[STEPS]; float rate[STEPS]; initialiser *start; unet *refine; } rvn;
+enum { STEPS = 64, LAYERS = 8, SENSE = 0, ZERO_FILLED };
+typedef struct rvn {
+    long steps, blocks;
+    int start_from;
+    convgru *gru[STEPS];
+    float rate[STEPS];
+    initialiser *start;
+    unet *refine;
+    kr_map *in, *out, *h[LAYERS];                /* for one image size, made again only when that changes */
+} rvn;
 
 static int matches(const kr_weights *w)
 {
     return net_has(w, "block_list.0.regularizer.conv_blocks.0.1.weight") || net_has(w, "block_list.0.regularizer.convgru.conv_blocks.0.1.weight")
         || net_has(w, "block_list.0.regularizer.conv_blocks.0.0.weight") ? 95 : 0;
+}
+
+static void drop_maps(rvn *r)
+{
+    kr_map_unref(&r->in);
+    kr_map_unref(&r->out);
+    states_clear(r->h, LAYERS);
 }
 
 static void destroy(void *self)
@@ -21,6 +36,7 @@ static void destroy(void *self)
         convgru_unref(&r->gru[i]);
     initialiser_unref(&r->start);
     unet_unref(&r->refine);
+    drop_maps(r);
     kr_free(r);
 }
 
@@ -124,23 +140,36 @@ static int steps(const rvn *r, const mri *m, kr_cfloat *k, kr_cfloat *x, kr_map 
     return 0;
 }
 
+/* Maps of that size; states are 0 where no initialiser writes them. */
+static int maps_for(rvn *r, long h, long w)
+{
+    long layers = convgru_layers(r->gru[0]);
+    if (r->in && r->in->h == h && r->in->w == w && r->h[layers - 1]) {
+        for (long l = 0; l < layers && !r->start; l++)
+            memset(r->h[l]->store, 0, (size_t)(r->h[l]->blocks * r->h[l]->block) * sizeof(float));
+        return 0;
+    }
+    drop_maps(r);
+    if (!(r->in = kr_map_new(2, h, w, convgru_halo(r->gru[0]))) || !(r->out = kr_map_new(2, h, w, 0)))
+        return kr_error_code();
+    return states_new(r->h, layers, convgru_hidden(r->gru[0]), h, w);
+}
+
 static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)
 {
     rvn *r = self;
-    long layers = convgru_layers(r->gru[0]);
     mri m;
     if (mri_new(&m, input))
         return kr_error_code();
-    kr_map *in = kr_map_new(2, input->h, input->w, convgru_halo(r->gru[0])), *out = kr_map_new(2, input->h, input->w, 0), *h[8] = { NULL };
     kr_auto kr_cfloat *k = kr_alloc((size_t)(m.n * m.coils), sizeof *k);
-    int e = in && out && k ? states_new(h, layers, convgru_hidden(r->gru[0]), input->h, input->w) : kr_error_code();
+    int e = k ? maps_for(r, input->h, input->w) : kr_error_code();
     if (!e)
         e = refine(&m, r->refine, watch);
     if (!e && r->start)
-        e = start(r, &m, in, x, h, watch);
+        e = start(r, &m, r->in, x, r->h, watch);
     if (!e) {
         memcpy(k, input->kspace, (size_t)(m.n * m.coils) * sizeof *k);
-        e = steps(r, &m, k, x, in, out, h, watch);
+        e = steps(r, &m, k, x, r->in, r->out, r->h, watch);
     }
     if (!e) {
         net_see(watch, k, 2 * m.n * m.coils, 0, 1, "kspace_prediction");
@@ -148,9 +177,6 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
             k[i] = input->padding[i % m.n] != 0 ? kr_c(0, 0) : k[i];
         mri_rss(&m, x, k);
     }
-    kr_map_unref(&in);
-    kr_map_unref(&out);
-    states_clear(h, layers);
     mri_clear(&m);
     return e;
 }

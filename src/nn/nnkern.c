@@ -3,6 +3,9 @@
  * speed of the processor's multiply-add units (AVX-512: 110 of 112 GFLOP/s on one core of the machine it was tuned on).
  * Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
 #include "nnkern.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(nn_kern_, level)
@@ -160,13 +163,30 @@ static void conv_exact(const conv_row *r, int ob)
         }
 }
 
+/* x, but at most `top` in size; 1 / x. A division takes as long as an exponential: the processor's estimate (14 bits) and one step of
+ * Newton's give 1 / x to about an ulp. */
+#if defined(__AVX512F__)
+INLINE vf between(vf x, float top) { return (vf)_mm512_max_ps(_mm512_min_ps((__m512)x, _mm512_set1_ps(top)), _mm512_set1_ps(-top)); }
+INLINE vf inverse(vf x)
+{
+    vf r = (vf)_mm512_rcp14_ps((__m512)x);
+    return r * (2.f - x * r);
+}
+#else
+INLINE vf between(vf x, float top)
+{
+    vi high = x > top, low = x < -top;
+    return (vf)(((vi)x & ~high & ~low) | ((vi)((vf){ 0 } + top) & high) | ((vi)((vf){ 0 } - top) & low));
+}
+INLINE vf inverse(vf x) { return 1.f / x; }
+#endif
+
 /* e^x to about 2 ulp: x = n log 2 + f, |f| <= log(2)/2, a polynomial of degree 6 for e^f (Taylor, error 1.2e-7 f^7), and n
  * into the exponent. Adding 1.5 x 2^23 rounds to a whole number, which then stands in the low bits. */
 INLINE vf expv(vf x)
 {
-    const float top = 88.f, magic = 12582912.f;
-    vi high = x > top, low = x < -top;
-    x = (vf)(((vi)x & ~high & ~low) | ((vi)((vf){ 0 } + top) & high) | ((vi)((vf){ 0 } - top) & low));
+    const float magic = 12582912.f;
+    x = between(x, 80.f);
     vf t = x * 1.44269504088896341f + magic, n = t - magic;
     vf f = x - n * 0.693145751953125f - n * 1.42860682030941723e-6f;
     vf p = f * (1.f / 720) + 1.f / 120;
@@ -177,11 +197,11 @@ INLINE vf expv(vf x)
     p = p * f + 1.f;
     return (vf)((vi)p + (((vi)t) << 23));
 }
-INLINE vf sig(vf x) { return 1.f / (1.f + expv(-x)); }
+INLINE vf sig(vf x) { return inverse(1.f + expv(-x)); }
 /* 1 - 2 / (1 + e^2x) loses small values to the 1; below 0.625 an odd polynomial (Cephes, S. L. Moshier) keeps them. */
 INLINE vf tanhv(vf x)
 {
-    vf far = 1.f - 2.f / (1.f + expv(2.f * x)), z = x * x;
+    vf far = 1.f - 2.f * inverse(1.f + expv(2.f * x)), z = x * x;
     vf near = ((((z * -5.70498872745e-3f + 2.06390887954e-2f) * z - 5.37397155531e-2f) * z + 1.33314422036e-1f) * z - 3.33332819422e-1f) * z * x + x;
     vi small = z < 0.390625f;
     return (vf)(((vi)near & small) | ((vi)far & ~small));

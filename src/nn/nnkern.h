@@ -8,7 +8,7 @@ enum { KR_SEGMENTS = 4 };
  * w: packed [segment][block][ky][kx][channel of the block][ob][16]. */
 typedef struct conv_row {
     int segments, k;
-    struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];
+    struct { const float *data; long block, row; int c; const uint32_t *pair; long pairs; } in[KR_SEGMENTS];    /* pair: see nn_conv_bf16 */
     long dilation;
     const float *w, *bias;           /* bias: 16 ob floats, or NULL */
     const uint16_t *half;            /* nn_conv_bf16: packed [segment][block][ky][kx][pair of channels][ob][16][2], bfloat16 */
@@ -36,8 +36,11 @@ typedef struct nn_kern {
 } nn_kern;
 extern const nn_kern nn_kern_base, nn_kern_v3, nn_kern_v4;
 const nn_kern *nn_kern_best(void);
-/* conv with products in bfloat16, for inputs of which a stretch fits its room; ob at most 4, bias given. Only where kr_cpu_bf16. */
+/* conv with products in bfloat16, for inputs of which a stretch fits its room; ob at most 4, bias given. Only where kr_cpu_bf16.
+ * Inputs that several convolutions of 1x1 read may be narrowed once, all of them or none: in[].pair is then what nn_narrow made of
+ * data (8 numbers of two channels for each pixel), `pairs` numbers from block to block. */
 enum { NN_BF16_PIXELS = 24, NN_BF16_ROOM = 8192 };
 extern const bool nn_bf16_built;      /* the compiler knew the instructions */
 void nn_conv_bf16(const conv_row *r, int ob);
+void nn_narrow(uint32_t *to, const float *from, long pixels);
 #endif

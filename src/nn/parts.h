@@ -62,7 +62,7 @@ int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h);
 typedef struct initialiser initialiser;
 initialiser *initialiser_new(const kr_weights *w, const char *prefix, const convgru *g);   /* for the states of g */
 void initialiser_unref(initialiser **r);
-int initialiser_forward(const initialiser *r, kr_map *const *h, const kr_map *in);
+int initialiser_forward(initialiser *r, kr_map *const *h, const kr_map *in);
 /* One zero map of `c` channels per layer. */
 int states_new(kr_map **h, long layers, long c, long rows, long columns);
 void states_clear(kr_map **h, long layers);
