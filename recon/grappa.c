@@ -137,7 +137,30 @@ static int spread(const kr_plane *p, const void *shared, const void *kernel, kr_
     return kr_kernels_noise(kernel, KR_R(variance), KR_C(S), p->axes & KR_ON(KR_X) ? 1 : S->n[KR_X]);
 }
 
-static const kr_filling grappa = { set_up, calibrate, fill, spread, drop, drop_kernel };
+static int unmix(void **u, const kr_plane *p, const void *kernel, const kr_array *S, long frames)
+{
+    kr_unmix *made = NULL;
+    int e = kr_unmix_new(&made, kernel, KR_C(S), p->axes & KR_ON(KR_X) ? 1 : S->n[KR_X], frames);
+    *u = made;
+    return e;
+}
+
+static int apply(const kr_plane *p, const void *shared, const void *u, kr_array *z, const kr_array *from)
+{
+    const kr_hoods *h = ((const struct shared *)shared)->hoods;
+    long nx = p->axes & KR_ON(KR_X) ? 1 : from->n[KR_X];
+    kr_auto kr_cfloat *m = kr_alloc((size_t)(nx * h->measured), (size_t)p->coils * sizeof *m);
+    return m && !gather(m, p, h, from, nx) ? kr_unmix_apply(u, KR_C(z), m) : kr_error_code();
+}
+
+static void drop_unmix(void **p)
+{
+    kr_unmix *u = *p;
+    kr_unmix_unref(&u);
+    *p = NULL;
+}
+
+static const kr_filling grappa = { set_up, calibrate, fill, spread, drop, drop_kernel, unmix, apply, drop_unmix };
 
 static int check(const opts *o)
 {

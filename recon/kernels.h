@@ -19,4 +19,13 @@ int kr_kernels_apply(const kr_kernels *f, kr_cfloat *y, const kr_cfloat *m, long
 /* The variance of sum over coils of conj(S) image for samples with noise of variance 1: variance [sample][x], S [coil][sample][x], both in
  * image space along all axes. In closed form, for any mask; kernels do not change with the noise. */
 int kr_kernels_noise(const kr_kernels *f, float *variance, const kr_cfloat *S, long nx) KR_MUST_USE;
+
+/* GRAPPA in image space: the image, coils combined by S, as sum over coils of A v, v the transform of the measured samples alone and A one map
+ * a coil, or several where samples spread unlike each other (calibration lines, ends of k-space). The same image as kernels make in
+ * k-space, to rounding. *u stays NULL where that takes fewer operations for so many frames. Source: Breuer et al. 2009. Borrows the hoods. */
+typedef struct kr_unmix kr_unmix;
+int kr_unmix_new(kr_unmix **u, const kr_kernels *f, const kr_cfloat *S, long nx, long frames) KR_MUST_USE;
+void kr_unmix_unref(kr_unmix **u);
+/* z [sample][x] in image space along all axes, from m as in kr_kernels_apply. */
+int kr_unmix_apply(const kr_unmix *u, kr_cfloat *z, const kr_cfloat *m) KR_MUST_USE;
 #endif

@@ -14,13 +14,23 @@ struct slice {
     kr_array *mask, *block, *y, *out;
     unsigned planes;                 /* axes of independent problems                                 */
     long count;                      /* of planes                                                    */
-    void *shared, **kernel;
+    void *shared, **kernel, **unmix; /* of each plane; unmix NULL: not tried, or it does not pay      */
+    long frames, seen;               /* of this slice; with this mask                                */
+    const void *maps;                /* that unmix was made with                                     */
     bool noise;                      /* the image's deviation is wanted, not the image               */
     kr_array *S, *sd;                /* then: what coils are combined by; the deviation              */
 };
 
+static void drop_unmix(struct slice *j)
+{
+    for (long i = 0; j->unmix && i < j->count; i++)
+        j->method->drop_unmix(&j->unmix[i]);
+    kr_free_at(&j->unmix);
+}
+
 static void drop(struct slice *j)
 {
+    drop_unmix(j);
     for (long i = 0; j->kernel && i < j->count; i++)
         j->method->drop_kernel(&j->kernel[i]);
     kr_free_at(&j->kernel);
@@ -137,6 +147,16 @@ static int plane_noise(void *self, long i)
     return 0;
 }
 
+static int over_planes(struct slice *j, kr_body *body)
+{
+    int e = 0;
+    if (j->count >= 2 * kr_threads())
+        return kr_for(j->count, body, j);
+    for (long i = 0; !e && i < j->count; i++)
+        e = body(j, i);
+    return e;
+}
+
 /* Coils are combined by the maps; in the root of the sum of squares, for small noise, by the coil images over it. */
 static int deviation(struct slice *j, kr_array *z, const kr_array *maps)
 {
@@ -154,13 +174,56 @@ static int deviation(struct slice *j, kr_array *z, const kr_array *maps)
     }
     j->S = S;
     j->sd = z;
-    int e = 0;
-    if (j->count >= 2 * kr_threads())
-        e = kr_for(j->count, plane_noise, j);
-    else
-        for (long i = 0; !e && i < j->count; i++)
-            e = plane_noise(j, i);
+    return over_planes(j, plane_noise);
+}
+
+/* ---- Frames that follow one with the same mask ---- */
+static int make_unmix(void *self, long i)
+{
+    struct slice *j = self;
+    kr_scoped(array) view = plane_of(j->S, j->planes, i);
+    kr_scoped(array) S = view ? kr_array_packed(view) : NULL;
+    return S ? j->method->unmix(&j->unmix[i], &j->p, j->kernel[i], S, j->frames) : kr_error_code();
+}
+
+static int unmix_plane(void *self, long i)
+{
+    struct slice *j = self;
+    if (kr_stopped(j->p.trace))
+        return kr_error_code();
+    kr_scoped(array) from = plane_of(j->y, j->planes, i);
+    kr_scoped(array) to = plane_of(j->out, j->planes, i);
+    kr_scoped(array) z = to ? kr_array_new(KR_C32, kr_array_shape(to)) : NULL;
+    if (!from || !z || j->method->apply(&j->p, j->shared, j->unmix[i], z, from))
+        return kr_error_code();
+    kr_array_assign(to, z);
+    return 0;
+}
+
+/* At the second frame, where the others pay for it. */
+static int try_unmix(struct slice *j, const kr_array *maps, long left)
+{
+    drop_unmix(j);
+    kr_scoped(array) S = kr_array_copy(maps);
+    j->unmix = S ? kr_alloc_zero((size_t)j->count, sizeof *j->unmix) : NULL;
+    if (!j->unmix)
+        return kr_error_code();
+    j->S = S;
+    j->frames = left;
+    j->maps = maps->data;
+    int e = make_unmix(j, 0);
+    if (!e && !j->unmix[0])
+        kr_free_at(&j->unmix);
+    else if (!e)
+        for (long i = 1; !e && i < j->count; i++)
+            e = make_unmix(j, i);
     return e;
+}
+
+static long frames_left(const struct slice *j, long part)
+{
+    long slices = j->scan->shape.n[KR_SLICE] > 1 ? j->scan->shape.n[KR_SLICE] : 1;
+    return (kr_parts(j->scan) - part + slices - 1) / slices;
 }
 
 static bool same(const kr_array *a, const kr_array *b)
@@ -185,27 +248,35 @@ static int one_frame(struct slice *j, long slice, long part)
     kr_array *P = kr_model_mask(&as);
     if (!P)
         return kr_error_code();
-    if (j->mask && same(j->mask, P))
+    if (j->mask && same(j->mask, P)) {
         kr_array_unref(&P);
-    else {
+        j->seen++;
+    } else {
         kr_array *y = j->y;
         j->y = NULL;
         drop(j);
         j->y = y;
+        j->seen = 1;
         if (set_up(j, P, slice))
             return kr_error_code();
     }
     unsigned done = j->scan->in_image & space;
     j->p.in_image = done & KR_ON(KR_X);
-    j->out = kr_array_new(KR_C32, kr_array_shape(j->y));
-    if (!j->out || (j->planes & ~done && kr_fourier_inverse(j->y, j->planes & ~done)))
+    if (j->planes & ~done && kr_fourier_inverse(j->y, j->planes & ~done))
         return kr_error_code();
-    int e = 0;
-    if (j->count >= 2 * kr_threads())
-        e = kr_for(j->count, one_plane, j);
-    else
-        for (long i = 0; !e && i < j->count; i++)
-            e = one_plane(j, i);
+    if (j->seen == 2 && j->method->unmix && !j->noise && maps && maps->n[KR_MAP] == 1 && try_unmix(j, maps, frames_left(j, part)))
+        return kr_error_code();
+    bool unmix = j->unmix && maps->data == j->maps;
+    j->out = kr_array_new(KR_C32, kr_shape_without(kr_array_shape(j->y), unmix ? KR_ON(KR_COIL) : 0));
+    if (!j->out)
+        return kr_error_code();
+    if (unmix) {
+        if (over_planes(j, unmix_plane))
+            return kr_error_code();
+        kr_array_assign(z, j->out);
+        return 0;
+    }
+    int e = over_planes(j, one_plane);
     if (e || (j->p.axes && kr_fourier_inverse(j->out, j->p.axes)))
         return kr_error_code();
     return j->noise ? deviation(j, z, maps) : combine(z, j->out, maps);

@@ -24,6 +24,11 @@ typedef struct kr_filling {
     int (*noise)(const kr_plane *p, const void *shared, const void *kernel, kr_array *variance, const kr_array *S);
     void (*drop)(void **shared);
     void (*drop_kernel)(void **kernel);
+    /* For series: from kernel and coil maps S {X,Y,Z,COIL} of one plane what makes the combined image at once, of `frames` frames; *unmix stays NULL
+     * where it does not pay. And that image z {X,Y,Z}, contiguous. NULL: only by `fill`. */
+    int (*unmix)(void **unmix, const kr_plane *p, const void *kernel, const kr_array *S, long frames);
+    int (*apply)(const kr_plane *p, const void *shared, const void *unmix, kr_array *z, const kr_array *from);
+    void (*drop_unmix)(void **unmix);
 } kr_filling;
 /* The image of a scan: every slice and frame filled, in image space, coils combined by maps where there are some, else by the root
  * of the sum of squares. Frames share kernels as long as they share the mask. Refuses one coil. */

@@ -506,7 +506,7 @@ static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_ar
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
-    static const kr_filling spirit = { set_up, calibrate, fill, NULL, drop, drop_kernel };
+    static const kr_filling spirit = { set_up, calibrate, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
     const opts *o = options;
     if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
         || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))

@@ -1,7 +1,9 @@
-/* spread.c: the noise of an image by GRAPPA: where in k-space each measured sample goes, and what arrives at every pixel.
+/* spread.c: GRAPPA in image space: where in k-space each measured sample goes, and what arrives at every pixel: the noise of an image, and the
+ * image itself, from the measured samples' own transforms.
  * Measured samples that lie alike spread alike: they are one class. Source: Breuer et al., Magn Reson Med 62:739 (2009), here with
  * calibration lines and ends of k-space in their own classes, so that it is exact for any mask. */
 #include "kernels.h"
+#include "kray/fourier.h"
 #include "kray/la.h"
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@ struct class { long count, uses; const struct use *use; };
 struct spread {
     const kr_kernels *f;
     float *variance;
+    kr_cfloat **A;                   /* of every class, where it is wanted                           */
     const kr_cfloat *S;
     long nx, classes;
     struct class *class;
@@ -88,12 +91,29 @@ static void weights_at(kr_cfloat *w, const struct spread *j, const struct use *u
     }
 }
 
-/* variance(r) = 1/P sum over samples m and coils of |sum over p of exp(2 pi i (p - m) r) sum over c of conj(S_c(r)) w_pm|^2 at one x */
+/* What a class of samples makes of the image at one x: A_d(r) = sum over p of exp(2 pi i (p - m) r) sum over c of S_c(r) w_pm[c][d], S
+ * conjugated already; U, w: scratch. */
+static void class_at(kr_cfloat *A, const struct spread *j, const struct class *c, long x, const kr_cfloat *S, kr_cfloat *U, kr_cfloat *w)
+{
+    const kr_hoods *h = j->f->h;
+    long P = h->samples, C = j->f->coils;
+    memcpy((void *)A, S, (size_t)(P * C) * sizeof *A);
+    for (long i = 0; i < c->uses; i++) {
+        weights_at(w, j, c->use + i, x);
+        kr_la_gemm('N', 'T', P, C, C, 1, S, P, w, C, 0, U, P);
+        for (long r = 0; r < P; r++) {
+            kr_cfloat e = wave(h, c->use + i, r);
+            for (long q = 0; q < C; q++)
+                A[q * P + r] += kr_cmul(e, U[q * P + r]);
+        }
+    }
+}
+
+/* variance(r) = 1/P sum over samples m and coils of |A|^2; or A itself, of every class */
 static int one_x(void *self, long x)
 {
     const struct spread *j = self;
-    const kr_hoods *h = j->f->h;
-    long P = h->samples, C = j->f->coils;
+    long P = j->f->h->samples, C = j->f->coils;
     kr_cfloat *S = j->scratch + kr_worker() * j->room, *A = S + P * C, *U = A + P * C, *w = U + P * C;
     double *sum = (double *)(w + C * C + 1);
     memset(sum, 0, (size_t)P * sizeof *sum);
@@ -101,37 +121,159 @@ static int one_x(void *self, long x)
         S[i] = kr_cconj(j->S[i * j->nx + x]);
     for (long k = 0; k < j->classes; k++) {
         const struct class *c = &j->class[k];
-        memcpy((void *)A, S, (size_t)(P * C) * sizeof *A);
-        for (long i = 0; i < c->uses; i++) {
-            weights_at(w, j, c->use + i, x);
-            kr_la_gemm('N', 'T', P, C, C, 1, S, P, w, C, 0, U, P);
-            for (long r = 0; r < P; r++) {
-                kr_cfloat e = wave(h, c->use + i, r);
-                for (long q = 0; q < C; q++)
-                    A[q * P + r] += kr_cmul(e, U[q * P + r]);
-            }
-        }
+        class_at(A, j, c, x, S, U, w);
+        for (long i = 0; j->A && i < P * C; i++)
+            j->A[k][i * j->nx + x] = A[i];
         for (long q = 0; q < C; q++)
             for (long r = 0; r < P; r++)
                 sum[r] += (double)c->count * (double)kr_cabs2(A[q * P + r]);
     }
-    for (long r = 0; r < P; r++)
+    for (long r = 0; j->variance && r < P; r++)
         j->variance[r * j->nx + x] = (float)(sum[r] / (double)P);
     return 0;
 }
 
-int kr_kernels_noise(const kr_kernels *f, float *variance, const kr_cfloat *S, long nx)
+/* Room and classes; the memory of *u and *class is the caller's. */
+static int classify(struct spread *j, const kr_kernels *f, struct use **u, long nx)
 {
     long uses = list_uses(NULL, f->h), P = f->h->samples, C = f->coils;
-    struct spread j = { .f = f, .variance = variance, .S = S, .nx = nx, .room = 3 * P * C + C * C + P + 2 };
-    j.room += j.room & 1;                                /* doubles follow */
-    kr_auto struct use *u = kr_alloc((size_t)(uses + 1), sizeof *u);
-    kr_auto struct class *class = j.class = kr_alloc((size_t)(f->h->measured + 1), sizeof *class);
-    kr_auto kr_cfloat *scratch = j.scratch = kr_alloc((size_t)(kr_threads() * j.room), sizeof *scratch);
-    if (!u || !class || !scratch)
+    j->f = f;
+    j->nx = nx;
+    j->room = 3 * P * C + C * C + P + 2;
+    j->room += j->room & 1;                              /* doubles follow */
+    *u = kr_alloc((size_t)(uses + 1), sizeof **u);
+    j->class = kr_alloc((size_t)(f->h->measured + 1), sizeof *j->class);
+    if (!*u || !j->class)
         return kr_error_code();
-    list_uses(u, f->h);
-    qsort(u, (size_t)uses, sizeof *u, by_sample);
-    sort_into_classes(&j, u, uses);
-    return kr_for(nx, one_x, &j);
+    list_uses(*u, f->h);
+    qsort(*u, (size_t)uses, sizeof **u, by_sample);
+    sort_into_classes(j, *u, uses);
+    return 0;
+}
+
+static int run(struct spread *j)
+{
+    kr_auto kr_cfloat *scratch = j->scratch = kr_alloc((size_t)(kr_threads() * j->room), sizeof *scratch);
+    return scratch ? kr_for(j->nx, one_x, j) : kr_error_code();
+}
+
+int kr_kernels_noise(const kr_kernels *f, float *variance, const kr_cfloat *S, long nx)
+{
+    struct spread j = { .variance = variance, .S = S };
+    kr_auto struct use *u = NULL;
+    int e = classify(&j, f, &u, nx);
+    if (!e)
+        e = run(&j);
+    kr_free(j.class);
+    return e;
+}
+
+/* ---- Unmixing ---- */
+struct kr_unmix {
+    const kr_hoods *h;
+    long coils, nx, classes;
+    int *class;                      /* of each measured sample                                      */
+    kr_cfloat **A;                   /* of each class, [coil][sample][x]                             */
+};
+
+void kr_unmix_unref(kr_unmix **p)
+{
+    kr_unmix *u = *p;
+    *p = NULL;
+    for (long k = 0; u && u->A && k < u->classes; k++)
+        kr_free(u->A[k]);
+    if (u) {
+        kr_free(u->A);
+        kr_free(u->class);
+        kr_free(u);
+    }
+}
+
+/* Operations for each pixel: by kernels in k-space, by unmixing, and to make the unmixing maps. */
+static bool pays(const struct spread *j, long frames)
+{
+    const kr_hoods *h = j->f->h;
+    double C = (double)j->f->coils, P = (double)h->samples, transform = C * 10 * log2(P), products = 0, uses = 0;
+    for (long k = 0; k < h->count; k++)
+        products += (double)(h->hood[k].bases * h->hood[k].sources * h->hood[k].targets) / P;
+    for (long k = 0; k < j->classes; k++)
+        uses += (double)j->class[k].uses;
+    double kernels = 8 * C * C * products + transform + 8 * C, unmixing = (double)j->classes * (transform + 8 * C);
+    return (double)frames * (kernels - unmixing) > uses * 8 * C * (C + 2);
+}
+
+static int unmix_of(kr_unmix *u, struct spread *j, const struct use *uses)
+{
+    const kr_hoods *h = j->f->h;
+    long size = j->f->coils * h->samples * j->nx;
+    *u = (kr_unmix){ h, j->f->coils, j->nx, j->classes, kr_alloc((size_t)(h->measured + 1), sizeof *u->class),
+                     kr_alloc_zero((size_t)j->classes, sizeof *u->A) };
+    for (long k = 0; u->A && k < j->classes; k++)
+        if (!(u->A[k] = kr_alloc((size_t)size, sizeof **u->A)))
+            return kr_error_code();
+    if (!u->class || !u->A)
+        return kr_error_code();
+    for (long m = 0, i = 0, all = list_uses(NULL, h); m < h->measured; m++) {          /* as sort_into_classes went */
+        long from = i, k = 0;
+        while (i < all && uses[i].m == m)
+            i++;
+        while (j->class[k].uses != i - from || !alike(j->class[k].use, uses + from, i - from))
+            k++;
+        u->class[m] = (int)k;
+    }
+    j->A = u->A;
+    return run(j);
+}
+
+int kr_unmix_new(kr_unmix **out, const kr_kernels *f, const kr_cfloat *S, long nx, long frames)
+{
+    struct spread j = { .S = S };
+    kr_auto struct use *uses = NULL;
+    *out = NULL;
+    int e = classify(&j, f, &uses, nx);
+    if (!e && pays(&j, frames)) {
+        *out = kr_alloc_zero(1, sizeof **out);
+        e = *out ? unmix_of(*out, &j, uses) : kr_error_code();
+        if (e)
+            kr_unmix_unref(out);
+    }
+    kr_free(j.class);
+    return e;
+}
+
+struct adding { const kr_unmix *u; kr_cfloat *z; const kr_cfloat *v; long class; };
+enum { BLOCK = 1024 };
+
+static int add_block(void *self, long b)
+{
+    const struct adding *j = self;
+    long n = j->u->h->samples * j->u->nx;
+    for (long c = 0; c < j->u->coils; c++)
+        for (long i = b * BLOCK; i < n && i < (b + 1) * BLOCK; i++)
+            j->z[i] += kr_cmul(j->u->A[j->class][c * n + i], j->v[c * n + i]);
+    return 0;
+}
+
+int kr_unmix_apply(const kr_unmix *u, kr_cfloat *z, const kr_cfloat *m)
+{
+    const kr_hoods *h = u->h;
+    long n = h->samples * u->nx;
+    unsigned axes = 0;
+    for (int d = 0; d < D; d++)
+        axes |= h->n[d] > 1 ? KR_ON(d) : 0;
+    kr_fft *fft = kr_fft_new(KR_SHAPE([KR_X] = u->nx > 1 ? u->nx : h->n[0], [KR_Y] = h->n[1], [KR_Z] = h->n[2], [KR_COIL] = u->coils), axes, KR_CENTRED);
+    kr_auto kr_cfloat *v = kr_alloc((size_t)n, (size_t)u->coils * sizeof *v);
+    int e = fft && v ? 0 : kr_error_code();
+    memset((void *)z, 0, (size_t)n * sizeof *z);
+    for (long k = 0; !e && k < u->classes; k++) {
+        memset((void *)v, 0, (size_t)(n * u->coils) * sizeof *v);
+        for (long c = 0; c < u->coils; c++)
+            for (long i = 0; i < h->measured; i++)
+                if (u->class[i] == k)
+                    memcpy((void *)(v + c * n + h->sample[i] * u->nx), m + (c * h->measured + i) * u->nx, (size_t)u->nx * sizeof *v);
+        kr_fft_inverse(fft, v);
+        e = kr_for((n + BLOCK - 1) / BLOCK, add_block, &(struct adding){ u, z, v, k });
+    }
+    kr_fft_unref(&fft);
+    return e;
 }

@@ -126,6 +126,49 @@ static void threads_do_not_matter(void **state)
     assert_memory_equal(a->data->data, b->data->data, (size_t)(32 * 48) * sizeof(float));
 }
 
+/* A series, of which later frames may be unmixed in image space, is its frames one by one. Combined by maps; with and without calibration
+ * lines inside, in planes too. */
+static void series_is_its_frames(void **state)
+{
+    (void)state;
+    enum { FRAMES = 12 };
+    static const struct { struct waves w; long r[3], shift, centre; } job[] = {
+        { { { 24, 48, 1 }, 4, four }, { 1, 3, 1 }, 0, -1 }, { { { 16, 36, 5 }, 4, four }, { 1, 2, 1 }, 0, 16 }, { { { 8, 16, 16 }, 4, caipi }, { 1, 4, 1 }, 1, -1 } };
+    for (size_t k = 0; k < sizeof job / sizeof *job; k++) {
+        kr_scoped(scan) s = waves_scan(&job[k].w, k);
+        const long most[3] = { 20, 20, 20 };
+        kr_scoped(array) calib = kr_calibration(s, most);
+        kr_scoped(array) maps = kr_array_like(s->data);
+        fill_random(maps, k + 5);
+        kr_array *first = s->data;
+        kr_shape shape = s->shape;
+        shape.n[KR_TIME] = FRAMES;
+        s->data = kr_array_new(KR_C32, shape);
+        s->shape = shape;
+        s->calib = kr_array_ref(calib);
+        fill_random(s->data, k + 9);
+        kr_array_unref(&first);
+        thin(s, job[k].r, job[k].shift, job[k].centre);
+        const kr_recon *m = kr_recon_named("grappa");
+        kr_auto void *o = kr_alloc_zero(1, m->opts_size);
+        assert_int_equal(kr_opt_defaults(m->opts, o), 0);
+        kr_scoped(image) all = NULL;
+        assert_int_equal(m->run(&all, s, maps, o, NULL), 0);
+        for (long t = 0; t < FRAMES; t += FRAMES - 1) {
+            kr_scoped(array) frame = kr_array_at(s->data, KR_TIME, t);
+            kr_scoped(array) own = kr_array_copy(frame);
+            kr_scan one = { .shape = kr_array_shape(own), .data = own, .mask = s->mask, .calib = s->calib, .geom = s->geom, .meta = s->meta };
+            kr_scoped(image) alone = NULL;
+            assert_int_equal(m->run(&alone, &one, maps, o, NULL), 0);
+            kr_scoped(array) there = kr_array_at(all->data, KR_TIME, t);
+            kr_scoped(array) found = kr_array_copy(there);
+            double e = distance(found, alone->data);
+            print_message("case %zu, frame %ld: %.2g\n", k, t, e);
+            assert_near(e, 0, 5e-6);                             /* float32, in another order */
+        }
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -254,7 +297,7 @@ static void spirit_real_brain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(known_relations), cmocka_unit_test(full_scan_is_kept),
-        cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(refusals), cmocka_unit_test(real_brain),
+        cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(series_is_its_frames), cmocka_unit_test(refusals), cmocka_unit_test(real_brain),
         cmocka_unit_test(spirit_finds_the_truth), cmocka_unit_test(few_lines), cmocka_unit_test(spirit_real_brain) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
