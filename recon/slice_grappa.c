@@ -10,8 +10,8 @@
 
 typedef struct opts { long kernel, neighbours; double lambda; bool split; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "5", "N", "samples along the readout that one of a single slice is made from" },
-    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "5", "N", "measured lines that it is made from" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that one of a single slice is made from; 0: 7 with up to 8 coils, else 5" },
+    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "measured lines that it is made from; 0: as many, fewer where the reference has few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
     { "split", 0, KR_OPT_FLAG, offsetof(opts, split), "on", NULL, "kernels also turn each other slice into nothing; --no-split: fitted to the sum of slices alone" },
     KR_OPT_END };
@@ -167,6 +167,7 @@ static kr_array *blocks_of(const kr_array *calib, const kr_multiband *b, long ba
 struct job {
     const kr_scan *scan; const opts *o; const kr_trace *trace;
     const kr_array *flat, *calib;    /* the sum of slices; the reference in k-space                   */
+    long taps, sources;              /* of kernels: along the readout, and lines                      */
     kr_array *singles;               /* {X,Y,COIL,SLICE=factor B,...}, in image space along X         */
     kr_scan as;                      /* a scan of that shape                                          */
     struct lines l; kr_hoods *h; kr_kernels *f;      /* of the last frame; NULL: none yet            */
@@ -179,24 +180,30 @@ static void forget(struct job *j)
     kr_free_at(&j->l.y);
 }
 
+static long reach_of(const kr_hoods *h)
+{
+    long most = 0;
+    for (long i = 0; i < h->count; i++)
+        most = h->hood[i].span[KR_Y] > most ? h->hood[i].span[KR_Y] : most;
+    return most;
+}
+
 static int learn(struct job *j, struct lines *l, long band, long bands)
 {
     forget(j);
     j->l = *l;
     l->y = NULL;
-    if (l->count < j->o->neighbours)
-        return kr_fail(KR_EREFUSED, "%ld lines were measured; slice-grappa is to make each from %ld of them: take fewer --neighbours", l->count, j->o->neighbours);
-    j->h = hoods_of(&j->l, j->o->neighbours);
+    if (l->count < j->sources)
+        return kr_fail(KR_EREFUSED, "%ld lines were measured; slice-grappa is to make each from %ld of them: take fewer --neighbours", l->count, j->sources);
+    j->h = hoods_of(&j->l, j->sources);
     kr_scoped(array) blocks = j->h ? blocks_of(j->calib, j->l.b, band, bands, j->o->split) : NULL;
     if (!blocks)
         return kr_error_code();
-    long most = 0;
-    for (long i = 0; i < j->h->count; i++)
-        most = j->h->hood[i].span[KR_Y] > most ? j->h->hood[i].span[KR_Y] : most;
-    if (most > blocks->n[KR_Y] || j->o->kernel > blocks->n[KR_X])
+    long most = reach_of(j->h);
+    if (most > blocks->n[KR_Y] || j->taps > blocks->n[KR_X])
         return kr_fail(KR_EREFUSED, "the single-band reference of %ld x %ld samples is too small for kernels that reach over %ld x %ld: measure more of "
-                       "its lines, or take fewer --neighbours", blocks->n[KR_X], blocks->n[KR_Y], j->o->kernel, most);
-    j->f = kr_kernels_new(j->h, blocks, j->o->kernel, j->o->lambda);
+                       "its lines, or take fewer --neighbours", blocks->n[KR_X], blocks->n[KR_Y], j->taps, most);
+    j->f = kr_kernels_new(j->h, blocks, j->taps, j->o->lambda);
     return j->f ? 0 : kr_error_code();
 }
 
@@ -220,6 +227,20 @@ static kr_cfloat *measured(const struct job *j, const kr_array *flat)
         kr_free_at(&m);
     kr_fft_unref(&f);
     return m;
+}
+
+/* As many lines as taps, as long as they fill at most half the reference, and at least 3. */
+static long lines_for(const struct job *j, long taps)
+{
+    kr_scoped(array) mask = kr_part(j->scan->mask, j->scan, 0);
+    struct lines l = { .b = &j->scan->multiband, .ny = j->flat->n[KR_Y] };
+    if (!mask || find_lines(&l, mask))
+        return taps;                                         /* whoever asks next will hear of it */
+    long gap = l.count > 1 ? (l.y[l.count - 1] - l.y[0] + l.count - 2) / (l.count - 1) : 1;
+    while (taps > 3 && 2 * ((taps - 1) * gap + 1) > j->calib->n[KR_Y])
+        taps -= 2;
+    kr_free(l.y);
+    return taps;
 }
 
 static int one_frame(struct job *j, long band, long part)
@@ -303,8 +324,8 @@ static int combine(kr_image **out, const kr_scan *singles, const kr_array *coils
 
 static int check(const kr_scan *s, const opts *o)
 {
-    if (o->kernel < 1 || o->kernel > 31 || !(o->kernel & 1) || o->neighbours < 1 || o->neighbours > MOST || !(o->lambda >= 0) || !isfinite(o->lambda))
-        return kr_fail(KR_EREFUSED, "slice-grappa wants an odd --kernel of 1 to 31, 1 to %d --neighbours and --lambda >= 0, not %ld, %ld and %g", MOST,
+    if (o->kernel < 0 || o->kernel > 31 || (o->kernel && !(o->kernel & 1)) || o->neighbours < 0 || o->neighbours > MOST || !(o->lambda >= 0) || !isfinite(o->lambda))
+        return kr_fail(KR_EREFUSED, "slice-grappa wants an odd --kernel of 1 to 31, 0 to %d --neighbours and --lambda >= 0, not %ld, %ld and %g", MOST,
                        o->kernel, o->neighbours, o->lambda);
     if (!s->multiband.depth)
         return kr_fail(KR_EREFUSED, "slice-grappa takes slices apart that were measured together, and the file does not say that these were: --multiband N does");
@@ -313,7 +334,8 @@ static int check(const kr_scan *s, const opts *o)
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
-    if (check(scan, options))
+    const opts *o = options;
+    if (check(scan, o))
         return kr_error_code();
     const long all[3] = { 0, 0, 0 };
     kr_scoped(array) flat = kr_multiband_flat(scan);
@@ -334,7 +356,9 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     as.mask = mask;
     as.calib_mask = NULL;
     as.calib = single_band;
-    struct job j = { .scan = scan, .o = options, .trace = trace, .flat = flat, .calib = calib, .singles = singles, .as = as };
+    struct job j = { .scan = scan, .o = o, .trace = trace, .flat = flat, .calib = calib, .singles = singles, .as = as };
+    j.taps = o->kernel ? o->kernel : shape.n[KR_COIL] <= 8 ? 7 : 5;
+    j.sources = o->neighbours ? o->neighbours : lines_for(&j, j.taps);
     if (!singles || !single_band || kr_fourier_inverse(single_band, KR_ON(KR_X)) || separate(&j))
         return kr_error_code();
     return combine(out, &as, maps, trace);
