@@ -229,13 +229,15 @@ static kr_cfloat *measured(const struct job *j, const kr_array *flat)
     return m;
 }
 
-/* As many lines as taps, as long as they fill at most half the reference, and at least 3. */
+/* As many lines as taps, as long as they fill at most half the reference, and at least 3; -1: no memory. */
 static long lines_for(const struct job *j, long taps)
 {
     kr_scoped(array) mask = kr_part(j->scan->mask, j->scan, 0);
     struct lines l = { .b = &j->scan->multiband, .ny = j->flat->n[KR_Y] };
-    if (!mask || find_lines(&l, mask))
-        return taps;                                         /* whoever asks next will hear of it */
+    if (!mask || find_lines(&l, mask)) {
+        kr_free(l.y);
+        return -1;
+    }
     long gap = l.count > 1 ? (l.y[l.count - 1] - l.y[0] + l.count - 2) / (l.count - 1) : 1;
     while (taps > 3 && 2 * ((taps - 1) * gap + 1) > j->calib->n[KR_Y])
         taps -= 2;
@@ -359,7 +361,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     struct job j = { .scan = scan, .o = o, .trace = trace, .flat = flat, .calib = calib, .singles = singles, .as = as };
     j.taps = o->kernel ? o->kernel : shape.n[KR_COIL] <= 8 ? 7 : 5;
     j.sources = o->neighbours ? o->neighbours : lines_for(&j, j.taps);
-    if (!singles || !single_band || kr_fourier_inverse(single_band, KR_ON(KR_X)) || separate(&j))
+    if (j.sources < 0 || !singles || !single_band || kr_fourier_inverse(single_band, KR_ON(KR_X)) || separate(&j))
         return kr_error_code();
     return combine(out, &as, maps, trace);
 }

@@ -209,6 +209,12 @@ kr_array *kr_calibration(const kr_scan *s, const long most[D])
         kr_fail(KR_EREFUSED, "coil calibration needs samples on a Cartesian grid, this scan has a trajectory");
         return NULL;
     }
+    if (kr_is_multiband(s) && !s->calib) {                   /* data of several slices tell nothing of one */
+        kr_fail(KR_EREFUSED, "slices measured together are calibrated from a single-band reference, and there is none");
+        return NULL;
+    }
     kr_array *b = s->calib ? block(s->calib, s->calib_mask, s->in_image & grid, most) : NULL;
-    return b || !s->data ? b : block(s->data, s->mask, s->in_image & grid, most);
+    if (b || !s->data || kr_is_multiband(s) || (s->calib && kr_error_code() == KR_EMEM))
+        return b;
+    return block(s->data, s->mask, s->in_image & grid, most);
 }

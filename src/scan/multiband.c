@@ -149,22 +149,23 @@ static int check(const kr_scan *s)
 }
 
 /* first, step: all lines measured have turned by first + a multiple of step. */
-static void find_steps(kr_multiband *b, const kr_array *mask, long ny)
+static int find_steps(kr_multiband *b, const kr_array *mask, long ny)
 {
     long n = steps(b);
     b->first = -1;
     b->step = n;
     for (long y = 0; y < ny; y++) {
-        kr_array *row = mask->n[KR_Y] > 1 ? kr_array_at(mask, KR_Y, y) : kr_array_ref(mask);
-        bool used = !row || kr_max_abs(row) > 0;                     /* no memory: as if it were */
-        kr_array_unref(&row);
-        if (!used)
+        kr_scoped(array) row = mask->n[KR_Y] > 1 ? kr_array_at(mask, KR_Y, y) : kr_array_ref(mask);
+        if (!row)
+            return kr_error_code();
+        if (!(kr_max_abs(row) > 0))
             continue;
         b->first = b->first < 0 ? turn(b, y - ny / 2) : b->first;
         b->step = gcd(b->step, labs(turn(b, y - ny / 2) - b->first));
     }
     n /= b->step;
     b->depth = (b->factor + n - 1) / n * n;
+    return 0;
 }
 
 /* k_z of a line, and the phase that the centred transform's origin, plane depth/2, asks for. */
@@ -224,10 +225,10 @@ int kr_multiband_open(kr_scan *s)
         return kr_error_code();
     kr_multiband as_read = *b;
     long ny = s->shape.n[KR_Y];
-    find_steps(b, mask, ny);
+    int e = find_steps(b, mask, ny);
     kr_shape shape = s->shape;
     shape.n[KR_Z] = b->depth;
-    kr_array *slab = kr_array_new(KR_C32, shape), *sampled = slab ? lifted_mask(mask, b, ny) : NULL;
+    kr_array *slab = e ? NULL : kr_array_new(KR_C32, shape), *sampled = slab ? lifted_mask(mask, b, ny) : NULL;
     struct lift j = { b, slab ? KR_C(slab) : NULL, KR_C(flat), flat->n[KR_X], ny, false };
     if (!sampled || kr_for(kr_count(s->shape) / (j.nx * j.ny), lift_plane, &j)) {
         kr_array_unref(&slab);

@@ -136,6 +136,24 @@ static int measure(const job *j)
     return p->measure(&s, &how, NULL);
 }
 
+/* Two slices measured together: simulated, prepared and taken apart. */
+static int take_apart(const job *j)
+{
+    const kr_recon *r = j->what;
+    kr_scoped(scan) s = NULL;
+    kr_scoped(image) im = NULL;
+    kr_simulate how = kr_simulate_preset;
+    how.n[0] = how.n[1] = 16;
+    how.slices = how.multiband = how.shift = 2;
+    how.coils = 3;
+    const kr_prepare prepare = { .whiten = true, .oversampling = true, .average = true };
+    kr_auto void *opts = kr_alloc_zero(1, r->opts_size + 1);
+    if (!opts || kr_opt_defaults(r->opts, opts) || kr_opt_set(r->opts, opts, j->text, "3")
+        || kr_phantom_named("shepplogan")->measure(&s, &how, NULL))
+        return kr_error_code();
+    return kr_reconstruct(&im, s, r, opts, &prepare, NULL, NULL, NULL);
+}
+
 static int score(const job *j)
 {
     const kr_protocol *p = j->what;
@@ -247,6 +265,8 @@ static void add_all(void)
         add_if_works(estimate, NULL, "coil maps,", coils[i], coils[i]);
     for (int i = 0; kr_recons[i]; i++)
         add_if_works(reconstruct, kr_recons[i], "reconstruct by", kr_recons[i]->name, "");
+    add(take_apart, kr_recon_named("sense"), "take slices apart by", "sense", "iterations");
+    add(take_apart, kr_recon_named("slice-grappa"), "take slices apart by", "slice-grappa", "kernel");
     for (int i = 0; kr_phantoms[i]; i++)
         add_if_works(measure, kr_phantoms[i], "measure", kr_phantoms[i]->name, scratch("nifti_image.nii"));
     for (int i = 0; kr_protocols[i]; i++)
