@@ -6,28 +6,17 @@
  * Conjugation costs nothing: an inverse butterfly is the forward one with real and imaginary parts exchanged.
  * Source: Cooley and Tukey, Math Comp 19:297 (1965); Gentleman and Sande, AFIPS 29:563 (1966). */
 #include "lanekern.h"
+#include "vector.h"
 #include <string.h>
 
-#if defined(__AVX512F__)
-enum { VL = 16 };
-#elif defined(__AVX__)
-enum { VL = 8 };
-#else
-enum { VL = 4 };
-#endif
 enum { PARTS = KR_LANES / VL };
-typedef float vf __attribute__((vector_size(4 * VL)));
-typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef double vd __attribute__((vector_size(8 * VL)));
 typedef struct { vf r, i; } vc;
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE vc add(vc a, vc b) { return (vc){ a.r + b.r, a.i + b.i }; }
 INLINE vc sub(vc a, vc b) { return (vc){ a.r - b.r, a.i - b.i }; }
 INLINE vc minus_i(vc a) { return (vc){ a.i, -a.r }; }                 /* -i a */
 INLINE vc times(vc a, float c, float s) { return (vc){ a.r * c - a.i * s, a.r * s + a.i * c }; }
-INLINE vf get(const float *p) { return *(const vf *)(const void *)p; }
-INLINE void put(float *p, vf a) { *(vf *)(void *)p = a; }
 INLINE vc load(const float *p, bool swap)
 {
     vf r = get(p), i = get(p + KR_LANES);

@@ -1,16 +1,6 @@
 /* wavekern.c: one step of a wavelet transform of sixteen lines, built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
 #include "wavekern.h"
-
-#if defined(__AVX512F__)
-enum { VL = 16 };
-#elif defined(__AVX__)
-enum { VL = 8 };
-#else
-enum { VL = 4 };
-#endif
-typedef float vf __attribute__((vector_size(4 * VL)));
-static inline vf get(const float *p) { return *(const vf *)(const void *)p; }
-static inline void put(float *p, vf a) { *(vf *)(void *)p = a; }
+#include "vector.h"
 
 static void analyse(float *low, float *high, const float *in, const float *h, const float *g, int taps, long half)
 {

@@ -1,19 +1,20 @@
 /* backkern.c: sums of outer products of 16 inputs and 16 outputs over the pixels of a row; as many inputs at a time as leave
  * their sums in registers. Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
+#define KR_VL 16                     /* a block of channels */
 #include "backkern.h"
+#include "vector.h"
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(back_kern_, level)
-typedef float vf __attribute__((vector_size(64), aligned(4)));
 
 #define OUTER(N)                                                                                                            \
-static inline __attribute__((always_inline)) void outer_##N(double *sum, const float *x, const float *d, long px)           \
+INLINE void outer_##N(double *sum, const float *x, const float *d, long px)                                                 \
 {                                                                                                                           \
     vf acc[N];                                                                                                              \
     _Pragma("GCC unroll 16") for (int i = 0; i < N; i++)                                                                    \
         acc[i] = (vf){ 0 };                                                                                                 \
     for (long p = 0; p < px; p++, x += 16, d += 16) {                                                                       \
-        vf v = *(const vf *)(const void *)d;                                                                                \
+        vf v = get(d);                                                                                                      \
         _Pragma("GCC unroll 16") for (int i = 0; i < N; i++)                                                                \
             acc[i] += x[i] * v;                                                                                             \
     }                                                                                                                       \

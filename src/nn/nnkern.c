@@ -2,19 +2,16 @@
  * each input number is broadcast, each vector of weights used for all PX pixels. At 3x3, 64 to 64 channels this runs at the
  * speed of the processor's multiply-add units (AVX-512: 110 of 112 GFLOP/s on one core of the machine it was tuned on).
  * Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
+#define KR_VL 16                     /* a block of channels */
 #include "nnkern.h"
+#include "vector.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(nn_kern_, level)
-typedef float vf __attribute__((vector_size(64), aligned(4)));
-typedef int vi __attribute__((vector_size(64), aligned(4)));
-#define INLINE static inline __attribute__((always_inline))
 
-INLINE vf load(const float *p) { return *(const vf *)(const void *)p; }
-INLINE void store(float *p, vf v) { *(vf *)(void *)p = v; }
 INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 INLINE vf activate(vf v, enum kr_act act, float slope)
 {
@@ -30,7 +27,7 @@ INLINE void tile_##PX##_##OB(const conv_row *r, long x)                         
     const float *w = r->w;                                                                                                  \
     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            acc[j][o] = r->bias ? load(r->bias + 16 * o) : (vf){ 0 };                                                       \
+            acc[j][o] = r->bias ? get(r->bias + 16 * o) : (vf){ 0 };                                                        \
     for (int s = 0; s < r->segments; s++)                                                                                   \
         for (int b = 0; 16 * b < r->in[s].c; b++) {                                                                         \
             int n = r->in[s].c - 16 * b < 16 ? r->in[s].c - 16 * b : 16;                                                    \
@@ -41,7 +38,7 @@ INLINE void tile_##PX##_##OB(const conv_row *r, long x)                         
                     for (int i = 0; i < n; i++, w += 16 * OB) {                                                             \
                         vf v[OB];                                                                                           \
                         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                \
-                            v[o] = load(w + 16 * o);                                                                        \
+                            v[o] = get(w + 16 * o);                                                                         \
                         _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                               \
                             _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                            \
                                 acc[j][o] += p[16 * j + i] * v[o];                                                          \
@@ -50,7 +47,7 @@ INLINE void tile_##PX##_##OB(const conv_row *r, long x)                         
         }                                                                                                                   \
     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            store(r->out + (x + j) * r->step + o * r->out_block, activate(acc[j][o], r->act, r->slope));                         \
+            put(r->out + (x + j) * r->step + o * r->out_block, activate(acc[j][o], r->act, r->slope));                           \
 }
 
 /* A row in tiles; what is left is done by a last tile that overlaps, or pixel by pixel in a row shorter than a tile. */
@@ -117,9 +114,9 @@ INLINE void thin_##PX##_##O(const conv_row *r, long x)                          
                     const float *p = r->in[s].data + b * r->in[s].block + ky * r->dilation * r->in[s].row                   \
                                    + (x + kx * r->dilation) * 16;                                                           \
                     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                 \
-                        vf v = load(p + 16 * j);                                                                            \
+                        vf v = get(p + 16 * j);                                                                             \
                         _Pragma("GCC unroll 8") for (int o = 0; o < O; o++)                                                 \
-                            acc[j][o] += v * load(w + 16 * o);                                                              \
+                            acc[j][o] += v * get(w + 16 * o);                                                               \
                     }                                                                                                       \
                 }                                                                                                           \
     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j += 4)                                                                \
@@ -210,62 +207,62 @@ INLINE vf tanhv(vf x)
 static void sigmoid(float *v, long n)
 {
     for (long i = 0; i < n; i += 16)
-        store(v + i, sig(load(v + i)));
+        put(v + i, sig(get(v + i)));
 }
 
 static void tanh_(float *v, long n)
 {
     for (long i = 0; i < n; i += 16)
-        store(v + i, tanhv(load(v + i)));
+        put(v + i, tanhv(get(v + i)));
 }
 
 static void gru_direct(float *h, const float *u, const float *c, float *relu, long n)
 {
     for (long i = 0; i < n; i += 16) {
-        vf g = sig(load(u + i)), old = load(h + i), new = old * (1.f - g) + tanhv(load(c + i)) * g;
-        store(h + i, new);
+        vf g = sig(get(u + i)), old = get(h + i), new = old * (1.f - g) + tanhv(get(c + i)) * g;
+        put(h + i, new);
         if (relu)
-            store(relu + i, positive(new));
+            put(relu + i, positive(new));
     }
 }
 
 static void gru(float *h, const float *z, const float *an, const float *bn, const float *r, float *relu, long n)
 {
     for (long i = 0; i < n; i += 16) {
-        vf g = sig(load(z + i)), new = tanhv(load(an + i) + sig(load(r + i)) * load(bn + i));
-        new = (1.f - g) * new + g * load(h + i);
-        store(h + i, new);
+        vf g = sig(get(z + i)), new = tanhv(get(an + i) + sig(get(r + i)) * get(bn + i));
+        new = (1.f - g) * new + g * get(h + i);
+        put(h + i, new);
         if (relu)
-            store(relu + i, positive(new));
+            put(relu + i, positive(new));
     }
 }
 
 static void mgu(float *h, const float *f, const float *ac, const float *bc, float *relu, long n)
 {
     for (long i = 0; i < n; i += 16) {
-        vf g = sig(load(f + i)), c = tanhv(load(ac + i) + g * load(bc + i));
-        vf new = c + g * (load(h + i) - c);
-        store(h + i, new);
+        vf g = sig(get(f + i)), c = tanhv(get(ac + i) + g * get(bc + i));
+        vf new = c + g * (get(h + i) - c);
+        put(h + i, new);
         if (relu)
-            store(relu + i, positive(new));
+            put(relu + i, positive(new));
     }
 }
 
 static void indrnn(float *h, const float *a, const float *hh, float *relu, long n)
 {
-    vf w = load(hh);
+    vf w = get(hh);
     for (long i = 0; i < n; i += 16) {
-        vf new = positive(load(a + i) + w * load(h + i));
-        store(h + i, new);
+        vf new = positive(get(a + i) + w * get(h + i));
+        put(h + i, new);
         if (relu)
-            store(relu + i, new);
+            put(relu + i, new);
     }
 }
 
 static void reset(float *hr, const float *r, const float *h, long n)
 {
     for (long i = 0; i < n; i += 16)
-        store(hr + i, load(h + i) * sig(load(r + i)));
+        put(hr + i, get(h + i) * sig(get(r + i)));
 }
 
 typedef double vd __attribute__((vector_size(64), aligned(8)));
@@ -289,18 +286,18 @@ static void moments(const float *x, long n, double sum[16], double square[16])
 
 static void normalise(float *y, const float *x, const float *scale, const float *shift, float slope, long n)
 {
-    vf a = load(scale), b = load(shift);
+    vf a = get(scale), b = get(shift);
     for (long i = 0; i < n; i += 16) {
-        vf v = (load(x + i) - b) * a, low = slope * v;
+        vf v = (get(x + i) - b) * a, low = slope * v;
         vi below = v < low;                          /* the larger of v and slope v, slope at most 1 */
-        store(y + i, (vf)(((vi)low & below) | ((vi)v & ~below)));
+        put(y + i, (vf)(((vi)low & below) | ((vi)v & ~below)));
     }
 }
 
 static void pool(float *y, const float *top, const float *low, long n)
 {
     for (long i = 0; i < n; i++)
-        store(y + 16 * i, 0.25f * ((load(top + 32 * i) + load(top + 32 * i + 16)) + (load(low + 32 * i) + load(low + 32 * i + 16))));
+        put(y + 16 * i, 0.25f * ((get(top + 32 * i) + get(top + 32 * i + 16)) + (get(low + 32 * i) + get(low + 32 * i + 16))));
 }
 
 /* As many sums as the convolutions keep; their numbers stay finite: each shrinks towards a fixed point. */

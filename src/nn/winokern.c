@@ -4,7 +4,9 @@
  * M = V U, and out with bias and activation. A dilation d makes d x d interleaved images, whose tiles take every d-th pixel. Each
  * output depends on its tile alone, so that the division into pieces does not show. Built for x86-64, x86-64-v3 (AVX2) and v4
  * (AVX-512); and, where the compiler knows AVX512-BF16, with V and U in bfloat16, sums in float. */
+#define KR_VL 16                     /* a block of channels */
 #include "winokern.h"
+#include "vector.h"
 #include <string.h>
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
@@ -12,13 +14,8 @@
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(wino_kern_, level)
-typedef float vf __attribute__((vector_size(64), aligned(4)));
-typedef int vi __attribute__((vector_size(64), aligned(4)));
-#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 36")
 
-INLINE vf load(const float *p) { return *(const vf *)(const void *)p; }
-INLINE void store(float *p, vf v) { *(vf *)(void *)p = v; }
 INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 
 /* Points 0, a, -a, b, -b, infinity. */
@@ -28,8 +25,8 @@ INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 /* The half of a block: where a last block has at most 8 channels, nothing is done for its upper lanes. */
 typedef float vh __attribute__((vector_size(32), aligned(4)));
 typedef int vhi __attribute__((vector_size(32), aligned(4)));
-INLINE vh load_half(const float *p) { return *(const vh *)(const void *)p; }
-INLINE void store_half(float *p, vh v) { *(vh *)(void *)p = v; }
+INLINE vh get_half(const float *p) { return *(const vh *)(const void *)p; }
+INLINE void put_half(float *p, vh v) { *(vh *)(void *)p = v; }
 INLINE vh positive_half(vh v) { return (vh)((v > (vh){ 0 }) & (vhi)v); }
 
 /* B^T d along one line: rows of B^T are the coefficients of prod (x - p) over all points but one.
@@ -90,13 +87,13 @@ INLINE vh add_half(vh sum, const num *v, factor_half w) { return (vh)_mm256_dpbf
 #else
 typedef float num;
 enum { PAIR = 1 };
-INLINE void keep(num *to, vf v) { store(to, v); }
-INLINE void keep_half(num *to, vh v) { store_half(to, v); }
-INLINE void keep_weights(num *to, vf u[PAIR][36], int k) { store(to, u[0][k]); }
+INLINE void keep(num *to, vf v) { put(to, v); }
+INLINE void keep_half(num *to, vh v) { put_half(to, v); }
+INLINE void keep_weights(num *to, vf u[PAIR][36], int k) { put(to, u[0][k]); }
 typedef vf factor;
 typedef vh factor_half;
-INLINE factor weights_at(const num *u) { return load(u); }
-INLINE factor_half weights_half(const num *u) { return load_half(u); }
+INLINE factor weights_at(const num *u) { return get(u); }
+INLINE factor_half weights_half(const num *u) { return get_half(u); }
 INLINE vf add_product(vf sum, const num *v, factor w) { return sum + *v * w; }
 INLINE vh add_half(vh sum, const num *v, factor_half w) { return sum + *v * w; }
 #endif
@@ -121,7 +118,7 @@ INLINE void kernel(vf u[36], const float *g, long apart)
 {
     vf t[3][6];
     UNROLL for (int x = 0; x < 3; x++)
-        line_weights(t[x], load(g + x * apart), load(g + (3 + x) * apart), load(g + (6 + x) * apart));
+        line_weights(t[x], get(g + x * apart), get(g + (3 + x) * apart), get(g + (6 + x) * apart));
     UNROLL for (int y = 0; y < 6; y++)
         line_weights(u + 6 * y, t[0][y], t[1][y], t[2][y]);
 }
@@ -176,8 +173,8 @@ static __attribute__((noinline)) void tile_in##kind(num *to, long apart, const f
     V t[6][6];                                                                                                              \
     UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
         const float *q = p + x * column;                                                                                    \
-        line_in##kind(t[x], load##kind(q), load##kind(q + row), load##kind(q + 2 * row), load##kind(q + 3 * row),           \
-                      load##kind(q + 4 * row), load##kind(q + 5 * row));                                                    \
+        line_in##kind(t[x], get##kind(q), get##kind(q + row), get##kind(q + 2 * row), get##kind(q + 3 * row),               \
+                      get##kind(q + 4 * row), get##kind(q + 5 * row));                                                      \
     }                                                                                                                       \
     UNROLL for (int y = 0; y < 6; y++) {                                                                                    \
         V v[6];                                                                                                             \
@@ -189,11 +186,11 @@ static __attribute__((noinline)) void tile_in##kind(num *to, long apart, const f
 static __attribute__((noinline)) void tile_out##kind(const float *m, long apart, const float *bias, enum kr_act act, float slope, \
                                                      float *to, long row, long column, float *sums)                         \
 {                                                                                                                           \
-    V t[6][4], b = load##kind(bias), sum = { 0 }, square = { 0 };                                                           \
+    V t[6][4], b = get##kind(bias), sum = { 0 }, square = { 0 };                                                            \
     UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
         const float *q = m + x * apart;                                                                                     \
-        line_out##kind(t[x], load##kind(q), load##kind(q + 6 * apart), load##kind(q + 12 * apart), load##kind(q + 18 * apart), \
-                       load##kind(q + 24 * apart), load##kind(q + 30 * apart));                                             \
+        line_out##kind(t[x], get##kind(q), get##kind(q + 6 * apart), get##kind(q + 12 * apart), get##kind(q + 18 * apart),     \
+                       get##kind(q + 24 * apart), get##kind(q + 30 * apart));                                               \
     }                                                                                                                       \
     UNROLL for (int y = 0; y < 4; y++) {                                                                                    \
         V v[4];                                                                                                             \
@@ -201,14 +198,14 @@ static __attribute__((noinline)) void tile_out##kind(const float *m, long apart,
         UNROLL for (int x = 0; x < 4; x++) {                                                                                \
             V s = v[x] + b;                                                                                                 \
             s = act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive##kind(s) : positive##kind(s) - slope * positive##kind(-s); \
-            store##kind(to + y * row + x * column, s);                                                                      \
+            put##kind(to + y * row + x * column, s);                                                                        \
             sum += s;                                                                                                       \
             square += s * s;                                                                                                \
         }                                                                                                                   \
     }                                                                                                                       \
     if (sums) {                                                                                                             \
-        store##kind(sums, load##kind(sums) + sum);                                                                          \
-        store##kind(sums + 16, load##kind(sums + 16) + square);                                                             \
+        put##kind(sums, get##kind(sums) + sum);                                                                             \
+        put##kind(sums + 16, get##kind(sums + 16) + square);                                                                \
     }                                                                                                                       \
 }
 TILES(vf, ) TILES(vh, _half)
@@ -239,9 +236,9 @@ INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, 
     }                                                                                                                       \
     _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                                 \
         _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            store(m + j * mt + 16 * o, acc[j][o]);                                                                          \
+            put(m + j * mt + 16 * o, acc[j][o]);                                                                            \
         if (HALF)                                                                                                           \
-            store_half(m + j * mt + 16 * OB, last[j]);                                                                      \
+            put_half(m + j * mt + 16 * OB, last[j]);                                                                        \
     }                                                                                                                       \
 }
 /* All tiles; what is left by a last step that overlaps, or one by one where there are too few. */
@@ -301,11 +298,11 @@ static void tile_cut(const wino_conv *c, const float *m, long apart, long b, boo
     (half ? tile_out_half : tile_out)(m, apart, c->bias + 16 * b, c->act, c->slope, y, 4 * 16, 16, NULL);
     for (int i = 0; i < 16; i++)
         if (at.y + i / 4 * c->dilation < c->h && at.x + i % 4 * c->dilation < c->w) {
-            vf v = load(y + 16 * i);
-            store(to + i / 4 * c->dilation * c->out_row + i % 4 * c->dilation * 16, v);
+            vf v = get(y + 16 * i);
+            put(to + i / 4 * c->dilation * c->out_row + i % 4 * c->dilation * 16, v);
             if (sums) {
-                store(sums, load(sums) + v);
-                store(sums + 16, load(sums + 16) + v * v);
+                put(sums, get(sums) + v);
+                put(sums + 16, get(sums + 16) + v * v);
             }
         }
 }

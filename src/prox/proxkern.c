@@ -1,22 +1,11 @@
 /* proxkern.c: the loops of the proximal maps; plain C and the compilers' vector types, built for x86-64, x86-64-v3 (AVX2) and v4
  * (AVX-512). */
 #include "proxkern.h"
+#include "vector.h"
 #include <math.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-enum { VL = 16 };
-#elif defined(__AVX__)
-enum { VL = 8 };
-#else
-enum { VL = 4 };
-#endif
-typedef float vf __attribute__((vector_size(4 * VL)));
-typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef struct { vf r, i; } vc;
-#define INLINE static inline __attribute__((always_inline))
-INLINE vf get(const float *p) { return *(const vf *)(const void *)p; }
-INLINE void put(float *p, vf a) { *(vf *)(void *)p = a; }
 INLINE vc load(const float *p) { return (vc){ get(p), get(p + KR_LANES) }; }
 INLINE void store(float *p, vc a)
 {

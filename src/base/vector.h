@@ -1,0 +1,26 @@
+/* vector.h: the compilers' vector types, for the loops that are built once per CPU level. As many lanes as a register of the level
+ * has; or KR_VL of them, where a file says so before, at any address of a float. Private to such files. */
+#ifndef KRAY_VECTOR_H
+#define KRAY_VECTOR_H
+#include <stdint.h>
+
+#if defined(KR_VL)
+enum { VL = KR_VL };
+typedef float vf __attribute__((vector_size(4 * VL), aligned(4)));
+typedef int32_t vi __attribute__((vector_size(4 * VL), aligned(4)));
+#else
+#if defined(__AVX512F__)
+enum { VL = 16 };
+#elif defined(__AVX__)
+enum { VL = 8 };
+#else
+enum { VL = 4 };
+#endif
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf get(const float *p) { return *(const vf *)(const void *)p; }
+INLINE void put(float *p, vf a) { *(vf *)(void *)p = a; }
+#endif
