@@ -28,6 +28,10 @@ void kr_lanes_inverse(const kr_lanes *p, float *panel);   /* x[k] = sum_f X[f] e
 void kr_lanes_load(float *panel, const kr_cfloat *x, long line, long point, long n, long lines);
 void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, long n, long lines);
 
+/* Row j of KR_LANES rows of lanes becomes lane j of `rows` rows, at most KR_LANES, and back; lanes beyond `rows` become 0. */
+void kr_lanes_exchange(float *to, const float *const from[KR_LANES], long rows);
+void kr_lanes_exchange_back(float *const to[KR_LANES], const float *from, long rows);
+
 /* ---- T = F^H P F of one block, P a mask of 0 and 1, F unitary and centred ----
  * 1D: {rows}: a panel of KR_LANES independent lines. 2D: {rows, columns}: ceil(columns / KR_LANES) panels of `rows` rows, one
  * plane; lanes are columns. Source of the block form: along axes that a mask does not touch, F^H F = 1. */
@@ -37,6 +41,7 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
 void kr_psf_unref(kr_psf **p);
 long kr_psf_floats(const kr_psf *p);                       /* of one block                                         */
 long kr_psf_work(const kr_psf *p, long planes);            /* floats of scratch that kr_psf_sense (planes 1) and kr_psf_back_* want */
+void kr_psf_apply(const kr_psf *p, float *x, float *work); /* x = T x                                              */
 /* z_m += sum over c of conj(S_cm) T (S_c0 x_0 + S_c1 x_1 + ...): the SENSE normal operator, or some coils of it. x, z: `maps`
  * blocks; S: `maps` blocks of every coil. */
 void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, long coils, long maps, float *work);
@@ -72,6 +77,9 @@ void kr_lanes_dot(const float *x, const float *y, long rows, double sum[KR_LANES
 /* x = x + a p, r = r - a q, sum += |r|^2; a: one a lane. */
 void kr_lanes_step(float *x, float *r, const float *p, const float *q, const float a[KR_LANES], long rows, double sum[KR_LANES]);
 void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows);                     /* p = r + b p       */
+/* The derivative of c x, and its adjoint: w = c dx + x dc (add: on top of w); z += conj(c) w, t = conj(x) w. */
+void kr_lanes_pair(float *w, const float *c, const float *dx, const float *x, const float *dc, long rows, bool add);
+void kr_lanes_pair_back(float *z, float *t, const float *c, const float *x, const float *w, long rows);
 
 /* ---- Small matrices, n x n, one a lane ---- */
 /* K_e = sum over o of wave_o w[o][e]: `entries` rows; wave_o: one row, `step` floats apart. */

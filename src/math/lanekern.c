@@ -321,6 +321,29 @@ static void reduce(float *z, const float *S, const float *w, long rows, long map
         }
 }
 
+/* ---- Coil maps and image, both sought ---- */
+static void pair(float *w, const float *c, const float *dx, const float *x, const float *dc, long rows, bool add)
+{
+    for (long at = 0; at < rows * KR_ROW; at += KR_ROW)
+        for (int h = 0; h < KR_LANES; h += VL) {
+            vc s = load(c + at + h, false), a = load(dx + at + h, false), t = load(x + at + h, false), b = load(dc + at + h, false);
+            vc sum = add ? load(w + at + h, false) : (vc){ { 0 }, { 0 } };
+            sum.r += s.r * a.r - s.i * a.i + (t.r * b.r - t.i * b.i);
+            sum.i += s.r * a.i + s.i * a.r + (t.r * b.i + t.i * b.r);
+            store(w + at + h, sum, false);
+        }
+}
+
+static void pair_back(float *z, float *t, const float *c, const float *x, const float *w, long rows)
+{
+    for (long at = 0; at < rows * KR_ROW; at += KR_ROW)
+        for (int h = 0; h < KR_LANES; h += VL) {
+            vc a = load(w + at + h, false), s = load(c + at + h, false), b = load(x + at + h, false), sum = load(z + at + h, false);
+            store(z + at + h, (vc){ sum.r + s.r * a.r + s.i * a.i, sum.i + s.r * a.i - s.i * a.r }, false);
+            store(t + at + h, (vc){ b.r * a.r + b.i * a.i, b.r * a.i - b.i * a.r }, false);
+        }
+}
+
 /* ---- Turning: lanes into rows ---- */
 #if defined(__AVX512F__)
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
@@ -601,5 +624,5 @@ static void hermitian(float *z, const float *M, const float *x, long n)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_lanekern_, level)
-const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, turn, turn_back, load_lines, store_lines,
-    load_columns, store_columns, turn_phase, scaled, dot, step, xpay, waves, gram, hermitian };
+const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, pair, pair_back, turn, turn_back, load_lines,
+    store_lines, load_columns, store_columns, turn_phase, scaled, dot, step, xpay, waves, gram, hermitian };

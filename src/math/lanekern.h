@@ -29,6 +29,9 @@ typedef struct kr_lanekern {
     /* w = sum over m of S_m x_m, and z_m += conj(S_m) w; blocks of S, x and z are `step` floats apart. */
     void (*expand)(float *w, const float *S, const float *x, long rows, long maps, long step);
     void (*reduce)(float *z, const float *S, const float *w, long rows, long maps, long step);
+    /* w = c dx + x dc (add: on top of w), and z += conj(c) w, t = conj(x) w. */
+    void (*pair)(float *w, const float *c, const float *dx, const float *x, const float *dc, long rows, bool add);
+    void (*pair_back)(float *z, float *t, const float *c, const float *x, const float *w, long rows);
     /* Row j of KR_LANES rows of lanes becomes lane j of `rows` rows (at most KR_LANES), and back. */
     void (*turn)(float *to, const float *const from[KR_LANES], long rows);
     void (*turn_back)(float *const to[KR_LANES], const float *from, long rows);

@@ -187,6 +187,9 @@ void kr_lanes_store(kr_cfloat *x, long line, long point, const float *panel, lon
             }
 }
 
+void kr_lanes_exchange(float *to, const float *const from[KR_LANES], long rows) { kr_lanekern_best()->turn(to, from, rows); }
+void kr_lanes_exchange_back(float *const to[KR_LANES], const float *from, long rows) { kr_lanekern_best()->turn_back(to, from, rows); }
+
 /* ---- Masks ---- */
 struct kr_psf {
     kr_lanes *down, *across;          /* along rows, NULL: T = 1; along columns, NULL: 1D                    */
@@ -367,6 +370,27 @@ void kr_psf_sense(const kr_psf *p, float *z, const float *S, const float *x, lon
     }
 }
 
+void kr_psf_apply(const kr_psf *p, float *x, float *w)
+{
+    const kr_lanekern *k = kr_lanekern_best();
+    long panel = p->rows * KR_ROW;
+    if (!p->down)
+        return;
+    if (!p->across) {
+        masked(k, p->down, x, p->kept, p->scale);
+        return;
+    }
+    memset(w + p->columns * KR_ROW, 0, KR_ROW * sizeof *w);
+    for (long a = 0; a < p->panels; a++)
+        kr_lanes_forward(p->down, x + a * panel);
+    for (long g = 0; g < p->groups; g++)
+        across(k, p, x, w, g);
+    for (long a = 0; a < p->panels; a++) {
+        clear_rest(p, x + a * panel);
+        kr_lanes_inverse(p->down, x + a * panel);
+    }
+}
+
 /* ---- A^H y ---- */
 /* Panels whose transform across the columns is undone: the phases of the rows, the other transform, the coil maps. */
 static void finish(const kr_lanekern *k, const kr_psf *p, float *z, const float *S, long maps, float *w)
@@ -449,6 +473,14 @@ void kr_lanes_step(float *x, float *r, const float *p, const float *q, const flo
     kr_lanekern_best()->step(x, r, p, q, a, rows, sum);
 }
 void kr_lanes_turn(float *p, const float *r, const float b[KR_LANES], long rows) { kr_lanekern_best()->xpay(p, r, b, rows); }
+void kr_lanes_pair(float *w, const float *c, const float *dx, const float *x, const float *dc, long rows, bool add)
+{
+    kr_lanekern_best()->pair(w, c, dx, x, dc, rows, add);
+}
+void kr_lanes_pair_back(float *z, float *t, const float *c, const float *x, const float *w, long rows)
+{
+    kr_lanekern_best()->pair_back(z, t, c, x, w, rows);
+}
 
 void kr_lanes_waves(float *K, const kr_cfloat *w, const float *wave, long step, long offsets, long entries)
 {
