@@ -382,10 +382,13 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib and --compress count something: %s is not possible",
                        o->threads < 0 ? "a negative number of threads" : o->maps < 1 || o->maps > 8 ? "that number of maps"
                        : o->calib < 1 ? "a calibration area without samples" : "a negative number of coils");
+    if (asked && o->maps > 1 && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --maps means nothing to it%s", asked->name,
+                       strcmp(asked->name, "nlinv") ? "" : "; its own sets are --sets");
     if (o->threads)
         kr_threads_set((int)o->threads);
     kr_scoped(array) maps = NULL;
-    if (asked && !asked->needs)
+    if (asked && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
         ;                                        /* maps would not be used */
     else if (!strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres"))
         ;

@@ -33,14 +33,15 @@ double kr_cg_sense_seconds(kr_shape coils, kr_shape mask, int iterations);
 float kr_sense_unit(const kr_array *coils);
 
 /* Coil maps and image at once: y_j = P F sum over s of x_s c_sj, with maps c_sj that are smooth, by Newton steps in each of which
- * conjugate gradients solve for the step, the regularisation being start * fall^k |z - z0|^2, x = 1 and c = 0 at z0. Sets of images
- * are kept apart by making their maps orthogonal after every step.
+ * conjugate gradients solve for the step, the regularisation being start * fall^k |z - z0|^2 with c = 0 and x = image at z0. All
+ * in a unit in which |y| = 100. Conjugate gradients stop once their residual is (tolerance times its start)^2: far from the
+ * solution a step or two are enough. Sets of images are kept apart by making their maps orthogonal after every step.
  * image {X,Y,Z}: the root of the sum over coils of |sum over s of x_s c_sj|^2, with the phase of its combination by the first set's
- * maps. maps {X,Y,Z,COIL,MAP}, or NULL: c_sj / the root of sum over coils of |c_sj|^2. y {X,Y,Z,COIL}, C32, any steps; mask {X,Y,Z}
- * R32, contiguous, without axes along which it does not vary; axes: those of y in k-space, among them all that the mask has.
+ * maps. maps {X,Y,Z,COIL,MAP}, or NULL: c_sj / the root of sum over coils of |c_sj|^2. y {X,Y,Z,COIL}, C32, any steps, 0 where not measured; mask
+ * {X,Y,Z} R32, contiguous, without axes along which it does not vary; axes: those of y in k-space, among them all that the mask has.
  * Refuses data that are all zero or not finite. Sources: Uecker et al., Magn Reson Med 60:674 (2008); several sets: Holme et al.,
  * Sci Rep 9:3034 (2019). */
-typedef struct kr_joint_opts { long sets; int steps; kr_stop inner; double start, fall; } kr_joint_opts;
+typedef struct kr_joint_opts { long sets; int steps, iterations; double tolerance, start, fall, image; } kr_joint_opts;
 int kr_joint(kr_array *image, kr_array *maps, const kr_array *y, const kr_array *mask, unsigned axes, const kr_joint_opts *o,
              const kr_trace *trace) KR_MUST_USE;
 double kr_joint_bytes(kr_shape y, long sets);    /* that it takes, about */

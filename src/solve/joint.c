@@ -19,6 +19,7 @@
 
 enum { GROUPS = 8 };                  /* parts of the sum over coils where there are fewer planes than that       */
 static const double WIDEST = 0.0789;  /* W = 1e-6 there                                                          */
+static const double ONE_STEP = 0.999; /* a tolerance that lets conjugate gradients take at least one             */
 
 struct side {                         /* of the box: frequencies -half..half of an axis of n points               */
     long n, count, half;
@@ -495,13 +496,19 @@ static kr_linop *model_of(struct model **model, const kr_array *y, const kr_arra
     return kr_linop_new(&ops, KR_SHAPE([KR_X] = (m->planes * m->sets * m->block + m->coils * m->sets * m->box) / 2), KR_SHAPE([KR_X] = 1), m);
 }
 
-/* x += f in every image; lanes beyond the columns stay 0. */
-static void add_constant(const struct model *m, float *x, float f)
+/* x += f of the images to start from: 1, and in further sets a wave, one period more each, so that no two of them see the data
+ * alike. Lanes beyond the columns stay 0. */
+static void add_start(const struct model *m, float *x, double f)
 {
     for (long i = 0; i < m->planes * m->sets * m->panels; i++)
-        for (long k = 0; k < m->row.n; k++)
-            for (long l = 0; l < KR_LANES && i % m->panels * KR_LANES + l < m->col.n; l++)
-                x[(i * m->row.n + k) * KR_ROW + l] += f;
+        for (long k = 0; k < m->row.n; k++) {
+            double turn = 2 * M_PI * (double)(i / m->panels % m->sets * k) / (double)m->row.n;
+            float re = (float)(f * cos(turn)), im = (float)(f * sin(turn)), *row = x + (i * m->row.n + k) * KR_ROW;
+            for (long l = 0; l < KR_LANES && i % m->panels * KR_LANES + l < m->col.n; l++) {
+                row[l] += re;
+                row[l + KR_LANES] += im;
+            }
+        }
 }
 
 /* sum over coils of conj(v_s) v_t */
@@ -528,7 +535,8 @@ static void add_times(float *y, const double f[2], const float *x, long floats)
         }
 }
 
-/* Sets whose maps are alike would stay alike. v_t is made orthogonal to v_s. */
+/* Sets whose maps are alike would stay alike. v_t = v_t' + f v_s becomes v_t', orthogonal to v_s; x_s + f x_t for x_s leaves the
+ * product what it was (Holme et al. leave x_s as it is, and the misfit jumps). */
 static void orthogonal(const struct model *m, float *z)
 {
     float *v = z + m->planes * m->sets * m->block;
@@ -542,6 +550,8 @@ static void orthogonal(const struct model *m, float *z)
             const double f[2] = { st[0] / ss[0], st[1] / ss[0] }, less[2] = { -f[0], -f[1] };
             for (long c = 0; c < m->coils; c++)
                 add_times(v + (c * m->sets + t) * m->box, less, v + (c * m->sets + s) * m->box, m->box);
+            for (long o = 0; o < m->planes; o++)
+                add_times(z + (o * m->sets + s) * m->block, f, z + (o * m->sets + t) * m->block, m->block);
         }
 }
 
@@ -551,7 +561,7 @@ static int newton(kr_array *z, const kr_linop *D, struct model *m, const kr_join
     kr_scoped(array) b = kr_array_like(z);
     if (!dz || !b)
         return kr_error_code();
-    add_constant(m, z->data, 1);
+    add_start(m, z->data, 1);
     double a = o->start;
     for (int k = 0; k < o->steps; k++, a *= o->fall) {
         run(m, b->data, z->data, GRADIENT);
@@ -559,9 +569,10 @@ static int newton(kr_array *z, const kr_linop *D, struct model *m, const kr_join
         for (long u = 0; u < units(m); u++)
             rr += m->misfit[u];
         kr_axpy(b, (float)-a, z);                                    /* b = DG^H (y - G(z)) + a (z0 - z) */
-        add_constant(m, b->data, (float)a);
+        add_start(m, b->data, a * o->image);
         kr_fill(dz, 0);
-        int inner = kr_cg_normal(D, dz, b, (float)a, o->inner, trace);
+        double enough = o->tolerance * o->tolerance * kr_norm(b);    /* of |b| */
+        int inner = kr_cg_normal(D, dz, b, (float)a, (kr_stop){ o->iterations, enough < ONE_STEP ? enough : ONE_STEP }, trace);
         if (inner < 0)
             return inner;
         kr_axpy(z, 1, dz);

@@ -11,6 +11,8 @@ for m in wavelet tv tgv cs; do
     check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
 done
 check "nlinv, which knows no maps, too: $(score nlinv.npy)" awk "BEGIN { exit !($(score nlinv.npy) < 0.95 * $(score adjoint.npy)) }"
+works 'two sets' kray recon scan.h5 -o two.npy --method nlinv --sets 2 --steps 8
+works 'drawn to one' kray recon scan.h5 -o one.npy --method nlinv --towards one --tolerance 0.2
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
 check 'threads change nothing' cmp cs.npy again.npy
 works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm
@@ -28,6 +30,8 @@ refuses 1 'wants a series of frames' kray recon scan.h5 -o x.npy --method llr
 refuses 1 'fista cannot solve' kray recon scan.h5 -o x.npy --method tv --solver fista
 refuses 1 'orders 1 to 10' kray recon scan.h5 -o x.npy --method wavelet --order 11
 refuses 1 '0 < fall <= 1' kray recon scan.h5 -o x.npy --method nlinv --fall 2
+refuses 1 '1 to 8 sets' kray recon scan.h5 -o x.npy --method nlinv --sets 0
+refuses 2 'nlinv takes no coil maps' kray recon scan.h5 -o x.npy --method nlinv --maps 2
 refuses 1 'iterations' kray recon scan.h5 -o x.npy --method wavelet --iterations 0
 
 cine=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat
