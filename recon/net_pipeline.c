@@ -22,19 +22,22 @@ const kr_opt net_table[] = {
 typedef struct slice {
     long nx, ny, coils;
     kr_array *k, *mask, *sens;       /* {X,Y,COIL}, {X,Y}, {X,Y,COIL}       */
+    kr_array *start;                 /* {X,Y}, NULL: the network's own      */
     float *acs, *padding;            /* {X,Y}; padding NULL: none           */
     double scale;                    /* what k was divided by               */
     bool centred;
 } slice;
 
 /* What stands around the network in the published program. */
-typedef struct around { double percentile, gaussian, padding, likelihood; } around;
+enum { AS_IT_IS, BY_MAX, BY_MIN_MAX };
+typedef struct around { double percentile, gaussian, padding, likelihood; int normalise; bool start; } around;
 
 static void slice_clear(slice *s)
 {
     kr_array_unref(&s->k);
     kr_array_unref(&s->mask);
     kr_array_unref(&s->sens);
+    kr_array_unref(&s->start);
     kr_free_at(&s->acs);
     kr_free_at(&s->padding);
 }
@@ -42,8 +45,9 @@ static void slice_clear(slice *s)
 static bool is(const kr_net_kind *kind, const char *name) { return !strcmp(kind->name, name); }
 static bool of_direct(const kr_net_kind *kind) { return strstr(kind->name, "direct") || is(kind, "recurrentvarnet"); }
 
-/* Where coil maps are calibrated: where the maker of the mask meant to, else the fully sampled box around the centre. */
-static int calibration_area(slice *s, const kr_scan *scan, const kr_mask_facts *f)
+/* Where coil maps are calibrated: where the maker of the mask meant to, else the fully sampled box around the centre. symmetric: as
+ * many lines on both sides of it, as fastMRI has them (NETWORKS 5.1; for odd widths they begin one further). */
+static int calibration_area(slice *s, const kr_scan *scan, const kr_mask_facts *f, bool symmetric)
 {
     s->acs = kr_alloc_zero((size_t)(s->nx * s->ny), sizeof *s->acs);
     if (!s->acs)
@@ -59,6 +63,12 @@ static int calibration_area(slice *s, const kr_scan *scan, const kr_mask_facts *
     /* A fully sampled scan is all centre; the published masks keep 8 % there. */
     bool all = f->centre[1] == s->ny;
     long lines = all ? lround(0.08 * (double)s->ny) : f->centre[1], from = all ? (s->ny - lines + 1) / 2 : f->centre_from[1];
+    if (symmetric && !all) {
+        long left = s->ny / 2 - from, right = from + lines - s->ny / 2;
+        lines = left < right ? 2 * left : 2 * right;
+        lines = lines > 1 ? lines : 1;
+        from = (s->ny - lines + 1) / 2;
+    }
     for (long y = from; y < from + lines; y++)
         for (long x = 0; x < s->nx; x++)
             s->acs[y * s->nx + x] = f->centre[0] == s->nx || (x >= f->centre_from[0] && x < f->centre_from[0] + f->centre[0]);
@@ -66,7 +76,7 @@ static int calibration_area(slice *s, const kr_scan *scan, const kr_mask_facts *
 }
 
 /* k-space, mask and calibration area of part i. */
-static int slice_open(slice *s, const kr_scan *scan, long i)
+static int slice_open(slice *s, const kr_scan *scan, long i, bool symmetric)
 {
     kr_scoped(array) view = kr_part(scan->data, scan, i);
     s->k = kr_array_copy(view);
@@ -85,7 +95,7 @@ static int slice_open(slice *s, const kr_scan *scan, long i)
         return kr_error_code();
     if (!f.centre[0] || !f.centre[1])
         return kr_fail(KR_EREFUSED, "the centre of k-space is not measured: a network of this kind needs calibration lines there");
-    return calibration_area(s, scan, &f);
+    return calibration_area(s, scan, &f, symmetric);
 }
 
 /* DIRECT's padding: samples whose sum over coils of |k| is below eps times its mean are taken as never measured (NETWORKS 10.1), and
@@ -157,16 +167,6 @@ static int percentile(slice *s, double q)
     return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "more than %g %% of the k-space of a slice is zero: its scale cannot be told", 100 * q);
 }
 
-/* ATOMMIC and mridc: the largest magnitude of the coil images. */
-static int largest(slice *s)
-{
-    kr_scoped(array) x = kr_array_copy(s->k);
-    if (!x || kr_fourier_inverse(x, KR_ON(KR_X) | KR_ON(KR_Y)))
-        return kr_error_code();
-    s->scale = kr_max_abs(x);
-    return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
-}
-
 /* DIRECT's estimate from the calibration lines: S = F^-1 (k acs g) / RSS, g = exp(-(u / width)^2), u from -1 to 1 over the phase
  * encodes (10.2); width 0: g = 1. */
 static int direct_maps(slice *s, double width)
@@ -234,6 +234,53 @@ static bool trained_centred(const kr_weights *w)
     return type ? strcmp(type, "orthogonal_norm_only") != 0 : !centred || (strcmp(centred, "0") && strcasecmp(centred, "false"));
 }
 
+/* ATOMMIC and mridc: x by its largest magnitude, or (x - least) / (largest - least) of its magnitudes, where they take a real number from
+ * a complex one. What it was divided by goes to *by. */
+static int normalise(kr_array *x, int how, double *by)
+{
+    long n = kr_count(kr_array_shape(x));
+    double least = INFINITY, most = 0;
+    *by = 1;
+    for (long i = 0; i < n; i++) {
+        double a = sqrt((double)kr_cabs2(KR_C(x)[i]));
+        least = a < least ? a : least;
+        most = a > most ? a : most;
+    }
+    if (how == AS_IT_IS)
+        return 0;
+    double from = how == BY_MIN_MAX ? least : 0;
+    if (!(most > from))
+        return kr_fail(KR_ENUMBER, "a slice is %g everywhere: there is nothing to scale it by", most);
+    *by = most - from;
+    for (long i = 0; i < n; i++)
+        KR_C(x)[i] = kr_c((float)(((double)kr_re(KR_C(x)[i]) - from) / *by), (float)((double)kr_im(KR_C(x)[i]) / *by));
+    return 0;
+}
+
+/* What ATOMMIC and mridc do to data, maps and (ATOMMIC) the image to begin with, each by its own size (NETWORKS 4.5); maps were given. */
+static int normalised(slice *s, const around *a)
+{
+    static const unsigned xy = KR_ON(KR_X) | KR_ON(KR_Y);
+    double by_maps, by_start;
+    if (kr_fourier_inverse(s->k, xy))
+        return kr_error_code();
+    if (!s->centred)
+        checkerboard(KR_C(s->k), s->nx, s->ny, s->coils);
+    if (normalise(s->k, a->normalise, &s->scale) || normalise(s->sens, a->normalise, &by_maps))
+        return kr_error_code();
+    if (a->start) {
+        s->start = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
+        if (s->start)
+            kr_contract(s->start, s->k, s->sens, true);
+        if (!s->start || normalise(s->start, a->normalise, &by_start))
+            return kr_error_code();
+    }
+    s->scale /= by_maps;
+    if (!s->centred)
+        checkerboard(KR_C(s->k), s->nx, s->ny, s->coils);
+    return kr_fourier(s->k, xy);
+}
+
 static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, const kr_scan *scan, long i, const around *a, const kr_trace *trace)
 {
     const kr_net_kind *kind = kr_net_kind_of(net);
@@ -244,21 +291,22 @@ static int unrolled(kr_array *z, slice *s, kr_net *net, const kr_array *coils, c
     } else if (kind->own_maps)
         s->scale = 1;
     else {
-        if (largest(s))
-            return kr_error_code();
         kr_scoped(array) view = kr_part(coils, scan, i);
         kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
         s->sens = kr_array_copy(set);
         if (!s->sens)
             return kr_error_code();
         unit_maps(s->sens, i ? NULL : trace);
+        if (normalised(s, a))
+            return kr_error_code();
     }
-    kr_scale(s->k, (float)(1 / s->scale));
+    if (of_direct(kind))
+        kr_scale(s->k, (float)(1 / s->scale));
     if (!s->centred)
         checkerboard(KR_C(s->k), s->nx, s->ny, s->coils);
     kr_net_input in = { .coils = s->coils, .h = s->ny, .w = s->nx, .kspace = KR_C(s->k), .mask = KR_R(s->mask), .acs = s->acs,
                         .padding = s->padding, .sens = s->sens ? KR_C(s->sens) : NULL, .centred = s->centred,
-                        .scaling = a->likelihood > 0 ? a->likelihood / (s->scale * s->scale) : 1 };
+                        .start = s->start ? KR_C(s->start) : NULL, .scaling = a->likelihood > 0 ? a->likelihood / (s->scale * s->scale) : 1 };
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
     if (!x || (!kind->own_maps && !s->sens) || kr_net_run(net, KR_C(x), &in, NULL))
         return kr_error_code();
@@ -326,6 +374,15 @@ static int image_to_image(kr_array *z, slice *s, kr_net *net)
     return 0;
 }
 
+/* What a network of real images gives, which may fall below zero. */
+static kr_array *real_part(const kr_array *image)
+{
+    kr_array *re = kr_array_new(KR_R32, kr_array_shape(image));
+    for (long i = 0, n = re ? kr_count(kr_array_shape(re)) : 0; i < n; i++)
+        KR_R(re)[i] = kr_re(KR_C(image)[i]);
+    return re;
+}
+
 /* A number of the data pipeline; "none" is 0. */
 static int pipeline_number(double *to, const kr_weights *w, const char *name, double otherwise, double least, double most)
 {
@@ -337,6 +394,8 @@ static int pipeline_number(double *to, const kr_weights *w, const char *name, do
     return 0;
 }
 
+static bool no(const char *v) { return v && (!strcasecmp(v, "false") || !strcmp(v, "0")); }
+
 /* Class defaults of DIRECT where the configuration says nothing (NETWORKS 10). */
 static int around_of(around *a, const kr_weights *w)
 {
@@ -345,6 +404,13 @@ static int around_of(around *a, const kr_weights *w)
         return kr_error_code();
     if (a->percentile <= 0)          /* null: the largest */
         a->percentile = 1;
+    const char *off = kr_weights_told(w, "normalize_inputs"), *max = kr_weights_told(w, "max_norm"), *by = kr_weights_told(w, "normalization_type");
+    by = no(off) || no(max) ? "none" : by ? by : "max";
+    a->normalise = !strcasecmp(by, "max") ? BY_MAX : !strcasecmp(by, "minmax") ? BY_MIN_MAX : AS_IT_IS;
+    if (a->normalise == AS_IT_IS && strcasecmp(by, "none"))
+        return kr_fail(KR_EFORMAT, "normalization_type of the configuration is '%s'; Kray has max, minmax and none", by);
+    for (long i = 0; i < w->count && !a->start; i++)             /* ATOMMIC makes the first image outside of the network */
+        a->start = strstr(w->tensor[i].name, "reconstruction_module.") != NULL;
     const char *key = kr_weights_told(w, "scaling_key"), *type = kr_weights_told(w, "sensitivity_maps_type");
     type = type ? type : kr_weights_told(w, "sensitivity_map_type");
     if (key && strcmp(key, "masked_kspace") && strcmp(key, "none"))
@@ -416,7 +482,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         kr_scoped(array) z = kr_part(image, scan, i);
         e = kr_stopped(trace);
         if (!e)
-            e = z ? slice_open(&s, scan, i) : kr_error_code();
+            e = z ? slice_open(&s, scan, i, kind->own_maps) : kr_error_code();
         if (!e)
             e = flat ? image_to_image(z, &s, net) : unrolled(z, &s, net, coils, scan, i, &about, trace);
         slice_clear(&s);
@@ -425,7 +491,8 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     kr_net_unref(&net);
     if (e)
         return e;
-    kr_scoped(array) result = flat || kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct") ? kr_abs(image) : kr_array_ref(image);
+    bool magnitude = kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct");
+    kr_scoped(array) result = flat ? real_part(image) : magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
     if (!*out || crop(*out, scan) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
         || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {

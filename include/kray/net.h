@@ -15,6 +15,7 @@ typedef struct kr_net_input {
     const float *acs;                /* {h,w} 1 in the calibration area (networks that estimate maps themselves), or NULL */
     const float *padding;            /* {h,w} 1 where nothing was ever measured, only filled with zeros; NULL: nowhere   */
     const kr_cfloat *sens;           /* {coil,h,w} coil maps, or the calibration estimate that the network refines, or NULL */
+    const kr_cfloat *start;          /* {h,w} image that a CIRIM begins with; NULL: its own, combined from kspace and sens */
     const float *image;              /* {h,w}: for networks of one image (U-Net)                                         */
     double scaling;                  /* factor that RIM's log-likelihood is scaled by; 1: not                            */
     bool centred;                    /* Fourier transform with its origin in the middle                                  */

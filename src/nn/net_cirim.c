@@ -136,7 +136,9 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
                       { kr_map_new(r->features, h, w, halo), kr_map_new(r->features, h, w, halo) } };
     kr_auto kr_cfloat *g = kr_alloc((size_t)m.n, sizeof *g);
     int e = p.in && p.feature && p.out && p.h[0] && p.h[1] && g ? 0 : kr_error_code();
-    if (!e)
+    if (!e && input->start)
+        memcpy(x, input->start, (size_t)m.n * sizeof *x);
+    else if (!e)
         mri_adjoint(&m, x, input->kspace);
     for (long i = 0; !e && i < r->cascades; i++) {
         for (int l = 0; l < DEPTH && i && !r->carry; l++)
