@@ -1,0 +1,347 @@
+"""published_nets.py WORK KRAY PROGRAM: one published program and kray recon on the same files, with the same weights.
+
+The program's own entry point, transforms, masks, model classes and output file; its weights are random with a fixed seed and
+saved as its own checkpoint. Prints, for each network, the largest difference relative to the largest value of the image."""
+import copy
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+
+WORK, KRAY, PROGRAM = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3]
+LEFT, RIGHT = 6, 4                    # columns of zeros that the files have at their sides
+failed = []
+
+
+def kray(*args):
+    p = subprocess.run([KRAY, *map(str, args)], capture_output=True, text=True)
+    if p.returncode:
+        sys.exit("kray %s: %s" % (" ".join(map(str, args)), p.stderr))
+    return p.stderr
+
+
+def scans(recon=(72, 80)):
+    """full.h5: a brain of 5 coils, 160 x 92 k-space whose outer columns are zeros, as fastMRI stores them; test.h5: with mask."""
+    folder = WORK / "data"
+    if (folder / "test" / "brain.h5").exists():
+        return folder
+    for f in ("full", "test"):
+        (folder / f).mkdir(parents=True, exist_ok=True)
+    kray("simulate", "-o", WORK / "s.h5", "-m", "80,92", "-s", 2, "-c", 5, "--snr", 30, "--no-noise-scan", "-q")
+    kray("convert", WORK / "s.h5", "-o", folder / "full" / "brain.h5", "--to", "fastmri", "-q")
+    with h5py.File(folder / "full" / "brain.h5", "r") as f:
+        k, xml = f["kspace"][()] * 1e-3, f["ismrmrd_header"][()].decode()
+    k[..., :LEFT] = 0
+    k[..., k.shape[-1] - RIGHT:] = 0
+    step1 = r"(<kspace_encoding_step_1>\s*<minimum>0</minimum>\s*<maximum>)\d+(</maximum>\s*<center>)\d+"
+    xml = re.sub(step1, r"\g<1>%d\g<2>%d" % (k.shape[-1] - LEFT - RIGHT - 1, k.shape[-1] // 2 - LEFT), xml)
+    xml = re.sub(r"(<reconSpace>\s*<matrixSize>\s*<x>)\d+(</x>\s*<y>)\d+", r"\g<1>%d\g<2>%d" % recon, xml)
+    rss = np.sqrt((abs(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(k, (2, 3)), axes=(2, 3), norm="ortho"), (2, 3))) ** 2).sum(1))
+    h, w = rss.shape[1:]
+    target = rss[:, (h - recon[0]) // 2:, (w - recon[1]) // 2:][:, :recon[0], :recon[1]]
+    mask = np.zeros(k.shape[-1], bool)
+    mask[1::4] = mask[41:53] = True   # its calibration lines lie unevenly about the middle
+    for name in ("full", "test"):
+        with h5py.File(folder / name / "brain.h5", "w") as f:
+            f["kspace"] = (k if name == "full" else k * mask).astype(np.complex64)
+            f["ismrmrd_header"] = np.bytes_(xml)
+            f.attrs.update(acquisition="AXT1", max=float(target.max()), norm=float(np.linalg.norm(target)), patient_id="0")
+            if name == "full":
+                f["reconstruction_rss"] = target.astype(np.float32)
+            else:
+                f["mask"] = mask
+                f.attrs.update(acceleration=4, num_low_frequency=10)
+    return folder
+
+
+def image(path, key="reconstruction"):
+    with h5py.File(path, "r") as f:
+        return f[key][()]
+
+
+def compare(name, ours, theirs, limit=1e-4):
+    if ours.shape != theirs.shape:
+        print("%-46s shapes differ: Kray %s, published %s" % (name, ours.shape, theirs.shape), flush=True)
+        failed.append(name)
+        return
+    if os.environ.get("KR_KEEP"):
+        np.savez(WORK / (re.sub(r"\W+", "_", name) + ".npz"), ours=ours, theirs=theirs)
+    worst = float(abs(ours.astype(float) - theirs).max() / abs(theirs).max())
+    good = worst <= limit
+    print("%-46s %.1e%s" % (name, worst, "" if good else "   above %.0e" % limit), flush=True)
+    if not good:
+        failed.append(name)
+
+
+# ---- DIRECT ----
+def direct():
+    import torch
+    import yaml
+    from direct.cli.cli import main
+    from direct.checkpointer import Checkpointer
+    from direct.environment import setup_inference_environment
+    torch.utils.data.Sampler.__init__ = lambda self, *source: None      # newer PyTorch takes no source any more
+    data = scans()
+
+    def predict(name, model, ser, full=True, transforms=None, method=None, crop="header", words=(), exact=1e-4):
+        folder = WORK / "direct" / re.sub(r"\W+", "_", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        masking = dict(name="FastMRIRandom", accelerations=[4], center_fractions=[0.08])
+        trans = dict(cropping=dict(crop=None), sensitivity_map_estimation=dict(estimate_sensitivity_maps=full),
+                     normalization=dict(scaling_key="masked_kspace"), masking=masking if full else None)
+        trans.update(transforms or {})
+        dataset = dict(name="FastMRI", transforms=trans)
+        if not full:
+            dataset["pass_mask"] = True
+        cfg = dict(physics=dict(forward_operator="fft2", backward_operator="ifft2"), model=model, inference=dict(dataset=dataset, batch_size=1, crop=crop))
+        if ser:
+            cfg["additional_models"] = dict(sensitivity_model=dict(model_name="unet.unet_2d.UnetModel2d", in_channels=2, out_channels=2,
+                                            num_filters=4, num_pool_layers=3, dropout_probability=0.0))
+        (folder / "model.yaml").write_text(yaml.safe_dump(cfg))
+        torch.manual_seed(7)
+        env = setup_inference_environment("", folder, "cpu", 0, False, str(folder / "model.yaml"))
+        engine = env.engine
+        for m in (engine.model, *engine.models.values()):       # as if trained: steps of another size than the first
+            for key, p in m.named_parameters():
+                if key.endswith("learning_rate"):
+                    torch.nn.init.uniform_(p.data, 0.3, 1.2)
+        Checkpointer(folder, save_to_disk=True, model=engine.model, **engine.models).save(1)
+        sys.argv = ["direct", "predict", str(folder / "out"), "--data-root", str(data / ("full" if full else "test")), "--cfg",
+                    str(folder / "model.yaml"), "--checkpoint", str(folder / "model_1.pt"), "--device", "cpu", "--num-workers", "0", "--num-gpus", "0"]
+        main()
+        ours = folder / "kray.h5"
+        said = kray("recon", data / ("full" if full else "test") / "brain.h5", "-o", ours, "--to", "fastmri", "--method", method, "--weights",
+                    folder / "model_1.pt", *(("-u", "random:accel=4,center=0.08,seed=%s" % (data / "full" / "brain.h5")) if full else ()), *words)
+        if os.environ.get("KR_KEEP"):
+            print(said)
+        compare("DIRECT " + name, image(ours), image(folder / "out" / "brain.h5"), exact)
+
+    rvn = dict(model_name="recurrentvarnet.recurrentvarnet.RecurrentVarNet", num_steps=3, recurrent_hidden_channels=12, recurrent_num_layers=3,
+               initializer_initialization="sense", learned_initializer=True, initializer_channels=[8, 8, 16, 16],
+               initializer_dilations=[1, 1, 2, 4], initializer_multiscale=3)
+    rim = dict(model_name="rim.rim.RIM", hidden_channels=12, length=4, depth=2, steps=1, no_parameter_sharing=False, image_initialization="sense")
+    varnet = dict(model_name="varnet.varnet.EndToEndVarNet", num_layers=3, regularizer_num_filters=6, regularizer_num_pull_layers=3)
+    cirim = dict(model_name="cirim.cirim.CIRIM", num_cascades=2, time_steps=8, recurrent_hidden_channels=12, depth=2)
+    predict("RecurrentVarNet", rvn, True, method="recurrentvarnet")
+    predict("RecurrentVarNet, mask in the file", rvn, True, False, dict(padding_eps=0.0, sensitivity_map_estimation=dict(estimate_sensitivity_maps=True)), method="recurrentvarnet")
+    predict("RecurrentVarNet normalised, no refinement", dict(rvn, normalized=True), False, method="recurrentvarnet")
+    predict("RIM", rim, True, method="rim")
+    predict("RIM, own window and percentile", dict(rim, image_initialization="zero_filled"), True, transforms=dict(
+        sensitivity_map_estimation=dict(estimate_sensitivity_maps=True, sensitivity_maps_gaussian=None),
+        normalization=dict(scaling_key="masked_kspace", scale_percentile=0.995), padding_eps=1e-5), method="rim")
+    predict("E2E-VarNet", varnet, True, method="varnet")
+    predict("CIRIM", cirim, True, method="cirim")
+
+
+# ---- fastMRI ----
+def fastmri():
+    """Its pretrained models' scripts, fastmri_examples/*/run_pretrained_*_inference.py, with smaller networks."""
+    from collections import defaultdict
+    import fastmri as program
+    import torch
+    from fastmri.data import SliceDataset, transforms as T
+    from fastmri.models import Unet, VarNet
+    data = scans()
+
+    def trained(model, path):
+        torch.manual_seed(7)
+        for key, p in model.named_parameters():
+            if key.endswith("dc_weight"):
+                torch.nn.init.uniform_(p.data, 0.3, 1.2)
+        torch.save(model.state_dict(), path)
+        return model.eval()
+
+    def predict(name, model, root, challenge, transform, run, method, words=(), mask=None):
+        folder = WORK / "fastmri" / re.sub(r"\W+", "_", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained(model, folder / "state_dict.pt")
+        outputs = defaultdict(list)
+        for batch in torch.utils.data.DataLoader(SliceDataset(root=root, transform=transform, challenge=challenge)):
+            with torch.no_grad():
+                output, number, fname = run(batch, model)
+            outputs[fname].append((number, output))
+        outputs = {f: np.stack([out for _, out in sorted(o, key=lambda x: x[0])]) for f, o in outputs.items()}
+        program.save_reconstructions(outputs, folder / "reconstructions")
+        for fname in outputs:
+            kray("recon", root / fname, "-o", folder / ("kray_" + fname), "--to", "fastmri", "--method", method, "--weights", folder / "state_dict.pt", *words)
+            compare("fastMRI " + name + ", " + fname, image(folder / ("kray_" + fname)), image(folder / "reconstructions" / fname))
+
+    def varnet(batch, model):
+        crop = batch.crop_size
+        output = model(batch.masked_kspace, batch.mask, batch.num_low_frequencies if batch.num_low_frequencies.sum() else None)
+        if output.shape[-1] < crop[1]:                           # FLAIR 203
+            crop = (output.shape[-1], output.shape[-1])
+        return T.center_crop(output, crop)[0], int(batch.slice_num[0]), batch.fname[0]
+
+    def unet(batch, model):
+        output = model(batch.image.unsqueeze(1)).squeeze(1)
+        mean, std = batch.mean.unsqueeze(1).unsqueeze(2), batch.std.unsqueeze(1).unsqueeze(2)
+        return (output * std + mean)[0], int(batch.slice_num[0]), batch.fname[0]
+
+    from fastmri.data.subsample import RandomMaskFunc
+    random = RandomMaskFunc(center_fractions=[0.08], accelerations=[4])
+    spec = ("-u", "random:accel=4,center=0.08,seed=file")
+    small = dict(num_cascades=3, pools=3, chans=6, sens_pools=3, sens_chans=4)
+    predict("VarNet", VarNet(**small), data / "test", "multicoil", T.VarNetDataTransform(), varnet, "varnet")
+    predict("VarNet, its own mask", VarNet(**small), data / "full", "multicoil", T.VarNetDataTransform(random), varnet, "varnet", spec)
+    predict("U-Net", Unet(1, 1, 8, 4), data / "test", "multicoil", T.UnetDataTransform("multicoil"), unet, "unet")
+    predict("U-Net, its own mask", Unet(1, 1, 8, 4), data / "full", "multicoil", T.UnetDataTransform("multicoil", random), unet, "unet", spec)
+    predict("U-Net, one coil", Unet(1, 1, 8, 4), single(data), "singlecoil", T.UnetDataTransform("singlecoil"), unet, "unet")
+    predict("VarNet, narrow", VarNet(**small), narrow(data), "multicoil", T.VarNetDataTransform(), varnet, "varnet")
+
+
+def copied(data, folder, change):
+    (data / folder).mkdir(exist_ok=True)
+    with h5py.File(data / "test" / "brain.h5", "r") as f, h5py.File(data / folder / "brain.h5", "w") as g:
+        sets = {key: f[key][()] for key in f}
+        change(sets)
+        for key, value in sets.items():
+            g[key] = value
+        g.attrs.update(f.attrs)
+    return data / folder
+
+
+def single(data):
+    """As the single-coil challenge has it: k-space of one emulated coil."""
+    def change(sets):
+        sets["kspace"] = sets["kspace"].sum(1)
+    return copied(data, "single", change)
+
+
+def narrow(data):
+    """The FLAIR files whose k-space has fewer columns (an odd number) than the image is to have."""
+    def change(sets):
+        k, w = sets["kspace"], 75
+        sets["kspace"] = np.ascontiguousarray(k[..., 9:9 + w])
+        sets["mask"] = sets["mask"][9:9 + w]
+        xml = re.sub(rb"(<kspace_encoding_step_1>\s*<minimum>0</minimum>\s*<maximum>)\d+(</maximum>\s*<center>)\d+", rb"\g<1>%d\g<2>%d" % (w - 1, w // 2),
+                     sets["ismrmrd_header"])
+        sets["ismrmrd_header"] = np.bytes_(re.sub(rb"(<encodedSpace>\s*<matrixSize>\s*<x>\d+</x>\s*<y>)\d+", rb"\g<1>%d" % w, xml))
+    return copied(data, "narrow", change)
+
+
+# ---- ATOMMIC and mridc ----
+ABSENT = ("huggingface_hub", "wget", "wandb", "onnx", "sigpy", "webdataset", "ruamel", "braceexpand")        # where not installed
+NOT_NEEDED = ("utils.exp_manager", "collections.common.callbacks", "collections.common.parts.ptl_overrides")    # logging; older Lightning
+
+
+def without_the_rest(program):
+    """Modules for training and logging that do not import here become empty ones; Python 3.11 refuses some of its data classes."""
+    import dataclasses
+    import importlib.abc
+    import importlib.machinery
+    import importlib.util
+    import inspect
+    from unittest.mock import MagicMock
+    absent = [name for name in ABSENT if not importlib.util.find_spec(name)]
+
+    class Empty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+        def find_spec(self, name, path, target=None):
+            if name.split(".")[0] in absent or any(name.startswith(program + "." + x) for x in NOT_NEEDED):
+                return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+        def create_module(self, spec):
+            m = MagicMock(name=spec.name)
+            m.__path__, m.__spec__, m.__name__ = [], spec, spec.name
+            return m
+
+        def exec_module(self, m):
+            pass
+    sys.meta_path.insert(0, Empty())
+    exec(inspect.getsource(dataclasses._get_field).replace("__hash__ is None", "__hash__ is Ellipsis"), dataclasses.__dict__)
+
+
+def with_maps(data):
+    """full.h5 without crop, with coil maps of unit norm as the programs read them; and the same for kray recon -c."""
+    folder = data / "maps"
+    if (folder / "brain.h5").exists():
+        return folder
+    folder.mkdir(exist_ok=True)
+    kray("coils", data / "full" / "brain.h5", "-o", WORK / "maps.cfl", "--no-oversampling")
+    dims = [int(x) for x in (WORK / "maps.hdr").read_text().split("\n")[1].split()]
+    maps = np.fromfile(WORK / "maps.cfl", np.complex64).reshape(dims, order="F").squeeze()      # x, y, coil, slice
+    maps = np.transpose(maps, (3, 2, 0, 1))
+    with h5py.File(data / "full" / "brain.h5", "r") as f, h5py.File(folder / "brain.h5", "w") as g:
+        g["kspace"] = f["kspace"][()]
+        g["sensitivity_map"] = maps
+        h, w = maps.shape[2:]
+        g["ismrmrd_header"] = np.bytes_(re.sub(rb"(<reconSpace>\s*<matrixSize>\s*<x>)\d+(</x>\s*<y>)\d+", rb"\g<1>%d\g<2>%d" % (h, w), f["ismrmrd_header"][()]))
+        g.attrs.update(f.attrs)
+    return folder
+
+
+def per_slice(ours, theirs):
+    """The programs give images in units of their own, another one for each slice: by one factor for each."""
+    theirs = abs(theirs)
+    return ours * ((ours * theirs).sum((1, 2)) / (ours ** 2).sum((1, 2)))[:, None, None], theirs
+
+
+def rim_config(cell, cascades, **words):
+    cfg = dict(model_name="CIRIM", recurrent_layer=cell, conv_filters=[16, 16, 2], conv_kernels=[5, 3, 3], conv_dilations=[1, 2, 1],
+               conv_bias=[True, True, False], recurrent_filters=[16, 16, 0], recurrent_kernels=[1, 1, 0], recurrent_dilations=[1, 1, 0],
+               recurrent_bias=[True, True, False], depth=2, time_steps=8, conv_dim=2, num_cascades=cascades, no_dc=True,
+               dimensionality=2, coil_combination_method="SENSE", fft_centered=True, fft_normalization="ortho", spatial_dims=[-2, -1],
+               coil_dim=1, consecutive_slices=1)
+    cfg.update(words)
+    return cfg
+
+
+def rim_models(program, make, batches, cases, strict):
+    """Each case: a model of its own, its weights as a Lightning checkpoint with the YAML beside."""
+    import torch
+    import yaml
+    data = with_maps(scans())
+    for name, cfg in cases:
+        folder = WORK / program / re.sub(r"\W+", "_", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(7)
+        model = make(cfg).eval()
+        with torch.no_grad():
+            for key, p in model.named_parameters():              # the published start of the last layer hardly changes anything
+                if "final_layer" in key:
+                    p.mul_(3)
+        torch.save(dict(state_dict=model.state_dict()), folder / "model.ckpt")
+        (folder / "model.yaml").write_text(yaml.safe_dump(dict(mode="test", model=cfg)))
+        with torch.no_grad():
+            theirs = np.stack([p.detach().numpy().squeeze() for p in batches(model, cfg, data)])
+        with h5py.File(folder / "published.h5", "w") as f:
+            f["reconstruction"] = theirs
+        said = kray("recon", data / "brain.h5", "-o", folder / "kray.h5", "--to", "fastmri", "--method", "cirim" if cfg["num_cascades"] > 1 else "rim",
+                    "--weights", folder / "model.ckpt", "-c", WORK / "maps.cfl", "-u", "random:accel=4/4,center=0.08/0.08,seed=file")      # ATOMMIC and mridc draw one of two equal ones
+        if os.environ.get("KR_KEEP"):
+            print(said)
+        compare(strict + " " + name, *per_slice(image(folder / "kray.h5"), theirs))
+
+
+def atommic():
+    without_the_rest("atommic")
+    from omegaconf import OmegaConf
+    from atommic.collections.reconstruction.nn.cirim import CIRIM
+    from atommic.collections.common.parts.utils import parse_list_and_keep_last
+
+    def case(cell, cascades, normalization):
+        cfg = rim_config(cell, cascades, keep_prediction=True, accumulate_predictions=True, reconstruction_loss=dict(l1=1.0),
+                         normalization_type=normalization, estimate_coil_sensitivity_maps_with_nn=False)
+        cfg["test_ds"] = dict(normalize_inputs=True, normalization_type=normalization, kspace_normalization=False, fft_centered=True,
+                              fft_normalization="ortho", spatial_dims=[-2, -1], coil_dim=1, coil_combination_method="SENSE", dimensionality=2,
+                              complex_target=True, dataset_format="fastmri", use_seed=True, data_path=str(with_maps(scans())), batch_size=1,
+                              num_workers=0, shuffle=False, pin_memory=False, drop_last=False,
+                              mask_args=dict(type="random1d", accelerations=[4], center_fractions=[0.08]))
+        return "%s, %d cascade%s, %s" % (cell, cascades, "s" * (cascades > 1), normalization), cfg
+
+    def batches(model, cfg, data):
+        for batch in model._test_dl:
+            yield parse_list_and_keep_last(model.inference_step(*batch)["predictions"])
+
+    rim_models("atommic", lambda cfg: CIRIM(OmegaConf.create(cfg)), batches,
+               [case("GRU", 1, "max"), case("MGU", 1, "max"), case("IndRNN", 1, "max"), case("IndRNN", 3, "max"), case("GRU", 2, "max"),
+                case("IndRNN", 3, "minmax")], "ATOMMIC")
+
+
+PROGRAMS = dict(direct=direct, fastmri=fastmri, atommic=atommic)
+PROGRAMS[PROGRAM]()
+sys.exit(len(failed) > 0)
