@@ -29,7 +29,7 @@ typedef struct slice {
 } slice;
 
 /* What stands around the network in the published program. */
-enum { AS_IT_IS, BY_MAX, BY_MIN_MAX };
+enum { AS_IT_IS, BY_MAX, BY_MIN_MAX, BY_PART };
 typedef struct around { double percentile, gaussian, padding, likelihood; int normalise; bool start; } around;
 
 static void slice_clear(slice *s)
@@ -234,15 +234,16 @@ static bool trained_centred(const kr_weights *w)
     return type ? strcmp(type, "orthogonal_norm_only") != 0 : !centred || (strcmp(centred, "0") && strcasecmp(centred, "false"));
 }
 
-/* ATOMMIC and mridc: x by its largest magnitude, or (x - least) / (largest - least) of its magnitudes, where they take a real number from
- * a complex one. What it was divided by goes to *by. */
+/* ATOMMIC and mridc: x by its largest magnitude; mridc without a normalization_type by the largest real or imaginary part; or (x - least)
+ * / (largest - least) of its magnitudes, where they take a real number from a complex one. What it was divided by goes to *by. */
 static int normalise(kr_array *x, int how, double *by)
 {
     long n = kr_count(kr_array_shape(x));
     double least = INFINITY, most = 0;
     *by = 1;
     for (long i = 0; i < n; i++) {
-        double a = sqrt((double)kr_cabs2(KR_C(x)[i]));
+        kr_cfloat v = KR_C(x)[i];
+        double a = how == BY_PART ? fmax(fabs((double)kr_re(v)), fabs((double)kr_im(v))) : sqrt((double)kr_cabs2(v));
         least = a < least ? a : least;
         most = a > most ? a : most;
     }
@@ -411,6 +412,8 @@ static int around_of(around *a, const kr_weights *w)
         return kr_fail(KR_EFORMAT, "normalization_type of the configuration is '%s'; Kray has max, minmax and none", by);
     for (long i = 0; i < w->count && !a->start; i++)             /* ATOMMIC makes the first image outside of the network */
         a->start = strstr(w->tensor[i].name, "reconstruction_module.") != NULL;
+    if (a->normalise == BY_MAX && !a->start && !kr_weights_told(w, "normalization_type"))
+        a->normalise = BY_PART;
     const char *key = kr_weights_told(w, "scaling_key"), *type = kr_weights_told(w, "sensitivity_maps_type");
     type = type ? type : kr_weights_told(w, "sensitivity_map_type");
     if (key && strcmp(key, "masked_kspace") && strcmp(key, "none"))

@@ -99,6 +99,19 @@ static int feed_weights(const unsigned char *bytes, size_t n)
     return !e;
 }
 
+/* A configuration for weights that any network might have. */
+static int feed_yaml(const unsigned char *bytes, size_t n)
+{
+    const char *path = in_folder("f.yaml");
+    put(path, bytes, n);
+    kr_weights *w = kr_weights_new();
+    int e = kr_weights_config(w, path);
+    if (!e && !kr_meta_get(w->meta, "network"))
+        abort();
+    kr_weights_unref(&w);
+    return !e;
+}
+
 static int feed_xml(const unsigned char *bytes, size_t n)
 {
     char *text = malloc(n + 1);
@@ -117,6 +130,8 @@ int feed(const char *format, const unsigned char *bytes, size_t n)
 {
     if (!strcmp(format, "weights"))
         return feed_weights(bytes, n);
+    if (!strcmp(format, "yaml"))
+        return feed_yaml(bytes, n);
     if (!strcmp(format, "xml"))
         return feed_xml(bytes, n);
     const kr_format *f = kr_format_named(format);
