@@ -67,6 +67,7 @@ typedef struct kr_blocks {
 } kr_blocks;
 kr_blocks kr_blocks_of(const long n[3], unsigned varying);
 long kr_blocks_planes(const kr_blocks *b, long i);         /* blocks of slab i: `slab`, or fewer in the last          */
+long kr_blocks_lines(const kr_blocks *b, long i);          /* lines of panel i, where blocks are lines          */
 /* Slab i of a volume to blocks that are `apart` floats apart, and back. */
 void kr_blocks_gather(const kr_blocks *b, float *to, long apart, const kr_cfloat *volume, long i);
 void kr_blocks_scatter(const kr_blocks *b, kr_cfloat *volume, const float *from, long apart, long i);

@@ -45,6 +45,8 @@ static struct place panel(const kr_blocks *b, long i, long a)
     return (struct place){ left < KR_LANES ? left : KR_LANES, first * b->step[b->col] + i / per * b->slab * b->step[b->out] };
 }
 
+long kr_blocks_lines(const kr_blocks *b, long i) { return panel(b, i, 0).lines; }
+
 void kr_blocks_gather(const kr_blocks *b, float *to, long apart, const kr_cfloat *volume, long i)
 {
     long rows = b->n[b->row], planes = kr_blocks_planes(b, i);

@@ -16,17 +16,13 @@
 #include <string.h>
 
 enum back { WHOLE, LINES, PLANE, PLANES };   /* how b is made: by kr_op_sense, or as kr_psf_back_...         */
-enum { GROUPS = 8,                    /* parts of the sum over coils where one plane is all there is           */
-       SLAB = 8 };                    /* planes across X taken at a time: one cache line of complex numbers     */
+enum { GROUPS = 8 };                  /* parts of the sum over coils where one plane is all there is           */
 struct solver {
     kr_psf *psf;
     const kr_cfloat *coils;
     kr_cfloat *x;
-    long coil, map, volume;
-    int row, col, out;                /* axes: along the rows of a panel, across its lanes, from block to block */
-    long n[3], step[3];
-    bool plane;                       /* one problem per plane, or one per lane                                */
-    long floats, slab, blocks, groups;
+    kr_blocks b;
+    long coil, map, groups;
     float lambda;
     kr_stop stop;
     double share;                     /* |A|^2 |P y|^2, an upper bound of |b|^2: what one problem has on average */
@@ -40,7 +36,6 @@ struct solver {
     atomic_int most;                  /* iterations of any block                                               */
 };
 struct room {
-    float turn[SLAB * KR_ROW];        /* a row of each plane of a slab; first, hence aligned                   */
     float *maps;                      /* per plane of the slab, coil and map: a block                          */
     float *x, *r, *p, *z;             /* per map: a block; x per plane of the slab too                         */
     float *work, *part;               /* per group; work at least what A^H y wants                             */
@@ -64,58 +59,6 @@ bool kr_cg_sense_can(kr_shape mask, unsigned axes)
     return !(v & ~(axes & space)) && v != space;
 }
 
-/* ---- Between arrays and blocks ---- */
-struct place { long lines, at; };
-static long panels(const struct solver *s) { return s->plane ? (s->n[s->col] + KR_LANES - 1) / KR_LANES : 1; }
-
-/* Where panel a of a block begins, and how many lines it has. A block of lines is one panel, named by its number. */
-static struct place panel(const struct solver *s, long block, long a)
-{
-    long per = s->plane ? 1 : (s->n[s->col] + KR_LANES - 1) / KR_LANES;
-    long first = (s->plane ? a : block % per) * KR_LANES, left = s->n[s->col] - first;
-    return (struct place){ left < KR_LANES ? left : KR_LANES, first * s->step[s->col] + block / per * s->slab * s->step[s->out] };
-}
-
-static long planes(const struct solver *s, long block)               /* of a slab, the last may have fewer */
-{
-    long left = s->n[s->out] - block * s->slab;
-    return s->slab == 1 ? 1 : left < s->slab ? left : s->slab;
-}
-
-static void gather(const struct solver *s, struct room *w, float *to, long apart, const kr_cfloat *from, long block)
-{
-    long rows = s->n[s->row];
-    for (long a = 0; a < panels(s); a++) {
-        struct place at = panel(s, block, a);
-        if (s->slab == 1) {
-            kr_lanes_load(to + a * rows * KR_ROW, from + at.at, s->step[s->col], s->step[s->row], rows, at.lines);
-            continue;
-        }
-        for (long k = 0; k < rows; k++) {                             /* planes across X: a row of each at a time */
-            kr_lanes_load(w->turn, from + at.at + k * s->step[s->row], s->step[s->col], 1, planes(s, block), at.lines);
-            for (long i = 0; i < planes(s, block); i++)
-                memcpy(to + i * apart + (a * rows + k) * KR_ROW, w->turn + i * KR_ROW, KR_ROW * sizeof *to);
-        }
-    }
-}
-
-static void scatter(const struct solver *s, struct room *w, kr_cfloat *to, const float *from, long apart, long block)
-{
-    long rows = s->n[s->row];
-    for (long a = 0; a < panels(s); a++) {
-        struct place at = panel(s, block, a);
-        if (s->slab == 1) {
-            kr_lanes_store(to + at.at, s->step[s->col], s->step[s->row], from + a * rows * KR_ROW, rows, at.lines);
-            continue;
-        }
-        for (long k = 0; k < rows; k++) {
-            for (long i = 0; i < planes(s, block); i++)
-                memcpy(w->turn + i * KR_ROW, from + i * apart + (a * rows + k) * KR_ROW, KR_ROW * sizeof *from);
-            kr_lanes_store(to + at.at + k * s->step[s->row], s->step[s->col], 1, w->turn, planes(s, block), at.lines);
-        }
-    }
-}
-
 /* ---- One block: z = A^H A p + lambda p, and what conjugate gradients do with it ---- */
 struct part { const struct solver *s; struct room *w; const float *maps; float *x; const float *a; enum { ADD, STEP, TURN } what; };
 
@@ -123,7 +66,7 @@ static int group(void *self, long g)                                  /* some co
 {
     const struct part *j = self;
     const struct solver *s = j->s;
-    long block = s->map * s->floats;
+    long block = s->map * s->b.floats;
     float *part = g ? j->w->part + (g - 1) * block : j->w->z;
     kr_lanes_scaled(part, g ? 0 : s->lambda, j->w->p, block / KR_ROW);
     long from = g * s->coil / s->groups, to = (g + 1) * s->coil / s->groups;
@@ -137,13 +80,13 @@ static int one_panel(void *self, long a)                              /* some ro
     const struct part *j = self;
     const struct solver *s = j->s;
     struct room *w = j->w;
-    long rows = s->n[s->row], at = a * rows * KR_ROW;
+    long rows = s->b.n[s->b.row], at = a * rows * KR_ROW;
     double *sum = w->sum + a * KR_LANES;
     memset(sum, 0, KR_LANES * sizeof *sum);
     switch (j->what) {
     case ADD:                                                         /* the groups of z in their order, and Re <p, z> */
         for (long g = 1; g < s->groups; g++)
-            kr_lanes_turn(w->z + at, w->part + (g - 1) * s->map * s->floats + at, one, rows);
+            kr_lanes_turn(w->z + at, w->part + (g - 1) * s->map * s->b.floats + at, one, rows);
         kr_lanes_dot(w->p + at, w->z + at, rows, sum);
         break;
     case STEP:                                                        /* x = x + a p, r = r - a z, |r|^2    */
@@ -159,7 +102,7 @@ static int one_panel(void *self, long a)                              /* some ro
 static int each_panel(struct part *j, double sum[KR_LANES])
 {
     const struct solver *s = j->s;
-    long n = s->map * panels(s);
+    long n = s->map * s->b.panels;
     int e = kr_for(n, one_panel, j);
     double all = 0;
     for (int k = 0; k < KR_LANES; k++) {
@@ -168,7 +111,7 @@ static int each_panel(struct part *j, double sum[KR_LANES])
             sum[k] += j->w->sum[a * KR_LANES + k];
         all += sum[k];
     }
-    for (int k = 0; k < KR_LANES && s->plane; k++)
+    for (int k = 0; k < KR_LANES && s->b.plane; k++)
         sum[k] = all;
     return e;
 }
@@ -176,7 +119,7 @@ static int each_panel(struct part *j, double sum[KR_LANES])
 /* x holds b and becomes the solution. Returns the iterations. */
 static int solve(const struct solver *s, struct room *w, const float *maps, float *x)
 {
-    long block = s->map * s->floats;
+    long block = s->map * s->b.floats;
     double rr[KR_LANES], rr1[KR_LANES], pz[KR_LANES], enough = s->stop.tolerance * s->stop.tolerance * s->share;
     float alpha[KR_LANES] = { 0 }, beta[KR_LANES];
     struct part j = { s, w, maps, x, alpha, STEP };
@@ -209,7 +152,7 @@ static int solve(const struct solver *s, struct room *w, const float *maps, floa
         }
         j.what = TURN;
         j.a = beta;
-        e = e ? e : kr_for(s->map * panels(s), one_panel, &j);        /* p = r + beta p          */
+        e = e ? e : kr_for(s->map * s->b.panels, one_panel, &j);        /* p = r + beta p          */
     }
     return e ? e : k;
 }
@@ -219,33 +162,33 @@ static struct room *room_of(struct solver *s)
     struct room **at = &s->room[kr_worker()], *w = *at ? *at : kr_alloc_zero(1, sizeof *w);
     if (!w || *at)
         return w;
-    size_t block = (size_t)(s->map * s->floats) * sizeof(float), groups = (size_t)s->groups;
+    size_t block = (size_t)(s->map * s->b.floats) * sizeof(float), groups = (size_t)s->groups;
     *at = w;
-    w->maps = kr_alloc((size_t)(s->slab * s->coil), block);
-    w->x = kr_alloc((size_t)s->slab, block);
+    w->maps = kr_alloc((size_t)(s->b.slab * s->coil), block);
+    w->x = kr_alloc((size_t)s->b.slab, block);
     w->r = kr_alloc(1, block);
     w->p = kr_alloc(1, block);
     w->z = kr_alloc(1, block);
-    w->work = kr_alloc(groups, (size_t)kr_psf_work(s->psf, s->slab) * sizeof(float));
+    w->work = kr_alloc(groups, (size_t)kr_psf_work(s->psf, s->b.slab) * sizeof(float));
     w->part = kr_alloc(groups, groups > 1 ? block : 1);
-    w->sum = kr_alloc((size_t)(s->map * panels(s)), KR_LANES * sizeof *w->sum);
+    w->sum = kr_alloc((size_t)(s->map * s->b.panels), KR_LANES * sizeof *w->sum);
     return w->maps && w->x && w->r && w->p && w->z && w->work && w->part && w->sum ? w : NULL;
 }
 
 /* b = A^H y of the planes or lines of one block. */
 static void start(const struct solver *s, struct room *w, long b)
 {
-    long block = s->map * s->floats, per = s->plane ? 1 : (s->n[s->col] + KR_LANES - 1) / KR_LANES;
-    memset(w->x, 0, (size_t)(planes(s, b) * block) * sizeof *w->x);
+    long block = s->map * s->b.floats, per = s->b.plane ? 1 : (s->b.n[s->b.col] + KR_LANES - 1) / KR_LANES;
+    memset(w->x, 0, (size_t)(kr_blocks_planes(&s->b, b) * block) * sizeof *w->x);
     for (long c = 0; c < s->coil; c++) {
         const kr_cfloat *y = s->y + c * s->y_coil + b / per * s->y_out;
         const float *S = w->maps + c * block;
         if (s->back == LINES)
-            kr_psf_back_lines(s->psf, w->x, S, y + b % per * KR_LANES, s->at, s->y_step, panel(s, b, 0).lines, s->map, w->work);
+            kr_psf_back_lines(s->psf, w->x, S, y + b % per * KR_LANES, s->at, s->y_step, kr_blocks_lines(&s->b, b), s->map, w->work);
         else if (s->back == PLANE)
             kr_psf_back_plane(s->psf, w->x, S, y, s->y_step, s->map, w->work);
         else
-            kr_psf_back_planes(s->psf, w->x, block, S, s->coil * block, y, s->at, s->y_step, planes(s, b), s->map, w->work);
+            kr_psf_back_planes(s->psf, w->x, block, S, s->coil * block, y, s->at, s->y_step, kr_blocks_planes(&s->b, b), s->map, w->work);
     }
 }
 
@@ -255,16 +198,16 @@ static int one_block(void *self, long b)
     struct room *w = room_of(s);
     if (!w)
         return kr_error_code();
-    long block = s->map * s->floats;
+    long block = s->map * s->b.floats;
     for (long c = 0; c < s->coil; c++)
         for (long m = 0; m < s->map; m++)
-            gather(s, w, w->maps + c * block + m * s->floats, s->coil * block, s->coils + (c + m * s->coil) * s->volume, b);
+            kr_blocks_gather(&s->b, w->maps + c * block + m * s->b.floats, s->coil * block, s->coils + (c + m * s->coil) * s->b.volume, b);
     if (s->back == WHOLE)
         for (long m = 0; m < s->map; m++)
-            gather(s, w, w->x + m * s->floats, block, s->x + m * s->volume, b);
+            kr_blocks_gather(&s->b, w->x + m * s->b.floats, block, s->x + m * s->b.volume, b);
     else
         start(s, w, b);
-    for (long i = 0; i < planes(s, b); i++) {
+    for (long i = 0; i < kr_blocks_planes(&s->b, b); i++) {
         int k = solve(s, w, w->maps + i * s->coil * block, w->x + i * block);
         if (k < 0)
             return k;
@@ -273,7 +216,7 @@ static int one_block(void *self, long b)
             ;
     }
     for (long m = 0; m < s->map; m++)
-        scatter(s, w, s->x + m * s->volume, w->x + m * s->floats, block, b);
+        kr_blocks_scatter(&s->b, s->x + m * s->b.volume, w->x + m * s->b.floats, block, b);
     return 0;
 }
 
@@ -284,8 +227,8 @@ static int copy_lines(void *self, long i)                             /* coil an
 {
     const struct copy *j = self;
     const struct solver *s = j->s;
-    long nx = s->n[KR_X], outs = s->plane ? 1 : s->n[s->out];
-    const kr_cfloat *y = j->y + i / outs * s->volume + i % outs * s->step[s->out];
+    long nx = s->b.n[KR_X], outs = s->b.plane ? 1 : s->b.n[s->b.out];
+    const kr_cfloat *y = j->y + i / outs * s->b.volume + i % outs * s->b.step[s->b.out];
     for (long k = 0; k < j->points; k++)
         memcpy((void *)(j->to + (i * j->points + k) * nx), (const void *)(y + j->from[k]), (size_t)nx * sizeof *y);
     return 0;
@@ -295,27 +238,27 @@ static int copy_lines(void *self, long i)                             /* coil an
  * transformed along these axes. */
 static int points(struct solver *s, const kr_array *y, const kr_array *mask, unsigned axes)
 {
-    long columns = s->plane ? s->n[s->col] : 1, all = s->n[s->row] * columns, nx = s->n[KR_X], outs = s->plane ? 1 : s->n[s->out], count = 0;
-    bool along_x = axes & KR_ON(KR_X) && nx > 1, along_out = !s->plane && axes & KR_ON(s->out) && outs > 1, hybrid = along_x || along_out;
+    long columns = s->b.plane ? s->b.n[s->b.col] : 1, all = s->b.n[s->b.row] * columns, nx = s->b.n[KR_X], outs = s->b.plane ? 1 : s->b.n[s->b.out], count = 0;
+    bool along_x = axes & KR_ON(KR_X) && nx > 1, along_out = !s->b.plane && axes & KR_ON(s->b.out) && outs > 1, hybrid = along_x || along_out;
     kr_auto long *from = kr_alloc((size_t)all, sizeof *from);
     s->at = kr_alloc((size_t)all, sizeof *s->at);
     if (!from || !s->at)
         return kr_error_code();
     for (long i = 0; i < all; i++) {
-        long r = i / columns, c = i % columns, begins = r * s->step[s->row] + (s->plane ? c * s->step[s->col] : 0);
-        bool measured = ((const float *)mask->data)[r * mask->step[s->row] + (s->plane ? c * mask->step[s->col] : 0)] != 0;
+        long r = i / columns, c = i % columns, begins = r * s->b.step[s->b.row] + (s->b.plane ? c * s->b.step[s->b.col] : 0);
+        bool measured = ((const float *)mask->data)[r * mask->step[s->b.row] + (s->b.plane ? c * mask->step[s->b.col] : 0)] != 0;
         s->at[i] = (int)(hybrid ? count : begins / nx);
         from[count] = begins;
         count += measured;
     }
     s->y = y->data;
     s->y_step = nx;
-    s->y_coil = s->volume;
-    s->y_out = s->step[s->out] * s->slab;
+    s->y_coil = s->b.volume;
+    s->y_out = s->b.step[s->b.out] * s->b.slab;
     if (!hybrid)
         return 0;
     s->y_coil = nx * count * outs;
-    s->y_out = s->plane ? s->slab : nx * count;
+    s->y_out = s->b.plane ? s->b.slab : nx * count;
     kr_shape shape = KR_SHAPE([KR_X] = nx, [KR_Y] = count, [KR_Z] = outs, [KR_COIL] = s->coil);
     s->hybrid = kr_array_new(KR_C32, shape);
     kr_fft *F = s->hybrid ? kr_fft_new(shape, (along_x ? KR_ON(KR_X) : 0) | (along_out ? KR_ON(KR_Z) : 0), KR_CENTRED) : NULL;
@@ -333,16 +276,16 @@ static int points(struct solver *s, const kr_array *y, const kr_array *mask, uns
 static int data(struct solver *s, kr_array *x, const kr_array *y, const kr_array *coils, const kr_array *mask, unsigned axes)
 {
     unsigned v = mask ? varying(kr_array_shape(mask)) : 0;
-    if (v && !(v & KR_ON(KR_X)) && s->col == (s->plane ? KR_Y : KR_X)) {
-        s->back = s->plane ? PLANES : LINES;
+    if (v && !(v & KR_ON(KR_X)) && s->b.col == (s->b.plane ? KR_Y : KR_X)) {
+        s->back = s->b.plane ? PLANES : LINES;
         return points(s, y, mask, axes);
     }
-    if (s->plane && s->col == KR_X && s->row == KR_Y && (s->n[KR_Z] == 1 || !(axes & KR_ON(KR_Z)))) {
+    if (s->b.plane && s->b.col == KR_X && s->b.row == KR_Y && (s->b.n[KR_Z] == 1 || !(axes & KR_ON(KR_Z)))) {
         s->back = PLANE;
         s->y = y->data;
-        s->y_step = s->step[KR_Y];
-        s->y_coil = s->volume;
-        s->y_out = s->step[KR_Z];
+        s->y_step = s->b.step[KR_Y];
+        s->y_coil = s->b.volume;
+        s->y_out = s->b.step[KR_Z];
         return 0;
     }
     kr_scoped(linop) A = kr_op_sense(coils, mask, axes);
@@ -352,32 +295,15 @@ static int data(struct solver *s, kr_array *x, const kr_array *y, const kr_array
     return 0;
 }
 
-/* Which axis plays which part. X, along which memory runs, is the lanes or, in planes across it, the slabs. */
-static void parts(struct solver *s, kr_shape coils, kr_shape mask)
+static void sizes(struct solver *s, kr_shape coils, kr_shape mask)
 {
-    unsigned v = varying(mask);
-    bool on[3] = { v & KR_ON(KR_X), v & KR_ON(KR_Y), v & KR_ON(KR_Z) };
+    long n[3];
+    for (int d = 0; d < 3; d++)
+        n[d] = coils.n[d] ? coils.n[d] : 1;
+    s->b = kr_blocks_of(n, varying(mask));
     s->coil = coils.n[KR_COIL] ? coils.n[KR_COIL] : 1;
     s->map = coils.n[KR_MAP] ? coils.n[KR_MAP] : 1;
-    s->volume = 1;
-    for (int d = 0; d < 3; d++) {
-        s->n[d] = coils.n[d] ? coils.n[d] : 1;
-        s->step[d] = s->volume;
-        s->volume *= s->n[d];
-    }
-    s->plane = on[0] + on[1] + on[2] == 2;
-    if (s->plane) {
-        s->out = !on[0] ? KR_X : !on[1] ? KR_Y : KR_Z;
-        s->col = on[0] ? KR_X : KR_Y;
-    } else {
-        s->col = on[0] ? KR_Y : KR_X;
-        s->out = on[2] ? KR_Y : KR_Z;
-    }
-    s->row = 3 - s->col - s->out;
-    s->slab = s->plane && s->out == KR_X ? SLAB : 1;
-    s->groups = s->plane && s->slab == 1 ? (s->coil < GROUPS ? s->coil : GROUPS) : 1;
-    s->blocks = s->plane ? (s->n[s->out] + s->slab - 1) / s->slab : (s->n[s->col] + KR_LANES - 1) / KR_LANES * s->n[s->out];
-    s->floats = (s->plane ? (s->n[s->col] + KR_LANES - 1) / KR_LANES : 1) * s->n[s->row] * KR_ROW;
+    s->groups = s->b.plane && s->b.slab == 1 ? (s->coil < GROUPS ? s->coil : GROUPS) : 1;
 }
 
 static void drop(struct solver *s)
@@ -405,21 +331,21 @@ static void drop(struct solver *s)
 double kr_cg_sense_bytes(kr_shape coils, kr_shape mask, double kept)
 {
     struct solver s = { 0 };
-    parts(&s, coils, mask);
-    double block = (double)(s.map * s.floats) * sizeof(float), groups = (double)s.groups;
-    double room = block * (double)(s.slab * (s.coil + 2) + 3) + 2 * groups * block;
-    room *= (double)(s.blocks < kr_threads() ? s.blocks : kr_threads());
-    return room + (varying(mask) & KR_ON(KR_X) ? 0 : kept * (double)(s.volume * s.coil) * sizeof(kr_cfloat));
+    sizes(&s, coils, mask);
+    double block = (double)(s.map * s.b.floats) * sizeof(float), groups = (double)s.groups;
+    double room = block * (double)(s.b.slab * (s.coil + 2) + 3) + 2 * groups * block;
+    room *= (double)(s.b.count < kr_threads() ? s.b.count : kr_threads());
+    return room + (varying(mask) & KR_ON(KR_X) ? 0 : kept * (double)(s.b.volume * s.coil) * sizeof(kr_cfloat));
 }
 
 double kr_cg_sense_seconds(kr_shape coils, kr_shape mask, int iterations)
 {
     struct solver s = { 0 };
-    parts(&s, coils, mask);
+    sizes(&s, coils, mask);
     unsigned v = varying(mask);
     const float one = 1;
-    long block = s.map * s.floats;
-    s.psf = kr_psf_new(v ? &one : NULL, s.n[s.row], 0, s.plane ? s.n[s.col] : 1, 0);
+    long block = s.map * s.b.floats;
+    s.psf = kr_psf_new(v ? &one : NULL, s.b.n[s.b.row], 0, s.b.plane ? s.b.n[s.b.col] : 1, 0);
     kr_auto float *S = kr_alloc_zero((size_t)(2 * block), sizeof *S), *x = kr_alloc_zero((size_t)(2 * block), sizeof *x);
     kr_auto float *work = s.psf ? kr_alloc((size_t)kr_psf_work(s.psf, 1), sizeof *work) : NULL;
     double least = -1;
@@ -430,9 +356,9 @@ double kr_cg_sense_seconds(kr_shape coils, kr_shape mask, int iterations)
         least = k > 0 && (least < 0 || t < least) ? t : least;       /* the first warms up */
     }
     kr_psf_unref(&s.psf);
-    double problems = (double)(s.plane ? s.n[s.out] : s.blocks), pieces = (double)(s.blocks == 1 ? s.groups : s.blocks), threads = kr_threads();
+    double problems = (double)(s.b.plane ? s.b.n[s.b.out] : s.b.count), pieces = (double)(s.b.count == 1 ? s.groups : s.b.count), threads = kr_threads();
     threads = pieces < threads ? pieces : threads;
-    double lines = (double)(s.volume * s.coil), once = 40e-9 * lines;  /* k-space and maps read, sorted and transformed once */
+    double lines = (double)(s.b.volume * s.coil), once = 40e-9 * lines;  /* k-space and maps read, sorted and transformed once */
     return least < 0 ? least : (least / 2 * (double)s.coil * 1.1 * problems * (double)iterations + once) / threads;
 }
 
@@ -478,18 +404,18 @@ int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_
     kr_assert(kr_array_contiguous(x) && kr_array_contiguous(y) && kr_array_contiguous(coils) && kr_cg_sense_can(shape, axes));
     float unit = kr_sense_unit(coils);
     struct solver s = { .coils = coils->data, .x = x->data, .lambda = lambda * unit, .stop = stop, .trace = trace };
-    parts(&s, kr_array_shape(coils), shape);
+    sizes(&s, kr_array_shape(coils), shape);
     kr_scoped(array) m = mask ? kr_array_packed(mask) : NULL;
     s.psf = unit < 0 || (mask && !m) ? NULL
-          : kr_psf_new(m ? m->data : NULL, s.n[s.row], m ? m->step[s.row] : 0, s.plane ? s.n[s.col] : 1, m ? m->step[s.col] : 0);
+          : kr_psf_new(m ? m->data : NULL, s.b.n[s.b.row], m ? m->step[s.b.row] : 0, s.b.plane ? s.b.n[s.b.col] : 1, m ? m->step[s.b.col] : 0);
     s.room = s.psf ? kr_alloc_zero((size_t)kr_threads(), sizeof *s.room) : NULL;
     int e = s.room ? data(&s, x, y, coils, m, axes) : kr_error_code();
     double yy = e ? 0 : kr_dot_re(s.hybrid ? s.hybrid : y, s.hybrid ? s.hybrid : y);
-    s.share = (double)unit * yy / (double)(s.plane ? s.n[s.out] : s.n[s.col] * s.n[s.out]);
+    s.share = (double)unit * yy / (double)(s.b.plane ? s.b.n[s.b.out] : s.b.n[s.b.col] * s.b.n[s.b.out]);
     if (!e && !isfinite(s.share))
         e = kr_fail(KR_ENUMBER, "conjugate gradients: the data or the coil maps hold numbers that are not finite");
     if (!e)
-        e = kr_for(s.blocks, one_block, &s);
+        e = kr_for(s.b.count, one_block, &s);
     drop(&s);
     return e ? e : atomic_load(&s.most);
 }
