@@ -1,7 +1,7 @@
 #!/bin/sh
 # torch_nets.sh: the same networks, weights and slice (320 x 320, 8 coils) through PyTorch and through Kray, both on 2 threads: do
-# the images agree, seconds per slice (in the process, after a warm-up; Kray in float32 and in bfloat16), whole process of Kray,
-# peak memory. Not a test: it takes minutes, and its figures are those of the machine.
+# the images agree, seconds per slice (in the process, after a warm-up; Kray in float32, whose 3x3 convolutions are in Winograd's form,
+# and in bfloat16 but for networks of U-Nets, which have no other form), whole process of Kray, peak memory. Not a test: it takes minutes, and its figures are those of the machine.
 #
 #   tests/peers/torch_nets.sh [rim] [recurrentvarnet] [cirim] [varnet]
 #   GOLDEN=build/tests/kray-golden PYTHON=python3 RUNS=5 WORK=/dev/shm
