@@ -416,6 +416,13 @@ static int around_of(around *a, const kr_weights *w)
         a->normalise = BY_PART;
     const char *key = kr_weights_told(w, "scaling_key"), *type = kr_weights_told(w, "sensitivity_maps_type");
     type = type ? type : kr_weights_told(w, "sensitivity_map_type");
+    static const char *const resize[] = { "rescale", "pad", "compress_coils" };
+    for (int i = 0; i < 3; i++)
+        if (kr_weights_told(w, resize[i]) && strcmp(kr_weights_told(w, resize[i]), "none"))
+            return kr_fail(KR_EFORMAT, "%s of the configuration is %s; Kray does not do that to data", resize[i], kr_weights_told(w, resize[i]));
+    for (long i = 0; i < w->count; i++)
+        if (strstr(w->tensor[i].name, "coil_sensitivity_maps_nn."))
+            return kr_fail(KR_EFORMAT, "the weights hold a network for coil maps ('%s'), which Kray has not", w->tensor[i].name);
     if (key && strcmp(key, "masked_kspace") && strcmp(key, "none"))
         return kr_fail(KR_EFORMAT, "scaling_key of the configuration is '%s'; Kray scales by masked_kspace", key);
     if (type && strcasecmp(type, "rss_estimate") && strcmp(type, "none"))

@@ -41,7 +41,9 @@ static int build(void **self, const kr_weights *all)
     if (good && !r->cells)
         good = !kr_fail(KR_EFORMAT, "the weights lack 'cell_list.0.conv_blocks.0.1.weight'");
     r->length = net_number(w, "length", r->cells > 1 ? r->cells : 8);
-    r->zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good);
+    /* Published models say sense in their configuration; where one says nothing, DIRECT's own preset holds. */
+    bool silent = kr_meta_get(w->meta, "config") && !kr_weights_told(w, "image_initialization");
+    r->zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good) || silent;
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
         good = (r->start = initialiser_new(w, "initializer.", r->cell[0]));
     good = good && !refinement_of(&r->refine, all);

@@ -165,7 +165,8 @@ int wt_yaml(kr_weights *w, const unsigned char *bytes, size_t n)
             e = hyper(w, key + strlen(extra), kr_meta_value(flat, i));
     }
     static const char *const pipeline[] = { "scaling_key", "scale_percentile", "sensitivity_maps_gaussian", "sensitivity_maps_type", "sensitivity_map_type",
-                                            "padding_eps", "normalize_inputs", "normalization_type", "max_norm" };
+                                            "padding_eps", "normalize_inputs", "normalization_type", "max_norm",
+                                            "rescale", "pad", "compress_coils" };
     for (size_t i = 0; !e && i < sizeof pipeline / sizeof *pipeline; i++) {
         const char *v = pipeline_key(flat, pipeline[i]);
         e = v ? hyper(w, pipeline[i], v) : 0;

@@ -682,9 +682,32 @@ static void facts_of_known_masks(void **state)
     kr_array_unref(&m);
 }
 
+/* Where masks are meant for calibration. 92 lines, 8 %: 43 to 49, which DIRECT 2.1.0's FastMRIRandom returns for return_acs, although
+ * lines beside them may be measured by chance. */
+static void calibration_areas(void **state)
+{
+    (void)state;
+    kr_array *m = NULL;
+    for (int seed = 0; seed < 3; seed++) {
+        char spec[64];
+        snprintf(spec, sizeof spec, "random:accel=2,center=0.08,seed=%d", seed);
+        assert_int_equal(kr_mask_calib(&m, spec, KR_SHAPE([KR_X] = 160, [KR_Y] = 92), NULL), 0);
+        assert_int_equal(m->n[KR_Y], 92);
+        assert_int_equal(m->n[KR_X], 1);
+        for (int y = 0; y < 92; y++)
+            assert_true((KR_R(m)[y] > 0) == (y >= 43 && y < 50));
+        kr_array_unref(&m);
+    }
+    assert_int_equal(kr_mask_calib(&m, "radial:accel=4", KR_SHAPE([KR_X] = 32, [KR_Y] = 32), NULL), 0);
+    assert_null(m);                                                  /* it does not say */
+    assert_true(kr_mask_calib(&m, "random:accel=0.5", KR_SHAPE([KR_X] = 32, [KR_Y] = 32), NULL) < 0);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calibration_areas),
         cmocka_unit_test(numpy_streams_are_exact),
         cmocka_unit_test(glibc_streams_are_exact),
         cmocka_unit_test(choice_refuses_what_cannot_be_drawn),

@@ -619,10 +619,84 @@ static void directs_pipeline(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* RecurrentVarNet of data whose line 17 and first two samples of a readout are `size` times what they were. */
+static kr_image *padded(float size, const char *config)
+{
+    long nx = 26, ny = 23, coils = 3;
+    kr_scan *s = kr_scan_new();
+    s->shape = KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils);
+    s->data = kr_array_new(KR_C32, s->shape);
+    s->file = kr_strdup("made.h5");
+    fill_random(s->data, 5);
+    for (long i = 0; i < coils * nx * ny; i++)
+        KR_C(s->data)[i] *= i % nx < 2 || i / nx % ny == 17 ? size : 1;
+    s->mask = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = ny));
+    kr_fill(s->mask, 1);
+    KR_R(s->mask)[3] = KR_R(s->mask)[20] = 0;
+    for (long i = 0; i < coils * nx * ny; i++)
+        KR_C(s->data)[i] *= KR_R(s->mask)[i / nx % ny];
+    const kr_recon *r = kr_recon_named("recurrentvarnet");
+    void *opts = kr_alloc_zero(1, r->opts_size);
+    assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "weights", in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "config", config), 0);
+    kr_image *image = NULL;
+    if (kr_reconstruct(&image, s, r, opts, NULL, NULL, NULL, NULL))
+        fail_msg("%s", kr_error());
+    kr_free(opts);
+    kr_scan_unref(&s);
+    return image;
+}
+
+static double apart(const kr_image *a, const kr_image *b)
+{
+    double worst = 0;
+    for (long i = 0; i < kr_count(kr_array_shape(a->data)); i++)
+        worst = fmax(worst, fabs((double)KR_R(a->data)[i] - (double)KR_R(b->data)[i]));
+    return worst / kr_max_abs(a->data);
+}
+
+/* DIRECT's padding (beside the published program itself: tests/peers/published_nets.sh): samples far below the mean are as if they
+ * had never been measured, unless padding_eps is 0; and what a network makes of their k-space is left out. */
+static void directs_padding(void **state)
+{
+    (void)state;
+    kr_weights *w = small(RVN);
+    kr_weights_digest(w);
+    assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+    put("kept.yaml", "model:\n  model_name: a.RecurrentVarNet\ninference:\n  padding_eps: 0.0\n");
+    kr_image *zeros = padded(0, "none"), *small_ones = padded(1e-5f, "none"), *kept = padded(0, in_folder("kept.yaml")), *large = padded(1e-2f, "none");
+    assert_true(apart(zeros, small_ones) <= 0);                      /* the same bits */
+    assert_true(apart(zeros, kept) > 1e-3);
+    assert_true(apart(zeros, large) > 1e-3);
+    kr_image_unref(&zeros);
+    kr_image_unref(&small_ones);
+    kr_image_unref(&kept);
+    kr_image_unref(&large);
+    /* All of it padding: nothing is left. */
+    enum { H = 16, W = 16, N = H * W };
+    kr_net *net = kr_net_new(NULL, w, false);
+    kr_cfloat k[2 * N], s[2 * N], x[N];
+    float ones[N];
+    for (int i = 0; i < 2 * N; i++) {
+        k[i] = kr_c((float)(i % 7) - 3, (float)(i % 5));
+        s[i] = kr_c(0.7f, 0);
+        ones[i % N] = 1;
+    }
+    kr_net_input in = { .coils = 2, .h = H, .w = W, .kspace = k, .mask = ones, .sens = s, .padding = ones, .scaling = 1, .centred = true };
+    assert_int_equal(kr_net_run(net, x, &in, NULL), 0);
+    for (int i = 0; i < N; i++)
+        assert_true(kr_cabs2(x[i]) <= 0);
+    kr_net_unref(&net);
+    kr_weights_unref(&w);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(memory), cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
-                                        cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(directs_pipeline) };
+                                        cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(directs_pipeline),
+                                        cmocka_unit_test(directs_padding) };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
