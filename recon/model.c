@@ -86,3 +86,43 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
     kr_scoped(array) mask = kr_model_mask(scan);
     return mask ? kr_op_sense(coils, mask, kr_in_kspace(scan)) : NULL;
 }
+
+static int predict_part(kr_array *y, const kr_scan *scan, const kr_array *coils, const kr_array *x, long i)
+{
+    kr_scoped(array) data = kr_part(scan->data, scan, i);
+    kr_scoped(array) packed = data ? kr_array_packed(data) : NULL;
+    kr_scoped(array) own = scan->mask ? kr_part(scan->mask, scan, i) : NULL;
+    kr_scoped(array) maps = kr_part(coils, scan, i);
+    kr_scoped(array) S = maps ? kr_array_packed(maps) : NULL;
+    kr_scoped(array) image = kr_part(x, scan, i);
+    kr_scoped(array) from = image ? kr_array_packed(image) : NULL;
+    kr_scoped(array) to = kr_part(y, scan, i);
+    if (!packed || !S || !from || !to || (scan->mask && !own))
+        return kr_error_code();
+    kr_scan one = { .shape = kr_array_shape(packed), .data = packed, .mask = own, .in_image = scan->in_image };
+    kr_scoped(linop) A = kr_model(&one, S);
+    kr_scoped(array) made = A ? kr_array_new(KR_C32, kr_linop_codomain(A)) : NULL;
+    if (!made)
+        return kr_error_code();
+    kr_apply(A, made, from);
+    kr_array_assign(to, made);
+    return 0;
+}
+
+int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, const kr_array *x)
+{
+    *y = NULL;
+    if (kr_coils_check(coils, scan))
+        return kr_error_code();
+    kr_shape grid = kr_shape_without(kr_array_shape(scan->data), KR_ON(KR_COIL));
+    if (coils->n[KR_MAP] > 1 || x->type != KR_C32 || !kr_shape_equal(kr_array_shape(x), grid))
+        return kr_fail(KR_ESHAPE, "a complex image %s and one set of maps are wanted, not %s %s and %ld", kr_shape_text(grid),
+                       x->type == KR_C32 ? "complex" : "real", kr_shape_text(kr_array_shape(x)), coils->n[KR_MAP]);
+    *y = kr_array_like(scan->data);
+    int e = *y ? 0 : kr_error_code();
+    for (long i = 0; i < kr_parts(scan) && !e; i++)
+        e = predict_part(*y, scan, coils, x, i);
+    if (e)
+        kr_array_unref(y);
+    return e;
+}

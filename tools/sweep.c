@@ -1,4 +1,5 @@
-/* sweep.c: the strength of a regularisation by trying: scored by a reference, or by the discrepancy principle. */
+/* sweep.c: the strength of a regularisation by trying: scored by a reference, by cross-validation, or by the
+ * discrepancy principle. */
 #include "sweep.h"
 #include <math.h>
 #include <stdio.h>
@@ -70,6 +71,50 @@ static double nrmse(const kr_image *x, const kr_image *r)
     return aa > 0 && bb > 0 ? sqrt(fmax(0, 1 - ab * ab / (aa * bb))) : NAN;
 }
 
+/* ---- Generalised cross-validation ---- */
+enum { STREAM = 21, SEED = 2008 };
+
+/* What moves the samples: real and imaginary part +-1 times `step`, where measured. Returns how many are. */
+static long nudge(kr_array *to, const kr_array *y, float step)
+{
+    long n = kr_count(kr_array_shape(y)), measured = 0;
+    for (long i = 0; i < n; i++) {
+        uint64_t bits = kr_rand_bits(SEED, STREAM, (uint64_t)i);
+        bool on = kr_cabs2(KR_C(y)[i]) > 0;
+        KR_C(to)[i] = on ? kr_c(bits & 1 ? step : -step, bits & 2 ? step : -step) : kr_c(0, 0);
+        measured += on;
+    }
+    return measured;
+}
+
+/* The score of an image x of these data y; NAN where A x is not to be had. */
+static double cross_validation(kr_scan *scan, const kr_recon *m, const void *opts, const kr_array *maps, const kr_image *x)
+{
+    kr_array *y = scan->data, *Ax = NULL, *Az = NULL;
+    kr_scoped(array) step = kr_array_like(y);
+    kr_scoped(array) moved = kr_array_copy(y);
+    kr_scoped(image) again = NULL;                       /* of the whole grid, where x was cropped to what is wanted */
+    bool whole = maps && kr_shape_equal(kr_array_shape(x->data), kr_shape_without(kr_array_shape(y), KR_ON(KR_COIL)));
+    if (!maps || !step || !moved || (!whole && m->run(&again, scan, maps, opts, NULL)) || kr_samples_of(&Ax, scan, maps, whole ? x->data : again->data))
+        return NAN;
+    double yy = kr_dot_re(y, y), score = NAN;
+    long n = nudge(step, y, 1);
+    float size = 0.01f * (float)sqrt(yy / fmax(1, (double)n));       /* of the samples' mean */
+    kr_axpy(moved, size, step);
+    kr_scan near = *scan;
+    near.data = moved;
+    kr_scoped(image) z = NULL;
+    if (!m->run(&z, &near, maps, opts, NULL) && !kr_samples_of(&Az, &near, maps, z->data)) {
+        kr_axpy(Az, -1, Ax);
+        double df = kr_dot_re(step, Az) / (2 * (double)size), left = (double)n - df;         /* of complex numbers */
+        kr_axpy(Ax, -1, y);
+        score = left > 0 ? kr_dot_re(Ax, Ax) / yy / (left / (double)n) / (left / (double)n) : NAN;
+    }
+    kr_array_unref(&Ax);
+    kr_array_unref(&Az);
+    return score;
+}
+
 int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_recon *m, void *opts, const kr_array *maps,
               const kr_coils_opts *coils, const struct judge_target *target, const kr_trace *trace)
 {
@@ -84,7 +129,9 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
     bool once = (m->needs & (KR_NEEDS_COILS | KR_TAKES_PRIOR)) == KR_NEEDS_COILS;
     if (!maps && once && !scan->coils && !(own = kr_coils_estimate(scan, &how, trace)))
         return kr_error_code();
-    printf("%12s %14s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise");
+    const kr_array *of = maps ? maps : own ? own : scan->coils;
+    bool cross = !target;                                /* as long as it can */
+    printf("%12s %14s%s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise", target ? "" : "            GCV");
     for (int i = 0; i < s->count; i++) {
         *lambda = s->count > 1 ? s->from * pow(s->to / s->from, (double)i / (s->count - 1)) : s->from;
         kr_scoped(image) image = NULL;
@@ -94,9 +141,20 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
         if (!isfinite(score))
             return target ? kr_fail(KR_ESHAPE, "the reference %s does not have the shape of the image, %s", target->path, kr_shape_text(kr_array_shape(image->data)))
                           : kr_fail(KR_EREFUSED, "%s does not report its residual: a sweep wants --reference", m->name);
-        printf("%12.4g %14.6g\n", *lambda, score);
+        printf("%12.4g %14.6g", *lambda, score);
+        if (cross) {
+            double within = cross_validation(scan, m, opts, of, image);
+            if (kr_stopped(trace))
+                return kr_error_code();
+            cross = isfinite(within) || i > 0;
+            score = isfinite(within) ? within : cross ? INFINITY : score;
+            kr_error_clear();
+            if (cross)
+                printf(" %14.6g", score);
+        }
+        printf("\n");
         fflush(stdout);
-        bool better = target ? score < best : i == 0 || score <= 1;
+        bool better = target || cross ? score < best || i == 0 : i == 0 || score <= 1;
         if (better) {
             best = score;
             chosen = *lambda;
@@ -107,8 +165,8 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
         kr_progress(trace, "sweep", i + 1, s->count);
     }
     *lambda = chosen;
-    if (!target && best > 1)
+    if (!target && !cross && best > 1)
         kr_say(trace, KR_WARNING, "even the smallest lambda leaves more than noise; the model, or the range, does not fit");
-    kr_say(trace, KR_INFO, "lambda %.4g: the best of %d by %s", chosen, s->count, target ? "NRMSE" : "the discrepancy principle");
+    kr_say(trace, KR_INFO, "lambda %.4g: the best of %d by %s", chosen, s->count, target ? "NRMSE" : cross ? "cross-validation" : "the discrepancy principle");
     return 0;
 }

@@ -34,6 +34,10 @@ const kr_recon *kr_recon_named(const char *name);
  * scan->data {X,Y,Z,COIL} must have no further axes. */
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
 
+/* y = P F S x: the samples that an image would give, of every slice and further axis. Maps of one set, scan with data, x C32 on its grid;
+ * others are refused. y as scan->data. */
+int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, const kr_array *x) KR_MUST_USE;
+
 /* The whole street: prepare, coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
  * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
