@@ -11,8 +11,8 @@ for m in wavelet tv tgv cs; do
     check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
 done
 check "nlinv, which knows no maps, too: $(score nlinv.npy)" awk "BEGIN { exit !($(score nlinv.npy) < 0.95 * $(score adjoint.npy)) }"
-works 'two sets' kray recon scan.h5 -o two.npy --method nlinv --sets 2 --steps 8
-works 'drawn to one' kray recon scan.h5 -o one.npy --method nlinv --towards one --tolerance 0.2
+works 'two.npy: {x=80' kray recon scan.h5 -o two.npy --method nlinv --sets 2 --steps 8
+works 'one.npy: {x=80' kray recon scan.h5 -o one.npy --method nlinv --towards one --tolerance 0.2
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
 check 'threads change nothing' cmp cs.npy again.npy
 works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm
