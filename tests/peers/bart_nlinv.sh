@@ -7,48 +7,29 @@
 #   KRAY=build/tools/kray RUNS=5 OMP_NUM_THREADS=2 WORK=/dev/shm
 #   ALONE=CMD    a command that runs another one while nothing else disturbs, if there is one
 set -eu
-KRAY=${KRAY:-build/tools/kray}
+. "$(dirname "$0")/peer.sh"
 RUNS=${RUNS:-5}
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-export OMP_NUM_THREADS
-command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
-[ -x /usr/bin/time ] || { echo "skipped: there is no /usr/bin/time (GNU time) here"; exit 77; }
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
-
-# once NAME COMMAND...: milliseconds and KiB of one run, a line in NAME.runs
-cat >once <<'ONCE'
-name=$1
-shift
-start=$(date +%s%N)
-/usr/bin/time -f %M -o rss "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }
-end=$(date +%s%N)
-echo "$(((end - start) / 1000000)) $(tail -n 1 rss)" >>"$name.runs"
-ONCE
-median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 } END { printf "%d %d", t[int((NR + 1) / 2)], m / 1024 }'; }
-quiet() { "$@" >/dev/null 2>&1 || { echo "failed: $*"; exit 1; }; }
+need bart
+timed
+scratch
 
 # compare WHAT KSPACE STEPS
 compare() {
     rm -f bart.runs kray.runs
     i=0
     while [ $i -lt "$RUNS" ]; do
-        ${ALONE:-} sh ./once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --method nlinv --steps "$3"
-        ${ALONE:-} sh ./once bart bart nlinv "-i$3" -S "$2" b
+        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --method nlinv --steps "$3"
+        once bart bart nlinv "-i$3" -S "$2" b
         i=$((i + 1))
     done
     mine=$("$KRAY" recon "$2.cfl" -o k.cfl --complex --method nlinv --steps "$3" -v 2>&1 | sed -n 's/.*| \([0-9.e-]*\) of .*/\1/p' | tail -n 1)
     theirs=$(bart nlinv "-i$3" -S -d4 "$2" b 2>&1 | sed -n 's/.*Res: //p' | tail -n 1)
     apart=$(bart nrmse b k 2>/dev/null | tail -n 1)
     echo "$(median bart) $(median kray)" | awk -v what="$1" -v apart="$apart" -v mine="$mine" -v theirs="$theirs" \
-        '{ printf "%-40s %8d %8d %6.1f %9d %9d %11s  %.5f %.5f\n", what, $1, $3, $1 / $3, $2, $4, apart, theirs / 100, mine }'
+        '{ printf "%-40s %8.0f %8.0f %6.1f %9d %9d %11s  %.5f %.5f\n", what, $1, $3, $1 / $3, $2, $4, apart, theirs / 100, mine }'
 }
 
-printf '%s\n' "$("$KRAY" --version), BART $(bart version), $OMP_NUM_THREADS threads, median of $RUNS, $(date +%F)"
+heading
 printf '%-40s %8s %8s %6s %9s %9s %11s  %s\n' case 'BART ms' 'Kray ms' ratio 'BART MiB' 'Kray MiB' difference 'misfits'
 for c in ${*:-coils16 coils4 random volume}; do
     case $c in

@@ -8,22 +8,13 @@
 #   tests/peers/bart_quality.sh [SCAN.mat]       brain_mprage_4ch_256_loraks.mat of LORAKS V2.1 (USC)
 #   KRAY=build/tools/kray OMP_NUM_THREADS=2 LAMBDAS="0.001 0.01" ITERATIONS=100
 set -eu
-KRAY=${KRAY:-build/tools/kray}
-SCAN=${1:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}
+. "$(dirname "$0")/peer.sh"
+SCAN=$(absolute "${1:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}")
+[ -e "$SCAN" ] || skipped "$SCAN is absent"
 LAMBDAS=${LAMBDAS:-0.0003 0.001 0.002 0.003 0.005 0.007 0.01 0.02}
 ITERATIONS=${ITERATIONS:-100}
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-export OMP_NUM_THREADS
-command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-[ -e "$SCAN" ] || { echo "skipped: $SCAN is absent"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-case $SCAN in /*) ;; *) SCAN=$PWD/$SCAN ;; esac
-work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
-quiet() { "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }; }
+need bart
+scratch
 
 quiet "$KRAY" convert "$SCAN:kData@x,y,coil" full.cfl
 quiet "$KRAY" convert "$SCAN:coil_sens@x,y,coil" given.cfl

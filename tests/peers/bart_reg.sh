@@ -11,36 +11,13 @@
 # images, by kray-objective, shows who is lower. BART's wavelets extend the image at its borders, Kray's are periodic; for Haar
 # ("haar", no cycle spinning) both solve the very same problem.
 set -eu
-KRAY=${KRAY:-build/tools/kray}
-OBJECTIVE=${OBJECTIVE:-build/tests/kray-objective}
+. "$(dirname "$0")/peer.sh"
+OBJECTIVE=$(program kray-objective "${OBJECTIVE:-build/tests/kray-objective}") || exit 77
+SCAN=$(absolute "${2:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}")
 RUNS=${RUNS:-3}
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-export OMP_NUM_THREADS
-command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
-[ -x /usr/bin/time ] || { echo "skipped: there is no /usr/bin/time (GNU time) here"; exit 77; }
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-OBJECTIVE=$(command -v "$OBJECTIVE") || { echo "skipped: there is no kray-objective at $OBJECTIVE"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-case $OBJECTIVE in /*) ;; *) OBJECTIVE=$PWD/$OBJECTIVE ;; esac
-SCAN=${2:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}
-case $SCAN in /*) ;; *) SCAN=$PWD/$SCAN ;; esac
-work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
-quiet() { "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }; }
-
-# once NAME COMMAND...: seconds and KiB of one run, a line in NAME.runs
-once() {
-    name=$1
-    shift
-    start=$(date +%s%N)
-    /usr/bin/time -f %M -o rss "$@" >/dev/null 2>"$name.log" || { echo "failed: $*"; cat "$name.log"; exit 1; }
-    end=$(date +%s%N)
-    echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
-}
-median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 }
-    END { printf "%.3f %.0f", (NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2) / 1e6, m / 1024 }'; }
+need bart
+timed
+scratch
 
 # compare WHAT KSPACE MAPS FORMULA BART-OPTIONS KRAY-OPTIONS: LAMBDA in BART's options is Kray's strength times its scale.
 compare() {
@@ -55,7 +32,7 @@ compare() {
     done
     its=$(sed -n 's/.*: \([0-9]*\) iterations.*/\1/p' kray.log)
     echo "$(median bart) $(median kray) $("$OBJECTIVE" "$2.cfl" "$3.cfl" b.cfl "$4" "$lambda") $("$OBJECTIVE" "$2.cfl" "$3.cfl" k.cfl "$4" "$lambda") $its" |
-        awk -v what="$1" '{ printf "%-34s %8.2f %8.3f %6.1f %8d %8d %12.5g %12.5g %5d\n", what, $1, $3, $1 / $3, $2, $4, $5, $7, $9 }'
+        awk -v what="$1" '{ printf "%-34s %8.2f %8.3f %6.1f %8d %8d %12.5g %12.5g %5d\n", what, $1 / 1000, $3 / 1000, $1 / $3, $2, $4, $5, $7, $9 }'
 }
 
 slice() {
@@ -69,7 +46,7 @@ slice() {
 }
 
 speed() {
-    printf '%s\n' "$("$KRAY" --version), BART $(bart version), $OMP_NUM_THREADS threads, median of $RUNS, $(date +%F)"
+    heading
     printf '%-34s %8s %8s %6s %8s %8s %12s %12s %5s\n' case 'BART s' 'Kray s' ratio 'BART MiB' 'Kray MiB' 'BART value' 'Kray value' its
     for c in $*; do
         case $c in

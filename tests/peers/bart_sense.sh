@@ -7,33 +7,12 @@
 #   KRAY=build/tools/kray RUNS=5 OMP_NUM_THREADS=2 WORK=/dev/shm
 #   ALONE=CMD    a command that runs another one while nothing else disturbs, if there is one
 set -eu
-KRAY=${KRAY:-build/tools/kray}
+. "$(dirname "$0")/peer.sh"
 RUNS=${RUNS:-5}
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-export OMP_NUM_THREADS
-command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
-[ -x /usr/bin/time ] || { echo "skipped: there is no /usr/bin/time (GNU time) here"; exit 77; }
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/kray-bart.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
-
-# once NAME COMMAND...: microseconds and KiB of one run, a line in NAME.runs
-cat >once <<'ONCE'
-name=$1
-shift
-start=$(date +%s%N)
-/usr/bin/time -f %M -o rss "$@" >/dev/null 2>log || { echo "failed: $*"; cat log; exit 1; }
-end=$(date +%s%N)
-echo "$(((end - start) / 1000)) $(tail -n 1 rss)" >>"$name.runs"
-ONCE
-once() { ${ALONE:-} sh ./once "$@"; }
-median() { sort -n "$1.runs" | awk '{ t[NR] = $1; if ($2 > m) m = $2 }
-    END { printf "%.1f %.0f", (NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2) / 1000, m / 1024 }'; }
-
-printf '%s\n' "$("$KRAY" --version), BART $(bart version), $OMP_NUM_THREADS threads, median of $RUNS, $(date +%F)"
+need bart
+timed
+scratch
+heading
 printf '%-44s %10s %10s %7s %9s %9s %10s\n' case 'BART ms' 'Kray ms' ratio 'BART MiB' 'Kray MiB' difference
 
 # row WHAT BART_IMAGE KRAY_IMAGE: the line of what was measured as bart.runs and kray.runs
@@ -70,8 +49,6 @@ maps() {
     row "$1" one pa
     rm -f b.cfl k.cfl p.cfl pa.cfl one.cfl
 }
-
-quiet() { "$@" >/dev/null 2>&1 || { echo "failed: $*"; exit 1; }; }
 
 slice() {
     [ -e f2.cfl ] && return

@@ -11,16 +11,11 @@
 #   tests/peers/bart_sms.sh
 #   KRAY=build/tools/kray PYTHON=python3
 set -eu
-KRAY=${KRAY:-build/tools/kray}
+. "$(dirname "$0")/peer.sh"
 PYTHON=${PYTHON:-python3}
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-command -v bart >/dev/null || { echo "skipped: there is no bart"; exit 77; }
-"$PYTHON" -c 'import pygrappa' 2>/dev/null || { echo "skipped: $PYTHON has no pygrappa"; exit 77; }
-work=$(mktemp -d "${TMPDIR:-/tmp}/kray-sms.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
+need bart
+"$PYTHON" -c 'import pygrappa' 2>/dev/null || skipped "$PYTHON has no pygrappa"
+scratch
 simulate() { "$KRAY" simulate -q -m 160,160 -s 6 --thickness 4 --gap 12 -c 12 --no-noise-scan --no-oversampling "$@"; }
 simulate --snr 60 -o full.cfl
 simulate --snr 0 -o true.cfl

@@ -7,19 +7,13 @@
 #   tests/peers/kspace_quality.sh [SCAN.mat]       brain_mprage_4ch_256_loraks.mat of LORAKS V2.1 (USC)
 #   KRAY=build/tools/kray MASKS="R2 kMaskRandACS7" L1="0.0005 0.001" LAMBDAS="0.001 0.01"
 set -eu
-KRAY=${KRAY:-build/tools/kray}
-SCAN=${1:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}
+. "$(dirname "$0")/peer.sh"
+SCAN=$(absolute "${1:-${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat}")
+[ -e "$SCAN" ] || skipped "$SCAN is absent"
 LAMBDAS=${LAMBDAS:-0.0003 0.001 0.003 0.01 0.02}
 L1=${L1:-0.0003 0.001 0.002 0.004}
-command -v bart >/dev/null 2>&1 || { echo "skipped: there is no bart here"; exit 77; }
-KRAY=$(command -v "$KRAY") || { echo "skipped: there is no kray at $KRAY"; exit 77; }
-[ -e "$SCAN" ] || { echo "skipped: $SCAN is absent"; exit 77; }
-case $KRAY in /*) ;; *) KRAY=$PWD/$KRAY ;; esac
-case $SCAN in /*) ;; *) SCAN=$PWD/$SCAN ;; esac
-work=$(mktemp -d "${TMPDIR:-/tmp}/kray-kspace.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-cd "$work"
+need bart
+scratch
 "$KRAY" convert -q "$SCAN:kData@x,y,coil" full.cfl
 "$KRAY" convert -q "$SCAN:coil_sens@x,y,coil" given.cfl
 bart fft -iu 3 full coils >log
