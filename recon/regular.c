@@ -6,6 +6,7 @@
 #include "kray/solve.h"
 #include "model.h"
 #include "regular.h"
+#include "training.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +15,11 @@ static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
 static const int series_axes[] = { KR_TIME, KR_PHASE, KR_ECHO, KR_SET };
 
 /* ---- What is asked for ---- */
-enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, L2, SPARSE, KINDS };
+enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, KT, L2, SPARSE, KINDS };
 static const struct { const char *name; bool series, alone; } kinds[KINDS] = {
     [WAVELET] = { "wavelet", false, false }, [TV] = { "tv", false, false }, [TTV] = { "ttv", true, false }, [TGV] = { "tgv", false, true },
     [LLR] = { "llr", true, false }, [LOWRANK] = { "lowrank", true, false }, [SPECTRUM] = { "spectrum", true, false },
-    [L2] = { "l2", false, false }, [SPARSE] = { "lowrank-sparse", true, true } };
+    [KT] = { "kt-sense", true, false }, [L2] = { "l2", false, false }, [SPARSE] = { "lowrank-sparse", true, true } };
 struct sum { int count; enum kind kind[KR_TERMS]; double lambda[KR_TERMS]; bool series; };
 
 static int add_term(struct sum *s, const char *word, double lambda)
@@ -36,7 +37,7 @@ static int add_term(struct sum *s, const char *word, double lambda)
         return 0;
     }
     const char *near = kr_nearest(word, known, KINDS);
-    return kr_fail(KR_EUSAGE, "there is no regularisation '%s'; %s%s%s", word, near ? "did you mean " : "known are wavelet, tv, ttv, tgv, llr, lowrank, spectrum, l2, lowrank-sparse",
+    return kr_fail(KR_EUSAGE, "there is no regularisation '%s'; %s%s%s", word, near ? "did you mean " : "known are wavelet, tv, ttv, tgv, llr, lowrank, spectrum, kt-sense, l2, lowrank-sparse",
                    near ? near : "", near ? "?" : "");
 }
 
@@ -243,7 +244,14 @@ static kr_prox *differences(kr_linop **D, kr_shape n, unsigned axes, double lamb
     return *D ? kr_prox_l1(kr_linop_codomain(*D), lambda) : NULL;
 }
 
-static kr_prox *regulariser(kr_linop **K, const struct job *j, int i, kr_shape n)
+/* lambda/2 sum of |F x|^2 / |m|^2 over x-f, m the training series: with noise of variance lambda, the likeliest image. */
+static kr_prox *trained(const struct job *j, const struct one *p, kr_shape n, double lambda)
+{
+    kr_scoped(array) power = kr_training_power(p->y, p->coils, p->mask, p->axes, j->frames, (float)(1 / (j->unit * j->scale)));
+    return power ? kr_prox_power(n, j->frames, power, lambda) : NULL;
+}
+
+static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one *p, int i, kr_shape n)
 {
     const kr_regular *o = j->o;
     double lambda = j->sum->lambda[i] * j->unit;
@@ -254,6 +262,7 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, int i, kr_shape n
     case TTV: return differences(K, n, KR_ON(j->frames), lambda);
     case LLR: return kr_prox_llr(n, o->block, lambda, o->shifts);
     case LOWRANK: return kr_prox_lowrank(n, lambda);
+    case KT: return trained(j, p, n, lambda);
     case SPECTRUM: return kr_prox_spectrum(n, j->frames, lambda);
     default: return kr_prox_l2(n, lambda);
     }
@@ -273,7 +282,7 @@ static int open_problem(struct problem *q, const struct job *j, const struct one
         e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->series), j->frames);
     else
         for (q->terms = 0; q->terms < j->sum->count && !e; q->terms++)
-            e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, q->terms, n)) ? 0 : kr_error_code();
+            e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, p, q->terms, n)) ? 0 : kr_error_code();
     for (int i = 0; i < q->terms; i++)
         q->term[i] = (kr_term){ q->g[i], q->K[i] };
     if (p->coils->n[KR_MAP] > 1)

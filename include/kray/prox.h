@@ -45,6 +45,9 @@ kr_prox *kr_prox_llr(kr_shape shape, long block, double lambda, bool shifts) KR_
 kr_prox *kr_prox_lowrank(kr_shape shape, double lambda) KR_MUST_USE;
 /* lambda |F u|_1, F the unitary Fourier transform along `axis`: x-f sparsity. Source: Lustig et al., ISMRM 2006:2420 (k-t SPARSE). */
 kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda) KR_MUST_USE;
+/* lambda/2 sum of |F u|^2 / power, F as above: power, R32 of the same shape, is what |F u|^2 is expected to be; below 1e-6 of its largest it
+ * counts as that much. Refuses power that is 0 everywhere, negative or not finite. Source: Tsao et al., Magn Reson Med 50:1031 (2003). */
+kr_prox *kr_prox_power(kr_shape shape, int axis, const kr_array *power, double lambda) KR_MUST_USE;
 /* g_0(u_0) + g_1(u_1) + ... of the parts u_i along CHAN, one index each. Takes the g_i; a NULL among them frees the others. */
 kr_prox *kr_prox_parts(kr_prox *const *g, int count) KR_MUST_USE;
 

@@ -5,7 +5,7 @@
 #include <math.h>
 
 enum { BLOCK = 1 << 13 };
-struct plain { double lambda; long points, parts; kr_fft *spectrum; kr_array *c; };
+struct plain { double lambda; long points, parts; kr_fft *spectrum; kr_array *c, *power; };
 struct job { const struct plain *s; kr_cfloat *z; const kr_cfloat *v; float t; double *sum; };
 
 static int good(double lambda)
@@ -77,9 +77,43 @@ static double spectrum_value(void *self, const kr_array *u)
     return norms(s, s->c->data);
 }
 
+static int shrink_by_power(void *self, long i)
+{
+    const struct job *j = self;
+    long from = i * BLOCK, left = j->s->points - from, n = left < BLOCK ? left : BLOCK;
+    const float *p = KR_R(j->s->power) + from;
+    float t = (float)j->s->lambda * j->t;
+    for (long k = 0; k < n; k++) {
+        float f = p[k] / (p[k] + t);
+        j->z[from + k] = kr_c(f * kr_re(j->v[from + k]), f * kr_im(j->v[from + k]));
+    }
+    return 0;
+}
+
+static void power_apply(void *self, float t, kr_array *z, const kr_array *v)
+{
+    const struct plain *s = self;
+    kr_fft_forward_to(s->spectrum, s->c->data, v->data);
+    struct job j = { s, z->data, s->c->data, t, NULL };
+    int e = kr_for(blocks(s), shrink_by_power, &j);
+    kr_assert(!e);
+    kr_fft_inverse(s->spectrum, z->data);
+}
+
+static double power_value(void *self, const kr_array *u)
+{
+    const struct plain *s = self;
+    kr_fft_forward_to(s->spectrum, s->c->data, u->data);
+    double sum = 0;
+    for (long i = 0; i < s->points; i++)
+        sum += (double)kr_cabs2(KR_C(s->c)[i]) / (double)KR_R(s->power)[i];
+    return s->lambda / 2 * sum;
+}
+
 static void destroy(void *self)
 {
     struct plain *s = self;
+    kr_array_unref(&s->power);
     kr_fft_unref(&s->spectrum);
     kr_array_unref(&s->c);
     kr_free(s);
@@ -87,6 +121,7 @@ static void destroy(void *self)
 
 static const kr_prox_ops l2_ops = { "l2", l2_apply, l2_value, NULL, destroy };
 static const kr_prox_ops l1_ops = { "l1", l1_apply, l1_value, NULL, destroy };
+static const kr_prox_ops power_ops = { "power", power_apply, power_value, NULL, destroy };
 static const kr_prox_ops spectrum_ops = { "spectrum", spectrum_apply, spectrum_value, NULL, destroy };
 
 static struct plain *plan(kr_shape shape, double lambda)
@@ -103,7 +138,7 @@ static struct plain *plan(kr_shape shape, double lambda)
 kr_prox *kr_prox_l2(kr_shape shape, double lambda) { return kr_prox_new(&l2_ops, shape, plan(shape, lambda)); }
 kr_prox *kr_prox_l1(kr_shape shape, double lambda) { return kr_prox_new(&l1_ops, shape, plan(shape, lambda)); }
 
-kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda)
+static struct plain *plan_spectrum(kr_shape shape, int axis, double lambda)
 {
     struct plain *s = plan(shape, lambda);
     if (!s)
@@ -112,9 +147,46 @@ kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda)
     s->parts = 1;
     s->c = kr_array_new(KR_C32, shape);
     s->spectrum = s->c ? kr_fft_new(shape, KR_ON(axis), KR_CENTRED) : NULL;
-    if (!s->spectrum) {
+    if (s->spectrum)
+        return s;
+    destroy(s);
+    return NULL;
+}
+
+kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda) { return kr_prox_new(&spectrum_ops, shape, plan_spectrum(shape, axis, lambda)); }
+
+/* A copy in which nothing is less likely than 1e-6 of the likeliest. */
+static kr_array *bounded(kr_shape shape, const kr_array *power)
+{
+    double most = 0, least = 0;
+    long n = kr_count(shape);
+    if (power->type != KR_R32 || !kr_shape_equal(kr_array_shape(power), shape)) {
+        kr_fail(KR_ESHAPE, "the expected power is %s, the series %s", kr_shape_text(kr_array_shape(power)), kr_shape_text(shape));
+        return NULL;
+    }
+    kr_array *p = kr_array_copy(power);
+    for (long i = 0; p && i < n; i++) {
+        least = fmin(least, (double)KR_R(p)[i]);
+        most = fmax(most, isfinite(KR_R(p)[i]) ? (double)KR_R(p)[i] : INFINITY);
+    }
+    if (p && (least < 0 || !(most > 0) || !isfinite(most))) {
+        kr_fail(KR_ENUMBER, "the expected power of the series is 0, negative or not finite");
+        kr_array_unref(&p);
+    }
+    for (long i = 0; p && i < n; i++)
+        KR_R(p)[i] = fmaxf(KR_R(p)[i], (float)(1e-6 * most));
+    return p;
+}
+
+kr_prox *kr_prox_power(kr_shape shape, int axis, const kr_array *power, double lambda)
+{
+    struct plain *s = plan_spectrum(shape, axis, lambda);
+    if (!s)
+        return NULL;
+    s->power = bounded(shape, power);
+    if (!s->power) {
         destroy(s);
         return NULL;
     }
-    return kr_prox_new(&spectrum_ops, shape, s);
+    return kr_prox_new(&power_ops, shape, s);
 }

@@ -38,7 +38,7 @@ refuses 1 'iterations' kray recon scan.h5 -o x.npy --method wavelet --iterations
 
 cine=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat
 if [ -e "$cine" ]; then
-    for m in llr ttv lowrank-sparse; do
+    for m in llr ttv lowrank-sparse kt-sense; do
         works '{x=48 y=32 slice=3 time=4}' kray recon "$cine" -o cine.npy --method $m --coils lowres
     done
 else

@@ -20,6 +20,13 @@ static kr_prox *llr(void) { return kr_prox_llr(series, 8, 1.5, true); }
 static kr_prox *llr_wide(void) { return kr_prox_llr(KR_SHAPE([KR_X] = 9, [KR_Y] = 7, [KR_Z] = 3, [KR_TIME] = 20), 2, 1.5, false); }
 static kr_prox *lowrank(void) { return kr_prox_lowrank(series, 20); }
 static kr_prox *spectrum(void) { return kr_prox_spectrum(series, KR_TIME, 0.7); }
+static kr_prox *power(void)
+{
+    kr_scoped(array) p = kr_array_new(KR_R32, series);
+    for (long i = 0; i < kr_count(series); i++)
+        KR_R(p)[i] = 0.1f + (float)(i % 7);
+    return kr_prox_power(series, KR_TIME, p, 0.7);
+}
 static kr_prox *parts(void)
 {
     kr_prox *g[2] = { lowrank(), spectrum() };
@@ -29,7 +36,7 @@ static kr_prox *parts(void)
 static const struct sample { const char *name; kr_prox *(*make)(void); double tolerance; } samples[] = {
     { "l2", l2, 1e-6 }, { "l1", l1, 1e-6 }, { "l1 of vectors", l1_vectors, 1e-6 }, { "wavelet", wavelet, 1e-6 },
     { "tv", tv, 3e-5 }, { "tv of a volume", tv_volume, 3e-5 }, { "tv in time", tv_time, 3e-5 }, { "tv of long rows", tv_long, 3e-5 },   /* 400 steps of a 1/k^2 method */
-    { "llr", llr, 1e-6 }, { "llr, more frames than points", llr_wide, 1e-6 }, { "low rank", lowrank, 1e-6 }, { "spectrum", spectrum, 1e-6 }, { "parts", parts, 1e-6 } };
+    { "llr", llr, 1e-6 }, { "llr, more frames than points", llr_wide, 1e-6 }, { "low rank", lowrank, 1e-6 }, { "spectrum", spectrum, 1e-6 }, { "power", power, 1e-6 }, { "parts", parts, 1e-6 } };
 
 /* g(u) + |u - v|^2 / 2t */
 static double height(kr_prox *g, const kr_array *u, const kr_array *v, double t)

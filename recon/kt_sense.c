@@ -1,0 +1,17 @@
+/* kt_sense.c: SENSE of a series whose signal at each point and temporal frequency is as large as a training series says. */
+#include "regular.h"
+
+static const kr_opt table[] = {
+    KR_REGULAR_OPTS("0.001", "100"),
+    KR_REGULAR_FRAMES,
+    KR_OPT_END };
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    return kr_regularised(out, scan, coils, options, "kt-sense", trace);
+}
+
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+
+const kr_recon kr_recon_kt_sense = { "kt-sense", "series: least squares in x-f, weighted by what the central lines of all frames show",
+    "Tsao et al., Magn Reson Med 50:1031 (2003)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_SLABS, table, sizeof(kr_regular), run, plan };
