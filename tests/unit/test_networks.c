@@ -692,11 +692,60 @@ static void directs_padding(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* Slices from..from + count of a stack. */
+static kr_image *stack(long from, long count)
+{
+    long nx = 26, ny = 23, coils = 3, plane = nx * ny * coils;
+    kr_scan *s = kr_scan_new();
+    s->shape = KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils, [KR_SLICE] = 5);
+    kr_scoped(array) all = kr_array_new(KR_C32, s->shape);
+    fill_random(all, 6);
+    s->shape.n[KR_SLICE] = count;
+    s->data = kr_array_new(KR_C32, s->shape);
+    memcpy(s->data->data, KR_C(all) + from * plane, (size_t)(count * plane) * sizeof(kr_cfloat));
+    s->file = kr_strdup("made.h5");
+    const kr_recon *r = kr_recon_named("recurrentvarnet");
+    void *opts = kr_alloc_zero(1, r->opts_size);
+    assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "weights", in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "config", "none"), 0);
+    kr_image *image = NULL;
+    if (kr_reconstruct(&image, s, r, opts, NULL, NULL, NULL, NULL))
+        fail_msg("%s", kr_error());
+    kr_free(opts);
+    kr_scan_unref(&s);
+    return image;
+}
+
+/* Slices run side by side where there are as many as threads: the same bits as one by one, and no slice knows of another. */
+static void slices_side_by_side(void **state)
+{
+    (void)state;
+    kr_weights *w = small(RVN);
+    kr_weights_digest(w);
+    assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+    int threads = kr_threads();
+    kr_threads_set(1);
+    kr_image *want = stack(0, 5);
+    for (int t = 2; t < 5; t++) {                        /* 5 slices: 4 and one left over, 3 and 2, 4 and 1 */
+        kr_threads_set(t);
+        kr_image *got = stack(0, 5), *last = stack(4, 1);
+        assert_memory_equal(got->data->data, want->data->data, 5 * 26 * 23 * sizeof(float));
+        assert_memory_equal(last->data->data, KR_R(want->data) + 4 * 26 * 23, 26 * 23 * sizeof(float));
+        kr_image_unref(&got);
+        kr_image_unref(&last);
+    }
+    kr_threads_set(threads);
+    kr_image_unref(&want);
+    kr_weights_unref(&w);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(memory), cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
                                         cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(directs_pipeline),
-                                        cmocka_unit_test(directs_padding) };
+                                        cmocka_unit_test(directs_padding), cmocka_unit_test(slices_side_by_side) };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
