@@ -462,15 +462,28 @@ struct stack {
     atomic_long done;
 };
 
+/* Nothing was measured in slice i, or no coil sees it: its image is 0, as at the ends of a volume that is taken apart. */
+static int empty(bool *is_empty, const struct stack *j, long i)
+{
+    kr_scoped(array) k = kr_part(j->scan->data, j->scan, i);
+    kr_scoped(array) maps = j->coils ? kr_part(j->coils, j->scan, i) : NULL;
+    if (!k || (j->coils && !maps))
+        return kr_error_code();
+    *is_empty = kr_max_abs(k) <= 0 || (maps && kr_max_abs(maps) <= 0);
+    return 0;
+}
+
 static int one_slice(void *self, long i)
 {
     struct stack *j = self;
     kr_net *net = j->net[kr_worker()];
     slice s = { .centred = trained_centred(j->w) };
     kr_scoped(array) z = kr_part(j->image, j->scan, i);
+    bool nothing = false;
     int e = z ? kr_stopped(j->trace) : kr_error_code();
-    e = e ? e : slice_open(&s, j->scan, i, j->kind->own_maps);
-    if (!e)
+    e = e ? e : empty(&nothing, j, i);
+    e = e || nothing ? e : slice_open(&s, j->scan, i, j->kind->own_maps);
+    if (!e && !nothing)
         e = is(j->kind, "unet") ? image_to_image(z, &s, net) : unrolled(z, &s, net, j->coils, j->scan, i, j->about, j->trace);
     slice_clear(&s);
     kr_progress(j->trace, "slices", (double)(atomic_fetch_add(&j->done, 1) + 1), (double)kr_parts(j->scan));
@@ -503,12 +516,53 @@ static int run_slices(struct stack *j, kr_net *net, const char *name)
     return e;
 }
 
+/* {X,Y,Z} as planes {Y,Z} of a stack along X, under the names {X,Y,SLICE}; and back. A view. */
+static kr_array *turned(const kr_array *a, bool back)
+{
+    static const int swap[3][2] = { { KR_X, KR_SLICE }, { KR_X, KR_Y }, { KR_Y, KR_Z } };
+    kr_array *v = kr_array_ref(a);
+    for (int i = 0; v && i < 3; i++) {
+        kr_array *w = kr_array_rename(v, swap[back ? 2 - i : i][0], swap[back ? 2 - i : i][1]);
+        kr_array_unref(&v);
+        v = w;
+    }
+    return v;
+}
+
+/* A 3D scan whose readouts are whole falls apart into planes across them, as Calgary-Campinas volumes are taken by the published
+ * programs: Y is their height, Z their width. */
+static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
+{
+    kr_scoped(array) mask = kr_model_mask(scan);
+    kr_scoped(array) flat = mask ? turned(mask, false) : NULL;
+    kr_scoped(array) view = turned(scan->data, false);
+    if (!flat || !view)
+        return kr_error_code();
+    if (mask->n[KR_X] > 1 || scan->shape.n[KR_SLICE] > 1)
+        return kr_fail(KR_EREFUSED, "the networks work on planes: 3D scans %s", mask->n[KR_X] > 1 ? "have to be sampled fully along the readout"
+                                                                                                : "of several slabs are not taken apart");
+    kr_scoped(array) data = scan->in_image & KR_ON(KR_X) ? kr_array_ref(view) : kr_array_copy(view);
+    kr_scoped(array) maps = coils ? turned(coils, false) : NULL;
+    kr_scoped(array) area = scan->calib_area ? turned(scan->calib_area, false) : NULL;
+    if (!data || (coils && !maps) || (scan->calib_area && !area) || (!(scan->in_image & KR_ON(KR_X)) && kr_fourier_inverse(data, KR_ON(KR_SLICE))))
+        return kr_error_code();
+    kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
+                       .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
+    kr_scoped(image) stack = NULL;
+    if (net_run(&stack, &planes, maps, o, family, trace))
+        return kr_error_code();
+    kr_scoped(array) volume = turned(stack->data, true);
+    kr_scoped(array) packed = volume ? kr_array_copy(volume) : NULL;
+    *out = packed ? kr_image_new(packed, scan->geom, stack->meta) : NULL;
+    return *out ? crop(*out, scan) : kr_error_code();
+}
+
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
     if (!o->weights)
         return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
     if (scan->shape.n[KR_Z] > 1)
-        return kr_fail(KR_EREFUSED, "the networks work on slices; these data are 3D with %ld partitions", scan->shape.n[KR_Z]);
+        return run_volume(out, scan, coils, o, family, trace);
     kr_scoped(weights) w = NULL;
     if (kr_weights_read(&w, o->weights) || configure(w, o, trace))
         return kr_error_code();
@@ -561,8 +615,11 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
 int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
 {
     const net_opts *o = opts;
-    long coils = scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1, nx = scan->shape.n[KR_X], ny = scan->shape.n[KR_Y] ? scan->shape.n[KR_Y] : 1;
-    double parts = (double)kr_count(kr_shape_without(scan->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_COIL)));
+    bool volume = scan->shape.n[KR_Z] > 1;                  /* taken apart into planes {Y,Z} */
+    unsigned plane = volume ? KR_ON(KR_Y) | KR_ON(KR_Z) : KR_ON(KR_X) | KR_ON(KR_Y);
+    long coils = scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1, nx = scan->shape.n[volume ? KR_Y : KR_X], ny = scan->shape.n[volume ? KR_Z : KR_Y];
+    ny = ny ? ny : 1;
+    double parts = (double)kr_count(kr_shape_without(scan->shape, plane | KR_ON(KR_COIL)));
     double pixels = (double)nx * (double)ny, flops = 1e12 * pixels / 102400;
     cost->bytes = pixels * (5 * 8 * (double)coils + 6 * 64 * 4);
     if (o && o->weights) {
