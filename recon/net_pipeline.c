@@ -579,7 +579,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return !o->config && kr_meta_get(w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
     const kr_net_kind *kind = kr_net_kind_of(net);
     int e = fits(kind, family, o->weights);
-    if (!e && o->steps && (is(kind, "unet") || strstr(kind->name, "varnet") == kind->name))
+    if (!e && o->steps && (strstr(kind->name, "unet") == kind->name || strstr(kind->name, "varnet") == kind->name))
         e = kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
     bool flat = is(kind, "unet");
     around about = { 0 };
@@ -599,7 +599,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     kr_net_unref(&net);
     if (e)
         return e;
-    bool magnitude = kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct");
+    bool magnitude = kind->own_maps || is(kind, "recurrentvarnet") || is(kind, "varnet_direct") || is(kind, "unet_direct");
     kr_scoped(array) result = flat ? real_part(image) : magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
     if (!*out || crop(*out, scan) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)

@@ -85,5 +85,5 @@ void kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long 
         }
     }
     double states = strcmp(kind->name, "cirim") && strcmp(kind->name, "cirim_direct") ? (double)layers + 2 : 3;
-    *bytes = 4 * numbers * 3 + 8 * n * (7 * c + 4) + 4 * n * (recurrent ? states * padded(features) + 32 + initial : 32) + 4 * (nets[0] + nets[1]);
+    *bytes = 4 * numbers * 3 + 8 * n * (7 * c + 4) + 4 * n * (recurrent ? states * padded(features) + 32 + initial : strcmp(kind->name, "unet_direct") ? 32 : 64) + 4 * (nets[0] + nets[1]);
 }

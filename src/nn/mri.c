@@ -108,6 +108,15 @@ void mri_gradient(const mri *m, kr_cfloat *g, const kr_cfloat *x)
     mri_reduce(m, g, m->coil);
 }
 
+void mri_sum(const mri *m, kr_cfloat *x, const kr_cfloat *k)
+{
+    kr_fft_inverse_to(m->fft, m->coil, k);
+    memset((void *)x, 0, (size_t)m->n * sizeof *x);
+    for (long c = 0; c < m->coils; c++)
+        for (long i = 0; i < m->n; i++)
+            x[i] += m->coil[c * m->n + i];
+}
+
 void mri_rss(const mri *m, kr_cfloat *x, const kr_cfloat *k)
 {
     kr_fft_inverse_to(m->fft, m->coil, k);

@@ -97,13 +97,9 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     int e = in && out && g ? states_new(h, layers, convgru_hidden(r->cell[0]), input->h, input->w) : kr_error_code();
     if (!e)
         e = refine(&m, r->refine, watch);
-    if (!e && r->zero_filled) {                                      /* the plain sum of the coil images */
-        kr_fft_inverse_to(m.fft, m.coil, input->kspace);
-        memset((void *)x, 0, (size_t)m.n * sizeof *x);
-        for (long c = 0; c < m.coils; c++)
-            for (long i = 0; i < m.n; i++)
-                x[i] += m.coil[c * m.n + i];
-    } else if (!e)
+    if (!e && r->zero_filled)
+        mri_sum(&m, x, input->kspace);
+    else if (!e)
         mri_adjoint(&m, x, input->kspace);
     if (!e && r->start) {
         map_put_complex(out, 0, x);

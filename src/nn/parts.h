@@ -42,6 +42,7 @@ void mri_forward(const mri *m, kr_cfloat *k, const kr_cfloat *x);   /* k = F S x
 void mri_adjoint(const mri *m, kr_cfloat *x, const kr_cfloat *k);   /* x = sum conj(S) F^-1 k */
 /* g = sum conj(S) F^-1 M (F S x - y) */
 void mri_gradient(const mri *m, kr_cfloat *g, const kr_cfloat *x);
+void mri_sum(const mri *m, kr_cfloat *x, const kr_cfloat *k);       /* x = sum F^-1 k, without maps */
 void mri_rss(const mri *m, kr_cfloat *x, const kr_cfloat *k);       /* root of sum of squares of F^-1 k, imaginary part 0 */
 void mri_normalise_maps(const mri *m);                              /* S_c /= sqrt(sum |S|^2), 0 where that is 0          */
 /* Channels first..first+1 of a map from and to a complex image. */

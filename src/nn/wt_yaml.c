@@ -126,7 +126,7 @@ static const char *pipeline_key(const kr_meta *flat, const char *name)
 static const char *network_of(const char *model_name)
 {
     static const char *const known[][2] = { { "RecurrentVarNet", "recurrentvarnet" }, { "rim.RIM", "rim_direct" }, { "cirim.CIRIM", "cirim_direct" },
-        { "EndToEndVarNet", "varnet_direct" }, { "CIRIM", "cirim" }, { "RIM", "cirim" }, { "UNet", "unet" }, { "Unet", "unet" },
+        { "EndToEndVarNet", "varnet_direct" }, { "CIRIM", "cirim" }, { "RIM", "cirim" }, { "Unet2d", "unet_direct" }, { "UNet", "unet" }, { "Unet", "unet" },
         { "UnetModel2d", "unet" }, { "VarNet", "varnet" } };
     size_t n = strlen(model_name);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {

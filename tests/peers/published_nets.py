@@ -135,6 +135,9 @@ def direct():
         normalization=dict(scaling_key="masked_kspace", scale_percentile=0.995), padding_eps=1e-5), method="rim")
     predict("E2E-VarNet", varnet, True, method="varnet")
     predict("CIRIM", cirim, True, method="cirim")
+    unet = dict(model_name="unet.unet_2d.Unet2d", num_filters=6, num_pool_layers=3, dropout_probability=0.0)
+    predict("U-Net", unet, False, method="unet")
+    predict("U-Net, standardised, residual", dict(unet, normalized=True, skip_connection=True, image_initialization="SENSE"), True, method="unet")
 
 
 # ---- fastMRI ----

@@ -109,8 +109,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet" };
+enum { RIM_GRU, IRIM, MGU, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct" };
 
 static kr_weights *small(int kind)
 {
@@ -149,6 +149,10 @@ static kr_weights *small(int kind)
         unet(w, "sensitivity_model.", 2, 4, 2);
         break;
     case UNET: unet(w, "", 1, 4, 3); break;
+    case UNET_DIRECT:
+        unet(w, "model.unet.unet2d.", 2, 4, 2);
+        unet(w, "sensitivity_model.", 2, 4, 2);
+        break;
     }
     return w;
 }
