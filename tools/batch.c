@@ -179,6 +179,16 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
     return kr_fail(KR_EREFUSED, "%ld of %ld files failed; the others are done", b->failed, b->count);
 }
 
+int batch_covariance(kr_scan *s, const char *file)
+{
+    kr_scoped(array) c = NULL;
+    if (!file)
+        return 0;
+    if (kr_array_read(&c, file))
+        return kr_error_code();
+    return kr_scan_covariance(s, c) ? kr_fail_in("%s", file) : 0;
+}
+
 int batch_undersample(kr_scan *s, const char *spec, const char *file)
 {
     kr_scoped(array) mask = kr_mask_from(spec, s->shape, file);

@@ -19,6 +19,8 @@ int batch_verdict(const struct batch *b, const kr_trace *trace) KR_MUST_USE;
 
 /* What --multiband, --caipi and --single-band say of slices measured together; 0 and NULL: what the file says. */
 int batch_multiband(kr_scan *s, long factor, long shift, const char *single_band, const kr_trace *trace) KR_MUST_USE;
+/* The covariance of noise from a file, where one is named: kr_scan_covariance. */
+int batch_covariance(kr_scan *s, const char *file) KR_MUST_USE;
 /* Only those samples of a scan that a mask keeps: a specification (random:accel=4) or a file of a mask. */
 int batch_undersample(kr_scan *s, const char *spec, const char *file) KR_MUST_USE;
 #endif

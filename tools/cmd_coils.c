@@ -1,12 +1,14 @@
 /* cmd_coils.c: kray coils IN -o MAPS: coil sensitivity maps from a scan's calibration area, to be kept, looked at, and
  * given to kray recon. The scan is made ready as kray recon does. */
 #include "kray/io.h"
+#include "batch.h"
 #include "tool.h"
 
 typedef struct opts {
     const char *output, *method, *from, *compression, *ghost, *png;
     long maps, calib, kernel, compress, threads;
     double threshold, crop;
+    const char *covariance;
     bool soft, whiten, oversampling;
 } opts;
 static const kr_opt table[] = {
@@ -22,6 +24,7 @@ static const kr_opt table[] = {
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils first; 0 keeps all" },
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "whiten by this covariance E[n_i conj n_j], rows i along y; not by the noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
@@ -67,7 +70,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     kr_scoped(scan) s = NULL;
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
-    if (kr_scan_read(&s, file[0], o->from, NULL, trace) || kr_scan_prepare(s, &prepare, trace))
+    if (kr_scan_read(&s, file[0], o->from, NULL, trace) || batch_covariance(s, o->covariance) || kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
     s->multiband.depth = 0;                      /* maps of slices, not of slabs */
     const kr_coils_opts how = { .method = o->method, .calib = { o->calib, o->calib, o->calib }, .kernel = o->kernel,

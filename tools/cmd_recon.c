@@ -13,6 +13,7 @@ typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band;
     long maps, calib, compress, threads, multiband, caipi;
+    const char *covariance;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
 } opts;
@@ -27,6 +28,7 @@ static const kr_opt table[] = {
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "whiten by this covariance E[n_i conj n_j], rows i along y; not by the noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
@@ -249,7 +251,7 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(asked && asked->needs & KR_WHOLE_READOUT),
                                  .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
-    if (kr_scan_prepare(s, &prepare, trace))
+    if (batch_covariance(s, o->covariance) || kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
     if (o->undersample && batch_undersample(s, o->undersample, file))
         return kr_error_code();

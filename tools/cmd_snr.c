@@ -12,6 +12,7 @@ typedef struct opts {
     const char *single_band;
     long replicas, seed, maps, calib, compress, threads, multiband, caipi;
     double sigma;
+    const char *covariance;
     bool whiten, oversampling;
 } opts;
 
@@ -30,6 +31,7 @@ static const kr_opt table[] = {
     { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the calibration area" },
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
+    { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "whiten by this covariance E[n_i conj n_j], rows i along y; not by the noise scan" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
@@ -87,7 +89,7 @@ static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *t
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(method->needs & KR_WHOLE_READOUT),
                                  .coils = o->compress, .compression = "svd", .average = true };
     if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s)
-        || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || kr_scan_prepare(*s, &prepare, trace))
+        || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || batch_covariance(*s, o->covariance) || kr_scan_prepare(*s, &prepare, trace))
         return kr_error_code();
     return o->undersample ? batch_undersample(*s, o->undersample, file) : 0;
 }

@@ -143,6 +143,11 @@ int kr_scan_to_kspace(kr_scan *s, unsigned axes) KR_MUST_USE;
 kr_array *kr_noise_covariance(const kr_array *noise) KR_MUST_USE;
 kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise_dwell_us, double bandwidth) KR_MUST_USE;
 
+/* A covariance given instead of measured: c {X=j,Y=i} of E[n_i conj n_j], for samples as the data have them. s->noise becomes samples that have
+ * exactly this covariance, and whitening goes by them. Refuses other sizes than channels, and what is not Hermitian (to 1e-3 of its
+ * largest) and positive definite. */
+int kr_scan_covariance(kr_scan *s, const kr_array *c) KR_MUST_USE;
+
 /* *noise: the expected |n| of all samples that were measured together, from the twentieth of them that lies farthest from DC, where
  * signal is least (their median, so that what signal there is counts little); whitened data have at most 1 a sample. */
 int kr_noise_level(double *noise, const kr_scan *s) KR_MUST_USE;

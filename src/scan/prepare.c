@@ -380,13 +380,48 @@ int kr_scan_to_kspace(kr_scan *s, unsigned axes)
     return 0;
 }
 
+enum { SAMPLES = 4 };                    /* for each channel, at least, of noise to whiten by */
+
+int kr_scan_covariance(kr_scan *s, const kr_array *given)
+{
+    long n = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1, rows = SAMPLES * n + 1;
+    kr_scoped(array) packed = kr_array_packed(given);
+    kr_scoped(array) c = packed ? kr_array_complex(packed) : NULL;
+    if (!c)
+        return kr_error_code();
+    if (c->n[KR_X] != n || kr_count(kr_array_shape(c)) != n * n)
+        return kr_fail(KR_ESHAPE, "a covariance of shape %s for %ld channels; {x=%ld y=%ld} is wanted", kr_shape_text(kr_array_shape(given)), n, n, n);
+    double most = kr_max_abs(c);
+    kr_auto kr_cfloat *R = kr_alloc((size_t)(n * n), sizeof *R);
+    kr_scoped(array) noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = rows, [KR_COIL] = n));
+    if (!R || !noise)
+        return kr_error_code();
+    for (long i = 0; i < n; i++)
+        for (long j = 0; j < n; j++) {
+            kr_cfloat a = KR_C(c)[j + n * i], b = KR_C(c)[i + n * j];
+            if (!(fabs((double)kr_re(a) - (double)kr_re(b)) <= 1e-3 * most && fabs((double)kr_im(a) + (double)kr_im(b)) <= 1e-3 * most))
+                return kr_fail(KR_ENUMBER, "the covariance is not Hermitian: elements %ld, %ld and %ld, %ld differ", i, j, j, i);
+            R[i + n * j] = kr_cconj(a);                      /* X^H X sums conj(n_i) n_j */
+        }
+    if (kr_la_cholesky(n, R))
+        return kr_fail(KR_ENUMBER, "the covariance is not positive definite");
+    float scale = sqrtf((float)(rows - 1));
+    for (long j = 0; j < n; j++)
+        for (long i = 0; i <= j; i++)
+            KR_C(noise)[i + rows * j] = kr_c(scale * kr_re(R[i + n * j]), scale * kr_im(R[i + n * j]));
+    kr_array_unref(&s->noise);
+    s->noise = kr_array_ref(noise);
+    s->noise_dwell_us = 0;
+    return s->noise ? 0 : kr_error_code();
+}
+
 /* The matrix that whitens, or none: *w stays NULL where there is nothing to whiten by, which is said. */
 static int find_whitener(kr_array **w, kr_scan *s, const kr_trace *trace)
 {
     long n = s->noise->n[KR_SAMPLE], coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
     if (s->noise->n[KR_COIL] != coils)
         return kr_fail(KR_ESHAPE, "the noise scan has %ld channels, the data have %ld", s->noise->n[KR_COIL], coils);
-    if (n < 4 * coils) {
+    if (n < SAMPLES * coils) {
         kr_say(trace, KR_WARNING, "the noise scan has only %ld samples for %ld channels: not whitened", n, coils);
         return 0;
     }

@@ -153,6 +153,58 @@ static void test_channels_off(void **state)
     kr_scan_unref(&s);
 }
 
+/* The covariance of measured noise, given by itself, whitens as that noise does. */
+static void test_given_covariance(void **state)
+{
+    (void)state;
+    enum { C = 4, S = 500, X = 8, Y = 6 };
+    kr_scoped(array) data = kr_array_new(KR_C32, KR_SHAPE([KR_X] = X, [KR_Y] = Y, [KR_COIL] = C));
+    kr_scoped(array) noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = S, [KR_COIL] = C));
+    fill_random(data, 11);
+    fill_random(noise, 12);
+    for (long i = 0; i < S; i++)                                     /* correlated, with phase, and of unequal size */
+        for (long c = 1; c < C; c++)
+            KR_C(noise)[i + S * c] = (float)c * (KR_C(noise)[i + S * c] + kr_cmul(kr_c(0.3f, 0.6f), KR_C(noise)[i + S * (c - 1)]));
+    kr_scoped(array) given = kr_array_new(KR_C32, KR_SHAPE([KR_X] = C, [KR_Y] = C));
+    for (long i = 0; i < C; i++)
+        for (long j = 0; j < C; j++) {
+            double re = 0, im = 0;                                   /* E[n_i conj n_j], summed in double */
+            for (long k = 0; k < S; k++) {
+                kr_cfloat v = kr_cmulc(KR_C(noise)[k + S * j], KR_C(noise)[k + S * i]);   /* conj(n_j) n_i */
+                re += kr_re(v);
+                im += kr_im(v);
+            }
+            KR_C(given)[j + C * i] = kr_c((float)(re / (S - 1)), (float)(im / (S - 1)));
+        }
+    kr_array *out[2];
+    for (int by = 0; by < 2; by++) {
+        kr_scan *s = kr_scan_new();
+        s->shape = kr_array_shape(data);
+        s->data = kr_array_copy(data);
+        s->noise = by ? NULL : kr_array_copy(noise);
+        if (by)
+            assert_int_equal(kr_scan_covariance(s, given), 0);
+        assert_int_equal(kr_scan_prepare(s, &(kr_prepare){ .whiten = true }, NULL), 0);
+        assert_true(s->whitened);
+        out[by] = kr_array_ref(s->data);
+        kr_scan_unref(&s);
+    }
+    assert_true(distance(out[1], out[0]) < 1e-5 && distance(out[0], data) > 0.1);
+    kr_scan *s = kr_scan_new();
+    s->shape = kr_array_shape(data);
+    KR_C(given)[1] = kr_c(9, 9);
+    assert_int_equal(kr_scan_covariance(s, given), KR_ENUMBER);
+    assert_refused(KR_ENUMBER, "not Hermitian");
+    kr_fill(given, 1);
+    assert_int_equal(kr_scan_covariance(s, given), KR_ENUMBER);
+    assert_refused(KR_ENUMBER, "not positive definite");
+    assert_int_equal(kr_scan_covariance(s, noise), KR_ESHAPE);
+    assert_refused(KR_ESHAPE, "{x=4 y=4} is wanted");
+    kr_scan_unref(&s);
+    kr_array_unref(&out[0]);
+    kr_array_unref(&out[1]);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -310,7 +362,7 @@ static void test_threads_and_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_whitener), cmocka_unit_test(test_real_noise),
-        cmocka_unit_test(test_known_noise), cmocka_unit_test(test_channels_off), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_known_noise), cmocka_unit_test(test_channels_off), cmocka_unit_test(test_given_covariance), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_oversampling), cmocka_unit_test(test_averages), cmocka_unit_test(test_threads_and_file) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
