@@ -8,15 +8,15 @@
 extern "C" {
 #endif
 
-enum { KR_NEEDS_COILS = 1,          /* wants coil maps                                                  */
-       KR_MAY_USE_COILS = 2,        /* uses maps that it is given, and combines coils without them else */
-       KR_EACH_SLICE = 8,           /* the image of a slice depends on this slice alone                 */
-       KR_TAKES_SLABS = 32,         /* slices measured together may be given as a slab: kr_multiband_open */
-       KR_SOFT_MAPS = 64,           /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
-       KR_UNFOLDS = 16,             /* coils alone tell what was not measured: no more than there are   */
-       KR_WHOLE_READOUT = 64,       /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
-       KR_TAKES_PRIOR = 4 };        /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:
+enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                                                  */
+       KR_MAY_USE_COILS = 1 << 1,   /* uses maps that it is given, and combines coils without them else */
+       KR_TAKES_PRIOR = 1 << 2,     /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:
                                      * kr_coils_opts.prior                                              */
+       KR_EACH_SLICE = 1 << 3,      /* the image of a slice depends on this slice alone                 */
+       KR_UNFOLDS = 1 << 4,         /* coils alone tell what was not measured: no more than there are   */
+       KR_TAKES_SLABS = 1 << 5,     /* slices measured together may be given as a slab: kr_multiband_open */
+       KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
+       KR_SOFT_MAPS = 1 << 7 };     /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
     const char *name, *summary, *cite;

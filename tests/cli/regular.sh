@@ -36,6 +36,12 @@ refuses 1 '1 to 8 sets' kray recon scan.h5 -o x.npy --method nlinv --sets 0
 refuses 2 'nlinv takes no coil maps' kray recon scan.h5 -o x.npy --method nlinv --maps 2
 refuses 1 'iterations' kray recon scan.h5 -o x.npy --method wavelet --iterations 0
 
+# readout oversampling is removed for these methods too: maps made of the scan fit
+kray simulate -m 32,32 -s 1 -c 4 -o wide.h5 -q
+works '' kray coils wide.h5 -o maps.npy
+works '{x=32 y=32}' kray recon wide.h5 -o x.npy --method wavelet --coils maps.npy
+works '{x=32 y=32}' kray recon wide.h5 -o x.npy --method tv --coils maps.npy
+
 cine=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat
 if [ -e "$cine" ]; then
     for m in llr ttv lowrank-sparse kt-sense; do
