@@ -4,7 +4,6 @@
 #include "kray/scan.h"
 #include "training.h"
 #include <math.h>
-#include <string.h>
 
 enum { LEAST = 4 };
 
