@@ -355,6 +355,8 @@ static int describe(const job *m, kr_scan *s)
         g->position_mm[i][2] += ((double)i - 0.5 * (double)(m->slabs - 1)) * g->spacing_mm;
     }
     int e = kr_meta_set(s->meta, "protocol", "%s", o->protocol);
+    if (!e)
+        e = kr_meta_set(s->meta, "vendor", "Kray");          /* tells the sign of k-space */
     struct { const char *key; double value; } facts[] = { { "tr_ms", o->tr_ms }, { "te_ms", o->te_ms }, { "ti_ms", o->ti_ms },
                                                           { "flip_deg", o->flip_deg }, { "field_T", 3 } };
     for (size_t i = 0; !e && i < sizeof facts / sizeof *facts; i++)

@@ -15,22 +15,37 @@ static int fits(const kr_array *maps, const kr_scan *s)
     return isfinite(size) && size > 0 ? 0 : kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
 }
 
-/* The image on the grid that the scan asks for: the middle where it is smaller than what was encoded. */
-static int crop(kr_image **image, const kr_scan *s)
+/* Points that are left of an image of n points along one axis. The header's own matrix, unless its field of view asks for more of the points
+ * that were measured: a coarser image of the whole is not made by cutting. Fields of view are rounded: 5 %. */
+static long kept(const kr_encoding *e, int a, long n)
+{
+    long want = e->recon[a];
+    if (want < 1 || want >= n)
+        return n;
+    double voxel = e->encoded[a] > 0 ? e->encoded_mm[a] / (double)e->encoded[a] : 0, points = voxel > 0 ? e->recon_mm[a] / voxel : 0;
+    return points > 1.05 * (double)want ? (points < (double)n ? lround(points) : n) : want;
+}
+
+/* The image on the grid that the scan asks for: the middle where it is smaller than what was encoded. Voxels keep their size. */
+static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
 {
     static const int axes[] = { KR_X, KR_Y, KR_Z };
     kr_image *im = *image;
     kr_array *a = kr_array_ref(im->data);
     for (int i = 0; a && i < 3; i++) {
-        long want = s->enc.recon[i], have = a->n[axes[i]];
-        if (want > 0 && want < have) {
-            kr_array *c = kr_array_crop(a, axes[i], want);
+        long want = s->enc.recon[i], have = a->n[axes[i]], keep = kept(&s->enc, i, have);
+        if (keep != want && want > 0 && want < have)
+            kr_say(trace, KR_INFO, "the header asks for %ld points along %s in a field of view of %.4g mm; the %ld that were measured there are kept", want,
+                   kr_axis_name(axes[i]), s->enc.recon_mm[i], keep);
+        if (keep < have) {
+            kr_array *c = kr_array_crop(a, axes[i], keep);
             kr_array_unref(&a);
             a = c;
-            if (s->enc.recon_mm[i] > 0)
-                im->geom->fov_mm[i] = s->enc.recon_mm[i];
-        } else if (s->enc.encoded_mm[i] > 0 && s->enc.encoded[i] > 0 && have > 1)
-            im->geom->fov_mm[i] = s->enc.encoded_mm[i] * (double)have / (double)s->enc.encoded[i];
+        }
+        if (s->enc.encoded_mm[i] > 0 && s->enc.encoded[i] > 0 && (have > 1 || !(im->geom->fov_mm[i] > 0)))
+            im->geom->fov_mm[i] = s->enc.encoded_mm[i] / (double)s->enc.encoded[i] * (double)keep;
+        else if (keep < have && s->enc.recon_mm[i] > 0 && s->enc.recon[i] > 0)
+            im->geom->fov_mm[i] = s->enc.recon_mm[i] / (double)s->enc.recon[i] * (double)keep;
     }
     kr_array *packed = kr_array_packed(a);
     kr_array_unref(&a);
@@ -39,6 +54,19 @@ static int crop(kr_image **image, const kr_scan *s)
     kr_array_unref(&im->data);
     im->data = packed;
     return 0;
+}
+
+/* Runs the method with the image's geometry in place of the scan's, whose directions belong to raw data. */
+static int run_placed(kr_image **out, kr_scan *scan, const kr_recon *method, const kr_array *maps, const void *opts, const kr_trace *trace)
+{
+    kr_geom *stored = scan->geom, *placed = kr_scan_image_geom(scan);
+    if (!placed)
+        return kr_error_code();
+    scan->geom = placed;
+    int e = method->run(out, scan, maps, opts, trace);
+    scan->geom = stored;
+    kr_geom_unref(&placed);
+    return e;
 }
 
 /* x = sqrt(sum over coils of |S|^2) x: what was found with weighted maps, on the scale of maps that are not. */
@@ -103,13 +131,13 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     }
     if (maps && method->needs && fits(maps, scan))
         return kr_error_code();
-    if (kr_stopped(trace) || method->run(out, scan, maps, opts, trace))
+    if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, trace))
         return kr_error_code();
     int e = how.prior && estimated ? unweigh(*out, maps) : 0;
     if (!e && slab && (*out)->data->n[KR_Z] == scan->multiband.depth)        /* not where the method did */
         e = kr_multiband_close(*out, scan);
     if (!e)
-        e = crop(out, scan);
+        e = crop(out, scan, trace);
     if (!e)
         e = kr_image_check(*out);
     if (e)

@@ -246,3 +246,76 @@ int batch_multiband(kr_scan *s, long factor, long shift, const char *single_band
         return kr_error_code();
     return single_band ? reference_from(s, single_band, trace) : 0;
 }
+
+/* ---- Where the voxels are ---- */
+/* "a,b[,c]": how many numbers, or a refusal. "-" gives -1 where that is possible. */
+static int three(double v[3], const char *text, bool gaps, const char *option)
+{
+    int n = 0;
+    for (const char *p = text; n < 3; p++) {
+        char *end;
+        bool gap = gaps && *p == '-' && (p[1] == ',' || !p[1]);
+        v[n] = gap ? -1 : strtod(p, &end);
+        const char *next = gap ? p + 1 : end;
+        if (next == p || (*next && *next != ','))
+            break;
+        n++;
+        p = next;
+        if (!*p)
+            return n;
+    }
+    return kr_fail(KR_EUSAGE, "%s '%s': numbers X,Y,Z are wanted", option, text);
+}
+
+static int set_centre(kr_scan *s, const char *text)
+{
+    double v[3] = { -1, -1, -1 };
+    long at[3];
+    int n = three(v, text, true, "--centre");
+    for (int d = 0; n > 0 && d < 3; d++) {
+        at[d] = d < n ? (long)v[d] : -1;
+        if (n < 2 || (d < n && ((double)at[d] != v[d] || at[d] < -1)))
+            return kr_fail(KR_EUSAGE, "--centre '%s': X,Y or X,Y,Z are wanted, each the number of a sample or line from 0, or - where the centre stays", text);
+    }
+    return n < 0 ? n : kr_scan_centre(s, at);
+}
+
+int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *centre, const kr_trace *trace)
+{
+    double mm[3];
+    kr_text t = { 0 };
+    s->kspace_sign = !sign || *sign == 'a' ? 0 : *sign == '+' ? 1 : -1;
+    if (voxel) {
+        int n = three(mm, voxel, false, "--voxel");
+        if (n != 3 || kr_scan_voxel(s, mm))
+            return n < 0 || n == 3 ? kr_error_code() : kr_fail(KR_EUSAGE, "--voxel '%s': three sizes in mm are wanted, X,Y,Z", voxel);
+    }
+    if (centre && set_centre(s, centre))
+        return kr_error_code();
+    if (!trace)
+        return 0;
+    bool known;
+    (void)kr_scan_kspace_sign(s, &known);
+    if (!known)
+        kr_scan_sign_text(&t, s);
+    if (t.len)
+        kr_say(trace, KR_INFO, "%s: %s", s->file ? s->file : "scan", t.s);
+    kr_text_clear(&t);
+    if (!centre && kr_scan_centre_check(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    for (const char *p = t.s, *end; p && *p; p = *end ? end + 1 : end) {
+        end = p + strcspn(p, "\n");
+        kr_say(trace, KR_WARNING, "%s: %.*s", s->file ? s->file : "scan", (int)(end - p), p);
+    }
+    kr_text_clear(&t);
+    return 0;
+}
+
+void batch_voxel_unknown(const kr_image *im, const char *output, const char *to, const kr_trace *trace)
+{
+    bool nifti = to ? !strcmp(to, "nifti") : strstr(output, ".nii") != NULL;
+    if (nifti && (!(im->geom->fov_mm[0] > 0) || !(im->geom->fov_mm[1] > 0)))
+        kr_say(trace, KR_WARNING, "%s: the voxel size is unknown; 1 mm is written, which other programs take as true: --voxel X,Y,Z states it", output);
+}

@@ -13,7 +13,7 @@ typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band;
     long maps, calib, compress, threads, multiband, caipi;
-    const char *covariance;
+    const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan;
     int64_t memory;
 } opts;
@@ -35,6 +35,9 @@ static const kr_opt table[] = {
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
+    { "kspace-sign", 0, KR_OPT_CHOICE, offsetof(opts, sign), "auto", "auto|+|-", "sign of the Fourier exponent of raw data along the stored directions; auto: by vendor" },
+    { "voxel", 0, KR_OPT_TEXT, offsetof(opts, voxel), NULL, "X,Y,Z", "voxel size in mm, where the file gives none" },
+    { "centre", 0, KR_OPT_TEXT, offsetof(opts, centre), NULL, "X,Y[,Z]", "sample and line of the centre of k-space, counted as in the file; - keeps an axis" },
     { "partial-fourier", 0, KR_OPT_CHOICE, offsetof(opts, partial), "zero", "zero|pocs|homodyne", "what becomes of the side of k-space that was not measured" },
     { "reference", 0, KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "the image that a sweep (--lambda 1e-4:1e-1:7) is scored by" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
@@ -246,6 +249,8 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
             end = p + strcspn(p, "\n");
             kr_say(trace, KR_INFO, "%s: %.*s", file, (int)(end - p), p);
         }
+    if (batch_where(s, o->sign, o->voxel, o->centre, from ? NULL : trace))
+        return kr_error_code();
     if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
         return kr_error_code();
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(asked && asked->needs & KR_WHOLE_READOUT),
@@ -296,6 +301,9 @@ static int gather(kr_image **all, const kr_image *piece, const kr_geom *geom, lo
                 return kr_error_code();
             }
             memcpy(f->fov_mm, g->fov_mm, sizeof f->fov_mm);
+            memcpy(f->read_dir, g->read_dir, sizeof f->read_dir);
+            memcpy(f->phase_dir, g->phase_dir, sizeof f->phase_dir);
+            memcpy(f->slice_dir, g->slice_dir, sizeof f->slice_dir);
             kr_geom_unref(&g);
             g = f;
         }
@@ -351,6 +359,8 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
         }
     }
     kr_scoped(image) result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
+    if (result)
+        batch_voxel_unknown(result, output, o->to, trace);
     kr_text used = { 0 };
     kr_opt_describe(&used, m->opts, method_opts);
     int e = result && !used.failed ? 0 : kr_error_code();

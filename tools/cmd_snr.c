@@ -12,7 +12,7 @@ typedef struct opts {
     const char *single_band;
     long replicas, seed, maps, calib, compress, threads, multiband, caipi;
     double sigma;
-    const char *covariance;
+    const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling;
 } opts;
 
@@ -32,6 +32,9 @@ static const kr_opt table[] = {
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },
     { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "whiten by this covariance E[n_i conj n_j], rows i along y; not by the noise scan" },
+    { "kspace-sign", 0, KR_OPT_CHOICE, offsetof(opts, sign), "auto", "auto|+|-", "sign of the Fourier exponent of raw data along the stored directions; auto: by vendor" },
+    { "voxel", 0, KR_OPT_TEXT, offsetof(opts, voxel), NULL, "X,Y,Z", "voxel size in mm, where the file gives none" },
+    { "centre", 0, KR_OPT_TEXT, offsetof(opts, centre), NULL, "X,Y[,Z]", "sample and line of the centre of k-space, counted as in the file; - keeps an axis" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
@@ -89,7 +92,7 @@ static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *t
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(method->needs & KR_WHOLE_READOUT),
                                  .coils = o->compress, .compression = "svd", .average = true };
     if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s)
-        || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || batch_covariance(*s, o->covariance) || kr_scan_prepare(*s, &prepare, trace))
+        || batch_where(*s, o->sign, o->voxel, o->centre, trace) || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || batch_covariance(*s, o->covariance) || kr_scan_prepare(*s, &prepare, trace))
         return kr_error_code();
     return o->undersample ? batch_undersample(*s, o->undersample, file) : 0;
 }

@@ -71,7 +71,8 @@ typedef struct kr_scan {
     double dwell_us, noise_dwell_us, noise_bandwidth;   /* 0: unknown                                    */
     kr_encoding enc;
     kr_multiband multiband;
-    kr_geom *geom;                   /* never NULL; of the recon matrix                                  */
+    kr_geom *geom;                   /* never NULL; of the recon matrix; directions as stored: kr_scan_image_geom  */
+    int kspace_sign;                 /* 1, -1: as asked for; 0: the vendor's (kr_scan_kspace_sign)       */
     kr_meta *meta;                   /* never NULL: protocol, te_ms, tr_ms, field_T, acquisition, ...    */
     char *header_xml;                /* ISMRMRD header as in the file; NULL                              */
     kr_lines lines[KR_LINES_KINDS];
@@ -90,6 +91,29 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
 int kr_scan_check(const kr_scan *s) KR_MUST_USE;
 /* The data with every axis in k-space: another handle where they are, else a transformed copy. Refuses a scan without data. */
 kr_array *kr_scan_kspace(const kr_scan *s) KR_MUST_USE;
+
+/* ---- Where the voxels are ----
+ * The sign s of k = sum rho(r) exp(s 2 pi i k r), r along the stored directions: kspace_sign, or that of the vendor (meta "vendor", by the
+ * beginning of its name): 1 for Siemens, -1 for others and for spirals of Siemens. *known: asked for, or shown for this vendor. */
+int kr_scan_kspace_sign(const kr_scan *s, bool *known);
+/* The geometry of an image that a centred inverse FFT makes: that of the scan; with the sign 1 the directions of the encoded axes are
+ * turned round (read, phase, and slice of 3D), positions and slice order stay. Owner: the caller. The scan keeps its own, so that raw
+ * data can be written again. */
+kr_geom *kr_scan_image_geom(const kr_scan *s) KR_MUST_USE;
+/* One sentence about that sign; nothing where the file has no directions. */
+void kr_scan_sign_text(kr_text *t, const kr_scan *s);
+/* States the voxel size (mm, of the encoded grid) of a scan whose file does not. Refuses sizes that are not above 0, and others than the
+ * file's own (0.1 %). */
+int kr_scan_voxel(kr_scan *s, const double mm[3]) KR_MUST_USE;
+
+/* ---- Where the centre of k-space is ---- */
+/* Adds a sentence to `t` for each thing that the samples say against the origin being at N/2: the energy of k-space peaks elsewhere
+ * (lines along Y and Z, samples along X), lies in the corners, or the numbers look like an image. Looks at the first slice and frame. */
+int kr_scan_centre_check(kr_text *t, const kr_scan *s) KR_MUST_USE;
+/* Moves what is at index at[a] along X, Y and Z (the counter, where lines were placed by counters; -1: stays) to N/2. An origin at 0 of a full
+ * array is taken for the order of an FFT and turned round; else lines beyond the new grid, which grows as needed, are not measured. Refuses
+ * indices outside the data, axes in image space and scans that are not on a grid. */
+int kr_scan_centre(kr_scan *s, const long at[3]) KR_MUST_USE;
 
 /* ---- From lines to a grid: what readers of scanner data (ISMRMRD, vendors' files, streams) share ----
  * Sorts lines into kinds and plans, from their counters alone, the grids of imaging and calibration data: first all heads,

@@ -387,6 +387,8 @@ static int read_meta(kr_scan *s, const kr_twix_text *t, const measurement *m)
         if (meta_text(s, table[i].key, text))
             return kr_error_code();
     }
+    if (!kr_meta_get(s->meta, "vendor") && kr_meta_set(s->meta, "vendor", "SIEMENS"))   /* nobody else writes this format */
+        return kr_error_code();
     kr_twix_string(t, "tProtocolName", text, sizeof text);
     double flip = kr_twix_number(t, "adFlipAngleDegree[0]", 0), field = kr_twix_param(t, "Meas", "flMagneticFieldStrength", 0, 0);
     double contrasts = kr_twix_number(t, "lContrasts", 1), mode = kr_twix_number(t, "sPat.ucRefScanMode", 0);

@@ -84,6 +84,18 @@ static int get_long(const xmlNode *n, long least, long most, long *v)
     return 0;
 }
 
+/* Sizes come as 1.0004 or 255.99 where a converter divided fields of view: the nearest whole number, which is said once. */
+static int get_size(const xmlNode *n, long *v, bool *rounded)
+{
+    char b[64], *end;
+    double x = n ? strtod(text_of(n, b, sizeof b), &end) : 0;
+    if (!n || end == b || *end || !(x >= 0.5 && x < USHRT_MAX + 0.5) || x == floor(x))
+        return get_long(n, 1, USHRT_MAX, v);
+    *v = lround(x);
+    *rounded = true;
+    return 0;
+}
+
 static int get_mm(const xmlNode *n, double *v)
 {
     char b[64], *end;
@@ -98,10 +110,10 @@ static int get_mm(const xmlNode *n, double *v)
 
 static const char *const xyz[] = { "x", "y", "z", NULL };
 
-static int read_space(const xmlNode *space, long n[3], double mm[3])
+static int read_space(const xmlNode *space, long n[3], double mm[3], bool *rounded)
 {
     for (int a = 0; a < 3; a++)
-        if (get_long(child(child(space, "matrixSize"), xyz[a]), 1, USHRT_MAX, &n[a])
+        if (get_size(child(child(space, "matrixSize"), xyz[a]), &n[a], rounded)
             || get_mm(child(child(space, "fieldOfView_mm"), xyz[a]), &mm[a]))
             return kr_error_code();
     return 0;
@@ -168,8 +180,12 @@ static int read_encoding(const xmlNode *e, kr_mrd_encoding *to)
 {
     kr_encoding *enc = &to->enc;
     *to = (kr_mrd_encoding){ 0 };
-    if (read_space(child(e, "encodedSpace"), enc->encoded, enc->encoded_mm) || read_space(child(e, "reconSpace"), enc->recon, enc->recon_mm))
+    if (read_space(child(e, "encodedSpace"), enc->encoded, enc->encoded_mm, &to->rounded)
+        || read_space(child(e, "reconSpace"), enc->recon, enc->recon_mm, &to->rounded))
         return kr_error_code();
+    for (int a = 0; a < 3; a++)                 /* the image's field of view is missing: its voxels are those that were encoded */
+        if (!(enc->recon_mm[a] > 0) && enc->recon[a] > 0 && enc->encoded[a] > 0 && enc->encoded_mm[a] > 0)
+            enc->recon_mm[a] = enc->encoded_mm[a] / (double)enc->encoded[a] * (double)enc->recon[a];
     for (int a = 0; a < 3; a++) {
         const xmlNode *limit = child(child(e, "encodingLimits"), step_name[a]);
         enc->limit[a].centre = -1;
@@ -275,6 +291,9 @@ int kr_mrd_header_parse(kr_scan *s, const char *xml)
         return kr_fail(KR_EFORMAT, "the ISMRMRD header has no <encoding>");
     if (read_encoding(e, &first) || read_meta(s->meta, root))
         return kr_error_code();
+    if (first.rounded)
+        kr_scan_note(s, "the header gives matrix sizes that are not whole; they are rounded to %ld x %ld x %ld, image %ld x %ld x %ld", first.enc.encoded[0],
+                     first.enc.encoded[1], first.enc.encoded[2], first.enc.recon[0], first.enc.recon[1], first.enc.recon[2]);
     if (*first.calibration && kr_meta_set(s->meta, "calibration_mode", "%s", first.calibration))
         return kr_error_code();
     char b[64];

@@ -19,7 +19,7 @@ char *kr_mrd_header_write(const kr_scan *s) KR_MUST_USE;
 long kr_mrd_centre(const kr_scan *s, int axis);
 
 /* All encodings of a header, at most `room`, with the calibration mode of each ("" unknown); returns how many there are. */
-typedef struct kr_mrd_encoding { kr_encoding enc; char calibration[16]; } kr_mrd_encoding;
+typedef struct kr_mrd_encoding { kr_encoding enc; char calibration[16]; bool rounded; } kr_mrd_encoding;   /* rounded: sizes were not whole */
 int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room) KR_MUST_USE;
 
 /* The attributes of an image: <ismrmrdMeta><meta><name>K</name><value>V</value>...</meta>...</ismrmrdMeta>; several values are

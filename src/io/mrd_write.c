@@ -174,6 +174,9 @@ static int imaging_row(job *j, const long v[SLOTS], const kr_line *head)
     for (int k = 0; k < SLOTS; k++)
         if (!j->spokes || k >= COUNTERS)
             *counter(&r.head, k) = (uint16_t)(v[k] + (k < COUNTERS ? kr_mrd_centre(s, KR_Y + k) - j->n[k] / 2 : 0));
+    for (int k = 0; k < COUNTERS && !j->spokes; k++)         /* the centre that lines name: counters may have moved */
+        if (r.head.user[5 + k] && s->enc.limit[k + 1].known && r.head.user[5 + k] == s->enc.limit[k + 1].centre)
+            r.head.user[5 + k] = (uint16_t)kr_mrd_centre(s, KR_Y + k);
     if (j->spokes && !head)
         r.head.ky = (uint16_t)v[0];
     set_row(s, &r.head, j->data, n, from, to, j->spokes);

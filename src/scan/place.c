@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define FLAG(n) (1ull << ((n) - 1))       /* ISMRMRD counts flags from 1 (FORMATS 1.2) */
@@ -331,7 +332,7 @@ static int place_slices(kr_placing *p)
 /* ---- Planning: imaging ---- */
 static const kr_encoding *encoding_of(const kr_placing *p, int index)
 {
-    return index < p->plan.encodings ? &p->plan.encoding[index] : &p->s->enc;
+    return index != p->encoding && index < p->plan.encodings ? &p->plan.encoding[index] : &p->s->enc;
 }
 
 static bool in_window(const kr_placing *p, const kr_line *l)
@@ -404,6 +405,35 @@ static long centre_of(const kr_encoding *e, int axis, long n)
     return e->limit[axis].known ? e->limit[axis].centre : n / 2;
 }
 
+/* siemens_to_ismrmrd writes the centre that the sequence counted from into every line (user[5], user[6]); the header's can be that of
+ * the protocol, before partial Fourier cut its lines off. */
+static void centre_by_lines(kr_placing *p)
+{
+    const char *vendor = kr_meta_get(p->s->meta, "vendor");
+    if (p->spokes || !vendor || strncasecmp(vendor, "siemens", 7))
+        return;
+    for (int a = 0; a < 2; a++) {
+        long said = -1, least = LONG_MAX, most = 0, lines = 0;
+        for (long i = 0; i < p->plan.count && said; i++) {
+            if (!imaging_line(p, i))
+                continue;
+            long c = p->line[i].user[5 + a], k = counter(&p->line[i], a);
+            said = said < 0 || said == c ? c : 0;            /* all lines agree, and 0 is no answer */
+            least = k < least ? k : least;
+            most = k > most ? k : most;
+            lines++;
+        }
+        long *centre = &p->s->enc.limit[a + 1].centre;
+        if (said < 1 || said < least || said > most || (p->s->enc.limit[a + 1].known && *centre == said))
+            continue;
+        if (p->s->enc.limit[a + 1].known)
+            kr_scan_note(p->s, "the header puts the centre of k-space at %ld along %s, the %ld lines themselves (user[%d]) at %ld; the lines are believed",
+                         *centre, a ? "z" : "y", lines, 5 + a, said);
+        *centre = said;
+        p->s->enc.limit[a + 1].known = true;
+    }
+}
+
 /* Y and Z of a line on the grid. */
 static bool lies_inside(const kr_placing *p, const kr_line *l, long at[2])
 {
@@ -418,11 +448,14 @@ static int grid_height(kr_placing *p, const kr_line *first)
 {
     const kr_encoding *enc = &p->s->enc;
     grid *g = &p->imaging;
-    long most[2] = { 0, 0 };
+    long most[2] = { 0, 0 }, step = first->kz, lines = 0;
+    bool deep = false;                                       /* does any line leave the step along z of the first? */
     for (long i = 0; i < p->plan.count; i++) {
+        const kr_line *l = &p->line[i];
+        deep = deep || ((p->kind[i] == KR_LINES_IMAGING || p->kind[i] == KR_LINES_CALIB) && l->kz != first->kz);
         if (!imaging_line(p, i))
             continue;
-        const kr_line *l = &p->line[i];
+        lines++;
         if (l->channels != first->channels)
             return kr_fail(KR_EFORMAT, "line %ld has %d channels where the first imaging line has %d", i, l->channels, first->channels);
         for (int a = 0; a < 2; a++)
@@ -431,8 +464,18 @@ static int grid_height(kr_placing *p, const kr_line *first)
     g->coils = first->channels;
     g->n[SLOT_Y] = p->spokes ? 1 : enc->encoded[1] > 0 ? enc->encoded[1] : most[0] + 1;
     g->n[SLOT_Z] = p->spokes ? 1 : enc->encoded[1] > 0 && enc->encoded[2] > 0 ? enc->encoded[2] : most[1] + 1;
+    bool same = !p->spokes && !deep && (step || g->n[SLOT_Z] > 1) && lines > 1;
+    if (same) {
+        if (g->n[SLOT_Z] > 1) {
+            kr_scan_note(p->s, "the header announces %ld steps along z, but all %ld lines have step %ld: nothing is encoded along z, the image is 2D", g->n[SLOT_Z], lines, step);
+            p->s->enc.encoded_mm[2] = p->s->enc.recon_mm[2];
+        }
+        g->n[SLOT_Z] = p->s->enc.encoded[2] = p->s->enc.recon[2] = 1;
+        p->s->enc.limit[2].min = p->s->enc.limit[2].max = p->s->enc.limit[2].centre = step;
+        p->s->enc.limit[2].known = true;
+    }
     for (int a = 0; a < 2; a++)
-        p->shift[a] = g->n[a] == 1 && a ? 0 : g->n[a] / 2 - centre_of(enc, a + 1, g->n[a]);
+        p->shift[a] = same && a ? -step : g->n[a] == 1 && a ? 0 : g->n[a] / 2 - centre_of(enc, a + 1, g->n[a]);
     return 0;
 }
 
@@ -509,6 +552,7 @@ static int plan_imaging(kr_placing *p)
     while (!imaging_line(p, at))                             /* there is one: choose_encoding saw it */
         at++;
     p->spokes = not_cartesian(p, &p->line[at]);
+    centre_by_lines(p);
     if (grid_height(p, &p->line[at]))
         return kr_error_code();
     double measured = grid_counters(p);

@@ -124,6 +124,7 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     v->shape.n[KR_SLICE] = count;
     v->in_image = s->in_image;
     v->whitened = s->whitened;
+    v->kspace_sign = s->kspace_sign;
     v->dwell_us = s->dwell_us;
     v->noise_dwell_us = s->noise_dwell_us;
     v->noise_bandwidth = s->noise_bandwidth;

@@ -1,0 +1,249 @@
+/* centre.c: is the origin of k-space where the file says, and if not, put it there. */
+#include "kray/fourier.h"
+#include "kray/scan.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool off_grid(const kr_scan *s) { return s->shape.n[KR_SAMPLE] > 1 || s->shape.n[KR_VIEW] > 1; }
+
+/* Lines placed by counters are told by these. */
+static long counter_of_middle(const kr_scan *s, int axis)
+{
+    bool counted = axis != KR_X && s->lines[KR_LINES_IMAGING].count && s->enc.limit[axis].known;
+    return counted ? s->enc.limit[axis].centre : s->shape.n[axis] / 2;
+}
+
+/* ---- What the samples say ---- */
+/* The first slice and frame, all coils, {X,Y,Z,COIL}, contiguous. */
+static kr_array *first_frame(const kr_scan *s)
+{
+    kr_array *a = kr_array_ref(s->data);
+    for (int d = 0; a && d < KR_AXES; d++)
+        if (d > KR_Z && d != KR_COIL && a->n[d] > 1) {
+            long middle = d == KR_SLICE ? a->n[d] / 2 : 0;
+            kr_array *next = kr_array_at(a, d, middle);
+            kr_array_unref(&a);
+            a = next;
+        }
+    kr_array *packed = a ? kr_array_packed(a) : NULL;
+    kr_array_unref(&a);
+    return packed;
+}
+
+struct energy { double *of[3]; long n[3]; };
+
+static void add_energy(struct energy *e, const kr_array *a)
+{
+    const kr_cfloat *p = KR_C(a);
+    for (long c = 0; c < a->n[KR_COIL]; c++)
+        for (long z = 0; z < e->n[2]; z++)
+            for (long y = 0; y < e->n[1]; y++) {
+                double sum = 0;
+                for (long x = 0; x < e->n[0]; x++, p++) {
+                    double v = (double)kr_cabs2(*p);
+                    e->of[0][x] += v;
+                    sum += v;
+                }
+                e->of[1][y] += sum;
+                e->of[2][z] += sum;
+            }
+}
+
+static long peak_of(const double *v, long n)
+{
+    long p = 0;
+    for (long i = 1; i < n; i++)
+        p = v[i] > v[p] ? i : p;
+    return p;
+}
+
+/* At the origin, or at measured lines beside it, there is the most energy, or nearly so: 4 is far more than the phase of coils and tissue
+ * takes from one line to its neighbours. A peak within a sixteenth of the width is such a phase, too (a shifted echo). */
+enum { CLEARLY = 4, NEAR = 16 };
+static bool elsewhere(const double *v, long n, long p)
+{
+    long c = n / 2, width = n / NEAR > 2 ? n / NEAR : 2, gap = 0;
+    while (gap < n && !(c - gap >= 0 && v[c - gap] > 0) && !(c + gap < n && v[c + gap] > 0))
+        gap++;
+    width = gap + 1 > width ? gap + 1 : width;
+    double most = 0;
+    for (long i = c - width; i <= c + width; i++)
+        most = i >= 0 && i < n && v[i] > most ? v[i] : most;
+    return labs(p - c) > width && v[p] > CLEARLY * most;
+}
+
+/* n sum |x|^4 / (sum |x|^2)^2: 2 for noise, a few for images, hundreds for their k-space. */
+static double concentration(const kr_array *a)
+{
+    double two = 0, four = 0;
+    long n = kr_count(kr_array_shape(a));
+    for (long i = 0; i < n; i++) {
+        double v = (double)kr_cabs2(KR_C(a)[i]);
+        two += v;
+        four += v * v;
+    }
+    return two > 0 ? (double)n * four / (two * two) : 0;
+}
+
+enum { LIKE_AN_IMAGE = 10 };
+static int image_check(kr_text *t, const kr_array *a, unsigned axes)
+{
+    long coil = 0;
+    double most = -1;
+    for (long c = 0; c < a->n[KR_COIL]; c++) {
+        kr_scoped(array) one = kr_array_at(a, KR_COIL, c);
+        double v = one ? kr_norm(one) : 0;
+        if (v > most) {
+            most = v;
+            coil = c;
+        }
+    }
+    kr_scoped(array) one = kr_array_at(a, KR_COIL, coil);
+    kr_scoped(array) x = one ? kr_array_copy(one) : NULL;
+    if (!x)
+        return kr_error_code();
+    double before = concentration(x);
+    if (kr_fourier(x, axes))
+        return kr_error_code();
+    double after = concentration(x);
+    if (before < 2 * LIKE_AN_IMAGE && after > LIKE_AN_IMAGE * before)
+        kr_text_add(t, "the numbers look like an image, not like k-space: their Fourier transform has its energy in %.3g times fewer points\n", after / before);
+    return t->failed ? KR_EMEM : 0;
+}
+
+int kr_scan_centre_check(kr_text *t, const kr_scan *s)
+{
+    if (!s->data || off_grid(s))
+        return 0;
+    kr_scoped(array) a = first_frame(s);
+    struct energy e = { .n = { s->data->n[KR_X], s->data->n[KR_Y], s->data->n[KR_Z] } };
+    kr_auto double *room = kr_alloc_zero((size_t)(e.n[0] + e.n[1] + e.n[2]), sizeof *room);
+    if (!a || !room)
+        return kr_error_code();
+    for (int d = 0; d < 3; d++)
+        e.of[d] = d ? e.of[d - 1] + e.n[d - 1] : room;
+    add_energy(&e, a);
+    long peak[3], corners = 0, axes = 0, measured = 0;
+    bool off[3];
+    unsigned encoded = 0;
+    for (int d = 0; d < 3; d++) {
+        off[d] = false;
+        peak[d] = peak_of(e.of[d], e.n[d]);
+        if (e.n[d] < 8 || s->in_image & KR_ON(d) || (d == KR_Z && s->multiband.depth))
+            continue;
+        off[d] = elsewhere(e.of[d], e.n[d], peak[d]);
+        axes++;
+        encoded |= KR_ON(d);
+        corners += off[d] && (peak[d] == 0 || peak[d] == e.n[d] - 1);
+    }
+    bool counted = s->lines[KR_LINES_IMAGING].count > 0;
+    if (axes > 1 && corners == axes && !counted)
+        kr_text_add(t, "the energy of k-space lies in its corners, as an FFT leaves it: --centre %s puts the origin into the middle\n", axes == 3 ? "0,0,0" : "0,0");
+    else
+        for (int d = 0; d < 3; d++)
+            if (off[d]) {
+                long at = peak[d] - e.n[d] / 2 + counter_of_middle(s, d);
+                kr_text_add(t, "k-space has most energy at %s %ld along %s, %ld from its centre (%ld)%s; if the centre is there, give --centre %s%ld%s\n",
+                            d ? "line" : "sample", at, kr_axis_name(d), labs(peak[d] - e.n[d] / 2), counter_of_middle(s, d),
+                            counted && d ? " by the header" : "", d == KR_X ? "" : d == KR_Y ? "-," : "-,-,", at, d == KR_X ? ",-" : "");
+            }
+    for (long i = 0; i < e.n[1]; i++)
+        measured += e.of[1][i] > 0;
+    return !counted && axes > 1 && measured == e.n[1] ? image_check(t, a, encoded) : t->failed ? KR_EMEM : 0;
+}
+
+/* ---- Moving it ---- */
+/* a with index c along the axis at n/2 of n points; turned round if that is asked for, else 0 where nothing was. */
+static kr_array *moved(const kr_array *a, int axis, long c, long n, bool round)
+{
+    kr_shape shape = kr_array_shape(a);
+    long have = a->n[axis];
+    shape.n[axis] = n;
+    kr_array *to = kr_array_new(a->type, shape);
+    for (int part = round ? -1 : 0; to && part <= (round ? 1 : 0); part++) {
+        long shift = n / 2 - c + part * have, from = shift < 0 ? -shift : 0, end = have + shift > n ? n - shift : have;
+        if (end <= from)
+            continue;
+        kr_scoped(array) source = kr_array_range(a, axis, from, end - from);
+        kr_scoped(array) place = kr_array_range(to, axis, from + shift, end - from);
+        if (!source || !place)
+            kr_array_unref(&to);
+        else
+            kr_array_assign(place, source);
+    }
+    return to;
+}
+
+static int replace(kr_array **a, kr_array *by)
+{
+    if (!by)
+        return kr_error_code();
+    kr_array_unref(a);
+    *a = by;
+    return 0;
+}
+
+/* The mask with as many points along the axis as there are. */
+static kr_array *whole_mask(const kr_array *mask, int axis, long n)
+{
+    kr_shape shape = kr_array_shape(mask);
+    if (mask->n[axis] == n)
+        return kr_array_packed(mask);
+    shape.n[axis] = n;
+    kr_scoped(array) wide = kr_array_spread(mask, shape);
+    return wide ? kr_array_copy(wide) : NULL;
+}
+
+static int move_axis(kr_scan *s, int axis, long c)
+{
+    long have = s->shape.n[axis], first = have, last = -1;
+    kr_scoped(array) found = kr_scan_mask(s);
+    kr_scoped(array) mask = found ? whole_mask(found, axis, have) : NULL;
+    if (!mask)
+        return kr_error_code();
+    for (long i = 0; i < have; i++) {
+        kr_scoped(array) row = kr_array_at(mask, axis, i);
+        if (!row)
+            return kr_error_code();
+        if (kr_max_abs(row) > 0) {
+            first = first < i ? first : i;
+            last = i;
+        }
+    }
+    bool round = c == 0 && !s->lines[KR_LINES_IMAGING].count;
+    long left = c - first, right = last - c, need = 2 * left > 2 * right + 1 ? 2 * left : 2 * right + 1, n = round || need < have ? have : need;
+    if (n > 65535)
+        return kr_fail(KR_EREFUSED, "a centre at %ld of %ld points along %s is not possible", c, have, kr_axis_name(axis));
+    if (replace(&s->data, moved(s->data, axis, c, n, round)) || (s->mask && replace(&s->mask, kr_array_ref(mask))) || (!s->mask && !(s->mask = kr_array_ref(mask)))
+        || replace(&s->mask, moved(s->mask, axis, c, n, round)))
+        return kr_error_code();
+    if (s->calib_area && s->calib_area->n[axis] == have && replace(&s->calib_area, moved(s->calib_area, axis, c, n, round)))
+        return kr_error_code();
+    if (s->enc.limit[axis].known)
+        s->enc.limit[axis].centre += c - have / 2;
+    s->shape.n[axis] = n;
+    if (s->enc.encoded[axis] > 0)                            /* the steps in k-space, and with them the field of view, stay */
+        s->enc.encoded[axis] = n;
+    return 0;
+}
+
+int kr_scan_centre(kr_scan *s, const long at[3])
+{
+    if (!s->data)
+        return kr_fail(KR_EREFUSED, "there are no k-space data");
+    if (off_grid(s))
+        return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid, whose centre could be set");
+    for (int d = 0; d < 3; d++) {
+        long n = s->shape.n[d] > 1 ? s->shape.n[d] : 1, c = at[d] - counter_of_middle(s, d) + n / 2;
+        if (at[d] < 0 || c == n / 2)
+            continue;
+        if (s->in_image & KR_ON(d))
+            return kr_fail(KR_EREFUSED, "the data are in image space along %s: there is no centre of k-space to set", kr_axis_name(d));
+        if (c < 0 || c >= n)
+            return kr_fail(KR_EUSAGE, "a centre at %ld along %s lies outside of what was measured, %ld to %ld", at[d], kr_axis_name(d), at[d] - c, at[d] - c + n - 1);
+        if (move_axis(s, d, c))
+            return kr_error_code();
+    }
+    return 0;
+}

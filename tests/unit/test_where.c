@@ -1,0 +1,374 @@
+/* test_where.c: where voxels lie and where the centre of k-space is: the sign of a vendor's raw data, fields of view, what lines say. */
+#include "test.h"
+#include "kray/fourier.h"
+#include "kray/io.h"
+#include "kray/recon.h"
+
+static const char *temp(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, 256, "/tmp/kray-test-%ld-%s", (long)getpid(), name);
+    return p;
+}
+
+/* ---- A point at `offset` voxels along the stored directions, measured as k = sum rho exp(sign 2 pi i k r) ---- */
+static const double d_mm[3] = { 10, 15, 5 }, at_mm[3] = { 10, -20, 30 }, offset[3] = { 2, -1, 1 };
+static const double axial[3][3] = { { -1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 } }, sagittal[3][3] = { { 0, 0, 1 }, { 0, -1, 0 }, { 1, 0, 0 } };
+
+static kr_scan *point(const long n[3], const double dir[3][3], const char *vendor, int sign)
+{
+    kr_scan *s = kr_scan_new();
+    s->shape = KR_SHAPE([KR_X] = n[0], [KR_Y] = n[1], [KR_Z] = n[2]);
+    s->data = kr_array_new(KR_C32, s->shape);
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++) {
+        const long k[3] = { i % n[0], i / n[0] % n[1], i / (n[0] * n[1]) };
+        double phase = 0;
+        for (int a = 0; a < 3; a++)
+            phase += n[a] > 1 ? (double)(k[a] - n[a] / 2) * offset[a] / (double)n[a] : 0;
+        KR_C(s->data)[i] = kr_c((float)cos(2 * M_PI * phase), (float)(sign * sin(2 * M_PI * phase)));
+    }
+    for (int a = 0; a < 3; a++) {
+        s->enc.encoded[a] = s->enc.recon[a] = n[a];
+        s->enc.encoded_mm[a] = s->enc.recon_mm[a] = s->geom->fov_mm[a] = d_mm[a] * (double)n[a];
+        s->geom->position_mm[0][a] = at_mm[a];
+    }
+    memcpy(s->geom->read_dir, dir[0], sizeof dir[0]);
+    memcpy(s->geom->phase_dir, dir[1], sizeof dir[1]);
+    memcpy(s->geom->slice_dir, dir[2], sizeof dir[2]);
+    s->geom->known = true;
+    if (vendor)
+        assert_int_equal(kr_meta_set(s->meta, "vendor", "%s", vendor), 0);
+    return s;
+}
+
+static void lps(double to[3], const kr_geom *g, const long n[3], const long at[3])
+{
+    double a[16];
+    assert_int_equal(kr_geom_affine(g, n, a), 0);
+    for (int k = 0; k < 3; k++)
+        to[k] = (k < 2 ? -1 : 1) * (a[4 * k] * (double)at[0] + a[4 * k + 1] * (double)at[1] + a[4 * k + 2] * (double)at[2] + a[4 * k + 3]);
+}
+
+/* The brightest voxel of the reconstructed image is `peak`, at `where`; voxel 0 is at `first` (NULL: not looked at). */
+static void check_point(kr_scan *s, const long peak[3], const double where[3], const double first[3])
+{
+    kr_scoped(image) im = NULL;
+    const long n[3] = { s->shape.n[0], s->shape.n[1], s->shape.n[2] }, zero[3] = { 0 };
+    double v[3], stored = s->geom->read_dir[0] + s->geom->read_dir[2];
+    assert_int_equal(kr_reconstruct(&im, s, kr_recon_named("rss"), NULL, NULL, NULL, NULL, NULL), 0);
+    assert_near(s->geom->read_dir[0] + s->geom->read_dir[2], stored, 0);         /* the scan's own stay */
+    long best = 0;
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++)
+        best = KR_R(im->data)[i] > KR_R(im->data)[best] ? i : best;
+    assert_int_equal(best, peak[0] + n[0] * (peak[1] + n[1] * peak[2]));
+    lps(v, im->geom, n, peak);
+    for (int k = 0; k < 3; k++)
+        assert_near(v[k], where[k], 1e-9);
+    lps(v, im->geom, n, zero);
+    for (int k = 0; first && k < 3; k++)
+        assert_near(v[k], first[k], 1e-9);
+}
+
+static void test_sign(void **state)
+{
+    (void)state;
+    static const struct { long n[3]; bool sagittal; long peak[3]; double where[3], first[3]; } cases[] = {
+        { { 8, 6, 1 }, false, { 2, 4, 0 }, { -10, -35, 30 }, { -30, 25, 30 } },
+        { { 9, 7, 1 }, false, { 2, 4, 0 }, { -10, -35, 30 }, { -30, 25, 30 } },
+        { { 8, 6, 4 }, false, { 2, 4, 1 }, { -10, -35, 35 }, { -30, 25, 40 } },
+        { { 9, 7, 5 }, false, { 2, 4, 1 }, { -10, -35, 35 }, { -30, 25, 40 } },
+        { { 8, 6, 4 }, true, { 2, 4, 1 }, { 15, -5, 50 }, { 20, -65, 70 } } };
+    static const char *const names[] = { "SIEMENS", "Siemens Healthineers", "siemens" };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int k = 0; k < 3; k++) {
+            kr_scoped(scan) s = point(cases[i].n, cases[i].sagittal ? sagittal : axial, names[k], 1);
+            check_point(s, cases[i].peak, cases[i].where, cases[i].first);
+        }
+}
+
+/* Other vendors, and those who are not named, measure as Kray's own transform: the same point, elsewhere in the array. */
+static void test_other_vendors(void **state)
+{
+    (void)state;
+    const long n[3] = { 8, 6, 1 }, peak[3] = { 6, 2, 0 }, turned[3] = { 2, 4, 0 };
+    const double where[3] = { -10, -35, 30 };
+    static const struct { const char *name, *words; } vendor[] = { { "GE MEDICAL SYSTEMS", "unverified for GE" }, { "Philips", "unverified for Philips" }, { NULL, "no vendor" },
+                                                                  { "Not Siemens", "unverified" }, { "Kray", "known" } };
+    for (int k = 0; k < 5; k++) {
+        kr_scoped(scan) s = point(n, axial, vendor[k].name, -1);
+        kr_text t = { 0 };
+        bool known;
+        check_point(s, peak, where, NULL);
+        assert_int_equal(kr_scan_kspace_sign(s, &known), -1);
+        assert_int_equal(known, k == 4);
+        kr_scan_sign_text(&t, s);
+        assert_non_null(strstr(t.s, vendor[k].words));
+        kr_text_clear(&t);
+    }
+    kr_scoped(scan) asked = point(n, axial, "Philips", 1);     /* the user knows better, both ways */
+    asked->kspace_sign = 1;
+    check_point(asked, turned, where, NULL);
+    kr_scoped(scan) not = point(n, axial, "SIEMENS", -1);
+    not->kspace_sign = -1;
+    check_point(not, peak, where, NULL);
+}
+
+/* Slices of a band are planes of a slab, and not encoded; radial positions are as measured, spirals' were negated by the converter. */
+static void test_which_axes(void **state)
+{
+    (void)state;
+    const long n[3] = { 8, 6, 4 };
+    kr_scoped(scan) s = point(n, axial, "SIEMENS", 1);
+    s->multiband.factor = 2;
+    kr_scoped(geom) band = kr_scan_image_geom(s);
+    assert_near(band->read_dir[0] - band->phase_dir[1] + band->slice_dir[2], 3, 0);
+    s->multiband.factor = 0;
+    kr_scoped(geom) volume = kr_scan_image_geom(s);
+    assert_near(volume->read_dir[0] - volume->phase_dir[1] - volume->slice_dir[2], 3, 0);
+    s->shape = KR_SHAPE([KR_SAMPLE] = 8, [KR_VIEW] = 24);
+    s->traj = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = 8, [KR_VIEW] = 24, [KR_CHAN] = 2));
+    strcpy(s->enc.trajectory, "radial");
+    kr_scoped(geom) radial = kr_scan_image_geom(s);
+    assert_near(radial->read_dir[0] - radial->phase_dir[1] + radial->slice_dir[2], 3, 0);
+    strcpy(s->enc.trajectory, "spiral");
+    kr_scoped(geom) spiral = kr_scan_image_geom(s);
+    bool known;
+    assert_near(spiral->read_dir[0] - spiral->phase_dir[1] + spiral->slice_dir[2], -1, 0);
+    assert_int_equal(kr_scan_kspace_sign(s, &known), -1);
+    assert_false(known);
+}
+
+static void affine_of(double a[16], kr_scan *s)
+{
+    const kr_prepare prepare = { .oversampling = true, .average = true };
+    kr_scoped(image) im = NULL;
+    if (kr_reconstruct(&im, s, kr_recon_named("rss"), NULL, &prepare, NULL, NULL, NULL))
+        fail_msg("%s", kr_error());
+    assert_int_equal(kr_geom_affine(im->geom, im->data->n, a), 0);
+    assert_int_equal(kr_image_write(im, temp("image.h5"), "ismrmrd"), 0);        /* images are taken as they stand */
+    kr_scoped(image) again = NULL;
+    double b[16];
+    assert_int_equal(kr_image_read(&again, temp("image.h5")), 0);
+    assert_int_equal(kr_geom_affine(again->geom, again->data->n, b), 0);
+    for (int i = 0; i < 12; i++)
+        assert_near(a[i], b[i], 1e-4);
+    unlink(temp("image.h5"));
+}
+
+/* Affines that were compared with the vendor's own images of the phantom, straight from the vendor's file and by way of ISMRMRD. */
+static void test_gradient_echo(void **state)
+{
+    (void)state;
+    NEED_SHARED("data/mri/phantom_gre_2ch_siemens_twix.dat");
+    static const double want[12] = { -1.25, 0, 0, 102.590, 0, 1.2491, -.1536, -153.849, 0, .048, 3.9971, -57.838 };
+    double a[16];
+    kr_scoped(scan) s = NULL;
+    kr_scoped(scan) back = NULL;
+    assert_int_equal(kr_scan_read(&s, shared("data/mri/phantom_gre_2ch_siemens_twix.dat"), NULL, NULL, NULL), 0);
+    assert_int_equal(kr_scan_write(s, temp("gre.h5"), "ismrmrd"), 0);
+    assert_int_equal(kr_scan_read(&back, temp("gre.h5"), NULL, NULL, NULL), 0);
+    unlink(temp("gre.h5"));
+    for (int k = 0; k < 2; k++) {
+        affine_of(a, k ? back : s);
+        for (int i = 0; i < 12; i++)
+            assert_near(a[i], want[i], 1e-3);                /* as many digits as are given */
+    }
+}
+
+static void test_coil_phantom(void **state)
+{
+    (void)state;
+    NEED_SHARED("data/mri/phantom_14ch_R3_acs_ismrmrd.h5");
+    double a[16];
+    kr_scoped(scan) s = NULL;
+    assert_int_equal(kr_scan_read(&s, shared("data/mri/phantom_14ch_R3_acs_ismrmrd.h5"), NULL, NULL, NULL), 0);
+    affine_of(a, s);
+    assert_near(a[0], -1.4583, 1e-4);
+    assert_near(a[3], 119.952, 1e-3);
+    assert_near(a[5], 1.4583, 1e-4);
+    assert_near(a[7], -171.570, 1e-3);
+}
+
+/* ---- Fields of view ---- */
+static void test_crop(void **state)
+{
+    (void)state;
+    static const struct { long recon; double recon_mm, fov; long left; } cases[] = {   /* 8 points of 10 mm were measured */
+        { 4, 40, 40, 4 },                                     /* half of the field of view */
+        { 4, 80, 80, 8 },                                     /* half of the resolution: nothing is cut off */
+        { 4, 0, 40, 4 },                                      /* unknown: voxels as measured */
+        { 6, 40, 60, 6 },                                     /* finer than measured: its number of points */
+        { 4, 41, 40, 4 } };                                   /* rounded */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const long n[3] = { 8, 6, 1 };
+        kr_scoped(scan) s = point(n, axial, "SIEMENS", 1);
+        kr_scoped(image) im = NULL;
+        s->enc.recon[0] = cases[i].recon;
+        s->enc.recon_mm[0] = cases[i].recon_mm;
+        assert_int_equal(kr_reconstruct(&im, s, kr_recon_named("rss"), NULL, NULL, NULL, NULL, NULL), 0);
+        assert_int_equal(im->data->n[0], cases[i].left);
+        assert_near(im->geom->fov_mm[0], cases[i].fov, 1e-9);
+        long best = 0;
+        double v[3];
+        for (long k = 0; k < im->data->n[0] * 6; k++)
+            best = KR_R(im->data)[k] > KR_R(im->data)[best] ? k : best;
+        lps(v, im->geom, im->data->n, (const long[]){ best % im->data->n[0], best / im->data->n[0], 0 });
+        assert_near(v[0], -10, 1e-9);                         /* the point stays where it is */
+    }
+}
+
+static void test_voxel(void **state)
+{
+    (void)state;
+    const long n[3] = { 8, 6, 1 };
+    kr_scoped(scan) s = point(n, axial, NULL, -1);
+    assert_int_equal(kr_scan_voxel(s, d_mm), 0);              /* the file says the same */
+    assert_true(kr_scan_voxel(s, (const double[]){ 10, 14, 5 }) < 0);
+    assert_refused(KR_EREFUSED, "15 mm along y");
+    assert_true(kr_scan_voxel(s, (const double[]){ 10, 0, 5 }) < 0);
+    assert_refused(KR_EUSAGE, "above 0");
+    for (int a = 0; a < 3; a++)
+        s->enc.encoded_mm[a] = s->enc.recon_mm[a] = s->geom->fov_mm[a] = 0;
+    assert_int_equal(kr_scan_voxel(s, (const double[]){ 2, 3, 4 }), 0);
+    kr_scoped(image) im = NULL;
+    assert_int_equal(kr_reconstruct(&im, s, kr_recon_named("rss"), NULL, NULL, NULL, NULL, NULL), 0);
+    for (int a = 0; a < 3; a++)
+        assert_near(im->geom->fov_mm[a] / (double)n[a], a + 2, 1e-12);
+}
+
+/* ---- The centre of k-space ---- */
+/* k-space of a square, its origin at index c along y. */
+static kr_scan *square(long nx, long ny)
+{
+    kr_scan *s = kr_scan_new();
+    s->shape = KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = 1);
+    s->data = kr_array_new(KR_C32, s->shape);
+    for (long y = ny / 2 - 7; y < ny / 2 + 4; y++)          /* 23 x 11: nothing of k-space is 0 */
+        for (long x = nx / 2 - 9; x < nx / 2 + 14; x++)
+            KR_C(s->data)[x + nx * y] = kr_c(1, 0);
+    assert_int_equal(kr_fourier(s->data, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
+    return s;
+}
+
+static void says(const kr_scan *s, const char *words)
+{
+    kr_text t = { 0 };
+    assert_int_equal(kr_scan_centre_check(&t, s), 0);
+    if (words ? !t.len || !strstr(t.s, words) : t.len)
+        fail_msg("\"%s\" where \"%s\" is wanted", t.len ? t.s : "", words ? words : "");
+    kr_text_clear(&t);
+}
+
+static void test_centre(void **state)
+{
+    (void)state;
+    for (long odd = 0; odd < 2; odd++) {
+        long nx = 48 + odd, ny = 40 + odd;
+        kr_scoped(scan) s = square(nx, ny);
+        kr_scoped(array) truth = kr_array_copy(s->data);
+        says(s, NULL);
+        for (long y = 0; y < ny; y++)                         /* as an FFT without shift leaves it */
+            for (long x = 0; x < nx; x++)
+                KR_C(s->data)[(x + nx - nx / 2) % nx + nx * ((y + ny - ny / 2) % ny)] = KR_C(truth)[x + nx * y];
+        says(s, "corners");
+        assert_int_equal(kr_scan_centre(s, (const long[]){ 0, 0, -1 }), 0);
+        assert_near(distance(s->data, truth), 0, 0);
+        says(s, NULL);
+        kr_scoped(array) image = kr_array_copy(truth);
+        assert_int_equal(kr_fourier_inverse(image, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
+        kr_array_assign(s->data, image);
+        says(s, "look like an image");
+    }
+}
+
+/* The first lines are missing, and nothing says so: the rest, with its centre given, is the scan with those lines at zero. */
+static void test_missing_side(void **state)
+{
+    (void)state;
+    kr_scoped(scan) s = square(48, 40);
+    kr_scoped(array) truth = kr_array_copy(s->data);
+    kr_scoped(array) rest = kr_array_range(truth, KR_Y, 14, 26);
+    kr_array_unref(&s->data);
+    s->data = kr_array_copy(rest);
+    s->shape.n[KR_Y] = 26;
+    says(s, "line 6 along y");
+    says(s, "--centre -,6");
+    assert_true(kr_scan_centre(s, (const long[]){ -1, 26, -1 }) < 0);
+    assert_refused(KR_EUSAGE, "0 to 25");
+    assert_int_equal(kr_scan_centre(s, (const long[]){ -1, 6, -1 }), 0);
+    assert_int_equal(s->shape.n[KR_Y], 39);                   /* 19 lines after the centre, as many before */
+    assert_int_equal(s->mask->n[KR_Y], 39);
+    for (long y = 0; y < 39; y++) {
+        assert_near(KR_R(s->mask)[y], y >= 13, 0);
+        for (long x = 0; x < 48; x++)
+            {
+            kr_cfloat want = y >= 13 ? KR_C(truth)[x + 48 * (y + 1)] : kr_c(0, 0);
+            assert_near(kr_re(KR_C(s->data)[x + 48 * y]), kr_re(want), 0);
+            assert_near(kr_im(KR_C(s->data)[x + 48 * y]), kr_im(want), 0);
+        }
+    }
+    s->in_image = KR_ON(KR_Y);
+    assert_true(kr_scan_centre(s, (const long[]){ -1, 3, -1 }) < 0);
+    assert_refused(KR_EREFUSED, "in image space");
+}
+
+/* ---- What lines say of the grid ---- */
+static kr_scan *placed(const char *vendor, const kr_encoding *enc, kr_line *line, long count)
+{
+    static kr_cfloat samples[8];
+    kr_scan *s = kr_scan_new();
+    if (vendor)
+        assert_int_equal(kr_meta_set(s->meta, "vendor", "%s", vendor), 0);
+    s->enc = *enc;
+    for (int i = 0; i < 8; i++)
+        samples[i] = kr_c(1, 0);
+    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, enc, 1, false, 0, 0 });
+    assert_non_null(p);
+    for (long i = 0; i < count; i++) {
+        const kr_cfloat *at = samples;
+        assert_int_equal(kr_placing_put(p, i, 1, &at, NULL), 0);
+    }
+    assert_int_equal(kr_placing_end(&p), 0);
+    return s;
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+    kr_line line[10];
+    kr_encoding enc = { .encoded = { 8, 16, 1 }, .recon = { 8, 16, 1 } };
+    enc.limit[1].known = true;
+    enc.limit[1].max = 9;
+    enc.limit[1].centre = 5;                                  /* the middle of the ten lines: wrong */
+    for (int i = 0; i < 10; i++)
+        line[i] = (kr_line){ .samples = 8, .channels = 1, .center_sample = 4, .ky = (uint16_t)i, .user = { [5] = 2 } };
+    kr_scoped(scan) s = placed("SIEMENS", &enc, line, 10);
+    assert_non_null(strstr(s->notes.s, "at 5 along y, the 10 lines themselves (user[5]) at 2"));
+    assert_near(KR_R(s->mask)[6], 1, 0);
+    assert_near(KR_R(s->mask)[5], 0, 0);                      /* counter 2 is at 16/2 */
+    kr_scoped(scan) other = placed("GE", &enc, line, 10);     /* others keep other things there */
+    assert_near(KR_R(other->mask)[3], 1, 0);
+    line[3].user[5] = 3;
+    kr_scoped(scan) quarrel = placed("SIEMENS", &enc, line, 10);
+    assert_near(KR_R(quarrel->mask)[3], 1, 0);
+    /* A depth that no line uses */
+    enc.encoded[2] = enc.recon[2] = 4;
+    enc.limit[2].known = true;
+    enc.limit[2].centre = 2;
+    kr_scoped(scan) flat = placed("GE", &enc, line, 10);
+    assert_string_equal(kr_shape_text(flat->shape), "{x=8 y=16}");
+    assert_non_null(strstr(flat->notes.s, "announces 4 steps along z"));
+    line[9].kz = 1;
+    kr_scoped(scan) deep = placed("GE", &enc, line, 10);
+    assert_string_equal(kr_shape_text(deep->shape), "{x=8 y=16 z=4}");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes),
+        cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
+        cmocka_unit_test(test_centre), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines) };
+    return cmocka_run_group_tests_name("where", tests, NULL, NULL);
+}
