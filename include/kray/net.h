@@ -39,6 +39,10 @@ typedef struct kr_net_kind {
     bool own_maps;                   /* estimates its coil maps from in->acs */
     bool bf16;                       /* can run with meta "hyper.precision" = "bf16": the products of its gates and convolutions are of
                                         bfloat16 numbers, all sums and states float32 */
+    const char *around;              /* the published program whose treatment of data it was trained with: "direct", "atommic", "fastmri" */
+    bool magnitude;                  /* its image is a magnitude, whose phase means nothing                              */
+    bool of_image;                   /* it takes one real image (in->image), not k-space                                 */
+    bool steps;                      /* how many time steps it runs can be chosen                                        */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 

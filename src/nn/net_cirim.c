@@ -156,4 +156,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
-    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true };
+    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true,
+    .around = "atommic", .steps = true };

@@ -134,4 +134,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_cirim_direct = { "cirim_direct", "Cascades of Independently Recurrent Inference Machines of DIRECT",
-    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true };
+    "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true,
+    .around = "direct", .steps = true };

@@ -182,4 +182,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_recurrentvarnet = { "recurrentvarnet", "Recurrent Variational Network of DIRECT",
-    "Yiasemis et al., CVPR 2022, arXiv:2111.09639", matches, build, destroy, run, false, true };
+    "Yiasemis et al., CVPR 2022, arXiv:2111.09639", matches, build, destroy, run, false, true,
+    .around = "direct", .magnitude = true, .steps = true };

@@ -42,4 +42,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return 0;
 }
 
-const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, destroy, run, false, false };
+const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, destroy, run, false, false,
+    .around = "fastmri", .of_image = true };

@@ -84,4 +84,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_unet_direct = { "unet_direct", "U-Net of DIRECT on the zero-filled complex image", "Yiasemis et al., J Open Source Softw 7:4278 (2022)",
-    matches, build, destroy, run, false, false };
+    matches, build, destroy, run, false, false,
+    .around = "direct", .magnitude = true };

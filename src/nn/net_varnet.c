@@ -108,4 +108,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_varnet = { "varnet", "End-to-End Variational Network of fastMRI", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
-    matches, build, destroy, run, true, false };
+    matches, build, destroy, run, true, false,
+    .around = "fastmri", .magnitude = true };

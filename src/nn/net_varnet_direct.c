@@ -82,4 +82,5 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
 }
 
 const kr_net_kind kr_net_varnet_direct = { "varnet_direct", "End-to-End Variational Network of DIRECT", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
-    matches, build, destroy, run, false, false };
+    matches, build, destroy, run, false, false,
+    .around = "direct", .magnitude = true };
