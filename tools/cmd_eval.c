@@ -222,11 +222,11 @@ static int go_on(struct result *r, const char *name, bool only, int e, const kr_
     return e;
 }
 
-static int score_pair(struct result *r, const struct judge *rules, const char *name, const struct judge_target *t, const char *recon)
+static int score_pair(struct result *r, const struct judge *rules, const char *name, const struct judge_target *t, const char *recon, const kr_trace *trace)
 {
     struct volume *v = &r->volume[r->volumes];
     *v = (struct volume){ .name = name, .target = t->path, .recon = recon };
-    int e = judge(&v->j, rules, t, recon, NULL);
+    int e = judge(&v->j, rules, t, recon, trace);
     kr_image_unref(&v->j.target);              /* the scores are all that is kept of a volume */
     kr_image_unref(&v->j.recon);
     if (e)
@@ -244,7 +244,7 @@ static int score_each(struct result *r, const struct judge *rules, const char *t
     for (long k = 0; !e && k < f->count; k++) {
         kr_progress(trace, "scoring", (double)k, (double)f->count);
         e = kr_stopped(trace);
-        if (!e && (e = score_pair(r, rules, f->at[k].name, &t, f->at[k].path)))
+        if (!e && (e = score_pair(r, rules, f->at[k].name, &t, f->at[k].path, trace)))
             e = go_on(r, f->at[k].name, f->count == 1, e, trace);
     }
     judge_target_close(&t);
@@ -262,7 +262,7 @@ static int score_pairs(struct result *r, const struct judge *rules, const struct
             struct judge_target one = { 0 };
             e = kr_stopped(trace);
             e = e ? e : judge_read(&one, t->at[i++].path, trace);
-            e = e ? e : score_pair(r, rules, f->at[k].name, &one, f->at[k].path);
+            e = e ? e : score_pair(r, rules, f->at[k].name, &one, f->at[k].path, trace);
             judge_target_close(&one);
             e = e ? go_on(r, f->at[k].name, false, e, trace) : 0;
             k++;
@@ -297,10 +297,10 @@ static int tell(const struct result *r)
     (r->o->json ? as_json : as_text)(&text, r);
     if (r->o->csv) {
         as_csv(&csv, r);
-        e = judge_write(r->o->csv, &csv);
+        e = kr_text_write(r->o->csv, &csv);
     }
     if (!e && !(r->o->csv && !strcmp(r->o->csv, "-")))
-        e = judge_write("-", &text);
+        e = kr_text_write("-", &text);
     kr_text_clear(&text);
     kr_text_clear(&csv);
     return e;
@@ -313,6 +313,8 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     if (t->many && !f->many)
         return kr_fail(KR_EUSAGE, "%s is one file, but the targets are many: a folder or pattern of reconstructions is wanted", f->at[0].path);
     r->volume = kr_alloc_zero((size_t)(t->count + f->count), sizeof *r->volume);
+    if (judge_may_write(r->o->csv, t) || judge_may_write(r->o->csv, f))
+        return kr_error_code();
     r->lose = kr_alloc_zero((size_t)(t->count + f->count), sizeof *r->lose);
     if (!r->volume || !r->lose)
         return kr_error_code();

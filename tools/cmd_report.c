@@ -463,6 +463,8 @@ static int origin(struct report *r, const char *title, const char *volume, const
     kr_text_add(t, "</h3><dl class=\"defs\">\n");
     origin_row(t, "file", path);
     origin_row(t, "as compared", kr_shape_text(kr_array_shape(im->data)));
+    if (recon && j->turned)
+        origin_row(t, "turned into the patient's frame", j->turned);
     if (j->crop)
         origin_row(t, "cropped to", j->crop);
     if (recon && j->scale != 1)
@@ -543,7 +545,7 @@ static int judge_volume(struct report *r, long volume, bool first, bool show, co
         struct cell *c = cell_of(r, volume, m);
         const char *path = recon_of(r, volume, m);
         int bad = unread ? kr_fail(KR_EREFUSED, "the target cannot be read")
-                : !path ? kr_fail(KR_EFILE, "there is no such reconstruction") : judge(&j[m], &r->rules, &t, path, trace);
+                : !path ? kr_fail(KR_EFILE, "there is no such reconstruction") : judge(&j[m], &r->rules, &t, path, first ? trace : NULL);
         if (bad && (alone || bad == KR_EUSAGE || bad == KR_EMEM || bad == KR_ESTOPPED))
             e = bad;
         else if (bad)
@@ -689,7 +691,7 @@ static int write_page(const struct report *r)
         t.failed = t.failed || r->pictures.failed || r->origins.failed;
         e = kr_mem_lacked(0, refused);
         if (!e)
-            e = judge_write(r->o->output, &t);
+            e = kr_text_write(r->o->output, &t);
     }
     kr_text_clear(&t);
     return e;
@@ -725,6 +727,11 @@ static int report(struct report *r, int files, char **file, const kr_trace *trac
         return kr_error_code();
     for (int i = 0; i < files; i++)
         if (add_method(r, file[i]))
+            return kr_error_code();
+    if (judge_may_write(r->o->output, &r->targets))
+        return kr_error_code();
+    for (long m = 0; m < r->methods; m++)
+        if (judge_may_write(r->o->output, &r->method[m].files))
             return kr_error_code();
     r->cell = kr_alloc_zero((size_t)(r->targets.count * r->methods), sizeof *r->cell);
     r->shown = kr_alloc_zero(3, sizeof *r->shown);

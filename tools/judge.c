@@ -363,13 +363,62 @@ int judge_read(struct judge_target *t, const char *path, const kr_trace *trace)
 
 void judge_target_close(struct judge_target *t) { kr_image_unref(&t->image); }
 
+static int describe_turn(char **text, const kr_turning *how)
+{
+    static const char *const name[3] = { "x", "y", "slices" };
+    kr_text t = { 0 };
+    if (how->axis[0] != 0 || how->axis[1] != 1 || how->axis[2] != 2)
+        kr_text_add(&t, "axes in the order %s, %s, %s", name[how->axis[0]], name[how->axis[1]], name[how->axis[2]]);
+    for (int j = 0; j < 3; j++)
+        if (how->flip[j])
+            kr_text_add(&t, "%s%s reversed", t.len ? ", " : "", name[how->axis[j]]);
+    *text = t.failed ? NULL : kr_strdup(t.s);
+    kr_text_clear(&t);
+    return *text ? 0 : kr_error_code();
+}
+
+/* Puts the reconstruction's axes as the target's lie in the patient, and tells of what that does not mend. */
+static int place(kr_image **recon, char **note, const kr_image *target, const char *path, const kr_trace *trace)
+{
+    kr_turning how;
+    kr_scoped(image) t = NULL;
+    if (kr_image_turn(&t, &how, *recon, target))
+        return kr_error_code();
+    if (!how.known)
+        return 0;
+    if (how.turned && fits(target->data, (*recon)->data) && !fits(target->data, t->data)) {
+        kr_say(trace, KR_WARNING, "%s: its affine says that its axes are others than the target's, but the shapes fit only as they are stored: compared as stored", path);
+        return 0;
+    }
+    if (how.turned) {
+        if (describe_turn(note, &how))
+            return kr_error_code();
+        kr_say(trace, KR_INFO, "%s: stored with other axes than its target (%s): compared in patient space", path, *note);
+        kr_image_unref(recon);
+        *recon = t;
+        t = NULL;
+    }
+    double smallest = fmin(how.voxel_mm[0], fmin(how.voxel_mm[1], how.voxel_mm[2]));
+    bool size = false;
+    for (int d = 0; d < 3; d++)              /* 2 %: headers round */
+        size |= fabs(how.voxel_mm[d] - how.voxel_like_mm[d]) > 0.02 * how.voxel_like_mm[d];
+    if (how.angle_deg > 0)
+        kr_say(trace, KR_WARNING, "%s: its axes are %.3g degrees off those of the target; voxels are compared one by one, without resampling", path, how.angle_deg);
+    else if (size)
+        kr_say(trace, KR_WARNING, "%s: its voxels are %.4g x %.4g x %.4g mm, those of the target %.4g x %.4g x %.4g; compared one by one, without resampling", path,
+               how.voxel_mm[0], how.voxel_mm[1], how.voxel_mm[2], how.voxel_like_mm[0], how.voxel_like_mm[1], how.voxel_like_mm[2]);
+    else if (how.away_mm > 0.5 * smallest)
+        kr_say(trace, KR_WARNING, "%s: lies %.4g mm away from its target in the patient; voxels are compared one by one all the same", path, how.away_mm);
+    return 0;
+}
+
 int judge(struct judged *out, const struct judge *j, const struct judge_target *target, const char *recon, const kr_trace *trace)
 {
     *out = (struct judged){ .scale = 1 };
     const char *unused, *slash = strrchr(target->path, '/'), *name = slash ? slash + 1 : target->path;
     const kr_image *ti = target->image;
     kr_scoped(image) ri = NULL;
-    if (read_magnitude(&ri, &unused, recon, false, trace))
+    if (read_magnitude(&ri, &unused, recon, false, trace) || place(&ri, &out->turned, ti, recon, trace))
         return kr_error_code();
     kr_scoped(array) t = kr_array_packed(ti->data);
     kr_scoped(array) r = kr_array_packed(ri->data);
@@ -405,6 +454,7 @@ void judged_close(struct judged *j)
     kr_image_unref(&j->recon);
     kr_free(j->slice);
     kr_free(j->crop);
+    kr_free(j->turned);
     *j = (struct judged){ 0 };
 }
 
@@ -428,29 +478,14 @@ const char *judge_number(double v)
     return t;
 }
 
-int judge_write(const char *path, const kr_text *text)
+int judge_may_write(const char *path, const struct judge_files *f)
 {
-    if (text->failed)
-        return kr_fail(KR_EMEM, "no memory for the text of %s", path);
-    if (!strcmp(path, "-"))
-        return fwrite(text->s, 1, text->len, stdout) == text->len ? 0 : kr_fail(KR_EFILE, "the output cannot be written");
-    const char *slash = strrchr(path, '/');
-    kr_auto char *beside = kr_strf("%.*s.kray-%ld-%s", slash ? (int)(slash - path) + 1 : 0, path, (long)getpid(), slash ? slash + 1 : path);
-    if (!beside)
+    if (!path || !strcmp(path, "-"))
+        return 0;
+    if (kr_text_can_write(path))
         return kr_error_code();
-    FILE *f = fopen(beside, "wb");
-    if (!f)
-        return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(errno));
-    bool good = fwrite(text->s ? text->s : "", 1, text->len, f) == text->len && !fflush(f) && !fsync(fileno(f));
-    int why = errno;
-    if (fclose(f) || !good) {
-        unlink(beside);
-        return kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(why));
-    }
-    if (rename(beside, path)) {
-        why = errno;
-        unlink(beside);
-        return kr_fail(KR_EFILE, "%s: cannot be put in place: %s", path, strerror(why));
-    }
+    for (long i = 0; i < f->count; i++)
+        if (kr_output_apart(path, f->at[i].path))
+            return kr_error_code();
     return 0;
 }

@@ -26,6 +26,7 @@ struct judged {
     double voxel_mm[3];               /* of the target along X, Y, Z; 0: unknown                     */
     double scale;                     /* what the reconstruction was multiplied by                   */
     double apart;                     /* what would bring it nearest to the target now                */
+    char *turned;                     /* "x reversed" if axes were turned as the target's lie in the patient, else NULL */
     char *crop;                       /* "320 x 320" if the protocol's crop was applied, else NULL   */
 };
 /* A target, read once for all that is judged by it. It may be raw data that hold their reference, or are fully sampled. */
@@ -40,6 +41,6 @@ bool judge_other_units(const struct judged *j, const char *recon, const kr_trace
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
 const char *judge_number(double v);
-/* Writes a whole file beside and renames it into place. "-": to stdout. */
-int judge_write(const char *path, const kr_text *text) KR_MUST_USE;
+/* Refuses an output that cannot be written, or that is one of the files it is made of. NULL and "-": nothing to refuse. */
+int judge_may_write(const char *path, const struct judge_files *f) KR_MUST_USE;
 #endif

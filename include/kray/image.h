@@ -37,6 +37,18 @@ kr_image *kr_image_magnitude(const kr_image *im) KR_MUST_USE;
 /* Refuses what no reconstruction should give: not finite, all zero, empty. */
 int kr_image_check(const kr_image *im) KR_MUST_USE;
 
+/* `im` with its axes X, Y and Z or SLICE put into the order and direction of those of `like`, by where both lie in the patient;
+ * exact: voxels are moved, not resampled. Where one of them does not say where it lies (how->known false), or no axis lies within
+ * 37 degrees of another's, it comes as it is. */
+typedef struct kr_turning {
+    bool known, turned;              /* both say where they are; axes were exchanged or reversed          */
+    int axis[3]; bool flip[3];       /* axis j of the result was axis[j] (0, 1, 2), reversed if flip[j]  */
+    double angle_deg;                /* largest angle between the axes, 0 below 2; 90: no axis fits      */
+    double away_mm;                  /* from the middle of one image to that of the other                */
+    double voxel_mm[3], voxel_like_mm[3];
+} kr_turning;
+int kr_image_turn(kr_image **out, kr_turning *how, const kr_image *im, const kr_image *like) KR_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -60,6 +60,11 @@ int kr_can_write(enum kr_what what, const char *path, const char *format) KR_MUS
 int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUST_USE;
 int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;
+/* Text (tables, pages, JSON) under the same rules: a link stays, what is no plain file is refused. "-": stdout. */
+int kr_text_can_write(const char *path) KR_MUST_USE;
+int kr_text_write(const char *path, const kr_text *text) KR_MUST_USE;
+/* Refuses an output that is the very file that `input` (a source as above) names. */
+int kr_output_apart(const char *output, const char *input) KR_MUST_USE;
 
 /* Notes in `m` where a result came from: software, command, method, parameters (NULL: left out), and for each input
  * (a source as above) its name, length and SHA-256; of files over 2 MiB that of the first and the last MiB joined.

@@ -1,5 +1,6 @@
 /* io.c: the table of formats: recognising, reading, and writing beside before renaming into place. */
 #include "kray/io.h"
+#include "file.h"
 #include "kray_formats.h"
 #include <ctype.h>
 #include <errno.h>
@@ -408,4 +409,55 @@ int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path)
 {
     const kr_format *f = writer(path, NULL, KR_PLAIN);
     return f ? write_beside(f, KR_PLAIN, a, meta, path) : kr_error_code();
+}
+
+/* ---- Text: tables, pages, JSON ---- */
+int kr_text_can_write(const char *path)
+{
+    if (!strcmp(path, "-"))
+        return 0;
+    char *real = behind(path);
+    kr_auto char *dir = place_for(real ? real : path);
+    free(real);
+    return dir ? 0 : kr_fail_in("%s", path);
+}
+
+static int write_text_to(const kr_text *text, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    kr_auto char *dir = place_for(path);
+    size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
+    kr_auto char *beside = dir ? kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip) : NULL;
+    if (!beside)
+        return kr_error_code();
+    int e = kr_file_write(beside, &(kr_block){ text->s ? text->s : "", text->len }, 1);
+    e = e ? e : put_in_place(beside, path);
+    if (e)
+        unlink(beside);
+    return e;
+}
+
+int kr_text_write(const char *path, const kr_text *text)
+{
+    if (text->failed)
+        return kr_fail(KR_EMEM, "no memory for the text of %s", path);
+    if (!strcmp(path, "-"))
+        return fwrite(text->s ? text->s : "", 1, text->len, stdout) == text->len ? 0 : kr_fail(KR_EFILE, "the output cannot be written: %s", strerror(errno));
+    char *real = behind(path);
+    int e = write_text_to(text, real ? real : path);
+    free(real);
+    return e ? kr_fail_in("%s", path) : 0;
+}
+
+int kr_output_apart(const char *output, const char *input)
+{
+    kr_source src;
+    struct stat in, out;
+    if (kr_source_parse(&src, input)) {
+        kr_error_clear();                        /* reading it will tell */
+        return 0;
+    }
+    bool same = !stat(src.path, &in) && !stat(output, &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+    kr_source_clear(&src);
+    return same ? kr_fail(KR_EUSAGE, "%s: input and output are the same file", output) : 0;
 }

@@ -109,7 +109,51 @@ array turned.npy x=44,y=40,slice=3 blob
 refuses 1 'rows and columns look exchanged' kray eval --target t.npy --recon turned.npy --crop never
 head -c 300 t.npy > cut.npy
 refuses 1 'cut.npy' kray eval --target t.npy --recon cut.npy
-refuses 1 'cannot be written' kray eval --target t.npy --recon r.npy --csv nowhere/scores.csv
+refuses 1 'there is no folder' kray eval --target t.npy --recon r.npy --csv t.npy/scores.csv
+
+# a table replaces no device, no link and nothing that it is made of
+refuses 1 'is not a plain file' kray eval --target t.npy --recon r.npy --csv /dev/null
+refuses 2 'input and output are the same file' kray eval --target t.npy --recon r.npy --csv r.npy
+refuses 2 'input and output are the same file' kray eval --target t.npy --recon r.npy --csv ./t.npy
+ln -s real.csv link.csv
+touch real.csv
+works '' kray eval --target t.npy --recon r.npy --csv link.csv
+check 'a link stays, and what it names is written' sh -c '[ -L link.csv ] && grep -q ^fastmri real.csv'
+
+# NIfTI by an independent writer: an asymmetric volume stored with axes exchanged and reversed, each with the affine that is right
+if command -v perl >/dev/null; then
+    nii()   # NAME order flips shift: order "xyz": which of the patient's axes are the file's; flips "101"; shift of the affine in mm
+    {
+        perl -e 'my ($name, $order, $flips, $shift) = @ARGV; my %n = (x => 24, y => 20, z => 10); my @a = split //, $order; my @f = split //, $flips;
+            my $h = "\0" x 352; substr($h, 0, 4) = pack("l", 348); my @n = map { $n{$_} } @a; substr($h, 40, 16) = pack("s8", 3, @n, 1, 1, 1, 1);
+            substr($h, 70, 4) = pack("s2", 16, 32); substr($h, 76, 32) = pack("f8", 1, 2, 2, 2, 0, 0, 0, 0); substr($h, 108, 4) = pack("f", 352);
+            substr($h, 123, 1) = "\2"; substr($h, 254, 2) = pack("s", 1); substr($h, 344, 4) = "n+1\0";
+            my %row = (x => 0, y => 1, z => 2); my @m = map { [0, 0, 0, $_ == 0 ? $shift : 0] } 0 .. 2;
+            for my $j (0 .. 2) { my $r = $row{$a[$j]}; $m[$r][$j] = $f[$j] ? -2 : 2; $m[$r][3] += $f[$j] ? 2 * ($n[$j] - 1) : 0; }
+            substr($h, 280, 48) = pack("f12", map { @$_ } @m); open my $o, ">", $name or die; binmode $o; print $o $h;
+            for my $k (0 .. $n[2] - 1) { for my $j (0 .. $n[1] - 1) { for my $i (0 .. $n[0] - 1) {
+                my %at; my @ix = ($i, $j, $k); $at{$a[$_]} = $f[$_] ? $n[$_] - 1 - $ix[$_] : $ix[$_] for 0 .. 2;
+                print $o pack("f", 1 + sin(0.3 * $at{x}) * cos(0.2 * $at{y}) + 0.05 * $at{x} + 0.02 * $at{z} * $at{y}); } } }' "$@"
+    }
+    nii straight.nii xyz 000 0
+    for how in 'xyz 100' 'xyz 111' 'yxz 000' 'yxz 010' 'zyx 001' 'yzx 110'; do
+        nii other.nii $how 0
+        works 'compared in patient space' kray eval --target straight.nii --recon other.nii --csv scores.csv
+        near "equal when turned ($how)" "$(field volume other nmse)" 0 0
+        kray report -q -o turned.html --target straight.nii other=other.nii
+        check 'the report says it, too' grep -q 'turned into the patient' turned.html
+    done
+    works 'multiplied' kray eval --target straight.nii straight.nii --scale fit
+    check 'nothing is said of images that lie alike' sh -c '! grep -q patient "$1"' - "$err"
+    nii other.nii xyz 000 200
+    works 'lies 200 mm away from its target' kray eval --target straight.nii --recon other.nii
+    nii other.nii xyz 000 0.5
+    check 'half a millimetre is less than half a voxel' sh -c '! "$1" eval --target straight.nii other.nii 2>&1 | grep -q away' - "$KR_BUILD/tools/kray"
+    perl -e 'open my $f, "+<", "other.nii"; binmode $f; seek $f, 280, 0; my ($c, $s) = (2 * cos(0.2), 2 * sin(0.2)); print $f pack("f8", $c, -$s, 0, 0, $s, $c, 0, 0)'
+    works 'its axes are 11.5 degrees off' kray eval --target straight.nii --recon other.nii
+else
+    skip 'images that lie otherwise in the patient' 'perl is absent'
+fi
 
 # the published scorer's own numbers, through files: fastMRI's evaluate.py on case a (40 x 36, not cropped)
 golden=$KR_SHARED/golden/metrics_golden.h5
