@@ -112,8 +112,8 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);
     bool many = b->count > 1 || folder(output) || (n && output[n - 1] == '/');
-    if (many && !folder(output) && mkdir(output, 0777))
-        return kr_fail(KR_EFILE, "%s: the folder cannot be made: %s", output, strerror(errno));
+    if (many && kr_folder_make(output))
+        return kr_error_code();
     for (long i = 0; i < b->count; i++) {
         kr_auto char *name = many ? stem(b->input[i]) : NULL;
         b->output[i] = !many ? kr_strdup(output)

@@ -1,5 +1,6 @@
 /* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and Kray's own copy of it. */
 #include "kray/net.h"
+#include "kray/io.h"
 #include "kray/weights.h"
 #include "tool.h"
 #include <dirent.h>
@@ -200,7 +201,7 @@ static int convert(int files, char **file, const opts *o)
     if (!e)
         e = kr_meta_set(w->meta, "kray_version", "%s", kr_version());
     kr_weights_digest(w);
-    return e ? e : kr_weights_write(w, file[1]);
+    return e || kr_folder_for(file[1]) ? kr_error_code() : kr_weights_write(w, file[1]);
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)

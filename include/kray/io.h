@@ -57,6 +57,10 @@ kr_array *kr_mask_from(const char *text, kr_shape shape, const char *name) KR_MU
 enum kr_what { KR_RAW, KR_PICTURE, KR_PLAIN };     /* scan, image, bare array */
 /* Refuses now what writing would refuse later, for its name, its format or its folder: before the work, not after. */
 int kr_can_write(enum kr_what what, const char *path, const char *format) KR_MUST_USE;
+/* Makes a folder and those above it where they are missing; of a file, the folder that it is to lie in. Refuses where something
+ * other than a folder is in the way. All writers here do so themselves. */
+int kr_folder_make(const char *folder) KR_MUST_USE;
+int kr_folder_for(const char *file) KR_MUST_USE;
 int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUST_USE;
 int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;

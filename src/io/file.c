@@ -1,5 +1,6 @@
 /* file.c: whole blocks between files and memory. */
 #include "file.h"
+#include "kray/io.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -60,6 +61,45 @@ char *kr_file_text(const char *path, size_t most)
         text[n] = 0;
     close(fd);
     return text;
+}
+
+char *kr_file_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    while (slash > path && slash[-1] == '/')
+        slash--;
+    return slash ? kr_strf("%.*s", slash == path ? 1 : (int)(slash - path), path) : kr_strdup(".");
+}
+
+int kr_folder_possible(const char *folder)
+{
+    struct stat st;
+    if (!stat(folder, &st))
+        return !S_ISDIR(st.st_mode) ? kr_fail(KR_EFILE, "%s is not a folder", folder)
+             : access(folder, W_OK) ? kr_fail(KR_EFILE, "the folder %s cannot be written: %s", folder, strerror(errno)) : 0;
+    if (errno != ENOENT)
+        return kr_fail(KR_EFILE, "the folder %s cannot be reached: %s", folder, strerror(errno));
+    if (!lstat(folder, &st))
+        return kr_fail(KR_EFILE, "%s is a link to a folder that does not exist", folder);
+    kr_auto char *above = kr_file_folder(folder);
+    return above ? kr_folder_possible(above) : kr_error_code();
+}
+
+int kr_folder_make(const char *folder)
+{
+    struct stat st;
+    if (!stat(folder, &st) && S_ISDIR(st.st_mode))
+        return 0;
+    kr_auto char *above = kr_file_folder(folder);
+    if (!above || kr_folder_possible(folder) || kr_folder_make(above))
+        return kr_error_code();
+    return mkdir(folder, 0777) && errno != EEXIST ? kr_fail(KR_EFILE, "the folder %s cannot be made: %s", folder, strerror(errno)) : 0;
+}
+
+int kr_folder_for(const char *file)
+{
+    kr_auto char *folder = kr_file_folder(file);
+    return folder ? kr_folder_make(folder) : kr_error_code();
 }
 
 int kr_file_create(const char *path)

@@ -305,33 +305,26 @@ static char *companion_of(const char *path)
     return n > 4 && !strcmp(path + n - 4, ".npy") ? kr_strf("%s.json", path) : NULL;
 }
 
-/* The folder of a file that can be made or replaced there; NULL: it cannot. */
+/* The folder of a file that can be made or replaced there, with the folder if need be; NULL: it cannot. */
 static char *place_for(const char *path)
 {
-    const char *slash = strrchr(path, '/');
     struct stat st;
-    kr_auto char *dir = slash ? kr_strf("%.*s", (int)(slash - path) + !(slash - path), path) : kr_strdup(".");
+    char *dir = kr_file_folder(path);
     if (!dir)
         return NULL;
-    if (stat(dir, &st) || !S_ISDIR(st.st_mode))
-        kr_fail(KR_EFILE, "there is no folder %s", dir);
-    else if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
-    else if (access(dir, W_OK))
-        kr_fail(KR_EFILE, "the folder %s cannot be written: %s", dir, strerror(errno));
-    else {
-        char *place = dir;
-        dir = NULL;
-        return place;
-    }
-    return NULL;
+    int e = kr_folder_possible(dir);
+    if (!e && !stat(path, &st) && !S_ISREG(st.st_mode))
+        e = kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
+    if (e)
+        kr_free_at(&dir);
+    return dir;
 }
 
 static int write_to(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     kr_auto char *dir = place_for(path);
-    if (!dir)
+    if (!dir || kr_folder_make(dir))
         return kr_error_code();
     /* Of a long name the end will do, with the suffix. */
     size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;

@@ -32,5 +32,6 @@ refuses 1 '8 to 4096' kray simulate --matrix 4,4 -o x.npy
 refuses 1 '1 to 256' kray simulate --coils 0 -o x.npy
 refuses 1 'field of view' kray simulate --fov 5000 -o x.npy
 refuses 2 'cannot be written under that name' kray simulate $small -o x.xyz
-refuses 1 'there is no folder' kray simulate $small -o none/x.npy
+touch plain
+refuses 1 'is not a folder' kray simulate $small -o plain/x.npy
 check 'refused scans leave no file' [ ! -e x.npy ]

@@ -230,11 +230,16 @@ static void test_places(void **state)
     (void)state;
     kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 4));
     kr_fill(a, 1);
-    assert_true(kr_array_write(a, NULL, in("nowhere/a.npy")) < 0);
-    assert_refused(KR_EFILE, "there is no folder");
+    assert_int_equal(kr_can_write(KR_PLAIN, in("new/and/deeper/a.npy"), NULL), 0);        /* asking makes nothing */
+    assert_int_not_equal(access(in("new"), F_OK), 0);
+    assert_int_equal(kr_array_write(a, NULL, in("new/and/deeper/a.npy")), 0);
+    assert_int_equal(access(in("new/and/deeper/a.npy"), F_OK), 0);
     put("file", "x");
     assert_true(kr_array_write(a, NULL, in("file/a.npy")) < 0);
-    assert_refused(KR_EFILE, "there is no folder");
+    assert_refused(KR_EFILE, "is not a folder");
+    assert_int_equal(symlink(in("gone"), in("astray")), 0);
+    assert_true(kr_array_write(a, NULL, in("astray/a.npy")) < 0);
+    assert_refused(KR_EFILE, "is a link to a folder that does not exist");
     assert_int_equal(mkdir(in("folder.npy"), 0777), 0);
     assert_true(kr_array_write(a, NULL, in("folder.npy")) < 0);
     assert_refused(KR_EFILE, "folder.npy: is a folder");
