@@ -29,7 +29,7 @@ refuses 1 'fewer than the kernel is wide (6)' kray coils scan.h5 -o x.cfl --cali
 refuses 1 'a kernel 0 wide' kray coils scan.h5 -o x.cfl --kernel 0
 refuses 1 'must be below 1' kray coils scan.h5 -o x.cfl --crop 1
 refuses 2 'count something' kray coils scan.h5 -o x.cfl --calib 0
-refuses 1 'no folder' kray coils scan.h5 -o none/x.cfl
+works '' kray coils scan.h5 -o none/x.cfl
 kray simulate brain --matrix 64,60 --slices 1 --coils 4 -o regular.cfl -q --undersample uniform:accel=4,lines=4
 refuses 1 'measure more lines around the centre' kray coils regular.cfl -o x.cfl
 check 'what is refused leaves no file' [ ! -e x.cfl ]

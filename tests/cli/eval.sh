@@ -109,7 +109,7 @@ array turned.npy x=44,y=40,slice=3 blob
 refuses 1 'rows and columns look exchanged' kray eval --target t.npy --recon turned.npy --crop never
 head -c 300 t.npy > cut.npy
 refuses 1 'cut.npy' kray eval --target t.npy --recon cut.npy
-refuses 1 'there is no folder' kray eval --target t.npy --recon r.npy --csv t.npy/scores.csv
+refuses 1 'is not a folder' kray eval --target t.npy --recon r.npy --csv t.npy/scores.csv
 
 # a table replaces no device, no link and nothing that it is made of
 refuses 1 'is not a plain file' kray eval --target t.npy --recon r.npy --csv /dev/null

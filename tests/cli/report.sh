@@ -57,7 +57,7 @@ refuses 2 'positive number' kray report -o r.html --target t.npy a.npy --error 0
 refuses 2 'is one file, but the targets are many' kray report -o r.html --target gt a=a.npy
 refuses 1 'there is no such file' kray report -o r.html --target t.npy a=none.npy
 check 'no page was left' [ ! -e r.html ]
-refuses 1 'there is no folder' kray report -o t.npy/r.html --target t.npy a.npy
+refuses 1 'is not a folder' kray report -o t.npy/r.html --target t.npy a.npy
 refuses 1 'is not a plain file' kray report -o /dev/null --target t.npy a.npy
 refuses 2 'input and output are the same file' kray report -o a.npy --target t.npy a.npy
 check 'nothing half-written was left' [ -z "$(find . -name '.kray-*')" ]
