@@ -66,9 +66,12 @@ static int add_folder(struct batch *b, const char *path)
 
 static int add_word(struct batch *b, const char *word)
 {
-    if (folder(word))
+    if (folder(word)) {
+        b->many = true;
         return add_folder(b, word);
+    }
     if (access(word, F_OK) && strpbrk(word, "*?[")) {
+        b->many = true;
         glob_t g = { 0 };
         int e = glob(word, 0, NULL, &g) ? kr_fail(KR_EFILE, "%s: nothing fits this pattern", word) : 0;
         for (size_t i = 0; !e && i < g.gl_pathc; i++)
@@ -101,6 +104,19 @@ static char *stem(const char *input)
     return s;
 }
 
+/* Whether a name ends as that of a file which Kray writes. */
+static bool named_as_file(const char *path)
+{
+    size_t n = strlen(path);
+    for (int i = 0; kr_formats[i]; i++)
+        for (const char *s = kr_formats[i]->suffix; s && *s; s += strcspn(s, " "), s += *s == ' ') {
+            size_t k = strcspn(s, " ");
+            if (k && n > k && !strncasecmp(path + n - k, s, k))
+                return true;
+        }
+    return false;
+}
+
 static int name_outputs(struct batch *b, const char *output, const char *to, const char *suffix)
 {
     if (to) {
@@ -111,7 +127,10 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
     }
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);
-    bool many = b->count > 1 || folder(output) || (n && output[n - 1] == '/');
+    bool many = b->many || folder(output) || (n && output[n - 1] == '/');
+    if (many && b->many && named_as_file(output))
+        return kr_fail(KR_EUSAGE, "%ld input%s, from several words, a folder or a pattern, go into a folder, and %s is named like one file: give a folder, as in "
+                       "-o images/", b->count, b->count == 1 ? "" : "s", output);
     if (many && kr_folder_make(output))
         return kr_error_code();
     for (long i = 0; i < b->count; i++) {
@@ -120,9 +139,8 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
                      : name ? kr_strf("%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", name, width, suffix) : NULL;
         if (!b->output[i])
             return kr_error_code();
-        struct stat in, out;
-        if (!stat(b->input[i], &in) && !stat(b->output[i], &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-            return kr_fail(KR_EUSAGE, "%s: input and output are the same file", b->input[i]);
+        if (kr_output_apart(b->output[i], b->input[i]))
+            return kr_error_code();
         for (long j = 0; j < i; j++)
             if (!strcmp(b->output[i], b->output[j]))
                 return kr_fail(KR_EUSAGE, "%s and %s would both be written to %s", b->input[j], b->input[i], b->output[i]);
@@ -132,7 +150,7 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
 
 int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix)
 {
-    *b = (struct batch){ 0 };
+    *b = (struct batch){ .many = words > 1 };
     for (int i = 0; i < words; i++)
         if (add_word(b, word[i]))
             return kr_error_code();
@@ -172,11 +190,13 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
 {
     if (!b->failed)
         return 0;
+    if (b->failed == b->count)               /* each was told of as it came */
+        return kr_fail(KR_EREFUSED, "all %ld failed", b->count);
     kr_say(trace, KR_WARNING, "%ld of %ld failed:", b->failed, b->count);
     for (long i = 0; i < b->count; i++)
         if (b->why[i])
             kr_say(trace, KR_WARNING, "  %s", b->why[i]);
-    return kr_fail(KR_EREFUSED, "%ld of %ld files failed; the others are done", b->failed, b->count);
+    return kr_fail(KR_EREFUSED, "%ld of %ld failed; the others are done", b->failed, b->count);
 }
 
 int batch_covariance(kr_scan *s, const char *file)

@@ -15,7 +15,7 @@ typedef bench_opts opts;
 static const kr_opt table[] = {
     { "repeat", 'n', KR_OPT_INT, offsetof(opts, repeat), "5", "N", "runs of each; the median is shown" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
-    { "folder", 0, KR_OPT_FILE, offsetof(opts, folder), NULL, "DIR", "where files are written and read for 'io' (default: TMPDIR or /tmp)" },
+    { "folder", 0, KR_OPT_OUT, offsetof(opts, folder), NULL, "DIR", "where files are written and read for 'io' (default: TMPDIR or /tmp)" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 

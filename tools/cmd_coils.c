@@ -12,7 +12,7 @@ typedef struct opts {
     bool soft, whiten, oversampling;
 } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "MAPS", "where the maps go; the suffix chooses the format (.cfl, .npy)" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "MAPS", "where the maps go; the suffix chooses the format (.cfl, .npy)" },
     { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "espirit", "espirit|walsh|lowres", "how they are estimated" },
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "sets of maps; 2 where the field of view is smaller than the object" },
     { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the calibration area" },
@@ -20,7 +20,7 @@ static const kr_opt table[] = {
     { "threshold", 0, KR_OPT_REAL, offsetof(opts, threshold), "0", "X", "espirit: smallest squared singular value kept, relative to the largest; 0: automatic" },
     { "crop", 0, KR_OPT_REAL, offsetof(opts, crop), "-1", "X", "maps are 0 where the eigenvalue (espirit) or signal is less; negative: automatic" },
     { "soft", 0, KR_OPT_FLAG, offsetof(opts, soft), NULL, NULL, "espirit: let maps fall smoothly to 0 towards the crop" },
-    { "png", 0, KR_OPT_FILE, offsetof(opts, png), NULL, "FILE", "also a picture of the maps in the middle slice" },
+    { "png", 0, KR_OPT_OUT, offsetof(opts, png), NULL, "FILE", "also a picture of the maps in the middle slice" },
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils first; 0 keeps all" },
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "how to compress" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "whiten the channels by the file's noise scan" },

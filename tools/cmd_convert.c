@@ -6,7 +6,7 @@
 
 typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     { "what", 0, KR_OPT_CHOICE, offsetof(opts, what), "auto", "auto|raw|image|array", "which part; auto: raw data if both formats can, else the image, else the array" },

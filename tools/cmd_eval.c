@@ -14,7 +14,7 @@ static const kr_opt table[] = {
     { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME",
       "count as this scorer does; 'list' names them all" },
     { "per-slice", 0, KR_OPT_FLAG, offsetof(opts, per_slice), NULL, NULL, "print each slice, too (CSV and JSON always have them)" },
-    { "csv", 0, KR_OPT_FILE, offsetof(opts, csv), NULL, "FILE", "write a table (- for stdout)" },
+    { "csv", 0, KR_OPT_OUT, offsetof(opts, csv), NULL, "FILE", "write a table (- for stdout)" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON instead of text" },
     { "mask", 0, KR_OPT_FILE, offsetof(opts, mask), NULL, "FILE", "count only pixels where this image is not 0" },
     { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: multiply by the factor that brings the volume nearest to the target" },

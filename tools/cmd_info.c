@@ -432,7 +432,7 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
         line(t, "voxel", "%.5g x %.5g x %.5g mm", voxel[0], voxel[1], voxel[2]);
     geom_lines(t, im->geom);
     meta_lines(t, im->meta);
-    static const char *const made[][3] = { { "method", "", "" }, { "software", "", "" }, { NULL, NULL, NULL } };
+    static const char *const made[][3] = { { "kray_method", "", "" }, { "kray_parameters", "", "" }, { "kray_version", "Kray ", "" }, { NULL, NULL, NULL } };
     meta_line(t, "made by", im->meta, made);
     return 0;
 }

@@ -10,7 +10,7 @@ typedef struct opts { const char *shape, *like, *output, *name; bool show, json;
 static const kr_opt table[] = {
     { "shape", 's', KR_OPT_TEXT, offsetof(opts, shape), NULL, "X,Y[,Z]", "the grid: 320,320, or with names: y=320,z=128,time=12" },
     { "like", 'l', KR_OPT_FILE, offsetof(opts, like), NULL, "SCAN", "the grid of this scan, and the seed from its name" },
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that reads back)" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that reads back)" },
     { "name", 0, KR_OPT_TEXT, offsetof(opts, name), NULL, "NAME", "the file's name whose characters are the seed" },
     { "show", 0, KR_OPT_FLAG, offsetof(opts, show), NULL, NULL, "the words are files of masks: say what they do" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "say it as JSON" },
@@ -135,7 +135,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     if (!o->output)
         return 0;
     kr_scoped(meta) meta = kr_meta_new();
-    if (!meta || kr_meta_set(meta, "mask", "%s", file[0]) || kr_meta_set(meta, "command", "%s", kr_command_line()))
+    if (!meta || kr_meta_set(meta, "mask", "%s", file[0]) || kr_meta_set(meta, "kray_command", "%s", kr_command_line()))
         return kr_error_code();
     return kr_array_write(m, meta, o->output);
 }

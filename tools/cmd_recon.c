@@ -3,6 +3,7 @@
 #include "kray/recon.h"
 #include "tool.h"
 #include "batch.h"
+#include "resume.h"
 #include "sweep.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ typedef struct opts {
 } opts;
 
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "image file; with several inputs a folder" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "image file; with several inputs a folder" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "auto", "NAME", "reconstruction method; 'list' shows all" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only these samples: see kray mask" },
     { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
@@ -46,7 +47,7 @@ static const kr_opt table[] = {
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces that need no more than this (8G)" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
-    { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip what is already there, complete" },
+    { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip images that are there already, whole, and made from the same input with the same options" },
     KR_OPT_END };
 
 /* ---- The method and its options ---- */
@@ -317,7 +318,7 @@ static int gather(kr_image **all, const kr_image *piece, const kr_geom *geom, lo
     return 0;
 }
 
-static int one(const char *file, const char *output, const opts *o, const kr_array *maps, const kr_trace *trace)
+static int one(const char *file, const char *output, const char *settings, const opts *o, const kr_array *maps, const kr_trace *trace)
 {
     double start = kr_seconds();
     const kr_recon *m = asked;
@@ -363,17 +364,11 @@ static int one(const char *file, const char *output, const opts *o, const kr_arr
         batch_voxel_unknown(result, output, o->to, trace);
     kr_text used = { 0 };
     kr_opt_describe(&used, m->opts, method_opts);
-    int e = result && !used.failed ? 0 : kr_error_code();
+    int e = result && !used.failed ? kr_meta_provenance(result->meta, kr_command_line(), m->name, used.s ? used.s : "", &file, 1) : kr_error_code();
     if (!e)
-        e = kr_meta_set(result->meta, "kray_version", "%s", kr_version());
-    if (!e)
-        e = kr_meta_set(result->meta, "kray_command", "%s", kr_command_line());
-    if (!e)
-        e = kr_meta_set(result->meta, "kray_method", "%s", m->name);
-    if (!e)
-        e = kr_meta_set(result->meta, "kray_parameters", "%s", used.s ? used.s : "");
-    if (!e)
-        e = kr_meta_set(result->meta, "kray_input", "%s", file);
+        e = kr_meta_set(result->meta, "kray_settings", "%s", settings);
+    if (!e && o->undersample)
+        e = kr_meta_set(result->meta, "kray_undersample", "%s", o->undersample);
     kr_text_clear(&used);
     if (e || kr_stopped(trace) || kr_image_write(result, output, o->to))
         return kr_error_code();
@@ -417,21 +412,28 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--reference scores a sweep, such as --lambda 1e-4:1e-1:7; there is none. kray eval scores images");
     if (o->reference && judge_read(&target, o->reference, trace))
         return kr_fail_in("reference");
+    /* What decides on the image; how fast, where and in how many pieces it is made does not. */
+    kr_text settings = { 0 };
+    if (resume_settings(&settings, table, o, "output memory threads plan resume")
+        || resume_settings(&settings, (asked ? asked : kr_recon_named(usual))->opts, method_opts, "")) {
+        kr_text_clear(&settings);
+        return kr_error_code();
+    }
     struct batch b;
     int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz");
     for (long i = 0; !e && i < b.count; i++) {
-        if (o->resume && !o->plan && !access(b.output[i], F_OK)) {
-            kr_say(trace, KR_INFO, "%s: already there", b.output[i]);
+        int done = o->resume && !o->plan ? resume_done(b.output[i], b.input[i], settings.s ? settings.s : "", trace) : 0;
+        if (done > 0)
             continue;
-        }
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if ((b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], o, maps, trace))
+        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, trace))
             e = batch_failed(&b, i, trace);
     }
     if (!e)
         e = batch_verdict(&b, trace);
     batch_close(&b);
+    kr_text_clear(&settings);
     kr_free_at(&method_opts);
     judge_target_close(&target);
     return e;

@@ -9,7 +9,7 @@
 
 typedef struct opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), "report.html", "FILE", "the page" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), "report.html", "FILE", "the page" },
     { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "the truth: a file, a folder or a 'pattern*'; raw data may hold it" },
     { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME", "count as this scorer does; kray eval --protocol list names them all" },
     { "title", 0, KR_OPT_TEXT, offsetof(opts, title), NULL, "TEXT", "what the page is called" },

@@ -13,7 +13,7 @@ typedef struct opts {
     bool phase, oversampling, noise_scan;
 } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, out), NULL, "FILE", "the scan; its suffix chooses the format" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "FILE", "the scan; its suffix chooses the format" },
     { "matrix", 'm', KR_OPT_TEXT, offsetof(opts, matrix), "256,256", "NX,NY[,NZ]", "voxels of the image; with NZ a 3D scan" },
     { "slices", 's', KR_OPT_INT, offsetof(opts, slices), "8", "N", "slices of a 2D scan" },
     { "coils", 'c', KR_OPT_INT, offsetof(opts, coils), "8", "N", "receive channels on a helmet; 1: a volume coil" },
@@ -23,8 +23,8 @@ static const kr_opt table[] = {
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices measured N at a time, with a single-band reference; 0: singly" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "then: neighbouring slices of a band lie FOV/N apart along y; 1: not shifted; 0: N times R" },
     { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "then: lines of the single-band reference; 0: all" },
-    { "reference", 'r', KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
-    { "maps", 0, KR_OPT_FILE, offsetof(opts, maps), NULL, "FILE", "also write the coils' true sensitivities" },
+    { "reference", 'r', KR_OPT_OUT, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
+    { "maps", 0, KR_OPT_OUT, offsetof(opts, maps), NULL, "FILE", "also write the coils' true sensitivities" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; left out: what suits the phantom" },
     { "thickness", 0, KR_OPT_REAL, offsetof(opts, thickness), "5", "MM", "of 2D slices" },
     { "gap", 0, KR_OPT_REAL, offsetof(opts, gap), "1.5", "MM", "between 2D slices" },

@@ -17,9 +17,9 @@ typedef struct opts {
 } opts;
 
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_FILE, offsetof(opts, output), NULL, "OUT", "the image in SNR units: signal over the noise's standard deviation" },
-    { "gfactor", 'g', KR_OPT_FILE, offsetof(opts, gfactor), NULL, "OUT", "map of g: noise over that of a full scan, less the square root of the acceleration" },
-    { "noise", 'n', KR_OPT_FILE, offsetof(opts, noise), NULL, "OUT", "map of the noise's standard deviation" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "the image in SNR units: signal over the noise's standard deviation" },
+    { "gfactor", 'g', KR_OPT_OUT, offsetof(opts, gfactor), NULL, "OUT", "map of g: noise over that of a full scan, less the square root of the acceleration" },
+    { "noise", 'n', KR_OPT_OUT, offsetof(opts, noise), NULL, "OUT", "map of the noise's standard deviation" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "sense", "NAME", "reconstruction method; 'kray recon --method list' shows all" },
     { "replicas", 'N', KR_OPT_INT, offsetof(opts, replicas), "0", "N", "reconstructions with noise added; the maps' own error is 1/sqrt(4 N); "
       "0: by formula where there is one (grappa; sense on lattices and masks along one axis), else 100" },

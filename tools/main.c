@@ -1,4 +1,5 @@
 /* main.c: kray COMMAND [options] [files]: finds the command, parses by its table, runs it, prints what went wrong. */
+#include "kray/io.h"
 #include "tool.h"
 #include "kray_tools.h"
 #include <signal.h>
@@ -126,6 +127,25 @@ static int refuse(struct display *d, const char *tool, int e)
     return status(e);
 }
 
+/* No command writes over what it reads: outputs are told apart from inputs before anything is done. */
+static int outputs_apart(const kr_opt_group *group, int count, int files, char **file)
+{
+    for (int g = 0; g < count; g++)
+        for (const kr_opt *o = group[g].opts; o && o->name; o++) {
+            const char *out = o->type == KR_OPT_OUT ? *(const char **)(void *)((char *)group[g].into + o->at) : NULL;
+            for (int i = 0; out && i < files; i++)
+                if (kr_output_apart(out, file[i]))
+                    return kr_error_code();
+            for (int h = 0; out && h < count; h++)
+                for (const kr_opt *q = group[h].opts; q && q->name; q++) {
+                    const char *in = q->type == KR_OPT_FILE || q->type == KR_OPT_TEXT ? *(const char **)(void *)((char *)group[h].into + q->at) : NULL;
+                    if (in && kr_output_apart(out, in))
+                        return kr_error_code();
+                }
+        }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct display d = { .terminal = isatty(2) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb"), .level = KR_INFO };
@@ -200,6 +220,8 @@ int main(int argc, char **argv)
     }
     if (!e)
         e = kr_opt_parse(groups, count, argc, argv, file, &files);
+    if (!e)
+        e = outputs_apart(groups, count, files, file);
     if (!e)
         e = tool->run(opts, files, file, &trace);
     if (!e)

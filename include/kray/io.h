@@ -67,11 +67,15 @@ int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_
 /* Text (tables, pages, JSON) under the same rules: a link stays, what is no plain file is refused. "-": stdout. */
 int kr_text_can_write(const char *path) KR_MUST_USE;
 int kr_text_write(const char *path, const kr_text *text) KR_MUST_USE;
-/* Refuses an output that is the very file that `input` (a source as above) names. */
+/* Refuses an output that is the very file that `input` (a source as above) names, or one of a pair (NAME.cfl and NAME.hdr,
+ * also where the suffix is left out). */
 int kr_output_apart(const char *output, const char *input) KR_MUST_USE;
 
-/* Notes in `m` where a result came from: software, command, method, parameters (NULL: left out), and for each input
- * (a source as above) its name, length and SHA-256; of files over 2 MiB that of the first and the last MiB joined.
+/* "NAME, N bytes, SHA-256 X": what a source is; of files over 2 MiB the digest is of the first and the last MiB joined; a folder is
+ * its name alone. */
+int kr_source_describe(kr_text *t, const char *source) KR_MUST_USE;
+/* Notes in `m` where a result came from: kray_version, kray_command, kray_method, kray_parameters (NULL: left out), and for each
+ * input kray_input, kray_input_2, ... as kr_source_describe tells it.
  * Every writer of images puts all of a kr_meta into its file. */
 int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input,
                        int inputs) KR_MUST_USE;

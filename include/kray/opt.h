@@ -11,7 +11,8 @@ enum kr_opt_type { KR_OPT_FLAG,   /* bool          --name                     */
                    KR_OPT_REAL,   /* double        --name X                   */
                    KR_OPT_TEXT,   /* const char *  --name TEXT (kept pointer) */
                    KR_OPT_CHOICE, /* const char *  one of unit, "a|b|c"       */
-                   KR_OPT_FILE,   /* const char *  a path (for completion)    */
+                   KR_OPT_FILE,   /* const char *  a path that is read        */
+                   KR_OPT_OUT,    /* const char *  a path that is written     */
                    KR_OPT_SIZE    /* int64_t bytes --name 8G                  */ };
 typedef struct kr_opt {
     const char *name;             /* long name without dashes; the table ends with name NULL       */

@@ -66,7 +66,7 @@ static int put(const kr_opt *o, void *into, const char *v)
         *(const char **)(void *)field = v;
         return 0;
     case KR_OPT_TEXT:
-    case KR_OPT_FILE:
+    case KR_OPT_FILE: case KR_OPT_OUT:
         *(const char **)(void *)field = v;
         return 0;
     }
@@ -88,7 +88,7 @@ int kr_opt_defaults(const kr_opt *opts, void *into)
         case KR_OPT_INT: *(long *)(void *)field = 0; break;
         case KR_OPT_REAL: *(double *)(void *)field = 0; break;
         case KR_OPT_SIZE: *(int64_t *)(void *)field = 0; break;
-        case KR_OPT_TEXT: case KR_OPT_CHOICE: case KR_OPT_FILE: *(const char **)(void *)field = NULL; break;
+        case KR_OPT_TEXT: case KR_OPT_CHOICE: case KR_OPT_FILE: case KR_OPT_OUT: *(const char **)(void *)field = NULL; break;
         }
     }
     return 0;
@@ -228,7 +228,7 @@ void kr_opt_help(kr_text *t, const kr_opt_group *group)
     for (const kr_opt *o = group->opts; o->name; o++) {
         char left[128];
         const char *unit = o->unit ? o->unit : o->type == KR_OPT_INT ? "N" : o->type == KR_OPT_REAL ? "X"
-                         : o->type == KR_OPT_SIZE ? "SIZE" : o->type == KR_OPT_FILE ? "FILE" : "TEXT";
+                         : o->type == KR_OPT_SIZE ? "SIZE" : o->type == KR_OPT_FILE || o->type == KR_OPT_OUT ? "FILE" : "TEXT";
         char shortname[8] = "    ";
         if (o->letter)
             snprintf(shortname, sizeof shortname, "-%c, ", o->letter);
@@ -254,7 +254,7 @@ void kr_opt_describe(kr_text *t, const kr_opt *opts, const void *values)
         case KR_OPT_INT: kr_text_add(t, "%ld", *(const long *)(const void *)field); break;
         case KR_OPT_REAL: kr_text_add(t, "%g", *(const double *)(const void *)field); break;
         case KR_OPT_SIZE: kr_text_add(t, "%lld", (long long)*(const int64_t *)(const void *)field); break;
-        case KR_OPT_TEXT: case KR_OPT_CHOICE: case KR_OPT_FILE: {
+        case KR_OPT_TEXT: case KR_OPT_CHOICE: case KR_OPT_FILE: case KR_OPT_OUT: {
             const char *s = *(const char *const *)(const void *)field;
             kr_text_add(t, "%s", s ? s : "");
         }

@@ -297,9 +297,9 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
     kr_text_add(&t, "\n");
     if (!usual)
         put_value(&t, "Axes", names.s);
-    put_value(&t, "Command", kr_meta_get(meta, "command"));
+    put_value(&t, "Command", kr_meta_get(meta, "kray_command"));
     for (long i = 0; i < kr_meta_count(meta); i++)
-        if (strcmp(kr_meta_key(meta, i), "command"))
+        if (strcmp(kr_meta_key(meta, i), "kray_command"))
             put_value(&t, kr_meta_key(meta, i), kr_meta_value(meta, i));
     kr_text_add(&t, "# Creator\nKray %s\n", kr_version());
 

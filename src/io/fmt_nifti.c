@@ -468,7 +468,7 @@ static int write_image(const kr_image *im, const char *path)
         h.pixdim[4] = (float)(tr_ms / 1000);
         h.xyzt_units = NIFTI_UNITS_MM | NIFTI_UNITS_SEC;
     }
-    const char *method = kr_meta_get(im->meta, "method");
+    const char *method = kr_meta_get(im->meta, "kray_method");
     snprintf(h.descrip, sizeof h.descrip, "Kray %s%s%.40s", kr_version(), method ? " " : "", method ? method : "");
 
     /* In the file Z and SLICE are one axis, named after the one that is there. */

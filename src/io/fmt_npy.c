@@ -204,12 +204,32 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     return s->data ? 0 : kr_error_code();
 }
 
+/* The pairs of strings that Kray wrote beside the array; another program's notes are none of ours. */
+static int meta_beside(kr_meta *m, const char *path)
+{
+    kr_auto char *beside = kr_strf("%s.json", path);
+    if (!beside || access(beside, F_OK))
+        return beside ? 0 : kr_error_code();
+    kr_auto char *text = kr_file_text(beside, 1 << 20);
+    if (!text)
+        return kr_error_code();
+    json_t *root = json_loads(text, 0, NULL), *value;
+    const char *key;
+    int e = 0;
+    json_object_foreach(root, key, value)
+        if (!e && json_is_string(value) && strcmp(key, "axes"))
+            e = kr_meta_set(m, key, "%s", json_string_value(value));
+    json_decref(root);
+    return e;
+}
+
 static int read_image(kr_image **out, const kr_source *src)
 {
     kr_scoped(array) a = NULL;
-    if (read_array(&a, src))
+    kr_scoped(meta) meta = kr_meta_new();
+    if (!meta || read_array(&a, src) || meta_beside(meta, src->path))
         return kr_error_code();
-    *out = kr_image_new(a, NULL, NULL);
+    *out = kr_image_new(a, NULL, meta);
     return *out ? 0 : kr_error_code();
 }
 

@@ -420,7 +420,7 @@ static int write_text_to(const kr_text *text, const char *path)
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     kr_auto char *dir = place_for(path);
     size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
-    kr_auto char *beside = dir ? kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip) : NULL;
+    kr_auto char *beside = dir && !kr_folder_make(dir) ? kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip) : NULL;
     if (!beside)
         return kr_error_code();
     int e = kr_file_write(beside, &(kr_block){ text->s ? text->s : "", text->len }, 1);
@@ -442,15 +442,40 @@ int kr_text_write(const char *path, const kr_text *text)
     return e ? kr_fail_in("%s", path) : 0;
 }
 
+/* The files that a name may stand for: itself, BART's pair where the suffix is left out or is either one's, NumPy's notes. */
+enum { SAME_NAME = 5 };
+
+static int files_of(char *name[SAME_NAME], const char *path)
+{
+    size_t n = strlen(path), stem = n > 4 && (!strcasecmp(path + n - 4, ".cfl") || !strcasecmp(path + n - 4, ".hdr")) ? n - 4 : n;
+    static const char *const add[SAME_NAME] = { "", ".cfl", ".hdr", ".json", "" };
+    for (int i = 0; i < SAME_NAME; i++)
+        if (!(name[i] = i == 0 || i == 3 ? kr_strf("%s%s", path, add[i]) : kr_strf("%.*s%s", (int)stem, path, add[i])))
+            return kr_error_code();
+    return 0;
+}
+
 int kr_output_apart(const char *output, const char *input)
 {
     kr_source src;
-    struct stat in, out;
+    char *in[SAME_NAME] = { 0 }, *out[SAME_NAME] = { 0 };
     if (kr_source_parse(&src, input)) {
+        if (kr_error_code() == KR_EMEM)
+            return KR_EMEM;
         kr_error_clear();                        /* reading it will tell */
         return 0;
     }
-    bool same = !stat(src.path, &in) && !stat(output, &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+    int e = files_of(in, src.path) || files_of(out, output) ? kr_error_code() : 0;
+    for (int i = 0; !e && i < SAME_NAME; i++)
+        for (int j = 0; !e && j < SAME_NAME; j++) {
+            struct stat a, b;
+            if (!stat(in[i], &a) && !stat(out[j], &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino && !S_ISDIR(a.st_mode))
+                e = kr_fail(KR_EUSAGE, "%s: input and output are the same file", output);
+        }
+    for (int i = 0; i < SAME_NAME; i++) {
+        kr_free(in[i]);
+        kr_free(out[i]);
+    }
     kr_source_clear(&src);
-    return same ? kr_fail(KR_EUSAGE, "%s: input and output are the same file", output) : 0;
+    return e;
 }

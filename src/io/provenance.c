@@ -2,49 +2,61 @@
 #include "kray/io.h"
 #include "file.h"
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Two ends and the length tell measurements apart; hashing gigabytes would take longer than many reconstructions. */
 enum { END = 1 << 20 };
 
-static int input_set(kr_meta *m, const char *key, const char *source)
+int kr_source_describe(kr_text *t, const char *source)
 {
     kr_source src;
     if (kr_source_parse(&src, source))
         return kr_error_code();
+    struct stat st;
+    kr_auto char *pair = stat(src.path, &st) ? kr_strf("%s.cfl", src.path) : NULL;      /* BART's name without suffix */
     int64_t bytes = 0;
-    int fd = kr_file_open(src.path, &bytes), e = 0;
+    int fd = kr_file_open(pair ? pair : src.path, &bytes);
     kr_source_clear(&src);
-    if (fd < 0) {                        /* a folder, or BART's name without suffix: the name must do */
+    kr_text_add(t, "%s", source);
+    if (fd < 0) {                        /* a folder: the name must do */
         kr_error_clear();
-        return kr_meta_set(m, key, "%s", source);
+        return 0;
     }
     size_t whole = bytes < 2 * END ? (size_t)bytes : 2 * END;
     kr_auto char *block = kr_alloc(whole, 1);
     size_t half = whole / 2;
     char hex[65];
-    e = !block || kr_file_read(fd, block, half, 0) || kr_file_read(fd, block + half, whole - half, bytes - (int64_t)(whole - half))
+    int e = !block || kr_file_read(fd, block, half, 0) || kr_file_read(fd, block + half, whole - half, bytes - (int64_t)(whole - half))
       ? kr_error_code() : 0;
     close(fd);
     if (e)
         return e;
     kr_digest(block, whole, hex);
-    return kr_meta_set(m, key, "%s, %lld bytes, SHA-256%s %s", source, (long long)bytes,
-                       bytes > 2 * END ? " of the first and the last MiB" : "", hex);
+    kr_text_add(t, ", %lld bytes, SHA-256%s %s", (long long)bytes, bytes > 2 * END ? " of the first and the last MiB" : "", hex);
+    return 0;
+}
+
+static int input_set(kr_meta *m, const char *key, const char *source)
+{
+    kr_text t = { 0 };
+    int e = kr_source_describe(&t, source) || t.failed ? kr_error_code() : kr_meta_set(m, key, "%s", t.s);
+    kr_text_clear(&t);
+    return e;
 }
 
 int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input, int inputs)
 {
-    int e = kr_meta_set(m, "software", "Kray %s", kr_version());
+    int e = kr_meta_set(m, "kray_version", "%s", kr_version());
     if (!e && command)
-        e = kr_meta_set(m, "command", "%s", command);
+        e = kr_meta_set(m, "kray_command", "%s", command);
     if (!e && method)
-        e = kr_meta_set(m, "method", "%s", method);
+        e = kr_meta_set(m, "kray_method", "%s", method);
     if (!e && parameters)
-        e = kr_meta_set(m, "parameters", "%s", parameters);
+        e = kr_meta_set(m, "kray_parameters", "%s", parameters);
     for (int i = 0; !e && i < inputs; i++) {
         char key[24];
-        snprintf(key, sizeof key, i ? "input_%d" : "input", i + 1);
+        snprintf(key, sizeof key, i ? "kray_input_%d" : "kray_input", i + 1);
         e = input_set(m, key, input[i]);
     }
     return e;

@@ -17,7 +17,7 @@ else
     refuses 1 'in/b.h5: ' kray convert in/b.h5 b.npy
 fi
 check 'nothing is left of it' [ ! -e b.npy ]
-refuses 1 '1 of 3 files failed; the others are done' kray convert in -o out --to npy
+refuses 1 '1 of 3 failed; the others are done' kray convert in -o out --to npy
 check 'the one before is there' [ -s out/a.npy ]
 check 'the one after is there' [ -s out/c.npy ]
 check 'the damaged one is not' [ ! -e out/b.npy ]

@@ -193,7 +193,7 @@ static void test_header(void **state)
     char *longer = malloc(6000);
     memset(longer, 'x', 5999);
     longer[5999] = 0;
-    assert_int_equal(kr_meta_set(m, "command", "kray recon a#1.h5\n-o b"), 0);
+    assert_int_equal(kr_meta_set(m, "kray_command", "kray recon a#1.h5\n-o b"), 0);
     assert_int_equal(kr_meta_set(m, "endless", "%s", longer), 0);
     assert_int_equal(kr_meta_set(m, "method", "cgsense"), 0);
     free(longer);
@@ -277,7 +277,7 @@ static void test_bart_reads(void **state)
     kr_scoped(array) a = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 6, [KR_Y] = 5, [KR_COIL] = 2, [KR_SLICE] = 3, [KR_TIME] = 2));
     kr_scoped(array) b = NULL;
     kr_scoped(meta) m = kr_meta_new();
-    assert_int_equal(kr_meta_set(m, "command", "kray convert #in out"), 0);
+    assert_int_equal(kr_meta_set(m, "kray_command", "kray convert #in out"), 0);
     assert_int_equal(kr_meta_set(m, "te_ms", "3.5"), 0);
     fill_random(a, 3);
     assert_int_equal(kr_array_write(a, m, in("k.cfl")), 0);
