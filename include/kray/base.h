@@ -122,6 +122,9 @@ void kr_rand_normal2(uint64_t seed, uint64_t stream, uint64_t i, double z[2]); /
 /* SHA-256 of a block as 64 hexadecimal digits and a zero (FIPS 180-4): digests of weights and inputs. */
 void kr_digest(const void *bytes, size_t n, char hex[65]);
 
+/* The number that 16 bits of IEEE 754 (binary16) hold. */
+float kr_half(uint16_t bits);
+
 double kr_seconds(void);            /* monotonic clock */
 /* 0, 3 or 4: x86-64, x86-64-v3 (AVX2, FMA) or v4 (AVX-512), as the processor has it; KR_CPU=base|v3|v4 lowers it. */
 int kr_cpu(void);

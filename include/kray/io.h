@@ -8,12 +8,15 @@ extern "C" {
 
 /* Where to read: FILE[:VARIABLE][@AXES]. VARIABLE: a MATLAB variable, an HDF5 dataset or an ISMRMRD group. AXES: names in
  * the order in which the array's own tool prints its shape: "k.npy@coil,y,x" (NumPy, slowest first for C order),
- * "brain.mat:kData@x,y,coil" (MATLAB). */
+ * "brain.mat:kData@x,y,coil" (MATLAB). "reim" names an axis of length 2 that holds real and imaginary part of complex numbers
+ * that were stored as real ones: "k.h5:kspace@slice,coil,y,x,reim". */
 typedef struct kr_source { char *path, *var, *axes; } kr_source;
 int kr_source_parse(kr_source *src, const char *text) KR_MUST_USE;   /* a file that exists under the whole text wins */
 void kr_source_clear(kr_source *src);
-/* Axis names to axes, in the order given; returns how many, or a refusal. "-" stands for an axis of length 1. */
+/* Axis names to axes, in the order given; returns how many, or a refusal. "-" stands for an axis of length 1; "reim"
+ * comes as KR_BATCH, and kr_axes_reim tells where it stands (-1: nowhere). */
 int kr_axes_parse(const char *text, int order[KR_AXES]) KR_MUST_USE;
+int kr_axes_reim(const char *text);
 
 typedef struct kr_read {                    /* what to read; zero reads all                             */
     bool header_only;                       /* shape, header, mask if small; data stays NULL            */

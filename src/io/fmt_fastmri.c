@@ -12,6 +12,9 @@ static const char *const pictures[] = { "reconstruction", "reconstruction_rss", 
 
 static const int *usual(int dims) { return dims == 3 ? without_coils : dims == 5 ? with_averages : with_coils; }
 
+/* Real numbers whose last axis has length 2: real and imaginary part. */
+static bool apart(const kr_h5_set *s) { return s->kind == KR_H5_REAL && s->dims >= 4 && s->dims <= 6 && s->n[s->dims - 1] == 2; }
+
 static int probe(const unsigned char *head, size_t bytes, const char *path)
 {
     if (!kr_h5_is(head, bytes) || !memcmp(head, "MATLAB", 6))
@@ -25,6 +28,8 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     int sure = image ? 70 : 0;
     if (kr_h5_has(f, "kspace")) {
         kr_scoped(h5_set) s = kr_h5_set_open(f, "kspace");
+        if (s && apart(s) && kr_h5_set_reim(s, s->dims - 1))
+            return kr_error_clear(), 0;
         bool fits = s && s->kind == KR_H5_COMPLEX && (s->dims == 3 || s->dims == 4 || (s->dims == 5 && !skmtea));
         kr_auto char *acquisition = kr_h5_attr_text(f, "/", "acquisition");
         bool signs = image || acquisition || kr_h5_has(f, "ismrmrd_header") || kr_h5_has(f, "mask");
@@ -152,7 +157,7 @@ static const char *target_name(kr_h5 *f, bool coils)
 static bool single_coil(kr_h5 *f)
 {
     kr_scoped(h5_set) s = kr_h5_has(f, "kspace") ? kr_h5_set_open(f, "kspace") : NULL;
-    return s && s->dims == 3;
+    return s && s->dims - apart(s) == 3;
 }
 
 static int target_shape(kr_shape *shape, kr_h5 *f, const char *name, const kr_source *src)
@@ -186,7 +191,9 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
     kr_scoped(h5_set) set = kr_h5_set_open(f, name);
     if (!set)
         return kr_error_code();
-    if (set->kind != KR_H5_COMPLEX || set->dims < 3 || set->dims > 5)
+    if (!src->axes && apart(set) && kr_h5_set_reim(set, set->dims - 1))
+        return kr_error_code();
+    if (kr_axes_reim(src->axes) < 0 && (set->kind != KR_H5_COMPLEX || set->dims < 3 || set->dims > 5))
         return kr_fail(KR_EFORMAT, "%s of %s%s is no fastMRI k-space; complex numbers [slice][coil][readout][phase] are wanted", name,
                        kr_lengths_text(set->n, set->dims), set->kind == KR_H5_COMPLEX ? "" : ", not complex,");
     int order[KR_H5_DIMS];

@@ -28,9 +28,12 @@ static int note(void *self, const char *name, bool group)
     }
     kr_scoped(h5_set) s = group ? NULL : kr_h5_set_open(c->file, path);
     bool numeric = s && (s->kind == KR_H5_REAL || s->kind == KR_H5_COMPLEX);
-    kr_error_clear();
+    const char *why = kr_error();                          /* "NAME is a link to another file, ..." */
+    why += !strncmp(why, path, strlen(path)) && why[strlen(path)] == ' ' ? strlen(path) + 1 : 0;
     if (c->all.len < c->room)
-        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? c->between : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims) : "no numbers");
+        kr_text_add(&c->all, "%s%s (%s)", c->all.len ? c->between : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims)
+                    : s ? "no numbers" : why);
+    kr_error_clear();
     if (numeric && !c->numeric++)
         snprintf(c->name, sizeof c->name, "%s", path);
     return 0;

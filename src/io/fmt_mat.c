@@ -112,7 +112,7 @@ static int read5(kr_array **out, const kr_source *src)
         return kr_error_code();
     data = NULL;
     *out = kr_array_packed(a);
-    return *out ? 0 : kr_error_code();
+    return *out && !kr_reim_join(out, src) ? 0 : kr_error_code();
 }
 
 static int read73(kr_array **out, const kr_source *src)

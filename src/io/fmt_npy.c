@@ -28,7 +28,7 @@ static const char *value_of(const char *text, const char *key)
 static int parse_type(header *h, const char *descr)
 {
     static const struct { const char *name; enum kr_number kind; bool complex; } known[] = {
-        { "f4'", KR_F32, false }, { "f8'", KR_F64, false }, { "c8'", KR_F32, true }, { "c16'", KR_F64, true }, { "b1'", KR_U8, false },
+        { "f2'", KR_F16, false }, { "f4'", KR_F32, false }, { "f8'", KR_F64, false }, { "c8'", KR_F32, true }, { "c16'", KR_F64, true }, { "b1'", KR_U8, false },
         { "u1'", KR_U8, false }, { "i1'", KR_I8, false }, { "u2'", KR_U16, false }, { "i2'", KR_I16, false }, { "u4'", KR_U32, false },
         { "i4'", KR_I32, false }, { "u8'", KR_U64, false }, { "i8'", KR_I64, false } };
     for (size_t i = 0; *descr == '\'' && strchr("<>|=", descr[1]) && descr[1] && i < sizeof known / sizeof *known; i++)
@@ -38,8 +38,8 @@ static int parse_type(header *h, const char *descr)
             h->swap = descr[1] == '>';
             return 0;
         }
-    return kr_fail(KR_EFORMAT, "NumPy numbers of type %.*s are not read; integers, truth values, and real or complex numbers of 4 or "
-                   "8 bytes a part are", (int)strcspn(descr, ",}"), descr);
+    return kr_fail(KR_EFORMAT, "NumPy numbers of type %.*s are not read; integers, truth values, real numbers of 2, 4 or 8 "
+                   "bytes and complex ones of 8 or 16 are", (int)strcspn(descr, ",}"), descr);
 }
 
 static int parse_shape(header *h, const char *shape)
@@ -182,7 +182,7 @@ static int read_array(kr_array **out, const kr_source *src)
         return kr_error_code();
     data = NULL;
     *out = kr_array_packed(a);
-    return *out ? 0 : kr_error_code();
+    return *out && !kr_reim_join(out, src) ? 0 : kr_error_code();
 }
 
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)

@@ -7,10 +7,49 @@
 #include <string.h>
 #include <time.h>
 
-int kr_set_axes(int order[KR_H5_DIMS], const kr_h5_set *s, const kr_source *src, enum kr_tool_order tool, const int *usual, int most)
+/* The axes without "reim", which the set takes in: `names` becomes NULL where there is none. */
+static int take_reim(char **names, kr_h5_set *s, const char *axes, enum kr_tool_order tool)
+{
+    int at = kr_axes_reim(axes), count = 1, seen = 0;
+    *names = NULL;
+    if (at < 0)
+        return 0;
+    for (const char *p = axes; *p; p++)
+        count += *p == ',';
+    for (int i = 0; i < s->dims; i++) {                    /* lengths of 1 may have been left out of the names */
+        int d = tool == KR_NUMPY ? i : s->dims - 1 - i;
+        if (count < s->dims && s->n[d] == 1)
+            continue;
+        if (seen++ == at && kr_h5_set_reim(s, d))
+            return kr_error_code();
+        else if (seen > at)
+            break;
+    }
+    if (s->reim < 0)
+        return kr_fail(KR_EUSAGE, "%d axes are named ('%s'), the array is %s", count, axes, kr_lengths_text(s->n, s->dims));
+    kr_text t = { 0 };
+    for (const char *p = axes; *p; ) {
+        size_t n = strcspn(p, ",");
+        if (at--) {
+            kr_text_add(&t, "%s", t.len ? "," : "");
+            kr_text_put(&t, p, n);
+        }
+        p += n + (p[n] == ',');
+    }
+    *names = t.failed || !t.s ? kr_strdup("-") : kr_strdup(t.s);
+    kr_text_clear(&t);
+    return *names ? 0 : kr_error_code();
+}
+
+int kr_set_axes(int order[KR_H5_DIMS], kr_h5_set *s, const kr_source *src, enum kr_tool_order tool, const int *usual, int most)
 {
     kr_auto char *example = kr_strf(tool == KR_NUMPY ? "%s:%s@coil,y,x" : "%s:%s@x,y,coil", src->path, s->name);
     kr_auto char *own = src->axes ? NULL : kr_h5_attr_text(s->file, s->name, "kray_axes");     /* what Kray wrote */
+    kr_auto char *rest = NULL;
+    if (take_reim(&rest, s, src->axes, tool))
+        return kr_error_code();
+    own = rest ? rest : own;
+    rest = NULL;
     kr_source named = { .axes = own };
     int printed[KR_H5_DIMS];
     long n[KR_H5_DIMS];

@@ -6,8 +6,8 @@
 /* In which order a tool prints lengths: NumPy slowest first, as HDF5 does, MATLAB fastest first. */
 enum kr_tool_order { KR_NUMPY, KR_MATLAB };
 /* The axis of every dimension of the dataset: as src names them in the tool's order, else as `usual` lists them in that
- * order, for up to `most` dimensions. */
-int kr_set_axes(int order[KR_H5_DIMS], const kr_h5_set *s, const kr_source *src, enum kr_tool_order tool, const int *usual, int most) KR_MUST_USE;
+ * order, for up to `most` dimensions. Where src names an axis "reim", the set becomes a complex one without that axis. */
+int kr_set_axes(int order[KR_H5_DIMS], kr_h5_set *s, const kr_source *src, enum kr_tool_order tool, const int *usual, int most) KR_MUST_USE;
 kr_shape kr_set_shape(const kr_h5_set *s, const int order[]);
 /* Reads it, of SLICE only what `how` asks for (NULL: all). */
 int kr_set_read(kr_array **out, const kr_h5_set *s, const int order[], const kr_read *how) KR_MUST_USE;

@@ -1,10 +1,10 @@
 /* h5vlen.c: variable-length elements of HDF5 files. */
 #include "h5vlen.h"
 #include "file.h"
+#include "h5pack.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /* ---- Rows ---- */
 static int damaged(const kr_h5_set *s) { return kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", s->name); }
@@ -23,71 +23,45 @@ static int read_at(const kr_h5 *f, void *to, size_t bytes, uint64_t at)
     return 0;
 }
 
-typedef struct chunks { const kr_h5_set *s; long row, rows; int filters; H5Z_filter_t filter[4]; unsigned char *raw, *plain; } chunks;
+typedef struct chunks { const kr_h5_set *s; long row, rows; kr_h5_pack pack; size_t room; unsigned char *raw, *a, *b, *plain; } chunks;
 
-static void unshuffle(unsigned char *to, const unsigned char *from, size_t width, size_t bytes)
-{
-    size_t n = bytes / width;
-    for (size_t k = 0; k < width; k++)
-        for (size_t i = 0; i < n; i++)
-            to[i * width + k] = from[k * n + i];
-    memcpy(to + n * width, from + n * width, bytes - n * width);
-}
-
-/* Chunk number c, unpacked into plain. */
+/* Chunk number c, unpacked; c->plain points to it. */
 static int read_chunk(chunks *c, hsize_t number)
 {
-    hsize_t offset = number * (hsize_t)c->rows, stored = 0, whole = (hsize_t)(c->row * c->rows);
+    hsize_t offset = number * (hsize_t)c->rows, stored = 0;
+    size_t whole = (size_t)(c->row * c->rows), got = 0;
     unsigned skip = 0;
     haddr_t at = HADDR_UNDEF;
     /* The size in the chunk's own record is what H5Dread_chunk will write; H5Dget_chunk_storage_size may tell another. */
     if (H5Dget_chunk_info_by_coord(c->s->id, &offset, &skip, &at, &stored) < 0)
         return damaged(c->s);
+    c->plain = c->raw;
     if (at == HADDR_UNDEF || !stored) {
-        memset(c->plain, 0, whole);                          /* never written */
+        memset(c->raw, 0, whole);                            /* never written */
         return 0;
     }
-    if (stored > 2 * whole + 64 || (!c->filters && stored != whole))
+    if (stored > c->room || H5Dread_chunk(c->s->id, H5P_DEFAULT, &offset, &skip, c->raw) < 0)
         return damaged(c->s);
-    unsigned char *to = c->filters ? c->raw : c->plain;
-    if (H5Dread_chunk(c->s->id, H5P_DEFAULT, &offset, &skip, to) < 0)
-        return damaged(c->s);
-    for (int k = c->filters; k-- > 0; ) {                    /* undone in reverse */
-        if (skip & 1u << k)
-            continue;
-        unsigned char *from = to;
-        to = from == c->raw ? c->plain : c->raw;
-        uLongf n = whole;
-        if (c->filter[k] == H5Z_FILTER_SHUFFLE)
-            unshuffle(to, from, (size_t)c->row, whole);
-        else if (uncompress(to, &n, from, (uLong)stored) != Z_OK || n != whole)
-            return damaged(c->s);
-        stored = whole;
-    }
-    if (stored != whole)
-        return damaged(c->s);
-    if (to != c->plain)
-        memcpy(c->plain, to, whole);
-    return 0;
+    if (kr_h5_unpack(&c->pack, skip, c->raw, (size_t)stored, c->a, c->b, c->room, &c->plain, &got))
+        return kr_error_code();
+    return got == whole ? 0 : damaged(c->s);
 }
 
 static int chunks_open(chunks *c, const kr_h5_set *s, long row, hid_t plist)
 {
     hsize_t rows = 0;
-    *c = (chunks){ .s = s, .row = row, .filters = H5Pget_nfilters(plist) };
-    if (H5Pget_chunk(plist, 1, &rows) != 1 || !rows || c->filters < 0 || c->filters > 4 || rows > (hsize_t)s->file->bytes * 1032 / (hsize_t)row + 1)
+    *c = (chunks){ .s = s, .row = row };
+    if (H5Pget_chunk(plist, 1, &rows) != 1 || !rows || rows > (hsize_t)s->file->bytes * KR_H5_INFLATE_MOST / (hsize_t)row + 1)
         return kr_fail(KR_EFORMAT, "dataset %s is laid out in a way that is not read", s->name);
+    if (kr_h5_pack_of(&c->pack, s, plist))
+        return kr_error_code();
     c->rows = (long)rows;
-    for (int k = 0; k < c->filters; k++) {
-        unsigned flags, config;
-        size_t values = 0;
-        c->filter[k] = H5Pget_filter2(plist, (unsigned)k, &flags, &values, NULL, 0, NULL, &config);
-        if (c->filter[k] != H5Z_FILTER_DEFLATE && c->filter[k] != H5Z_FILTER_SHUFFLE)
-            return kr_fail(KR_EFORMAT, "dataset %s is packed by filter %d, which is not read", s->name, (int)c->filter[k]);
-    }
-    c->raw = c->filters ? kr_alloc((size_t)(2 * row * c->rows + 64), 1) : NULL;
-    c->plain = kr_alloc((size_t)(row * c->rows), 1);
-    return c->plain && (c->raw || !c->filters) ? 0 : kr_error_code();
+    c->pack.number = row;
+    c->room = (size_t)(2 * row * c->rows + 64);
+    c->raw = kr_alloc(c->room, 1);
+    c->a = c->pack.count ? kr_alloc(c->room, 1) : NULL;
+    c->b = c->pack.count ? kr_alloc(c->room, 1) : NULL;
+    return c->raw && (!c->pack.count || (c->a && c->b)) ? 0 : kr_error_code();
 }
 
 static int rows_chunked(const kr_h5_set *s, long row, long from, long count, char *to, hid_t plist)
@@ -101,7 +75,8 @@ static int rows_chunked(const kr_h5_set *s, long row, long from, long count, cha
             memcpy(to + done * row, c.plain + skip * row, (size_t)(n * row));
     }
     kr_free(c.raw);
-    kr_free(c.plain);
+    kr_free(c.a);
+    kr_free(c.b);
     return e;
 }
 

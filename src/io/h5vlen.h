@@ -13,11 +13,8 @@ typedef struct kr_h5_ref { uint64_t at; uint32_t count, index; } kr_h5_ref;
 enum { KR_H5_REF = 16 };
 kr_h5_ref kr_h5_ref_of(const void *raw);
 
-/* The first 16 bytes of an attribute, as they lie in the file: of a variable-length text its reference. False where the
- * attribute is not in its object's own header (then there are very many). */
-bool kr_h5_attr_raw(const kr_h5 *f, const char *object, const char *name, unsigned char raw[KR_H5_REF]);
 /* Is a type in the object's header damaged in a way that HDF5 1.10 does not survive? */
-bool kr_h5_types_bad(const kr_h5 *f, const char *object);
+bool kr_h5_types_bad(kr_h5 *f, const char *object);
 
 /* Scratch of one thread: the collection last looked at. Start with {0}; kr_h5_heap_clear at the end. */
 typedef struct kr_h5_heap { unsigned char *bytes; size_t room, held; uint64_t at, size; } kr_h5_heap;

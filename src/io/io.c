@@ -92,6 +92,18 @@ void kr_source_clear(kr_source *src)
     *src = (kr_source){ 0 };
 }
 
+int kr_axes_reim(const char *text)
+{
+    int at = 0;
+    for (const char *p = text; p && *p; at++) {
+        size_t n = strcspn(p, ",");
+        if (n == 4 && !strncasecmp(p, "reim", 4))
+            return at;
+        p += n + (p[n] == ',');
+    }
+    return -1;
+}
+
 int kr_axes_parse(const char *text, int order[KR_AXES])
 {
     int count = 0;
@@ -100,12 +112,12 @@ int kr_axes_parse(const char *text, int order[KR_AXES])
         size_t n = strcspn(p, ",");
         char word[16];
         snprintf(word, sizeof word, "%.*s", (int)n, p);
-        int d = strcmp(word, "-") ? kr_axis_named(word) : KR_AXES;
+        int d = !strcmp(word, "-") ? KR_AXES : strcasecmp(word, "reim") ? kr_axis_named(word) : KR_BATCH;
         if (d < 0) {
             kr_text known = { 0 };
             for (int i = 0; i < KR_AXES; i++)
                 kr_text_add(&known, "%s%s", i ? " " : "", kr_axis_name(i));
-            kr_fail(KR_EUSAGE, "'%s' names no axis; axes are %s", word, known.s ? known.s : "");
+            kr_fail(KR_EUSAGE, "'%s' names no axis; axes are %s, and reim for real and imaginary part", word, known.s ? known.s : "");
             kr_text_clear(&known);
             return kr_error_code();
         }

@@ -124,9 +124,7 @@ static bool holds_image_heads(hid_t type)
 
 static bool dataset_is(kr_h5 *f, const char *name, bool (*what)(hid_t))
 {
-    if (!kr_h5_has(f, name))
-        return false;
-    hid_t d = H5Dopen2(f->id, name, H5P_DEFAULT), t = d < 0 ? -1 : H5Dget_type(d);
+    hid_t d = kr_h5_has(f, name) ? kr_h5_dataset(f, name) : -1, t = d < 0 ? -1 : H5Dget_type(d);
     bool yes = t >= 0 && what(t);
     if (t >= 0)
         H5Tclose(t);

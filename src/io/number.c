@@ -5,7 +5,7 @@
 
 long kr_number_bytes(enum kr_number kind)
 {
-    static const long bytes[] = { 0, 4, 8, 1, 1, 2, 2, 4, 4, 8, 8 };
+    static const long bytes[] = { 0, 4, 8, 1, 1, 2, 2, 4, 4, 8, 8, 2 };
     return bytes[kind];
 }
 
@@ -38,6 +38,13 @@ void kr_number_floats(float *to, long step, const void *from, enum kr_number kin
     case KR_U32: LOOP(uint32_t);
     case KR_I64: LOOP(int64_t);
     case KR_U64: LOOP(uint64_t);
+    case KR_F16:
+        for (long k = 0; k < n; k++) {
+            uint16_t v;
+            memcpy(&v, p + 2 * k, 2);
+            to[k * step] = kr_half(v);
+        }
+        break;
     }
 }
 
@@ -57,6 +64,7 @@ double kr_number_double(const void *from, enum kr_number kind)
     case KR_U32: return u.u4;
     case KR_I64: return (double)u.i8;
     case KR_U64: return (double)u.u8;
+    case KR_F16: return (double)kr_half(u.u2);
     }
     return 0;
 }
@@ -105,5 +113,24 @@ int kr_axes_of(int order[], const kr_source *src, const long n[], int dims, cons
         if (order[i] == KR_AXES && n[i] > 1)
             return kr_fail(KR_EUSAGE, "an axis is called '-', but has length %ld", n[i]);
     }
+    return 0;
+}
+
+int kr_reim_join(kr_array **a, const kr_source *src)
+{
+    if (kr_axes_reim(src->axes) < 0)
+        return 0;
+    if ((*a)->type != KR_R32 || (*a)->n[KR_BATCH] != 2)
+        return kr_fail(KR_EFORMAT, "the axis reim has length %ld in %s numbers; real and imaginary part as 2 real ones are wanted",
+                       (*a)->n[KR_BATCH], (*a)->type == KR_R32 ? "real" : "complex");
+    kr_scoped(array) re = kr_array_at(*a, KR_BATCH, 0), *im = kr_array_at(*a, KR_BATCH, 1);
+    kr_scoped(array) x = re ? kr_array_packed(re) : NULL, *y = im ? kr_array_packed(im) : NULL;
+    kr_array *z = x && y ? kr_array_new(KR_C32, kr_array_shape(re)) : NULL;
+    if (!z)
+        return kr_error_code();
+    for (long i = 0, n = kr_count(kr_array_shape(z)); i < n; i++)
+        KR_C(z)[i] = kr_c(KR_R(x)[i], KR_R(y)[i]);
+    kr_array_unref(a);
+    *a = z;
     return 0;
 }

@@ -146,18 +146,6 @@ const char *wt_type_name(enum wt_type t)
     return name[t];
 }
 
-static float half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
-    union { uint32_t u; float f; } v;
-    if (e == 0) {
-        v.f = (float)m * 0x1p-24f;
-        v.u |= sign;
-    } else
-        v.u = sign | (e == 31 ? 0x7f800000u : (e + 112) << 23) | m << 13;
-    return v.f;
-}
-
 void wt_floats(float *to, const unsigned char *p, enum wt_type t, long count)
 {
     long parts = t == WT_C64 ? 2 * count : count;
@@ -170,7 +158,7 @@ void wt_floats(float *to, const unsigned char *p, enum wt_type t, long count)
         memcpy(&v, p + (size_t)i * wt_size(t), wt_size(t));
         switch (t) {
         case WT_F64: to[i] = (float)v.d; break;
-        case WT_F16: to[i] = half(v.u2); break;
+        case WT_F16: to[i] = kr_half(v.u2); break;
         case WT_BF16: v.u4 = (uint32_t)v.u2 << 16; to[i] = v.f; break;
         case WT_I8: to[i] = (float)(int8_t)p[i]; break;
         case WT_U8: case WT_BOOL: to[i] = (float)p[i]; break;

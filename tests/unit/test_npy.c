@@ -146,7 +146,7 @@ static void test_refusals(void **state)
     (void)state;
     refused(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", 8, KR_EFORMAT, "announces 3 numbers of 4 bytes, but only 8 bytes follow");
     refused(1, "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "type '|O' are not read");
-    refused(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "type '<f2' are not read");
+    refused(1, "{'descr': '<f16', 'fortran_order': False, 'shape': (1,), }\n", 16, KR_EFORMAT, "type '<f16' are not read");
     refused(1, "{'descr': '<f16', 'fortran_order': False, 'shape': (1,), }\n", 16, KR_EFORMAT, "are not read");
     refused(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }\n", 8, KR_EFORMAT, "are not read");
     refused(1, "{'descr': '", 0, KR_EFORMAT, "does not give descr");
@@ -174,12 +174,55 @@ static void test_refusals(void **state)
     }
 }
 
+/* 16-bit floats: IEEE 754's own examples; and real and imaginary part as an axis, first or last, in either order of memory. */
+static void test_halves_and_parts(void **state)
+{
+    (void)state;
+    static const uint16_t half[] = { 0x3c00, 0xc000, 0x7bff, 0x0400, 0x0001, 0x8000, 0x3555, 0x3bff };
+    static const float value[] = { 1, -2, 65504, 0x1p-14f, 0x1p-24f, -0.0f, 0.333251953125f, 0.99951171875f };
+    uint16_t turned[8];
+    for (int i = 0; i < 8; i++)
+        turned[i] = (uint16_t)(half[i] << 8 | half[i] >> 8);
+    for (int big = 0; big < 2; big++) {
+        put_npy("half.npy", 1, big ? "{'descr': '>f2', 'fortran_order': False, 'shape': (8,), }\n" : "{'descr': '<f2', 'fortran_order': False, 'shape': (8,), }\n",
+                big ? turned : half, 16);
+        kr_scoped(array) a = NULL;
+        assert_int_equal(kr_array_read(&a, in("half.npy")), 0);
+        for (int i = 0; i < 8; i++)
+            assert_true(KR_R(a)[i] == value[i]);
+    }
+    float number[12];
+    for (int i = 0; i < 12; i++)
+        number[i] = (float)i;
+    static const struct { const char *order, *shape, *axes; int part, y, x; } way[] = {        /* steps of the axes */
+        { "False", "(2, 3, 2)", "y,x,reim", 1, 6, 2 }, { "False", "(2, 2, 3)", "reim,y,x", 6, 3, 1 }, { "True", "(2, 2, 3)", "reim,y,x", 1, 2, 4 },
+        { "True", "(2, 3, 2)", "y,x,reim", 6, 1, 2 } };
+    for (int w = 0; w < 4; w++) {
+        char head[128], source[300];
+        snprintf(head, sizeof head, "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n", way[w].order, way[w].shape);
+        put_npy("parts.npy", 1, head, number, sizeof number);
+        snprintf(source, sizeof source, "%s@%s", in("parts.npy"), way[w].axes);
+        kr_scoped(array) a = NULL;
+        assert_int_equal(kr_array_read(&a, source), 0);
+        assert_string_equal(kr_shape_text(kr_array_shape(a)), "{x=3 y=2}");
+        for (int i = 0; i < 6; i++) {
+            int at = i / 3 * way[w].y + i % 3 * way[w].x;
+            assert_true(kr_re(KR_C(a)[i]) == (float)at && kr_im(KR_C(a)[i]) == (float)(at + way[w].part));
+        }
+    }
+    kr_array *a = NULL;
+    char source[300];
+    snprintf(source, sizeof source, "%s@y,reim,x", in("parts.npy"));
+    assert_true(kr_array_read(&a, source) < 0);
+    assert_non_null(strstr(kr_error(), "the axis reim has length 3"));
+}
+
 int main(void)
 {
     snprintf(dir, sizeof dir, "/tmp/kray-npy-XXXXXX");
     if (!mkdtemp(dir))
         return 1;
-    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_samples), cmocka_unit_test(test_types), cmocka_unit_test(test_round),
+    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_halves_and_parts), cmocka_unit_test(test_samples), cmocka_unit_test(test_types), cmocka_unit_test(test_round),
                                                cmocka_unit_test(test_refusals) };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     char line[128];
