@@ -61,8 +61,13 @@ static int one(const char *from, const char *to, const opts *o, const kr_trace *
     }
     if (image) {
         kr_scoped(image) im = NULL;
-        if (!kr_image_read(&im, from))
+        if (!kr_image_read(&im, from)) {
+            const char *others = kr_meta_get(im->meta, "other_series");
+            if (others)
+                kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
+            batch_voxel_unknown(im, to, o->to, trace);
             return kr_image_write(im, to, o->to);
+        }
         return why ? kr_fail(KR_EFORMAT, "%s", why) : kr_error_code();
     }
     kr_scoped(array) a = NULL;

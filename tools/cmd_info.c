@@ -247,6 +247,11 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
     if (s->reference)
         line(t, "reference", "%s", kr_shape_text(kr_array_shape(s->reference->data)));
     geom_lines(t, s->geom);
+    kr_text sign = { 0 };
+    kr_scan_sign_text(&sign, s);
+    if (sign.len)
+        line(t, "", "%s", sign.s);
+    kr_text_clear(&sign);
     meta_lines(t, s->meta);
     for (const char *note = s->notes.s; note && *note; ) {
         size_t len = strcspn(note, "\n");
@@ -434,6 +439,8 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
     meta_lines(t, im->meta);
     static const char *const made[][3] = { { "kray_method", "", "" }, { "kray_parameters", "", "" }, { "kray_version", "Kray ", "" }, { NULL, NULL, NULL } };
     meta_line(t, "made by", im->meta, made);
+    if (kr_meta_get(im->meta, "other_series"))
+        line(t, "also here", "%s", kr_meta_get(im->meta, "other_series"));
     return 0;
 }
 

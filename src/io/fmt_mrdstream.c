@@ -149,8 +149,6 @@ static char *text_of(const struct stream *s, const struct message *m)
 
 static int open_stream(struct stream *s, const kr_source *src)
 {
-    if (src->var)
-        return kr_fail(KR_EUSAGE, "a stream has no parts to choose from, '%s' is none", src->var);
     s->fd = kr_file_open(src->path, &s->bytes);
     return s->fd < 0 ? kr_error_code() : 0;
 }
@@ -260,7 +258,7 @@ static int place(struct raw *r, const struct stream *s, const kr_read *how, cons
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     struct stream s;
-    int e = open_stream(&s, src);
+    int e = src->var ? kr_fail(KR_EFORMAT, "the acquisitions of a stream have no parts to choose from, '%s' is none", src->var) : open_stream(&s, src);
     if (e)
         return e;
     struct raw r = { .count = true, .s = kr_scan_new() };
@@ -375,7 +373,7 @@ static int read_image(kr_image **out, const kr_source *src)
     int e = open_stream(&im.s, src);
     if (e)
         return e;
-    e = kr_mrd_images_read(out, &(kr_mrd_images){ stream_heads, stream_pixels, stream_attributes, &im });
+    e = kr_mrd_images_read(out, &(kr_mrd_images){ stream_heads, stream_pixels, stream_attributes, &im, src->var });
     close(im.s.fd);
     kr_free(im.head);
     kr_free(im.pixels);

@@ -333,6 +333,10 @@ static int read_image(kr_image **out, const kr_source *src)
     kr_scoped(array) a = kr_array_packed(given);
     kr_scoped(geom) g = a ? geom_of(v.nim, a, slices) : NULL;
     *out = g ? kr_image_new(a, g, v.meta) : NULL;
+    int unit = v.nim ? v.nim->time_units : 0;
+    double ms = unit == NIFTI_UNITS_SEC ? 1e3 : unit == NIFTI_UNITS_MSEC ? 1 : unit == NIFTI_UNITS_USEC ? 1e-3 : 0;
+    if (*out && a->n[KR_TIME] > 1 && ms * fabs(v.nim->pixdim[4]) > 0 && kr_meta_set((*out)->meta, "frame_ms", "%.9g", ms * fabs(v.nim->pixdim[4])))
+        kr_image_unref(out);
     volume_close(&v);
     return *out ? 0 : kr_error_code();
 }
@@ -463,10 +467,10 @@ static int write_image(const kr_image *im, const char *path)
     h.bitpix = complex ? 64 : 32;
     for (int k = 4; k < 8; k++)
         h.pixdim[k] = 1;
-    double tr_ms = kr_meta_number(im->meta, "tr_ms", 0);
-    if (a->n[KR_TIME] > 1 && tr_ms > 0) {
-        h.pixdim[4] = (float)(tr_ms / 1000);
-        h.xyzt_units = NIFTI_UNITS_MM | NIFTI_UNITS_SEC;
+    double frame_ms = kr_meta_number(im->meta, "frame_ms", 0);       /* TR is the time of a line, unless a shot makes an image */
+    if (a->n[KR_TIME] > 1) {
+        h.pixdim[4] = frame_ms > 0 ? (float)(frame_ms / 1000) : 0;   /* 0: unknown */
+        h.xyzt_units = NIFTI_UNITS_MM | (frame_ms > 0 ? NIFTI_UNITS_SEC : 0);
     }
     const char *method = kr_meta_get(im->meta, "kray_method");
     snprintf(h.descrip, sizeof h.descrip, "Kray %s%s%.40s", kr_version(), method ? " " : "", method ? method : "");

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { COUNTERS = 6 };
@@ -20,21 +21,176 @@ static long counter(const ISMRMRD_ImageHeader *h, int k)
 typedef struct series {
     const kr_mrd_images *from;
     ISMRMRD_ImageHeader *head;
-    long count, used;                /* images; those of the first one's type */
+    long count, used, like;          /* images; those of the series, and its first one */
+    bool numbered;                   /* several images share a series number: then it tells series apart */
     long *rank[COUNTERS];            /* counter -> place along its axis, -1: never seen */
     kr_shape shape;
     bool in_a_row;                   /* counters cannot tell the images apart: they stand along TIME as they come */
 } series;
 
-static bool alike(const series *s, long i) { return s->head[i].image_type == s->head[0].image_type; }
+static bool same_series(const series *s, long i, long j)
+{
+    const ISMRMRD_ImageHeader *a = &s->head[i], *b = &s->head[j];
+    return a->image_type == b->image_type && (!s->numbered || a->image_series_index == b->image_series_index);
+}
+
+static bool alike(const series *s, long i) { return same_series(s, i, s->like); }
+
+static const char *type_name(int type)
+{
+    static const char *const name[] = { "unknown type", "magnitude", "phase", "real part", "imaginary part", "complex", "red, green, blue" };
+    return name[type >= 0 && type < 7 ? type : 0];
+}
+
+/* The series that is wanted, by its number; sets `like`. Some writers number every image: no series then. */
+static int choose_series(series *s)
+{
+    kr_auto unsigned char *seen = kr_alloc_zero(USHRT_MAX + 1, 1);
+    long numbers = 0;
+    if (!seen)
+        return kr_error_code();
+    for (long i = 0; i < s->count; i++)
+        numbers += !seen[s->head[i].image_series_index]++;
+    s->numbered = numbers > 1 && numbers < s->count;
+    if (!s->from->series)
+        return 0;
+    char *end;
+    long want = strtol(s->from->series, &end, 10);
+    for (long i = 0; !*end && i < s->count; i++)
+        if (s->head[i].image_series_index == want) {
+            s->like = i;
+            s->numbered = true;
+            return 0;
+        }
+    kr_text t = { 0 };
+    for (long v = 0; v <= USHRT_MAX && t.len < 300; v++)
+        if (seen[v])
+            kr_text_add(&t, "%s%ld", t.len ? ", " : "", v);
+    kr_fail(KR_EFORMAT, "there is no series '%s' of images; there are %s", s->from->series, t.s ? t.s : "none");
+    kr_text_clear(&t);
+    return kr_error_code();
+}
+
+/* "phase (series 1, 12 images), ...": those of the same source that are left out. */
+static void tell_others(kr_text *t, const series *s)
+{
+    for (long i = 0; i < s->count && t->len < 600; i++) {
+        bool told = alike(s, i);
+        long images = 0;
+        for (long j = 0; j < i && !told; j++)
+            told = same_series(s, i, j);
+        for (long j = i; j < s->count && !told; j++)
+            images += same_series(s, i, j);
+        if (!told)
+            kr_text_add(t, "%s%s (series %d, %ld image%s)", t->len ? ", " : "", type_name(s->head[i].image_type), s->head[i].image_series_index, images, images == 1 ? "" : "s");
+    }
+}
+
+/* ---- Slices by their positions ---- */
+static bool unit(double to[3], const float *from)
+{
+    double n = sqrt((double)from[0] * from[0] + (double)from[1] * from[1] + (double)from[2] * from[2]);
+    for (int k = 0; k < 3; k++)
+        to[k] = from[k] / n;
+    return n > 1e-6 && isfinite(n);
+}
+
+typedef struct placed { double at; long image; } placed;
+
+static int by_place(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    return x->at != y->at ? (x->at > y->at) - (x->at < y->at) : (x->image > y->image) - (x->image < y->image);
+}
+
+/* Images sorted along the slice direction (0: they have none); *places: how many different places there are. */
+static long sort_places(placed *p, long *places, const series *s)
+{
+    double dir[3];
+    long n = 0;
+    if (!unit(dir, s->head[s->like].slice_dir))
+        return 0;
+    for (long i = 0; i < s->count; i++)
+        if (alike(s, i)) {
+            const float *at = s->head[i].position;
+            p[n] = (placed){ at[0] * dir[0] + at[1] * dir[1] + at[2] * dir[2], i };
+            if (!isfinite(p[n++].at))
+                return 0;
+        }
+    qsort(p, (size_t)n, sizeof *p, by_place);
+    *places = n > 0;
+    for (long k = 1; k < n; k++)
+        *places += p[k].at - p[k - 1].at > 1e-3;
+    return n;
+}
+
+/* No counter tells these images apart, but their positions do: these become slices, and what lies in one place follows in time. */
+static int slices_by_position(series *s)
+{
+    kr_auto placed *p = kr_alloc((size_t)s->count, sizeof *p);
+    long places = 0, n = p ? sort_places(p, &places, s) : 0;
+    if (!p)
+        return kr_error_code();
+    if (places < 2 || n % places || places > USHRT_MAX || n / places > USHRT_MAX)
+        return 0;
+    long slice = 0, row = 0, frames = n / places;
+    for (int pass = 0; pass < 2; pass++)                     /* first: is each place as full as the others? */
+        for (long k = slice = row = 0; k < n; k++) {
+            bool next = k && p[k].at - p[k - 1].at > 1e-3;
+            if (k && next != (k % frames == 0))
+                return 0;
+            slice += next;
+            row = next ? 0 : row + (k > 0);
+            ISMRMRD_ImageHeader *h = &s->head[p[k].image];
+            if (pass) {
+                h->slice = (uint16_t)slice;
+                h->repetition = (uint16_t)row;
+                h->contrast = h->phase = h->set = h->average = 0;
+            }
+        }
+    return 1;
+}
+
+/* Slice counters that do not follow the positions: the slices are put in the order of these. */
+static int order_slices(series *s)
+{
+    long slices = s->shape.n[KR_SLICE];
+    kr_auto placed *p = kr_alloc((size_t)s->count, sizeof *p);
+    kr_auto long *place = kr_alloc((size_t)slices, sizeof *place);
+    if (!p || !place)
+        return kr_error_code();
+    long places = 0, n = sort_places(p, &places, s), at = 0;
+    if (slices < 2 || places != slices)
+        return 0;
+    for (long k = 0; k < slices; k++)
+        place[k] = -1;
+    for (long k = 0; k < n; k++) {
+        at += k && p[k].at - p[k - 1].at > 1e-3;
+        long *to = &place[s->rank[0][s->head[p[k].image].slice]];
+        if (*to >= 0 && *to != at)
+            return 0;                                        /* one slice in two places */
+        *to = at;
+    }
+    bool rising = true, falling = true;
+    for (long k = 0; k < slices; k++) {
+        rising &= place[k] == k;
+        falling &= place[k] == slices - 1 - k;
+    }
+    for (long v = 0; v <= USHRT_MAX && !rising && !falling; v++)
+        if (s->rank[0][v] >= 0)
+            s->rank[0][v] = place[s->rank[0][v]];
+    return 0;
+}
 
 /* Counters that occur, closed up: images cut out of a longer series keep their numbers. */
 static int rank_counters(series *s)
 {
     long product = 1;
+    s->used = 0;
     for (long i = 0; i < s->count; i++)
         s->used += alike(s, i);
     for (int k = 0; k < COUNTERS; k++) {
+        kr_free(s->rank[k]);
         long *rank = s->rank[k] = kr_alloc(USHRT_MAX + 1, sizeof *rank), n = 0;
         if (!rank)
             return kr_error_code();
@@ -65,14 +221,6 @@ static int rank_counters(series *s)
     return 0;
 }
 
-static bool unit(double to[3], const float *from)
-{
-    double n = sqrt((double)from[0] * from[0] + (double)from[1] * from[1] + (double)from[2] * from[2]);
-    for (int k = 0; k < 3; k++)
-        to[k] = from[k] / n;
-    return n > 1e-6 && isfinite(n);
-}
-
 static int read_geom(kr_geom **out, const series *s)
 {
     long slices = s->in_a_row ? 1 : s->shape.n[KR_SLICE];
@@ -80,7 +228,7 @@ static int read_geom(kr_geom **out, const series *s)
     double dir[3][3];
     if (!g)
         return kr_error_code();
-    ISMRMRD_ImageHeader h = s->head[0];
+    ISMRMRD_ImageHeader h = s->head[s->like];
     bool read = unit(dir[0], h.read_dir), phase = unit(dir[1], h.phase_dir), slice = unit(dir[2], h.slice_dir);
     g->known = read && phase && slice;           /* all three are set, whichever is missing */
     if (g->known) {
@@ -155,11 +303,17 @@ static int read_series(kr_image **out, series *s)
     kr_scoped(array) data = NULL;
     kr_scoped(geom) geom = NULL;
     kr_scoped(meta) meta = kr_meta_new();
-    if (!meta || s->from->heads(&s->head, &s->count, s->from->self) || rank_counters(s) || read_geom(&geom, s)
-        || read_pixels(&data, s) || read_meta(meta, s))
+    if (!meta || s->from->heads(&s->head, &s->count, s->from->self) || choose_series(s) || rank_counters(s))
         return kr_error_code();
-    if (s->used < s->count && kr_meta_set(meta, "note", "%ld images of other types than the first are left out", s->count - s->used))
+    int changed = s->in_a_row ? slices_by_position(s) : 0;
+    if (changed < 0 || (changed && rank_counters(s)) || (!s->in_a_row && order_slices(s)) || read_geom(&geom, s) || read_pixels(&data, s) || read_meta(meta, s))
         return kr_error_code();
+    kr_text others = { 0 };
+    tell_others(&others, s);
+    int e = others.failed || (others.len && kr_meta_set(meta, "other_series", "%s", others.s)) ? kr_error_code() : 0;
+    kr_text_clear(&others);
+    if (e)
+        return e;
     *out = kr_image_new(data, geom, meta);
     return *out ? 0 : kr_error_code();
 }
@@ -207,19 +361,61 @@ static int group_attributes(char **text, void *self)
     return *text ? 0 : kr_error_code();
 }
 
+/* "dataset/image_1 (phase, 12 images)" of the other groups of images. */
+static int name_groups(kr_image *im, kr_h5 *f, const kr_mrd_groups *g, long chosen)
+{
+    const char *own = kr_meta_get(im->meta, "other_series");
+    kr_text t = { 0 };
+    if (own)
+        kr_text_add(&t, "%s in %s: ask for one by FILE:%s/NUMBER", own, g->group[chosen].name, g->group[chosen].name);
+    for (long i = 0; i < g->count && t.len < 600; i++) {
+        kr_auto ISMRMRD_ImageHeader *head = NULL;
+        long count = 0;
+        if (i == chosen || g->group[i].content != KR_MRD_IMAGES)
+            continue;
+        if (kr_mrd_image_heads_read(&head, &count, f, g->group[i].name)) {
+            kr_text_clear(&t);
+            return kr_error_code();
+        }
+        kr_text_add(&t, "%s%s (%s, %ld image%s)", t.len ? "; " : "", g->group[i].name, count ? type_name(head[0].image_type) : "empty", count, count == 1 ? "" : "s");
+    }
+    int e = t.failed || (t.len && kr_meta_set(im->meta, "other_series", "%s", t.s)) ? kr_error_code() : 0;
+    kr_text_clear(&t);
+    return e;
+}
+
+/* The group by its whole name, or by what follows its last '/'. */
+static const char *whole_name(const kr_mrd_groups *g, const char *var)
+{
+    for (long i = 0; i < g->count; i++) {
+        const char *last = strrchr(g->group[i].name, '/');
+        if (last && g->group[i].content == KR_MRD_IMAGES && !strcmp(last + 1, var))
+            return g->group[i].name;
+    }
+    return var;
+}
+
 int kr_mrd_image_read(kr_image **out, const kr_source *src)
 {
     kr_mrd_groups g = { 0 };
     *out = NULL;
     kr_scoped(h5) f = kr_h5_open(src->path);
     int e = f ? kr_mrd_groups_find(&g, f) : kr_error_code();
-    long i = e ? e : kr_mrd_groups_choose(&g, src->var, KR_MRD_IMAGES);
+    kr_auto char *var = !e && src->var ? kr_strdup(src->var) : NULL;
+    char *number = var ? strrchr(var, '/') : NULL;
+    if (number && number[1] && !number[1 + strspn(number + 1, "0123456789")])
+        *number++ = 0;
+    else
+        number = NULL;
+    long i = e ? e : src->var && !var ? kr_error_code() : kr_mrd_groups_choose(&g, var ? whole_name(&g, var) : NULL, KR_MRD_IMAGES);
     e = i < 0 ? (int)i : 0;
     if (!e) {
         struct group from = { f, g.group[i].name, NULL };
-        e = kr_mrd_images_read(out, &(kr_mrd_images){ group_heads, group_pixels, group_attributes, &from });
+        e = kr_mrd_images_read(out, &(kr_mrd_images){ group_heads, group_pixels, group_attributes, &from, number });
         kr_h5_set_unref(&from.set);
     }
+    if (!e && (e = name_groups(*out, f, &g, i)))
+        kr_image_unref(out);
     kr_mrd_groups_clear(&g);
     return e;
 }

@@ -24,7 +24,7 @@ enum kr_line_kind kr_line_kind_of(uint64_t flags)
 }
 
 /* The slots of a grid: one per line that can be measured. Cartesian: Y, Z, then the counters; otherwise VIEW takes Y's place. */
-enum { SLOT_Y, SLOT_Z, SLOT_COUNTERS, SLOT_SLICE = SLOT_COUNTERS, SLOTS = 8 };
+enum { SLOT_Y, SLOT_Z, SLOT_COUNTERS, SLOT_SLICE = SLOT_COUNTERS, SLOT_TIME = 6, SLOTS = 8 };
 static const int slot_axis[SLOTS] = { KR_Y, KR_Z, KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME, KR_AVG };
 typedef struct slot { uint32_t count, from, to; } slot;       /* how often measured, and which part of the row */
 typedef struct grid {
@@ -797,6 +797,54 @@ static void dwell_times(kr_placing *p)
     }
 }
 
+/* Time stamps count 2.5 ms on Siemens; elsewhere they are believed where lines are then a TR apart. */
+static const double TICK_MS = 2.5;
+
+static bool ticks_known(const kr_placing *p)
+{
+    const char *vendor = kr_meta_get(p->s->meta, "vendor");
+    double tr = kr_meta_number(p->s->meta, "tr_ms", 0), sum = 0;
+    const kr_line *last = NULL;
+    long steps = 0;
+    if (vendor && !strncasecmp(vendor, "siemens", 7))
+        return true;
+    for (long i = 0; i < p->plan.count; i++) {
+        const kr_line *l = &p->line[i];
+        if (!imaging_line(p, i))
+            continue;
+        if (last && last->repetition == l->repetition && l->time_stamp > last->time_stamp) {
+            sum += l->time_stamp - last->time_stamp;
+            steps++;
+        }
+        last = l;
+    }
+    return tr > 0 && steps && fabs(TICK_MS * sum / (double)steps / tr - 1) < 0.05;
+}
+
+/* Meta "frame_ms": from the first line of a repetition to that of the next, where all are equally far apart. */
+static int frame_time(kr_placing *p)
+{
+    long frames = p->imaging.n[SLOT_TIME];
+    if (frames < 2 || !ticks_known(p))
+        return 0;
+    kr_auto double *first = kr_alloc((size_t)frames, sizeof *first);
+    if (!first)
+        return kr_error_code();
+    for (long k = 0; k < frames; k++)
+        first[k] = INFINITY;
+    for (long i = 0; i < p->plan.count; i++)
+        if (imaging_line(p, i) && p->line[i].repetition < frames)
+            first[p->line[i].repetition] = fmin(first[p->line[i].repetition], p->line[i].time_stamp);
+    double step = (first[frames - 1] - first[0]) / (double)(frames - 1);
+    bool even = isfinite(step) && step > 0;
+    for (long k = 0; even && k < frames; k++)                /* a stamp is rounded to a tick, a trigger waits a little */
+        even = fabs(first[k] - first[0] - (double)k * step) <= fmax(2, 0.02 * step);
+    if (even)
+        return kr_meta_set(p->s->meta, "frame_ms", "%.6g", TICK_MS * step);
+    kr_scan_note(p->s, "the time stamps of the %ld frames are not evenly spaced: the time between frames is not stated", frames);
+    return 0;
+}
+
 static int make_room(kr_placing *p)
 {
     kr_scan *s = p->s;
@@ -840,7 +888,7 @@ kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan)
     }
     if (good && !choose_encoding(p) && !plan_imaging(p)) {
         claim_imaging(p);
-        if (!plan_calib(p) && !plan_kinds(p) && !make_room(p)) {
+        if (!plan_calib(p) && !plan_kinds(p) && !frame_time(p) && !make_room(p)) {
             dwell_times(p);
             tell(p);
             return p;

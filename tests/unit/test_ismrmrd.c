@@ -523,6 +523,99 @@ static void test_images(void **state)
     unlink(path);
 }
 
+/* ---- Series, and slices by their positions ---- */
+static void append(ISMRMRD_Dataset *d, const char *group, int type, int series, int slice, int repetition, double z, float value)
+{
+    ISMRMRD_Image one;
+    ismrmrd_init_image(&one);
+    one.head.data_type = ISMRMRD_FLOAT;
+    one.head.matrix_size[0] = one.head.matrix_size[1] = 4;
+    one.head.matrix_size[2] = one.head.channels = 1;
+    one.head.image_type = (uint16_t)type;
+    one.head.image_series_index = (uint16_t)series;
+    one.head.slice = (uint16_t)slice;
+    one.head.repetition = (uint16_t)repetition;
+    one.head.read_dir[0] = one.head.phase_dir[1] = one.head.slice_dir[2] = 1;
+    one.head.position[2] = (float)z;
+    ismrmrd_make_consistent_image(&one);
+    for (int i = 0; i < 16; i++)
+        ((float *)one.data)[i] = value;
+    assert_int_equal(ismrmrd_append_image(d, group, &one), 0);
+    ismrmrd_cleanup_image(&one);
+}
+
+static kr_image *image_ok(const char *path, const char *var)
+{
+    char source[300];
+    kr_image *im = NULL;
+    snprintf(source, sizeof source, "%s%s%s", path, var ? ":" : "", var ? var : "");
+    if (kr_image_read(&im, source))
+        fail_msg("%s: %s", source, kr_error());
+    return im;
+}
+
+static void test_series(void **state)
+{
+    (void)state;
+    const char *path = temp("series.h5");
+    ISMRMRD_Dataset d;
+    ismrmrd_init_dataset(&d, path, "dataset");
+    assert_int_equal(ismrmrd_open_dataset(&d, 1), 0);
+    for (int k = 0; k < 2; k++) {
+        append(&d, "image_0", ISMRMRD_IMTYPE_MAGNITUDE, 0, k, 0, 5 * k, 1);
+        append(&d, "image_1", ISMRMRD_IMTYPE_PHASE, 1, k, 0, 5 * k, 2);
+        append(&d, "mixed", ISMRMRD_IMTYPE_MAGNITUDE, 3, k, 0, 5 * k, 3);
+        append(&d, "mixed", ISMRMRD_IMTYPE_MAGNITUDE, 4, k, 0, 5 * k, 4);
+        append(&d, "mixed", ISMRMRD_IMTYPE_PHASE, 4, k, 0, 5 * k, 5);
+    }
+    ismrmrd_close_dataset(&d);
+    static const struct { const char *var; float value; const char *others; } cases[] = { { NULL, 1, "dataset/image_1 (phase, 2 images)" },
+        { "dataset/image_1", 2, "dataset/image_0 (magnitude" }, { "image_1", 2, "dataset/image_0" }, { "dataset/mixed", 3, "magnitude (series 4, 2 images)" },
+        { "dataset/mixed/4", 4, "phase (series 4, 2 images)" }, { "mixed/4", 4, "magnitude (series 3" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kr_scoped(image) im = image_ok(path, cases[i].var);
+        assert_string_equal(kr_shape_text(kr_array_shape(im->data)), "{x=4 y=4 slice=2}");
+        assert_near(KR_R(im->data)[17], cases[i].value, 0);
+        assert_non_null(strstr(kr_meta_get(im->meta, "other_series"), cases[i].others));
+    }
+    kr_image *none = NULL;
+    char source[300];
+    snprintf(source, sizeof source, "%s:mixed/7", path);
+    assert_true(kr_image_read(&none, source) < 0);
+    assert_refused(KR_EFORMAT, "there are 3, 4");
+    unlink(path);
+}
+
+static void test_positions(void **state)
+{
+    (void)state;
+    static const struct { const char *group, *shape; int n, slice[6], repetition[6]; double z[6]; float order[6]; } cases[] = {
+        /* one counter for all; twice in each place; counters against the positions; moved between frames: time, not slices */
+        { "a", "{x=4 y=4 slice=3}", 3, { 0 }, { 0 }, { 6, -6, 0 }, { 1, 2, 0 } },
+        { "b", "{x=4 y=4 slice=3 time=2}", 6, { 0 }, { 0 }, { 0, 6, 12, 0, 6, 12 }, { 0, 1, 2, 3, 4, 5 } },
+        { "c", "{x=4 y=4 slice=3}", 3, { 0, 1, 2 }, { 0 }, { 0, 12, 6 }, { 0, 2, 1 } },
+        { "d", "{x=4 y=4 slice=3}", 3, { 0, 1, 2 }, { 0 }, { 12, 6, 0 }, { 0, 1, 2 } },
+        { "e", "{x=4 y=4 time=3}", 3, { 0 }, { 0, 1, 2 }, { 0, 1, 2 }, { 0, 1, 2 } },
+        { "f", "{x=4 y=4 time=3}", 3, { 0 }, { 0 }, { 0, 0, 6 }, { 0, 1, 2 } } };
+    const char *path = temp("positions.h5");
+    ISMRMRD_Dataset d;
+    ismrmrd_init_dataset(&d, path, "dataset");
+    assert_int_equal(ismrmrd_open_dataset(&d, 1), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int k = 0; k < cases[i].n; k++)
+            append(&d, cases[i].group, ISMRMRD_IMTYPE_MAGNITUDE, 0, cases[i].slice[k], cases[i].repetition[k], cases[i].z[k], (float)k);
+    ismrmrd_close_dataset(&d);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kr_scoped(image) im = image_ok(path, cases[i].group);
+        assert_string_equal(kr_shape_text(kr_array_shape(im->data)), cases[i].shape);
+        for (int k = 0; k < cases[i].n; k++)
+            assert_near(KR_R(im->data)[16 * k], cases[i].order[k], 0);
+        for (long k = 0; k < im->geom->slices && im->geom->slices > 1; k++)
+            assert_near(im->geom->position_mm[k][2], cases[i].z[(int)cases[i].order[k] % 3], 1e-5);
+    }
+    unlink(path);
+}
+
 static void test_image_of_python(void **state)
 {
     (void)state;
@@ -736,7 +829,7 @@ int main(void)
         cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
-        cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_refused_contents), cmocka_unit_test(test_crafted) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,7 @@ static void test_round(void **state)
                 g->position_mm[i][j] = 10 * j + 6.5 * (double)i * g->slice_dir[j];
         kr_scoped(meta) m = kr_meta_new();
         assert_int_equal(kr_meta_set(m, "command", "kray recon a.h5 -o b.nii"), 0);
-        assert_int_equal(kr_meta_set(m, "tr_ms", "2500"), 0);
+        assert_int_equal(kr_meta_set(m, "frame_ms", "2500"), 0);
         kr_image *im = kr_image_new(a, g, m), *back = NULL;
         const char *path = in(name[k / 2 % 2]);
         assert_int_equal(kr_image_write(im, path, NULL), 0);

@@ -365,10 +365,72 @@ static void test_lines(void **state)
     assert_string_equal(kr_shape_text(deep->shape), "{x=8 y=16 z=4}");
 }
 
+/* ---- Time between frames ---- */
+static void test_frames(void **state)
+{
+    (void)state;
+    static const struct { const char *vendor; double tr_ms; int tick[4]; const char *want; } cases[] = {   /* ticks to the next line; the first of each frame */
+        { "SIEMENS", 0, { 20, 100, 740, 1380 }, "1600" }, { "ACME", 50, { 20, 100, 740, 1380 }, "1600" }, { "ACME", 0, { 20, 100, 740, 1380 }, NULL },
+        { "ACME", 20, { 20, 100, 740, 1380 }, NULL }, { "SIEMENS", 50, { 20, 100, 740, 1580 }, NULL }, { "SIEMENS", 50, { 0, 0, 0, 0 }, NULL },
+        { "SIEMENS", 50, { 20, 100, 739, 1381 }, "1601.25" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kr_line line[12];
+        kr_encoding enc = { .encoded = { 8, 4, 1 }, .recon = { 8, 4, 1 } };
+        for (int k = 0; k < 12; k++)
+            line[k] = (kr_line){ .samples = 8, .channels = 1, .center_sample = 4, .ky = (uint16_t)(k % 4), .repetition = (uint16_t)(k / 4),
+                                 .time_stamp = (uint32_t)(cases[i].tick[1 + k / 4] + k % 4 * cases[i].tick[0]) };
+        kr_scan *s = kr_scan_new();
+        if (cases[i].tr_ms > 0)
+            assert_int_equal(kr_meta_set(s->meta, "tr_ms", "%g", cases[i].tr_ms), 0);
+        assert_int_equal(kr_meta_set(s->meta, "vendor", "%s", cases[i].vendor), 0);
+        s->enc = enc;
+        kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, 12, &enc, 1, true, 0, 0 });
+        assert_non_null(p);
+        kr_placing_unref(&p);
+        const char *frame = kr_meta_get(s->meta, "frame_ms");
+        assert_int_equal(!frame, !cases[i].want);
+        if (frame)
+            assert_string_equal(frame, cases[i].want);
+        kr_scan_unref(&s);
+    }
+}
+
+/* Two seconds stay two seconds; what is unknown is not one second. */
+static void test_nifti_time(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 4, [KR_Y] = 4, [KR_TIME] = 3));
+        kr_fill(a, 1);
+        kr_scoped(meta) m = kr_meta_new();
+        assert_int_equal(kr_meta_set(m, "tr_ms", "50"), 0);
+        if (k)
+            assert_int_equal(kr_meta_set(m, "frame_ms", "2000"), 0);
+        kr_scoped(image) im = kr_image_new(a, NULL, m);
+        float step[2];
+        for (int turn = 0; turn < 2; turn++) {               /* once more from what was read */
+            kr_scoped(image) back = NULL;
+            assert_int_equal(kr_image_write(im, temp("time.nii"), NULL), 0);
+            assert_int_equal(kr_image_read(&back, temp("time.nii")), 0);
+            FILE *f = fopen(temp("time.nii"), "rb");
+            assert_non_null(f);
+            assert_int_equal(fseek(f, 76 + 4 * 4, SEEK_SET), 0);   /* pixdim[4] */
+            assert_int_equal(fread(&step[turn], 4, 1, f), 1);
+            fclose(f);
+            kr_image_unref(&im);
+            im = back;
+            back = NULL;
+        }
+        assert_near(step[0], k ? 2 : 0, 0);
+        assert_near(step[1], k ? 2 : 0, 0);
+    }
+    unlink(temp("time.nii"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
-        cmocka_unit_test(test_centre), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines) };
+        cmocka_unit_test(test_centre), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
 }
