@@ -1,0 +1,47 @@
+/* nufft.h: Fourier transforms between a regular image and points anywhere in k-space, to a tolerance that is asked for.
+ *
+ *   forward (type 2):  y_m = sum_r x_r exp(-2 pi i sum_d k_md r_d / N_d) / sqrt(N_x N_y N_z),    r_d = index - N_d / 2 (rounded down)
+ *   adjoint (type 1):  x_r = sum_m y_m exp(+2 pi i sum_d k_md r_d / N_d) / sqrt(N_x N_y N_z)
+ *
+ * k is in cycles per field of view: on whole numbers from -N/2 the forward transform is the centred unitary Fourier transform of
+ * fourier.h. The two are conjugate transposes of each other to rounding, whatever the tolerance. k outside of [-N/2, N/2] is folded
+ * back, as the sum itself does.
+ *
+ * Method: the image, divided by the transform of a window, goes through a Fourier transform that is 1.25 to 2 times as long, from
+ * which each point is interpolated with the window. The window is the prolate spheroidal function, the one of its width that leaks
+ * least outside of the image. Source: Fessler and Sutton, IEEE Trans Signal Process 51:560 (2003); Slepian and Pollak, Bell Syst
+ * Tech J 40:43 (1961); Barnett, Magland and af Klinteberg, SIAM J Sci Comput 41:C479 (2019). */
+#ifndef KRAY_NUFFT_H
+#define KRAY_NUFFT_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kr_nufft kr_nufft;
+typedef struct kr_nufft_facts {
+    double tolerance, oversampling;   /* asked for; chosen: the smallest over the axes                        */
+    long width, grid[3];              /* window in grid points; oversampled grid                              */
+    size_t bytes;                     /* of the plan, its grid included                                       */
+} kr_nufft_facts;
+
+/* Image of n[0] x n[1] x n[2] pixels along X, Y, Z; `points` points k[d][0..points-1] for d = X, Y and, for volumes, Z (k[2] NULL:
+ * n[2] is 1). vectors: how many images (coils, frames) at most go through in one call; more take turns. tolerance: relative error
+ * in the 2-norm, 1e-6 to 0.1. Nothing is borrowed. Refuses no points, coordinates that are not finite, other tolerances. */
+kr_nufft *kr_nufft_new(const long n[3], long points, const float *const k[3], long vectors, double tolerance) KR_MUST_USE;
+void kr_nufft_unref(kr_nufft **p);
+kr_nufft_facts kr_nufft_describe(const kr_nufft *p);
+#ifndef __cplusplus
+/* x: `vectors` images, X fastest; y: as many rows of `points` numbers. Both are written over whole. The same bits for any number of
+ * threads. One thread at a time may run a plan. */
+void kr_nufft_forward(kr_nufft *p, kr_cfloat *y, const kr_cfloat *x, long vectors);
+void kr_nufft_adjoint(kr_nufft *p, kr_cfloat *x, const kr_cfloat *y, long vectors);
+/* The same by the direct sum in double precision: points x pixels operations, for tests and small problems. */
+int kr_ndft_forward(kr_cfloat *y, const kr_cfloat *x, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
+int kr_ndft_adjoint(kr_cfloat *x, const kr_cfloat *y, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif
