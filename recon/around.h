@@ -28,10 +28,11 @@ typedef struct around_job {
 
 typedef struct around {
     const char *name;                /* kr_net_kind.around                                  */
+    const kr_fact *keys;             /* of its configuration: what it says of data, and what concerns no network of its own */
     size_t facts_size;
     /* Reads what the configuration says of the data; refuses what is not built. */
     int (*read)(void *facts, const kr_weights *w, const kr_net_kind *kind);
-    /* z {X,Y}: the image of slice i; s is open (its k-space, mask and facts of the mask). */
+    /* z {X,Y}: the image of slice i (the middle of it where z is smaller); s is open (its k-space, mask and facts of the mask). */
     int (*slice)(kr_array *z, slice *s, kr_net *net, const around_job *j, long i);
 } around;
 extern const around *const arounds[];

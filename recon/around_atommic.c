@@ -126,4 +126,36 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     return 0;
 }
 
-const around around_atommic = { "atommic", sizeof(facts), read, one };
+/* Values that are built; without: read above, or of no effect on an image (files, losses, logs, how masks of training are drawn). */
+static const kr_fact keys[] = {
+    { .key = "fft_centered" }, { .key = "fft_normalization", .words = "ortho|backward|forward|none" }, { .key = "fft_type" },
+    { .key = "normalize_inputs" }, { .key = "normalization_type" }, { .key = "max_norm" }, { .key = "coil_combination_method", .words = "sense|rss" },
+    { .key = "output_type", .words = "sense" }, { .key = "estimate_coil_sensitivity_maps_with_nn" }, { .key = "estimate_coil_sensitivity_maps" },
+    { .key = "coil_sensitivity_maps_type" }, { .key = "coil_sensitivity_maps_gaussian_sigma" }, { .key = "coil_sensitivity_maps_espirit_kernel_size" },
+    { .key = "coil_sensitivity_maps_espirit_threshold" }, { .key = "coil_sensitivity_maps_espirit_crop" }, { .key = "coil_sensitivity_maps_espirit_max_iters" },
+    { .key = "coil_sensitivity_maps_nn_chans" }, { .key = "coil_sensitivity_maps_nn_pools" }, { .key = "coil_sensitivity_maps_nn_mask_type" },
+    { .key = "coil_sensitivity_maps_nn_mask_center" }, { .key = "coil_sensitivity_maps_nn_normalize" },
+    { .key = "crop_size" }, { .key = "crop_before_masking" }, { .key = "kspace_crop", .words = "false|0" }, { .key = "kspace_normalization", .words = "false|0" },
+    { .key = "kspace_zero_filling_size", .words = "none" }, { .key = "apply_gcc", .words = "false|0" }, { .key = "gcc_virtual_coils" }, { .key = "gcc_calib_lines" },
+    { .key = "gcc_align_data" }, { .key = "apply_prewhitening", .words = "false|0" }, { .key = "find_patch_size" }, { .key = "prewhitening_scale_factor" },
+    { .key = "prewhitening_patch_start" }, { .key = "prewhitening_patch_length" }, { .key = "apply_random_motion", .words = "false|0" },
+    { .key = "random_motion_type" }, { .key = "random_motion_angle" }, { .key = "random_motion_translation" }, { .key = "random_motion_percentage" },
+    { .key = "random_motion_center_percentage" }, { .key = "random_motion_num_segments" }, { .key = "random_motion_random_num_segments" },
+    { .key = "random_motion_non_uniform" }, { .key = "partial_fourier_percentage", .words = "0|0.0" }, { .key = "half_scan_percentage", .words = "0|0.0" },
+    { .key = "remask", .words = "false|0" }, { .key = "consecutive_slices", .words = "1" }, { .key = "dimensionality", .words = "2" },
+    { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "coil_dim" }, { .key = "use_sens_net", .words = "false|0|none" },
+    { .key = "ssdu", .words = "false|0" }, { .key = "ssdu_mask_type" }, { .key = "ssdu_rho" }, { .key = "ssdu_acs_block_size" },
+    { .key = "ssdu_gaussian_std_scaling_factor" }, { .key = "ssdu_outer_kspace_fraction" }, { .key = "ssdu_export_and_reuse_masks" },
+    { .key = "n2r", .words = "false|0" }, { .key = "n2r_supervised_rate" }, { .key = "n2r_probability" }, { .key = "n2r_std_devs" }, { .key = "n2r_rhos" },
+    { .key = "n2r_use_mask" }, { .key = "n2r_loss_weight" }, { .key = "initial_predictions_path", .words = "none" }, { .key = "noise_path", .words = "none" },
+    { .key = "num_echoes" }, { .key = "complex_valued_type", .words = "stacked" }, { .key = "unsupervised_masked_target" }, { .key = "complex_target" }, { .key = "complex_data" },
+    { .key = "mask_args.*" }, { .key = "mask_path" }, { .key = "coil_sensitivity_maps_path" }, { .key = "sense_path" }, { .key = "data_path" },
+    { .key = "dataset_format" }, { .key = "challenge" }, { .key = "sample_rate" }, { .key = "volume_sample_rate" }, { .key = "use_dataset_cache" },
+    { .key = "dataset_cache_file" }, { .key = "num_cols" }, { .key = "data_saved_per_slice" }, { .key = "log_images_rate" }, { .key = "use_seed" },
+    { .key = "batch_size" }, { .key = "num_workers" }, { .key = "shuffle" }, { .key = "drop_last" }, { .key = "pin_memory" }, { .key = "root_gt" },
+    { .key = "accumulate_predictions" }, { .key = "accumulate_loss" }, { .key = "accumulate_estimates" }, { .key = "reconstruction_loss" }, { .key = "kspace_reconstruction_loss" },
+    { .key = "total_reconstruction_loss_weight" }, { .key = "train_loss_fn" }, { .key = "val_loss_fn" }, { .key = "eval_loss_fn" }, { .key = "loss_fn" },
+    { .key = "unnormalize_loss_inputs" }, { .key = "unnormalize_log_outputs" }, { .key = "metric_computation_mode" }, { .key = "penalization_weight" },
+    { .key = "use_reconstruction_module" }, { .key = "log_multiple_modalities" }, { .key = NULL } };
+
+const around around_atommic = { "atommic", keys, sizeof(facts), read, one };

@@ -153,6 +153,20 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
     return slice_run(z, s, net, !f->uncentred, f->likelihood > 0 ? f->likelihood / (s->scale * s->scale) : 1);
 }
 
+/* The two transforms have to be each other's inverses, of the kind that Kray has: "fft2(centered=False, normalized=True)". */
+static int operators(const kr_weights *w)
+{
+    const char *to = kr_weights_told(w, "physics.forward_operator"), *from = kr_weights_told(w, "physics.backward_operator");
+    if (!to && !from)
+        return 0;
+    size_t k = to ? strcspn(to, "(") : 0;
+    bool good = to && from && k == 4 && !strncmp(to, "fft2", 4) && !strncmp(from, "ifft2", 5) && !strcmp(to + k, from + k + 1);
+    if (good && strcasestr(to, "normalized=false"))
+        return kr_fail(KR_EREFUSED, "forward_operator of the configuration is '%s'; Kray has the unitary transform", to);
+    return good ? 0 : kr_fail(KR_EREFUSED, "the operators of the configuration are '%s' and '%s'; Kray has fft2 and ifft2 of the same options",
+                              to ? to : "not stated", from ? from : "not stated");
+}
+
 /* Class defaults of DIRECT where the configuration says nothing. */
 static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 {
@@ -164,12 +178,14 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     if (f->percentile <= 0)          /* null: the largest */
         f->percentile = 1;
     f->uncentred = around_no(kr_weights_told(w, "fft_centered"));
+    if (operators(w))
+        return kr_error_code();
+    const char *mask = kr_weights_told(w, "masking.name"), *data = kr_weights_told(w, "dataset.name");
+    data = data ? data : kr_weights_told(w, "data.name");
+    f->disk = mask && !strcasecmp(mask, "CalgaryCampinas");
+    f->middle24 = data && !strncasecmp(data, "CMRxRecon", 9) && around_none(mask);
     const char *key = kr_weights_told(w, "scaling_key"), *type = kr_weights_told(w, "sensitivity_maps_type");
     type = type ? type : kr_weights_told(w, "sensitivity_map_type");
-    static const char *const resize[] = { "rescale", "pad", "compress_coils" };
-    for (int i = 0; i < 3; i++)
-        if (!around_none(kr_weights_told(w, resize[i])))
-            return kr_fail(KR_EFORMAT, "%s of the configuration is %s; Kray does not do that to data", resize[i], kr_weights_told(w, resize[i]));
     if (!around_none(key) && strcmp(key, "masked_kspace"))
         return kr_fail(KR_EFORMAT, "scaling_key of the configuration is '%s'; Kray scales by masked_kspace", key);
     if (!around_none(type) && strcasecmp(type, "rss_estimate"))
@@ -177,4 +193,32 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     return 0;
 }
 
-const around around_direct = { "direct", sizeof(facts), read, one };
+/* The middle column: values that are built; without: read above, or of no effect on an image (file names, batches, how masks of
+ * training are drawn: the mask is the scan's). */
+static const kr_fact keys[] = {
+    { .key = "physics.forward_operator" }, { .key = "physics.backward_operator" }, { .key = "physics.use_noise_matrix", .words = "false|none" },
+    { .key = "physics.noise_matrix_scaling" },
+    { .key = "sensitivity_model.in_channels", .words = "2" }, { .key = "sensitivity_model.out_channels", .words = "2" },
+    { .key = "sensitivity_model.model_name", .words = "unet.unet_2d.UnetModel2d|none" }, { .key = "sensitivity_model.cwn_conv", .words = "false" },
+    { .key = "sensitivity_model.dropout_probability" }, { .key = "sensitivity_model.engine_name", .words = "none" },
+    { .key = "engine_name", .words = "none|RecurrentVarNetEngine|RIMEngine|EndToEndVarNetEngine|CIRIMEngine|Unet2dEngine" },
+    { .key = "scaling_key" }, { .key = "scale_percentile" }, { .key = "padding_eps" }, { .key = "sensitivity_maps_gaussian" },
+    { .key = "sensitivity_maps_type" }, { .key = "sensitivity_map_type" }, { .key = "sensitivity_maps_espirit_threshold" },
+    { .key = "sensitivity_maps_espirit_kernel_size" }, { .key = "sensitivity_maps_espirit_crop" }, { .key = "sensitivity_maps_espirit_max_iters" },
+    { .key = "estimate_sensitivity_maps", .words = "true|1" }, { .key = "estimate_body_coil_image", .words = "false|0" },
+    { .key = "masking.*" }, { .key = "masking" }, { .key = "=crop", .words = "none|header" }, { .key = "transforms.crop", .words = "none" },
+    { .key = "cropping.crop", .words = "none" }, { .key = "crop_type" }, { .key = "image_center_crop" }, { .key = "crop_outer_slices" },
+    { .key = "rescale", .words = "none" }, { .key = "rescale_mode" }, { .key = "rescale_2d_if_3d" }, { .key = "pad", .words = "none" },
+    { .key = "compress_coils", .words = "none" }, { .key = "pad_coils", .words = "none" },
+    { .key = "random_rotation_degrees" }, { .key = "random_rotation_probability", .words = "0|0.0" }, { .key = "random_flip_type" },
+    { .key = "random_flip_probability", .words = "0|0.0" }, { .key = "random_reverse_probability", .words = "0|0.0" },
+    { .key = "random_rotation", .words = "false" }, { .key = "random_flip", .words = "false" },
+    { .key = "delete_acs_mask" }, { .key = "delete_kspace" }, { .key = "image_recon_type" }, { .key = "use_seed" },
+    { .key = "transforms_type", .words = "supervised|TransformsType.SUPERVISED|none" }, { .key = "mask_split_ratio" }, { .key = "mask_split_acs_region" },
+    { .key = "mask_split_keep_acs" }, { .key = "mask_split_type" }, { .key = "mask_split_gaussian_std" }, { .key = "mask_split_half_direction" },
+    { .key = "=dataset.name" }, { .key = "=name" }, { .key = "=batch_size" }, { .key = "text_description" }, { .key = "dataset.shape" }, { .key = "num_coils" },
+    { .key = "kspace_key" }, { .key = "compute_mask" }, { .key = "extra_keys" }, { .key = "kspace_context", .words = "0|none" }, { .key = "pass_mask" },
+    { .key = "regex_filter" }, { .key = "data_root" }, { .key = "filenames_filter" }, { .key = "filenames_lists" }, { .key = "filenames_lists_root" },
+    { .key = "input_kspace_key", .words = "none" }, { .key = "input_image_key", .words = "none" }, { .key = "lists" }, { .key = "seed" }, { .key = NULL } };
+
+const around around_direct = { "direct", keys, sizeof(facts), read, one };

@@ -51,4 +51,6 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
                                                                                "always has the origin in the middle") : 0;
 }
 
-const around around_fastmri = { "fastmri", 0, read, one };
+static const kr_fact keys[] = { { .key = "mask_center" }, { .key = NULL } };
+
+const around around_fastmri = { "fastmri", keys, 0, read, one };

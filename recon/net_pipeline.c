@@ -215,7 +215,9 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     const around *about = around_of(kind);
     kr_auto void *facts = kr_alloc_zero(1, about->facts_size ? about->facts_size : 1);
     if (!e)
-        e = facts ? about->read(facts, w, kind) : kr_error_code();
+        e = facts ? kr_net_known(kind, about->keys, w) : kr_error_code();
+    if (!e)
+        e = about->read(facts, w, kind);
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
     for (int a = 0; a < 2 && kind->of_image; a++)
         if (scan->enc.recon[a] > 0 && scan->enc.recon[a] < shape.n[a])

@@ -26,6 +26,19 @@ typedef struct kr_net_watch {
     void *self;
 } kr_net_watch;
 
+/* What a configuration may say, one key each; a table ends with a key of NULL. A key of the configuration that is in neither table (the
+ * network's own, and that of what stands around it) is refused by name, as is a value that is not built. */
+enum { KR_FACT_COUNT = -1, KR_FACT_STEPS = -2, KR_FACT_THERE = -3 };
+typedef struct kr_fact {
+    const char *key;                 /* its name, or the end of its path; "block.*": all that stand in that block             */
+    const char *tensor;              /* whose shape tells it (%ld: of a numbered one, each); NULL: no shape tells it            */
+    int dim;                         /* that dimension's length; or how many there are (STEPS: or one for all steps); or THERE:
+                                        "true" exactly where it is there                                                        */
+    const char *words;               /* values that are built, separated by '|' (without a tensor); THERE: what holds where
+                                        the configuration does not say. NULL: any value, read elsewhere or without any effect    */
+    const char *more;                /* another tensor whose number follows those, or a number itself                           */
+} kr_fact;
+
 typedef struct kr_net kr_net;
 typedef struct kr_net_kind {
     const char *name, *summary, *cite;
@@ -43,14 +56,18 @@ typedef struct kr_net_kind {
     bool magnitude;                  /* its image is a magnitude, whose phase means nothing                              */
     bool of_image;                   /* it takes one real image (in->image), not k-space                                 */
     bool steps;                      /* how many time steps it runs can be chosen                                        */
+    const kr_fact *facts;            /* its hyper-parameters                                                              */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 
 /* The network these weights belong to: the one named, or (name NULL) the one whose keys fit. `turned`: the images it will see
- * have their axes exchanged (w of in is the authors' height): kernels are turned to match. Refuses missing and foreign keys. */
+ * have their axes exchanged (w of in is the authors' height): kernels are turned to match. Refuses missing tensors, and tensors
+ * that the network does not read: they are part of another one. */
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned) KR_MUST_USE;
 void kr_net_unref(kr_net **n);
 const kr_net_kind *kr_net_kind_of(const kr_net *n);
+/* Refuses what the configuration of these weights says and neither the network nor `data` (what stands around it) knows. */
+int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w) KR_MUST_USE;
 /* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
 const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
 /* What one slice will take: bytes at the peak (weights, coil data, feature maps: what was used where it was measured, and up

@@ -13,6 +13,7 @@ typedef struct kr_tensor {           /* row-major, as PyTorch shows its shape   
     long n[KR_TENSOR_DIMS];
     float *data;                     /* float32, whatever the file had; product of n numbers            */
     bool lent;                       /* data belongs to the tensor of other weights                     */
+    bool *read;                      /* has a network asked for it? One answer for a tensor and those that lend it */
 } kr_tensor;
 typedef struct kr_weights {
     long count, room;
@@ -30,14 +31,15 @@ int kr_weights_write(const kr_weights *w, const char *path) KR_MUST_USE;
 void kr_weights_unref(kr_weights **w);
 
 /* Hyper-parameters that shapes do not tell, from a YAML of DIRECT (model:, additional_models:, physics:) or ATOMMIC: they become
- * the meta "network" and "hyper.NAME"; what the file says of the data pipeline (scale_percentile, sensitivity_maps_gaussian,
- * padding_eps) does too. A null becomes "none". .atommic archives bring theirs with them. kr_net_new refuses, key by key,
+ * the meta "network" and "hyper.NAME"; what the file says of data (the section nearest to running: inference, else validation, else
+ * training) becomes "hyper.data.PATH". A null becomes "none". .atommic archives bring theirs with them. kr_net_new refuses, key by key,
  * what does not agree with the shapes. */
 int kr_weights_config(kr_weights *w, const char *path) KR_MUST_USE;
 /* The YAML that lies beside a file of weights: of its name, config.yaml, model_config.yaml, hparams.yaml, or the only one in
  * the folder. NULL: none. Owner: the caller. */
 char *kr_weights_config_beside(const char *weights) KR_MUST_USE;
-/* What the weights' file or their configuration says of a hyper-parameter; NULL: nothing. */
+/* What the weights' file or their configuration says of a hyper-parameter, or of a key of the data by its name or the end of its path;
+ * NULL: nothing. */
 const char *kr_weights_told(const kr_weights *w, const char *name);
 
 kr_weights *kr_weights_new(void) KR_MUST_USE;

@@ -1,10 +1,18 @@
-/* config.c: hyper-parameters that a configuration states, against the shapes of the weights: each that can be told from shapes must
- * agree. */
+/* config.c: what a configuration states: hyper-parameters against the shapes of the weights, and keys that nobody knows. */
 #include "parts.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+/* Does the path end in that key? */
+static bool ends(const char *path, const char *key)
+{
+    size_t n = strlen(path), k = strlen(key);
+    return n >= k && !strcmp(path + n - k, key) && (n == k || path[n - k - 1] == '.');
+}
+
+static const char data_key[] = "hyper.data.";
 
 const char *kr_weights_told(const kr_weights *w, const char *name)
 {
@@ -15,49 +23,13 @@ const char *kr_weights_told(const kr_weights *w, const char *name)
         if (v)
             return v;
     }
+    for (long i = 0; i < kr_meta_count(w->meta); i++) {
+        const char *key = kr_meta_key(w->meta, i);
+        if (!strncmp(key, data_key, sizeof data_key - 1) && ends(key + sizeof data_key - 1, name))
+            return kr_meta_value(w->meta, i);
+    }
     return NULL;
 }
-
-/* What shapes say: how many tensors there are of a numbered name (dim < 0); else the length of dimension dim of one tensor, or of
- * each of the numbered ones. */
-static const struct fact { const char *network, *key, *tensor; int dim; } facts[] = {
-    { "recurrentvarnet", "num_steps", "block_list.%ld.learning_rate", -1 },
-    { "recurrentvarnet", "recurrent_hidden_channels", "block_list.0.regularizer.conv_blocks.0.1.weight", 0 },
-    { "recurrentvarnet", "recurrent_hidden_channels", "block_list.0.regularizer.convgru.conv_blocks.0.1.weight", 0 },
-    { "recurrentvarnet", "recurrent_num_layers", "block_list.0.regularizer.reset_gates.%ld.0.weight", -1 },
-    { "recurrentvarnet", "recurrent_num_layers", "block_list.0.regularizer.convgru.reset_gates.%ld.0.weight", -1 },
-    { "recurrentvarnet", "initializer_channels", "initializer.conv_blocks.%ld.1.weight", 0 },
-    { "recurrentvarnet", "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0 },
-    { "recurrentvarnet", "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "rim_direct", "hidden_channels", "cell_list.0.conv_blocks.0.1.weight", 0 },
-    { "rim_direct", "depth", "cell_list.0.reset_gates.%ld.0.weight", -1 },
-    { "rim_direct", "length", "cell_list.%ld.conv_blocks.0.1.weight", -1 },
-    { "rim_direct", "initializer_channels", "initializer.conv_blocks.%ld.1.weight", 0 },
-    { "rim_direct", "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0 },
-    { "rim_direct", "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "cirim_direct", "num_cascades", "block_list.%ld.layers.0.recurrent.ih.weight", -1 },
-    { "cirim_direct", "recurrent_hidden_channels", "block_list.0.layers.0.recurrent.ih.weight", 0 },
-    { "cirim_direct", "depth", "block_list.0.layers.%ld.recurrent.ih.weight", -1 },
-    { "cirim_direct", "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0 },
-    { "cirim_direct", "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "cirim", "num_cascades", "reconstruction_module.%ld.layers.0.rnn.ih.weight", -1 },
-    { "cirim", "num_cascades", "cirim.%ld.layers.0.rnn.ih.weight", -1 },
-    { "cirim", "depth", "reconstruction_module.0.layers.%ld.rnn.ih.weight", -1 },
-    { "cirim", "depth", "cirim.0.layers.%ld.rnn.ih.weight", -1 },
-    { "varnet_direct", "num_layers", "layers_list.%ld.learning_rate", -1 },
-    { "varnet_direct", "regularizer_num_filters", "layers_list.0.regularizer_model.down_sample_layers.0.layers.0.weight", 0 },
-    { "varnet_direct", "regularizer_num_pull_layers", "layers_list.0.regularizer_model.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "varnet_direct", "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0 },
-    { "varnet_direct", "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "varnet", "num_cascades", "cascades.%ld.dc_weight", -1 },
-    { "varnet", "chans", "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 0 },
-    { "varnet", "pools", "cascades.0.model.unet.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "varnet", "sens_chans", "sens_net.norm_unet.unet.down_sample_layers.0.layers.0.weight", 0 },
-    { "varnet", "sens_pools", "sens_net.norm_unet.unet.down_sample_layers.%ld.layers.0.weight", -1 },
-    { "unet", "num_filters", "down_sample_layers.0.layers.0.weight", 0 },
-    { "unet", "num_pool_layers", "down_sample_layers.%ld.layers.0.weight", -1 },
-    { "unet", "channels", "down_sample_layers.0.layers.0.weight", 0 },
-    { "unet", "pooling_layers", "down_sample_layers.%ld.layers.0.weight", -1 } };
 
 /* The tensor whose name ends in that (a whole word). */
 static const kr_tensor *ending(const kr_weights *w, const char *end)
@@ -73,7 +45,7 @@ static const kr_tensor *ending(const kr_weights *w, const char *end)
 }
 
 /* What the shapes say, as numbers in order; 0: nothing. */
-static int measured(const kr_weights *w, const struct fact *f, long *to, int room)
+static int measured(const kr_weights *w, const kr_fact *f, long *to, int room)
 {
     char name[160];
     int n = 0;
@@ -91,56 +63,92 @@ static int measured(const kr_weights *w, const struct fact *f, long *to, int roo
         to[0] = n;
         n = 1;
     }
+    const kr_tensor *t = n && f->more ? ending(w, f->more) : NULL;
+    if (n && n < room && f->more && (t || strspn(f->more, "0123456789") == strlen(f->more)))
+        to[n++] = t ? t->n[0] : strtol(f->more, NULL, 10);
     return n;
 }
 
 static bool yes(const char *v) { return v && (!strcasecmp(v, "true") || !strcmp(v, "1")); }
 
 /* One block for all steps: how many steps it runs is the configuration's word alone. */
-static bool shared_block(const kr_weights *w, const struct fact *f)
+static bool shared_block(const kr_weights *w, const kr_fact *f)
 {
-    const char *apart = kr_weights_told(w, "no_parameter_sharing");
-    bool steps = !strcmp(f->key, "num_steps") || !strcmp(f->key, "length");
     long n[64];
-    return steps && !yes(apart) && measured(w, f, n, 64) && n[0] == 1;
+    return f->dim == KR_FACT_STEPS && !yes(kr_weights_told(w, "no_parameter_sharing")) && measured(w, f, n, 64) && n[0] == 1;
 }
 
-/* Words: the kind of cell, and whether the regulariser is standardised. */
-static void words(kr_text *wrong, const kr_weights *w, const char *network)
+
+/* The kind of cell that a CIRIM's layers have, and the word for it. */
+static void cell(kr_text *wrong, const kr_weights *w)
 {
-    const char *layer = kr_weights_told(w, "recurrent_layer"), *normal = kr_weights_told(w, "normalized");
+    const char *layer = kr_weights_told(w, "recurrent_layer");
     const kr_tensor *ih = ending(w, "0.layers.0.rnn.ih.weight");
-    if (!strcmp(network, "cirim") && layer && ih && ih->dims == 4) {
-        const char *is = ih->n[0] == 3 * ih->n[1] ? "GRU" : ih->n[0] == 2 * ih->n[1] ? "MGU" : "IndRNN";
-        if (strcasecmp(is, layer))
-            kr_text_add(wrong, "%srecurrent_layer is %s, the weights have %s", wrong->len ? "; " : "", layer, is);
-    }
-    bool normalised = ending(w, "regularizer.convgru.conv_blocks.0.1.weight") != NULL;
-    if (!strcmp(network, "recurrentvarnet") && normal && yes(normal) != normalised)
-        kr_text_add(wrong, "%snormalized is %s, the weights are %s", wrong->len ? "; " : "", normal, normalised ? "of a normalised GRU" : "of a plain GRU");
+    if (!layer || !ih || ih->dims != 4)
+        return;
+    const char *is = ih->n[0] == 3 * ih->n[1] ? "GRU" : ih->n[0] == 2 * ih->n[1] ? "MGU" : "IndRNN";
+    if (strcasecmp(is, layer))
+        kr_text_add(wrong, "%srecurrent_layer is %s, the weights have %s", wrong->len ? "; " : "", layer, is);
 }
 
-int net_config(const kr_weights *w, const char *network)
+/* A part that is promised and absent, or there and not promised. */
+static void there(kr_text *wrong, const kr_weights *w, const kr_fact *f)
+{
+    const char *said = kr_weights_told(w, f->key);
+    bool configured = kr_meta_get(w->meta, "config_model"), is = ending(w, f->tensor) != NULL;
+    if (!said && (!configured || !f->words))
+        return;
+    bool wanted = said ? strcasecmp(said, "false") && strcmp(said, "0") && strcasecmp(said, "none") : yes(f->words);
+    if (wanted != is)
+        kr_text_add(wrong, "%s%s is %s; the weights have %s '%s'", wrong->len ? "; " : "", f->key, said ? said : wanted ? "not stated, which means true"
+                    : "not stated, which means none", is ? "a" : "no", f->tensor);
+}
+
+/* True and False are numbers as well. */
+static int numbers(const char *said, long *to, int room)
+{
+    int n = 0;
+    for (const char *p = said; *p && n < room; ) {
+        char *end;
+        long v = strtol(p, &end, 10);
+        if (end != p)
+            to[n++] = v;
+        else if (!strncasecmp(p, "true", 4) || !strncasecmp(p, "false", 5))
+            to[n++] = strncasecmp(p, "true", 4) == 0;
+        p = end != p ? end : p + (!strncasecmp(p, "true", 4) ? 4 : !strncasecmp(p, "false", 5) ? 5 : 1);
+    }
+    return n;
+}
+
+/* One of the words of a list "a|b|c"? */
+static bool one_of(const char *v, const char *words)
+{
+    size_t n = strlen(v);
+    for (const char *p = words; ; p++) {
+        size_t k = strcspn(p, "|");
+        if (k == n && !strncasecmp(p, v, n))
+            return true;
+        p += k;
+        if (!*p)
+            return false;
+    }
+}
+
+int net_config(const kr_weights *w, const kr_net_kind *kind)
 {
     kr_text wrong = { 0 };
-    words(&wrong, w, network);
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        const struct fact *f = &facts[i];
-        const char *said = strcmp(f->network, network) ? NULL : kr_weights_told(w, f->key);
+    cell(&wrong, w);
+    for (const kr_fact *f = kind->facts; f->key; f++) {
+        const char *said = kr_weights_told(w, f->key);
         long is[64], want[64];
-        int n = said && strcmp(said, "none") ? measured(w, f, is, 64) : 0, k = 0;
+        if (f->dim == KR_FACT_THERE)
+            there(&wrong, w, f);
+        else if (!f->tensor && f->words && said && !one_of(said, f->words))
+            kr_text_add(&wrong, "%s%s is %s; Kray has %s", wrong.len ? "; " : "", f->key, said, f->words);
+        int n = f->dim != KR_FACT_THERE && f->tensor && said && strcmp(said, "none") ? measured(w, f, is, 64) : 0;
         if (!n || shared_block(w, f))
             continue;
-        for (const char *p = said; *p && k < 64; ) {
-            char *end;
-            long v = strtol(p, &end, 10);
-            if (end == p)
-                p++;
-            else {
-                want[k++] = v;
-                p = end;
-            }
-        }
+        int k = numbers(said, want, 64);
         bool same = k == n;
         for (int j = 0; same && j < n; j++)
             same = want[j] == is[j];
@@ -154,6 +162,48 @@ int net_config(const kr_weights *w, const char *network)
     const char *file = kr_meta_get(w->meta, "config");
     if (!e && wrong.len)
         e = kr_fail(KR_EFORMAT, "the hyper-parameters %s%s do not fit the weights: %s", file ? "of " : "beside them", file ? file : "", wrong.s);
+    kr_text_clear(&wrong);
+    return e;
+}
+
+/* The entry of a key: by its name, or that of a block that it stands in. */
+static const kr_fact *entry(const kr_fact *f, const char *path)
+{
+    for (; f && f->key; f++) {
+        size_t k = strlen(f->key);
+        if (k > 2 && !strcmp(f->key + k - 2, ".*")) {
+            for (const char *p = path; p; p = strchr(p, '.'), p += p != NULL)
+                if (!strncmp(p, f->key, k - 1))
+                    return f;
+        } else if (f->key[0] == '=' ? !strcmp(path, f->key + 1) : ends(path, f->key))
+            return f;
+    }
+    return NULL;
+}
+
+int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w)
+{
+    static const char *const own[] = { "precision", "fft_centered", "fft_normalized" };
+    kr_text wrong = { 0 };
+    bool configured = kr_meta_get(w->meta, "config_model");
+    for (long i = 0; configured && i < kr_meta_count(w->meta); i++) {
+        const char *key = kr_meta_key(w->meta, i), *v = kr_meta_value(w->meta, i);
+        if (strncmp(key, "hyper.", 6))
+            continue;
+        bool of_data = !strncmp(key, data_key, sizeof data_key - 1), mine = false;
+        key += of_data ? sizeof data_key - 1 : 6;
+        for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+            mine |= !of_data && !strcmp(key, own[k]);
+        const kr_fact *f = mine ? NULL : of_data ? NULL : entry(kind->facts, key);
+        f = f || mine ? f : entry(data, key);
+        if (!mine && !f)
+            kr_text_add(&wrong, "%s%s (%s) is no key that Kray knows for this network", wrong.len ? "; " : "", key, v);
+        else if (f && !f->tensor && f->words && !one_of(v, f->words))
+            kr_text_add(&wrong, "%s%s is %s; Kray has %s", wrong.len ? "; " : "", key, v, f->words);
+    }
+    const char *file = kr_meta_get(w->meta, "config");
+    int e = wrong.failed ? kr_fail(KR_EMEM, "no memory for a sentence") : !wrong.len ? 0
+          : kr_fail(KR_EREFUSED, "the configuration%s%s asks for what is not built: %s", file ? " " : "", file ? file : "", wrong.s);
     kr_text_clear(&wrong);
     return e;
 }

@@ -99,6 +99,8 @@ convgru *convgru_new(const kr_weights *w, const char *given, long in)
             if (t && t->dims == 4 && t->n[1] / g->hidden - 1 > g->dense)
                 g->dense = (int)(t->n[1] / g->hidden) - 1;
         }
+    if (good && net_number(w, "dense_connect", g->dense) != g->dense)
+        good = !kr_fail(KR_EFORMAT, "dense_connect is %s, the weights have %d", net_word(w, "dense_connect", ""), g->dense);
     for (int i = 0; good && i <= g->layers; i++) {
         long split[LAYERS];
         int maps = 1 + (i < g->dense ? i : g->dense);
@@ -277,6 +279,8 @@ initialiser *initialiser_new(const kr_weights *w, const char *prefix, const conv
     }
     if (good && (!r->depth || r->outs != g->layers))
         good = !kr_fail(KR_EFORMAT, "the initialiser under '%s' starts %d states from %d features; the network has %d", prefix, r->outs, r->depth, g->layers);
+    if (good && net_number(w, "initializer_multiscale", r->multiscale) != r->multiscale)
+        good = !kr_fail(KR_EFORMAT, "initializer_multiscale is %s, the weights have %d", net_word(w, "initializer_multiscale", ""), r->multiscale);
     /* What reads k-space, whose numbers differ by thousands, keeps its products. */
     for (int i = 0; good && net_bf16(w) && i < r->outs; i++)
         good = !kr_conv_bf16(r->out[i]);

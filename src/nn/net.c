@@ -39,6 +39,13 @@ kr_weights *net_weights(const kr_weights *w, const char *key)
     return NULL;
 }
 
+static const kr_tensor *asked(const kr_tensor *t)
+{
+    if (t)
+        *t->read = true;
+    return t;
+}
+
 const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...)
 {
     char name[256];
@@ -46,7 +53,7 @@ const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(name, sizeof name, fmt, ap);
     va_end(ap);
-    return kr_weights_find(w, name);
+    return asked(kr_weights_find(w, name));
 }
 
 const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
@@ -56,7 +63,7 @@ const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(name, sizeof name, fmt, ap);
     va_end(ap);
-    const kr_tensor *t = kr_weights_find(w, name);
+    const kr_tensor *t = asked(kr_weights_find(w, name));
     if (!t)
         kr_fail(KR_EFORMAT, "the weights lack the tensor '%s'", name);
     return t;
@@ -110,6 +117,14 @@ long net_number(const kr_weights *w, const char *name, long otherwise)
     if (!v)
         return otherwise;
     return !strcmp(v, "True") || !strcmp(v, "true") ? 1 : strtol(v, NULL, 10);
+}
+
+bool net_shared(const kr_weights *w, long blocks)
+{
+    const char *said = net_word(w, "no_parameter_sharing", NULL);
+    bool apart = net_number(w, "no_parameter_sharing", blocks > 1) != 0;
+    return !said || blocks < 1 || apart == (blocks > 1) || (apart && net_number(w, "num_steps", net_number(w, "length", 0)) == 1)
+        || kr_fail(KR_EFORMAT, "no_parameter_sharing is %s, the weights have %ld blocks", said, blocks) == 0;
 }
 
 bool net_bf16(const kr_weights *w) { return !strcmp(net_word(w, "precision", "f32"), "bf16"); }
@@ -170,11 +185,15 @@ static kr_weights *turn(const kr_weights *w)
             for (long y = 0; y < n; y++)
                 for (long x = 0; x < n; x++)
                     turned[(f * n + y) * n + x] = k->data[(f * n + x) * n + y];
-        if (turned) {
+        bool *read = turned ? kr_alloc_zero(1, sizeof *read) : NULL;
+        if (read) {
             k->data = turned;
+            k->read = read;
             k->lent = false;
-        } else if (n > 1)
+        } else if (n > 1) {
+            kr_free(turned);
             kr_weights_unref(&t);
+        }
     }
     return t;
 }
@@ -206,6 +225,34 @@ const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w)
     return best;
 }
 
+/* Is this tensor of the training alone (a loss, an optimiser)? */
+static bool of_training(const char *name)
+{
+    static const char *const word[] = { "loss", "optimizer", "lr_scheduler", "scaler" };
+    size_t k = strcspn(name, ".");
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++) {
+        const char *at = strstr(name, word[i]);
+        if (at && (size_t)(at - name) < k)
+            return true;
+    }
+    return false;
+}
+
+/* Tensors that nobody read belong to something that would be left out. */
+static int all_read(const kr_weights *w, const kr_net_kind *kind)
+{
+    kr_text some = { 0 };
+    long n = 0;
+    for (long i = 0; i < w->count; i++)
+        if (!*w->tensor[i].read && !of_training(w->tensor[i].name) && n++ < 3)
+            kr_text_add(&some, "%s'%s'", some.len ? ", " : "", w->tensor[i].name);
+    if (n)
+        kr_fail(KR_EFORMAT, "%ld of the %ld tensors belong to something that %s has not: %s%s", n, w->count, kind->name, some.s ? some.s : "",
+                n > 3 ? ", ..." : "");
+    kr_text_clear(&some);
+    return n ? kr_error_code() : 0;
+}
+
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
 {
     const kr_net_kind *kind = kr_net_kind_for(name, w);
@@ -220,8 +267,14 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
     if (!n)
         return NULL;
     n->kind = kind;
-    if (net_config(w, kind->name) || kind->build(&n->self, t ? t : w)) {
+    for (long i = 0; i < w->count; i++)
+        *w->tensor[i].read = false;
+    if (net_config(w, kind) || kind->build(&n->self, t ? t : w)) {
         kr_fail_in("network %s", kind->name);
+        kr_free_at(&n);
+    } else if (all_read(t ? t : w, kind)) {
+        kr_fail_in("network %s", kind->name);
+        kind->destroy(n->self);
         kr_free_at(&n);
     }
     return n;

@@ -66,6 +66,7 @@ static int build(void **self, const kr_weights *all)
     cirim *r = w ? kr_alloc_zero(1, sizeof *r) : NULL;
     if (!r)
         return kr_error_code();
+    net_maybe(w, "dc_weight");                                        /* of explicit data consistency, see below */
     bool good = !net_maybe(w, "%s0.layers.2.rnn.ih.weight", family) || kr_fail(KR_EFORMAT, "a depth of more than %d recurrent layers", DEPTH) == 0;
     for (; good && r->cascades < CASCADES && net_maybe(w, "%s%ld.layers.0.rnn.ih.weight", family, r->cascades); r->cascades += good) {
         snprintf(key, sizeof key, "%s%ld.", family, r->cascades);
@@ -155,6 +156,20 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_cascades", "reconstruction_module.%ld.layers.0.rnn.ih.weight", KR_FACT_COUNT, NULL, NULL },
+    { "num_cascades", "cirim.%ld.layers.0.rnn.ih.weight", KR_FACT_COUNT, NULL, NULL },
+    { "depth", "0.layers.%ld.rnn.ih.weight", KR_FACT_COUNT, NULL, NULL },
+    { "conv_filters", "0.layers.%ld.convs.conv_layer.weight", 0, NULL, "0.final_layer.0.conv_layer.weight" },
+    { "conv_kernels", "0.layers.%ld.convs.conv_layer.weight", 2, NULL, "3" },
+    { "recurrent_filters", "0.layers.%ld.rnn.ih.weight", 1, NULL, "0" },
+    { "recurrent_kernels", "0.layers.%ld.rnn.ih.weight", 2, NULL, "0" },
+    { .key = "conv_dilations", .words = "1 2 1" }, { .key = "recurrent_dilations", .words = "1 1 0" }, { .key = "conv_bias", .words = "true true false|1 1 0" },
+    { .key = "recurrent_bias", .words = "true true false|1 1 0" }, { .key = "conv_dim", .words = "2" }, { .key = "dimensionality", .words = "2" },
+    { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "consecutive_slices", .words = "1" }, { .key = "use_sens_net", .words = "false|0|none" },
+    { .key = "recurrent_layer" }, { .key = "time_steps" }, { .key = "no_dc" }, { .key = "keep_prediction" }, { .key = "keep_eta" }, { .key = "fft_normalization" },
+    { .key = "coil_combination_method" }, { .key = "coil_dim" }, { .key = NULL } };
+
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true,
-    .around = "atommic", .steps = true };
+    .around = "atommic", .steps = true, .facts = facts };

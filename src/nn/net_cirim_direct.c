@@ -54,6 +54,7 @@ static int build(void **self, const kr_weights *all)
     if (!r)
         return kr_error_code();
     bool good = true;
+    net_maybe(w, "dc_weight");                                        /* a parameter that the published code never uses */
     if (net_maybe(w, "block_list.0.dc_weight"))
         good = !kr_fail(KR_EFORMAT, "shared parameters (no_parameter_sharing = False) are not built: no published model has them");
     for (; good && r->cascades < CASCADES && net_maybe(w, "block_list.%ld.layers.0.recurrent.ih.weight", r->cascades); r->cascades += good)
@@ -133,6 +134,12 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_cascades", "block_list.%ld.layers.0.recurrent.ih.weight", KR_FACT_COUNT, NULL, NULL },
+    { "recurrent_hidden_channels", "block_list.0.layers.0.recurrent.ih.weight", 0, NULL, NULL },
+    { "depth", "block_list.0.layers.%ld.recurrent.ih.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "time_steps" }, { .key = "in_channels", .words = "2" }, { .key = "no_parameter_sharing", .words = "true|1" }, FACTS_REFINE, { .key = NULL } };
+
 const kr_net_kind kr_net_cirim_direct = { "cirim_direct", "Cascades of Independently Recurrent Inference Machines of DIRECT",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true,
-    .around = "direct", .steps = true };
+    .around = "direct", .steps = true, .facts = facts };

@@ -62,7 +62,7 @@ static int build(void **self, const kr_weights *all)
     r->start_from = net_either(w, "initializer_initialization", "sense", "zero_filled", &good) ? ZERO_FILLED : SENSE;
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
         good = (r->start = initialiser_new(w, "initializer.", r->gru[0]));
-    good = good && !refinement_of(&r->refine, all);
+    good = good && net_shared(w, r->blocks) && !refinement_of(&r->refine, all);
     if (good && (r->steps < 1 || (r->blocks > 1 && r->steps > r->blocks)))
         good = !kr_fail(KR_EFORMAT, "%ld steps with %ld blocks", r->steps, r->blocks);
     for (long i = 1; good && i < r->blocks; i++)
@@ -181,6 +181,16 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_steps", "block_list.%ld.learning_rate", KR_FACT_STEPS, NULL, NULL },
+    { "recurrent_hidden_channels", "block_list.0.regularizer.conv_blocks.0.1.weight", 0, NULL, NULL },
+    { "recurrent_hidden_channels", "block_list.0.regularizer.convgru.conv_blocks.0.1.weight", 0, NULL, NULL },
+    { "recurrent_num_layers", "block_list.0.regularizer.reset_gates.%ld.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "recurrent_num_layers", "block_list.0.regularizer.convgru.reset_gates.%ld.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "no_parameter_sharing" }, { .key = "initializer_initialization" },
+    { "normalized", "block_list.0.regularizer.convgru.conv_blocks.0.1.weight", KR_FACT_THERE, "false", NULL },
+    { .key = "in_channels", .words = "2" }, FACTS_START("true"), FACTS_REFINE, { .key = NULL } };
+
 const kr_net_kind kr_net_recurrentvarnet = { "recurrentvarnet", "Recurrent Variational Network of DIRECT",
     "Yiasemis et al., CVPR 2022, arXiv:2111.09639", matches, build, destroy, run, false, true,
-    .around = "direct", .magnitude = true, .steps = true };
+    .around = "direct", .magnitude = true, .steps = true, .facts = facts };

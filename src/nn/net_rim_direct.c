@@ -42,11 +42,11 @@ static int build(void **self, const kr_weights *all)
         good = !kr_fail(KR_EFORMAT, "the weights lack 'cell_list.0.conv_blocks.0.1.weight'");
     r->length = net_number(w, "length", r->cells > 1 ? r->cells : 8);
     /* Published models say sense in their configuration; where one says nothing, DIRECT's own preset holds. */
-    bool silent = kr_meta_get(w->meta, "config") && !kr_weights_told(w, "image_initialization");
+    bool silent = kr_meta_get(w->meta, "config_model") && !kr_weights_told(w, "image_initialization");
     r->zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good) || silent;
     if (good && net_maybe(w, "initializer.conv_blocks.0.1.weight"))
         good = (r->start = initialiser_new(w, "initializer.", r->cell[0]));
-    good = good && !refinement_of(&r->refine, all);
+    good = good && net_shared(w, r->cells) && !refinement_of(&r->refine, all);
     if (good && (r->length < 1 || r->length > 1000 || (r->cells > 1 && r->length > r->cells)))
         good = !kr_fail(KR_EFORMAT, "%ld time steps with %ld cells", r->length, r->cells);
     for (long i = 1; good && i < r->cells; i++)
@@ -114,6 +114,17 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "hidden_channels", "cell_list.0.conv_blocks.0.1.weight", 0, NULL, NULL },
+    { "depth", "cell_list.0.reset_gates.%ld.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "depth", "cell_list.0.reset_gates.%ld.1.weight", KR_FACT_COUNT, NULL, NULL },
+    { "length", "cell_list.%ld.conv_blocks.0.1.weight", KR_FACT_STEPS, NULL, NULL },
+    { "instance_norm", "cell_list.0.reset_gates.0.1.weight", KR_FACT_THERE, "false", NULL },
+    { "replication_padding", "cell_list.0.conv_blocks.0.1.weight", KR_FACT_THERE, "true", NULL },
+    { .key = "dense_connect" }, { .key = "no_parameter_sharing" }, { .key = "image_initialization" }, { .key = "scale_loglikelihood" },
+    { .key = "steps" }, { .key = "x_channels", .words = "2" }, { .key = "skip_connections", .words = "true|1" }, { .key = "whiten_input", .words = "false|0" },
+    { .key = "normalized", .words = "false|0" }, { .key = "auxiliary_steps" }, FACTS_START("false"), FACTS_REFINE, { .key = NULL } };
+
 const kr_net_kind kr_net_rim_direct = { "rim_direct", "Recurrent Inference Machine of DIRECT",
     "Putzky and Welling, arXiv:1706.04008; Lonning et al., Med Image Anal 53:64 (2019)", matches, build, destroy, run, false, true,
-    .around = "direct", .steps = true };
+    .around = "direct", .steps = true, .facts = facts };

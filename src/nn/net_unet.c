@@ -42,5 +42,13 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return 0;
 }
 
+static const kr_fact facts[] = {
+    { "num_filters", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, { "chans", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "channels", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "num_pool_layers", "down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "pooling_layers", "down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "in_chans", .words = "1" }, { .key = "out_chans", .words = "1" }, { .key = "in_channels", .words = "1" }, { .key = "out_channels", .words = "1" },
+    { .key = "drop_prob" }, { .key = "dropout_probability" }, { .key = NULL } };
+
 const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, destroy, run, false, false,
-    .around = "fastmri", .of_image = true };
+    .around = "fastmri", .of_image = true, .facts = facts };

@@ -83,6 +83,13 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_filters", "unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, { "num_filters", "unet2d.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "num_pool_layers", "unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "num_pool_layers", "unet2d.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "normalized", "unet2d.down_sample_layers.0.layers.0.weight", KR_FACT_THERE, "false", NULL },
+    { .key = "skip_connection" }, { .key = "image_initialization" }, { .key = "dropout_probability" }, { .key = "cwn_conv", .words = "false|0" }, FACTS_REFINE, { .key = NULL } };
+
 const kr_net_kind kr_net_unet_direct = { "unet_direct", "U-Net of DIRECT on the zero-filled complex image", "Yiasemis et al., J Open Source Softw 7:4278 (2022)",
     matches, build, destroy, run, false, false,
-    .around = "direct", .magnitude = true };
+    .around = "direct", .magnitude = true, .facts = facts };

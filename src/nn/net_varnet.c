@@ -107,6 +107,14 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_cascades", "cascades.%ld.dc_weight", KR_FACT_COUNT, NULL, NULL },
+    { "chans", "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "pools", "cascades.0.model.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { "sens_chans", "sens_net.norm_unet.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "sens_pools", "sens_net.norm_unet.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "mask_center" }, { .key = NULL } };
+
 const kr_net_kind kr_net_varnet = { "varnet", "End-to-End Variational Network of fastMRI", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
     matches, build, destroy, run, true, false,
-    .around = "fastmri", .magnitude = true };
+    .around = "fastmri", .magnitude = true, .facts = facts };

@@ -81,6 +81,12 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
     return e;
 }
 
+static const kr_fact facts[] = {
+    { "num_layers", "layers_list.%ld.learning_rate", KR_FACT_COUNT, NULL, NULL },
+    { "regularizer_num_filters", "layers_list.0.regularizer_model.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "regularizer_num_pull_layers", "layers_list.0.regularizer_model.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "regularizer_dropout" }, { .key = "in_channels", .words = "2" }, FACTS_REFINE, { .key = NULL } };
+
 const kr_net_kind kr_net_varnet_direct = { "varnet_direct", "End-to-End Variational Network of DIRECT", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
     matches, build, destroy, run, false, false,
-    .around = "direct", .magnitude = true };
+    .around = "direct", .magnitude = true, .facts = facts };

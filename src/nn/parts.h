@@ -17,13 +17,26 @@ bool net_shape(const kr_tensor *t, long outs, long ins, long k);
 bool net_scalar(const kr_tensor *t);                              /* one number? otherwise a refusal is on record */
 /* A word of two that are built, in any case: false for `a` (and where nothing is said), true for b; others are refused by *good = false. */
 bool net_either(const kr_weights *w, const char *name, const char *a, const char *b, bool *good);
+/* Does "no_parameter_sharing", where it is said, agree with so many blocks? Otherwise a refusal is on record. */
+bool net_shared(const kr_weights *w, long blocks);
 long net_number(const kr_weights *w, const char *name, long otherwise);                  /* meta "hyper.NAME" */
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);
 bool net_bf16(const kr_weights *w);                               /* "hyper.precision" asks for bfloat16      */
 /* Refuses, key by key, hyper-parameters that do not agree with the shapes of the weights of this network. */
-int net_config(const kr_weights *w, const char *network);
+int net_config(const kr_weights *w, const kr_net_kind *kind);
+/* Facts of all networks of DIRECT: the additional model that refines coil maps. */
+#define FACTS_REFINE \
+    { "sensitivity_model.model_name", "sensitivity_model.down_sample_layers.0.layers.0.weight", KR_FACT_THERE, "false", NULL }, \
+    { "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
+    { "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }
+/* Facts of the networks that start the states of a GRU. */
+#define FACTS_START(otherwise) \
+    { "learned_initializer", "initializer.conv_blocks.0.1.weight", KR_FACT_THERE, otherwise, NULL }, \
+    { "initializer_channels", "initializer.conv_blocks.%ld.1.weight", 0, NULL, NULL }, \
+    { .key = "initializer_dilations" }, { .key = "initializer_multiscale" }
+
 void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...) KR_PRINTF(6, 7);
 int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);
 

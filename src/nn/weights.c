@@ -20,8 +20,10 @@ void kr_weights_unref(kr_weights **pw)
         return;
     for (long i = 0; i < w->count; i++) {
         kr_free(w->tensor[i].name);
-        if (!w->tensor[i].lent)
+        if (!w->tensor[i].lent) {
             kr_free(w->tensor[i].data);
+            kr_free(w->tensor[i].read);
+        }
     }
     kr_free(w->tensor);
     kr_meta_unref(&w->meta);
@@ -46,7 +48,7 @@ const kr_tensor *kr_weights_find(const kr_weights *w, const char *name)
 }
 
 /* A tensor of zeros, or (lent) of numbers that another owns. */
-static kr_tensor *add(kr_weights *w, const char *name, int dims, const long *n, float *lent)
+static kr_tensor *add(kr_weights *w, const char *name, int dims, const long *n, const kr_tensor *lent)
 {
     long count = 1;
     bool absurd = dims < 0 || dims > KR_TENSOR_DIMS;
@@ -70,11 +72,14 @@ static kr_tensor *add(kr_weights *w, const char *name, int dims, const long *n, 
     }
     kr_tensor *t = &w->tensor[w->count];
     *t = (kr_tensor){ .name = kr_strdup(name), .dims = dims, .lent = lent };
-    t->data = lent ? lent : kr_alloc_zero((size_t)(count ? count : 1), sizeof(float));
-    if (!t->name || !t->data) {
+    t->data = lent ? lent->data : kr_alloc_zero((size_t)(count ? count : 1), sizeof(float));
+    t->read = lent ? lent->read : kr_alloc_zero(1, sizeof *t->read);
+    if (!t->name || !t->data || !t->read) {
         kr_free(t->name);
-        if (!lent)
+        if (!lent) {
             kr_free(t->data);
+            kr_free(t->read);
+        }
         return NULL;
     }
     for (int d = 0; d < dims; d++)
@@ -93,7 +98,7 @@ kr_weights *kr_weights_under(const kr_weights *w, const char *prefix)
         const kr_tensor *t = &w->tensor[i];
         if (strncmp(t->name, prefix, k))
             continue;
-        if (!add(u, t->name + k, t->dims, t->n, t->data))
+        if (!add(u, t->name + k, t->dims, t->n, t))
             kr_weights_unref(&u);
     }
     if (u && !u->count) {

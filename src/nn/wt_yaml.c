@@ -109,16 +109,15 @@ static int flatten(kr_meta *flat, const unsigned char *bytes, size_t n)
 
 static bool none(const char *v) { return !*v || !strcmp(v, "~") || !strcasecmp(v, "null") || !strcasecmp(v, "none"); }
 
-/* Where in the file a key of the data pipeline may stand: the nearest to running wins. */
-static const char *pipeline_key(const kr_meta *flat, const char *name)
+/* Where in the file the treatment of data may stand: the section nearest to running wins, whole. */
+static const char *data_section(const kr_meta *flat)
 {
-    static const char *const section[] = { "inference.", "validation.", "training.", "model.test_ds.", "model.validation_ds.", "model.train_ds.", "" };
+    static const char *const section[] = { "inference.", "validation.datasets.0.", "validation.", "training.datasets.0.", "training.", "model.test_ds.",
+                                           "model.validation_ds.", "model.train_ds.", "test_ds.", "validation_ds.", "train_ds." };
     for (size_t s = 0; s < sizeof section / sizeof *section; s++)
-        for (long i = 0; i < kr_meta_count(flat); i++) {
-            const char *key = kr_meta_key(flat, i), *dot = strrchr(key, '.');
-            if (!strncmp(key, section[s], strlen(section[s])) && !strcmp(dot ? dot + 1 : key, name))
-                return kr_meta_value(flat, i);
-        }
+        for (long i = 0; i < kr_meta_count(flat); i++)
+            if (!strncmp(kr_meta_key(flat, i), section[s], strlen(section[s])))
+                return section[s];
     return NULL;
 }
 
@@ -164,16 +163,23 @@ int wt_yaml(kr_weights *w, const unsigned char *bytes, size_t n)
         else if (!strncmp(key, extra, strlen(extra)))
             e = hyper(w, key + strlen(extra), kr_meta_value(flat, i));
     }
-    static const char *const pipeline[] = { "scaling_key", "scale_percentile", "sensitivity_maps_gaussian", "sensitivity_maps_type", "sensitivity_map_type",
-                                            "padding_eps", "normalize_inputs", "normalization_type", "max_norm",
-                                            "rescale", "pad", "compress_coils" };
-    for (size_t i = 0; !e && i < sizeof pipeline / sizeof *pipeline; i++) {
-        const char *v = pipeline_key(flat, pipeline[i]);
-        e = v ? hyper(w, pipeline[i], v) : 0;
+    const char *data = data_section(flat);
+    for (long i = 0; !e && data && i < kr_meta_count(flat); i++) {
+        const char *key = kr_meta_key(flat, i);
+        if (strncmp(key, data, strlen(data)))
+            continue;
+        kr_auto char *name = kr_strf("data.%s", key + strlen(data));
+        e = name ? hyper(w, name, kr_meta_value(flat, i)) : kr_error_code();
     }
+    static const char *const physics = "physics.";
+    for (long i = 0; !e && i < kr_meta_count(flat); i++)
+        if (!strncmp(kr_meta_key(flat, i), physics, strlen(physics)))
+            e = hyper(w, kr_meta_key(flat, i), kr_meta_value(flat, i));
     const char *operator = e ? NULL : kr_meta_get(flat, "physics.forward_operator");
     if (operator)                                    /* "fft2(centered=False)" */
         e = hyper(w, "fft_centered", strcasestr(operator, "centered=false") ? "0" : "1");
+    if (operator && !e)
+        e = hyper(w, "fft_normalized", strcasestr(operator, "normalized=false") ? "0" : "1");
     kr_meta_unref(&flat);
     return e;
 }

@@ -308,7 +308,7 @@ static const char direct[] =
     "inference:\n  dataset:\n    transforms:\n      sensitivity_map_estimation:\n        sensitivity_maps_type: rss_estimate\n        sensitivity_maps_gaussian: 0.5\n"
     "      normalization:\n        scale_percentile: 0.995\n"
     "model:\n  model_name: recurrentvarnet.recurrentvarnet.RecurrentVarNet\n  num_steps: %d\n  recurrent_num_layers: 2\n  recurrent_hidden_channels: %d\n"
-    "  initializer_initialization: zero_filled\n  no_parameter_sharing: true\n  normalized: %s\n"
+    "  initializer_initialization: zero_filled\n  no_parameter_sharing: true\n  normalized: %s\n  learned_initializer: false\n"
     "additional_models:\n  sensitivity_model:\n    model_name: unet.unet_2d.UnetModel2d\n    num_filters: %d\n    num_pool_layers: 2\n    dropout_probability: 0.0\n";
 
 static void direct_yaml(void **state)
@@ -574,7 +574,7 @@ static void directs_pipeline(void **state)
     const int lines[] = { 0, 3, 5, 8, 9, 10, 11, 12, 13, 14, 17, 20 };           /* 8 .. 14 around DC = 11 */
     for (int i = 0; i < 12; i++)
         sampled[lines[i]] = 1;
-    put("wide.yaml", "model:\n  model_name: a.RecurrentVarNet\ntraining:\n  scale_percentile: 0.9\n  sensitivity_maps_gaussian: 0.4\n");
+    put("wide.yaml", "model:\n  model_name: a.RecurrentVarNet\n  learned_initializer: false\nadditional_models: {sensitivity_model: {model_name: unet.unet_2d.UnetModel2d}}\ntraining:\n  scale_percentile: 0.9\n  sensitivity_maps_gaussian: 0.4\n");
     for (int configured = 0; configured < 2; configured++)
         for (int kind = RVN; kind <= VARNET_DIRECT; kind += VARNET_DIRECT - RVN) {
             if (configured && kind != RVN)
@@ -668,7 +668,7 @@ static void directs_padding(void **state)
     kr_weights *w = small(RVN);
     kr_weights_digest(w);
     assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
-    put("kept.yaml", "model:\n  model_name: a.RecurrentVarNet\ninference:\n  padding_eps: 0.0\n");
+    put("kept.yaml", "model:\n  model_name: a.RecurrentVarNet\n  learned_initializer: false\nadditional_models: {sensitivity_model: {model_name: unet.unet_2d.UnetModel2d}}\ninference:\n  padding_eps: 0.0\n");
     kr_image *zeros = padded(0, "none"), *small_ones = padded(1e-5f, "none"), *kept = padded(0, in_folder("kept.yaml")), *large = padded(1e-2f, "none");
     assert_true(apart(zeros, small_ones) <= 0);                      /* the same bits */
     assert_true(apart(zeros, kept) > 1e-3);
