@@ -393,7 +393,7 @@ static int record(kr_image *image, const struct job *j)
         most = j->solved[i].iterations > most ? j->solved[i].iterations : most;
         converged += j->solved[i].converged;
     }
-    kr_say(j->trace, KR_INFO, "%s: %d iterations, objective %.7g, |Ax - y| %.5g, scale %.5g%s", j->solved[0].solver, most, objective, sqrt(misfit), j->scale,
+    kr_say(j->trace, KR_DETAIL, "%s: %d iterations, objective %.7g, |Ax - y| %.5g, scale %.5g%s", j->solved[0].solver, most, objective, sqrt(misfit), j->scale,
            converged == j->parts ? ", converged" : "");
     int e = kr_meta_set(image->meta, "kray_objective", "%.9g", objective);
     e = e ? e : kr_meta_set(image->meta, "kray_residual", "%.9g", sqrt(misfit));

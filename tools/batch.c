@@ -16,7 +16,7 @@ static bool folder(const char *path)
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-static int add(struct batch *b, const char *input)
+static int add(struct batch *b, const char *input, const char *below, int length)
 {
     if (b->count == b->room) {
         long room = b->room ? 2 * b->room : 16;
@@ -24,10 +24,21 @@ static int add(struct batch *b, const char *input)
         if (!p)
             return kr_error_code();
         b->input = p;
+        char **q = kr_realloc(b->below, (size_t)b->count, (size_t)room, sizeof *q);
+        if (!q)
+            return kr_error_code();
+        b->below = q;
         b->room = room;
     }
-    b->input[b->count] = kr_strdup(input);
-    return b->input[b->count] ? (b->count++, 0) : kr_error_code();
+    char *name = kr_strdup(input), *place = kr_strf("%.*s", length, below);
+    if (!name || !place) {
+        kr_free(name);
+        kr_free(place);
+        return kr_error_code();
+    }
+    b->input[b->count] = name;
+    b->below[b->count++] = place;
+    return 0;
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -43,43 +54,102 @@ static bool raw_suffix(const char *name)
     return false;
 }
 
-static int add_folder(struct batch *b, const char *path)
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return b && !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A mask in a file of its own, as CMRxRecon lays it beside its k-space: no scan, and no failure. */
+static bool mask_name(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && !strcasecmp(name + n - 4, ".mat") && strcasestr(name, "_mask");
+}
+
+/* root: how many characters of `path` are the folder that was named. output: a folder that is not searched. */
+enum { DEEPEST = 32 };
+
+static int add_below(struct batch *b, const char *path, size_t root, const char *output, int deep, bool *folders)
 {
     DIR *d = opendir(path);
     if (!d)
         return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
-    long first = b->count;
+    char **name = NULL;
+    long count = 0, room = 0;
     int e = 0;
-    size_t n = strlen(path);
-    for (struct dirent *f; !e && (f = readdir(d)); )
-        if (raw_suffix(f->d_name)) {
-            kr_auto char *file = kr_strf("%s%s%s", path, n && path[n - 1] == '/' ? "" : "/", f->d_name);
-            e = !file ? kr_error_code() : folder(file) ? 0 : add(b, file);
+    for (struct dirent *f; !e && (f = readdir(d)); ) {
+        if (f->d_name[0] == '.')
+            continue;
+        if (count == room) {
+            char **p = kr_realloc(name, (size_t)count, (size_t)(room = 2 * room + 16), sizeof *p);
+            e = p ? 0 : kr_error_code();
+            name = p ? p : name;
         }
+        if (!e && !(name[count++] = kr_strdup(f->d_name)))
+            e = kr_error_code();
+    }
     closedir(d);
-    if (!e && b->count == first)
-        e = kr_fail(KR_EFILE, "%s: the folder holds no raw data (.h5, .mrd, .mat, .cfl, .dat)", path);
-    if (!e)
-        qsort(b->input + first, (size_t)(b->count - first), sizeof *b->input, by_name);
+    if (!e && count)
+        qsort(name, (size_t)count, sizeof *name, by_name);
+    size_t n = strlen(path);
+    for (long i = 0; !e && i < count; i++) {
+        kr_auto char *file = kr_strf("%s%s%s", path, n && path[n - 1] == '/' ? "" : "/", name[i]);
+        if (!file)
+            e = kr_error_code();
+        else if (folder(file)) {
+            *folders = true;
+            if (deep && !same_folder(file, output))
+                e = deep < DEEPEST ? add_below(b, file, root, output, deep + 1, folders) : kr_fail(KR_EFILE, "%s: more than %d folders within each other", file, DEEPEST);
+        } else if (raw_suffix(name[i]) && mask_name(name[i]))
+            b->masks++;
+        else if (raw_suffix(name[i])) {
+            const char *below = file + root + (file[root] == '/');
+            e = add(b, file, below, (int)(strlen(below) - strlen(name[i])));
+        }
+    }
+    for (long i = 0; i < count; i++)
+        kr_free(name[i]);
+    kr_free(name);
     return e;
 }
 
-static int add_word(struct batch *b, const char *word)
+static int add_folder(struct batch *b, const char *path, const char *output, bool deep)
+{
+    long first = b->count;
+    bool folders = false;
+    int e = add_below(b, path, strlen(path), output, deep, &folders);
+    return e || b->count > first ? e : kr_fail(KR_EFILE, "%s: the folder holds no raw data (.h5, .mrd, .mat, .cfl, .dat)%s", path,
+                                                folders && !deep ? " itself; --recursive searches the folders in it, too" : "");
+}
+
+static int add_word(struct batch *b, const char *word, const char *output, bool deep)
 {
     if (folder(word)) {
         b->many = true;
-        return add_folder(b, word);
+        return add_folder(b, word, output, deep);
     }
     if (access(word, F_OK) && strpbrk(word, "*?[")) {
         b->many = true;
         glob_t g = { 0 };
         int e = glob(word, 0, NULL, &g) ? kr_fail(KR_EFILE, "%s: nothing fits this pattern", word) : 0;
-        for (size_t i = 0; !e && i < g.gl_pathc; i++)
-            e = add(b, g.gl_pathv[i]);
+        size_t fixed = strcspn(word, "*?[");             /* up to the last folder before the pattern */
+        while (fixed && word[fixed - 1] != '/')
+            fixed--;
+        for (size_t i = 0; !e && i < g.gl_pathc; i++) {
+            const char *path = g.gl_pathv[i], *slash = strrchr(path, '/');
+            if (folder(path)) {
+                bool folders;
+                e = deep ? add_below(b, path, fixed, output, deep, &folders) : 0;
+            } else if (mask_name(path))
+                b->masks++;
+            else
+                e = add(b, path, path + fixed, deep && slash ? (int)(slash + 1 - path - (long)fixed) : 0);
+        }
         globfree(&g);
-        return e;
+        return e || b->count ? e : kr_fail(KR_EFILE, "%s: no raw data fits this pattern", word);
     }
-    return add(b, word);
+    return add(b, word, "", 0);
 }
 
 /* "dir/knee.h5:kData@x,y" becomes "knee". */
@@ -136,23 +206,24 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
     for (long i = 0; i < b->count; i++) {
         kr_auto char *name = many ? stem(b->input[i]) : NULL;
         b->output[i] = !many ? kr_strdup(output)
-                     : name ? kr_strf("%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", name, width, suffix) : NULL;
+                     : name ? kr_strf("%s%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", b->below[i], name, width, suffix) : NULL;
         if (!b->output[i])
             return kr_error_code();
         if (kr_output_apart(b->output[i], b->input[i]))
             return kr_error_code();
         for (long j = 0; j < i; j++)
             if (!strcmp(b->output[i], b->output[j]))
-                return kr_fail(KR_EUSAGE, "%s and %s would both be written to %s", b->input[j], b->input[i], b->output[i]);
+                return kr_fail(KR_EUSAGE, "%s and %s would both be written to %s; --recursive keeps the folders that inputs lie in",
+                               b->input[j], b->input[i], b->output[i]);
     }
     return 0;
 }
 
-int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix)
+int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix, bool deep)
 {
     *b = (struct batch){ .many = words > 1 };
     for (int i = 0; i < words; i++)
-        if (add_word(b, word[i]))
+        if (add_word(b, word[i], output, deep))
             return kr_error_code();
     b->output = kr_alloc_zero((size_t)b->count, sizeof *b->output);
     b->why = kr_alloc_zero((size_t)b->count, sizeof *b->why);
@@ -165,10 +236,12 @@ void batch_close(struct batch *b)
 {
     for (long i = 0; i < b->count; i++) {
         kr_free(b->input[i]);
+        kr_free(b->below[i]);
         kr_free(b->output ? b->output[i] : NULL);
         kr_free(b->why ? b->why[i] : NULL);
     }
     kr_free(b->input);
+    kr_free(b->below);
     kr_free(b->output);
     kr_free(b->why);
     *b = (struct batch){ 0 };

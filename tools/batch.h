@@ -6,12 +6,15 @@
 struct batch {
     long count, failed, room;
     bool many;                            /* several words, a folder or a pattern: they go into a folder */
+    long masks;                           /* files of sampling masks that were passed over in folders */
     char **input, **output, **why;        /* why: the sentence of a failed one, otherwise NULL */
+    char **below;                         /* where an input lay below its folder or pattern: "P001/"; "" at its top */
 };
 /* words: files, folders (their files that Kray can read) and patterns. output: a file for one named input, otherwise a folder
  * (made if need be), where each takes its input's name with the suffix of the format `to` (NULL: `suffix`). NULL output:
- * none. Refuses two inputs that would share an output, an output that is its own input, and a folder named like a file. */
-int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix) KR_MUST_USE;
+ * none. deep: folders within folders, too, whose tree the outputs
+ * keep. Refuses two inputs that would share an output, an output that is its own input, and a folder named like a file. */
+int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix, bool deep) KR_MUST_USE;
 void batch_close(struct batch *b);
 /* Notes the recorded refusal of input i and goes on; a refusal to stop, or of a single input, is returned. */
 int batch_failed(struct batch *b, long i, const kr_trace *trace) KR_MUST_USE;

@@ -4,9 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; } opts;
+typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; bool recursive; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
+    { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     { "what", 0, KR_OPT_CHOICE, offsetof(opts, what), "auto", "auto|raw|image|array", "which part; auto: raw data if both formats can, else the image, else the array" },
@@ -81,12 +82,14 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (!output || files < 1)
         return kr_fail(KR_EUSAGE, "an input and an output are wanted: kray convert IN OUT, or kray convert IN... -o FOLDER --to FORMAT");
     struct batch b;
-    int e = batch_open(&b, o->output ? files : 1, file, output, o->to, ".h5");
+    int e = batch_open(&b, o->output ? files : 1, file, output, o->to, ".h5", o->recursive);
     for (long i = 0; !e && i < b.count; i++) {
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
         if (kr_stopped(trace) || (b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], o, trace))
             e = batch_failed(&b, i, trace);
+        else
+            kr_say(trace, KR_INFO, "%s", b.output[i]);
     }
     if (!e)
         e = batch_verdict(&b, trace);

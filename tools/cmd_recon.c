@@ -15,7 +15,7 @@ typedef struct opts {
     const char *single_band;
     long maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
-    bool whiten, oversampling, complex, resume, plan;
+    bool whiten, oversampling, complex, resume, plan, recursive;
     int64_t memory;
 } opts;
 
@@ -47,6 +47,7 @@ static const kr_opt table[] = {
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces that need no more than this (8G)" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
+    { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
     { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip images that are there already, whole, and made from the same input with the same options" },
     KR_OPT_END };
 
@@ -55,9 +56,27 @@ static const kr_recon *asked;         /* NULL: auto */
 static void *method_opts;
 static struct sweep sweep;            /* of its lambda                        */
 static struct judge_target target;    /* what it is scored by                 */
+static const char *given;             /* an option of `usual` that was given to auto: it has to count; NULL */
 
 /* What `auto` takes where it can: its options are the ones that a bare `kray recon` understands. */
 static const char usual[] = "sense";
+
+/* The name of the first option of a table that the words of a command set; NULL: none. */
+static const char *given_of(const kr_opt *of, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        for (const kr_opt *o = of; o && o->name; o++) {
+            const char *name = argv[i] + 2;
+            if (o->letter && argv[i][0] == '-' && argv[i][1] == o->letter)
+                return o->name;
+            if (strncmp(argv[i], "--", 2))
+                continue;
+            name += o->type == KR_OPT_FLAG && !strncmp(name, "no-", 3) ? 3 : 0;
+            if (!strncmp(name, o->name, strlen(o->name)) && (!name[strlen(o->name)] || name[strlen(o->name)] == '='))
+                return o->name;
+        }
+    return NULL;
+}
 
 static int more(kr_opt_group *room, int count, int argc, char **argv)
 {
@@ -78,8 +97,9 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     method_opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
     if (!method_opts || kr_opt_defaults(m->opts, method_opts) || sweep_parse(&sweep, argc, argv))
         return kr_error_code();
-    static char title[200];
-    snprintf(title, sizeof title, "Options of the method %s (%s)", m->name, m->summary);
+    static char title[320];
+    snprintf(title, sizeof title, "Options of the method %s (%s)%s", m->name, m->summary, asked ? "" : ";\nthose of another: kray recon --method NAME --help");
+    given = asked ? NULL : given_of(m->opts, argc, argv);
     room[0] = (kr_opt_group){ title, m->opts, method_opts };
     return 1;
 }
@@ -103,15 +123,26 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
         return NULL;
     full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
     const char *name = usual, *why = "undersampled, several coils";
+    kr_auto char *because = given ? kr_strf("the method that --%s belongs to", given) : NULL;
+    bool maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1;      /* which combination by squares would not use */
+    if (given && !because)
+        return NULL;
     if (kr_is_multiband(s) && coils > 1)
         why = "slices measured together";
+    else if (given)
+        why = because;
+    else if (full && maps_asked && coils > 1) {
+        name = "adjoint";
+        why = "fully sampled, combined by the coil maps asked for";
+    } else if (maps_asked && coils <= 1)
+        why = "the method for the coil maps asked for";
     else if (coils <= 1) {
         name = "rss";
         why = "one coil: the magnitude of the zero-filled image";
     } else if (full) {
         name = "rss";
         why = "fully sampled";
-    } else if (!maps && s->data) {
+    } else if (!maps_asked && s->data) {
         const long most[3] = { o->calib, o->calib, o->calib };
         kr_scoped(array) calib = kr_calibration(s, most);
         if (!calib && kr_error_code() == KR_EMEM)
@@ -245,11 +276,15 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
     kr_scan *s = cut ? own : whole;
     if (!s || kr_scan_check(s))
         return kr_error_code();
-    if (!from)
-        for (const char *p = s->notes.s, *end; p && *p; p = *end ? end + 1 : end) {
+    if (!from) {
+        int notes = 0;
+        for (const char *p = s->notes.s, *end; p && *p; p = *end ? end + 1 : end, notes++) {
             end = p + strcspn(p, "\n");
-            kr_say(trace, KR_INFO, "%s: %.*s", file, (int)(end - p), p);
+            kr_say(trace, KR_DETAIL, "%s: %.*s", file, (int)(end - p), p);
         }
+        if (notes)
+            kr_say(trace, KR_INFO, "%s: %d note%s on what was read (-v, or kray info)", file, notes, notes == 1 ? "" : "s");
+    }
     if (batch_where(s, o->sign, o->voxel, o->centre, from ? NULL : trace))
         return kr_error_code();
     if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
@@ -372,7 +407,12 @@ static int one(const char *file, const char *output, const char *settings, const
     kr_text_clear(&used);
     if (e || kr_stopped(trace) || kr_image_write(result, output, o->to))
         return kr_error_code();
-    kr_say(trace, KR_INFO, "%s: %s, %s, %.2f s", output, kr_shape_text(kr_array_shape(result->data)), m->name, kr_seconds() - start);
+    bool ranked = o->to && !strcmp(o->to, "cmrxrecon");      /* which keeps a part */
+    kr_scoped(image) kept = ranked ? kr_cmrxrecon_ranking(result) : NULL;
+    if (ranked && !kept)
+        return kr_error_code();
+    kr_say(trace, KR_INFO, "%s: %s%s, %s, %.2f s", output, kr_shape_text(kr_array_shape(kept ? kept->data : result->data)),
+           kept ? ", the subset that the challenge ranks" : "", m->name, kr_seconds() - start);
     return 0;
 }
 
@@ -392,6 +432,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (asked && o->maps > 1 && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
         return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --maps means nothing to it%s", asked->name,
                        strcmp(asked->name, "nlinv") ? "" : "; its own sets are --sets");
+    if (asked && strcmp(o->coils, "espirit") && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --coils means nothing to it", asked->name);
     if (o->threads)
         kr_threads_set((int)o->threads);
     kr_scoped(array) maps = NULL;
@@ -414,13 +456,13 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail_in("reference");
     /* What decides on the image; how fast, where and in how many pieces it is made does not. */
     kr_text settings = { 0 };
-    if (resume_settings(&settings, table, o, "output memory threads plan resume")
+    if (resume_settings(&settings, table, o, "output memory threads plan resume recursive")
         || resume_settings(&settings, (asked ? asked : kr_recon_named(usual))->opts, method_opts, "")) {
         kr_text_clear(&settings);
         return kr_error_code();
     }
     struct batch b;
-    int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz");
+    int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
     for (long i = 0; !e && i < b.count; i++) {
         int done = o->resume && !o->plan ? resume_done(b.output[i], b.input[i], settings.s ? settings.s : "", trace) : 0;
         if (done > 0)
@@ -447,6 +489,7 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon scan.h5 -o best.nii.gz --method wavelet --lambda 1e-4:1e-1:7 --reference truth.nii.gz\n"
     "  kray recon epi.cfl -o epi.nii.gz --multiband 3 --caipi 3 --single-band sbref.cfl --method slice-grappa\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
+    "  kray recon MultiCoil/ -o Submission/MultiCoil --recursive --to cmrxrecon      # a tree of folders, as the challenge wants it\n"
     "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
     "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n",
     table, sizeof(opts), more, run };

@@ -393,10 +393,10 @@ int kr_scan_write(const kr_scan *s, const char *path, const char *format)
     return f ? write_beside(f, KR_RAW, s, NULL, path) : kr_error_code();
 }
 
-/* Images of a data set's own scans go into the form that its challenge takes, where the suffix allows it. */
+/* Images of a data set's own scans go into the form that its challenge takes, where the suffix allows it and nothing is left out. */
 static const char *challenge_of(const kr_image *im, const char *path)
 {
-    static const char *const known[][2] = { { "fastMRI", "fastmri" }, { "CMRxRecon", "cmrxrecon" }, { "Calgary-Campinas", "calgary" } };
+    static const char *const known[][2] = { { "fastMRI", "fastmri" }, { "Calgary-Campinas", "calgary" } };
     const char *dataset = kr_meta_get(im->meta, "dataset");
     for (size_t i = 0; dataset && i < sizeof known / sizeof *known; i++)
         if (!strcmp(dataset, known[i][0]) && has_suffix(kr_format_named(known[i][1]), path))

@@ -94,3 +94,39 @@ check 'one match of a pattern, too' [ -s single/f1.nii.gz ]
 mkdir bad; for i in 1 2; do echo nothing > bad/f$i.h5; done
 refuses 1 'all 2 failed' kray recon bad -o badly
 check 'each sentence comes once' [ "$(grep -c f1.h5 "$err")" = 1 ]
+
+# An option that only some methods have decides what auto takes; none is dropped.
+works 'method: rss (fully sampled)' kray recon raw/f1.h5 -o x.npy
+works 'method: sense (the method that --lambda belongs to)' kray recon raw/f1.h5 -o x.npy --lambda 0.5
+check 'it is the image of that method' sh -c "'$KR_BUILD/tools/kray' recon raw/f1.h5 -o y.npy --method sense --lambda 0.5 -q && cmp x.npy y.npy"
+works '--tolerance belongs to' kray recon raw/f1.h5 -o x.npy --tolerance=1e-3
+refuses 1 'lambda' kray recon raw/f1.h5 -o x.npy --lambda -1
+refuses 1 'iterations' kray recon raw/f1.h5 -o x.npy --iterations 0
+works '' kray coils raw/f1.h5 -o maps.cfl
+works 'method: adjoint (fully sampled, combined by the coil maps asked for)' kray recon raw/f1.h5 --coils maps.cfl -o x.npy
+check 'by these maps' sh -c "'$KR_BUILD/tools/kray' recon raw/f1.h5 -o y.npy --method adjoint --coils maps.cfl -q && cmp x.npy y.npy"
+refuses 2 'rss takes no coil maps' kray recon raw/f1.h5 -o x.npy --method rss --coils maps.cfl
+
+# A tree of folders goes out as a tree; masks beside the k-space are passed over.
+tree=$KR_SHARED/samples/cmrxrecon/2023/MultiCoil/Cine/TrainingSet
+if [ -d "$tree" ]; then
+    mkdir -p tree/AccFactor04/P002
+    cp -r "$tree/AccFactor04/P001" tree/AccFactor04/
+    cp tree/AccFactor04/P001/* tree/AccFactor04/P002/
+    refuses 1 '--recursive searches the folders in it' kray recon tree -o flat
+    works '' kray recon tree -o tree/out --recursive --method rss
+    check 'as a tree' sh -c '[ -s tree/out/AccFactor04/P001/cine_sax.nii.gz ] && [ -s tree/out/AccFactor04/P002/cine_sax.nii.gz ] && [ "$(find tree/out -type f | wc -l)" = 2 ]'
+    works '' kray recon tree -o tree/out --recursive --method rss --resume
+    check 'the output is not searched' [ "$(grep -c 'already there' "$err")" = 2 ]
+    works '' kray recon 'tree/*/*/cine_sax.mat' -o globbed --recursive --method rss
+    check 'a pattern keeps the tree from its first folder on' [ -s globbed/AccFactor04/P002/cine_sax.nii.gz ]
+    refuses 2 '--recursive keeps the folders' kray recon 'tree/*/*/cine_sax.mat' -o flat --method rss
+    works '' kray recon tree/AccFactor04/P001 -o one --method rss
+    # The file holds the shape that is printed; the ranking subset only where it is asked for.
+    works 'cine.mat: {x=48 y=32 slice=3 time=4}' kray recon tree/AccFactor04/P001/cine_sax.mat -o cine.mat --method rss
+    works '{x=48 y=32 slice=3 time=4}' kray info cine.mat
+    works 'cine_sax.mat: {x=16 y=16 slice=2 time=3}, the subset that the challenge ranks' kray recon tree -o Submission --recursive --to cmrxrecon --method rss
+    works '{x=16 y=16 slice=2 time=3}' kray info Submission/AccFactor04/P001/cine_sax.mat
+else
+    skip 'trees of folders' 'there are no samples beside the project'
+fi

@@ -15,7 +15,7 @@ works 'two.npy: {x=80' kray recon scan.h5 -o two.npy --method nlinv --sets 2 --s
 works 'one.npy: {x=80' kray recon scan.h5 -o one.npy --method nlinv --towards one --tolerance 0.2
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
 check 'threads change nothing' cmp cs.npy again.npy
-works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm
+works 'admm' kray recon scan.h5 -o x.npy --method cs --reg wavelet:1e-3+tv:1e-3 --solver admm -v
 works 'the best of 3 by NRMSE' kray recon scan.h5 -o best.npy --method tv --lambda 3e-4:3e-2:3 --reference truth.npy
 check 'the table has a row a lambda' [ "$(wc -l <"$out")" = 4 ]
 works 'cross-validation' kray recon scan.h5 -o best.npy --method wavelet -l 1e-3:1e-1:3
