@@ -457,7 +457,8 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
 int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o)
 {
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    cost->bytes = 8 * n + 12 * 8 * n / coils;                        /* maps in blocks; images and regularisers */
+    double slices = scan->shape.n[KR_SLICE] > 1 ? (double)scan->shape.n[KR_SLICE] : 1, at_once = slices < kr_threads() ? 1 : kr_threads();
+    cost->bytes = 8 * n * at_once / slices + 8 * 8 * n / coils;      /* maps in blocks; images and regularisers, measured */
     cost->seconds = n * 2e-8 * (double)o->iterations;
     return 0;
 }

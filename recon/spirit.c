@@ -519,7 +519,7 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const opts *o = options;
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    cost->bytes = 8 * n * (o->l1 > 0 ? 4 + coils : 3);
+    cost->bytes = 8 * n * (o->l1 > 0 ? 4 + coils : 2);
     cost->seconds = n * 1e-8 * coils * (double)o->iterations / 10;
     return 0;
 }
