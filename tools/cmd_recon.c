@@ -45,7 +45,7 @@ static const kr_opt table[] = {
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
-    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces that need no more than this (8G)" },
+    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces, so that the whole program needs no more than this (8G)" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },

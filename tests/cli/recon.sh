@@ -5,9 +5,9 @@ kray simulate brain -o scan.h5 --to fastmri --matrix 48,48 --slices 5 --coils 4 
 mask=random:accel=2,center=0.2,seed=1
 
 works 'method: sense' kray recon scan.h5 -o whole.npy -u $mask
-works '' kray recon scan.h5 -o pieces.npy -u $mask --memory 1M
+works '' kray recon scan.h5 -o pieces.npy -u $mask --memory 24.5M
 check 'pieces give the image of the whole, bit for bit' cmp whole.npy pieces.npy
-works 'slices at a time' kray recon scan.h5 -o none.npy -u $mask --memory 1M --plan
+works 'slices at a time' kray recon scan.h5 -o none.npy -u $mask --memory 24.5M --plan
 check 'a plan runs nothing' [ ! -e none.npy ]
 refuses 1 'for a single slice' kray recon scan.h5 -o none.npy -u $mask --memory 10k
 works 'already there' kray recon scan.h5 -o whole.npy -u $mask --resume
@@ -25,6 +25,11 @@ works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
 works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
 rm -f under.npy
 works 'method: sense' kray recon under.cfl -o under.npy
+
+# A plan names the method that the run then takes, also where only the data tell what was measured.
+works 'method   sense' kray recon under.cfl --plan
+works 'method   rss' kray recon full.cfl --plan
+works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
 works 'more than 4 coils can unfold' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
 # ... also where the file says nothing of what was measured
