@@ -172,7 +172,7 @@ static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->s
 /* "870 MiB", "1.14 GiB"; in a buffer of the caller. */
 static const char *size_text(char room[32], double bytes)
 {
-    snprintf(room, 32, bytes < 1073741824 ? "%.0f MiB" : "%.2f GiB", bytes / (bytes < 1073741824 ? 1048576 : 1073741824));
+    snprintf(room, 32, bytes < 1073741824 ? "%.4g MiB" : "%.2f GiB", bytes / (bytes < 1073741824 ? 1048576 : 1073741824));
     return room;
 }
 

@@ -7,7 +7,7 @@ mask=random:accel=2,center=0.2,seed=1
 works 'method: sense' kray recon scan.h5 -o whole.npy -u $mask
 works '' kray recon scan.h5 -o pieces.npy -u $mask --memory 24.5M
 check 'pieces give the image of the whole, bit for bit' cmp whole.npy pieces.npy
-works 'slices at a time' kray recon scan.h5 -o none.npy -u $mask --memory 24.5M --plan
+works 'slice at a time' kray recon scan.h5 -o none.npy -u $mask --memory 24.5M --plan
 check 'a plan runs nothing' [ ! -e none.npy ]
 refuses 1 'for a single slice' kray recon scan.h5 -o none.npy -u $mask --memory 10k
 works 'already there' kray recon scan.h5 -o whole.npy -u $mask --resume
