@@ -349,7 +349,7 @@ enum by { BY_DATA, BY_SVD, BY_REST };     /* entropy; singular values; entropy o
 /* A group for each slice, echo, phase and set; repetitions and averages share it. */
 static int from_data(groups *g, rows *r, const kr_scan *s, enum by by, const kr_trace *trace)
 {
-    long still = r->volumes / (s->data->n[KR_TIME] * s->data->n[KR_AVG]), few = 0;
+    long still = r->volumes / (s->data->n[KR_TIME] * s->data->n[KR_AVG]), few = 0, borders = 0, dropped = 0;
     kr_free(g->g);
     *g = (groups){ kr_alloc_zero((size_t)still, sizeof *g->g), still };
     if (!g->g)
@@ -364,10 +364,19 @@ static int from_data(groups *g, rows *r, const kr_scan *s, enum by by, const kr_
         if (!one || kr_stopped(trace))
             return kr_error_code();
         const unsigned char *way = r->way + v * r->each;
-        if ((by == BY_SVD ? kr_turn_svd(&g->g[v].t, one, way) : kr_turn_entropy(&g->g[v].t, one, way, by == BY_REST)))
+        bool border = false, worse = false;
+        if (by == BY_SVD ? kr_turn_svd(&g->g[v].t, &border, one, way) || kr_turn_entropy(&g->g[v].t, &worse, one, way, KR_TURN_CHECK)
+                         : kr_turn_entropy(&g->g[v].t, &border, one, way, by == BY_REST ? KR_TURN_NEAR : KR_TURN_FIND))
             return kr_error_code();
+        borders += border && !worse;
+        dropped += worse;
         kr_progress(trace, "ghost", (double)(v + 1), (double)still);
     }
+    if (borders)
+        kr_say(trace, KR_WARNING, "ghost: in %ld of %ld images the best shift is the largest that was tried, an eighth of the readout: it is hardly right; "
+               "--ghost none leaves it", borders, still);
+    if (dropped)
+        kr_say(trace, KR_WARNING, "ghost: in %ld of %ld images the correction by svd made the image less sharp (entropy): they stay as they are", dropped, still);
     if (few)
         kr_say(trace, KR_WARNING, "images with too few lines forwards or backwards to find their ghost's phase: %ld of %ld; it stays", few, still);
     for (long i = 0; i < r->count; i++)

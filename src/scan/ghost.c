@@ -71,9 +71,18 @@ static int take_best(search *s, kr_turn *t, double *best)
     return 0;
 }
 
-/* On a grid of `constants` constants, `turn` apart, around 0, and of shifts by up to `most` samples, then on ever finer grids around
- * the best. */
-static int least(kr_turn *t, cost *f, void *self, long n, double most, double step, int constants, double turn)
+/* Candidates at one shift: all constants. */
+static int try_shift(search *s, kr_turn *t, double *best, double shift, int constants, double turn)
+{
+    for (int i = 0; i < constants; i++)
+        s->at[s->count++] = (kr_turn){ { turn * (i - constants / 2), shift } };
+    return s->count + constants > CANDIDATES ? take_best(s, t, best) : 0;
+}
+
+/* On a grid of `constants` constants, `turn` apart, around 0, and of shifts by up to `most` samples, or, if the best lies at the border of
+ * these, by up to an eighth of the readout; then on ever finer grids around the best. No correction is one of the candidates, so that
+ * the result is never worse by this cost. *border: the best lies at the border even so. */
+static int least(kr_turn *t, bool *border, cost *f, void *self, long n, double most, double step, int constants, double turn, bool widen)
 {
     kr_auto search *s = kr_alloc_zero(1, sizeof *s);
     double unit = 2 * M_PI / (double)n, best = INFINITY, h[2] = { turn, step * unit };
@@ -83,10 +92,22 @@ static int least(kr_turn *t, cost *f, void *self, long n, double most, double st
     s->self = self;
     *t = (kr_turn){ { 0, 0 } };
     for (double shift = -most; shift <= most + step / 2; shift += step)
-        for (int i = 0; i < constants && s->count < CANDIDATES; i++)
-            s->at[s->count++] = (kr_turn){ { turn * (i - constants / 2), shift * unit } };
+        if (try_shift(s, t, &best, shift * unit, constants, turn))
+            return kr_error_code();
     if (take_best(s, t, &best))
         return kr_error_code();
+    for (double to = most; widen; most = to) {
+        *border = fabs(t->turn[1]) > (to - 1.5 * step) * unit;
+        if (!*border || to >= (double)n / 8)
+            break;
+        to = fmin(2 * to, (double)n / 8);
+        for (double shift = most + step; shift <= to; shift += step)
+            for (int sign = -1; sign <= 1; sign += 2)
+                if (try_shift(s, t, &best, sign * shift * unit, constants, turn))
+                    return kr_error_code();
+        if (take_best(s, t, &best))
+            return kr_error_code();
+    }
     for (int level = 0; level < 12; level++) {
         h[0] /= 2;
         h[1] /= 2;
@@ -140,7 +161,7 @@ static void image_of(const kr_fft *f, kr_cfloat *to, const kr_array *v, const un
     kr_fft_inverse(f, to);
 }
 
-int kr_turn_entropy(kr_turn *t, const kr_array *volume, const unsigned char *way, bool near)
+int kr_turn_entropy(kr_turn *t, bool *border, const kr_array *volume, const unsigned char *way, enum kr_turn_how how)
 {
     kr_scoped(array) v = kr_array_packed(volume);
     if (!v)
@@ -175,7 +196,16 @@ int kr_turn_entropy(kr_turn *t, const kr_array *volume, const unsigned char *way
     e.P = p;
     e.Q = q;
     e.turn = turn;
-    return near ? least(t, entropy_of, &e, e.nx, 0.5, 0.25, 5, M_PI / 16) : least(t, entropy_of, &e, e.nx, 3, 0.25, 16, M_PI / 16);
+    *border = false;
+    if (how == KR_TURN_CHECK) {
+        if (entropy_of(&e, *t) > entropy_of(&e, (kr_turn){ { 0, 0 } })) {
+            *border = true;
+            *t = (kr_turn){ { 0, 0 } };
+        }
+        return 0;
+    }
+    return how == KR_TURN_NEAR ? least(t, border, entropy_of, &e, e.nx, 0.5, 0.25, 5, M_PI / 16, false)
+                               : least(t, border, entropy_of, &e, e.nx, 6, 0.5, 16, M_PI / 16, true);
 }
 
 /* ---- Singular values ---- */
@@ -251,7 +281,7 @@ static int measured_rows(windows *w, const kr_array *v, const unsigned char *way
     return 0;
 }
 
-int kr_turn_svd(kr_turn *t, const kr_array *volume, const unsigned char *way)
+int kr_turn_svd(kr_turn *t, bool *border, const kr_array *volume, const unsigned char *way)
 {
     kr_scoped(array) v = kr_array_packed(volume);
     kr_auto unsigned char *ways = kr_alloc((size_t)(volume->n[KR_Y] * volume->n[KR_Z]), 1);
@@ -269,5 +299,6 @@ int kr_turn_svd(kr_turn *t, const kr_array *volume, const unsigned char *way)
     w.way = ways;
     w.matrix = matrix;
     w.gram = gram;
-    return least(t, windows_cost, &w, w.nx, 2, 0.5, 8, M_PI / 8);
+    *border = false;
+    return least(t, border, windows_cost, &w, w.nx, 4, 0.5, 8, M_PI / 8, true);
 }
