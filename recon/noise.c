@@ -191,7 +191,9 @@ double kr_noise_accel(const kr_scan *s)
     kr_scoped(array) mask = kr_scan_mask(s);
     if (!mask)
         return -1;
-    double n = (double)kr_count(kr_array_shape(mask)), kept = kr_dot_re(mask, mask);
+    kr_mask_facts f;
+    if (kr_mask_describe(&f, mask, s->shape))
+        return -1;
     long depth = s->multiband.depth ? s->multiband.depth : 1;        /* slices together cost no noise as fewer lines do */
-    return kept > 0 ? n / kept / (double)depth : 1;
+    return f.accel / (double)depth;
 }

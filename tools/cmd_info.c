@@ -333,6 +333,8 @@ static json_t *sampling_json(const kr_scan *s, const sampling *p)
         kr_text_clear(&t);
         json_object_set_new(o, "acceleration", json_real(p->f.accel));
         json_object_set_new(o, "acceleration_outside_centre", json_real(p->f.outer_accel));
+        json_object_set_new(o, "fully_sampled", json_boolean(p->f.full));
+        json_object_set_new(o, "encoded_lines", integers(p->f.encoded, 3));
         json_object_set_new(o, "centre", integers(p->f.centre, 3));
         json_object_set_new(o, "step_outside_centre", integers(p->f.step, 3));
         json_object_set_new(o, "partial_fourier", reals(p->f.partial, 3));

@@ -122,7 +122,10 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     kr_scoped(array) mask = s->data ? kr_scan_mask(s) : NULL;      /* also of data whose file says nothing of it */
     if (s->data && !mask)
         return NULL;
-    full = full || (mask && kr_dot_re(mask, mask) >= (double)kr_count(kr_array_shape(mask)) - 0.5);
+    kr_mask_facts f = { .full = false };
+    if (mask && kr_mask_describe(&f, mask, s->shape))
+        return NULL;
+    full = full || f.full;
     const char *name = usual, *why = "undersampled, several coils";
     kr_auto char *because = given ? kr_strf("the method that --%s belongs to", given) : NULL;
     bool maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1;      /* which combination by squares would not use */

@@ -227,7 +227,10 @@ kr_array *kr_scan_mask(const kr_scan *s) KR_MUST_USE;
 typedef struct kr_mask_facts {
     long n[3];                       /* the grid                                                        */
     long points, measured;           /* of the mask                                                     */
-    double accel;                    /* points / measured                                               */
+    long encoded[3];                 /* lines of the part that was meant to be measured: the grid without rows that are 0 on both
+                                      * sides, where what lies between is full or regular; otherwise n  */
+    bool full;                       /* all of that part was measured: fully sampled, zero-padded where encoded < n */
+    double accel;                    /* points of the encoded part / measured                           */
     double outer_accel;              /* the same outside the centre; 0: there is nothing outside        */
     long centre[3], centre_from[3];  /* fully sampled box around DC, the same in all frames; n where not undersampled, 0: DC is missing */
     long step[3];                    /* outside the centre every so many-th line is measured; 1: all; 0: no such pattern */
@@ -236,7 +239,8 @@ typedef struct kr_mask_facts {
 } kr_mask_facts;
 /* mask NULL: everything. Refuses a mask that does not fit shape or holds other numbers than 0 and 1. */
 int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape) KR_MUST_USE;
-/* "R = 3.97 along y, 29 lines at the centre, equispaced (4) outside" */
+/* "R = 3.97 (94 of 372) along y, centre 29, every 4th along y"; "R = 3 in 108 of 144 lines along y (zero-padded), ..."; "fully sampled, 34 of 40
+ * lines along y measured, the rest zero-padded" */
 void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
 
 /* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ----

@@ -408,18 +408,62 @@ static long step_of(const uint8_t *line, long n, long from, long to)
     return step;
 }
 
-static double partial_of(const uint8_t *m, const struct grid *g, int d, double slack)
+/* Along axis d: the first and the last line that hold anything, and the widest step from one such line to the next. */
+struct span { long first, last, gap; };
+
+static int span_of(struct span *s, const struct grid *g, int d)
 {
-    long stride = d == 0 ? 1 : d == 1 ? g->n[0] : g->n[0] * g->n[1], n = g->n[d], c = n / 2, first = n, last = -1;
-    long all = g->n[0] * g->n[1] * g->n[2] * g->frames;
+    long stride = d == 0 ? 1 : d == 1 ? g->n[0] : g->n[0] * g->n[1], n = g->n[d], all = g->n[0] * g->n[1] * g->n[2] * g->frames;
+    kr_auto uint8_t *line = kr_alloc_zero((size_t)n, 1);
+    if (!line)
+        return kr_error_code();
     for (long i = 0; i < all; i++)
-        if (m[i]) {
-            long at = i / stride % n;
-            first = at < first ? at : first;
-            last = at > last ? at : last;
+        line[i / stride % n] |= g->m[i];
+    *s = (struct span){ -1, -1, 1 };
+    for (long i = 0; i < n; i++)
+        if (line[i]) {
+            s->gap = s->last >= 0 && i - s->last > s->gap ? i - s->last : s->gap;
+            s->first = s->first < 0 ? i : s->first;
+            s->last = i;
         }
-    long below = c - first, above = last - c, longer = below > above ? below : above, shorter = below < above ? below : above;
+    return 0;
+}
+
+/* By how much the sides may differ: N/2 lines below DC and N/2 - 1 above are no partial Fourier, nor is the last line of a comb, or less than a
+ * thirty-second part (sequences leave out an eighth or more). Irregular lines are rare at the edges, and leave out much there by chance. */
+static double slack_of(const struct span *s, long step, long n)
+{
+    bool irregular = step < 1 && s->gap > 1;
+    double lines = irregular ? 3 * (double)s->gap : step > 1 ? (double)step : 1, part = (double)n / (irregular ? 4 : 32);
+    return lines > part ? lines : part;
+}
+
+static double partial_of(const struct span *s, long n, double slack)
+{
+    long c = n / 2, below = c - s->first, above = s->last - c, longer = below > above ? below : above, shorter = below < above ? below : above;
     return (double)(longer - shorter) <= slack ? 1 : (double)(longer + shorter + 1) / (double)(2 * longer + 1);
+}
+
+/* What lies within the outermost lines on both sides, if that is full, or a comb along that axis; partial Fourier aside. */
+static int find_encoded(kr_mask_facts *f, const struct grid *g)
+{
+    struct span s[3];
+    long inside = g->frames;
+    for (int d = 0; d < 3; d++) {
+        if (span_of(&s[d], g, d))
+            return kr_error_code();
+        inside *= s[d].last - s[d].first + 1;
+    }
+    f->full = inside == f->measured;
+    for (int d = 0; d < 3; d++) {
+        double slack = slack_of(&s[d], f->step[d], g->n[d]);
+        f->partial[d] = g->n[d] > 1 ? partial_of(&s[d], g->n[d], slack) : 1;
+        long step = f->full ? 1 : f->step[d], wide = s[d].last - s[d].first + (step > 1 ? step : 1);
+        bool padded = g->n[d] > 1 && f->partial[d] >= 1 && (f->full || (step > 1 && (double)(g->n[d] - wide) > slack));
+        f->encoded[d] = padded && wide < g->n[d] ? wide : f->n[d];
+        f->full = f->full && f->partial[d] >= 1;
+    }
+    return 0;
 }
 
 static int find_steps(kr_mask_facts *f, const struct grid *g, const struct box *b)
@@ -461,21 +505,21 @@ static int describe(kr_mask_facts *f, struct grid *g, const kr_array *mask)
         f->centre_from[d] = g->n[d] > 1 ? b.from[d] : 0;
         f->centre[d] = g->n[d] > 1 ? b.to[d] - b.from[d] : f->n[d];
     }
-    f->accel = (double)f->points / (double)f->measured;
-    f->outer_accel = f->measured > held ? (double)(f->points - held) / (double)(f->measured - held) : 0;
-    if (find_steps(f, g, &b))
+    if (find_steps(f, g, &b) || find_encoded(f, g))
         return kr_error_code();
-    /* N/2 lines below DC and N/2 - 1 above are no partial Fourier, nor is the last line of a comb or one that chance left out. */
+    long points = g->frames;
     for (int d = 0; d < 3; d++)
-        f->partial[d] = g->n[d] > 1 ? partial_of(g->m, g, d, f->step[d] ? (double)f->step[d] : 3 * f->accel) : 1;
+        points *= g->n[d] > 1 ? f->encoded[d] : 1;
+    f->accel = (double)points / (double)f->measured;
+    f->outer_accel = f->measured > held ? (double)(points - held) / (double)(f->measured - held) : 0;
     return 0;
 }
 
 int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape)
 {
-    *f = (kr_mask_facts){ .points = 1, .measured = 1, .accel = 1 };
+    *f = (kr_mask_facts){ .points = 1, .measured = 1, .accel = 1, .full = true };
     for (int d = 0; d < 3; d++) {
-        f->n[d] = f->centre[d] = shape.n[d] > 1 ? shape.n[d] : 1;
+        f->n[d] = f->centre[d] = f->encoded[d] = shape.n[d] > 1 ? shape.n[d] : 1;
         f->step[d] = 1;
         f->partial[d] = 1;
     }
@@ -492,15 +536,33 @@ int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape)
 
 void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f)
 {
-    if (f->accel <= 1) {
+    bool under[3], first = true, padded = false;
+    for (int d = 0; d < 3; d++)
+        padded |= f->encoded[d] < f->n[d];
+    if (f->full) {
         kr_text_add(t, "fully sampled");
+        for (int d = 0; d < 3 && padded; d++)
+            if (f->encoded[d] < f->n[d]) {
+                kr_text_add(t, "%s %ld of %ld lines along %s", first ? "," : " and", f->encoded[d], f->n[d], kr_axis_name(d));
+                first = false;
+            }
+        kr_text_add(t, padded ? " measured, the rest zero-padded" : "");
         return;
     }
-    kr_text_add(t, "R = %.3g (%ld of %ld)", f->accel, f->measured, f->points);
-    bool under[3], first = true;
+    if (padded) {
+        kr_text_add(t, "R = %.3g in", f->accel);
+        for (int d = 0; d < 3; d++)
+            if (f->encoded[d] < f->n[d]) {
+                kr_text_add(t, "%s %ld of %ld lines along %s", first ? "" : " and", f->encoded[d], f->n[d], kr_axis_name(d));
+                first = false;
+            }
+        kr_text_add(t, " (zero-padded), %ld measured", f->measured);
+        first = true;
+    } else
+        kr_text_add(t, "R = %.3g (%ld of %ld)", f->accel, f->measured, f->points);
     for (int d = 0; d < 3; d++) {
         under[d] = f->centre[d] < f->n[d];
-        if (under[d])
+        if (under[d] && !padded)
             kr_text_add(t, "%s%s", first ? " along " : " and ", kr_axis_name(d));
         first &= !under[d];
     }

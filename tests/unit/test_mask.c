@@ -704,6 +704,54 @@ static void calibration_areas(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* ---- Rows of zeros around what was encoded ---- */
+static void facts_of(kr_mask_facts *f, kr_text *t, long n, long from, long to, long step, long centre)
+{
+    kr_scoped(array) m = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = n));
+    for (long i = from; i < to; i++)
+        KR_R(m)[i] = (i - from) % step == 0 || labs(2 * i - n) < centre;
+    assert_int_equal(kr_mask_describe(f, m, KR_SHAPE([KR_X] = 4, [KR_Y] = n)), 0);
+    kr_text_clear(t);
+    kr_mask_facts_text(t, f);
+}
+
+static void test_padding(void **state)
+{
+    (void)state;
+    kr_mask_facts f;
+    kr_text t = { 0 };
+    facts_of(&f, &t, 40, 3, 37, 1, 0);                        /* fastMRI: `padding` on both sides */
+    assert_true(f.full && f.encoded[1] == 34 && f.accel <= 1 && f.partial[1] >= 1);
+    assert_string_equal(t.s, "fully sampled, 34 of 40 lines along y measured, the rest zero-padded");
+    facts_of(&f, &t, 144, 18, 126, 3, 0);                     /* 36 lines, three apart, of 108 that were encoded */
+    assert_true(!f.full && f.encoded[1] == 108 && f.partial[1] >= 1);
+    assert_near(f.accel, 3, 1e-12);
+    assert_non_null(strstr(t.s, "R = 3 in 108 of 144 lines along y (zero-padded), 36 measured"));
+    facts_of(&f, &t, 64, 0, 64, 4, 8);                        /* a comb that ends before the edge is none */
+    assert_true(f.encoded[1] == 64 && f.partial[1] >= 1);
+    facts_of(&f, &t, 64, 2, 64, 8, 16);
+    assert_true(f.encoded[1] == 64 && f.partial[1] >= 1);
+    facts_of(&f, &t, 64, 16, 64, 1, 0);                       /* one side is missing: partial Fourier */
+    assert_true(!f.full && f.encoded[1] == 64);
+    assert_near(f.partial[1], 48 / 63., 1e-12);
+    assert_near(f.accel, 64 / 48., 1e-12);
+    assert_non_null(strstr(t.s, "partial Fourier 0.76 along y"));
+    facts_of(&f, &t, 64, 1, 63, 1, 0);
+    assert_true(f.full && f.encoded[1] == 62);
+    kr_text_clear(&t);
+    /* Random lines leave the edges out by chance. */
+    for (int seed = 0; seed < 40; seed++) {
+        char spec[100];
+        kr_shape shape = KR_SHAPE([KR_X] = 4, [KR_Y] = seed % 2 ? 372 : 128);
+        snprintf(spec, sizeof spec, seed % 4 < 2 ? "random:accel=%d,center=0.08,seed=%d" : "gaussian1d:accel=%d,seed=%d", 4 + seed % 5, seed);
+        kr_scoped(array) m = kr_mask_new(spec, shape, NULL);
+        assert_non_null(m);
+        assert_int_equal(kr_mask_describe(&f, m, shape), 0);
+        if (f.partial[1] < 1 || f.full || f.encoded[1] < shape.n[KR_Y])
+            fail_msg("%s: partial %g, %ld lines encoded", spec, f.partial[1], f.encoded[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -724,7 +772,7 @@ int main(void)
         cmocka_unit_test(masks_are_multiplied_and_padding_stays_out),
         cmocka_unit_test(a_full_scan_needs_no_mask),
         cmocka_unit_test(asymmetric_echo_and_hybrid_space),
-        cmocka_unit_test(facts_of_known_masks),
+        cmocka_unit_test(facts_of_known_masks), cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);
 }
