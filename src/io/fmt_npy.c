@@ -227,7 +227,10 @@ static int read_image(kr_image **out, const kr_source *src)
 {
     kr_scoped(array) a = NULL;
     kr_scoped(meta) meta = kr_meta_new();
+    kr_auto char *beside = src->axes ? NULL : names_beside(src->path);
     if (!meta || read_array(&a, src) || meta_beside(meta, src->path))
+        return kr_error_code();
+    if (!src->axes && !beside && kr_meta_set(meta, "layout", "rows,columns"))    /* nobody named its axes: a picture, as NumPy shows it */
         return kr_error_code();
     *out = kr_image_new(a, NULL, meta);
     return *out ? 0 : kr_error_code();

@@ -30,13 +30,18 @@ static int put(const kr_picture *p, const kr_meta *meta, const double mm[2], con
 static int write_image(const kr_image *im, const char *path)
 {
     kr_view v;
-    kr_view_of(&v, im->data, im->geom);
+    const char *layout = kr_meta_get(im->meta, "layout");
+    bool rows = layout && !strcmp(layout, "rows,columns") && !im->geom->known;   /* NumPy's pictures: Y runs down, X to the right */
+    kr_scoped(array) a = rows ? kr_array_rename(im->data, KR_X, KR_Y) : kr_array_ref(im->data);
+    if (!a)
+        return kr_error_code();
+    kr_view_of(&v, a, im->geom);
     double mm[2] = { 0, 0 };
     if (v.right <= KR_Z && v.down <= KR_Z && im->geom->known) {
         mm[0] = im->geom->fov_mm[v.right] / (double)im->data->n[v.right];
         mm[1] = im->geom->fov_mm[v.down] / (double)im->data->n[v.down];
     }
-    kr_scoped(picture) p = kr_picture_draw(im->data, im->geom, 0, 0, KR_GREY, 0, NULL);
+    kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, 0, KR_GREY, 0, NULL);
     return put(p, im->meta, mm, path);
 }
 

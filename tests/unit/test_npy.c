@@ -217,13 +217,46 @@ static void test_halves_and_parts(void **state)
     assert_non_null(strstr(kr_error(), "the axis reim has length 3"));
 }
 
+/* A picture of 4 rows and 6 columns, its axes not named: PNG has it as NumPy's viewers do. Named, X (the readout) runs down. */
+static void test_picture(void **state)
+{
+    (void)state;
+    float v[24] = { 0 };
+    const char *npy = "/tmp/kray-test-picture.npy", *png = "/tmp/kray-test-picture.png";
+    char named[64];
+    for (int i = 0; i < 6; i++)
+        v[i] = 1;                                            /* the first row is white */
+    FILE *f = fopen(npy, "wb");
+    assert_non_null(f);
+    const char head[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 6), }\n";
+    const unsigned char start[10] = { 0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, sizeof head - 1, 0 };
+    assert_int_equal(fwrite(start, 10, 1, f) + fwrite(head, sizeof head - 1, 1, f) + fwrite(v, sizeof v, 1, f), 3);
+    fclose(f);
+    snprintf(named, sizeof named, "%s@y,x", npy);
+    for (int k = 0; k < 2; k++) {
+        kr_image *im = NULL;
+        unsigned char b[24];
+        assert_int_equal(kr_image_read(&im, k ? named : npy), 0);
+        assert_int_equal(kr_image_write(im, png, NULL), 0);
+        f = fopen(png, "rb");
+        assert_non_null(f);
+        assert_int_equal(fread(b, 24, 1, f), 1);             /* width and height: big endian from byte 16 on */
+        fclose(f);
+        assert_int_equal(b[19], k ? 4 : 6);
+        assert_int_equal(b[23], k ? 6 : 4);
+        kr_image_unref(&im);
+    }
+    unlink(npy);
+    unlink(png);
+}
+
 int main(void)
 {
     snprintf(dir, sizeof dir, "/tmp/kray-npy-XXXXXX");
     if (!mkdtemp(dir))
         return 1;
     static const struct CMUnitTest tests[] = { cmocka_unit_test(test_halves_and_parts), cmocka_unit_test(test_samples), cmocka_unit_test(test_types), cmocka_unit_test(test_round),
-                                               cmocka_unit_test(test_refusals) };
+                                               cmocka_unit_test(test_refusals), cmocka_unit_test(test_picture) };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     char line[128];
     snprintf(line, sizeof line, "rm -r %s", dir);
