@@ -124,7 +124,7 @@ int kr_scan_centre_check(kr_text *t, const kr_scan *s)
     for (int d = 0; d < 3; d++)
         e.of[d] = d ? e.of[d - 1] + e.n[d - 1] : room;
     add_energy(&e, a);
-    long peak[3], corners = 0, axes = 0, measured = 0;
+    long peak[3], corners = 0, axes = 0;
     bool off[3];
     unsigned encoded = 0;
     for (int d = 0; d < 3; d++) {
@@ -148,9 +148,7 @@ int kr_scan_centre_check(kr_text *t, const kr_scan *s)
                             d ? "line" : "sample", at, kr_axis_name(d), labs(peak[d] - e.n[d] / 2), counter_of_middle(s, d),
                             counted && d ? " by the header" : "", d == KR_X ? "" : d == KR_Y ? "-," : "-,-,", at, d == KR_X ? ",-" : "");
             }
-    for (long i = 0; i < e.n[1]; i++)
-        measured += e.of[1][i] > 0;
-    return !counted && axes > 1 && measured == e.n[1] ? image_check(t, a, encoded) : t->failed ? KR_EMEM : 0;
+    return !counted && axes > 1 ? image_check(t, a, encoded) : t->failed ? KR_EMEM : 0;
 }
 
 /* ---- Moving it ---- */
