@@ -36,9 +36,29 @@ kr_nufft_facts kr_nufft_describe(const kr_nufft *p);
  * threads. One thread at a time may run a plan. */
 void kr_nufft_forward(kr_nufft *p, kr_cfloat *y, const kr_cfloat *x, long vectors);
 void kr_nufft_adjoint(kr_nufft *p, kr_cfloat *x, const kr_cfloat *y, long vectors);
+/* Seconds of one call for `vectors` images on one core, roughly: to choose between this and a kr_toeplitz. */
+double kr_nufft_seconds(const kr_nufft *p, long vectors);
 /* The same by the direct sum in double precision: points x pixels operations, for tests and small problems. */
 int kr_ndft_forward(kr_cfloat *y, const kr_cfloat *x, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
 int kr_ndft_adjoint(kr_cfloat *x, const kr_cfloat *y, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
+#endif
+
+/* ---- The normal operator as a convolution ----
+ * T = A^H W A depends on differences of pixels alone: (T x)_r = sum over r' of t_(r-r') x_r', t_d = sum over m of w_m exp(2 pi i k_m d / N) / prod
+ * N, done by Fourier transforms of twice the length, without a point being touched. Source: Fessler et al., IEEE Trans Signal
+ * Process 53:3393 (2005). */
+typedef struct kr_toeplitz kr_toeplitz;
+/* Of images as kr_nufft_new takes them, in products with `coils` coil maps; no frames yet. */
+kr_toeplitz *kr_toeplitz_new(const long n[3], long coils) KR_MUST_USE;
+/* One more frame: its points, and weights w >= 0 (NULL: 1). Refuses as kr_nufft_new does. */
+int kr_toeplitz_add(kr_toeplitz *t, long points, const float *const k[3], const float *weights, double tolerance) KR_MUST_USE;
+void kr_toeplitz_unref(kr_toeplitz **t);
+size_t kr_toeplitz_bytes(const kr_toeplitz *t);
+double kr_toeplitz_seconds(const kr_toeplitz *t);                /* of one call on one core, roughly */
+#ifndef __cplusplus
+/* z_m = sum over c of conj(S_cm) T sum over m' of S_cm' x_m', T that of `frame`. x, z: `maps` images; S: coils images of every set, one set
+ * behind the other; S NULL: z_c = T x_c for as many images as there are coils. One thread at a time. */
+void kr_toeplitz_apply(kr_toeplitz *t, long frame, kr_cfloat *z, const kr_cfloat *x, const kr_cfloat *S, long maps);
 #endif
 
 #ifdef __cplusplus

@@ -196,6 +196,26 @@ static void store(float *const *cell, long lines, long step, const float *panel,
     }
 }
 
+INLINE void scale_lanes(float *panel, const float *const *p, long n, int lanes)
+{
+    for (long k = 0; k < n; k++, panel += KR_ROW)
+        for (int g = 0; g < KR_LANES / lanes; g++)
+            for (int j = 0; j < lanes; j++) {
+                panel[g * lanes + j] *= p[g][k];
+                panel[KR_LANES + g * lanes + j] *= p[g][k];
+            }
+}
+
+static void scale(float *panel, const float *const *p, long n, int lanes)
+{
+    switch (lanes) {
+    case 1: scale_lanes(panel, p, n, 1); break;
+    case 2: scale_lanes(panel, p, n, 2); break;
+    case 4: scale_lanes(panel, p, n, 4); break;
+    default: scale_lanes(panel, p, n, 8);
+    }
+}
+
 #define PASTE(a, b) a##b
 #define NAME(level) PASTE(kr_nufftkern_, level)
-const kr_nufftkern NAME(KR_LEVEL) = { interpolate, spread, load, store };
+const kr_nufftkern NAME(KR_LEVEL) = { interpolate, spread, load, store, scale };

@@ -25,6 +25,8 @@ typedef struct kr_nufftkern {
      * and back, of the first `lines` lines alone. */
     void (*load)(float *panel, const float *const *cell, long step, long n, const long *row, const float *factor, int lanes);
     void (*store)(float *const *cell, long lines, long step, const float *panel, long n, const long *row, const float *factor, int lanes);
+    /* Row k of a panel, lanes of line g: times p[g][k]. */
+    void (*scale)(float *panel, const float *const *p, long n, int lanes);
 } kr_nufftkern;
 extern const kr_nufftkern kr_nufftkern_base, kr_nufftkern_v3, kr_nufftkern_v4;
 const kr_nufftkern *kr_nufftkern_best(void);

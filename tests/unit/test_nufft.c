@@ -157,6 +157,57 @@ static void same_bits(void **state)
     drop(&p);
 }
 
+/* T x = A^H W A x by the direct sums, for one image at a time and for products with coil maps of one and two sets. */
+static void toeplitz(void **state)
+{
+    (void)state;
+    static const long sizes[][3] = { { 14, 11, 1 }, { 9, 16, 1 }, { 7, 6, 5 } };
+    enum { COILS = 11, POINTS = 150 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const long *n = sizes[i], pixels = n[0] * n[1] * n[2];
+        struct points p = scatter(n, n[2] > 1 ? 3 : 2, POINTS, 30 + i);
+        float w[POINTS];
+        for (long m = 0; m < POINTS; m++)
+            w[m] = (float)kr_rand_uniform(5, 5, (uint64_t)m);
+        kr_cfloat *S = numbers(2 * COILS * pixels, 1), *x = numbers(2 * pixels, 2), *z = numbers(COILS * pixels, 0), *exact = numbers(COILS * pixels, 0);
+        kr_cfloat *image = numbers(COILS * pixels, 3), *y = numbers(COILS * POINTS, 0);
+        for (int coils = 1; coils <= COILS; coils += 2) {
+            kr_toeplitz *t = kr_toeplitz_new(n, coils);
+            assert_non_null(t);
+            assert_int_equal(kr_toeplitz_add(t, 20, coordinates(&p), NULL, 1e-3), 0);          /* frame 0: another one */
+            assert_int_equal(kr_toeplitz_add(t, POINTS, coordinates(&p), w, 1e-6), 0);
+            for (int maps = 0; maps <= 2; maps++) {
+                for (long c = 0; c < coils; c++)                                               /* what goes through the sums */
+                    for (long r = 0; r < pixels; r++) {
+                        kr_cfloat sum = maps ? 0 : image[c * pixels + r];
+                        for (long m = 0; m < maps; m++)
+                            sum += kr_cmul(S[(m * coils + c) * pixels + r], x[m * pixels + r]);
+                        z[c * pixels + r] = sum;
+                    }
+                assert_int_equal(kr_ndft_forward(y, z, n, POINTS, coordinates(&p), coils), 0);
+                for (long k = 0; k < coils * POINTS; k++)
+                    y[k] *= w[k % POINTS];
+                assert_int_equal(kr_ndft_adjoint(exact, y, n, POINTS, coordinates(&p), coils), 0);
+                kr_toeplitz_apply(t, 1, z, maps ? x : image, maps ? S : NULL, maps);
+                for (long m = 0; m < maps; m++)
+                    for (long r = 0; r < pixels; r++) {
+                        kr_cfloat sum = 0;
+                        for (long c = 0; c < coils; c++)
+                            sum += kr_cmulc(S[(m * coils + c) * pixels + r], exact[c * pixels + r]);
+                        y[r] = sum;                                                              /* pixels < COILS POINTS */
+                        if (r == pixels - 1)
+                            assert_near(off(z + m * pixels, y, pixels), 0, 3e-6);              /* 1e-6 of the lags, and sums in float */
+                    }
+                if (!maps)
+                    assert_near(off(z, exact, coils * pixels), 0, 3e-6);
+            }
+            kr_toeplitz_unref(&t);
+        }
+        kr_free(S); kr_free(x); kr_free(z); kr_free(exact); kr_free(image); kr_free(y);
+        drop(&p);
+    }
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -182,6 +233,7 @@ int main(void)
         cmocka_unit_test(tolerances),
         cmocka_unit_test(cartesian),
         cmocka_unit_test(same_bits),
+        cmocka_unit_test(toeplitz),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
