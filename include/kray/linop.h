@@ -50,6 +50,13 @@ kr_linop *kr_op_sense(const kr_array *coils, const kr_array *mask, unsigned axes
  * `frames` has axes beyond MAP only, all 1 for a single image. */
 kr_linop *kr_op_sense_normal(const kr_array *coils, const kr_array *mask, unsigned axes, kr_shape frames) KR_MUST_USE;
 
+/* A = F S along a trajectory: x {X,Y,Z,MAP and the axes of `frames`} -> y {SAMPLE,VIEW,COIL and those of `frames`}, F as in nufft.h, of that
+ * tolerance. coils {X,Y,Z,COIL,MAP} (kept by reference if contiguous); traj R32 {SAMPLE,VIEW,CHAN: kx, ky and maybe kz, in cycles per
+ * field of view, and those axes of `frames` along which it changes}, SAMPLE and VIEW contiguous. Refuses as kr_nufft_new does. */
+kr_linop *kr_op_nufft(const kr_array *coils, const kr_array *traj, kr_shape frames, double tolerance) KR_MUST_USE;
+/* N = A^H W A of it as a convolution, an operator of its own. weights R32 {SAMPLE,VIEW and axes of `frames`}, >= 0, contiguous; NULL: 1. */
+kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const kr_array *weights, kr_shape frames, double tolerance) KR_MUST_USE;
+
 /* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
  * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */
 kr_linop *kr_op_diff(kr_shape s, unsigned axes) KR_MUST_USE;

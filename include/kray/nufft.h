@@ -31,6 +31,9 @@ typedef struct kr_nufft_facts {
 kr_nufft *kr_nufft_new(const long n[3], long points, const float *const k[3], long vectors, double tolerance) KR_MUST_USE;
 void kr_nufft_unref(kr_nufft **p);
 kr_nufft_facts kr_nufft_describe(const kr_nufft *p);
+/* p works on the grid of `lender` from now on, where theirs are alike; else nothing changes. For plans that run one after the other; the
+ * lender must outlive p. */
+void kr_nufft_borrow(kr_nufft *p, const kr_nufft *lender);
 #ifndef __cplusplus
 /* x: `vectors` images, X fastest; y: as many rows of `points` numbers. Both are written over whole. The same bits for any number of
  * threads. One thread at a time may run a plan. */

@@ -33,6 +33,7 @@ struct kr_nufft {
     long colour[9];                   /* where in `order` each colour begins                                   */
     float *grid, *panels, *blank;     /* blank: a line of zeros                                                */
     long panel, grid_floats;
+    bool borrowed;
     size_t bytes;
 };
 
@@ -282,7 +283,11 @@ void kr_nufft_unref(kr_nufft **pp)
     }
     for (int l = 0; l < 4; l++)
         kr_free(p->wide[l]);
-    void *rest[] = { p->plain, p->cell, p->source, p->first, p->order, p->grid, p->panels, p->blank };
+    if (!p->borrowed) {
+        kr_free(p->grid);
+        kr_free(p->panels);
+    }
+    void *rest[] = { p->plain, p->cell, p->source, p->first, p->order, p->blank };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         kr_free(rest[i]);
     kr_free(p);
@@ -342,6 +347,18 @@ kr_nufft *kr_nufft_new(const long n[3], long points, const float *const k[3], lo
     if (build(p, k, vectors))
         kr_nufft_unref(&p);
     return p;
+}
+
+void kr_nufft_borrow(kr_nufft *p, const kr_nufft *lender)
+{
+    if (p->grid_floats != lender->grid_floats || p->panel != lender->panel || p->borrowed)
+        return;
+    kr_free(p->grid);
+    kr_free(p->panels);
+    p->bytes -= (size_t)p->grid_floats * sizeof *p->grid + (size_t)p->panel * (size_t)kr_threads() * sizeof *p->panels;
+    p->grid = lender->grid;
+    p->panels = lender->panels;
+    p->borrowed = true;
 }
 
 kr_nufft_facts kr_nufft_describe(const kr_nufft *p)

@@ -86,6 +86,33 @@ static kr_linop *normal_plane(kr_shape s) { return normal_of(s, 2, 1, X | Y, X |
 static kr_linop *normal_planes(kr_shape s) { return normal_of(s, 1, 2, Y | Z, Y | Z); }
 static kr_linop *normal_volume(kr_shape s) { return normal_of(s, 1, 2, X | Y | Z | KR_ON(KR_TIME), X | Y | Z); }
 
+/* Random points, in as many dimensions as the grid has; frames with points of their own, or all with the same. */
+static kr_array *some_points(kr_shape s, long frames)
+{
+    kr_array *k = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = 7, [KR_VIEW] = 5, [KR_TIME] = frames, [KR_CHAN] = s.n[KR_Z] > 1 ? 3 : 2));
+    assert_non_null(k);
+    for (long i = 0, each = 35 * frames; i < kr_count(kr_array_shape(k)); i++)
+        KR_R(k)[i] = (float)((kr_rand_uniform(9, 1, (uint64_t)i) - .5) * (double)s.n[i / each]);
+    return k;
+}
+static kr_linop *nufft_of(kr_shape s, long sets, long moving, double tolerance)
+{
+    kr_array *coils = noise(KR_C32, with(with(s, KR_COIL, 3), KR_MAP, sets), 3), *k = some_points(s, moving);
+    return dropping(kr_op_nufft(coils, k, KR_SHAPE([KR_TIME] = 2), tolerance), coils, k);
+}
+static kr_linop *nufft_still(kr_shape s) { return nufft_of(s, 1, 1, 1e-3); }
+static kr_linop *nufft_moving(kr_shape s) { return nufft_of(s, 2, 2, 1e-2); }
+static kr_linop *nufft_normal(kr_shape s)
+{
+    kr_array *coils = noise(KR_C32, with(with(s, KR_COIL, 3), KR_MAP, 2), 3), *k = some_points(s, 2);
+    kr_array *w = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = 7, [KR_VIEW] = 5));
+    for (long i = 0; i < 35; i++)
+        KR_R(w)[i] = (float)kr_rand_uniform(4, 4, (uint64_t)i);
+    kr_linop *N = kr_op_nufft_normal(coils, k, w, KR_SHAPE([KR_TIME] = 2), 1e-5);
+    kr_array_unref(&w);
+    return dropping(N, coils, k);
+}
+
 static kr_linop *diff_plane(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 2), X | Y); }
 static kr_linop *diff_time(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 4), KR_ON(KR_TIME)); }
 static kr_linop *symdiff(kr_shape s) { return kr_op_symdiff(s, X | Y | Z); }
@@ -129,6 +156,9 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_op_sense_normal", "SENSE normal, one plane, two sets", normal_plane },
     { "kr_op_sense_normal", "SENSE normal, planes", normal_planes },
     { "kr_op_sense_normal", "SENSE normal, masks of volumes", normal_volume },
+    { "kr_op_nufft", "trajectory", nufft_still },
+    { "kr_op_nufft", "trajectories of a series, two sets", nufft_moving },
+    { "kr_op_nufft_normal", "normal operator of trajectories", nufft_normal },
     { "kr_op_diff", "differences in a plane", diff_plane },
     { "kr_op_diff", "differences in time", diff_time },
     { "kr_op_symdiff", "symmetric gradient", symdiff },
