@@ -32,6 +32,8 @@ typedef struct around {
     size_t facts_size;
     /* Reads what the configuration says of the data; refuses what is not built. */
     int (*read)(void *facts, const kr_weights *w, const kr_net_kind *kind);
+    /* Lengths X and Y of the images, where they are not those of the k-space; NULL: they are. */
+    void (*grid)(kr_shape *image, const kr_scan *scan, const void *facts, const kr_trace *trace);
     /* z {X,Y}: the image of slice i (the middle of it where z is smaller); s is open (its k-space, mask and facts of the mask). */
     int (*slice)(kr_array *z, slice *s, kr_net *net, const around_job *j, long i);
 } around;

@@ -2,12 +2,19 @@
 #include "around.h"
 #include "kray/fourier.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum { AS_IT_IS, BY_MAX, BY_MIN_MAX, BY_PART };
-typedef struct facts { int normalise; bool start, uncentred; } facts;
+enum { GIVEN, FROM_CENTRE, BY_NETWORK };
+typedef struct facts {
+    int normalise, maps;
+    long centre, crop[2];            /* the box that maps are made from; X and Y of images, 0: as they are */
+    double sigma, unit;              /* window of that box, 0: none; what the trained transform's images are to unitary ones (per sqrt(n): -1, 0, 1) */
+    bool start, uncentred, rss, columns;
+} facts;
 
 /* Networks are trained with maps of unit norm; those that a user brings may have any. Zero stays zero. */
 static void unit_maps(kr_array *maps, const kr_trace *trace)
@@ -55,42 +62,164 @@ static int normalise(kr_array *x, int how, double *by)
     return 0;
 }
 
-/* What ATOMMIC and mridc do to data, maps and (ATOMMIC) the image to begin with, each by its own size ; maps were given. */
-static int normalised(slice *s, const facts *a)
+/* ATOMMIC's own coil maps: coil images of a small box in the middle, real and imaginary parts each divided by their own root of sum of
+ * squares over coils, as the published code has it; together of unit norm. Made of s->k (coil images). */
+static int centre_maps(slice *s, const facts *f)
 {
     static const unsigned xy = KR_ON(KR_X) | KR_ON(KR_Y);
-    double by_maps, by_start;
-    if (kr_fourier_inverse(s->k, xy))
+    long n = s->nx * s->ny, x0 = (s->nx - f->centre) / 2, y0 = (s->ny - f->centre) / 2;
+    kr_array_unref(&s->sens);
+    s->sens = kr_array_copy(s->k);
+    if (!s->sens || (f->uncentred && uncentred(s->sens, AROUND_IMAGE, true)) || kr_fourier(s->sens, xy))
         return kr_error_code();
-    if (a->uncentred && uncentred(s->k, AROUND_IMAGE, false))
+    for (long c = 0; c < s->coils; c++)
+        for (long y = 0; y < s->ny; y++) {
+            double u = s->ny > 1 ? -1 + 2 * (double)y / (double)(s->ny - 1) : 0;
+            float g = f->sigma > 0 ? (float)exp(-(u / f->sigma) * (u / f->sigma)) : 1;
+            for (long x = 0; x < s->nx; x++)
+                KR_C(s->sens)[c * n + y * s->nx + x] *= x >= x0 && x < x0 + f->centre && y >= y0 && y < y0 + f->centre ? g : 0;
+        }
+    if (kr_fourier_inverse(s->sens, xy) || (f->uncentred && uncentred(s->sens, AROUND_IMAGE, false)))
         return kr_error_code();
-    if (normalise(s->k, a->normalise, &s->scale) || normalise(s->sens, a->normalise, &by_maps))
+    for (long i = 0; i < n; i++) {
+        double re = 0, im = 0;
+        for (long c = 0; c < s->coils; c++) {
+            kr_cfloat v = KR_C(s->sens)[c * n + i];
+            re += (double)kr_re(v) * (double)kr_re(v);
+            im += (double)kr_im(v) * (double)kr_im(v);
+        }
+        double norm = sqrt((re > 0) + (im > 0)), by_re = re > 0 ? 1 / (sqrt(re) * norm) : 0, by_im = im > 0 ? 1 / (sqrt(im) * norm) : 0;
+        for (long c = 0; c < s->coils; c++) {
+            kr_cfloat *v = &KR_C(s->sens)[c * n + i];
+            *v = kr_c((float)((double)kr_re(*v) * by_re), (float)((double)kr_im(*v) * by_im));
+        }
+    }
+    return 0;
+}
+
+/* The first image out of coil images: with the maps, or real and imaginary parts apart by their root of sum of squares. */
+static void combine(kr_array *x, const slice *s, bool rss)
+{
+    if (!rss) {
+        kr_contract(x, s->k, s->sens, true);
+        return;
+    }
+    long n = s->nx * s->ny;
+    for (long i = 0; i < n; i++) {
+        double re = 0, im = 0;
+        for (long c = 0; c < s->coils; c++) {
+            kr_cfloat v = KR_C(s->k)[c * n + i];
+            re += (double)kr_re(v) * (double)kr_re(v);
+            im += (double)kr_im(v) * (double)kr_im(v);
+        }
+        KR_C(x)[i] = kr_c((float)sqrt(re), (float)sqrt(im));
+    }
+}
+
+/* What ATOMMIC and mridc do to data, maps and (ATOMMIC) the image to begin with, each by its own size. Maps that are not given are made of
+ * the data, or by the network: then it makes the image to begin with as well. */
+static int normalised(slice *s, const facts *f)
+{
+    static const unsigned xy = KR_ON(KR_X) | KR_ON(KR_Y);
+    double by_maps = 1, by_start, unit = pow((double)(s->nx * s->ny), 0.5 * f->unit);
+    if (kr_fourier_inverse(s->k, xy) || (f->uncentred && uncentred(s->k, AROUND_IMAGE, false)))
         return kr_error_code();
-    if (a->start) {
+    kr_scale(s->k, (float)unit);
+    if (normalise(s->k, f->normalise, &s->scale) || (f->maps == FROM_CENTRE && centre_maps(s, f))
+        || (f->maps != BY_NETWORK && normalise(s->sens, f->normalise, &by_maps)))
+        return kr_error_code();
+    if (f->start && f->maps != BY_NETWORK) {
         s->start = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
         if (s->start)
-            kr_contract(s->start, s->k, s->sens, true);
-        if (!s->start || normalise(s->start, a->normalise, &by_start))
+            combine(s->start, s, f->rss);
+        if (!s->start || normalise(s->start, f->normalise, &by_start))
             return kr_error_code();
     }
-    s->scale /= by_maps;
-    if (a->uncentred && uncentred(s->k, AROUND_IMAGE, true))
+    s->scale /= by_maps * unit;
+    if (f->uncentred && uncentred(s->k, AROUND_IMAGE, true))
         return kr_error_code();
-    return kr_fourier(s->k, xy) ? kr_error_code() : a->uncentred ? uncentred(s->k, AROUND_KSPACE, false) : 0;
+    return kr_fourier(s->k, xy) ? kr_error_code() : f->uncentred ? uncentred(s->k, AROUND_KSPACE, false) : 0;
+}
+
+/* Where the network for coil maps takes its data: as many lines as the mask's first row has in one piece around its middle, symmetric; a
+ * piece of that width of columns or (the preset, whatever the mask is) of rows. X are the authors' rows. */
+static int area(slice *s, const facts *f)
+{
+    long w = s->ny, left = 0, right = 0, middle = w / 2;
+    const float *mask = KR_R(s->mask);
+    while (left < middle && mask[(middle - 1 - left) * s->nx] != 0)
+        left++;
+    while (middle + right < w && mask[(middle + right) * s->nx] != 0)
+        right++;
+    left = left == middle ? 0 : left;                        /* the place of the first zero, 0 where there is none */
+    right = middle + right == w ? 0 : right;
+    long lines = 2 * (left < right ? left : right), from;
+    lines = lines > 1 ? lines : 1;
+    from = (w - lines + 1) / 2;
+    s->acs = kr_alloc_zero((size_t)(s->nx * s->ny), sizeof *s->acs);
+    for (long y = 0; s->acs && y < s->ny; y++)
+        for (long x = 0; x < s->nx; x++) {
+            long at = f->columns ? y : x;
+            s->acs[y * s->nx + x] = at >= from && at < from + lines;
+        }
+    return s->acs ? 0 : kr_error_code();
+}
+
+/* The images' grid: cropped before the mask was applied, which along the phase encodes can be done to fully sampled data alone. */
+static void grid(kr_shape *image, const kr_scan *scan, const void *facts_, const kr_trace *trace)
+{
+    const facts *f = facts_;
+    kr_scoped(array) mask = kr_scan_mask(scan);
+    for (int a = 0; a < 2; a++) {
+        bool whole = mask && mask->n[a] == 1;
+        if (!f->crop[a] || f->crop[a] >= image->n[a])
+            continue;
+        if (whole)
+            image->n[a] = f->crop[a];
+        else
+            kr_say(trace, KR_WARNING, "crop_size of the configuration crops %ld %s to %ld before the mask is applied, which cannot be done to undersampled data: "
+                   "the network sees all %ld", image->n[a], a ? "phase encodes" : "samples of the readout", f->crop[a], image->n[a]);
+    }
+}
+
+/* One array to the middle nx x ny of its images. */
+static int cropped(kr_array **a, long nx, long ny, bool kspace)
+{
+    static const unsigned xy = KR_ON(KR_X) | KR_ON(KR_Y);
+    if ((*a)->n[KR_X] == nx && (*a)->n[KR_Y] == ny)
+        return 0;
+    if (kspace && kr_fourier_inverse(*a, xy))
+        return kr_error_code();
+    kr_scoped(array) x = around_middle(*a, KR_X, nx);
+    kr_scoped(array) y = x ? around_middle(x, KR_Y, ny) : NULL;
+    kr_array *to = y ? kr_array_copy(y) : NULL;
+    if (!to)
+        return kr_error_code();
+    kr_array_unref(a);
+    *a = to;
+    return kspace ? kr_fourier(to, xy) : 0;
 }
 
 static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 {
     const facts *f = j->facts;
-    kr_scoped(array) view = kr_part(j->coils, j->scan, i);
-    kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
-    s->sens = kr_array_copy(set);
-    if (!s->sens)
+    if (f->maps == GIVEN) {
+        kr_scoped(array) view = kr_part(j->coils, j->scan, i);
+        kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
+        s->sens = kr_array_copy(set);
+        if (!s->sens || cropped(&s->sens, z->n[KR_X], z->n[KR_Y], false))
+            return kr_error_code();
+        unit_maps(s->sens, i ? NULL : j->trace);
+    } else if (!i)
+        kr_say(j->trace, KR_INFO, "coil maps as the configuration wants them: %s; those given or estimated before are not used",
+               f->maps == BY_NETWORK ? "by the network in the weights" : "from the middle of k-space");
+    if (cropped(&s->k, z->n[KR_X], z->n[KR_Y], true) || cropped(&s->mask, z->n[KR_X], z->n[KR_Y], false))
         return kr_error_code();
-    unit_maps(s->sens, i ? NULL : j->trace);
-    if (normalised(s, f) || slice_run(z, s, net, !f->uncentred, 1))
+    s->nx = z->n[KR_X];
+    s->ny = z->n[KR_Y];
+    if ((f->maps == BY_NETWORK && area(s, f)) || normalised(s, f) || slice_run(z, s, net, !f->uncentred, 1))
         return kr_error_code();
-    if (!f->uncentred)
+    if (!f->uncentred || f->maps != GIVEN)                   /* maps of the same transform: what it does to them cancels */
         return 0;
     kr_scoped(array) x = kr_array_copy(z);
     if (!x || uncentred(x, AROUND_IMAGE, true))
@@ -104,6 +233,12 @@ static bool trained_uncentred(const kr_weights *w)
 {
     const char *type = kr_weights_told(w, "fft_type");
     return type ? !strcmp(type, "orthogonal_norm_only") : around_no(kr_weights_told(w, "fft_centered"));
+}
+
+static const char *or_else(const kr_weights *w, const char *key, const char *otherwise)
+{
+    const char *v = kr_weights_told(w, key);
+    return around_none(v) ? otherwise : v;
 }
 
 static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
@@ -120,9 +255,37 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
         f->start = strstr(w->tensor[i].name, "reconstruction_module.") != NULL;
     if (f->normalise == BY_MAX && !f->start && !kr_weights_told(w, "normalization_type"))
         f->normalise = BY_PART;
-    for (long i = 0; i < w->count; i++)
-        if (strstr(w->tensor[i].name, "coil_sensitivity_maps_nn."))
-            return kr_fail(KR_EFORMAT, "the weights hold a network for coil maps ('%s'), which Kray has not", w->tensor[i].name);
+    for (long i = 0; i < w->count && f->maps != BY_NETWORK; i++)
+        f->maps = strstr(w->tensor[i].name, "coil_sensitivity_maps_nn.") ? BY_NETWORK : GIVEN;
+    if (f->maps == BY_NETWORK)
+        return kr_fail(KR_EREFUSED, "the weights hold a network for coil maps (coil_sensitivity_maps_nn), whose images are not yet those of ATOMMIC");
+    f->columns = !strcasecmp(or_else(w, "coil_sensitivity_maps_nn_mask_type", "2D"), "1D");
+    f->rss = !strcasecmp(or_else(w, "data.coil_combination_method", or_else(w, "coil_combination_method", "SENSE")), "RSS");
+    static const char *const same[] = { "fft_centered", "fft_normalization" };
+    for (int i = 0; i < 2; i++) {
+        kr_auto char *key = kr_strf("data.%s", same[i]);
+        const char *of_model = kr_weights_told(w, same[i]), *of_data = key ? kr_weights_told(w, key) : NULL;
+        if (of_model && of_data && strcasecmp(of_model, of_data) && around_no(of_model) != around_no(of_data))
+            return kr_fail(KR_EREFUSED, "%s of the configuration is %s for the network and %s for its data", same[i], of_model, of_data);
+    }
+    const char *unit = or_else(w, "fft_normalization", "ortho");
+    f->unit = f->normalise != AS_IT_IS ? 0 : !strcasecmp(unit, "backward") || !strcasecmp(unit, "none") ? -1 : !strcasecmp(unit, "forward") ? 1 : 0;
+    const char *own = kr_weights_told(w, "estimate_coil_sensitivity_maps"), *type = or_else(w, "coil_sensitivity_maps_type", "espirit");
+    double box, sigma;
+    if (around_number(&box, w, "coil_sensitivity_maps_espirit_kernel_size", 6, 1, 64) || around_number(&sigma, w, "coil_sensitivity_maps_gaussian_sigma", 0, 0, 100))
+        return kr_error_code();
+    f->centre = (long)box;
+    f->sigma = sigma;
+    if (own && !around_no(own) && strcasecmp(own, "none")) {
+        if (strcasecmp(type, "rss"))
+            return kr_fail(KR_EREFUSED, "coil_sensitivity_maps_type of the configuration is '%s'; Kray has ATOMMIC's rss", type);
+        if (f->maps == BY_NETWORK)
+            return kr_fail(KR_EREFUSED, "the configuration estimates coil maps from the data and refines them by the network in the weights, which is not built");
+        f->maps = FROM_CENTRE;
+    }
+    const char *crop = or_else(w, "crop_size", "");
+    if (*crop && (sscanf(crop, "%ld %ld", &f->crop[0], &f->crop[1]) != 2 || f->crop[0] < 1 || f->crop[1] < 1))
+        return kr_fail(KR_EFORMAT, "crop_size of the configuration is '%s'; two lengths are wanted", crop);
     return 0;
 }
 
@@ -158,4 +321,4 @@ static const kr_fact keys[] = {
     { .key = "unnormalize_loss_inputs" }, { .key = "unnormalize_log_outputs" }, { .key = "metric_computation_mode" }, { .key = "penalization_weight" },
     { .key = "use_reconstruction_module" }, { .key = "log_multiple_modalities" }, { .key = NULL } };
 
-const around around_atommic = { "atommic", keys, sizeof(facts), read, one };
+const around around_atommic = { "atommic", keys, sizeof(facts), read, grid, one };

@@ -221,4 +221,4 @@ static const kr_fact keys[] = {
     { .key = "regex_filter" }, { .key = "data_root" }, { .key = "filenames_filter" }, { .key = "filenames_lists" }, { .key = "filenames_lists_root" },
     { .key = "input_kspace_key", .words = "none" }, { .key = "input_image_key", .words = "none" }, { .key = "lists" }, { .key = "seed" }, { .key = NULL } };
 
-const around around_direct = { "direct", keys, sizeof(facts), read, one };
+const around around_direct = { "direct", keys, sizeof(facts), read, NULL, one };

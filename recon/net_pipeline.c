@@ -222,6 +222,8 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
     for (int a = 0; a < 2 && kind->of_image; a++)
         if (scan->enc.recon[a] > 0 && scan->enc.recon[a] < shape.n[a])
             shape.n[a] = scan->enc.recon[a];
+    if (!e && about->grid)
+        about->grid(&shape, scan, facts, trace);
     kr_scoped(array) image = e ? NULL : kr_array_new(KR_C32, shape);
     if (!e && !image)
         e = kr_error_code();

@@ -17,7 +17,8 @@ typedef struct kr_net_input {
     const kr_cfloat *sens;           /* {coil,h,w} coil maps, or the calibration estimate that the network refines, or NULL */
     const kr_cfloat *start;          /* {h,w} image that a CIRIM begins with; NULL: its own, combined from kspace and sens */
     const float *image;              /* {h,w}: for networks of one image (U-Net)                                         */
-    double scaling;                  /* factor that RIM's log-likelihood is scaled by; 1: not                            */
+    double scaling;                  /* factor that RIM's and CIRIM's log-likelihood is scaled by; 0, 1: not             */
+    double kspace_unit;              /* what the trained transform's k-space is to that of a unitary one, which kspace here is of; 0: 1 */
     bool centred;                    /* Fourier transform with its origin in the middle                                  */
 } kr_net_input;
 /* What happens inside, for tests: planar numbers {c,h,w} (complex: {c,h,w,2}); of a stack of `layers`, layer `layer`. */
@@ -55,6 +56,7 @@ typedef struct kr_net_kind {
     const char *around;              /* the published program whose treatment of data it was trained with: "direct", "atommic", "fastmri" */
     bool magnitude;                  /* its image is a magnitude, whose phase means nothing                              */
     bool of_image;                   /* it takes one real image (in->image), not k-space                                 */
+    bool maps_too;                   /* its weights may hold a network for coil maps: then it estimates them from in->acs where in->sens is NULL */
     bool steps;                      /* how many time steps it runs can be chosen                                        */
     const kr_fact *facts;            /* its hyper-parameters                                                              */
 } kr_net_kind;

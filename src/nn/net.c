@@ -293,7 +293,7 @@ int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net
 {
     if (in->h < 1 || in->w < 1 || (in->kspace && in->coils < 1))
         return kr_fail(KR_ESHAPE, "network %s: a slice of %ld x %ld with %ld coils", n->kind->name, in->h, in->w, in->coils);
-    if (n->kind->own_maps ? in->kspace && !in->acs : in->kspace && !in->sens)
+    if (n->kind->own_maps ? in->kspace && !in->acs : in->kspace && !in->sens && !(n->kind->maps_too && in->acs))
         return kr_fail(KR_EREFUSED, "network %s needs %s", n->kind->name, n->kind->own_maps ? "a calibration area" : "coil maps");
     return n->kind->run(n->self, image, in, watch);
 }

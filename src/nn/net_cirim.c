@@ -1,12 +1,13 @@
 /* net_cirim.c: RIM, IRIM and CIRIM of ATOMMIC and of mridc (NETWORKS 4): one class, told apart by its cells and cascades. The
  * two code bases differ: ATOMMIC carries the hidden states from cascade to cascade, mridc starts each from zero. */
 #include "parts.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { CASCADES = 32, DEPTH = 2 };
 typedef struct block { kr_conv *conv[DEPTH + 1]; kr_cell *cell[DEPTH]; } block;
-typedef struct cirim { long cascades, steps, features; bool carry; block block[CASCADES]; } cirim;
+typedef struct cirim { long cascades, steps, features; bool carry, rss, centre; block block[CASCADES]; unet *maps; } cirim;
 
 static bool atommic(const kr_weights *w) { return net_has(w, "reconstruction_module.0.layers.0.rnn.ih.weight"); }
 
@@ -24,6 +25,7 @@ static void destroy(void *self)
         for (int l = 0; l < DEPTH; l++)
             kr_cell_unref(&r->block[i].cell[l]);
     }
+    unet_unref(&r->maps);
     kr_free(r);
 }
 
@@ -84,6 +86,10 @@ static int build(void **self, const kr_weights *all)
         good = !kr_fail(KR_EFORMAT, "%ld time steps", r->steps);
     if (good && net_number(w, "no_dc", 1) == 0)
         good = !kr_fail(KR_EFORMAT, "explicit data consistency (no_dc = False) is not built: no published model has it");
+    r->rss = good && net_either(w, "coil_combination_method", "sense", "rss", &good);
+    r->centre = net_number(w, "coil_sensitivity_maps_nn_mask_center", 1) != 0;
+    if (good && net_maybe(w, "coil_sensitivity_maps_nn.norm_unet.unet.conv.layers.0.weight"))
+        good = (r->maps = unet_new(w, "coil_sensitivity_maps_nn.norm_unet.unet.", 2));
     if (!good) {
         destroy(r);
         return kr_error_code();
@@ -100,6 +106,8 @@ static int cascade(const cirim *r, long i, const mri *m, kr_cfloat *x, kr_cfloat
     kr_map *read;
     for (long t = 0; t < r->steps; t++) {
         mri_gradient(m, g, x);
+        for (long k = 0; m->in->scaling > 0 && m->in->scaling != 1 && k < m->n; k++)
+            g[k] *= (float)m->in->scaling;
         map_put_complex(p->in, 0, x);                                 /* [x, g] */
         map_put_complex(p->in, 2, g);
         read = p->in;
@@ -125,6 +133,38 @@ static int cascade(const cirim *r, long i, const mri *m, kr_cfloat *x, kr_cfloat
     return 0;
 }
 
+/* ATOMMIC's coil maps: coil images of the calibration area, each through a NormUnet, divided by their root of sum of squares. */
+static int maps(const cirim *r, mri *m, const kr_net_watch *watch)
+{
+    for (long c = 0; c < m->coils; c++)
+        for (long i = 0; i < m->n; i++)
+            m->sens[c * m->n + i] = !r->centre || m->in->acs[i] != 0 ? m->in->kspace[c * m->n + i] : kr_c(0, 0);
+    kr_fft_inverse(m->fft, m->sens);
+    if (refine_maps(m, r->maps, true))
+        return kr_error_code();
+    net_see(watch, m->sens, 2 * m->n * m->coils, 0, 1, "sensitivity_maps");
+    return 0;
+}
+
+/* The image to begin with, from k-space; RSS: of real and imaginary parts apart, as the published code has it. */
+static void combine(const cirim *r, mri *m, kr_cfloat *x)
+{
+    if (!r->rss) {
+        mri_adjoint(m, x, m->in->kspace);
+        return;
+    }
+    kr_fft_inverse_to(m->fft, m->coil, m->in->kspace);
+    for (long i = 0; i < m->n; i++) {
+        float re = 0, im = 0;
+        for (long c = 0; c < m->coils; c++) {
+            kr_cfloat v = m->coil[c * m->n + i];
+            re += kr_re(v) * kr_re(v);
+            im += kr_im(v) * kr_im(v);
+        }
+        x[i] = kr_c(sqrtf(re), sqrtf(im));
+    }
+}
+
 static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)
 {
     const cirim *r = self;
@@ -137,10 +177,12 @@ static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net
                       { kr_map_new(r->features, h, w, halo), kr_map_new(r->features, h, w, halo) } };
     kr_auto kr_cfloat *g = kr_alloc((size_t)m.n, sizeof *g);
     int e = p.in && p.feature && p.out && p.h[0] && p.h[1] && g ? 0 : kr_error_code();
+    if (!e && !input->sens)
+        e = r->maps ? maps(r, &m, watch) : kr_fail(KR_EREFUSED, "network cirim needs coil maps");
     if (!e && input->start)
         memcpy(x, input->start, (size_t)m.n * sizeof *x);
     else if (!e)
-        mri_adjoint(&m, x, input->kspace);
+        combine(r, &m, x);
     for (long i = 0; !e && i < r->cascades; i++) {
         for (int l = 0; l < DEPTH && i && !r->carry; l++)
             memset(p.h[l]->store, 0, (size_t)(p.h[l]->blocks * p.h[l]->block) * sizeof(float));
@@ -166,10 +208,15 @@ static const kr_fact facts[] = {
     { "recurrent_kernels", "0.layers.%ld.rnn.ih.weight", 2, NULL, "0" },
     { .key = "conv_dilations", .words = "1 2 1" }, { .key = "recurrent_dilations", .words = "1 1 0" }, { .key = "conv_bias", .words = "true true false|1 1 0" },
     { .key = "recurrent_bias", .words = "true true false|1 1 0" }, { .key = "conv_dim", .words = "2" }, { .key = "dimensionality", .words = "2" },
-    { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "consecutive_slices", .words = "1" }, { .key = "use_sens_net", .words = "false|0|none" },
+    { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "consecutive_slices", .words = "1" }, { "estimate_coil_sensitivity_maps_with_nn", "coil_sensitivity_maps_nn.norm_unet.unet.conv.layers.0.weight", KR_FACT_THERE, "false", NULL },
+    { "coil_sensitivity_maps_nn_chans", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "coil_sensitivity_maps_nn_pools", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
+    { .key = "coil_sensitivity_maps_nn_mask_type", .words = "1D|2D" }, { .key = "coil_sensitivity_maps_nn_mask_center" },
+    { .key = "coil_sensitivity_maps_nn_normalize", .words = "true|1" },
+    { .key = "use_sens_net", .words = "false|0|none" },
     { .key = "recurrent_layer" }, { .key = "time_steps" }, { .key = "no_dc" }, { .key = "keep_prediction" }, { .key = "keep_eta" }, { .key = "fft_normalization" },
     { .key = "coil_combination_method" }, { .key = "coil_dim" }, { .key = NULL } };
 
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, destroy, run, false, true,
-    .around = "atommic", .steps = true, .facts = facts };
+    .around = "atommic", .maps_too = true, .steps = true, .facts = facts };

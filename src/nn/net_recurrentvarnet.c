@@ -92,6 +92,8 @@ static int start(const rvn *r, const mri *m, kr_map *in, kr_cfloat *x, kr_map *c
             for (long i = 0; i < m->n; i++)
                 x[i] += d->kspace[c * m->n + i];
     }
+    for (long i = 0; d->kspace_unit > 0 && d->kspace_unit != 1 && i < m->n; i++)
+        x[i] *= (float)d->kspace_unit;
     map_put_complex(in, 0, x);
     if (net_see_map(watch, in, 0, 1, "initializer_input") || initialiser_forward(r->start, h, in))
         return kr_error_code();

@@ -300,6 +300,22 @@ def rim_config(cell, cascades, **words):
     return cfg
 
 
+def with_mask(data):
+    """Undersampled data with their mask, without maps: the program makes its coil maps of what was measured, as Kray does. Its own masks are
+    drawn on full data, of which its coil-map network then sees more than was kept."""
+    folder = data / "masked"
+    if (folder / "brain.h5").exists():
+        return folder
+    folder.mkdir(exist_ok=True)
+    with h5py.File(with_maps(data, False) / "brain.h5", "r") as f, h5py.File(folder / "brain.h5", "w") as g:
+        k = f["kspace"][()]
+        mask = np.zeros(k.shape[-1], np.float32)
+        mask[1::4] = mask[41:53] = 1
+        g["kspace"], g["mask"], g["ismrmrd_header"] = k * mask.astype(k.dtype), mask, f["ismrmrd_header"][()]
+        g.attrs.update({key: f.attrs[key] for key in f.attrs})
+    return folder
+
+
 def rim_models(program, make, batches, cases, title, mask, padded=True):
     """Each case: a model of its own, its weights as a Lightning checkpoint with the YAML beside."""
     import torch
@@ -312,7 +328,7 @@ def rim_models(program, make, batches, cases, title, mask, padded=True):
         model = make(cfg).eval()
         with torch.no_grad():
             for key, p in model.named_parameters():              # the published start of the last layer hardly changes anything
-                if "final_layer" in key:
+                if "final_layer" in key and "sensitivity" not in key:
                     p.mul_(3)
         torch.save(dict(state_dict=model.state_dict()), folder / "model.ckpt")
         (folder / "model.yaml").write_text(yaml.safe_dump(dict(mode="test", model=cfg)))
@@ -320,8 +336,9 @@ def rim_models(program, make, batches, cases, title, mask, padded=True):
             theirs = np.stack([p.detach().numpy().squeeze() for p in batches(model, cfg, data)])
         with h5py.File(folder / "published.h5", "w") as f:
             f["reconstruction"] = theirs
-        said = kray("recon", data / "brain.h5", "-o", folder / "kray.h5", "--to", "fastmri", "--method", "cirim" if cfg["num_cascades"] > 1 else "rim",
-                    "--weights", folder / "model.ckpt", "-c", WORK / "maps.cfl", "-u", mask)
+        own = cfg.get("test_ds", {}).get("data_path", "").endswith("masked")     # maps of the program's own making
+        said = kray("recon", (with_mask(scans()) if own else data) / "brain.h5", "-o", folder / "kray.h5", "--to", "fastmri", "--method",
+                    "cirim" if cfg["num_cascades"] > 1 else "rim", "--weights", folder / "model.ckpt", *(() if own else ("-c", WORK / "maps.cfl", "-u", mask)))
         if os.environ.get("KR_KEEP"):
             print(said)
         compare(title + " " + name, *per_slice(image(folder / "kray.h5"), theirs))
@@ -333,7 +350,7 @@ def atommic():
     from atommic.collections.reconstruction.nn.cirim import CIRIM
     from atommic.collections.common.parts.utils import parse_list_and_keep_last
 
-    def case(cell, cascades, normalization):
+    def case(cell, cascades, normalization, title="", maps=None, own=False, **words):
         cfg = rim_config(cell, cascades, keep_prediction=True, accumulate_predictions=True, reconstruction_loss=dict(l1=1.0),
                          normalization_type=normalization, estimate_coil_sensitivity_maps_with_nn=False)
         cfg["test_ds"] = dict(normalize_inputs=True, normalization_type=normalization, kspace_normalization=False, fft_centered=True,
@@ -341,7 +358,18 @@ def atommic():
                               complex_target=True, dataset_format="fastmri", use_seed=True, data_path=str(with_maps(scans())), batch_size=1,
                               num_workers=0, shuffle=False, pin_memory=False, drop_last=False,
                               mask_args=dict(type="random1d", accelerations=[4], center_fractions=[0.08]))
-        return "%s, %d cascade%s, %s" % (cell, cascades, "s" * (cascades > 1), normalization), cfg
+        if own:
+            cfg["test_ds"].update(data_path=str(with_mask(scans())), mask_args=dict(type="none"))
+        if maps == "network":
+            cfg.update(estimate_coil_sensitivity_maps_with_nn=True, coil_sensitivity_maps_nn_chans=4, coil_sensitivity_maps_nn_pools=3)
+        if maps == "rss":
+            cfg["test_ds"].update(estimate_coil_sensitivity_maps=True, coil_sensitivity_maps_type="rss")
+        for key, value in words.items():
+            if key.startswith("fft_") or key == "coil_combination_method" or key.startswith("coil_sensitivity_maps_nn"):
+                cfg[key] = value
+            if not key.startswith("coil_sensitivity_maps_nn"):
+                cfg["test_ds"][key] = value
+        return "%s, %d cascade%s, %s%s" % (cell, cascades, "s" * (cascades > 1), normalization, title and ", " + title), cfg
 
     def batches(model, cfg, data):
         for batch in model._test_dl:
@@ -349,7 +377,14 @@ def atommic():
 
     rim_models("atommic", lambda cfg: CIRIM(OmegaConf.create(cfg)), batches,
                [case("GRU", 1, "max"), case("MGU", 1, "max"), case("IndRNN", 1, "max"), case("IndRNN", 3, "max"), case("GRU", 2, "max"),
-                case("IndRNN", 3, "minmax")], "ATOMMIC",
+                case("IndRNN", 3, "minmax"),
+                case("GRU", 1, "max", "RSS combination", coil_combination_method="RSS"),
+                case("GRU", 1, "max", "not normalised, backward", normalize_inputs=False, fft_normalization="backward"),
+                case("GRU", 1, "minmax", "maps by its network", "network", True),
+                case("IndRNN", 2, "max", "maps by its network, lines, RSS", "network", True, coil_combination_method="RSS", coil_sensitivity_maps_nn_mask_type="1D"),
+                case("IndRNN", 2, "minmax", "maps by its network, uncentred, backward", "network", True, fft_centered=False, fft_normalization="backward"),
+                case("GRU", 1, "minmax", "RSS maps", "rss", True),
+                case("GRU", 1, "max", "RSS maps, uncentred, readout cropped", "rss", True, crop_size=[128, 92])], "ATOMMIC",
                "random:accel=4/4,center=0.08/0.08,seed=file")                # it draws one of two equal ones
 
 
