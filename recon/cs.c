@@ -3,7 +3,7 @@
 
 static const kr_opt table[] = {
     { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "a sum of wavelet, tv, l2 and, of series, ttv, llr, lowrank, spectrum" },
-    KR_REGULAR_SHARED("100"),
+    KR_REGULAR_SHARED("3000"),
     KR_REGULAR_WAVELET,
     KR_REGULAR_BLOCK,
     KR_REGULAR_SHIFTS,

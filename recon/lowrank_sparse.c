@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    KR_REGULAR_OPTS("0.01", "100"),
+    KR_REGULAR_OPTS("0.01", "3000"),
     KR_REGULAR_FRAMES,
     KR_OPT_END };
 

@@ -257,10 +257,10 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one 
     double lambda = j->sum->lambda[i] * j->unit;
     unsigned here = long_axes(n, smooth_axes(j->scan));
     switch (j->sum->kind[i]) {
-    case WAVELET: return kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts);
+    case WAVELET: return kr_prox_mean(kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts), 4);
     case TV: return differences(K, n, here, lambda);
     case TTV: return differences(K, n, KR_ON(j->frames), lambda);
-    case LLR: return kr_prox_llr(n, o->block, lambda, o->shifts);
+    case LLR: return kr_prox_mean(kr_prox_llr(n, o->block, lambda, o->shifts), 2);
     case LOWRANK: return kr_prox_lowrank(n, lambda);
     case KT: return trained(j, p, n, lambda);
     case SPECTRUM: return kr_prox_spectrum(n, j->frames, lambda);
@@ -346,7 +346,7 @@ static int solve(void *self, long i)
                     e = kr_error_code();
             }
             kr_scale(b, (float)(j->unit / j->scale));
-            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms };
+            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms, p.coils->n[KR_COIL] > 1 ? 1 : 100 };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
@@ -395,6 +395,8 @@ static int record(kr_image *image, const struct job *j)
     }
     kr_say(j->trace, KR_DETAIL, "%s: %d iterations, objective %.7g, |Ax - y| %.5g, scale %.5g%s", j->solved[0].solver, most, objective, sqrt(misfit), j->scale,
            converged == j->parts ? ", converged" : "");
+    if (converged < j->parts && j->o->tolerance > 0)
+        kr_say(j->trace, KR_INFO, "%s: not converged after %d iterations: more --iterations would change the image", j->solved[0].solver, most);
     int e = kr_meta_set(image->meta, "kray_objective", "%.9g", objective);
     e = e ? e : kr_meta_set(image->meta, "kray_residual", "%.9g", sqrt(misfit));
     e = e ? e : kr_meta_set(image->meta, "kray_scale", "%.9g", j->scale);

@@ -16,12 +16,12 @@ typedef struct kr_regular {
     KR_REGULAR_SHARED(iterations_)
 #define KR_REGULAR_SHARED(iterations_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
-    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop once the conditions of the minimum hold to this part of their terms" }, \
+    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop once the image is this part of itself from where it is going; 0: do all iterations" }, \
     { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|fista|admm|pdhg", "auto: the first that can" }
 #define KR_REGULAR_WAVELET \
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "Daubechies wavelets of so many vanishing moments, 1 to 10" }
 #define KR_REGULAR_SHIFTS \
-    { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "move wavelets and blocks from iteration to iteration" }
+    { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "wavelets: the mean over 4 places of their grid; low rank: over 2 of the blocks" }
 #define KR_REGULAR_BLOCK \
     { "block", 0, KR_OPT_INT, offsetof(kr_regular, block), "8", "N", "points along each side of a locally low rank block" }
 #define KR_REGULAR_FRAMES \

@@ -11,7 +11,7 @@ typedef struct kr_prox_ops {
     const char *name;
     void (*apply)(void *self, float t, kr_array *z, const kr_array *v);   /* z = prox of t g at v; z is not v      */
     double (*value)(void *self, const kr_array *u);                       /* g(u)                                  */
-    bool (*next)(void *self, long k);                                     /* iteration k begins; does anything move? NULL: no */
+    bool (*next)(void *self, long k);                                     /* place k of a grid; does anything move? NULL: no */
     void (*destroy)(void *self);
 } kr_prox_ops;
 /* Takes self (destroyed on refusal too). Arrays given to it are C32, contiguous, of its shape. One thread at a time. */
@@ -21,8 +21,7 @@ kr_shape kr_prox_shape(const kr_prox *g);
 const char *kr_prox_name(const kr_prox *g);
 void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v);
 double kr_prox_value(kr_prox *g, const kr_array *u);
-/* Moves what changes from iteration to iteration (cyclic shifts, from a fixed random sequence) to where it is in iteration k. False:
- * nothing does. */
+/* Moves a grid that can move to its place k; those of a power of two in a row are spread evenly. False: nothing moves. */
 bool kr_prox_next(kr_prox *g, long k);
 
 /* ---- Regularisers. All refuse lambda < 0 or not finite, and shapes that do not fit. ---- */
@@ -48,6 +47,10 @@ kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda) KR_MUST_USE;
 /* lambda/2 sum of |F u|^2 / power, F as above: power, R32 of the same shape, is what |F u|^2 is expected to be; below 1e-6 of its largest it
  * counts as that much. Refuses power that is 0 everywhere, negative or not finite. Source: Tsao et al., Magn Reson Med 50:1031 (2003). */
 kr_prox *kr_prox_power(kr_shape shape, int axis, const kr_array *power, double lambda) KR_MUST_USE;
+/* The mean of g over its first `places` places: value, and the mean of the maps, which is the map of a convex function near that mean
+ * (the proximal average: above their mean nowhere, below by at most t/2 times the square of the largest subgradient). g itself where nothing of it
+ * moves. Takes g. Source: Bauschke et al., SIAM J Optim 19:766 (2008); Yu, NIPS 2013. */
+kr_prox *kr_prox_mean(kr_prox *g, long places) KR_MUST_USE;
 /* g_0(u_0) + g_1(u_1) + ... of the parts u_i along CHAN, one index each. Takes the g_i; a NULL among them frees the others. */
 kr_prox *kr_prox_parts(kr_prox *const *g, int count) KR_MUST_USE;
 

@@ -46,6 +46,17 @@ int kr_joint(kr_array *image, kr_array *maps, const kr_array *y, const kr_array 
              const kr_trace *trace) KR_MUST_USE;
 double kr_joint_bytes(kr_shape y, long sets);    /* that it takes, about */
 
+/* ---- Whether an image has come to rest ----
+ * Checkpoints lie apart by a quarter of the iterations done (at least 4), so that a distance to the limit that falls as any power of
+ * the iterations makes moves from checkpoint to checkpoint of a constant ratio q < 1, as one that falls by a constant factor does from there on: what is
+ * left then is at most move q / (1 - q). q is the larger of the last ratio and the mean of the last two, the move not less than half of the one
+ * before. */
+typedef struct kr_rest { kr_array *was; int next, checks; double moved[2]; } kr_rest;
+int kr_rest_open(kr_rest *r, const kr_array *x) KR_MUST_USE;
+/* x after k iterations: true once what is left is at most `tolerance` of |x|; never with tolerance 0. */
+bool kr_rest_at(kr_rest *r, const kr_array *x, int k, double tolerance);
+void kr_rest_close(kr_rest *r);
+
 /* ---- x = argmin 1/2 |A x - y|^2 + sum of g_i(K_i x), from the x given ---- */
 typedef struct kr_term { kr_prox *g; const kr_linop *K; } kr_term;           /* K NULL: identity                          */
 enum { KR_TERMS = 8 };
@@ -55,7 +66,12 @@ typedef struct kr_problem {
     double yy;                       /* |y|^2                                                                              */
     double bound;                    /* at least the largest eigenvalue of N: the Lipschitz constant; 0: power iteration   */
     const kr_term *term; int terms;
+    double start;                    /* g_i count this many times at first, then 2 % less from iteration to iteration, down to once;
+                                        at most 1: at once. Continuation, for data that leave much open (one coil): Hale et al., SIAM J Optim 19:1107 (2008).
+                                        admm: not needed, ignored. */
 } kr_problem;
+/* How many times the g_i count in iteration k. */
+double kr_ease(const kr_problem *p, int k);
 typedef struct kr_solution {
     const char *solver;
     int iterations;
@@ -65,16 +81,12 @@ typedef struct kr_solution {
 /* 1/2 |A x - y|^2 + sum of g_i(K_i x); misfit: the first part alone (may be NULL). NAN: no memory. */
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
 
-/* Where a regulariser moves from iteration to iteration (kr_prox_next), what is lowered is its mean over all places, and x is the mean of
- * the last one or two blocks of 16 iterates (less where there are few): converged once the means of successive blocks differ by `tolerance`
- * of their size, or come no nearer to each other (unless the tolerance is 0). `objective` then is that of the places of the last iteration.
- * Otherwise a solver stops once its optimality conditions hold to `tolerance` of the size of their parts:
- *   fista: L |z - x| <= tolerance |b|, x = prox(z - (N z - b)/L): a subgradient of the objective at x is at most twice that long.
- *          Restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
+/* All stop once x has come to rest (kr_rest_at), what is left being at most `tolerance` of |x|.
+ *   fista: restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
  *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).
- *   admm:  primal and dual residuals, as in Boyd et al., Found Trends Mach Learn 3:1 (2011), 3.3; its penalty is balanced as in
- *          3.4.1; the inner systems are solved by conjugate gradients from the last x. Iterations count products with N.
- *   pdhg:  change of x and of the dual variables. Sources: Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). */
+ *   admm:  Boyd et al., Found Trends Mach Learn 3:1 (2011); its penalty is balanced as in 3.4.1; the inner systems are solved by conjugate
+ *          gradients from the last x. Iterations count products with N.
+ *   pdhg:  Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). */
 typedef struct kr_solver {
     const char *name, *cite;
     bool (*can)(const kr_problem *p);

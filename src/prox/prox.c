@@ -56,6 +56,65 @@ double kr_prox_value(kr_prox *g, const kr_array *u)
 
 bool kr_prox_next(kr_prox *g, long k) { return g->ops->next && g->ops->next(g->self, k); }
 
+long kr_prox_place(long k, int d)
+{
+    long bits = (1L << KR_PLACE_BITS) - 1, odd = bits / 3;
+    k &= bits;
+    return d == 0 ? k : d == 1 ? (k & odd) << 1 | (k >> 1 & odd) : k ^ k >> 1;
+}
+
+/* ---- The mean over places of a grid ---- */
+struct mean { kr_prox *g; long places; kr_array *one; };
+
+static void mean_apply(void *self, float t, kr_array *z, const kr_array *v)
+{
+    struct mean *s = self;
+    for (long k = 0; k < s->places; k++) {
+        kr_prox_next(s->g, k);
+        kr_prox_apply(s->g, t, k ? s->one : z, v);
+        if (k)
+            kr_axpy(z, 1, s->one);
+    }
+    kr_scale(z, 1 / (float)s->places);
+}
+
+static double mean_value(void *self, const kr_array *u)
+{
+    struct mean *s = self;
+    double sum = 0;
+    for (long k = 0; k < s->places; k++) {
+        kr_prox_next(s->g, k);
+        sum += kr_prox_value(s->g, u);
+    }
+    return sum / (double)s->places;
+}
+
+static void mean_destroy(void *self)
+{
+    struct mean *s = self;
+    kr_prox_unref(&s->g);
+    kr_array_unref(&s->one);
+    kr_free(s);
+}
+
+static const kr_prox_ops mean_ops = { "mean", mean_apply, mean_value, NULL, mean_destroy };
+
+kr_prox *kr_prox_mean(kr_prox *g, long places)
+{
+    kr_assert(places >= 1);
+    if (!g || !kr_prox_next(g, 0))                                   /* nothing moves */
+        return g;
+    struct mean *s = kr_alloc_zero(1, sizeof *s);
+    kr_array *one = s ? kr_array_new(KR_C32, g->shape) : NULL;
+    if (!one) {
+        kr_prox_unref(&g);
+        kr_free(s);
+        return NULL;
+    }
+    *s = (struct mean){ g, places, one };
+    return kr_prox_new(&mean_ops, g->shape, s);
+}
+
 /* ---- Parts along CHAN ---- */
 struct parts { int count; kr_prox *g[8]; };
 

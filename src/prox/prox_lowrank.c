@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { COLUMNS = 128, STREAM = 12, SEED = 2011, CHUNK = 1 << 12 };
+enum { COLUMNS = 128, CHUNK = 1 << 12 };
 struct lowrank {
     double lambda;
     bool shifts;
@@ -113,11 +113,20 @@ static double llr_value(void *self, const kr_array *u)
     return s->lambda * all;
 }
 
+/* The bits of a place turned round, as a fraction of the block: half a block first. */
+static long offset(long place, long block)
+{
+    long turned = 0;
+    for (int b = 0; b < KR_PLACE_BITS; b++)
+        turned |= (place >> b & 1) << (KR_PLACE_BITS - 1 - b);
+    return turned * block >> KR_PLACE_BITS;
+}
+
 static bool next(void *self, long k)
 {
     struct lowrank *s = self;
     for (int d = 0; d < 3 && s->shifts; d++)
-        s->shift[d] = (long)(kr_rand_bits(SEED, STREAM, (uint64_t)(3 * k + d)) % (uint64_t)s->block[d]);
+        s->shift[d] = offset(kr_prox_place(k, (d + 2) % 3), s->block[d]);
     return s->shifts;
 }
 

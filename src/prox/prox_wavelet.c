@@ -4,7 +4,7 @@
 #include "proxkern.h"
 #include <math.h>
 
-enum { BLOCK = 1 << 13, STREAM = 11, SEED = 1995 };
+enum { BLOCK = 1 << 13 };
 struct wavelets { kr_wavelet *W; double lambda; bool shifts; long n[3], shift[3], count; };
 struct job { kr_cfloat *c; float t; long n; double *sum; };
 
@@ -52,7 +52,7 @@ static bool next(void *self, long k)
 {
     struct wavelets *s = self;
     for (int d = 0; d < 3 && s->shifts; d++)
-        s->shift[d] = (long)(kr_rand_bits(SEED, STREAM, (uint64_t)(3 * k + d)) % (uint64_t)s->n[d]);
+        s->shift[d] = kr_prox_place(k, d) % s->n[d];
     return s->shifts;
 }
 

@@ -19,4 +19,9 @@ typedef struct kr_proxkern {
 } kr_proxkern;
 extern const kr_proxkern kr_proxkern_base, kr_proxkern_v3, kr_proxkern_v4;
 const kr_proxkern *kr_proxkern_best(void);
+
+/* Where the grid is at place k, along axis d: KR_PLACE_BITS bits, of which the lowest m of the three axes are different at each of 2^m places
+ * in a row, and spread evenly: wavelets, whose finest scale tells odd from even, take the lowest bits. */
+enum { KR_PLACE_BITS = 12 };
+long kr_prox_place(long k, int d);
 #endif

@@ -1,5 +1,5 @@
 /* admm.c: the alternating direction method of multipliers, any sum of terms. Letters: Boyd et al. 2011, scaled form. */
-#include "mean.h"
+#include "kray/solve.h"
 #include <math.h>
 
 struct split { kr_array *z, *u, *Kx, *old; };                         /* z_i = K_i x; scaled dual variable          */
@@ -65,7 +65,7 @@ static int least_squares(struct state *s, kr_array *x, int most)
 }
 
 /* z = prox of g / rho at K x + u, u = u + K x - z; the residuals' squares and those of what they are compared with. */
-static void split(struct state *s, const kr_array *x, int k, double *primal, double *size, double *dual, double *force)
+static void split(struct state *s, const kr_array *x, double *primal, double *size, double *dual, double *force)
 {
     *primal = *dual = *force = 0;
     double Kx2 = 0, z2 = 0;
@@ -76,7 +76,6 @@ static void split(struct state *s, const kr_array *x, int k, double *primal, dou
         K(t, v->Kx, x);
         Kx2 += kr_dot_re(v->Kx, v->Kx);
         kr_axpy(v->u, 1, v->Kx);                                     /* u + K x */
-        kr_prox_next(t->g, k);
         kr_prox_apply(t->g, (float)(1 / s->rho), v->z, v->u);
         kr_axpy(v->u, -1, v->z);
         kr_axpy(v->Kx, -1, v->z);
@@ -102,20 +101,19 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         if (whole)
             K(&p->term[i], s.t[i].z, x);
     }
-    kr_mean mean;
-    int e = kr_mean_open(&mean, p, x, stop.iterations / 10);       /* ten products an iteration, at most */
+    kr_rest rest;
+    int e = kr_rest_open(&rest, x);
     e = e ? e : whole ? 0 : kr_error_code();
     for (int k = 0; !e && out->iterations < stop.iterations && !out->converged; k++) {
         double primal, size, dual, force;
         int left = stop.iterations - out->iterations;
         out->iterations += least_squares(&s, x, left < 10 ? left + 1 : 10);
-        split(&s, x, k, &primal, &size, &dual, &force);
+        split(&s, x, &primal, &size, &dual, &force);
         if (!isfinite(primal + dual))
             e = kr_fail(KR_ENUMBER, "admm: numbers are no longer finite after %d iterations", out->iterations);
         else
             e = kr_stopped(trace);
-        double eps = stop.tolerance * stop.tolerance;
-        out->converged = mean.block ? kr_mean_add(&mean, x, stop.tolerance) : primal <= eps * size && dual <= eps * force;
+        out->converged = kr_rest_at(&rest, x, k + 1, stop.tolerance);
         double pr = size > 0 ? primal / size : 0, du = force > 0 ? dual / force : 0, change = pr > 25 * du ? 2 : du > 25 * pr ? 0.5 : 1;
         if (!e && change != 1 && k < 40 && k % 2) {                  /* balance, for a while: then it converges as theory says */
             s.rho *= change;
@@ -124,7 +122,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         }
         kr_progress(trace, "admm", out->iterations, stop.iterations);
     }
-    kr_mean_close(&mean, x);
+    kr_rest_close(&rest);
     for (int i = 0; i < p->terms; i++) {
         kr_array_unref(&s.t[i].z);
         kr_array_unref(&s.t[i].u);

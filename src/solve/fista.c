@@ -1,6 +1,6 @@
 /* fista.c: accelerated proximal gradients with adaptive restart, for one term without an operator. Two passes over memory
  * beside the operator and the proximal map. Letters: Beck and Teboulle 2009; z is their y. */
-#include "mean.h"
+#include "kray/solve.h"
 #include <math.h>
 
 enum { BLOCK = 1 << 14 };
@@ -45,7 +45,7 @@ static int extrapolate(void *self, long i)
     return 0;
 }
 
-static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop, kr_solution *s, const kr_trace *trace)
+static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop, kr_solution *s, const kr_trace *trace)
 {
     long n = 2 * kr_count(kr_array_shape(x)), blocks = (n + BLOCK - 1) / BLOCK;
     kr_prox *g = p->terms ? p->term[0].g : NULL;
@@ -55,7 +55,7 @@ static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop
     kr_auto double (*sum)[4] = kr_alloc((size_t)blocks, sizeof *sum);
     if (!z || !x0 || !Nz || !sum)
         return kr_error_code();
-    double L = p->bound > 0 ? p->bound : 1, enough = stop.tolerance * kr_norm(p->b), t = 1;
+    double L = p->bound > 0 ? p->bound : 1, t = 1;
     struct pass j = { z->data, Nz->data, x->data, x0->data, Nz->data, p->b->data, (float)(1 / L), 0, n, sum };
     for (int k = 0; k < stop.iterations && !s->converged; k++) {
         if (kr_stopped(trace))
@@ -63,10 +63,10 @@ static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop
         kr_apply(p->N, Nz, z);
         if (kr_for(blocks, descend, &j))                             /* v = z - (N z - b) / L, over N z */
             return kr_error_code();
-        if (g) {
-            kr_prox_next(g, k);
-            kr_prox_apply(g, (float)(1 / L), x, Nz);                 /* x = prox of g / L at v */
-        } else
+        double ease = kr_ease(p, k);
+        if (g)
+            kr_prox_apply(g, (float)(ease / L), x, Nz);              /* x = prox of g / L at v */
+        else
             kr_array_assign(x, Nz);
         double t1 = (1 + sqrt(1 + 4 * t * t)) / 2, all[4] = { 0 };
         j.beta = (float)((t - 1) / t1);
@@ -79,7 +79,7 @@ static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop
             return kr_fail(KR_ENUMBER, "fista: numbers are no longer finite after %d iterations", k + 1);
         t = all[1] > 0 ? 1 : t1;                                     /* the step turned against the momentum */
         s->iterations = k + 1;
-        s->converged = mean->block ? kr_mean_add(mean, x, stop.tolerance) : L * sqrt(all[0]) <= enough;
+        s->converged = ease <= 1 && kr_rest_at(rest, x, k + 1, stop.tolerance);
         kr_progress(trace, "fista", k + 1, stop.iterations);
     }
     return 0;
@@ -87,10 +87,10 @@ static int iterate(const kr_problem *p, kr_array *x, kr_mean *mean, kr_stop stop
 
 static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)
 {
-    kr_mean mean;
-    int e = kr_mean_open(&mean, p, x, stop.iterations);
-    e = e ? e : iterate(p, x, &mean, stop, s, trace);
-    kr_mean_close(&mean, x);
+    kr_rest rest;
+    int e = kr_rest_open(&rest, x);
+    e = e ? e : iterate(p, x, &rest, stop, s, trace);
+    kr_rest_close(&rest);
     return e;
 }
 

@@ -1,14 +1,14 @@
 /* pdhg.c: primal-dual splitting with the data term by its gradient: no inner problems, any sum of terms. Letters: Condat 2013. */
-#include "mean.h"
+#include "kray/solve.h"
 #include <math.h>
 
 struct dual { kr_array *p, *v, *z; };
-struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *x1, *g, *w; double tau, sigma; };
+struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *x1, *g, *w; double tau, sigma, ease; };
 
 static bool can(const kr_problem *p) { return p->terms >= 1; }
 
-/* p = prox of sigma g* at p + sigma K x, by Moreau: v - sigma prox of g / sigma at v / sigma. Returns |p - p before|^2, |p|^2. */
-static void ascend(struct state *s, int i, const kr_array *x, int k, double *moved, double *size)
+/* p = prox of sigma g* at p + sigma K x, by Moreau: v - sigma prox of g / sigma at v / sigma. Adds |p - p before|^2. */
+static void ascend(struct state *s, int i, const kr_array *x, double *moved)
 {
     const kr_term *t = &s->p->term[i];
     struct dual *d = &s->t[i];
@@ -18,13 +18,11 @@ static void ascend(struct state *s, int i, const kr_array *x, int k, double *mov
     else
         kr_array_assign(d->v, x);
     kr_axpy(d->v, 1 / sigma, d->p);                                  /* v / sigma */
-    kr_prox_next(t->g, k);
-    kr_prox_apply(t->g, 1 / sigma, d->z, d->v);
+    kr_prox_apply(t->g, (float)s->ease / sigma, d->z, d->v);
     kr_axpy(d->v, -1, d->z);
     kr_scale(d->v, sigma);
     kr_axpy(d->p, -1, d->v);
     *moved += kr_dot_re(d->p, d->p);
-    *size += kr_dot_re(d->v, d->v);
     kr_array *swap = d->p;
     d->p = d->v;
     d->v = swap;
@@ -54,11 +52,12 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         kr_shape n = kr_prox_shape(p->term[i].g);
         whole = (s.t[i].p = kr_array_new(KR_C32, n)) && (s.t[i].v = kr_array_new(KR_C32, n)) && (s.t[i].z = kr_array_new(KR_C32, n));
     }
-    kr_mean mean;
-    int e = kr_mean_open(&mean, p, x, stop.iterations);
+    kr_rest rest;
+    int e = kr_rest_open(&rest, x);
     e = e ? e : whole ? steps(p, &s.tau, &s.sigma) : kr_error_code();
     for (int k = 0; !e && k < stop.iterations && !out->converged; k++) {
-        double moved = 0, size = 0;
+        double moved = 0;
+        s.ease = kr_ease(p, k);
         kr_apply(p->N, s.g, x);
         kr_axpy(s.g, -1, p->b);                                      /* g = N x - b + sum K^H p */
         for (int i = 0; i < p->terms; i++)
@@ -70,17 +69,16 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         kr_array_assign(s.x1, x);
         kr_axpy(x, (float)-s.tau, s.g);                              /* x = x - tau g */
         kr_xpay(s.x1, -1, x);                                        /* x - x before  */
-        double change = kr_dot_re(s.x1, s.x1), x2 = kr_dot_re(x, x);
+        double change = kr_dot_re(s.x1, s.x1);
         kr_axpy(s.x1, 1, x);                                         /* 2 x - x before */
         for (int i = 0; i < p->terms; i++)
-            ascend(&s, i, s.x1, k, &moved, &size);
+            ascend(&s, i, s.x1, &moved);
         out->iterations = k + 1;
-        double eps = stop.tolerance * stop.tolerance;
-        out->converged = mean.block ? kr_mean_add(&mean, x, stop.tolerance) : change <= eps * x2 && moved <= eps * size;
+        out->converged = s.ease <= 1 && kr_rest_at(&rest, x, k + 1, stop.tolerance);
         e = isfinite(change + moved) ? kr_stopped(trace) : kr_fail(KR_ENUMBER, "pdhg: numbers are no longer finite after %d iterations", k + 1);
         kr_progress(trace, "pdhg", k + 1, stop.iterations);
     }
-    kr_mean_close(&mean, x);
+    kr_rest_close(&rest);
     for (int i = 0; i < p->terms; i++) {
         kr_array_unref(&s.t[i].p);
         kr_array_unref(&s.t[i].v);

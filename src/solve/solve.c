@@ -6,6 +6,8 @@
 extern const kr_solver kr_solver_fista, kr_solver_pdhg, kr_solver_admm;
 const kr_solver *const kr_solvers[] = { &kr_solver_fista, &kr_solver_pdhg, &kr_solver_admm, NULL };
 
+double kr_ease(const kr_problem *p, int k) { return p->start > 1 ? fmax(1, p->start * pow(0.98, k)) : 1; }
+
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
 {
     kr_scoped(array) Nx = kr_array_like(x);

@@ -49,7 +49,7 @@ static void close_small(struct small *s)
 
 static kr_problem problem(const struct small *s, const kr_term *t, int terms)
 {
-    return (kr_problem){ s->N, s->b, s->yy, s->bound, t, terms };
+    return (kr_problem){ s->N, s->b, s->yy, s->bound, t, terms, 1 };
 }
 
 /* The normal operator by blocks is A^H A, whichever axes are long; a plane along Y and Z alone was once wrong. */
@@ -94,7 +94,7 @@ static void denoising_is_the_map(void **state)
     for (int i = 0; i < 3; i++) {
         kr_scoped(array) x = kr_array_like(b);
         kr_term t = { g, NULL };
-        kr_problem p = { one, b, kr_dot_re(b, b), 1, &t, 1 };
+        kr_problem p = { one, b, kr_dot_re(b, b), 1, &t, 1, 1 };
         kr_solution s;
         assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 500, 1e-6 }, &s, NULL), 0);
         assert_string_equal(s.solver, names[i]);
@@ -146,13 +146,13 @@ static void solvers_agree(void **state)
         kr_problem p = problem(&s, &t, 1);
         kr_solution out;
         x[i] = kr_array_like(s.b);
-        assert_int_equal(kr_solve(&p, names[i % 3], x[i], (kr_stop){ 1000, 1e-5 }, &out, NULL), 0);
+        assert_int_equal(kr_solve(&p, names[i % 3], x[i], (kr_stop){ 1000, 3e-4 }, &out, NULL), 0);
         value[i] = out.objective;
         lowest = fmin(lowest, value[i]);
         kr_prox_unref(&g);
     }
     for (int i = 0; i < 4; i++) {
-        assert_near(value[i] / lowest, 1, 3e-4);                     /* stopped at 1e-5; x is less certain than the objective */
+        assert_near(value[i] / lowest, 1, 3e-4);                     /* x is less certain than the objective */
         assert_near(distance(x[i], x[0]), 0, 3e-3);
     }
     for (int i = 0; i < 4; i++)
@@ -174,8 +174,8 @@ static void sums_of_terms(void **state)
     kr_scoped(array) a = kr_array_like(s.b);
     kr_scoped(array) b = kr_array_like(s.b);
     kr_solution sa, sb;
-    assert_int_equal(kr_solve(&p, "admm", a, (kr_stop){ 1000, 1e-5 }, &sa, NULL), 0);
-    assert_int_equal(kr_solve(&p, NULL, b, (kr_stop){ 1000, 1e-5 }, &sb, NULL), 0);
+    assert_int_equal(kr_solve(&p, "admm", a, (kr_stop){ 1000, 3e-4 }, &sa, NULL), 0);
+    assert_int_equal(kr_solve(&p, NULL, b, (kr_stop){ 1000, 3e-4 }, &sb, NULL), 0);
     assert_string_equal(sb.solver, "pdhg");
     assert_near(sa.objective / sb.objective, 1, 3e-4);
     assert_near(distance(a, b), 0, 3e-3);
@@ -188,69 +188,112 @@ static void sums_of_terms(void **state)
     close_small(&s);
 }
 
-/* The stopping rule of fista bounds a subgradient: at the minimum of a smooth problem, the gradient itself. */
+/* Half of x is hardly measured (its eigenvalues are 1e-4 of the largest): every solver goes on until x is where the closed form is, though
+ * steps and gradients are small long before: those of b's size to 1e-3 after a few iterations. */
 static void stops_where_it_says(void **state)
 {
     (void)state;
-    struct small s;
-    open_small(&s, 0.5);
-    kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.1 * s.bound);
-    kr_term t = { g, NULL };
-    kr_problem p = problem(&s, &t, 1);
-    for (double tolerance = 1e-2; tolerance > 1e-5; tolerance /= 10) {
-        kr_scoped(array) x = kr_array_like(s.b);
-        kr_scoped(array) r = kr_array_like(s.b);
-        kr_solution out;
-        assert_int_equal(kr_solve(&p, "fista", x, (kr_stop){ 10000, tolerance }, &out, NULL), 0);
-        assert_true(out.converged);
-        kr_apply(s.N, r, x);
-        kr_axpy(r, -1, s.b);
-        kr_axpy(r, (float)(0.1 * s.bound), x);
-        assert_true(kr_norm(r) <= 2 * tolerance * kr_norm(s.b));
+    enum { P = 256 };
+    kr_shape n = KR_SHAPE([KR_X] = P);
+    kr_scoped(array) w = kr_array_new(KR_R32, n);
+    kr_scoped(array) b = kr_array_new(KR_C32, n);
+    for (long i = 0; i < P; i++) {
+        KR_R(w)[i] = i % 2 ? 1 : 1e-4f;
+        KR_C(b)[i] = kr_c(KR_R(w)[i] * (1 + (float)(i % 7)), 0);
     }
+    kr_scoped(linop) weight = kr_op_weight(w, n, n);
+    kr_prox *g = kr_prox_l2(n, 1e-4);
+    kr_term t = { g, NULL };
+    for (double start = 1; start < 20; start += 10)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            kr_problem p = { weight, b, 100, 1, &t, 1, start };
+            kr_scoped(array) x = kr_array_new(KR_C32, n);
+            kr_solution out;
+            assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 200000, 1e-2 }, &out, NULL), 0);
+            assert_true(out.converged && out.iterations > 10);
+            double far = 0, size = 0;
+            for (long k = 0; k < P; k++) {
+                double best = (double)kr_re(KR_C(b)[k]) / ((double)KR_R(w)[k] + 1e-4);
+                far += pow((double)kr_re(KR_C(x)[k]) - best, 2);
+                size += best * best;
+            }
+            assert_true(far <= 4e-4 * size);                          /* twice what was asked for */
+            kr_fill(x, 0);
+            assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 20, 1e-2 }, &out, NULL), 0);
+            assert_true(!strcmp(names[i], "admm") || !out.converged);
+        }
     kr_prox_unref(&g);
-    close_small(&s);
+}
+
+/* Moves of a known kind: a power of the iterations, and a constant factor. What is left when it says so is no more than asked for. */
+static void rests_at_rest(void **state)
+{
+    (void)state;
+    static const double power[] = { 0.5, 1, 2, 0 };
+    for (int i = 0; i < 4; i++) {
+        kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 1));
+        double left = 1;
+        kr_rest r;
+        assert_int_equal(kr_rest_open(&r, x), 0);
+        bool rests = false;
+        for (int k = 1; k < 2000000 && !rests; k++) {
+            left = power[i] > 0 ? pow(k, -power[i]) : pow(0.999, k);
+            KR_C(x)[0] = kr_c((float)(1 - left), 0);
+            assert_false(kr_rest_at(&r, x, 3, 0));
+            rests = kr_rest_at(&r, x, k, 1e-2);
+        }
+        assert_true(rests && left < 1.2e-2 && (power[i] < 0.6 || left > 1e-3));
+        kr_rest_close(&r);
+    }
 }
 
 /* 1/2 |A x - y|^2 + the mean of g over many places. */
-static double mean_objective(const kr_problem *p, const kr_array *x)
+static double mean_objective(const kr_problem *p, kr_prox *g, const kr_array *x)
 {
     enum { PLACES = 64 };
+    kr_term t = { g, NULL };
+    kr_problem q = *p;
+    q.term = &t;
     double sum = 0;
     for (long k = 0; k < PLACES; k++) {
-        kr_prox_next(p->term[0].g, 100000 + k);
-        sum += kr_objective(p, x, NULL) / PLACES;
+        kr_prox_next(g, k);
+        sum += kr_objective(&q, x, NULL) / PLACES;
     }
     return sum;
 }
 
-/* Grids that move: the solvers lower the mean over all places, and know when they have. Resting grids end above it. */
+/* The mean over four places of the grid is near the mean over all, far below a grid that rests, and all solvers come to it. */
 static void moving_grids(void **state)
 {
     (void)state;
     struct small s;
     open_small(&s, 0.5);
     kr_shape shape = KR_SHAPE([KR_X] = N, [KR_Y] = N);
-    kr_prox *g = kr_prox_wavelet(shape, X | Y, 2, 0, 0.05, true), *still = kr_prox_wavelet(shape, X | Y, 2, 0, 0.05, false);
-    kr_term moving = { g, NULL }, resting = { still, NULL };
-    kr_problem p = problem(&s, &moving, 1), q = problem(&s, &resting, 1);
-    kr_scoped(array) x = kr_array_new(KR_C32, shape);
-    kr_solution how;
-    assert_int_equal(kr_solve(&p, "fista", x, (kr_stop){ 5000, 0 }, &how, NULL), 0);
-    assert_false(how.converged);
-    double least = mean_objective(&p, x);
-    static const char *const movers[] = { "fista", "pdhg" };
-    for (int i = 0; i < 2; i++) {
-        kr_fill(x, 0);
-        assert_int_equal(kr_solve(&p, movers[i], x, (kr_stop){ 2000, 1e-3 }, &how, NULL), 0);
-        assert_true(how.converged && how.iterations < 500);
-        assert_true(mean_objective(&p, x) < 1.003 * least);           /* seen: 0.9998 and 1.0009; a resting grid 1.034 */
+    kr_prox *moving = kr_prox_wavelet(shape, X | Y, 2, 3, 0.05, true), *still = kr_prox_wavelet(shape, X | Y, 2, 3, 0.05, false);
+    kr_prox *four = kr_prox_mean(kr_prox_wavelet(shape, X | Y, 2, 3, 0.05, true), 4), *all = kr_prox_mean(kr_prox_wavelet(shape, X | Y, 2, 3, 0.05, true), 64);
+    kr_prox *const use[] = { all, four, four, four, still };
+    static const char *const by[] = { "fista", "fista", "pdhg", "admm", "fista" };
+    double value[5];
+    for (int i = 0; i < 5; i++) {
+        kr_term t = { use[i], NULL };
+        kr_problem p = problem(&s, &t, 1);
+        kr_scoped(array) x = kr_array_new(KR_C32, shape);
+        kr_solution how;
+        assert_int_equal(kr_solve(&p, by[i], x, (kr_stop){ 5000, 1e-4 }, &how, NULL), 0);
+        assert_true(how.converged);
+        value[i] = mean_objective(&p, moving, x);
     }
-    kr_fill(x, 0);
-    assert_int_equal(kr_solve(&q, "fista", x, (kr_stop){ 5000, 1e-5 }, &how, NULL), 0);
-    assert_true(mean_objective(&p, x) > 1.01 * least);
-    kr_prox_unref(&g);
+    for (int i = 1; i < 4; i++) {
+        assert_true(value[i] < 1.02 * value[0]);                     /* the mean of maps is lower than the mean of g: by 0.1 % with the step of
+                                                                        fista, 1.2 % with that of admm, which is 4 times as long */
+        assert_true(value[i] < value[4]);
+    }
+    kr_prox *same = kr_prox_mean(still, 4);
+    assert_ptr_equal(same, still);                                   /* nothing moves */
+    kr_prox_unref(&moving);
     kr_prox_unref(&still);
+    kr_prox_unref(&four);
+    kr_prox_unref(&all);
     close_small(&s);
 }
 
@@ -273,6 +316,6 @@ static void not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
-        cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(not_finite) };
+        cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(not_finite) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
