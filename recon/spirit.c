@@ -4,6 +4,7 @@
 #include "kray/fourier.h"
 #include "kray/la.h"
 #include "kray/lanes.h"
+#include "kray/solve.h"
 #include "kray/wavelet.h"
 #include "fit.h"
 #include "planes.h"
@@ -15,8 +16,8 @@ typedef struct opts { long kernel, iterations; double lambda, tolerance, l1; } o
 static const kr_opt table[] = {
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5, narrower where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
-    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "50", "N", "iterations at most" },
-    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the residual has fallen to this part of its start" },
+    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "0", "N", "iterations at most; 0: 50, with --l1 2000" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the residual has fallen to this part of its start; with --l1, once the images are this part of themselves from where they are going" },
     { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none" },
     KR_OPT_END };
 
@@ -245,7 +246,7 @@ static int least_squares(const struct work *j, const kr_predict *M, kr_cfloat *x
         return kr_error_code();
     memcpy((void *)d, r, (size_t)n * sizeof *d);
     double least = o->tolerance * o->tolerance * rr;
-    for (long i = 0; i < o->iterations && rr > least; i++) {
+    for (long i = 0, most = o->iterations ? o->iterations : 50; i < most && rr > least; i++) {
         if (kr_stopped(j->p->trace))
             return kr_error_code();
         double dq = normal(j, M, q, d), before = rr;
@@ -254,7 +255,7 @@ static int least_squares(const struct work *j, const kr_predict *M, kr_cfloat *x
         if (over_blocks(&v, step_block, rr / dq, &rr) || over_blocks(&v, turn_block, rr / before, &none))
             return kr_error_code();
         if (j->nx == 1)
-            kr_progress(j->p->trace, "spirit", (double)(i + 1), (double)o->iterations);
+            kr_progress(j->p->trace, "spirit", (double)(i + 1), (double)most);
     }
     return isfinite(rr) ? 0 : kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
 }
@@ -294,10 +295,10 @@ enum { BLOCK = 4096 };
 struct sparse {
     const struct work *j;
     const kr_predict *M; const kr_fft *fft;          /* of all pixels                                  */
-    kr_array *x, *v, *z;                             /* in image space                                 */
+    kr_array *x, *v, *z, *u;                         /* in image space; u: room for wavelets           */
     long pixels;
     float threshold, ahead;
-    double (*sum)[2];                                /* of each block                                  */
+    double (*sum)[3];                                /* of each block                                  */
 };
 
 /* Taps along X and offsets as one box [z][y][x]. */
@@ -343,7 +344,7 @@ static double largest_eigenvalue(const struct sparse *s)
 static int size_block(void *self, long b)
 {
     const struct sparse *s = self;
-    const kr_cfloat *w = KR_C(s->v);
+    const kr_cfloat *w = KR_C(s->u);
     float top = 0;
     for (long i = b * BLOCK; i < s->pixels && i < (b + 1) * BLOCK; i++) {
         float size = 0;
@@ -362,12 +363,12 @@ static int shrink_block(void *self, long b)
     float size[BLOCK] = { 0 }, t = s->threshold;
     for (long c = 0; c < s->j->p->coils; c++)
         for (long i = 0; i < n; i++)
-            size[i] += kr_cabs2(KR_C(s->v)[c * s->pixels + from + i]);
+            size[i] += kr_cabs2(KR_C(s->u)[c * s->pixels + from + i]);
     for (long i = 0; i < n; i++)
         size[i] = size[i] > t * t ? 1 - t / sqrtf(size[i]) : 0;
     for (long c = 0; c < s->j->p->coils; c++)
         for (long i = 0; i < n; i++) {
-            kr_cfloat *w = KR_C(s->v) + c * s->pixels + from + i;
+            kr_cfloat *w = KR_C(s->u) + c * s->pixels + from + i;
             *w = kr_c(size[i] * kr_re(*w), size[i] * kr_im(*w));
         }
     return 0;
@@ -386,75 +387,94 @@ static int keep_coil(void *self, long c)
     return 0;
 }
 
-/* z = v + ahead (v - x), x = v; sum: |v - x|^2 and |v|^2 of one block of one coil. */
+/* z = v + ahead (v - x), x = v; sum: |v - x|^2, |v|^2 and Re <z - v, v - x> with the former z and x, of one block of one coil. */
 static int advance_block(void *self, long b)
 {
     const struct sparse *s = self;
     long n = s->pixels * s->j->p->coils;
-    double moved = 0, size = 0;
+    double moved = 0, size = 0, turn = 0;
     for (long i = b * BLOCK; i < n && i < (b + 1) * BLOCK; i++) {
         kr_cfloat v = KR_C(s->v)[i], x = KR_C(s->x)[i], d = v - x;
         moved += (double)kr_cabs2(d);
         size += (double)kr_cabs2(v);
+        turn += (double)kr_re(kr_cmul(kr_cconj(KR_C(s->z)[i] - v), d));
         KR_C(s->z)[i] = kr_c(kr_re(v) + s->ahead * kr_re(d), kr_im(v) + s->ahead * kr_im(d));
         KR_C(s->x)[i] = v;
     }
     s->sum[b][0] = moved;
     s->sum[b][1] = size;
+    s->sum[b][2] = turn;
     return 0;
 }
 
-/* v = the gradient step from z, its wavelets shrunk; the threshold is relative to the largest vector of the first ones. */
-static int shrink_step(struct sparse *s, const kr_wavelet *W, double step, long i)
+/* v = the gradient step from z, its wavelets shrunk, the mean over four places of their grid; the threshold is relative to the largest
+ * vector of the first ones. */
+static int shrink_step(struct sparse *s, const kr_wavelet *W, double step)
 {
+    static const long shifts[][3] = { { 0, 0, 0 }, { 1, 2, 1 }, { 2, 1, 3 }, { 3, 3, 2 } };
     const opts *o = s->j->p->opts;
-    const long shift[3] = { (long)(kr_rand_bits(2, 0, (uint64_t)i) % 16), (long)(kr_rand_bits(2, 1, (uint64_t)i) % 16), 0 };
     long blocks = (s->pixels + BLOCK - 1) / BLOCK;
+    enum { PLACES = sizeof shifts / sizeof *shifts };
     kr_predict_apply(s->M, KR_C(s->v), KR_C(s->z));
     kr_xpay(s->v, (float)-step, s->z);
-    kr_wavelet_forward(W, KR_C(s->v), KR_C(s->v), shift);
-    if (!i) {
-        double most = 0;
-        if (kr_for(blocks, size_block, s))
-            return kr_error_code();
-        for (long b = 0; b < blocks; b++)
-            most = fmax(most, s->sum[b][0]);
-        s->threshold = (float)(o->l1 * most);
-    }
-    if (kr_for(blocks, shrink_block, s))
+    kr_scoped(array) from = kr_array_copy(s->v);
+    if (!from)
         return kr_error_code();
-    kr_wavelet_inverse(W, KR_C(s->v), KR_C(s->v), shift);
+    for (int k = 0; k < PLACES; k++) {
+        kr_wavelet_forward(W, KR_C(s->u), KR_C(from), shifts[k]);
+        if (!(s->threshold >= 0)) {
+            double most = 0;
+            if (kr_for(blocks, size_block, s))
+                return kr_error_code();
+            for (long b = 0; b < blocks; b++)
+                most = fmax(most, s->sum[b][0]);
+            s->threshold = (float)(o->l1 * most);
+        }
+        if (kr_for(blocks, shrink_block, s))
+            return kr_error_code();
+        kr_wavelet_inverse(W, KR_C(s->u), KR_C(s->u), shifts[k]);
+        if (k)
+            kr_axpy(s->v, 1, s->u);
+        else
+            kr_array_assign(s->v, s->u);
+    }
+    kr_scale(s->v, 1.f / PLACES);
     return 0;
 }
 
-static int iterate(struct sparse *s, const kr_wavelet *W)
+static int iterate(struct sparse *s, const kr_wavelet *W, kr_rest *rest)
 {
     const opts *o = s->j->p->opts;
-    long blocks = (s->pixels * s->j->p->coils + BLOCK - 1) / BLOCK;
-    double t = 1, moved = 1, top = largest_eigenvalue(s);
+    long blocks = (s->pixels * s->j->p->coils + BLOCK - 1) / BLOCK, most = o->iterations ? o->iterations : 2000, i = 0;
+    double t = 1, top = largest_eigenvalue(s);
     if (!(top > 0))
         return kr_fail(KR_ENUMBER, "the kernels predict nothing");
     kr_array_assign(s->z, s->x);
-    for (long i = 0; i < o->iterations && moved > o->tolerance; i++) {
-        if (kr_stopped(s->j->p->trace) || shrink_step(s, W, 1 / (1.05 * top), i))
+    bool rests = false;
+    for (; i < most && !rests; i++) {
+        if (kr_stopped(s->j->p->trace) || shrink_step(s, W, 1 / (1.05 * top)))
             return kr_error_code();
         kr_fft_forward(s->fft, KR_C(s->v));
         if (kr_for(s->j->p->coils, keep_coil, s))
             return kr_error_code();
         kr_fft_inverse(s->fft, KR_C(s->v));
-        double next = (1 + sqrt(1 + 4 * t * t)) / 2, sum[2] = { 0, 0 };
+        double next = (1 + sqrt(1 + 4 * t * t)) / 2, sum[3] = { 0 };
         s->ahead = (float)((t - 1) / next);
-        t = next;
         if (kr_for(blocks, advance_block, s))
             return kr_error_code();
-        for (long b = 0; b < blocks; b++) {
-            sum[0] += s->sum[b][0];
-            sum[1] += s->sum[b][1];
-        }
-        moved = sqrt(sum[0] / sum[1]);
-        kr_progress(s->j->p->trace, "spirit", (double)(i + 1), (double)o->iterations);
+        for (long b = 0; b < blocks; b++)
+            for (int k = 0; k < 3; k++)
+                sum[k] += s->sum[b][k];
+        if (!isfinite(sum[0] + sum[1]))
+            return kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
+        t = sum[2] > 0 ? 1 : next;                                   /* the step turned against the momentum */
+        rests = kr_rest_at(rest, s->x, (int)i + 1, o->tolerance);
+        kr_progress(s->j->p->trace, "spirit", (double)(i + 1), (double)most);
     }
-    return isfinite(moved) ? 0 : kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
+    kr_say(s->j->p->trace, KR_DETAIL, "spirit: %ld iterations%s", i, rests ? ", converged" : "");
+    if (!rests && o->tolerance > 0)
+        kr_say(s->j->p->trace, KR_INFO, "spirit: not converged after %ld iterations: more --iterations would change the image", i);
+    return 0;
 }
 
 static int sparse(struct work *j)
@@ -467,15 +487,19 @@ static int sparse(struct work *j)
     kr_scoped(array) x = kr_array_copy(j->to);
     kr_scoped(array) v = kr_array_like(j->to);
     kr_scoped(array) z = kr_array_like(j->to);
-    kr_auto double (*sum)[2] = kr_alloc((size_t)(pixels * j->p->coils / BLOCK + 1), sizeof *sum);
+    kr_scoped(array) u = kr_array_like(j->to);
+    kr_auto double (*sum)[3] = kr_alloc((size_t)(pixels * j->p->coils / BLOCK + 1), sizeof *sum);
     kr_predict *M = predict_all(j);
     kr_wavelet *W = kr_wavelet_new(shape, axes, 2, 0);
     kr_fft *fft = kr_fft_new(shape, j->p->axes, KR_CENTRED);
-    struct sparse s = { .j = j, .M = M, .fft = fft, .x = x, .v = v, .z = z, .pixels = pixels, .sum = sum };
-    int e = x && v && z && sum && M && W && fft ? 0 : kr_error_code();
+    struct sparse s = { .j = j, .M = M, .fft = fft, .x = x, .v = v, .z = z, .u = u, .pixels = pixels, .sum = sum, .threshold = -1 };
+    int e = x && v && z && u && sum && M && W && fft ? 0 : kr_error_code();
     if (!e) {
         kr_fft_inverse(fft, KR_C(x));
-        e = iterate(&s, W);
+        kr_rest rest;
+        e = kr_rest_open(&rest, x);
+        e = e ? e : iterate(&s, W, &rest);
+        kr_rest_close(&rest);
     }
     if (!e) {
         kr_fft_forward(fft, KR_C(x));
@@ -508,9 +532,9 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 {
     static const kr_filling spirit = { set_up, calibrate, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
     const opts *o = options;
-    if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 1 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
+    if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 0 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
         || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))
-        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations, and --lambda, --tolerance and --l1 >= 0, not %ld, "
+        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations (0: the preset), and --lambda, --tolerance and --l1 >= 0, not %ld, "
                        "%ld, %g, %g and %g", o->kernel, o->iterations, o->lambda, o->tolerance, o->l1);
     return kr_fill_planes(out, scan, coils, &spirit, o, trace);
 }
@@ -519,8 +543,8 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const opts *o = options;
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    cost->bytes = 8 * n * (o->l1 > 0 ? 4 + coils : 2);
-    cost->seconds = n * 1e-8 * coils * (double)o->iterations / 10;
+    cost->bytes = 8 * n * (o->l1 > 0 ? 7 + coils : 2);
+    cost->seconds = n * 1e-8 * coils * (double)(o->iterations ? o->iterations : o->l1 > 0 ? 1000 : 50) / 10;
     return 0;
 }
 
