@@ -250,8 +250,9 @@ void batch_close(struct batch *b)
 int batch_failed(struct batch *b, long i, const kr_trace *trace)
 {
     int code = kr_error_code();
-    if (b->count == 1 || code == KR_ESTOPPED || code == KR_EUSAGE)
+    if (b->count == 1 || code == KR_ESTOPPED)
         return code;
+    b->misused += code == KR_EUSAGE;           /* one file may lack names of its axes, where others do not */
     kr_say(trace, KR_WARNING, "%s", kr_error());
     b->why[i] = kr_strdup(kr_error());
     b->failed++;
@@ -263,6 +264,8 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
 {
     if (!b->failed)
         return 0;
+    if (b->misused == b->count)
+        return kr_fail(KR_EUSAGE, "%s", b->why[0] ? b->why[0] : "no memory");
     if (b->failed == b->count)               /* each was told of as it came */
         return kr_fail(KR_EREFUSED, "all %ld failed", b->count);
     kr_say(trace, KR_WARNING, "%ld of %ld failed:", b->failed, b->count);

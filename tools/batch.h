@@ -4,7 +4,7 @@
 #include "kray/io.h"
 
 struct batch {
-    long count, failed, room;
+    long count, failed, misused, room;   /* misused: of the failed, those by wrong usage     */
     bool many;                            /* several words, a folder or a pattern: they go into a folder */
     long masks;                           /* files of sampling masks that were passed over in folders */
     char **input, **output, **why;        /* why: the sentence of a failed one, otherwise NULL */

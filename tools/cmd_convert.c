@@ -86,7 +86,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     for (long i = 0; !e && i < b.count; i++) {
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if (kr_stopped(trace) || (b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], o, trace))
+        if (kr_stopped(trace) || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], o, trace))
             e = batch_failed(&b, i, trace);
         else
             kr_say(trace, KR_INFO, "%s", b.output[i]);

@@ -557,9 +557,10 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     for (int i = 0; i < files; i++) {
         json_t *one = NULL;
         kr_text t = { 0 };
-        int e = tell(p->json ? &one : NULL, &t, file[i], p, trace);
+        int e = files > 1 ? kr_guard_try(file[i], p->from, KR_RAW) : 0;
+        e = e ? e : tell(p->json ? &one : NULL, &t, file[i], p, trace);
         if (!e && !p->json)
-            printf("%s%s", i ? "\n" : "", t.s ? t.s : "");
+            kr_print("%s%s", i ? "\n" : "", t.s ? t.s : "");
         kr_text_clear(&t);
         if (e == KR_ESTOPPED || (e && files == 1)) {
             json_decref(all);

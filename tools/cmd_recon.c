@@ -503,7 +503,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
             continue;
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, trace))
+        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, trace))
             e = batch_failed(&b, i, trace);
     }
     if (!e)

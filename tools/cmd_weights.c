@@ -69,19 +69,19 @@ static json_t *as_json(const char *path, const kr_weights *w, const kr_net_kind 
 
 static void print(const char *path, const kr_weights *w, const kr_net_kind *kind, const char *why)
 {
-    printf("%s\n  format      %s\n  tensors     %ld\n  parameters  %ld\n  digest      %s\n", path, kr_meta_get(w->meta, "file_format"), w->count,
+    kr_print("%s\n  format      %s\n  tensors     %ld\n  parameters  %ld\n  digest      %s\n", path, kr_meta_get(w->meta, "file_format"), w->count,
            numbers(w), w->digest);
     if (kind)
-        printf("  network     %s: %s\n              %s\n", kind->name, kind->summary, kind->cite);
+        kr_print("  network     %s: %s\n              %s\n", kind->name, kind->summary, kind->cite);
     else
-        printf("  network     none that Kray runs: %s\n", why);
+        kr_print("  network     none that Kray runs: %s\n", why);
     for (long i = 0; i < kr_meta_count(w->meta); i++)
         if (strcmp(kr_meta_key(w->meta, i), "file_format") && strcmp(kr_meta_key(w->meta, i), "digest"))
-            printf("  %s: %.120s\n", kr_meta_key(w->meta, i), kr_meta_value(w->meta, i));
+            kr_print("  %s: %.120s\n", kr_meta_key(w->meta, i), kr_meta_value(w->meta, i));
     for (long i = 0; i < w->count; i++) {
-        printf("  %-64s", w->tensor[i].name);
+        kr_print("  %-64s", w->tensor[i].name);
         for (int d = 0; d < w->tensor[i].dims; d++)
-            printf("%s%ld", d ? " x " : " ", w->tensor[i].n[d]);
+            kr_print("%s%ld", d ? " x " : " ", w->tensor[i].n[d]);
         putchar('\n');
     }
 }
@@ -126,7 +126,7 @@ static int line(const char *path, bool quiet, const opts *o, json_t *all)
         json_array_append_new(all, json_pack("{s:s,s:s?,s:I,s:I,s:s}", "file", path, "network", kind ? network : NULL, "tensors_count",
                                              (json_int_t)w->count, "parameters", (json_int_t)numbers(w), "digest", w->digest));
     else
-        printf("%-48s %-16s %6ld tensors %10ld parameters  %.12s\n", path, network, w->count, numbers(w), w->digest);
+        kr_print("%-48s %-16s %6ld tensors %10ld parameters  %.12s\n", path, network, w->count, numbers(w), w->digest);
     return 0;
 }
 

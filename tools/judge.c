@@ -1,5 +1,6 @@
 /* judge.c: finding pairs, reading both as magnitudes, cropping as the protocol's programs do, scoring. */
 #include "judge.h"
+#include "tool.h"
 #include "kray/recon.h"
 #include <dirent.h>
 #include <errno.h>
@@ -186,7 +187,7 @@ static int reference_of(kr_image **out, kr_scan *s, const kr_trace *trace)
 static int read_magnitude(kr_image **out, const char **crops, const char *path, bool target, const kr_trace *trace)
 {
     kr_source src;
-    if (kr_source_parse(&src, path))
+    if (kr_guard_try(path, NULL, KR_PICTURE) || kr_source_parse(&src, path))
         return kr_error_code();
     const kr_format *f = kr_format_of(src.path);
     kr_source_clear(&src);

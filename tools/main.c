@@ -18,11 +18,22 @@ static kr_text typed;
 
 const char *kr_command_line(void) { return typed.s ? typed.s : ""; }
 
+enum { PATIENCE = 2 };                     /* seconds until a job that does not look up is left */
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    static const char text[] = "\nkray: stopped on request\n";
+    (void)!write(2, text, sizeof text - 1);
+    _exit(128 + stop);
+}
+
 static void on_signal(int sig)
 {
     if (stop)                              /* asked twice: leave at once */
         _exit(128 + sig);
     stop = sig;
+    alarm(PATIENCE);                       /* nothing half done stands under the name of an output */
 }
 
 /* ---- What a long job tells: sentences and, on a terminal, one line of progress ---- */
@@ -41,7 +52,9 @@ static void say(void *self, int level, const char *sentence)
     if (level > d->level)
         return;
     wipe(d);
-    fprintf(stderr, "kray: %s%s\n", level == KR_WARNING ? "warning: " : "", sentence);
+    fprintf(stderr, "kray: %s", level == KR_WARNING ? "warning: " : "");
+    kr_show(stderr, sentence);
+    fputc('\n', stderr);
 }
 
 static void progress(void *self, const char *what, double done, double total)
@@ -121,7 +134,9 @@ static int status(int e) { return !e ? 0 : e == KR_EUSAGE ? 2 : 1; }
 static int refuse(struct display *d, const char *tool, int e)
 {
     wipe(d);
-    fprintf(stderr, "kray: %s\n", kr_error());
+    fputs("kray: ", stderr);
+    kr_show(stderr, kr_error());
+    fputc('\n', stderr);
     if (e == KR_EUSAGE)
         fprintf(stderr, "kray: see kray %s%s--help\n", tool ? tool : "", tool ? " " : "");
     return status(e);
@@ -148,6 +163,7 @@ static int outputs_apart(const kr_opt_group *group, int count, int files, char *
 
 int main(int argc, char **argv)
 {
+    kr_guard_limits(argv);
     struct display d = { .terminal = isatty(2) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb"), .level = KR_INFO };
     kr_trace trace = { say, progress, &d, &stop };
     for (int i = 0; i < argc; i++)
@@ -202,6 +218,7 @@ int main(int argc, char **argv)
     struct sigaction act = { .sa_handler = on_signal };
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
+    signal(SIGALRM, on_alarm);
     signal(SIGPIPE, SIG_IGN);
     kr_guard();
 

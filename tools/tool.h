@@ -1,6 +1,7 @@
 /* tool.h: what a command is. Private to tools/. */
 #ifndef KRAY_TOOL_H
 #define KRAY_TOOL_H
+#include "kray/io.h"
 #include "kray/opt.h"
 #include <stdio.h>
 
@@ -20,8 +21,14 @@ extern const kr_tool *const kr_tools[];  /* NULL-terminated */
 const char *kr_command_line(void);       /* as typed, for provenance        */
 /* From now on a library that breaks down over a damaged file costs a sentence and exit status 1, not a crash. */
 void kr_guard(void);
-/* For one of many files: 0, or a refusal where reading its header breaks such a library, found out in a child process. */
-int kr_guard_try(const char *source, const char *format);
+/* For one of many files: 0, or a refusal where reading it (of large files the header) breaks such a library, found out in a child
+ * process. what: KR_RAW or KR_PICTURE. */
+int kr_guard_try(const char *source, const char *format, enum kr_what what);
+/* Starts the command anew with fewer threads where the address space is limited. First of all. */
+void kr_guard_limits(char **argv);
+/* Prints text in which control characters (but line ends and tabs) and bytes that are no UTF-8 become \xNN. kr_print: to stdout. */
+void kr_show(FILE *to, const char *text);
+void kr_print(const char *fmt, ...) KR_PRINTF(1, 2);
 /* The list of commands. */
 void kr_overview(FILE *to);
 /* Prints to stdout the whole help of one command. */

@@ -113,6 +113,21 @@ void kr_progress(const kr_trace *trace, const char *what, double done, double to
 /* 0, or KR_ESTOPPED with "stopped on request" on record. */
 int kr_stopped(const kr_trace *trace) KR_MUST_USE;
 
+/* Opens a plain file for reading and tells its length: a descriptor, or a refusal. Folders, devices and pipes (also those that
+ * nobody writes to, which would hold us up) are refused. */
+int kr_file_open(const char *path, int64_t *bytes) KR_MUST_USE;
+/* The whole of a plain file of at most `most` bytes, ended by a zero that *n does not count. Owner: the caller (kr_free). */
+char *kr_file_whole(const char *path, size_t most, size_t *n) KR_MUST_USE;
+
+/* A file that is to be written: in a folder of this process's own beside its place (".kray-HOST-PID-" and six letters, open to nobody
+ * else, so that no link can be planted there), under its final name, and put in place when whole: under its name there is always
+ * the old file or the whole new one. What a process that was killed left beside it is cleared away. */
+typedef struct kr_beside { char *folder, *file, *place; } kr_beside;
+int kr_beside_open(kr_beside *b, const char *path) KR_MUST_USE;       /* write to b->file, and what belongs to it beside that */
+/* Syncs all files of the folder to the disk and puts them in place, b->file last; then, or on refusal, the folder is gone. */
+int kr_beside_commit(kr_beside *b) KR_MUST_USE;
+void kr_beside_drop(kr_beside *b);                                    /* instead: nothing is left */
+
 /* Deterministic random numbers by counter: the same (seed, stream, i) gives the same number in any
  * order and on any thread. Source: the mixing function of SplitMix64, Steele et al. 2014. */
 uint64_t kr_rand_bits(uint64_t seed, uint64_t stream, uint64_t i);

@@ -20,6 +20,8 @@ typedef struct kr_weights {
     kr_tensor *tensor;
     kr_meta *meta;                   /* what the file says of itself: network, hyper-parameters ("hyper.NAME"), training, licence */
     char digest[65];                 /* SHA-256 over names, shapes and numbers in the order of the file  */
+    struct wt_names *names;          /* where each name is; private                                      */
+    size_t held, most;               /* bytes of numbers so far, and allowed (0: any): private           */
 } kr_weights;
 
 /* Reads PyTorch .pt/.pth/.ckpt (zip, and the older layout), ATOMMIC .atommic (tar), .safetensors, NumPy .npz; recognised by

@@ -7,20 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int kr_file_open(const char *path, int64_t *bytes)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   /* a pipe without a writer must not hold us up */
-    if (fd < 0)
-        return kr_fail(KR_EFILE, "%s cannot be opened: %s", path, strerror(errno));
-    struct stat st;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return kr_fail(KR_EFILE, "%s is not a plain file", path);
-    }
-    *bytes = st.st_size;
-    return fd;
-}
-
 struct piece { int fd; char *to; size_t bytes; int64_t at; };
 enum { PIECE = 4 << 20 };
 

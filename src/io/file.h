@@ -3,8 +3,6 @@
 #define KRAY_FILE_H
 #include "kray/base.h"
 
-/* Opens a plain file for reading and tells its length; a descriptor, or a refusal (folders, devices, what is absent). */
-int kr_file_open(const char *path, int64_t *bytes) KR_MUST_USE;
 /* bytes from position `at`, on all threads: copying out of the page cache is bound by one core otherwise. */
 int kr_file_read(int fd, void *to, size_t bytes, int64_t at) KR_MUST_USE;
 /* The whole of a small text file, at most `most` bytes of it, ended by a zero. */

@@ -29,10 +29,15 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     (void)head;
     (void)bytes;
     kr_auto char *hdr = sibling(path, ".hdr"), *cfl = sibling(path, ".cfl");
-    FILE *f = hdr && cfl && (!strcmp(path, hdr) || !strcmp(path, cfl) || access(path, F_OK)) ? fopen(hdr, "rb") : NULL;
-    int first = f ? getc(f) : EOF;
-    if (f)
-        fclose(f);
+    int64_t length;
+    int fd = hdr && cfl && (!strcmp(path, hdr) || !strcmp(path, cfl) || access(path, F_OK)) ? kr_file_open(hdr, &length) : -1;
+    char first = 0;
+    if (fd >= 0) {
+        if (read(fd, &first, 1) != 1)
+            first = 0;
+        close(fd);
+    }
+    kr_error_clear();
     return first == '#' ? 90 : cfl && !strcmp(path, cfl) ? 40 : 0;
 }
 

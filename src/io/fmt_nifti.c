@@ -231,12 +231,23 @@ static int convert_block(void *self, long b)
     return 0;
 }
 
+/* A short file can announce, and unpack to, a thousand times its length. Label maps do by a hundred. */
+static int check_unpacked(const volume *v, size_t bytes)
+{
+    const size_t most = 200 * (size_t)v->bytes + ((size_t)1 << 30);
+    return !v->packed || bytes <= most ? 0
+         : kr_fail(KR_EFORMAT, "a compressed file of %lld bytes announces %.3g GB of data; at most 200 times its length and 1 GB are unpacked "
+                   "(%.3g GB): if it is right, gunzip it first", (long long)v->bytes, (double)bytes / 1e9, (double)most / 1e9);
+}
+
 /* The data, swapped and scaled, floats or pairs of floats. */
 static void *volume_data(volume *v, long n, bool complex)
 {
     nifti_image *m = v->nim;
     int width = m->nbyper, swap = m->swapsize;
     size_t bytes = (size_t)n * (size_t)width;
+    if (check_unpacked(v, bytes))
+        return NULL;
     kr_auto void *raw = kr_alloc(bytes, 1);
     if (!raw)
         return NULL;

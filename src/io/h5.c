@@ -321,7 +321,7 @@ hid_t kr_h5_dataset(kr_h5 *f, const char *name)
     if (kind != 'd')
         return kr_fail(KR_EFORMAT, kind == 'g' ? "%s is a group; a dataset is wanted" : "there is no dataset %s", name);
     if (kr_h5_types_bad(f, name))
-        return kr_fail(KR_EFORMAT, "dataset %s is damaged: its type makes no sense", name);
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged: its type or its chunks make no sense", name);
     hid_t id = H5Oopen(f->id, name, f->links);
     return id < 0 ? kr_fail(KR_EFORMAT, "dataset %s cannot be opened", name) : id;
 }

@@ -9,7 +9,7 @@
 #include "file.h"
 #include <string.h>
 
-enum { CONTINUATION = 0x10, DATATYPE = 0x03, ATTRIBUTE = 0x0c, ATTRIBUTES = 0x15, SHARED = 2, CHUNKS = 64, CHUNK_MOST = 1 << 20,
+enum { CONTINUATION = 0x10, DATATYPE = 0x03, LAYOUT = 0x08, ATTRIBUTE = 0x0c, ATTRIBUTES = 0x15, SHARED = 2, CHUNKS = 64, CHUNK_MOST = 1 << 20,
        ATTRS_MOST = 1000 };
 
 static uint64_t little(const unsigned char *p, int bytes)
@@ -137,10 +137,37 @@ static bool attr_of(struct attr *a, const unsigned char *m, uint64_t bytes)
     return true;
 }
 
+/* HDF5 divides by the lengths of a chunk. */
+static bool chunk_is_bad(const unsigned char *m, uint64_t bytes)
+{
+    uint64_t at = 0, lengths = 0, width = 4;
+    if (bytes < 12)
+        return bytes > 1 && m[0] >= 3 && m[1] == 2;
+    if (m[0] < 3 && m[2] == 2) {                       /* version, axes, class, 5 bytes, address */
+        lengths = m[1];
+        at = 16;
+    } else if (m[0] == 3 && m[1] == 2) {               /* version, class, axes, address */
+        lengths = m[2];
+        at = 11;
+    } else if (m[0] == 4 && m[1] == 2) {               /* version, class, flags, axes, width */
+        lengths = m[3];
+        width = m[4];
+        at = 5;
+    }
+    if (width < 1 || width > 8 || at + lengths * width > bytes)
+        return true;
+    for (uint64_t d = 0; d < lengths; d++)
+        if (!little(m + at + d * width, (int)width))
+            return true;
+    return false;
+}
+
 /* The type inside an attribute stands behind its name. */
 static bool type_is_bad(void *self, int message, const unsigned char *m, uint64_t bytes)
 {
     (void)self;
+    if (message == LAYOUT)
+        return chunk_is_bad(m, bytes);
     if (message == DATATYPE)
         return !type_bytes(m, bytes, 0);
     struct attr a;

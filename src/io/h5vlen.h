@@ -13,7 +13,7 @@ typedef struct kr_h5_ref { uint64_t at; uint32_t count, index; } kr_h5_ref;
 enum { KR_H5_REF = 16 };
 kr_h5_ref kr_h5_ref_of(const void *raw);
 
-/* Is a type in the object's header damaged in a way that HDF5 1.10 does not survive? */
+/* Is a type or a chunk's length in the object's header damaged in a way that HDF5 1.10 does not survive? */
 bool kr_h5_types_bad(kr_h5 *f, const char *object);
 
 /* Scratch of one thread: the collection last looked at. Start with {0}; kr_h5_heap_clear at the end. */

@@ -153,7 +153,12 @@ const kr_format *kr_format_of(const char *path)
     unsigned char head[4096];
     size_t got = 0;
     struct stat st;
-    if (!stat(path, &st) && S_ISREG(st.st_mode)) {
+    bool there = !stat(path, &st);
+    if (there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        kr_fail(KR_EFILE, S_ISFIFO(st.st_mode) ? "%s: is not a plain file, but a pipe" : "%s: is not a plain file", path);
+        return NULL;
+    }
+    if (there && S_ISREG(st.st_mode)) {
         FILE *f = fopen(path, "rb");
         if (!f) {
             kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, strerror(errno));
@@ -296,27 +301,6 @@ static const kr_format *writer(const char *path, const char *format, enum kr_wha
     return f;
 }
 
-/* What replaces an older file is on the disk before that one goes; for a new file the wait would gain nothing. */
-static int put_in_place(const char *beside, const char *path)
-{
-    int fd = access(path, F_OK) ? -1 : open(beside, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        int bad = fsync(fd);
-        if (close(fd) || bad)
-            return kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
-    }
-    return rename(beside, path) ? kr_fail(KR_EFILE, "cannot be put in place: %s", strerror(errno)) : 0;
-}
-
-/* The second file that some formats write: NAME.hdr to NAME.cfl, NAME.npy.json to NAME.npy. NULL: none. */
-static char *companion_of(const char *path)
-{
-    size_t n = strlen(path);
-    if (n > 4 && !strcmp(path + n - 4, ".cfl"))
-        return kr_strf("%.*s.hdr", (int)n - 4, path);
-    return n > 4 && !strcmp(path + n - 4, ".npy") ? kr_strf("%s.json", path) : NULL;
-}
-
 /* The folder of a file that can be made or replaced there, with the folder if need be; NULL: it cannot. */
 static char *place_for(const char *path)
 {
@@ -332,31 +316,19 @@ static char *place_for(const char *path)
     return dir;
 }
 
+/* What belongs to a file (NAME.hdr to NAME.cfl, NAME.npy.json to NAME.npy) is written beside it and goes to its place first. */
 static int write_to(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     kr_auto char *dir = place_for(path);
-    if (!dir || kr_folder_make(dir))
-        return kr_error_code();
-    /* Of a long name the end will do, with the suffix. */
-    size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
-    kr_auto char *beside = kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip);
+    kr_beside to = { 0 };
     long refused = kr_mem_refused();
-    kr_auto char *other = beside ? companion_of(beside) : NULL, *other_path = companion_of(path);
-    if (!beside || kr_mem_refused() != refused)
+    if (!dir || kr_folder_make(dir) || kr_beside_open(&to, path))
         return kr_error_code();
-    int e = w == KR_RAW ? f->write(thing, beside) : w == KR_PICTURE ? f->write_image(thing, beside) : f->write_array(thing, meta, beside);
+    int e = w == KR_RAW ? f->write(thing, to.file) : w == KR_PICTURE ? f->write_image(thing, to.file) : f->write_array(thing, meta, to.file);
     e = kr_mem_lacked(e, refused);
-    /* The companion goes first, so that the main file never stands alone. */
-    if (!e && other && other_path && !access(other, F_OK))
-        e = put_in_place(other, other_path);
     if (!e)
-        e = put_in_place(beside, path);
-    if (e) {
-        unlink(beside);
-        if (other)
-            unlink(other);
-    }
+        e = kr_beside_commit(&to);
+    kr_beside_drop(&to);
     return e;
 }
 
@@ -429,16 +401,13 @@ int kr_text_can_write(const char *path)
 
 static int write_text_to(const kr_text *text, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     kr_auto char *dir = place_for(path);
-    size_t n = strlen(name), skip = n > 100 ? n - 100 : 0;
-    kr_auto char *beside = dir && !kr_folder_make(dir) ? kr_strf("%s/.kray-%ld-%s", dir, (long)getpid(), name + skip) : NULL;
-    if (!beside)
+    kr_beside to = { 0 };
+    if (!dir || kr_folder_make(dir) || kr_beside_open(&to, path))
         return kr_error_code();
-    int e = kr_file_write(beside, &(kr_block){ text->s ? text->s : "", text->len }, 1);
-    e = e ? e : put_in_place(beside, path);
-    if (e)
-        unlink(beside);
+    int e = kr_file_write(to.file, &(kr_block){ text->s ? text->s : "", text->len }, 1);
+    e = e ? e : kr_beside_commit(&to);
+    kr_beside_drop(&to);
     return e;
 }
 

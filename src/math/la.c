@@ -7,21 +7,73 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 void openblas_set_num_threads(int n) __attribute__((weak));
+void *blas_memory_alloc(int where) __attribute__((weak));
+void blas_memory_free(void *p) __attribute__((weak));
 
-static void single(void)
+/* OpenBLAS takes a buffer for every call at once under way and waits without end where there is no memory for one. Where the
+ * address space is limited (ulimit -v), the buffers are asked for before the first call, and no more calls than there are buffers
+ * run at once. */
+enum { BUFFER = 144 << 20, TURNS_MOST = 64 };        /* 128 MiB on x86-64, and what the C library needs beside */
+static struct { bool limited; int turns, taken; pthread_mutex_t lock; pthread_cond_t free; } blas = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .free = PTHREAD_COND_INITIALIZER };
+
+static bool room(void)
 {
+    void *p = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p != MAP_FAILED && !munmap(p, BUFFER);
+}
+
+static void prepare(void)
+{
+    struct rlimit limit;
     if (openblas_set_num_threads)
         openblas_set_num_threads(1);
+    if (!blas_memory_alloc || !blas_memory_free || getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    void *held[TURNS_MOST];
+    int want = kr_threads() < TURNS_MOST ? kr_threads() : TURNS_MOST;
+    blas.limited = true;
+    /* The first at any price, further ones out of a quarter of what there may be. */
+    for (; blas.turns < want && room() && (!blas.turns || (rlim_t)BUFFER * (rlim_t)blas.turns < limit.rlim_cur / 4); blas.turns++)
+        held[blas.turns] = blas_memory_alloc(0);
+    for (int i = 0; i < blas.turns; i++)
+        blas_memory_free(held[i]);
 }
 
-/* One thread: products then do not depend on how many there are, and our own loops keep the cores. */
-static void begin(void)
+/* Waits for a buffer; a refusal where there never is one. One thread: products then do not depend on how many there are, and our
+ * own loops keep the cores. */
+static int begin(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, single);
+    pthread_once(&once, prepare);
+    if (!blas.limited)
+        return 0;
+    if (!blas.turns)
+        return kr_fail(KR_EMEM, "no memory for the work space of BLAS (%d MiB); is the address space limited (ulimit -v)?", BUFFER >> 20);
+    pthread_mutex_lock(&blas.lock);
+    while (blas.taken == blas.turns)
+        pthread_cond_wait(&blas.free, &blas.lock);
+    blas.taken++;
+    pthread_mutex_unlock(&blas.lock);
+    return 1;
 }
+
+static void end(const int *turn)
+{
+    if (*turn <= 0)
+        return;
+    pthread_mutex_lock(&blas.lock);
+    blas.taken--;
+    pthread_cond_signal(&blas.free);
+    pthread_mutex_unlock(&blas.lock);
+}
+
+/* `turn` is held until its block is left; below 0: refused. */
+#define TURN __attribute__((cleanup(end))) int turn = begin()
 
 static int fits(const char *what, long a, long b)
 {
@@ -36,7 +88,9 @@ static int failed(const char *what, long n, int info)
 
 int kr_la_eigh(long n, kr_cfloat *A, float *w)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     if (fits("eigenvalues", n, n))
         return kr_error_code();
     int info = LAPACKE_cheevd(LAPACK_COL_MAJOR, 'V', 'L', (int)n, A, (int)n, w);
@@ -47,7 +101,9 @@ int kr_la_eigh(long n, kr_cfloat *A, float *w)
  * the greater part of the work of a full decomposition. */
 int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self, long *count, kr_cfloat **V)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     *V = NULL;
     if (n < 1 || fits("eigenvalues", n, n))
         return n < 1 ? kr_fail(KR_EREFUSED, "eigenvalues of a matrix of order %ld", n) : kr_error_code();
@@ -107,7 +163,9 @@ int kr_la_eigh_top(long n, kr_cfloat *A, long count, float *w, kr_cfloat *V)
 
 int kr_la_svd(long m, long n, kr_cfloat *A, kr_cfloat *U, float *s, kr_cfloat *Vh)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     if (fits("singular values", m, n))
         return kr_error_code();
     long k = m < n ? m : n;
@@ -121,7 +179,9 @@ int kr_la_svd(long m, long n, kr_cfloat *A, kr_cfloat *U, float *s, kr_cfloat *V
 
 int kr_la_cholesky(long n, kr_cfloat *A)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     if (fits("Cholesky factor", n, n))
         return kr_error_code();
     int info = LAPACKE_cpotrf(LAPACK_COL_MAJOR, 'U', (int)n, A, (int)n);
@@ -135,7 +195,9 @@ int kr_la_cholesky(long n, kr_cfloat *A)
 
 int kr_la_inverse_upper(long n, kr_cfloat *R)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     if (fits("inverse", n, n))
         return kr_error_code();
     int info = LAPACKE_ctrtri(LAPACK_COL_MAJOR, 'U', 'N', (int)n, R, (int)n);
@@ -144,7 +206,9 @@ int kr_la_inverse_upper(long n, kr_cfloat *R)
 
 int kr_la_solve_posdef(long n, kr_cfloat *A, float ridge, long m, kr_cfloat *B)
 {
-    begin();
+    TURN;
+    if (turn < 0)
+        return turn;
     if (fits("system", n, m))
         return kr_error_code();
     for (long i = 0; i < n; i++)
@@ -162,13 +226,37 @@ static CBLAS_TRANSPOSE op(char c)
 void kr_la_gemm(char opa, char opb, long m, long n, long k, float alpha, const kr_cfloat *A, long lda,
                 const kr_cfloat *B, long ldb, float beta, kr_cfloat *C, long ldc)
 {
-    begin();
+    TURN;
     kr_cfloat a = alpha, b = beta;
+    if (turn < 0) {                                        /* this may not fail: slowly, then */
+        for (long j = 0; j < n; j++)
+            for (long i = 0; i < m; i++) {
+                kr_cfloat sum = 0;
+                for (long l = 0; l < k; l++) {
+                    kr_cfloat x = opa == 'N' ? A[l * lda + i] : A[i * lda + l], y = opb == 'N' ? B[j * ldb + l] : B[l * ldb + j];
+                    sum += kr_cmul(opa == 'C' ? kr_cconj(x) : x, opb == 'C' ? kr_cconj(y) : y);
+                }
+                C[j * ldc + i] = alpha * sum + (beta == 0 ? 0 : beta * C[j * ldc + i]);
+            }
+        kr_error_clear();
+        return;
+    }
     cblas_cgemm(CblasColMajor, op(opa), op(opb), (int)m, (int)n, (int)k, &a, A, (int)lda, B, (int)ldb, &b, C, (int)ldc);
 }
 
 void kr_la_gram(long n, long k, float alpha, const kr_cfloat *A, long lda, float beta, kr_cfloat *C, long ldc)
 {
-    begin();
+    TURN;
+    if (turn < 0) {
+        for (long j = 0; j < n; j++)
+            for (long i = j; i < n; i++) {
+                kr_cfloat sum = 0;
+                for (long l = 0; l < k; l++)
+                    sum += kr_cmulc(A[i * lda + l], A[j * lda + l]);
+                C[j * ldc + i] = alpha * sum + (beta == 0 ? 0 : beta * C[j * ldc + i]);
+            }
+        kr_error_clear();
+        return;
+    }
     cblas_cherk(CblasColMajor, CblasLower, CblasConjTrans, (int)n, (int)k, alpha, A, (int)lda, beta, C, (int)ldc);
 }

@@ -8,8 +8,8 @@
 kr_weights *kr_weights_new(void)
 {
     kr_weights *w = kr_alloc_zero(1, sizeof *w);
-    if (w && !(w->meta = kr_meta_new()))
-        kr_free_at(&w);
+    if (w && (!(w->meta = kr_meta_new()) || !(w->names = kr_alloc_zero(1, sizeof *w->names))))
+        kr_weights_unref(&w);
     return w;
 }
 
@@ -27,6 +27,9 @@ void kr_weights_unref(kr_weights **pw)
     }
     kr_free(w->tensor);
     kr_meta_unref(&w->meta);
+    if (w->names)
+        wt_names_clear(w->names);
+    kr_free(w->names);
     kr_free(w);
     *pw = NULL;
 }
@@ -41,10 +44,19 @@ long kr_tensor_count(const kr_tensor *t)
 
 const kr_tensor *kr_weights_find(const kr_weights *w, const char *name)
 {
-    for (long i = 0; i < w->count; i++)
-        if (!strcmp(w->tensor[i].name, name))
-            return &w->tensor[i];
-    return NULL;
+    long i = wt_names_find(w->names, name);
+    return i < 0 ? NULL : &w->tensor[i];
+}
+
+/* Weights are stored as they are; what unpacks to more than this is no file of weights. */
+size_t wt_room(size_t n) { return n > SIZE_MAX / 64 ? SIZE_MAX : 64 * n + ((size_t)64 << 20); }
+
+int wt_take(kr_weights *w, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(w->held, bytes, &w->held) || (w->most && w->held > w->most))
+        return kr_fail(KR_EFORMAT, "the tensors so far take more than %zu MiB, more than a file of this length sensibly holds", w->most >> 20);
+    return 0;
 }
 
 /* A tensor of zeros, or (lent) of numbers that another owns. */
@@ -74,7 +86,7 @@ static kr_tensor *add(kr_weights *w, const char *name, int dims, const long *n, 
     *t = (kr_tensor){ .name = kr_strdup(name), .dims = dims, .lent = lent };
     t->data = lent ? lent->data : kr_alloc_zero((size_t)(count ? count : 1), sizeof(float));
     t->read = lent ? lent->read : kr_alloc_zero(1, sizeof *t->read);
-    if (!t->name || !t->data || !t->read) {
+    if (!t->name || !t->data || !t->read || wt_names_add(w->names, name, w->count)) {
         kr_free(t->name);
         if (!lent) {
             kr_free(t->data);
@@ -180,20 +192,11 @@ int kr_weights_read(kr_weights **out, const char *path)
 {
     static const wt_format *const formats[] = { &wt_torch_zip, &wt_npz, &wt_safetensors, &wt_atommic, &wt_torch_legacy };
     *out = NULL;
-    FILE *f = fopen(path, "rb");
-    struct stat st;
-    if (!f || fstat(fileno(f), &st) || !S_ISREG(st.st_mode)) {
-        if (f)
-            fclose(f);
-        return kr_fail(KR_EFILE, "%s: cannot be opened: %s", path, f ? "it is not a file" : strerror(errno));
-    }
     long refused = kr_mem_refused();
-    size_t n = (size_t)st.st_size;
-    kr_auto unsigned char *bytes = kr_alloc(n ? n : 1, 1);
-    bool whole = bytes && fread(bytes, 1, n, f) == n;
-    fclose(f);
-    if (!whole)
-        return bytes ? kr_fail(KR_EFILE, "%s: cannot be read to its end", path) : kr_error_code();
+    size_t n = 0;
+    kr_auto unsigned char *bytes = (unsigned char *)kr_file_whole(path, SIZE_MAX / 2, &n);
+    if (!bytes)
+        return kr_error_code();
     const wt_format *best = NULL;
     int sure = 0;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
@@ -206,6 +209,8 @@ int kr_weights_read(kr_weights **out, const char *path)
     if (!best)
         return kr_mem_lacked(kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (PyTorch, safetensors, npz, atommic)", path), refused);
     kr_weights *w = kr_weights_new();
+    if (w)
+        w->most = wt_room(n);
     int e = w ? best->read(w, bytes, n) : kr_error_code();
     if (!e && !w->count)
         e = kr_fail(KR_EFORMAT, "there are no tensors in this %s file", best->name);

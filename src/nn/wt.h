@@ -18,6 +18,17 @@ const char *wt_type_name(enum wt_type t);                               /* "F32"
 /* count numbers of type t, little-endian, to floats; a complex one gives two. */
 void wt_floats(float *to, const unsigned char *from, enum wt_type t, long count);
 
+/* Names and numbers for them, found in constant time. Start with {0}. */
+typedef struct wt_names { struct wt_named { char *name; long number; } *slot; long slots, count; } wt_names;
+long wt_names_find(const wt_names *n, const char *name);                /* -1: not there */
+int wt_names_add(wt_names *n, const char *name, long number);           /* copies the name, which is new */
+void wt_names_clear(wt_names *n);
+
+/* Notes that count numbers of `size` bytes are to be held; refuses more than a file of its length sensibly unpacks to. */
+int wt_take(kr_weights *w, size_t count, size_t size);
+/* What all of a file of n bytes may unpack to, in bytes. */
+size_t wt_room(size_t n);
+
 /* The configuration in a YAML of DIRECT or ATOMMIC becomes "network" and "hyper.NAME" of w's meta. */
 int wt_yaml(kr_weights *w, const unsigned char *bytes, size_t n);
 

@@ -36,15 +36,18 @@ static int read_tensors(kr_weights *w, const unsigned char *bytes, size_t n)
     archive_read_support_filter_gzip(a);
     int e = archive_read_open_memory(a, bytes, n) == ARCHIVE_OK ? 0 : kr_fail(KR_EFORMAT, "the tar archive is broken: %s", archive_error_string(a));
     bool found = false;
+    size_t room = wt_room(n);                        /* passing over a member unpacks it too */
     while (!e && archive_read_next_header(a, &entry) == ARCHIVE_OK) {
         const char *name = archive_entry_pathname(entry);
         la_int64_t size = archive_entry_size(entry);
-        if (!name || !(ends(name, ".yaml") || ends(name, ".ckpt")))
-            continue;
-        if (size < 0 || (uint64_t)size > 1100 * (uint64_t)n + 65536) {
-            e = kr_fail(KR_EFORMAT, "'%s' in the tar archive announces %lld bytes", name, (long long)size);
+        if (!name || size < 0 || (uint64_t)size > room) {
+            e = kr_fail(KR_EFORMAT, "'%s' in the tar archive announces %lld bytes; with those before it that is more than a file of this length "
+                        "sensibly holds", name ? name : "?", (long long)size);
             break;
         }
+        room -= (size_t)size;
+        if (!(ends(name, ".yaml") || ends(name, ".ckpt")))
+            continue;
         kr_auto unsigned char *data = kr_alloc((size_t)size + 1, 1);
         if (!data)
             e = kr_error_code();

@@ -57,6 +57,8 @@ static int one(kr_weights *w, const char *name, const unsigned char *b, size_t n
     bool fortran = !strncmp(order, "True", 4) && dims > 1;
     if (type == WT_C64)
         dim[dims] = 2;
+    if (wt_take(w, (size_t)count, sizeof(float) * (type == WT_C64 ? 2 : 1)))
+        return kr_fail_in("the array '%s'", name);
     kr_tensor *t = kr_weights_add(w, name, dims + (type == WT_C64), dim);
     if (!t)
         return kr_error_code();

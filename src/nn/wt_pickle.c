@@ -18,20 +18,56 @@ struct value {
     enum wt_type type;              /* STORAGE                                        */
     value *storage;                 /* TENSOR                                         */
     long offset, dims, n[KR_TENSOR_DIMS], step[KR_TENSOR_DIMS];
-    value *next;                    /* all values made, for freeing                   */
 };
+/* Values, their texts and items come from blocks that are freed together: there may be millions. */
+typedef struct block { struct block *next; size_t used, room; _Alignas(16) unsigned char bytes[]; } block;
 typedef struct machine {
     const wt_storages *storages;
     const unsigned char *at, *end;
     value **stack; long top, room;
-    value **memo; long memos;
-    value *all; long made;
+    value **memo; long memos, kept; /* kept: cells that hold something                */
+    block *blocks; long made, put;     /* values made; items put into others             */
+    size_t bytes;                   /* of the pickle                                  */
 } machine;
 
-/* A file of n bytes cannot sensibly ask for more values than this: memory stays bounded by the file's size. */
-enum { MOST = 1 << 24 };
+/* More values than this, or more items than a pickle of so many bytes sensibly has (each costs it a byte; a list that
+ * becomes a dictionary is counted twice), are refused: time and memory stay bounded by the file's size. */
+enum { MOST = 1 << 24, PUT_EACH = 4 };
 
 static int broken(const char *why) { return kr_fail(KR_EFORMAT, "the pickle inside is broken: %s", why); }
+
+static void *take(machine *m, size_t bytes)
+{
+    enum { BLOCK = 1 << 16 };
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (!m->blocks || bytes > m->blocks->room - m->blocks->used) {
+        size_t room = bytes > BLOCK ? bytes : BLOCK;
+        block *b = kr_alloc_zero(sizeof *b + room, 1);
+        if (!b)
+            return NULL;
+        b->room = room;
+        b->next = m->blocks;
+        m->blocks = b;
+    }
+    m->blocks->used += bytes;
+    return m->blocks->bytes + m->blocks->used - bytes;
+}
+
+static char *words(machine *m, const char *fmt, ...) KR_PRINTF(2, 3);
+static char *words(machine *m, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    char *t = n < 0 ? NULL : take(m, (size_t)n + 1);
+    if (t) {
+        va_start(ap, fmt);
+        vsnprintf(t, (size_t)n + 1, fmt, ap);
+        va_end(ap);
+    }
+    return t;
+}
 
 static value *make(machine *m, enum kind kind)
 {
@@ -39,12 +75,9 @@ static value *make(machine *m, enum kind kind)
         broken("too many values");
         return NULL;
     }
-    value *v = kr_alloc_zero(1, sizeof *v);
-    if (v) {
+    value *v = take(m, sizeof *v);
+    if (v)
         v->kind = kind;
-        v->next = m->all;
-        m->all = v;
-    }
     return v;
 }
 
@@ -73,13 +106,17 @@ static value *pop(machine *m)
     return m->stack[--m->top];
 }
 
-static int append(value *to, value *v)
+static int append(machine *m, value *to, value *v)
 {
+    if ((size_t)m->put++ > PUT_EACH * m->bytes)
+        return broken("its values repeat each other too often");
     if (to->count == to->room) {
         long room = to->room ? 2 * to->room : 4;
-        value **s = kr_realloc(to->item, (size_t)to->count, (size_t)room, sizeof *s);
+        value **s = take(m, (size_t)room * sizeof *s);
         if (!s)
             return kr_error_code();
+        if (to->count)
+            memcpy(s, to->item, (size_t)to->count * sizeof *s);
         to->item = s;
         to->room = room;
     }
@@ -104,7 +141,7 @@ static int collect(machine *m, enum kind kind)
     if (!v)
         return kr_error_code();
     for (long i = at + 1; i < m->top; i++)
-        if (append(v, m->stack[i]))
+        if (append(m, v, m->stack[i]))
             return kr_error_code();
     m->top = at;
     return push(m, v);
@@ -121,7 +158,7 @@ static int gather(machine *m, int k)
     for (long i = m->top - k; i < m->top; i++) {
         if (m->stack[i]->kind == MARK)
             return broken("a tuple reaches over a mark");
-        if (append(v, m->stack[i]))
+        if (append(m, v, m->stack[i]))
             return kr_error_code();
     }
     m->top -= k;
@@ -131,7 +168,7 @@ static int gather(machine *m, int k)
 static int text(machine *m, enum kind kind, const unsigned char *p, size_t n)
 {
     value *v = make(m, kind);
-    if (!v || !(v->text = kr_strf("%.*s", (int)(n > 1 << 20 ? 1 << 20 : n), (const char *)p)))
+    if (!v || !(v->text = words(m, "%.*s", (int)(n > 1 << 20 ? 1 << 20 : n), (const char *)p)))
         return kr_error_code();
     return push(m, v);
 }
@@ -221,7 +258,7 @@ static bool harmless(const char *name)
 static int global(machine *m, const unsigned char *module, size_t nm, const unsigned char *name, size_t nn)
 {
     value *v = make(m, GLOBAL);
-    if (!v || !(v->text = kr_strf("%.*s %.*s", (int)(nm > 200 ? 200 : nm), (const char *)module, (int)(nn > 200 ? 200 : nn), (const char *)name)))
+    if (!v || !(v->text = words(m, "%.*s %.*s", (int)(nm > 200 ? 200 : nm), (const char *)module, (int)(nn > 200 ? 200 : nn), (const char *)name)))
         return kr_error_code();
     if (!harmless(v->text)) {
         for (char *p = v->text; *p; p++)
@@ -273,7 +310,7 @@ static int reduce(machine *m)
         return kr_error_code();
     if (f->kind != GLOBAL || args->kind != TUPLE) {
         value *v = make(m, INERT);          /* a call of something inert stays inert */
-        if (v && append(v, args))
+        if (v && append(m, v, args))
             return kr_error_code();
         return push(m, v);
     }
@@ -295,14 +332,14 @@ static int reduce(machine *m)
             value *pair = args->item[0]->item[i];
             if ((pair->kind != TUPLE && pair->kind != LIST) || pair->count != 2)
                 return broken("a dictionary is described in an unknown way");
-            if (append(v, pair->item[0]) || append(v, pair->item[1]))
+            if (append(m, v, pair->item[0]) || append(m, v, pair->item[1]))
                 return kr_error_code();
         }
     } else if (v->kind == LIST && args->count == 1 && (args->item[0]->kind == LIST || args->item[0]->kind == TUPLE)) {
         for (long i = 0; i < args->item[0]->count; i++)
-            if (append(v, args->item[0]->item[i]))
+            if (append(m, v, args->item[0]->item[i]))
                 return kr_error_code();
-    } else if (v->kind == INERT && append(v, args))
+    } else if (v->kind == INERT && append(m, v, args))
         return kr_error_code();
     return push(m, v);
 }
@@ -317,7 +354,7 @@ static int set_items(machine *m, long from)
     for (long i = from; i < m->top; i++) {
         if (m->stack[i]->kind == MARK)
             return broken("its stack runs empty");
-        if ((d->kind == DICT || d->kind == INERT) && append(d, m->stack[i]))
+        if ((d->kind == DICT || d->kind == INERT) && append(m, d, m->stack[i]))
             return kr_error_code();
     }
     return d->kind == DICT || d->kind == INERT ? 0 : broken("values are put into something that is no dictionary");
@@ -338,7 +375,7 @@ static int persistent(machine *m)
         return broken("a storage has an unknown type");
     bool good = true;
     v->offset = small(id->item[4], &good);               /* numel */
-    v->text = id->item[2]->kind == TEXT ? kr_strdup(id->item[2]->text) : kr_strf("%lld", (long long)id->item[2]->i);
+    v->text = id->item[2]->kind == TEXT ? id->item[2]->text : words(m, "%lld", (long long)id->item[2]->i);
     if (!good)
         return broken("a storage has an impossible size");
     if (!v->text || (m->storages && m->storages->seen && m->storages->seen(m->storages->self, v->text, v->type, v->offset)))
@@ -348,7 +385,7 @@ static int persistent(machine *m)
 
 static int remember(machine *m, uint64_t at)
 {
-    if (!m->top || at > MOST)
+    if (!m->top || at > m->bytes)                  /* Python counts the cells up, and each costs a byte */
         return broken("a memory cell is out of range");
     if ((long)at >= m->memos) {
         long room = m->memos ? 2 * m->memos : 256;
@@ -361,6 +398,7 @@ static int remember(machine *m, uint64_t at)
         m->memo = s;
         m->memos = room;
     }
+    m->kept += !m->memo[at];
     m->memo[at] = m->stack[m->top - 1];
     return 0;
 }
@@ -466,14 +504,14 @@ static int step(machine *m, bool *done)
             return kr_error_code();
         if (!m->top || m->stack[m->top - 1]->kind == MARK)
             return broken("its stack runs empty");
-        return append(m->stack[m->top - 1], v);
+        return append(m, m->stack[m->top - 1], v);
     }
     case 'e': case 0x90: {                                                                                    /* APPENDS, ADDITEMS */
         long at = mark(m);
         if (at < 1 || m->stack[at - 1]->kind == MARK)
             return at < 0 ? kr_error_code() : broken("its stack runs empty");
         for (long i = at + 1; i < m->top; i++)
-            if (append(m->stack[at - 1], m->stack[i]))
+            if (append(m, m->stack[at - 1], m->stack[i]))
                 return kr_error_code();
         m->top = at;
         return 0;
@@ -502,7 +540,7 @@ static int step(machine *m, bool *done)
         if (!m->top || m->stack[m->top - 1]->kind == MARK)
             return broken("its stack runs empty");
         value *v = m->stack[m->top - 1];
-        return v->kind == INERT ? append(v, state) : 0;
+        return v->kind == INERT ? append(m, v, state) : 0;
     }
     case 0x81: {                                                                                              /* NEWOBJ */
         value *args = pop(m), *class = args ? pop(m) : NULL;
@@ -513,12 +551,7 @@ static int step(machine *m, bool *done)
     case 'Q': return persistent(m);
     case 'q': return bytes(m, 1, &p) ? remember(m, *p) : kr_error_code();
     case 'r': return bytes(m, 4, &p) ? remember(m, little(p, 4)) : kr_error_code();
-    case 0x94: {                                                                                              /* MEMOIZE: the next free cell */
-        uint64_t at = 0;
-        while (at < (uint64_t)m->memos && m->memo[at])
-            at++;
-        return remember(m, at);
-    }
+    case 0x94: return remember(m, (uint64_t)m->kept);                                                         /* MEMOIZE: as many as are kept */
     case 'p': case 'g': {
         unsigned char code = *p;
         if (!line(m, &p, &n))
@@ -545,7 +578,7 @@ static int keep_tensor(kr_weights *w, const char *name, const value *v, const wt
     if (complex && v->dims == KR_TENSOR_DIMS)
         return broken("a complex tensor has too many axes");
     long shape[KR_TENSOR_DIMS], last = v->offset, count = 1;
-    bool bad = false;
+    bool bad = false, packed = true;
     for (long d = 0; d < v->dims; d++) {
         shape[d] = v->n[d];
         long reach;
@@ -553,21 +586,30 @@ static int keep_tensor(kr_weights *w, const char *name, const value *v, const wt
            || __builtin_mul_overflow(count, v->n[d], &count);
     }
     size_t size = wt_size(v->storage->type);
-    if (bad || count < 0 || (count && (size_t)last >= n / size) || count > (long)(64 * (n / size) + 1024))
+    if (bad || count < 0 || (count && (size_t)last >= n / size))
         return kr_fail(KR_EFORMAT, "the tensor '%s' reaches beyond its storage of %zu bytes", name, n);
+    if (wt_take(w, (size_t)count, complex ? 2 * sizeof(float) : sizeof(float)))
+        return kr_fail_in("the tensor '%s'", name);
+    for (long d = v->dims - 1, step = 1; d >= 0; step *= v->n[d--])
+        packed = packed && (v->n[d] == 1 || v->step[d] == step);
     int dims = (int)v->dims;
     if (complex)
         shape[dims++] = 2;
     kr_tensor *t = kr_weights_add(w, name, dims, shape);
     if (!t)
         return kr_error_code();
-    for (long i = 0; i < count; i++) {
-        long rest = i, at = v->offset;
-        for (long d = v->dims - 1; d >= 0; d--) {
-            at += rest % v->n[d] * v->step[d];
-            rest /= v->n[d];
-        }
+    if (packed && count)
+        wt_floats(t->data, data + (size_t)v->offset * size, v->storage->type, count);
+    long index[KR_TENSOR_DIMS] = { 0 }, at = v->offset;
+    for (long i = 0; !packed && i < count; i++) {
         wt_floats(t->data + (complex ? 2 * i : i), data + (size_t)at * size, v->storage->type, 1);
+        for (long d = v->dims - 1; d >= 0; d--) {
+            at += v->step[d];
+            if (++index[d] < v->n[d])
+                break;
+            at -= index[d] * v->step[d];
+            index[d] = 0;
+        }
     }
     return 0;
 }
@@ -638,7 +680,7 @@ static int walk(kr_weights *w, const char *prefix, const value *v, const wt_stor
 
 int wt_pickle(kr_weights *w, const unsigned char *p, size_t n, const wt_storages *storages, size_t *used)
 {
-    machine m = { .storages = storages, .at = p, .end = p + n };
+    machine m = { .storages = storages, .at = p, .end = p + n, .bytes = n };
     bool done = false;
     int e = 0;
     while (!e && !done)
@@ -650,12 +692,10 @@ int wt_pickle(kr_weights *w, const unsigned char *p, size_t n, const wt_storages
         e = walk(w, "", m.stack[0], storages, 0, &left);
     if (used)
         *used = (size_t)(m.at - p);
-    while (m.all) {
-        value *v = m.all;
-        m.all = v->next;
-        kr_free(v->text);
-        kr_free(v->item);
-        kr_free(v);
+    while (m.blocks) {
+        block *old = m.blocks;
+        m.blocks = old->next;
+        kr_free(old);
     }
     kr_free(m.stack);
     kr_free(m.memo);

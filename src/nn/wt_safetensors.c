@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MOST = 100 << 20 };         /* longest header that the format allows */
 
@@ -22,7 +21,15 @@ static int probe(const unsigned char *bytes, size_t n)
     return n > 9 && bytes[8] == '{' && bytes[7] == 0 && bytes[6] == 0 ? 90 : 0;
 }
 
-static int one(kr_weights *w, const char *name, const json_t *t, const unsigned char *data, size_t room, size_t *covered)
+struct span { json_int_t from, to; };
+
+static int by_place(const void *a, const void *b)
+{
+    const struct span *x = a, *y = b;
+    return x->from != y->from ? (x->from < y->from ? -1 : 1) : (x->to > y->to) - (x->to < y->to);
+}
+
+static int one(kr_weights *w, const char *name, const json_t *t, const unsigned char *data, size_t room, struct span *span)
 {
     const char *word = json_string_value(json_object_get(t, "dtype"));
     const json_t *shape = json_object_get(t, "shape"), *at = json_object_get(t, "data_offsets");
@@ -46,7 +53,7 @@ static int one(kr_weights *w, const char *name, const json_t *t, const unsigned 
         || (size_t)(to - from) != (size_t)count * wt_size(type))
         return kr_fail(KR_EFORMAT, "the tensor '%s' (%ld numbers of type %s) should lie at bytes %lld to %lld of %zu", name, count, word,
                        (long long)from, (long long)to, room);
-    *covered += (size_t)(to - from);
+    *span = (struct span){ from, to };
     if (type == WT_C64)
         n[dims++] = 2;
     kr_tensor *k = kr_weights_add(w, name, dims, n);
@@ -70,10 +77,15 @@ static int read_tensors(kr_weights *w, const unsigned char *bytes, size_t n)
     const char *name;
     json_t *t;
     int e = 0;
-    size_t covered = 0, room = n - 8 - (size_t)length;
+    size_t count = 0, room = n - 8 - (size_t)length;
+    kr_auto struct span *span = kr_alloc(json_object_size(root) + 1, sizeof *span);
+    if (!span)
+        e = kr_error_code();
     json_object_foreach(root, name, t) {
+        if (e)
+            break;
         if (strcmp(name, "__metadata__"))
-            e = one(w, name, t, bytes + 8 + length, room, &covered);
+            e = one(w, name, t, bytes + 8 + length, room, &span[count++]);
         else {
             const char *key;
             json_t *v;
@@ -81,11 +93,16 @@ static int read_tensors(kr_weights *w, const unsigned char *bytes, size_t n)
                 if (!e && json_is_string(v))
                     e = kr_meta_set(w->meta, key, "%s", json_string_value(v));
         }
-        if (e)
-            break;
     }
     json_decref(root);
-    return e || covered == room ? e : kr_fail(KR_EFORMAT, "the tensors cover %zu of %zu bytes: there are holes or overlaps", covered, room);
+    if (e)
+        return e;
+    json_int_t at = 0;
+    qsort(span, count, sizeof *span, by_place);
+    for (size_t i = 0; i < count; at = span[i++].to)         /* the format wants no hole and no overlap */
+        if (span[i].from != at)
+            return kr_fail(KR_EFORMAT, "the tensors leave a hole or overlap at byte %lld of %zu", (long long)at, room);
+    return (size_t)at == room ? 0 : kr_fail(KR_EFORMAT, "the tensors cover %lld of %zu bytes", (long long)at, room);
 }
 
 const wt_format wt_safetensors = { "safetensors", probe, read_tensors };
@@ -126,12 +143,13 @@ int kr_weights_write(const kr_weights *w, const char *path)
         return kr_error_code();
     char *text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
-    kr_auto char *beside = kr_strf("%s.part-%ld", path, (long)getpid());
-    if (!text || !beside) {
+    kr_beside to = { 0 };
+    if (!text || kr_beside_open(&to, path)) {
+        int e = text ? kr_fail_in("%s", path) : kr_fail(KR_EMEM, "no memory for the header of the weights");
         free(text);
-        return beside ? kr_fail(KR_EMEM, "no memory for the header of the weights") : kr_error_code();
+        return e;
     }
-    FILE *f = fopen(beside, "wb");
+    FILE *f = fopen(to.file, "wb");
     size_t n = strlen(text), padded = (n + 7) / 8 * 8;
     unsigned char head[8];
     for (int i = 0; i < 8; i++)
@@ -142,14 +160,12 @@ int kr_weights_write(const kr_weights *w, const char *path)
         good = fwrite(w->tensor[i].data, sizeof(float), count, f) == count;
     }
     free(text);
-    if (f && (fflush(f) || fsync(fileno(f))))
+    int why = errno;
+    if (f && fclose(f) && good) {
         good = false;
-    if (f && fclose(f))
-        good = false;
-    if (good && !rename(beside, path))
-        return 0;
-    int e = kr_fail(KR_EFILE, "%s: cannot be written: %s", path, strerror(errno));
-    if (f)
-        unlink(beside);
-    return e;
+        why = errno;
+    }
+    int e = good ? kr_beside_commit(&to) : kr_fail(KR_EFILE, "cannot be written: %s", strerror(why));
+    kr_beside_drop(&to);
+    return e ? kr_fail_in("%s", path) : 0;
 }

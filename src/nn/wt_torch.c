@@ -6,40 +6,32 @@
 static bool begins(const unsigned char *bytes, size_t n, const char *with, size_t k) { return n >= k && !memcmp(bytes, with, k); }
 
 /* ---- zip ---- */
-struct folder { wt_zip *zip; char *root; unsigned char **blob; size_t *size; char **key; long count, room; };
+struct folder { wt_zip *zip; char *root; struct blob { unsigned char *bytes; size_t n; } *blob; wt_names names; long count, room; };
 
 static int find_blob(void *self, const char *key, const unsigned char **bytes, size_t *n)
 {
     struct folder *f = self;
-    for (long i = 0; i < f->count; i++)
-        if (!strcmp(f->key[i], key)) {
-            *bytes = f->blob[i];
-            *n = f->size[i];
-            return 0;
-        }
-    if (f->count == f->room) {
+    long i = wt_names_find(&f->names, key);
+    if (i < 0 && f->count == f->room) {
         long room = f->room ? 2 * f->room : 32;
-        unsigned char **b = kr_realloc(f->blob, (size_t)f->count, (size_t)room, sizeof *b);
-        if (b)
-            f->blob = b;
-        size_t *s = b ? kr_realloc(f->size, (size_t)f->count, (size_t)room, sizeof *s) : NULL;
-        if (s)
-            f->size = s;
-        char **k = s ? kr_realloc(f->key, (size_t)f->count, (size_t)room, sizeof *k) : NULL;
-        if (!k)
+        struct blob *b = kr_realloc(f->blob, (size_t)f->count, (size_t)room, sizeof *b);
+        if (!b)
             return kr_error_code();
-        f->key = k;
+        f->blob = b;
         f->room = room;
     }
-    kr_auto char *name = kr_strf("%sdata/%s", f->root, key);
-    char *kept = kr_strdup(key);
-    if (!name || !kept || wt_zip_read(f->zip, name, &f->blob[f->count], &f->size[f->count])) {
-        kr_free(kept);
-        return kr_error_code();
+    if (i < 0) {
+        kr_auto char *name = kr_strf("%sdata/%s", f->root, key);
+        struct blob b = { 0 };
+        if (!name || wt_zip_read(f->zip, name, &b.bytes, &b.n) || wt_names_add(&f->names, key, f->count)) {
+            kr_free(b.bytes);
+            return kr_error_code();
+        }
+        i = f->count++;
+        f->blob[i] = b;
     }
-    f->key[f->count] = kept;
-    *bytes = f->blob[f->count];
-    *n = f->size[f->count++];
+    *bytes = f->blob[i].bytes;
+    *n = f->blob[i].n;
     return 0;
 }
 
@@ -72,13 +64,10 @@ static int read_zip(kr_weights *w, const unsigned char *bytes, size_t n)
         e = wt_zip_read(f.zip, name, &pickle, &length);
     if (!e)
         e = wt_pickle(w, pickle, length, &(wt_storages){ &f, find_blob, NULL }, NULL);
-    for (long i = 0; i < f.count; i++) {
-        kr_free(f.blob[i]);
-        kr_free(f.key[i]);
-    }
+    for (long i = 0; i < f.count; i++)
+        kr_free(f.blob[i].bytes);
     kr_free(f.blob);
-    kr_free(f.size);
-    kr_free(f.key);
+    wt_names_clear(&f.names);
     kr_free(f.root);
     kr_free(pickle);
     kr_free(order);
@@ -100,14 +89,13 @@ static int probe_zip(const unsigned char *bytes, size_t n)
 const wt_format wt_torch_zip = { "PyTorch zip", probe_zip, read_zip };
 
 /* ---- the older layout ---- */
-struct series { const unsigned char *at, *end; long count, room; struct one { char *key; enum wt_type type; long numel; const unsigned char *data; } *one; };
+struct series { const unsigned char *at, *end; wt_names names; long count, room; struct one { enum wt_type type; long numel; const unsigned char *data; } *one; };
 
 static int see(void *self, const char *key, enum wt_type type, long numel)
 {
     struct series *s = self;
-    for (long i = 0; i < s->count; i++)
-        if (!strcmp(s->one[i].key, key))
-            return 0;
+    if (wt_names_find(&s->names, key) >= 0)
+        return 0;
     if (s->count == s->room) {
         long room = s->room ? 2 * s->room : 32;
         struct one *o = kr_realloc(s->one, (size_t)s->count, (size_t)room, sizeof *o);
@@ -116,19 +104,21 @@ static int see(void *self, const char *key, enum wt_type type, long numel)
         s->one = o;
         s->room = room;
     }
-    s->one[s->count] = (struct one){ kr_strdup(key), type, numel, NULL };
-    return s->one[s->count].key ? (s->count++, 0) : kr_error_code();
+    if (wt_names_add(&s->names, key, s->count))
+        return kr_error_code();
+    s->one[s->count++] = (struct one){ type, numel, NULL };
+    return 0;
 }
 
 static int find_series(void *self, const char *key, const unsigned char **bytes, size_t *n)
 {
     struct series *s = self;
-    for (long i = 0; i < s->count; i++)
-        if (!strcmp(s->one[i].key, key) && s->one[i].data) {
-            *bytes = s->one[i].data;
-            *n = (size_t)s->one[i].numel * wt_size(s->one[i].type);
-            return 0;
-        }
+    long i = wt_names_find(&s->names, key);
+    if (i >= 0 && s->one[i].data) {
+        *bytes = s->one[i].data;
+        *n = (size_t)s->one[i].numel * wt_size(s->one[i].type);
+        return 0;
+    }
     return kr_fail(KR_EFORMAT, "the storage '%s' is missing", key);
 }
 
@@ -136,17 +126,16 @@ static int find_series(void *self, const char *key, const unsigned char **bytes,
 static int place(struct series *s, const kr_weights *keys)
 {
     for (long i = 0; i < kr_meta_count(keys->meta); i++) {
-        struct one *o = NULL;
-        for (long k = 0; k < s->count; k++)
-            if (!strcmp(s->one[k].key, kr_meta_value(keys->meta, i)))
-                o = &s->one[k];
+        const char *key = kr_meta_value(keys->meta, i);
+        long k = wt_names_find(&s->names, key);
+        struct one *o = k < 0 ? NULL : &s->one[k];
         int64_t numel;
         if (!o || s->end - s->at < 8)
             return kr_fail(KR_EFORMAT, "the list of storages does not fit the weights");
         memcpy(&numel, s->at, 8);
         s->at += 8;
         if (numel < 0 || numel != o->numel || (size_t)numel > (size_t)(s->end - s->at) / wt_size(o->type))
-            return kr_fail(KR_EFORMAT, "the storage '%s' announces %lld numbers, where %ld were promised and %zu bytes follow", o->key,
+            return kr_fail(KR_EFORMAT, "the storage '%s' announces %lld numbers, where %ld were promised and %zu bytes follow", key,
                            (long long)numel, o->numel, (size_t)(s->end - s->at));
         o->data = s->at;
         s->at += (size_t)numel * wt_size(o->type);
@@ -179,8 +168,7 @@ static int read_legacy(kr_weights *w, const unsigned char *bytes, size_t n)
     if (!e)
         e = wt_pickle(w, dict, length, &st, NULL);
     kr_weights_unref(&keys);
-    for (long i = 0; i < s.count; i++)
-        kr_free(s.one[i].key);
+    wt_names_clear(&s.names);
     kr_free(s.one);
     return e;
 }

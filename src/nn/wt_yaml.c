@@ -184,33 +184,13 @@ int wt_yaml(kr_weights *w, const unsigned char *bytes, size_t n)
     return e;
 }
 
-static unsigned char *whole_file(const char *path, size_t *n)
-{
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    if (!f || fstat(fileno(f), &st) || !S_ISREG(st.st_mode)) {
-        kr_fail(KR_EFILE, "cannot be opened: %s", f ? "it is not a file" : strerror(errno));
-        if (f)
-            fclose(f);
-        return NULL;
-    }
-    *n = (size_t)st.st_size;
-    unsigned char *bytes = *n <= MOST ? kr_alloc(*n + 1, 1) : NULL;
-    if (*n > MOST)
-        kr_fail(KR_EFORMAT, "a configuration of %zu bytes", *n);
-    if (bytes && fread(bytes, 1, *n, f) != *n) {
-        kr_fail(KR_EFILE, "cannot be read to its end");
-        kr_free_at(&bytes);
-    }
-    fclose(f);
-    return bytes;
-}
-
 int kr_weights_config(kr_weights *w, const char *path)
 {
     size_t n = 0;
-    kr_auto unsigned char *bytes = whole_file(path, &n);
-    if (!bytes || wt_yaml(w, bytes, n) || kr_meta_set(w->meta, "config", "%s", path))
+    kr_auto unsigned char *bytes = (unsigned char *)kr_file_whole(path, MOST, &n);
+    if (!bytes)
+        return kr_error_code();
+    if (wt_yaml(w, bytes, n) || kr_meta_set(w->meta, "config", "%s", path))
         return kr_fail_in("%s", path);
     return 0;
 }

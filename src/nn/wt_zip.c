@@ -3,14 +3,14 @@
 #include <string.h>
 #include <zip.h>
 
-struct wt_zip { zip_t *zip; size_t bytes; };      /* bytes: of the whole archive */
+struct wt_zip { zip_t *zip; size_t room; };       /* room: bytes that may still be unpacked */
 
 wt_zip *wt_zip_open(const unsigned char *bytes, size_t n)
 {
     wt_zip *z = kr_alloc_zero(1, sizeof *z);
     if (!z)
         return NULL;
-    z->bytes = n;
+    z->room = wt_room(n);
     zip_error_t error;
     zip_error_init(&error);
     zip_source_t *source = zip_source_buffer_create(bytes, n, 0, &error);
@@ -46,9 +46,10 @@ int wt_zip_read(wt_zip *z, const char *name, unsigned char **data, size_t *n)
     *data = NULL;
     if (zip_stat(z->zip, name, 0, &st) || !(st.valid & ZIP_STAT_SIZE))
         return kr_fail(KR_EFORMAT, "the zip archive has no '%s'", name);
-    /* Deflate shrinks at most about a thousandfold: a larger promise is a trap. */
-    if (st.size > (zip_uint64_t)1 << 34 || st.size > 1100 * (zip_uint64_t)z->bytes + 65536)
-        return kr_fail(KR_EFORMAT, "'%s' in the zip archive announces %llu bytes", name, (unsigned long long)st.size);
+    if (st.size > z->room)
+        return kr_fail(KR_EFORMAT, "'%s' in the zip archive announces %llu bytes; with those before it that is more than a file of this length "
+                       "sensibly holds", name, (unsigned long long)st.size);
+    z->room -= (size_t)st.size;
     *n = (size_t)st.size;
     unsigned char *p = kr_alloc(*n ? *n : 1, 1);
     if (!p)

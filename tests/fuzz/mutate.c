@@ -1,6 +1,7 @@
-/* mutate.c: kray-mutate [-a] FORMAT FOLDER: each file of the folder cut at every length and with its bytes changed one by
+/* mutate.c: kray-mutate [-a | -r COUNT] FORMAT FOLDER: each file of the folder cut at every length and with its bytes changed one by
  * one, in the same way each time, given to every reader of the format. TAP. A reader may refuse, but not break, hang or
- * leak. Without -a, of long files only a part of the lengths and bytes, spread evenly.
+ * leak. Without -a, of long files only a part of the lengths and bytes, spread evenly. With -r, COUNT forms of all files
+ * instead, each changed in several random ways (always the same ones: KR_FUZZ_SEED gives others).
  * The work is done in a child, which a new one follows from the next form on where it breaks down. What breaks down inside
  * of libhdf5 is noted, not failed: Kray cannot mend that library, and the command answers it with a sentence. */
 #include "feed.h"
@@ -16,10 +17,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FEW = 100, SECONDS = 60, LIBRARY = 70, OURS = 71, FILE_MOST = 1 << 20 };
+enum { FEW = 100, SECONDS = 60, LIBRARY = 70, OURS = 71, HUNG = 72, FILE_MOST = 1 << 20, FILES_MOST = 64 };
 
 /* What the child tells: the next form, how many forms were taken, and how many left memory behind. */
-static struct told { size_t next, taken, leaks; } *told;
+static struct told { size_t next, taken, leaks, peak; } *told;
 
 /* Whose code was running: the innermost frame that is of Kray or of HDF5 tells. */
 static void blame(void)
@@ -41,7 +42,8 @@ static void blame(void)
 
 static void on_fault(int sig)
 {
-    (void)sig;
+    if (sig == SIGALRM)
+        _exit(HUNG);
     blame();
 }
 
@@ -51,12 +53,17 @@ void __asan_on_error(void) { blame(); }
 
 static size_t after(size_t k, size_t step) { return k + (k < 64 ? 1 : step); }
 
-/* Form 0 is the file itself; then come the cuts, then the changes. */
-static void child(const char *format, unsigned char *bytes, size_t n, size_t step, size_t from)
+static void watch(void)
 {
     static const int fault[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM };
     for (size_t i = 0; i < sizeof fault / sizeof *fault; i++)
         signal(fault[i], on_fault);
+}
+
+/* Form 0 is the file itself; then come the cuts, then the changes. */
+static void child(const char *format, unsigned char *bytes, size_t n, size_t step, size_t from)
+{
+    watch();
     size_t form = 0;
     if (form++ >= from)
         told->taken += feed(format, bytes, n) > 0;
@@ -111,8 +118,117 @@ static bool mutate(const char *format, const char *path, const char *name, int t
     return good;
 }
 
+/* ---- At random ---- */
+struct file { unsigned char *bytes; size_t n; };
+struct dice { uint64_t seed, form, turn; };
+
+static uint64_t roll(struct dice *d, uint64_t sides) { return sides ? kr_rand_bits(d->seed, d->form, d->turn++) % sides : 0; }
+
+/* One change: a bit, a byte, a number that readers get wrong, a piece of another file, a piece left out or repeated, an end. */
+static size_t change(struct dice *d, unsigned char *b, size_t n, const struct file *other)
+{
+    static const uint64_t odd[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1ull << 32, 1ull << 62, ~0ull };
+    size_t at = (size_t)roll(d, n), length = 1 + (size_t)roll(d, n < 64 ? n : 64), width = (size_t)1 << roll(d, 4), from = (size_t)roll(d, other->n);
+    uint64_t v = odd[roll(d, sizeof odd / sizeof *odd)];
+    if (!n)
+        return n;
+    switch (roll(d, 8)) {
+    case 0: case 1: b[at] ^= (unsigned char)(1 << roll(d, 8)); break;
+    case 2: b[at] = (unsigned char)roll(d, 256); break;
+    case 3:
+        for (size_t k = 0; k < width && at + k < n; k++)           /* in either byte order */
+            b[at + k] = (unsigned char)(v >> 8 * (d->turn & 1 ? k : width - 1 - k));
+        break;
+    case 4:
+        for (size_t k = 0; k < length && at + k < n && from + k < other->n; k++)
+            b[at + k] = other->bytes[from + k];
+        break;
+    case 5:
+        length = length < n - at ? length : n - at;
+        memmove(b + at, b + at + length, n - at - length);
+        return n - length;
+    case 6:
+        length = length < n - at ? length : n - at;
+        if (n + length > FILE_MOST)
+            break;
+        memmove(b + at + length, b + at, n - at);
+        return n + length;
+    default: return roll(d, 4) ? n : at;
+    }
+    return n;
+}
+
+static void child_random(const char *format, const struct file *file, int files, size_t count, uint64_t seed)
+{
+    static unsigned char bytes[FILE_MOST];
+    watch();
+    for (size_t form = told->next; form < count; form++) {
+        struct dice d = { seed, form, 0 };
+        const struct file *f = &file[roll(&d, (uint64_t)files)];
+        size_t n = f->n;
+        memcpy(bytes, f->bytes, n);
+        for (uint64_t k = 1 + roll(&d, 6); k > 0; k--)
+            n = change(&d, bytes, n, &file[roll(&d, (uint64_t)files)]);
+        told->next = form + 1;
+        size_t before = kr_mem_now();
+        alarm(SECONDS);
+        told->taken += feed(format, bytes, n) > 0;
+        alarm(0);
+        told->leaks += kr_mem_now() > before && before;             /* what is made once stays */
+        told->peak = kr_mem_peak() > told->peak ? kr_mem_peak() : told->peak;
+    }
+    feed_end();
+    _exit(0);
+}
+
+static int at_random(const char *format, const struct file *file, int files, size_t count)
+{
+    const char *word = getenv("KR_FUZZ_SEED");
+    uint64_t seed = word ? strtoull(word, NULL, 10) : 1;
+    long ours = 0, library = 0, hung = 0;
+    *told = (struct told){ 0 };
+    for (int status = -1; status && ours + hung < 20; ) {
+        fflush(stdout);
+        pid_t pid = fork();
+        if (!pid)
+            child_random(format, file, files, count, seed);
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+            return 2;
+        int code = WIFEXITED(status) ? WEXITSTATUS(status) : OURS;
+        library += code == LIBRARY;
+        hung += code == HUNG;
+        ours += code && code != LIBRARY && code != HUNG;
+        if (code && code != LIBRARY)
+            printf("# form %zu of %s %s, status %x\n", told->next - 1, format, code == HUNG ? "never ends" : "breaks down", (unsigned)status);
+    }
+    printf("%sok 1 - %s: %zu inputs, %zu taken, %ld broke Kray, %ld broke libhdf5, %ld hung, %zu left memory behind, peak %zu MiB\n1..1\n",
+           ours || hung || told->leaks ? "not " : "", format, told->next, told->taken, ours, library, hung, told->leaks, told->peak >> 20);
+    return ours || hung || told->leaks;
+}
+
+static int read_all(const char *folder, struct dirent **entry, int n, struct file *file)
+{
+    int files = 0;
+    for (int i = 0; i < n && files < FILES_MOST; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", folder, entry[i]->d_name);
+        FILE *f = *entry[i]->d_name == '.' ? NULL : fopen(path, "rb");
+        if (!f)
+            continue;
+        file[files].bytes = malloc(FILE_MOST);
+        file[files].n = file[files].bytes ? fread(file[files].bytes, 1, FILE_MOST / 2, f) : 0;
+        files += file[files].n > 0;
+        fclose(f);
+    }
+    return files;
+}
+
 int main(int argc, char **argv)
 {
+    bool random = argc == 5 && !strcmp(argv[1], "-r");
+    size_t count = random ? strtoull(argv[2], NULL, 10) : 0;
+    argv += random ? 2 : 0;
+    argc -= random ? 2 : 0;
     bool all = argc > 1 && !strcmp(argv[1], "-a");
     argv += all;
     struct dirent **entry;
@@ -121,6 +237,11 @@ int main(int argc, char **argv)
         return 2;
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     kr_threads_set(1);
+    if (random) {
+        static struct file file[FILES_MOST];
+        int files = read_all(argv[2], entry, n, file);
+        return files ? at_random(argv[1], file, files, count) : 2;
+    }
     for (int i = 0; i < n; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", argv[2], entry[i]->d_name);

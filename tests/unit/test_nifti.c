@@ -365,6 +365,18 @@ static void test_refusals(void **state)
     gzclose(z);
     assert_true(kr_image_read(&im, in("b.nii.gz")) < 0);
     assert_refused(KR_EFORMAT, "(packed)");
+    many[1] = many[2] = many[3] = 1150;              /* 1.5 GB of bytes, in 1.7 MB that could hold them */
+    type = 2;
+    memcpy(f + 40, many, 16), memcpy(f + 70, &type, 2);
+    z = gzopen(in("b.nii.gz"), "wb");
+    gzwrite(z, f, sizeof f);
+    for (uint64_t i = 0; i < 1700000 / 8; i++) {
+        uint64_t noise = kr_rand_bits(1, 2, i);
+        gzwrite(z, &noise, 8);
+    }
+    gzclose(z);
+    assert_true(kr_image_read(&im, in("b.nii.gz")) < 0);
+    assert_refused(KR_EFORMAT, "at most 200 times its length and 1 GB are unpacked");
     /* Axes by name, wrong and right. */
     assert_int_equal(kr_array_write(a, NULL, in("n.nii")), 0);
     char source[300];
