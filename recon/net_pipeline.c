@@ -126,7 +126,8 @@ static int one_slice(void *self, long i)
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
     double bytes, flops, half = 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    kr_net_cost(kind, w, coils, ny, nx, &bytes, &flops);
+    if (kr_net_cost(kind, w, coils, ny, nx, &bytes, &flops))
+        return 1;
     return slices >= kr_threads() && bytes * kr_threads() <= half ? kr_threads() : 1;
 }
 
@@ -263,7 +264,8 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
         const kr_net_kind *kind = kr_net_kind_for(o->network, w);
         if (!kind)
             return kr_error_code();
-        kr_net_cost(kind, w, coils, ny, nx, &cost->bytes, &flops);
+        if (kr_net_cost(kind, w, coils, ny, nx, &cost->bytes, &flops))
+            return kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }
     cost->seconds = parts * flops / (6e10 * kr_threads());

@@ -475,6 +475,11 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
         in.scaling = sigma > 1 ? 1 / sigma : 1;
     c->unit = by;
     e = e ? e : kr_net_run(net, image, &in, &(kr_net_watch){ see, c });
+    char digest[65];
+    if (!e && c->dump) {
+        kr_digest(image, (size_t)(h * wd) * sizeof *image, digest);
+        printf("# %-36s %.16s\n", "digest of the image", digest);
+    }
     if (!e && timed)
         clock_runs(net, image, &in);
     for (long i = 0; !e && i < h * wd; i++)

@@ -1,7 +1,7 @@
 /* net.h: the table of unrolled networks, each run on one slice exactly as its published code does. */
 #ifndef KRAY_NET_H
 #define KRAY_NET_H
-#include "kray/nn.h"
+#include "kray/graph.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -45,11 +45,8 @@ typedef struct kr_net_kind {
     const char *name, *summary, *cite;
     /* How surely these weights belong to this network: 0 no ... 100. */
     int (*matches)(const kr_weights *w);
-    /* Takes what it needs from w; hyper-parameters that shapes do not tell come from the meta "hyper.NAME". */
-    int (*build)(void **self, const kr_weights *w);
-    void (*destroy)(void *self);
-    /* image {h,w}, complex where the network gives a complex one (otherwise imaginary part 0). */
-    int (*run)(void *self, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch);
+    /* Describes the network as a graph (src/nn/lay.h); hyper-parameters that shapes do not tell come from the meta "hyper.NAME". */
+    int (*build)(kr_graph *g, const kr_weights *w);
     bool own_maps;                   /* estimates its coil maps from in->acs */
     bool bf16;                       /* can run with meta "hyper.precision" = "bf16": the products of its gates and convolutions are of
                                         bfloat16 numbers, all sums and states float32 */
@@ -67,14 +64,17 @@ extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
  * that the network does not read: they are part of another one. */
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned) KR_MUST_USE;
 void kr_net_unref(kr_net **n);
+/* Its graph with parameters, to train it; the inputs' names are those of kr_net_input. Owner: the caller. */
+kr_graph *kr_net_graph(const char *name, const kr_weights *w) KR_MUST_USE;
 const kr_net_kind *kr_net_kind_of(const kr_net *n);
 /* Refuses what the configuration of these weights says and neither the network nor `data` (what stands around it) knows. */
 int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w) KR_MUST_USE;
 /* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
 const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
-/* What one slice will take: bytes at the peak (weights, coil data, feature maps: what was used where it was measured, and up
- * to half as much again), and floating-point operations, those of the convolutions. */
-void kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops);
+/* What one slice will take: bytes at the peak (weights, the slice, the run's block), and floating-point operations, those of the
+ * convolutions. Refuses what a run would refuse. */
+int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops) KR_MUST_USE;
+/* image {h,w}, complex where the network gives a complex one (otherwise imaginary part 0). Threads may run one network at once. */
 int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch) KR_MUST_USE;
 #endif
 #ifdef __cplusplus

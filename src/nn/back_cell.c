@@ -1,6 +1,8 @@
 /* back_cell.c: backward passes of the recurrent cells. Gates are made again from x and the old state, which is all that a
  * training keeps of a step. */
 #include "back.h"
+#include "conv.h"
+#include "lay.h"
 #include "nnkern.h"
 #include <string.h>
 
@@ -12,8 +14,8 @@ struct kr_cell_back {
     bool norm;
     struct gate g[GATES];            /* GRU_DIRECT: update, reset, out; GRU and MGU: rows of ih, then of hh; INDRNN: ih */
     kr_tensor hh;                    /* INDRNN */
-    kr_map *m[MAPS];
 };
+struct rooms { kr_map m[MAPS], x, h; void *conv; };          /* x, h: copies with the halo that kernels want; conv: scratch of convolutions */
 
 void kr_cell_back_unref(kr_cell_back **pc)
 {
@@ -22,8 +24,6 @@ void kr_cell_back_unref(kr_cell_back **pc)
         kr_conv_unref(&c->g[i].conv);
         kr_conv_back_unref(&c->g[i].back);
     }
-    for (int i = 0; c && i < MAPS; i++)
-        kr_map_unref(&c->m[i]);
     if (c)
         kr_free(c->hh.data);
     kr_free_at(pc);
@@ -80,14 +80,14 @@ kr_cell_back *kr_cell_back_new(enum kr_cell_kind kind, const kr_tensor *const *w
 }
 
 /* The gradient of one gate's weights adds to its rows of the whole tensor's. */
-static int gate_back(const struct gate *g, kr_map *const *dx, kr_tensor *dw, kr_tensor *db, long part, long f, kr_map *const *x, const kr_map *d)
+static void gate_back(const struct gate *g, kr_map *const *dx, kr_tensor *dw, kr_tensor *db, long part, long f, kr_map *const *x, const kr_map *d, void *scratch)
 {
     kr_tensor wr = { 0 }, br = { 0 };
     if (dw)
         wr = rows_of(dw, part, f);
     if (db)
         br = rows_of(db, part, f);
-    return kr_conv_backward(g->back, dx, dw ? &wr : NULL, db ? &br : NULL, x, NULL, d);
+    conv_back_run(g->back, dx, dw ? &wr : NULL, db ? &br : NULL, x, NULL, d, scratch);
 }
 
 static void copy(float *const *r, long n) { memcpy(r[0], r[1], (size_t)n * sizeof **r); }
@@ -121,48 +121,44 @@ static void direct_reset(float *const *p, long n)            /* dhr, r, h, dh: r
     }
 }
 
-static int direct(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
+enum { U, R, HR, C, DHN, NX, NH, HN, DNX, DNH, DHR };
+static void direct(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
 {
-    long f = c->features, e = kr_conv_halo(c->g[0].conv);
-    enum { U, R, HR, C, DHN, NX, NH, HN, DNX, DNH, DHR };
+    long f = c->features;
     int last = c->norm ? DHR : DHN;
-    for (int i = 0; i <= last; i++)
-        if ((i < NX || c->norm) && back_map(&c->m[i], f, h->h, h->w, i == HR || i == NX || i == NH || i == HN ? e : 0))
-            return kr_error_code();
-    kr_map **m = c->m, *both[2] = { x, h }, *hn = c->norm ? m[HN] : m[HR];
+    kr_map *m[MAPS], *both[2] = { x, h }, *hn = &o->m[c->norm ? HN : HR];
+    for (int i = 0; i < MAPS; i++)
+        m[i] = &o->m[i];
     if (c->norm) {
         kr_instance_norm(m[NX], x, KR_ACT_NONE);
         kr_instance_norm(m[NH], h, KR_ACT_NONE);
         both[0] = m[NX];
         both[1] = m[NH];
     }
-    kr_conv_forward(c->g[0].conv, m[U], both);
-    kr_conv_forward(c->g[1].conv, m[R], both);
+    conv_run(c->g[0].conv, m[U], both, NULL, o->conv);
+    conv_run(c->g[1].conv, m[R], both, NULL, o->conv);
     back_rows((kr_map *[]){ m[U], m[R], m[HR], h }, 4, direct_gates);
     if (c->norm)
         kr_instance_norm(hn, m[HR], KR_ACT_NONE);
     kr_map *again[2] = { both[0], hn }, *dagain[2] = { c->norm ? m[DNX] : dx, m[DHN] }, *dboth[2] = { c->norm ? m[DNX] : dx, c->norm ? m[DNH] : dh };
-    kr_conv_forward(c->g[2].conv, m[C], again);
+    conv_run(c->g[2].conv, m[C], again, NULL, o->conv);
     back_rows((kr_map *[]){ m[C], m[U], h, (kr_map *)(uintptr_t)dnew, dh }, 5, direct_candidate);
     for (int i = DHN; i <= last; i++)
         if (i == DHN || i >= DNX)
             back_zero(m[i]);
-    if (gate_back(&c->g[2], dagain, dw ? dw[2] : NULL, db ? db[2] : NULL, 0, f, again, m[C]))
-        return kr_error_code();
+    gate_back(&c->g[2], dagain, dw ? dw[2] : NULL, db ? db[2] : NULL, 0, f, again, m[C], o->conv);
     kr_map *dhr = m[DHN];
     if (c->norm) {
         dhr = m[DHR];
         kr_instance_norm_backward(dhr, m[HR], m[DHN], KR_ACT_NONE);
     }
     back_rows((kr_map *[]){ dhr, m[R], h, dh }, 4, direct_reset);
-    if (gate_back(&c->g[0], dboth, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, f, both, m[U])
-        || gate_back(&c->g[1], dboth, dw ? dw[1] : NULL, db ? db[1] : NULL, 0, f, both, m[R]))
-        return kr_error_code();
+    gate_back(&c->g[0], dboth, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, f, both, m[U], o->conv);
+    gate_back(&c->g[1], dboth, dw ? dw[1] : NULL, db ? db[1] : NULL, 0, f, both, m[R], o->conv);
     if (c->norm) {
         kr_instance_norm_backward(dx, x, m[DNX], KR_ACT_NONE);
         kr_instance_norm_backward(dh, h, m[DNH], KR_ACT_NONE);
     }
-    return 0;
 }
 
 /* ---- GRU: r, z = sig(a + b), n = tanh(an + r bn), h' = (1 - z) n + z h ---- */
@@ -205,15 +201,14 @@ static void mgu_rows(float *const *p, long n)                /* af, ac, bf, bc, 
 }
 
 /* What the candidate's and the other gates' convolutions of h get: the same as those of x, but for the candidate's. */
-static int stacked(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
+static void stacked(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
 {
     int parts = c->kind == KR_CELL_GRU ? 3 : 2;
     long f = c->features;
-    kr_map **m = c->m, *d = (kr_map *)(uintptr_t)dnew;
+    kr_map *m[MAPS], *d = (kr_map *)(uintptr_t)dnew;
     for (int i = 0; i < 2 * parts; i++) {
-        if (back_map(&m[i], f, h->h, h->w, 0))
-            return kr_error_code();
-        kr_conv_forward(c->g[i].conv, m[i], i < parts ? &x : &h);
+        m[i] = &o->m[i];
+        conv_run(c->g[i].conv, m[i], i < parts ? &x : &h, NULL, o->conv);
     }
     if (parts == 3)
         back_rows((kr_map *[]){ m[0], m[1], m[2], m[3], m[4], m[5], h, d, dh }, 9, gru_rows);
@@ -221,11 +216,11 @@ static int stacked(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw
         back_rows((kr_map *[]){ m[0], m[1], m[2], m[3], h, d, dh }, 7, mgu_rows);
     for (int i = 0; i < 2 * parts; i++) {
         const kr_map *gradient = i == 2 * parts - 1 || i < parts ? m[i] : m[i - parts];
-        if (i < parts ? gate_back(&c->g[i], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, i, f, &x, gradient)
-                      : gate_back(&c->g[i], &dh, dw ? dw[1] : NULL, NULL, i - parts, f, &h, gradient))
-            return kr_error_code();
+        if (i < parts)
+            gate_back(&c->g[i], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, i, f, &x, gradient, o->conv);
+        else
+            gate_back(&c->g[i], &dh, dw ? dw[1] : NULL, NULL, i - parts, f, &h, gradient, o->conv);
     }
-    return 0;
 }
 
 /* ---- IndRNN: h' = relu(a + w h) ---- */
@@ -254,33 +249,66 @@ static int ind_block(void *self, long b)
     return 0;
 }
 
-static int indrnn(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
+static void indrnn(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
 {
-    if (back_map(&c->m[0], c->features, h->h, h->w, 0))
-        return kr_error_code();
-    kr_conv_forward(c->g[0].conv, c->m[0], &x);
-    struct ind j = { c, c->m[0], dh, h, dnew, dw ? dw[1] : NULL };
+    conv_run(c->g[0].conv, &o->m[0], &x, NULL, o->conv);
+    struct ind j = { c, &o->m[0], dh, h, dnew, dw ? dw[1] : NULL };
     if (kr_for(h->blocks, ind_block, &j))
         kr_assert(0 && "arithmetic cannot be refused");
-    return gate_back(&c->g[0], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, c->features, &x, c->m[0]);
+    gate_back(&c->g[0], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, c->features, &x, &o->m[0], o->conv);
+}
+
+static void rooms(const kr_cell_back *c, long h, long w, struct rooms *o, lay_room *room)
+{
+    static const int parts[] = { [KR_CELL_GRU_DIRECT] = DHN + 1, [KR_CELL_GRU] = 6, [KR_CELL_MGU] = 4, [KR_CELL_INDRNN] = 1 };
+    int maps = c->norm ? DHR + 1 : parts[c->kind];
+    long e = kr_conv_halo(c->g[0].conv);
+    size_t most = 0;
+    for (int i = 0; i < maps; i++)
+        o->m[i] = map_in(room, c->features, h, w, c->kind == KR_CELL_GRU_DIRECT && (i == HR || i == NX || i == NH || i == HN) ? e : 0);
+    if (e && !c->norm) {
+        o->x = map_in(room, c->features, h, w, e);
+        o->h = map_in(room, c->features, h, w, e);
+    }
+    for (int i = 0; i < GATES && c->g[i].conv; i++) {
+        size_t a = conv_scratch(c->g[i].conv, h, w), b = conv_back_scratch(c->g[i].back, h, w);
+        most = a > most ? a : most;
+        most = b > most ? b : most;
+    }
+    o->conv = room_for(room, most);
+}
+
+size_t cell_back_scratch(const kr_cell_back *c, long h, long w)
+{
+    struct rooms o;
+    lay_room room = { NULL, 0 };
+    rooms(c, h, w, &o, &room);
+    return room.used;
 }
 
 int kr_cell_backward(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
+{
+    kr_auto void *scratch = kr_alloc(cell_back_scratch(c, h->h, h->w), 1);
+    if (!scratch)
+        return kr_error_code();
+    cell_back_run(c, dx, dh, dw, db, x, h, dnew, scratch);
+    return 0;
+}
+
+void cell_back_run(const kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew, void *scratch)
 {
     const kr_map *all[] = { dx, dh, x, h, dnew };
     for (int i = 0; i < 5; i++)
         kr_assert(all[i]->c == c->features && all[i]->h == h->h && all[i]->w == h->w);
     kr_assert(dx != dh && dh != dnew && dx != dnew);
-    long e = kr_conv_halo(c->g[0].conv);
-    kr_scoped(map) cx = NULL;
-    kr_scoped(map) ch = NULL;
-    if (e && !c->norm) {                             /* copies with the halo that the kernels want */
-        if (back_map(&cx, c->features, h->h, h->w, e) || back_map(&ch, c->features, h->h, h->w, e))
-            return kr_error_code();
-        back_rows((kr_map *[]){ cx, x }, 2, copy);
-        back_rows((kr_map *[]){ ch, h }, 2, copy);
-        x = cx;
-        h = ch;
+    struct rooms o;
+    lay_room room = { scratch, 0 };
+    rooms(c, h->h, h->w, &o, &room);
+    if (kr_conv_halo(c->g[0].conv) && !c->norm) {    /* copies with the halo that the kernels want */
+        back_rows((kr_map *[]){ &o.x, x }, 2, copy);
+        back_rows((kr_map *[]){ &o.h, h }, 2, copy);
+        x = &o.x;
+        h = &o.h;
     }
-    return (c->kind == KR_CELL_GRU_DIRECT ? direct : c->kind == KR_CELL_INDRNN ? indrnn : stacked)(c, dx, dh, dw, db, x, h, dnew);
+    (c->kind == KR_CELL_GRU_DIRECT ? direct : c->kind == KR_CELL_INDRNN ? indrnn : stacked)(c, &o, dx, dh, dw, db, x, h, dnew);
 }

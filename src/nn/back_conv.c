@@ -1,6 +1,8 @@
 /* back_conv.c: backward passes of convolutions. The gradient of the input is itself a convolution, with kernels turned by
  * half a turn, and so runs on the forward kernels; what falls on the padding is added to the pixels that padded. */
 #include "back.h"
+#include "conv.h"
+#include "lay.h"
 #include "nnkern.h"
 #include "backkern.h"
 #include <math.h>
@@ -34,15 +36,6 @@ void back_rows(kr_map *const *m, int count, void (*f)(float *const *r, long n))
     struct rows j = { m, count, f };
     if (kr_for(m[0]->blocks * m[0]->h, one_row, &j))
         kr_assert(0 && "arithmetic cannot be refused");
-}
-
-int back_map(kr_map **m, long c, long h, long w, long halo)
-{
-    if (*m && (*m)->c == c && (*m)->h == h && (*m)->w == w && (*m)->halo >= halo)
-        return 0;
-    kr_map_unref(m);
-    *m = kr_map_new(c, h, w, halo);
-    return *m ? 0 : kr_error_code();
 }
 
 void back_zero(kr_map *m) { memset(m->store, 0, (size_t)(m->blocks * m->block) * sizeof(float)); }
@@ -103,19 +96,13 @@ struct kr_conv_back {
     enum kr_pad pad;
     enum kr_act act;
     kr_conv *turned[4];              /* outs -> split[s], kernel turned by half a turn         */
-    kr_map *d;                       /* gradient before the activation, with room for the padding's share */
-    kr_map *share[4];                /* what each input pixel, padding included, gets          */
 };
 
 void kr_conv_back_unref(kr_conv_back **pb)
 {
     kr_conv_back *b = *pb;
-    for (int s = 0; b && s < 4; s++) {
+    for (int s = 0; b && s < 4; s++)
         kr_conv_unref(&b->turned[s]);
-        kr_map_unref(&b->share[s]);
-    }
-    if (b)
-        kr_map_unref(&b->d);
     kr_free_at(pb);
 }
 
@@ -159,6 +146,8 @@ kr_conv_back *kr_conv_back_new(const kr_tensor *weight, int dilation, enum kr_pa
 struct job {
     const kr_conv_back *b;
     const back_kern *kern;
+    kr_map d, share;                 /* gradient before the activation, with room for the padding's share; what each input pixel, padding
+                                        included, gets */
     kr_map *const *dx, *const *x;
     const kr_map *y, *dy;
     kr_tensor *dw, *db;
@@ -171,7 +160,7 @@ static int before_act(void *self, long i)
 {
     const struct job *j = self;
     long b = i / j->dy->h, y = i % j->dy->h, n = 16 * j->dy->w;
-    float *to = kr_map_at(j->b->d, b, y + j->margin, j->margin), slope = slope_of(j->b->act, 0);
+    float *to = kr_map_at(&j->d, b, y + j->margin, j->margin), slope = slope_of(j->b->act, 0);
     const float *d = kr_map_at(j->dy, b, y, 0), *at = j->y ? kr_map_at(j->y, b, y, 0) : NULL;
     if (j->b->act == KR_ACT_NONE)
         memcpy(to, d, (size_t)n * sizeof *to);
@@ -187,7 +176,7 @@ static int bias_block(void *self, long b)
     const struct job *j = self;
     double sum[16] = { 0 };
     for (long y = 0; y < j->dy->h; y++) {
-        const float *d = kr_map_at(j->b->d, b, y + j->margin, j->margin);
+        const float *d = kr_map_at(&j->d, b, y + j->margin, j->margin);
         for (long k = 0; k < 16 * j->dy->w; k += 16)
             for (int l = 0; l < 16; l++)
                 sum[l] += (double)d[k + l];
@@ -214,7 +203,7 @@ static int weight_part(void *self, long i)
     for (long y = 0; y < j->dy->h; y++)
         for (int kx = 0; kx < c->k; kx++)
             j->kern->outer(sum + 256 * kx, kr_map_at(j->x[s], bi, y + ky * c->dilation - e, kx * c->dilation - e),
-                           kr_map_at(c->d, bo, y + j->margin, j->margin), j->dy->w, n);
+                           kr_map_at(&j->d, bo, y + j->margin, j->margin), j->dy->w, n);
     for (long o = 16 * bo; o < 16 * bo + 16 && o < c->outs; o++)
         for (long k = 0; k < n; k++)
             for (int kx = 0; kx < c->k; kx++)
@@ -226,7 +215,7 @@ static int weight_part(void *self, long i)
 static int fold_block(void *self, long b)
 {
     const struct job *j = self;
-    const kr_map *share = j->b->share[j->map];
+    const kr_map *share = &j->share;
     kr_map *dx = j->dx[j->map];
     long m = j->margin;
     for (long y = -m; y < dx->h + m; y++) {
@@ -245,14 +234,59 @@ static int fold_block(void *self, long b)
     return 0;
 }
 
+static long margin(const kr_conv_back *b) { return b->pad == KR_PAD_ZERO ? 0 : (long)b->dilation * (b->k / 2); }
+
+/* d, room for the largest share, and for the convolution that makes it. */
+static void *rooms(const kr_conv_back *b, long h, long w, kr_map *d, float **share, lay_room *room)
+{
+    long most = 0, m = margin(b), H = h + 2 * m, W = w + 2 * m;
+    size_t wino = 0;
+    *d = map_in(room, b->outs, H, W, (long)b->dilation * (b->k / 2));
+    for (int s = 0; s < b->maps; s++) {
+        most = b->split[s] > most ? b->split[s] : most;
+        wino = conv_scratch(b->turned[s], H, W) > wino ? conv_scratch(b->turned[s], H, W) : wino;
+    }
+    *share = map_in(room, most, H, W, 0).store;
+    return room_for(room, wino);
+}
+
+size_t conv_back_scratch(const kr_conv_back *b, long h, long w)
+{
+    lay_room room = { NULL, 0 };
+    kr_map d;
+    float *share;
+    rooms(b, h, w, &d, &share, &room);
+    return room.used;
+}
+
+size_t conv_back_bytes(const kr_conv_back *b)
+{
+    size_t n = 0;
+    for (int s = 0; s < b->maps; s++)
+        n += conv_bytes(b->turned[s]);
+    return n;
+}
+
 int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy)
+{
+    kr_auto void *scratch = kr_alloc(conv_back_scratch(b, dy->h, dy->w), 1);
+    if (!scratch)
+        return kr_error_code();
+    conv_back_run(b, dx, dweight, dbias, x, y, dy, scratch);
+    return 0;
+}
+
+void conv_back_run(const kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch)
 {
     long e = (long)b->dilation * (b->k / 2), h = dy->h, w = dy->w, blocks = 0;
     kr_assert(dy->c == b->outs && (b->act == KR_ACT_NONE || (y && y->c == b->outs && y->h == h && y->w == w)));
     kr_assert((!dweight || kr_tensor_count(dweight) == b->outs * b->in * b->k * b->k) && (!dbias || kr_tensor_count(dbias) == b->outs));
-    struct job j = { b, best(), dx, x, y, dy, dweight, dbias, b->pad == KR_PAD_ZERO ? 0 : e, 0 };
-    if (back_map(&b->d, b->outs, h + 2 * j.margin, w + 2 * j.margin, e))
-        return kr_error_code();
+    struct job j = { .b = b, .kern = best(), .dx = dx, .x = x, .y = y, .dy = dy, .dw = dweight, .db = dbias, .margin = margin(b) };
+    lay_room room = { scratch, 0 };
+    float *share;
+    void *wino = rooms(b, h, w, &j.d, &share, &room);
+    if (j.margin)
+        back_zero(&j.d);
     if (kr_for(dy->blocks * h, before_act, &j) || (dbias && kr_for(dy->blocks, bias_block, &j)))
         kr_assert(0 && "arithmetic cannot be refused");
     for (int s = 0; s < b->maps && dweight; s++) {
@@ -267,18 +301,17 @@ int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_
         if (!dx[s])
             continue;
         kr_assert(dx[s]->c == b->split[s] && dx[s]->h == h && dx[s]->w == w);
-        if (back_map(&b->share[s], b->split[s], h + 2 * j.margin, w + 2 * j.margin, 0))
-            return kr_error_code();
-        kr_conv_forward(b->turned[s], b->share[s], &b->d);
+        lay_room at = { (char *)share, 0 };
+        j.share = map_in(&at, b->split[s], h + 2 * j.margin, w + 2 * j.margin, 0);
+        conv_run(b->turned[s], &j.share, &(kr_map *){ &j.d }, NULL, wino);
         j.map = s;
         if (kr_for(dx[s]->blocks, fold_block, &j))
             kr_assert(0 && "arithmetic cannot be refused");
     }
-    return 0;
 }
 
 /* ---- Transposed convolution: four pointwise ones ---- */
-struct kr_up2_back { long in, outs; kr_up2 *up; kr_conv_back *place[4]; kr_map *even, *de, *part; kr_tensor one; };
+struct kr_up2_back { long in, outs; kr_up2 *up; kr_conv_back *place[4]; };
 
 void kr_up2_back_unref(kr_up2_back **pu)
 {
@@ -288,10 +321,6 @@ void kr_up2_back_unref(kr_up2_back **pu)
     for (int i = 0; i < 4; i++)
         kr_conv_back_unref(&u->place[i]);
     kr_up2_unref(&u->up);
-    kr_map_unref(&u->even);
-    kr_map_unref(&u->de);
-    kr_map_unref(&u->part);
-    kr_free(u->one.data);
     kr_free_at(pu);
 }
 
@@ -303,13 +332,14 @@ kr_up2_back *kr_up2_back_new(const kr_tensor *w)
         kr_up2_unref(&up);
         return NULL;
     }
-    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1], .up = up, .one = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 } } };
-    u->one.data = kr_alloc((size_t)(u->in * u->outs), sizeof(float));
-    for (int i = 0; u->one.data && i < 4; i++) {
+    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1], .up = up };
+    kr_auto float *data = kr_alloc((size_t)(u->in * u->outs), sizeof *data);
+    kr_tensor one = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 }, .data = data };
+    for (int i = 0; data && i < 4; i++) {
         for (long c = 0; c < u->in; c++)
             for (long o = 0; o < u->outs; o++)
-                u->one.data[o * u->in + c] = w->data[(c * u->outs + o) * 4 + i];
-        if (!(u->place[i] = kr_conv_back_new(&u->one, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)))
+                data[o * u->in + c] = w->data[(c * u->outs + o) * 4 + i];
+        if (!(u->place[i] = kr_conv_back_new(&one, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)))
             break;
     }
     if (!u->place[3])
@@ -331,37 +361,61 @@ static void unreflect(kr_map *even, const kr_map *dy)
         }
 }
 
+enum { EVEN, PART, DE, Z, UPS };
+static void *up_rooms(const kr_up2_back *u, long h, long w, bool norm, kr_map *m, kr_tensor *one, lay_room *room)
+{
+    m[EVEN] = map_in(room, u->outs, 2 * h, 2 * w, 0);
+    m[PART] = map_in(room, u->outs, h, w, 0);
+    for (int i = DE; norm && i < UPS; i++)
+        m[i] = map_in(room, u->outs, 2 * h, 2 * w, 0);
+    *one = (kr_tensor){ .dims = 4, .n = { u->outs, u->in, 1, 1 }, .data = room_for(room, (size_t)(u->in * u->outs) * sizeof(float)) };
+    return room_for(room, conv_back_scratch(u->place[0], h, w));
+}
+
+size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm)
+{
+    lay_room room = { NULL, 0 };
+    kr_map m[UPS];
+    kr_tensor one;
+    up_rooms(u, h, w, norm, m, &one, &room);
+    return room.used;
+}
+
 int kr_up2_backward(kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm)
+{
+    kr_auto void *scratch = kr_alloc(up2_back_scratch(u, x->h, x->w, norm), 1);
+    if (!scratch)
+        return kr_error_code();
+    up2_back_run(u, dx, dweight, x, dy, norm, scratch);
+    return 0;
+}
+
+void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm, void *scratch)
 {
     kr_assert(x->c == u->in && dy->c == u->outs && dy->h / 2 == x->h && dy->w / 2 == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
     kr_assert(!dweight || kr_tensor_count(dweight) == 4 * u->in * u->outs);
-    if (back_map(&u->even, u->outs, 2 * x->h, 2 * x->w, 0) || back_map(&u->part, u->outs, x->h, x->w, 0)
-        || (norm && back_map(&u->de, u->outs, 2 * x->h, 2 * x->w, 0)))
-        return kr_error_code();
-    unreflect(u->even, dy);
-    kr_map *d = u->even;
+    lay_room room = { scratch, 0 };
+    kr_map m[UPS], *d = &m[EVEN];
+    kr_tensor one;
+    void *inner = up_rooms(u, x->h, x->w, norm, m, &one, &room);
+    unreflect(d, dy);
     if (norm) {                                              /* the norm needs what it saw: made again */
-        kr_scoped(map) z = kr_map_new(u->outs, 2 * x->h, 2 * x->w, 0);
-        if (!z)
-            return kr_error_code();
-        kr_up2_forward(u->up, z, x, false);
-        d = u->de;
+        kr_up2_forward(u->up, &m[Z], x, false);
+        d = &m[DE];
         back_zero(d);
-        kr_instance_norm_backward(d, z, u->even, KR_ACT_LEAKY);
+        kr_instance_norm_backward(d, &m[Z], &m[EVEN], KR_ACT_LEAKY);
     }
     for (int i = 0; i < 4; i++) {
         for (long b = 0; b < d->blocks; b++)
             for (long y = 0; y < x->h; y++)
                 for (long k = 0; k < x->w; k++)
-                    memcpy(kr_map_at(u->part, b, y, k), kr_map_at(d, b, 2 * y + i / 2, 2 * k + i % 2), 16 * sizeof(float));
-        memset(u->one.data, 0, (size_t)(u->in * u->outs) * sizeof(float));
-        if (kr_conv_backward(u->place[i], dx ? &dx : NULL, dweight ? &u->one : NULL, NULL, &x, NULL, u->part))
-            return kr_error_code();
+                    memcpy(kr_map_at(&m[PART], b, y, k), kr_map_at(d, b, 2 * y + i / 2, 2 * k + i % 2), 16 * sizeof(float));
+        memset(one.data, 0, (size_t)(u->in * u->outs) * sizeof(float));
+        conv_back_run(u->place[i], dx ? &dx : NULL, dweight ? &one : NULL, NULL, &x, NULL, &m[PART], inner);
         for (long c = 0; c < u->in && dweight; c++)
             for (long o = 0; o < u->outs; o++)
-                dweight->data[(c * u->outs + o) * 4 + i] += u->one.data[o * u->in + c];
+                dweight->data[(c * u->outs + o) * 4 + i] += one.data[o * u->in + c];
     }
-    return 0;
 }
 
 /* ---- Instance norm and pooling ---- */

@@ -1,6 +1,7 @@
 /* cell.c: recurrent cells. Where all their convolutions are pointwise (nearly always), a stretch of one row is done at once:
  * gates stay in a scratch that fits the first-level cache and never become maps. */
 #include "conv.h"
+#include "lay.h"
 #include <string.h>
 
 enum { STRETCH = 24 };               /* pixels at a time: 4 x 64 gate channels x 24 pixels = 24 KiB */
@@ -14,7 +15,7 @@ struct kr_cell {
                                         [x h]; MGU: forget of [x h], candidate of x, of h; INDRNN: ih */
     float *hh;                       /* INDRNN: one number per channel */
     bool narrow;                     /* all products are of bfloat16 numbers: a stretch is narrowed once for all of them */
-    float *scratch; long room;       /* per worker */
+    long room;                       /* floats of scratch per worker */
 };
 
 void kr_cell_unref(kr_cell **pc)
@@ -26,7 +27,6 @@ void kr_cell_unref(kr_cell **pc)
     kr_conv_unref(&(*pc)->c);
     kr_conv_unref(&(*pc)->d);
     kr_free((*pc)->hh);
-    kr_free((*pc)->scratch);
     kr_free_at(pc);
 }
 
@@ -129,10 +129,7 @@ kr_cell *kr_cell_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr
         kr_conv_exact(c->b);
         kr_conv_exact(c->c);
     }
-    /* A thin convolution (features <= 4) leaves the other lanes of its output alone: they are zero from the start. */
     c->room = 6 * c->blocks * STRETCH * 16;
-    if (good && c->pointwise)
-        good = (c->scratch = kr_alloc_zero((size_t)(kr_threads() * c->room), sizeof(float)));
     if (!good)
         kr_cell_unref(&c);
     return c;
@@ -150,7 +147,7 @@ int kr_cell_bf16(kr_cell *c)
     return 0;
 }
 
-struct job { const kr_cell *c; kr_map *h, *x, *relu; };
+struct job { const kr_cell *c; kr_map *h, *x, *relu; float *scratch; };
 
 /* A stretch of pixels; pair: narrowed, where the cell wants that. */
 struct stretch { const float *p; long block; uint32_t *pair; };
@@ -179,7 +176,7 @@ static int one_row(void *self, long y)
     const struct job *j = self;
     const kr_cell *c = j->c;
     long plane = c->blocks * STRETCH * 16;
-    float *s0 = c->scratch + kr_worker() * c->room, *s1 = s0 + plane, *s2 = s1 + plane, *s3 = s2 + plane;
+    float *s0 = j->scratch + kr_worker() * c->room, *s1 = s0 + plane, *s2 = s1 + plane, *s3 = s2 + plane;
     uint32_t *pairs = (uint32_t *)(void *)(s3 + plane);
     for (long x = 0; x < j->h->w; x += STRETCH) {
         long n = j->h->w - x < STRETCH ? j->h->w - x : STRETCH;
@@ -219,17 +216,43 @@ static int one_row(void *self, long y)
 }
 
 /* The same with whole maps, for kernels wider than a pixel and for instance norms. */
-static int whole(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu)
+enum { WHOLE = 6 };                  /* gates 0, 1, 3; 2: h r, 4: x, 5: h, with the halo that convolutions want */
+static void *whole_maps(const kr_cell *c, kr_map *m, long h, long w, lay_room *room)
 {
-    long e = kr_conv_halo(c->a), f = c->features;
-    kr_scoped(map) s0 = kr_map_new(f, h->h, h->w, 0);
-    kr_scoped(map) s1 = kr_map_new(f, h->h, h->w, 0);
-    kr_scoped(map) s2 = kr_map_new(f, h->h, h->w, e);
-    kr_scoped(map) s3 = kr_map_new(f, h->h, h->w, 0);
-    kr_scoped(map) nx = kr_map_new(f, h->h, h->w, e);
-    kr_scoped(map) nh = kr_map_new(f, h->h, h->w, e);
-    if (!s0 || !s1 || !s2 || !s3 || !nx || !nh)
-        return kr_error_code();
+    size_t most = 0;
+    for (int i = 0; i < WHOLE; i++)
+        m[i] = map_in(room, c->features, h, w, i == 2 || i > 3 ? kr_conv_halo(c->a) : 0);
+    const kr_conv *v[4] = { c->a, c->b, c->c, c->d };
+    for (int i = 0; i < 4; i++)
+        if (v[i] && conv_scratch(v[i], h, w) > most)
+            most = conv_scratch(v[i], h, w);
+    return room_for(room, most);
+}
+
+size_t cell_scratch(const kr_cell *c, long h, long w)
+{
+    kr_map m[WHOLE];
+    lay_room room = { NULL, 0 };
+    if (c->pointwise)
+        return (size_t)(kr_threads() * c->room) * sizeof(float);
+    whole_maps(c, m, h, w, &room);
+    return room.used;
+}
+
+size_t cell_bytes(const kr_cell *c)
+{
+    const kr_conv *v[4] = { c->a, c->b, c->c, c->d };
+    size_t n = 0;
+    for (int i = 0; i < 4; i++)
+        n += v[i] ? conv_bytes(v[i]) : 0;
+    return n;
+}
+
+static void whole(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu, void *scratch)
+{
+    kr_map m[WHOLE], *s0 = m, *s1 = m + 1, *s2 = m + 2, *s3 = m + 3, *nx = m + 4, *nh = m + 5;
+    lay_room room = { scratch, 0 };
+    void *wino = whole_maps(c, m, h->h, h->w, &room);
     if (c->norm) {
         kr_instance_norm(nx, x, KR_ACT_NONE);
         kr_instance_norm(nh, h, KR_ACT_NONE);
@@ -240,21 +263,21 @@ static int whole(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu)
                 memcpy(kr_map_at(nh, b, y, 0), kr_map_at(h, b, y, 0), (size_t)(16 * h->w) * sizeof(float));
             }
     kr_map *both[2] = { nx, nh };
-    kr_conv_forward(c->a, s0, both);
+    conv_run(c->a, s0, both, NULL, wino);
     if (c->kind == KR_CELL_GRU_DIRECT) {
-        kr_conv_forward(c->b, s1, both);
+        conv_run(c->b, s1, both, NULL, wino);
         for (long b = 0; b < c->blocks; b++)
             for (long y = 0; y < h->h; y++)
                 c->kern->reset(kr_map_at(s2, b, y, 0), kr_map_at(s1, b, y, 0), kr_map_at(h, b, y, 0), 16 * h->w);
         if (c->norm)
             kr_instance_norm(s2, s2, KR_ACT_NONE);
         kr_map *again[2] = { nx, s2 };
-        kr_conv_forward(c->c, s3, again);
+        conv_run(c->c, s3, again, NULL, wino);
     } else if (c->kind != KR_CELL_INDRNN) {
         if (c->d)
-            kr_conv_forward(c->d, s1, both);
-        kr_conv_forward(c->b, s2, both);
-        kr_conv_forward(c->c, s3, both + 1);
+            conv_run(c->d, s1, both, NULL, wino);
+        conv_run(c->b, s2, both, NULL, wino);
+        conv_run(c->c, s3, both + 1, NULL, wino);
     }
     for (long b = 0; b < c->blocks; b++)
         for (long y = 0; y < h->h; y++) {
@@ -267,14 +290,25 @@ static int whole(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu)
             case KR_CELL_INDRNN: c->kern->indrnn(to, p0, c->hh + 16 * b, r, 16 * h->w); break;
             }
         }
-    return 0;
+}
+
+void cell_run(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out, void *scratch)
+{
+    kr_assert(h->c == c->features && x->c == c->features && h->h == x->h && h->w == x->w && h != x);
+    if (!c->pointwise) {
+        whole(c, h, x, relu_out, scratch);
+        return;
+    }
+    struct job j = { c, h, x, relu_out, scratch };
+    if (kr_for(h->h, one_row, &j))
+        kr_assert(0 && "a cell cannot be refused");
 }
 
 int kr_cell_forward(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out)
 {
-    kr_assert(h->c == c->features && x->c == c->features && h->h == x->h && h->w == x->w && h != x);
-    if (!c->pointwise)
-        return whole(c, h, x, relu_out);
-    struct job j = { c, h, x, relu_out };
-    return kr_for(h->h, one_row, &j);
+    kr_auto void *scratch = kr_alloc(cell_scratch(c, h->h, h->w), 1);
+    if (!scratch)
+        return kr_error_code();
+    cell_run(c, h, x, relu_out, scratch);
+    return 0;
 }

@@ -8,8 +8,6 @@ void kr_conv_unref(kr_conv **pc)
     if (!*pc)
         return;
     kr_free((*pc)->w);
-    if ((*pc)->shares)
-        wino_leave();
     kr_free((*pc)->half);
     kr_free((*pc)->bias);
     kr_free_at(pc);
@@ -98,11 +96,8 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
         to = pack(c, weight->data, in, 16 * b, ob, to);
     }
     kr_assert(to - c->w == room);
-    if (k == 3 && pays(in, c->outs)) {
+    if (k == 3 && pays(in, c->outs))
         c->wino = wino_kern_best();
-        c->shares = true;
-        wino_use();
-    }
     return c;
 }
 
@@ -238,9 +233,37 @@ static int one_piece(void *self, long i)
     return 0;
 }
 
-static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
+/* Floats of scratch: a piece for each thread; sums of all pieces; then come the weights. */
+static void wino_rooms(const kr_conv *c, long h, long w, long *room, long *all, long *ins)
 {
-    struct wino_job j = { .conv = { .segments = c->maps, .h = y->h, .w = y->w, .halo = x[0]->halo, .dilation = c->dilation, .blocks = c->blocks, .half = c->outs % 16 && c->outs % 16 <= 8,
+    *ins = 0;
+    for (int s = 0; s < c->maps; s++)
+        *ins += c->split[s];
+    *room = (wino_room(wino_wide(c->maps, c->split), c->blocks) + 15) / 16 * 16;
+    *all = WINO_SUMS * c->blocks * wino_pieces(wino_tiles(h, w, c->dilation));
+}
+
+size_t conv_scratch(const kr_conv *c, long h, long w)
+{
+    long room, all;
+    wino_conv v = { .blocks = c->blocks };
+    if (!c->wino)
+        return 0;
+    wino_rooms(c, h, w, &room, &all, &v.ins);
+    return (size_t)(kr_threads() * room + all) * sizeof(float) + wino_weights_room(&v, c->wino);
+}
+
+size_t conv_bytes(const kr_conv *c)
+{
+    long ins = 0;
+    for (int s = 0; s < c->maps; s++)
+        ins += (c->split[s] + 15) / 16 * 16;
+    return (size_t)(ins * c->k * c->k * (c->thin ? c->outs : 16 * c->blocks)) * (c->half ? 6 : 4);
+}
+
+static void wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, void *scratch)
+{
+    struct wino_job j = { .conv = { .segments = c->maps, .h = y->h, .w = y->w, .halo = kr_conv_halo(c), .dilation = c->dilation, .blocks = c->blocks, .half = c->outs % 16 && c->outs % 16 <= 8,
                                     .weight = c->w, .bias = c->bias, .out = y->data, .out_block = y->block, .out_row = y->row, .act = c->act, .slope = c->slope },
                           .kern = c->wino, .tiles = wino_tiles(y->h, y->w, c->dilation) };
     for (int s = 0; s < c->maps; s++) {
@@ -249,18 +272,14 @@ static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
         j.conv.in[s].row = x[s]->row;
         j.conv.in[s].c = (int)c->split[s];
         j.conv.ins += c->split[s];
-        j.conv.halo = x[s]->halo < j.conv.halo ? x[s]->halo : j.conv.halo;
     }
     j.pieces = wino_pieces(j.tiles);
     j.conv.wide = wino_wide(c->maps, c->split);
-    j.room = wino_room(j.conv.wide, c->blocks);
-    long work = kr_threads() * j.room, all = sums ? WINO_SUMS * c->blocks * j.pieces : 0;
-    float *lent = wino_lend((size_t)(work + all) * sizeof(float) + wino_weights_room(&j.conv, c->wino));
-    if (!lent)
-        return false;                /* told by kr_mem_refused; the plain form wants no memory */
-    j.scratch = lent;
-    j.sums = sums ? lent + work : NULL;
-    j.conv.u = lent + work + all;
+    long all, ins;
+    wino_rooms(c, y->h, y->w, &j.room, &all, &ins);
+    j.scratch = scratch;
+    j.sums = sums ? j.scratch + kr_threads() * j.room : NULL;
+    j.conv.u = j.scratch + kr_threads() * j.room + all;
     int e = kr_for(wino_units(&j.conv, c->wino->group), one_unit, &j);
     e = e ? e : kr_for(j.pieces, one_piece, &j);
     kr_assert(!e);
@@ -269,11 +288,9 @@ static bool wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
     for (long p = 0; sums && p < j.pieces; p++)
         for (long i = 0; i < WINO_SUMS * c->blocks; i++)
             sums[i] += (double)j.sums[p * WINO_SUMS * c->blocks + i];
-    wino_return(lent);
-    return true;
 }
 
-bool conv_forward_sums(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums)
+bool conv_run(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, void *scratch)
 {
     kr_assert(y->c == c->outs && (!sums || c->act == KR_ACT_NONE));
     for (int s = 0; s < c->maps; s++) {
@@ -281,12 +298,19 @@ bool conv_forward_sums(const kr_conv *c, kr_map *y, kr_map *const *x, double *su
         if (c->k > 1)
             kr_map_pad(x[s], c->pad);
     }
-    if (c->wino && wino(c, y, x, sums))
+    if (c->wino && scratch) {
+        wino(c, y, x, sums, scratch);
         return sums;
+    }
     struct job j = { c, y, x };
     if (kr_for(y->h, one_row, &j))
         kr_assert(0 && "a convolution cannot be refused");
     return false;
 }
 
-void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x) { conv_forward_sums(c, y, x, NULL); }
+void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x)
+{
+    size_t bytes = conv_scratch(c, y->h, y->w);
+    kr_auto void *scratch = bytes ? kr_alloc(bytes, 1) : NULL;       /* none: told by kr_mem_refused; the plain form wants no memory */
+    conv_run(c, y, x, NULL, scratch);
+}

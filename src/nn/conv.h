@@ -16,10 +16,26 @@ struct kr_conv {
     float *w, *bias;
     uint16_t *half;                  /* w in bfloat16, where products are; else NULL */
     const wino_kern *wino;           /* Winograd's form, where that is used; else NULL */
-    bool shares;                     /* has a part in the scratch of that form          */
 };
-/* kr_conv_forward; where it can without another pass, also sums of the outputs: [block][sum, sum of squares][16]. Says whether. */
-bool conv_forward_sums(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums);
+/* kr_conv_forward in scratch of conv_scratch bytes (NULL: in the form that wants none); where it can without another pass, also sums
+ * of the outputs: [block][sum, sum of squares][16]. Says whether. */
+bool conv_run(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, void *scratch);
+size_t conv_scratch(const kr_conv *c, long h, long w);           /* for kr_threads() threads             */
+void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, void *scratch);
+size_t conv_bytes(const kr_conv *c);                             /* of packed weights                     */
+/* A cell in scratch of cell_scratch bytes. */
+size_t cell_scratch(const kr_cell *c, long h, long w);
+void cell_run(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out, void *scratch);
+size_t cell_bytes(const kr_cell *c);
+/* The backward passes in scratch. */
+size_t conv_back_scratch(const kr_conv_back *b, long h, long w);
+void conv_back_run(const kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch);
+size_t conv_back_bytes(const kr_conv_back *b);
+size_t cell_back_scratch(const kr_cell_back *b, long h, long w);
+void cell_back_run(const kr_cell_back *b, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew, void *scratch);
+size_t up2_bytes(const kr_up2 *u);
+size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm);   /* h, w: of x */
+void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm, void *scratch);
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */
 void conv_run_row(const kr_conv *c, const conv_row *at);
 #endif

@@ -2,6 +2,7 @@
 #include "parts.h"
 #include "kray_nets.h"
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,10 @@ KR_LIST(DECLARE)
 #define ENTRY(name) &kr_net_##name,
 const kr_net_kind *const kr_nets[] = { KR_LIST(ENTRY) NULL };
 
-struct kr_net { const kr_net_kind *kind; void *self; };
+/* Runs that wait for the next slice: one for each thread that runs the network. */
+enum { IDLE = 16, INPUTS = 8 };
+struct idle { kr_run *run; unsigned use; kr_extent n[INPUTS]; };
+struct kr_net { const kr_net_kind *kind; kr_graph *graph; pthread_mutex_t lock; struct idle idle[IDLE]; };
 
 static bool ends(const char *s, const char *with)
 {
@@ -67,6 +71,13 @@ const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...)
     if (!t)
         kr_fail(KR_EFORMAT, "the weights lack the tensor '%s'", name);
     return t;
+}
+
+void net_left_out(const kr_weights *w, const char *prefix)
+{
+    for (long i = 0; i < w->count; i++)
+        if (!strncmp(w->tensor[i].name, prefix, strlen(prefix)))
+            *w->tensor[i].read = true;
 }
 
 bool net_scalar(const kr_tensor *t)
@@ -144,33 +155,11 @@ int net_list(const kr_weights *w, const char *name, const char *otherwise, long 
     return n;
 }
 
-void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...)
+bool net_is_conv(const kr_tensor *t, long ins)
 {
-    if (!watch)
-        return;
-    char name[128];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(name, sizeof name, fmt, ap);
-    va_end(ap);
-    watch->see(watch->self, name, numbers, count, layer, layers);
-}
-
-int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...)
-{
-    if (!watch)
-        return 0;
-    char name[128];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(name, sizeof name, fmt, ap);
-    va_end(ap);
-    kr_auto float *planar = kr_alloc((size_t)(m->c * m->h * m->w), sizeof *planar);
-    if (!planar)
-        return kr_error_code();
-    kr_map_get(m, planar);
-    watch->see(watch->self, name, planar, m->c * m->h * m->w, layer, layers);
-    return 0;
+    if (t->dims == 4 && t->n[0] > 0 && t->n[1] == ins && t->n[2] == t->n[3] && t->n[2] % 2 && t->n[2] < 32)
+        return true;
+    return kr_fail(KR_ESHAPE, "the tensor '%s' is no convolution of %ld channels with an odd square kernel", t->name, ins) == 0;
 }
 
 /* Kernels of all convolutions with their two axes exchanged; the other numbers are those of w. */
@@ -253,6 +242,24 @@ static int all_read(const kr_weights *w, const kr_net_kind *kind)
     return n ? kr_error_code() : 0;
 }
 
+static kr_graph *graph_of(const kr_net_kind *kind, const kr_weights *w, unsigned how)
+{
+    for (long i = 0; i < w->count; i++)
+        *w->tensor[i].read = false;
+    kr_graph *g = net_config(w, kind) ? NULL : kr_graph_new(how | (net_bf16(w) ? KR_BF16 : 0), NULL);
+    if (g && (kind->build(g, w) || graph_refused(g) || all_read(w, kind) || graph_full_names(g, w) || kr_graph_pack(g)))
+        kr_graph_unref(&g);
+    if (!g)
+        kr_fail_in("network %s", kind->name);
+    return g;
+}
+
+kr_graph *kr_net_graph(const char *name, const kr_weights *w)
+{
+    const kr_net_kind *kind = kr_net_kind_for(name, w);
+    return kind ? graph_of(kind, w, KR_KEEP) : NULL;
+}
+
 kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
 {
     const kr_net_kind *kind = kr_net_kind_for(name, w);
@@ -267,33 +274,167 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
     if (!n)
         return NULL;
     n->kind = kind;
-    for (long i = 0; i < w->count; i++)
-        *w->tensor[i].read = false;
-    if (net_config(w, kind) || kind->build(&n->self, t ? t : w)) {
-        kr_fail_in("network %s", kind->name);
-        kr_free_at(&n);
-    } else if (all_read(t ? t : w, kind)) {
-        kr_fail_in("network %s", kind->name);
-        kind->destroy(n->self);
-        kr_free_at(&n);
-    }
+    pthread_mutex_init(&n->lock, NULL);
+    if (!(n->graph = graph_of(kind, t ? t : w, 0)))
+        kr_net_unref(&n);
     return n;
 }
 
-void kr_net_unref(kr_net **n)
+static void idle_clear(struct idle *i)
 {
-    if (*n)
-        (*n)->kind->destroy((*n)->self);
-    kr_free_at(n);
+    kr_run_unref(&i->run);
+    *i = (struct idle){ 0 };
+}
+
+void kr_net_unref(kr_net **pn)
+{
+    kr_net *n = *pn;
+    for (int i = 0; n && i < IDLE; i++)
+        idle_clear(&n->idle[i]);
+    if (n) {
+        kr_graph_unref(&n->graph);
+        pthread_mutex_destroy(&n->lock);
+    }
+    kr_free_at(pn);
 }
 
 const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
+
+/* What a slice offers, by the names of inputs. */
+static const struct { const char *name, *word; enum kr_value_kind kind; } offered[] = { { "kspace", "k-space", KR_COILS }, { "mask", "a mask", KR_REAL },
+    { "acs", "a calibration area", KR_REAL }, { "padding", "padding", KR_REAL }, { "sens", "coil maps", KR_COILS }, { "start", "a first image", KR_IMAGE },
+    { "image", "an image", KR_REAL }, { "scaling", "a factor", KR_NUMBERS },
+    { "kspace_unit", "a factor", KR_NUMBERS } };
+enum { OFFERED = sizeof offered / sizeof *offered };
+
+/* A factor, where it is one: 0 and 1 change nothing. */
+static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NULL; }
+
+/* Extents and data of the graph's inputs. */
+static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
+{
+    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit) };
+    for (long i = 0; i < kr_graph_inputs(g); i++) {
+        int k = 0;
+        while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))
+            k++;
+        kr_assert(k < OFFERED && i < INPUTS);
+        data[i] = have[k];
+        if (!data[i] && kr_graph_input_must(g, i))
+            return kr_fail(KR_EREFUSED, "network %s needs %s", name, offered[k].word);
+        bool number = offered[k].kind == KR_NUMBERS;
+        n[i] = data[i] ? (kr_extent){ offered[k].kind, offered[k].kind == KR_COILS ? in->coils : 1, 1, number ? 1 : in->h, number ? 1 : in->w } : (kr_extent){ KR_ABSENT, 0, 0, 0, 0 };
+    }
+    return 0;
+}
+
+static bool same(const struct idle *a, const kr_extent *n, long inputs, unsigned use)
+{
+    bool good = a->run && a->use == use;
+    for (long i = 0; good && i < inputs; i++)
+        good = a->n[i].kind == n[i].kind && a->n[i].chan == n[i].chan && a->n[i].y == n[i].y && a->n[i].x == n[i].x;
+    return good;
+}
+
+static void drop_others(kr_net *n, const struct idle *r)
+{
+    for (int i = 0; i < IDLE; i++)
+        if (n->idle[i].run && !same(&n->idle[i], r->n, kr_graph_inputs(n->graph), r->use))
+            idle_clear(&n->idle[i]);
+}
+
+/* A run for that size, out of those that wait or a new one; several threads may ask at once. Those of other sizes go first. */
+static int run_for(kr_net *n, struct idle *r, unsigned use)
+{
+    long inputs = kr_graph_inputs(n->graph);
+    pthread_mutex_lock(&n->lock);
+    r->use = use;
+    drop_others(n, r);
+    for (int i = 0; i < IDLE && !r->run; i++)
+        if (same(&n->idle[i], r->n, inputs, use)) {
+            *r = n->idle[i];
+            n->idle[i].run = NULL;
+        }
+    pthread_mutex_unlock(&n->lock);
+    return r->run || ((r->run = kr_graph_plan(n->graph, r->n, use, 0)) && !kr_run_lend(r->run, NULL)) ? 0 : kr_error_code();
+}
+
+/* It waits for the next slice of its size. */
+static void run_back(kr_net *n, struct idle *r)
+{
+    pthread_mutex_lock(&n->lock);
+    drop_others(n, r);
+    for (int i = 0; i < IDLE && r->run; i++)
+        if (!n->idle[i].run) {
+            n->idle[i] = *r;
+            r->run = NULL;
+        }
+    pthread_mutex_unlock(&n->lock);
+    idle_clear(r);
+}
+
+struct seeing { const kr_net_watch *watch; int failed; };
+
+static void see(void *self, const kr_value *v, const char *name, int layer, int layers)
+{
+    struct seeing *s = self;
+    long pixels = v->n.y * v->n.x, numbers = v->n.kind == KR_REAL ? pixels : 2 * pixels * (v->n.kind == KR_COILS ? v->n.chan : 1);
+    if (v->n.kind != KR_FEATURES) {
+        s->watch->see(s->watch->self, name, v->data, numbers, layer, layers);
+        return;
+    }
+    kr_auto float *planar = kr_alloc((size_t)(v->n.chan * pixels), sizeof *planar);
+    if (!planar) {
+        s->failed = kr_error_code();
+        return;
+    }
+    kr_map_get(&v->map, planar);
+    s->watch->see(s->watch->self, name, planar, v->n.chan * pixels, layer, layers);
+}
 
 int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch)
 {
     if (in->h < 1 || in->w < 1 || (in->kspace && in->coils < 1))
         return kr_fail(KR_ESHAPE, "network %s: a slice of %ld x %ld with %ld coils", n->kind->name, in->h, in->w, in->coils);
-    if (n->kind->own_maps ? in->kspace && !in->acs : in->kspace && !in->sens && !(n->kind->maps_too && in->acs))
-        return kr_fail(KR_EREFUSED, "network %s needs %s", n->kind->name, n->kind->own_maps ? "a calibration area" : "coil maps");
-    return n->kind->run(n->self, image, in, watch);
+    if (n->kind->maps_too && in->kspace && !in->sens && !in->acs)
+        return kr_fail(KR_EREFUSED, "network %s needs coil maps", n->kind->name);
+    struct idle r = { 0 };
+    const void *data[INPUTS];
+    if (inputs_of(n->graph, n->kind->name, in, r.n, data))
+        return kr_error_code();
+    if (run_for(n, &r, (in->centred ? 0 : KR_CORNER) | (watch ? KR_WATCH : 0))) {
+        idle_clear(&r);
+        return kr_fail_in("network %s", n->kind->name);
+    }
+    struct seeing s = { watch, 0 };
+    for (long i = 0; i < kr_graph_inputs(n->graph); i++)
+        kr_run_input(r.run, i, data[i]);
+    kr_run_forward(r.run, watch ? see : NULL, &s);
+    const kr_value *out = kr_run_output(r.run, kr_graph_outputs(n->graph) - 1);
+    for (long i = 0; i < in->h * in->w; i++)
+        image[i] = out->n.kind == KR_IMAGE ? LAY_C(out)[i] : kr_c(LAY_R(out)[i], 0);
+    run_back(n, &r);
+    return s.failed;
+}
+
+int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops)
+{
+    kr_graph *g = graph_of(kind, w, 0);
+    kr_extent n[INPUTS];
+    const void *data[INPUTS];
+    const kr_cfloat some = 0;
+    const float one = 1;
+    kr_net_input in = { .coils = coils, .h = h, .w = wd, .kspace = &some, .mask = &one, .acs = &one, .sens = &some, .image = &one, .scaling = 1 };
+    kr_run *r = g && !inputs_of(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
+    int e = r ? 0 : kr_error_code();
+    *bytes = *flops = 0;
+    if (r) {
+        /* Weights as they were read and as they are packed, the block of the run and what it is planned with, the slice itself. */
+        double numbers = kr_graph_params_count(g), pixels = (double)h * (double)wd;
+        *bytes = 4 * numbers + (double)kr_graph_bytes(g) + (double)kr_run_bytes(r) + (double)kr_run_overhead(r) + pixels * (24 * (double)coils + 16);
+        *flops = kr_run_flops(r);
+    }
+    kr_run_unref(&r);
+    kr_graph_unref(&g);
+    return e;
 }

@@ -1,4 +1,4 @@
-/* net_unet.c: fastMRI's U-Net on one magnitude image (NETWORKS 6). */
+/* net_unet.c: fastMRI's U-Net on one magnitude image. */
 #include "parts.h"
 #include <string.h>
 
@@ -10,36 +10,18 @@ static int matches(const kr_weights *w)
     return net_has(w, "down_sample_layers.0.layers.0.weight") ? 60 : 0;
 }
 
-static void destroy(void *self)
-{
-    unet *u = self;
-    unet_unref(&u);
-}
-
-static int build(void **self, const kr_weights *all)
+static int build(kr_graph *g, const kr_weights *all)
 {
     kr_scoped(weights) w = net_weights(all, "down_sample_layers.0.layers.0.weight");
     const kr_tensor *first = w ? net_maybe(w, "down_sample_layers.0.layers.0.weight") : NULL;
-    if (w && first->dims == 4 && first->n[1] != 1)
+    if (!first)
+        return kr_error_code();
+    if (first->dims == 4 && first->n[1] != 1)
         return kr_fail(KR_EFORMAT, "a U-Net of %ld input channels; one (the magnitude) is wanted", first->n[1]);
-    return w && (*self = unet_new(w, "", 1)) ? 0 : kr_error_code();
-}
-
-static int run(void *self, kr_cfloat *x, const kr_net_input *input, const kr_net_watch *watch)
-{
-    if (!input->image)
-        return kr_fail(KR_EREFUSED, "network unet needs an image");
-    kr_scoped(map) in = kr_map_new(1, input->h, input->w, 1);
-    kr_scoped(map) out = kr_map_new(1, input->h, input->w, 0);
-    if (!in || !out)
-        return kr_error_code();
-    kr_map_put(in, input->image);
-    if (unet_forward(self, out, in, watch) || net_see_map(watch, out, 0, 1, "output"))
-        return kr_error_code();
-    for (long y = 0; y < out->h; y++)
-        for (long i = 0; i < out->w; i++)
-            x[y * out->w + i] = kr_c(kr_map_at(out, 0, y, i)[0], 0);
-    return 0;
+    kr_node x = graph_input(g, "image", KR_REAL, 1, true), y = unet(g, w, "", lay_features(g, &x, 1), true);
+    graph_name(g, y, 0, 1, "output");
+    graph_output(g, lay_magnitude(g, y));
+    return graph_refused(g);
 }
 
 static const kr_fact facts[] = {
@@ -50,5 +32,5 @@ static const kr_fact facts[] = {
     { .key = "in_chans", .words = "1" }, { .key = "out_chans", .words = "1" }, { .key = "in_channels", .words = "1" }, { .key = "out_channels", .words = "1" },
     { .key = "drop_prob" }, { .key = "dropout_probability" }, { .key = NULL } };
 
-const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, destroy, run, false, false,
+const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, false, false,
     .around = "fastmri", .of_image = true, .facts = facts };

@@ -123,8 +123,10 @@ INLINE void thin_##PX##_##O(const conv_row *r, long x)                          
         _Pragma("GCC unroll 8") for (int o = 0; o < O; o++) {                                                               \
             vq four = across(acc[j][o], acc[j + 1 < PX ? j + 1 : j][o], acc[j + 2 < PX ? j + 2 : j][o], acc[j + 3 < PX ? j + 3 : j][o]); \
             for (int i = 0; i < 4 && j + i < PX; i++) {                                                                     \
-                float sum = four[i] + (r->bias ? r->bias[o] : 0);                                                           \
-                r->out[(x + j + i) * r->step + o] = r->act == KR_ACT_NONE || sum > 0 ? sum : r->act == KR_ACT_RELU ? 0 : r->slope * sum; \
+                float sum = four[i] + (r->bias ? r->bias[o] : 0), *to = r->out + (x + j + i) * r->step;                     \
+                if (!o)                                          /* the lanes that are not used are 0 */                    \
+                    put(to, (vf){ 0 });                                                                                     \
+                to[o] = r->act == KR_ACT_NONE || sum > 0 ? sum : r->act == KR_ACT_RELU ? 0 : r->slope * sum;                \
             }                                                                                                               \
         }                                                                                                                   \
 }

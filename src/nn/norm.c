@@ -59,13 +59,18 @@ void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act)
 }
 
 /* The convolution's outputs are summed while they are in registers. */
-void kr_conv_norm_forward(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act)
+void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, void *scratch)
 {
     double sums[64 * WINO_SUMS];
-    bool known = c->blocks <= 64 && conv_forward_sums(c, y, x, sums);
-    if (c->blocks > 64)
-        kr_conv_forward(c, y, x);
+    bool known = conv_run(c, y, x, c->blocks <= 64 ? sums : NULL, scratch);
     norm(y, y, act, known ? sums : NULL);
+}
+
+void kr_conv_norm_forward(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act)
+{
+    size_t bytes = conv_scratch(c, y->h, y->w);
+    kr_auto void *scratch = bytes ? kr_alloc(bytes, 1) : NULL;
+    conv_norm_run(c, y, x, act, scratch);
 }
 
 /* ---- Pooling ---- */
@@ -119,6 +124,8 @@ kr_up2 *kr_up2_new(const kr_tensor *w)
         kr_up2_unref(&u);
     return u;
 }
+
+size_t up2_bytes(const kr_up2 *u) { return 4 * conv_bytes(u->place[0]); }
 
 static int up_row(void *self, long y)
 {

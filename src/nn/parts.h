@@ -1,8 +1,8 @@
 /* parts.h: what networks share. Private to src/nn. */
 #ifndef KRAY_PARTS_H
 #define KRAY_PARTS_H
-#include "kray/fourier.h"
 #include "kray/net.h"
+#include "lay.h"
 
 /* ---- Keys ---- */
 /* The weights under the prefix before `key` ("", "model.", "state_dict.", ...); a refusal if no key ends so. */
@@ -14,6 +14,8 @@ const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...) KR_PRINTF(
 /* Is this a convolution of that many outputs and inputs and that kernel (0: any)? Otherwise, or without a tensor, a refusal is
  * on record. */
 bool net_shape(const kr_tensor *t, long outs, long ins, long k);
+/* Tensors of a part that is there and is not run (steps beyond those asked for) count as read. */
+void net_left_out(const kr_weights *w, const char *prefix);
 bool net_scalar(const kr_tensor *t);                              /* one number? otherwise a refusal is on record */
 /* A word of two that are built, in any case: false for `a` (and where nothing is said), true for b; others are refused by *good = false. */
 bool net_either(const kr_weights *w, const char *name, const char *a, const char *b, bool *good);
@@ -37,63 +39,35 @@ int net_config(const kr_weights *w, const kr_net_kind *kind);
     { "initializer_channels", "initializer.conv_blocks.%ld.1.weight", 0, NULL, NULL }, \
     { .key = "initializer_dilations" }, { .key = "initializer_multiscale" }
 
-void net_see(const kr_net_watch *watch, const void *numbers, long count, int layer, int layers, const char *fmt, ...) KR_PRINTF(6, 7);
-int net_see_map(const kr_net_watch *watch, const kr_map *m, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);
+/* ---- MRI ---- */
+kr_node net_forward(kr_graph *g, kr_node x, kr_node sens);                                   /* F S x             */
+kr_node net_adjoint(kr_graph *g, kr_node k, kr_node sens);                                   /* sum conj(S) F^-1 k */
+kr_node net_gradient(kr_graph *g, kr_node x, kr_node y, kr_node mask, kr_node sens);         /* S^H F^-1 M (F S x - y) */
+/* The coil maps that the network is given, as DIRECT's engine refines them: by its model "sensitivity_model" if there is one. */
+kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens);
 
-/* ---- MRI pieces ---- */
-typedef struct mri {
-    const kr_net_input *in;
-    long n, coils;                   /* pixels; coils                             */
-    kr_fft *fft;
-    kr_cfloat *sens, *coil;          /* maps {coil,h,w} (own copy, may be refined); scratch of the same size */
-} mri;
-int mri_new(mri *m, const kr_net_input *in);
-void mri_clear(mri *m);
-void mri_expand(const mri *m, kr_cfloat *y, const kr_cfloat *x);    /* y_c = S_c x            */
-void mri_reduce(const mri *m, kr_cfloat *x, const kr_cfloat *y);    /* x = sum conj(S_c) y_c  */
-void mri_forward(const mri *m, kr_cfloat *k, const kr_cfloat *x);   /* k = F S x              */
-void mri_adjoint(const mri *m, kr_cfloat *x, const kr_cfloat *k);   /* x = sum conj(S) F^-1 k */
-/* g = sum conj(S) F^-1 M (F S x - y) */
-void mri_gradient(const mri *m, kr_cfloat *g, const kr_cfloat *x);
-void mri_sum(const mri *m, kr_cfloat *x, const kr_cfloat *k);       /* x = sum F^-1 k, without maps */
-void mri_rss(const mri *m, kr_cfloat *x, const kr_cfloat *k);       /* root of sum of squares of F^-1 k, imaginary part 0 */
-void mri_normalise_maps(const mri *m);                              /* S_c /= sqrt(sum |S|^2), 0 where that is 0          */
-/* Channels first..first+1 of a map from and to a complex image. */
-void map_put_complex(kr_map *m, long first, const kr_cfloat *x);
-void map_get_complex(const kr_map *m, long first, kr_cfloat *x);
+/* ---- DIRECT's convolutional GRU and initialiser ---- */
+enum { GRU_LAYERS = 8 };
+typedef struct gru { int layers, dense; long hidden; bool normalised, norm; char prefix[200]; } gru;   /* dense: how many earlier layers each convolution also reads */
+bool gru_of(gru *r, const kr_weights *w, const char *prefix, long in);       /* in: channels that it reads */
+bool gru_alike(const gru *a, const gru *b);                                  /* may one take the other's states? */
+/* The image that it makes of images; h: one state per layer, which become the new ones. word and step: for names. */
+kr_node gru_step(kr_graph *g, const gru *r, const kr_weights *w, const kr_node *images, int count, kr_node *h, const char *word, long step);
+/* The states that an initialiser under `prefix` makes of an image, or zeros where there is none. */
+void gru_states(kr_graph *g, const gru *r, const kr_weights *w, const char *prefix, kr_node image, kr_node *h);
+/* A convolution inside a Sequential: index 1 behind a padding or norm module, else 0. */
+const kr_tensor *gru_tensor(const kr_weights *w, const char *prefix, const char *part, int i, const char *what);
 
-/* ---- DIRECT's convolutional GRU (NETWORKS 1.1) and initialiser (1.2) ---- */
-typedef struct convgru convgru;
-convgru *convgru_new(const kr_weights *w, const char *prefix, long in);   /* in: channels that it reads         */
-void convgru_unref(convgru **g);
-void convgru_borrow(convgru *g, const convgru *from);                /* as unet_borrow                             */
-long convgru_layers(const convgru *g);
-long convgru_hidden(const convgru *g);
-bool convgru_alike(const convgru *a, const convgru *b);              /* may one take the other's states and maps? */
-long convgru_halo(const convgru *g);                                 /* of its input                               */
-/* out (2 channels) from in; h: one map per layer, updated. The maps of scratch belong to the caller's size. */
-int convgru_forward(convgru *g, kr_map *out, kr_map *in, kr_map *const *h);
-typedef struct initialiser initialiser;
-initialiser *initialiser_new(const kr_weights *w, const char *prefix, const convgru *g);   /* for the states of g */
-void initialiser_unref(initialiser **r);
-int initialiser_forward(initialiser *r, kr_map *const *h, const kr_map *in);
-/* One zero map of `c` channels per layer. */
-int states_new(kr_map **h, long layers, long c, long rows, long columns);
-void states_clear(kr_map **h, long layers);
+/* ---- ATOMMIC's block of two convolutions with cells, and a last convolution ---- */
+enum { BLOCK_DEPTH = 2 };
+/* One time step: h become the new states; last: its activation. */
+kr_node block_step(kr_graph *g, const kr_weights *w, const char *prefix, const char *cell, const kr_node *images, kr_node *h, enum kr_act last);
+long block_features(const kr_weights *w, const char *prefix);      /* 0: a refusal */
 
-/* ---- U-Net (NETWORKS 6) ---- */
-typedef struct unet unet;
-unet *unet_new(const kr_weights *w, const char *prefix, long channels);   /* "" or "unet." ...; channels in and out  */
-void unet_unref(unet **u);
-/* Works in the maps of another one of the same shape from now on, which must live as long and not run at the same time. */
-void unet_borrow(unet *u, const unet *from);
-long unet_pools(const unet *u);
-int unet_forward(unet *u, kr_map *y, kr_map *x, const kr_net_watch *watch);
-/* NormUnet (NETWORKS 5.1): y = U-Net of x, standardised by channel and zero-padded to multiples of 16. y and x {h,w} complex. */
-int norm_unet(unet *u, kr_cfloat *y, const kr_cfloat *x, long h, long w);
-/* Each coil's map through the U-Net and normalised: S of m becomes the refined one. norm: NormUnet. */
-int refine_maps(mri *m, unet *u, bool norm);
-/* DIRECT's additional model "sensitivity_model"; without one *u stays NULL, and refine changes nothing. */
-int refinement_of(unet **u, const kr_weights *all);
-int refine(mri *m, unet *u, const kr_net_watch *watch);
+/* ---- U-Net ---- */
+kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named);    /* "" or "unet." ...; as many channels out as in */
+kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);          /* of a complex image                             */
+kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);           /* of a standardised one, padded to multiples of 16 */
+/* Each coil's map through a U-Net, standardised or not, then normalised; fewer coils than `least` have nothing to learn from. */
+kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node maps, bool norm, long least);
 #endif

@@ -1,6 +1,5 @@
-/* wino.c: sizes of Winograd's convolution, and its scratch. */
+/* wino.c: sizes of Winograd's convolution. */
 #include "winokern.h"
-#include <pthread.h>
 
 const wino_kern *wino_kern_best(void)
 {
@@ -28,46 +27,3 @@ long wino_wide(int segments, const long *split)
 
 long wino_units(const wino_conv *c, int group) { return (c->blocks + group - 1) / group * ((c->ins + 15) / 16); }
 
-static struct { pthread_mutex_t lock; long users; void *room; size_t bytes; bool lent; } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-void wino_use(void)
-{
-    pthread_mutex_lock(&shared.lock);
-    shared.users++;
-    pthread_mutex_unlock(&shared.lock);
-}
-
-void wino_leave(void)
-{
-    pthread_mutex_lock(&shared.lock);
-    if (!--shared.users) {
-        kr_free_at(&shared.room);
-        shared.bytes = 0;
-    }
-    pthread_mutex_unlock(&shared.lock);
-}
-
-void *wino_lend(size_t bytes)
-{
-    pthread_mutex_lock(&shared.lock);
-    bool mine = !shared.lent;
-    if (mine && shared.bytes < bytes) {
-        kr_free(shared.room);
-        shared.room = kr_alloc(bytes, 1);
-        shared.bytes = shared.room ? bytes : 0;
-    }
-    void *room = mine ? shared.room : kr_alloc(bytes, 1);
-    shared.lent = shared.lent || (mine && room);
-    pthread_mutex_unlock(&shared.lock);
-    return room;
-}
-
-void wino_return(void *room)
-{
-    pthread_mutex_lock(&shared.lock);
-    if (room == shared.room)
-        shared.lent = false;
-    else
-        kr_free(room);
-    pthread_mutex_unlock(&shared.lock);
-}

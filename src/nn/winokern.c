@@ -27,6 +27,9 @@ typedef float vh __attribute__((vector_size(32), aligned(4)));
 typedef int vhi __attribute__((vector_size(32), aligned(4)));
 INLINE vh get_half(const float *p) { return *(const vh *)(const void *)p; }
 INLINE void put_half(float *p, vh v) { *(vh *)(void *)p = v; }
+/* A pixel of the output: all lanes are written, those that are not used with 0. */
+INLINE void pixel(float *p, vf v) { put(p, v); }
+INLINE void pixel_half(float *p, vh v) { put_half(p, v); put_half(p + 8, (vh){ 0 }); }
 INLINE vh positive_half(vh v) { return (vh)((v > (vh){ 0 }) & (vhi)v); }
 
 /* B^T d along one line: rows of B^T are the coefficients of prod (x - p) over all points but one.
@@ -198,7 +201,7 @@ static __attribute__((noinline)) void tile_out##kind(const float *m, long apart,
         UNROLL for (int x = 0; x < 4; x++) {                                                                                \
             V s = v[x] + b;                                                                                                 \
             s = act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive##kind(s) : positive##kind(s) - slope * positive##kind(-s); \
-            put##kind(to + y * row + x * column, s);                                                                        \
+            pixel##kind(to + y * row + x * column, s);                                                                      \
             sum += s;                                                                                                       \
             square += s * s;                                                                                                \
         }                                                                                                                   \

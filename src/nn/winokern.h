@@ -36,11 +36,5 @@ typedef struct wino_kern {
 extern const wino_kern wino_kern_base, wino_kern_v3, wino_kern_v4, wino_kern_bf16;     /* bf16: products of bfloat16 numbers, for
                                                                      an even number of inputs; nn_bf16_built says whether it is that */
 const wino_kern *wino_kern_best(void);
-/* Scratch that the convolutions of a process have together: it grows to what the largest wants and goes when the last of its users
- * goes. Lent to one at a time; another at the same time gets one of its own. NULL: no memory. */
-void wino_use(void);
-void wino_leave(void);
-void *wino_lend(size_t bytes);
-void wino_return(void *room);
 static inline size_t wino_weights_room(const wino_conv *c, const wino_kern *k) { return (size_t)(36 * 16 * c->blocks * c->ins * k->bytes); }
 #endif

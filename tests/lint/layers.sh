@@ -14,7 +14,7 @@ owner()
     linop) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
-    nn|net|weights|train) echo nn ;;
+    nn|net|graph|weights|train) echo nn ;;
     image|metric|segment) echo image ;;
     scan) echo scan ;;
     io|picture) echo io ;;

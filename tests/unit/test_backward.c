@@ -482,43 +482,6 @@ static void pools_and_ups(void **state)
     }
 }
 
-/* ---- MRI pieces ----
- * Losses are Re sum conj(c) z, z what the piece gives, measured by the forward pieces themselves, in float. All but the root
- * sum of squares and the normalisation are polynomials of degree at most 2 in each argument, for which a central difference
- * is exact at any step; the others take two steps and Richardson's extrapolation. */
-enum { EXPAND, REDUCE, FORWARD, ADJOINT, GRADIENT, CONSISTENCY, RSS, NORMALISE, PIECES };
-struct piece { mri m; kr_net_input in; kr_cfloat *x, *k, *p, *c; float rate; int what; };
-
-static double piece_loss(struct piece *q)
-{
-    long n = q->m.n, all = n * q->m.coils;
-    kr_cfloat *z = calloc((size_t)all, sizeof *z), *kept = malloc((size_t)all * sizeof *kept);
-    memcpy(kept, q->m.sens, (size_t)all * sizeof *kept);
-    long count = all;
-    switch (q->what) {
-    case EXPAND: mri_expand(&q->m, z, q->x); break;
-    case REDUCE: mri_reduce(&q->m, z, q->k); count = n; break;
-    case FORWARD: mri_forward(&q->m, z, q->x); break;
-    case ADJOINT: mri_adjoint(&q->m, z, q->k); count = n; break;
-    case GRADIENT: mri_gradient(&q->m, z, q->x); count = n; break;
-    case CONSISTENCY:
-        for (long i = 0; i < all; i++)
-            z[i] = q->k[i] - (q->in.mask[i % n] != 0 ? q->rate * (q->k[i] - q->in.kspace[i]) : 0) - q->p[i];
-        break;
-    case RSS: mri_rss(&q->m, z, q->k); count = n; break;
-    case NORMALISE:
-        mri_normalise_maps(&q->m);
-        memcpy(z, q->m.sens, (size_t)all * sizeof *z);
-        break;
-    }
-    memcpy(q->m.sens, kept, (size_t)all * sizeof *kept);
-    double l = 0;
-    for (long i = 0; i < count; i++)
-        l += (double)kr_re(kr_cmulc(q->c[i], z[i]));
-    free(z); free(kept);
-    return l;
-}
-
 static kr_cfloat *noise(uint64_t stream, long n)
 {
     kr_cfloat *z = malloc((size_t)n * sizeof *z);
@@ -528,84 +491,6 @@ static kr_cfloat *noise(uint64_t stream, long n)
         z[i] = kr_c((float)v[0], (float)v[1]);
     }
     return z;
-}
-
-static double slope(struct piece *q, float *at, const float *v, long n, double h)
-{
-    float *kept = malloc((size_t)n * sizeof *kept);
-    memcpy(kept, at, (size_t)n * sizeof *kept);
-    double l[2];
-    for (int s = 0; s < 2; s++) {
-        for (long i = 0; i < n; i++)
-            at[i] = (float)((double)kept[i] + (s ? -h : h) * (double)v[i]);
-        l[s] = piece_loss(q);
-    }
-    memcpy(at, kept, (size_t)n * sizeof *kept);
-    free(kept);
-    return (l[0] - l[1]) / (2 * h);
-}
-
-static void along(struct piece *q, void *at, const void *gradient, long n, const char *what)
-{
-    bool curved = q->what == RSS || q->what == NORMALISE;
-    float *v = (float *)(void *)noise(50, (n + 1) / 2);
-    const float *g = gradient;
-    double want = 0, size = 0, fd;
-    for (long i = 0; i < n; i++) {
-        want += (double)g[i] * (double)v[i];
-        size += (double)g[i] * (double)g[i];
-    }
-    fd = curved ? (4 * slope(q, at, v, n, 0.005) - slope(q, at, v, n, 0.01)) / 3 : slope(q, at, v, n, 0.5);
-    /* float rounding of the losses, over the step: 1e-6 / 0.5, and 1e-6 / 0.005 */
-    double tolerance = (curved ? 1e-3 : 1e-5) * (sqrt(size) + 1);
-    if (!(fabs(fd - want) <= tolerance))
-        fail_msg("piece %d along %s: the loss changes by %.9g, the gradient says %.9g (norm %.3g)", q->what, what, fd, want, sqrt(size));
-    assert_true(size > 0);
-    free(v);
-}
-
-static void mri_pieces(void **state)
-{
-    (void)state;
-    long h = 7, w = 10, n = h * w, coils = 3, all = n * coils;
-    float *mask = malloc((size_t)n * sizeof *mask);
-    for (long i = 0; i < n; i++)
-        mask[i] = kr_rand_uniform(9, 9, (uint64_t)i) < 0.5;
-    for (int what = 0; what < PIECES; what++)
-        for (int centred = 0; centred < 2; centred++) {
-            kr_cfloat *y = noise(1, all), *s = noise(2, all), *dx = calloc((size_t)all, sizeof *dx), *ds = calloc((size_t)all, sizeof *ds), *dp = calloc((size_t)all, sizeof *dp);
-            for (long i = 0; i < all; i++)
-                y[i] *= mask[i % n];
-            struct piece q = { .in = { .coils = coils, .h = h, .w = w, .kspace = y, .mask = mask, .sens = s, .scaling = 1, .centred = centred },
-                               .x = noise(3, n), .k = noise(4, all), .p = noise(5, all), .c = noise(6, all), .rate = 0.7f, .what = what };
-            assert_int_equal(mri_new(&q.m, &q.in), 0);
-            double drate = 0;
-            float one = 0;
-            switch (what) {
-            case EXPAND: mri_expand_back(&q.m, dx, ds, q.x, q.c); break;
-            case REDUCE: mri_reduce_back(&q.m, dx, ds, q.k, q.c); break;
-            case FORWARD: mri_forward_back(&q.m, dx, ds, q.x, q.c); break;
-            case ADJOINT: assert_int_equal(mri_adjoint_back(&q.m, dx, ds, q.k, q.c), 0); break;
-            case GRADIENT: assert_int_equal(mri_gradient_back(&q.m, dx, ds, q.x, q.c), 0); break;
-            case CONSISTENCY: mri_consistency_back(&q.m, dx, dp, &drate, q.k, q.c, q.rate, -1); break;
-            case RSS: assert_int_equal(mri_rss_back(&q.m, dx, q.k, q.c), 0); break;
-            case NORMALISE: mri_normalise_maps_back(&q.m, ds, q.m.sens, q.c); break;
-            }
-            bool image = what == EXPAND || what == FORWARD || what == GRADIENT;
-            if (what != NORMALISE)
-                along(&q, image ? q.x : q.k, dx, 2 * (image ? n : all), image ? "x" : "k");
-            if (what != CONSISTENCY && what != RSS)
-                along(&q, q.m.sens, ds, 2 * all, "the maps");
-            if (what == CONSISTENCY) {
-                one = (float)drate;
-                along(&q, q.p, dp, 2 * all, "the prior");
-                along(&q, &q.rate, &one, 1, "the rate");
-            }
-            mri_clear(&q.m);
-            free(y); free(s); free(dx); free(ds); free(dp); free(q.x); free(q.k); free(q.p); free(q.c);
-        }
-    free(mask);
-    assert_int_equal(kr_mem_now(), 0);
 }
 
 /* The same bits on one thread and on several. */
@@ -638,6 +523,6 @@ static void threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions), cmocka_unit_test(adjoint), cmocka_unit_test(activations), cmocka_unit_test(cells),
-                                        cmocka_unit_test(norms), cmocka_unit_test(pools_and_ups), cmocka_unit_test(mri_pieces), cmocka_unit_test(threads) };
+                                        cmocka_unit_test(norms), cmocka_unit_test(pools_and_ups), cmocka_unit_test(threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

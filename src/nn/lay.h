@@ -1,0 +1,130 @@
+/* lay.h: what a layer is, and the builders of those there are. Private to src/nn.
+ * A new layer: one file lay_NAME.c with a kr_layer_ops and a builder, and one word in meson.build. */
+#ifndef KRAY_LAY_H
+#define KRAY_LAY_H
+#include "kray/fourier.h"
+#include "kray/graph.h"
+
+typedef struct kr_node { int at; } kr_node;                  /* one value; at < 0: a refusal is on record */
+enum { KR_INS = 6, KR_OUTS = 2, KR_KEYS = 8, KR_ARGS = 6 };
+typedef struct kr_layer_ops kr_layer_ops;
+
+/* An operation with its arguments and parameters; nodes that agree in all of them share one, and its packed weights. */
+typedef struct kr_layer {
+    const kr_layer_ops *op;
+    long arg[KR_ARGS];
+    int ins, outs, keys;
+    int key[KR_KEYS];                /* parameters, -1: none in this place        */
+    kr_extent x[KR_INS];             /* kinds and channels                        */
+    kr_graph *inner;                 /* of lay_each                               */
+    void *packed;
+} kr_layer;
+
+/* One node of one run. */
+typedef struct kr_call {
+    const kr_layer *l;
+    void *state, *scratch;           /* scratch: for this call alone, its contents any */
+    kr_value *x[KR_INS], *y[KR_OUTS];                        /* backward: only those that `keeps` named */
+    kr_value *dx[KR_INS], *dy[KR_OUTS];                      /* dx: add to it; NULL: not wanted. dy: all there, may be written over */
+    kr_tensor *dw[KR_KEYS];                                  /* add to it; NULL: not wanted             */
+} kr_call;
+/* The same in double: features planar {chan,y,x}, complex numbers as two. */
+typedef struct kr_plain { kr_extent n; double *v; } kr_plain;
+typedef struct kr_plain_call {
+    const kr_layer *l;
+    unsigned use;
+    const kr_plain *x[KR_INS];
+    kr_plain *y[KR_OUTS];
+    const double *w[KR_KEYS];
+    const kr_tensor *t[KR_KEYS];     /* shapes of the parameters                  */
+    double *const *value;            /* all parameters, for an inner graph        */
+} kr_plain_call;
+
+struct kr_layer_ops {
+    const char *name;
+    /* y from x; while a graph is built y and x are 0. Refuses what does not fit. */
+    int (*shape)(kr_extent *y, const kr_extent *x, const kr_layer *l);
+    /* Forward's weights, and where `train` backward's too; called again when numbers have changed. NULL: no weights. */
+    int (*pack)(kr_layer *l, const kr_tensor *const *w, bool train);
+    void (*unpack)(kr_layer *l);
+    size_t (*bytes)(const kr_layer *l);                      /* of what pack made              */
+    long (*halo)(const kr_layer *l, int input);              /* pixels wanted around x[input]; NULL: none */
+    int (*passes)(const kr_layer *l, const kr_extent *x);    /* the input that y[0] is as it stands, nothing to do; -1: none. NULL: never */
+    /* What backward reads if the dx of the bits `wants` are wanted (bits of x and y). */
+    void (*keeps)(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y);
+    int (*open)(void **state, const kr_layer *l, const kr_extent *y, const kr_extent *x, unsigned use);    /* NULL: no state */
+    void (*close)(void *state);
+    size_t (*scratch)(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward);   /* NULL: none */
+    void (*forward)(const kr_call *c);
+    void (*backward)(const kr_call *c);                      /* NULL: cannot be trained through */
+    void (*plain)(const kr_plain_call *c);
+    double (*flops)(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x);   /* NULL: none worth counting */
+    int on;                          /* y[0] may lie on x[on] where nobody reads that later; -1: never */
+    unsigned sizes;                  /* inputs of which only the extent is read        */
+    unsigned fixed;                  /* inputs whose gradient it cannot give           */
+};
+
+/* ---- Building (graph.c) ---- */
+enum { KR_KEEP = 1, KR_BF16 = 2 };  /* how: keep the parameters, to train; products in bfloat16 where a layer is told so */
+kr_graph *kr_graph_new(unsigned how, kr_graph *outer);       /* outer: whose parameters an inner graph shares, or NULL */
+bool graph_bf16(const kr_graph *g);
+kr_node graph_input(kr_graph *g, const char *name, enum kr_value_kind kind, long chan, bool must);
+void graph_output(kr_graph *g, kr_node n);
+void graph_name(kr_graph *g, kr_node n, int layer, int layers, const char *fmt, ...) KR_PRINTF(5, 6);   /* for who watches */
+void graph_segment(kr_graph *g);                             /* what follows may be made again as one */
+kr_node graph_fail(kr_graph *g);                             /* a refusal is on record: the graph is refused too */
+int graph_refused(const kr_graph *g);
+int graph_full_names(kr_graph *g, const kr_weights *all);    /* parameters are called as in the whole file */
+kr_extent graph_extent(const kr_graph *g, kr_node n);
+/* A node of op: its inputs, its parameters (NULL: none in that place), its arguments. y: its outputs. The layer of `l` with
+ * arg, keys and inner filled is what it becomes. */
+kr_node graph_add(kr_graph *g, kr_node *second, const kr_layer_ops *op, const kr_node *x, int ins, const kr_tensor *const *w, int keys, const long *arg, int args, kr_graph *inner);
+kr_param *graph_param(const kr_graph *g, int key);
+bool layer_trains(const kr_graph *g, const kr_layer *l);     /* has parameters that are not frozen */
+
+/* ---- Layers ---- */
+static inline kr_extent extent_like(kr_extent n, enum kr_value_kind kind, long chan) { n.kind = kind; n.chan = chan; return n; }
+static inline long extent_pixels(const kr_extent *n) { return n->y * n->x; }
+int extent_is(const kr_layer *l, const kr_extent *x, enum kr_value_kind kind, long chan);     /* chan 0: any; otherwise a refusal */
+int extent_flat(const kr_layer *l, const kr_extent *x, int count);                            /* z = 1, and of one size           */
+void plain_norm(double *y, long n);                          /* instance norm of n numbers, in double */
+/* Is this a convolution of that many inputs with an odd square kernel? Otherwise a refusal is on record. */
+bool net_is_conv(const kr_tensor *t, long ins);
+#define LAY_C(v) ((kr_cfloat *)(v)->data)
+#define LAY_R(v) ((float *)(v)->data)
+/* Pieces of scratch, one behind the other; base NULL: they are only counted. */
+typedef struct lay_room { char *base; size_t used; } lay_room;
+void *room_for(lay_room *r, size_t bytes);
+kr_map map_in(lay_room *r, long c, long h, long w, long halo);
+
+enum { CONV_NORM = 1, CONV_EXACT = 2, CONV_NARROW = 4 };     /* instance norm before the activation; sums in double; bfloat16 if the graph is */
+/* Its inputs are their channels one behind the other. bias may be NULL; outs 0: any. */
+kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, unsigned how);
+/* h' from x and h; relu (may be NULL): max(h', 0). */
+kr_node lay_cell(kr_graph *g, kr_node *relu, kr_node x, kr_node h, enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, unsigned how);
+kr_node lay_pool(kr_graph *g, kr_node x);
+kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);     /* transposed convolution, norm, leaky ReLU, to the size of `like` */
+kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images, or one real one, as channels                      */
+kr_node lay_image(kr_graph *g, kr_node x);                                    /* two channels as an image                                  */
+kr_node lay_magnitude(kr_graph *g, kr_node x);                                /* one channel, or |image|                                   */
+/* Real and imaginary part standardised by mean and unbiased deviation, zero-padded to multiples of `multiple`; and back. */
+kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long multiple);
+kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like);
+kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
+kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens);                     /* S_c x             */
+kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens);                     /* sum conj(S_c) y_c */
+kr_node lay_sum(kr_graph *g, kr_node y);                                      /* sum y_c           */
+kr_node lay_rss(kr_graph *g, kr_node y);                                      /* sqrt(sum |y_c|^2) */
+kr_node lay_rss_parts(kr_graph *g, kr_node y);                                /* that of real and of imaginary parts, as an image; not trained through */
+kr_node lay_unit_maps(kr_graph *g, kr_node sens);                             /* S_c / sqrt(sum |S|^2), 0 where that is 0 */
+kr_node lay_fourier(kr_graph *g, kr_node x, bool inverse);
+kr_node lay_residual(kr_graph *g, kr_node k, kr_node y, kr_node mask);        /* M (k - y)         */
+kr_node lay_select(kr_graph *g, kr_node k, kr_node mask, bool outside);       /* M k, or (1 - M) k; k itself where there is no mask */
+/* k - w M (k - y) + sign p */
+kr_node lay_consistency(kr_graph *g, kr_node k, kr_node y, kr_node mask, kr_node p, const kr_tensor *w, int sign);
+kr_node lay_add(kr_graph *g, kr_node a, kr_node b);                           /* images            */
+kr_node lay_scale(kr_graph *g, kr_node a, kr_node by);                        /* a image, by one number; a itself where it is absent */
+kr_node lay_either(kr_graph *g, kr_node a, kr_node b);                        /* a where it is given, else b */
+/* inner, from image to image, coil by coil where there are `least`; otherwise the coils as they are. */
+kr_node lay_each(kr_graph *g, kr_node coils, kr_graph *inner, long least);
+#endif

@@ -1,0 +1,259 @@
+/* lay_coils.c: between an image and its coils: S_c x, sum conj(S_c) y_c, sum y_c, sqrt(sum |y_c|^2), and maps of unit norm.
+ * The gradient of a real loss with respect to a complex number z is dL/dRe z + i dL/dIm z, so that dL = Re sum conj(g) dz and
+ * the backward pass of a linear operator is its adjoint. */
+#include "lay.h"
+#include <math.h>
+#include <string.h>
+
+/* Stretches of pixels, spread over the threads; coils are added in their order. */
+enum { STRETCH = 4096 };
+struct job { const kr_call *c; void (*f)(const kr_call *c, long coils, long n, long from, long to); long coils, n; };
+
+static int stretch(void *self, long b)
+{
+    const struct job *j = self;
+    j->f(j->c, j->coils, j->n, b * STRETCH, (b + 1) * STRETCH < j->n ? (b + 1) * STRETCH : j->n);
+    return 0;
+}
+
+static void each(const kr_call *c, const kr_extent *coils, void (*f)(const kr_call *, long, long, long, long))
+{
+    struct job j = { c, f, coils->chan, extent_pixels(coils) };
+    if (kr_for((j.n + STRETCH - 1) / STRETCH, stretch, &j))
+        kr_assert(0 && "coil arithmetic cannot be refused");
+}
+
+static void all_inputs(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
+{
+    /* Of a product, the other factor. */
+    *x = (l->ins > 1 ? (wants >> 1 & 1) | (wants & 1) << 1 : 1);
+    *y = 0;
+}
+
+/* ---- y_c = S_c x ---- */
+static int expand_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
+{
+    y[0] = x[1];
+    return extent_is(l, x, KR_IMAGE, 0) || extent_is(l, x + 1, KR_COILS, 0) ? kr_error_code() : extent_flat(l, x, 2);
+}
+
+static void expand_f(const kr_call *c, long coils, long n, long from, long to)
+{
+    const kr_cfloat *x = c->x[0]->data;
+    for (long k = 0; k < coils; k++) {
+        const kr_cfloat *s = LAY_C(c->x[1]) + k * n;
+        kr_cfloat *y = LAY_C(c->y[0]) + k * n;
+        for (long i = from; i < to; i++)
+            y[i] = kr_cmul(s[i], x[i]);
+    }
+}
+
+static void expand_b(const kr_call *c, long coils, long n, long from, long to)
+{
+    for (long k = 0; k < coils; k++) {
+        const kr_cfloat *d = LAY_C(c->dy[0]) + k * n;
+        for (long i = from; i < to && c->dx[0]; i++)
+            LAY_C(c->dx[0])[i] += kr_cmulc(LAY_C(c->x[1])[k * n + i], d[i]);
+        for (long i = from; i < to && c->dx[1]; i++)
+            LAY_C(c->dx[1])[k * n + i] += kr_cmulc(LAY_C(c->x[0])[i], d[i]);
+    }
+}
+
+static void expand_forward(const kr_call *c) { each(c, &c->y[0]->n, expand_f); }
+static void expand_backward(const kr_call *c) { each(c, &c->dy[0]->n, expand_b); }
+
+static void expand_plain(const kr_plain_call *c)
+{
+    long n = extent_pixels(&c->y[0]->n);
+    for (long k = 0; k < c->y[0]->n.chan * n; k++) {
+        const double *s = c->x[1]->v + 2 * k, *x = c->x[0]->v + 2 * (k % n);
+        c->y[0]->v[2 * k] = s[0] * x[0] - s[1] * x[1];
+        c->y[0]->v[2 * k + 1] = s[0] * x[1] + s[1] * x[0];
+    }
+}
+
+static const kr_layer_ops expand = { .name = "expansion to coils", .shape = expand_shape, .keeps = all_inputs, .forward = expand_forward, .backward = expand_backward, .plain = expand_plain, .on = -1 };
+kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens) { return graph_add(g, NULL, &expand, (kr_node[]){ x, sens }, 2, NULL, 0, NULL, 0, NULL); }
+
+/* ---- x = sum conj(S_c) y_c, or sum y_c ---- */
+static int reduce_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
+{
+    for (int i = 0; i < l->ins; i++)
+        if (extent_is(l, x + i, KR_COILS, 0))
+            return kr_error_code();
+    if (l->ins > 1 && x[0].chan != x[1].chan)
+        return kr_fail(KR_ESHAPE, "%ld coils and maps of %ld", x[0].chan, x[1].chan);
+    y[0] = extent_like(x[0], KR_IMAGE, 1);
+    return extent_flat(l, x, l->ins);
+}
+
+static void reduce_f(const kr_call *c, long coils, long n, long from, long to)
+{
+    kr_cfloat *x = c->y[0]->data;
+    memset((void *)(x + from), 0, (size_t)(to - from) * sizeof *x);
+    for (long k = 0; k < coils; k++) {
+        const kr_cfloat *y = LAY_C(c->x[0]) + k * n, *s = c->l->ins > 1 ? LAY_C(c->x[1]) + k * n : NULL;
+        for (long i = from; i < to; i++)
+            x[i] += s ? kr_cmulc(s[i], y[i]) : y[i];
+    }
+}
+
+static void reduce_b(const kr_call *c, long coils, long n, long from, long to)
+{
+    const kr_cfloat *d = c->dy[0]->data;
+    for (long k = 0; k < coils; k++) {
+        for (long i = from; i < to && c->dx[0]; i++)
+            LAY_C(c->dx[0])[k * n + i] += c->l->ins > 1 ? kr_cmul(LAY_C(c->x[1])[k * n + i], d[i]) : d[i];
+        for (long i = from; i < to && c->l->ins > 1 && c->dx[1]; i++)
+            LAY_C(c->dx[1])[k * n + i] += kr_cmulc(d[i], LAY_C(c->x[0])[k * n + i]);
+    }
+}
+
+static void reduce_forward(const kr_call *c) { each(c, &c->x[0]->n, reduce_f); }
+static void reduce_backward(const kr_call *c) { each(c, c->dx[0] ? &c->dx[0]->n : &c->dx[1]->n, reduce_b); }
+
+static void reduce_plain(const kr_plain_call *c)
+{
+    long n = extent_pixels(&c->y[0]->n);
+    for (long k = 0; k < c->x[0]->n.chan * n; k++) {
+        const double *y = c->x[0]->v + 2 * k, one[2] = { 1, 0 }, *s = c->l->ins > 1 ? c->x[1]->v + 2 * k : one;
+        c->y[0]->v[2 * (k % n)] += s[0] * y[0] + s[1] * y[1];
+        c->y[0]->v[2 * (k % n) + 1] += s[0] * y[1] - s[1] * y[0];
+    }
+}
+
+static const kr_layer_ops reduce = { .name = "combination of coils", .shape = reduce_shape, .keeps = all_inputs, .forward = reduce_forward, .backward = reduce_backward, .plain = reduce_plain, .on = -1 };
+kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens) { return graph_add(g, NULL, &reduce, (kr_node[]){ y, sens }, 2, NULL, 0, NULL, 0, NULL); }
+kr_node lay_sum(kr_graph *g, kr_node y) { return graph_add(g, NULL, &reduce, &y, 1, NULL, 0, NULL, 0, NULL); }
+
+/* ---- sqrt(sum |y_c|^2); where it is 0 so is its gradient ---- */
+static int rss_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
+{
+    y[0] = extent_like(x[0], KR_REAL, 1);
+    return extent_is(l, x, KR_COILS, 0) ? kr_error_code() : extent_flat(l, x, 1);
+}
+
+static void rss_f(const kr_call *c, long coils, long n, long from, long to)
+{
+    float sum[STRETCH] = { 0 };
+    for (long k = 0; k < coils; k++)
+        for (long i = from; i < to; i++)
+            sum[i - from] += kr_cabs2(LAY_C(c->x[0])[k * n + i]);
+    for (long i = from; i < to; i++)
+        LAY_R(c->y[0])[i] = sqrtf(sum[i - from]);
+}
+
+static void rss_b(const kr_call *c, long coils, long n, long from, long to)
+{
+    const kr_cfloat *y = c->x[0]->data;
+    kr_cfloat *d = c->dx[0]->data;
+    for (long i = from; i < to; i++) {
+        double sum = 0;
+        for (long k = 0; k < coils; k++)
+            sum += (double)kr_cabs2(y[k * n + i]);
+        float s = sum > 0 ? (float)((double)LAY_R(c->dy[0])[i] / sqrt(sum)) : 0;
+        for (long k = 0; k < coils; k++)
+            d[k * n + i] += y[k * n + i] * s;
+    }
+}
+
+static void rss_forward(const kr_call *c) { each(c, &c->x[0]->n, rss_f); }
+static void rss_backward(const kr_call *c) { each(c, &c->x[0]->n, rss_b); }
+
+static void rss_plain(const kr_plain_call *c)
+{
+    long n = extent_pixels(&c->y[0]->n);
+    for (long k = 0; k < 2 * c->x[0]->n.chan * n; k++)
+        c->y[0]->v[k / 2 % n] += c->x[0]->v[k] * c->x[0]->v[k];
+    for (long i = 0; i < n; i++)
+        c->y[0]->v[i] = sqrt(c->y[0]->v[i]);
+}
+
+static const kr_layer_ops rss = { .name = "root sum of squares", .shape = rss_shape, .keeps = all_inputs, .forward = rss_forward, .backward = rss_backward, .plain = rss_plain, .on = -1 };
+kr_node lay_rss(kr_graph *g, kr_node y) { return graph_add(g, NULL, &rss, &y, 1, NULL, 0, NULL, 0, NULL); }
+
+/* ---- sqrt(sum (Re y_c)^2) + i sqrt(sum (Im y_c)^2) ---- */
+static void parts_f(const kr_call *c, long coils, long n, long from, long to)
+{
+    float re[STRETCH] = { 0 }, im[STRETCH] = { 0 };
+    for (long k = 0; k < coils; k++)
+        for (long i = from; i < to; i++) {
+            kr_cfloat v = LAY_C(c->x[0])[k * n + i];
+            re[i - from] += kr_re(v) * kr_re(v);
+            im[i - from] += kr_im(v) * kr_im(v);
+        }
+    for (long i = from; i < to; i++)
+        LAY_C(c->y[0])[i] = kr_c(sqrtf(re[i - from]), sqrtf(im[i - from]));
+}
+static void parts_forward(const kr_call *c) { each(c, &c->x[0]->n, parts_f); }
+
+static void parts_plain(const kr_plain_call *c)
+{
+    long n = 2 * extent_pixels(&c->y[0]->n);
+    for (long k = 0; k < c->x[0]->n.chan * n; k++)
+        c->y[0]->v[k % n] += c->x[0]->v[k] * c->x[0]->v[k];
+    for (long i = 0; i < n; i++)
+        c->y[0]->v[i] = sqrt(c->y[0]->v[i]);
+}
+
+static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .forward = parts_forward, .plain = parts_plain, .on = -1 };
+kr_node lay_rss_parts(kr_graph *g, kr_node y) { return graph_add(g, NULL, &parts, &y, 1, NULL, 0, NULL, 0, NULL); }
+
+/* ---- S_c / sqrt(sum |S|^2): where the published code divides 0 by 0 there is nothing to show either ---- */
+static int unit_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
+{
+    y[0] = x[0];
+    return extent_is(l, x, KR_COILS, 0) ? kr_error_code() : extent_flat(l, x, 1);
+}
+
+static void unit_f(const kr_call *c, long coils, long n, long from, long to)
+{
+    float sum[STRETCH] = { 0 };
+    const kr_cfloat *x = c->x[0]->data;
+    for (long k = 0; k < coils; k++)
+        for (long i = from; i < to; i++)
+            sum[i - from] += kr_cabs2(x[k * n + i]);
+    for (long k = 0; k < coils; k++)
+        for (long i = from; i < to; i++) {
+            float r = sqrtf(sum[i - from]);
+            kr_cfloat s = x[k * n + i];
+            LAY_C(c->y[0])[k * n + i] = r != 0 ? kr_c(kr_re(s) / r, kr_im(s) / r) : kr_c(0, 0);
+        }
+}
+
+/* S' = S / r, r = |S|: dS_c = (dS'_c - S'_c Re sum conj(S'_j) dS'_j) / r */
+static void unit_b(const kr_call *c, long coils, long n, long from, long to)
+{
+    const kr_cfloat *x = c->x[0]->data, *dy = c->dy[0]->data;
+    for (long i = from; i < to; i++) {
+        double r2 = 0, along = 0;
+        for (long k = 0; k < coils; k++) {
+            r2 += (double)kr_cabs2(x[k * n + i]);
+            along += (double)kr_re(kr_cmulc(x[k * n + i], dy[k * n + i]));
+        }
+        double r = sqrt(r2);
+        for (long k = 0; k < coils && r2 > 0; k++) {
+            kr_cfloat s = x[k * n + i], d = dy[k * n + i];
+            LAY_C(c->dx[0])[k * n + i] += kr_c((float)(((double)kr_re(d) - (double)kr_re(s) * along / r2) / r),
+                                               (float)(((double)kr_im(d) - (double)kr_im(s) * along / r2) / r));
+        }
+    }
+}
+
+static void unit_forward(const kr_call *c) { each(c, &c->x[0]->n, unit_f); }
+static void unit_backward(const kr_call *c) { each(c, &c->x[0]->n, unit_b); }
+
+static void unit_plain(const kr_plain_call *c)
+{
+    long n = extent_pixels(&c->y[0]->n), coils = c->y[0]->n.chan;
+    for (long i = 0; i < n; i++) {
+        double sum = 0;
+        for (long k = 0; k < coils; k++)
+            sum += pow(c->x[0]->v[2 * (k * n + i)], 2) + pow(c->x[0]->v[2 * (k * n + i) + 1], 2);
+        for (long k = 0; k < 2 * coils && sum > 0; k++)
+            c->y[0]->v[2 * (k / 2 * n + i) + k % 2] = c->x[0]->v[2 * (k / 2 * n + i) + k % 2] / sqrt(sum);
+    }
+}
+
+static const kr_layer_ops unit = { .name = "maps of unit norm", .shape = unit_shape, .keeps = all_inputs, .forward = unit_forward, .backward = unit_backward, .plain = unit_plain, .on = 0 };
+kr_node lay_unit_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, NULL, 0, NULL); }

@@ -1,0 +1,187 @@
+/* lay_conv.c: convolution of one or several inputs, then (norm) instance norm, then an activation. */
+#include "back.h"
+#include "conv.h"
+#include "lay.h"
+#include <math.h>
+#include <string.h>
+
+enum { DILATION, PAD, ACT, HOW, OUTS, WIDE };
+struct packed { kr_conv *conv; kr_conv_back *back; };
+
+static bool normed(const kr_layer *l) { return l->arg[HOW] & CONV_NORM; }
+
+static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
+{
+    for (int i = 0; i < l->ins; i++)
+        if (extent_is(l, &x[i], KR_FEATURES, 0))
+            return kr_error_code();
+    y[0] = extent_like(x[0], KR_FEATURES, l->arg[OUTS]);
+    return extent_flat(l, x, l->ins);
+}
+
+static void unpack(kr_layer *l)
+{
+    struct packed *p = l->packed;
+    kr_conv_unref(&p->conv);
+    kr_conv_back_unref(&p->back);
+    kr_free(p);
+}
+
+static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
+{
+    struct packed *p = l->packed = kr_alloc_zero(1, sizeof *p);
+    long split[KR_INS];
+    for (int i = 0; i < l->ins; i++)
+        split[i] = l->x[i].chan;
+    enum kr_act act = normed(l) ? KR_ACT_NONE : (enum kr_act)l->arg[ACT];
+    if (!p || !(p->conv = kr_conv_new(w[0], w[1], (int)l->arg[DILATION], (enum kr_pad)l->arg[PAD], act, l->ins, split)))
+        return kr_error_code();
+    if (l->arg[HOW] & CONV_EXACT)
+        kr_conv_exact(p->conv);
+    if (l->arg[HOW] & CONV_NARROW && kr_conv_bf16(p->conv))
+        return kr_error_code();
+    return train && !(p->back = kr_conv_back_new(w[0], (int)l->arg[DILATION], (enum kr_pad)l->arg[PAD], act, l->ins, split)) ? kr_error_code() : 0;
+}
+
+static size_t bytes(const kr_layer *l)
+{
+    const struct packed *p = l->packed;
+    return conv_bytes(p->conv) + (p->back ? conv_back_bytes(p->back) : 0);
+}
+
+static long halo(const kr_layer *l, int input)
+{
+    (void)input;
+    return l->arg[DILATION] * (l->arg[WIDE] / 2);
+}
+
+static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
+{
+    (void)wants;
+    *x = (1u << l->ins) - 1;
+    *y = !normed(l) && l->arg[ACT] != KR_ACT_NONE;
+}
+
+/* Backward of a norm: what it saw, and the gradient of that. */
+static void *rooms(const kr_layer *l, long h, long w, kr_map *z, kr_map *dz, lay_room *room)
+{
+    const struct packed *p = l->packed;
+    *z = map_in(room, l->arg[OUTS], h, w, 0);
+    *dz = map_in(room, l->arg[OUTS], h, w, 0);
+    size_t a = conv_scratch(p->conv, h, w), b = conv_back_scratch(p->back, h, w);
+    return room_for(room, a > b ? a : b);
+}
+
+static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)
+{
+    (void)state;
+    (void)x;
+    const struct packed *p = l->packed;
+    if (!backward)
+        return conv_scratch(p->conv, y->y, y->x);
+    if (!normed(l))
+        return conv_back_scratch(p->back, y->y, y->x);
+    lay_room room = { NULL, 0 };
+    kr_map z, dz;
+    rooms(l, y->y, y->x, &z, &dz, &room);
+    return room.used;
+}
+
+static void maps(kr_map **m, kr_value *const *v, int count)
+{
+    for (int i = 0; i < count; i++)
+        m[i] = v[i] ? &v[i]->map : NULL;
+}
+
+static void forward(const kr_call *c)
+{
+    const struct packed *p = c->l->packed;
+    kr_map *x[KR_INS];
+    maps(x, c->x, c->l->ins);
+    if (normed(c->l))
+        conv_norm_run(p->conv, &c->y[0]->map, x, (enum kr_act)c->l->arg[ACT], c->scratch);
+    else
+        conv_run(p->conv, &c->y[0]->map, x, NULL, c->scratch);
+}
+
+static void backward(const kr_call *c)
+{
+    const struct packed *p = c->l->packed;
+    kr_map *x[KR_INS], *dx[KR_INS];
+    maps(x, c->x, c->l->ins);
+    maps(dx, c->dx, c->l->ins);
+    if (!normed(c->l)) {
+        conv_back_run(p->back, dx, c->dw[0], c->dw[1], x, c->y[0] ? &c->y[0]->map : NULL, &c->dy[0]->map, c->scratch);
+        return;
+    }
+    lay_room room = { c->scratch, 0 };
+    kr_map z, dz, *dy = &c->dy[0]->map;
+    void *inner = rooms(c->l, dy->h, dy->w, &z, &dz, &room);
+    conv_run(p->conv, &z, x, NULL, inner);
+    back_zero(&dz);
+    kr_instance_norm_backward(&dz, &z, dy, (enum kr_act)c->l->arg[ACT]);
+    conv_back_run(p->back, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
+}
+
+static void plain(const kr_plain_call *c)
+{
+    const kr_extent *n = &c->y[0]->n;
+    long d = c->l->arg[DILATION], k = c->l->arg[WIDE], all = c->t[0]->n[1], px = n->y * n->x;
+    double *y = c->y[0]->v;
+    for (long o = 0; o < n->chan; o++) {
+        for (long i = 0; i < px; i++)
+            y[o * px + i] = c->w[1] ? c->w[1][o] : 0;
+        for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan)
+            for (long q = 0; q < c->x[s]->n.chan; q++)
+                for (long t = 0; t < k * k; t++) {
+                    double w = c->w[0][(o * all + first + q) * k * k + t];
+                    for (long i = 0; i < px; i++) {
+                        long yy = map_source(i / n->x + d * (t / k - k / 2), n->y, (enum kr_pad)c->l->arg[PAD]);
+                        long xx = map_source(i % n->x + d * (t % k - k / 2), n->x, (enum kr_pad)c->l->arg[PAD]);
+                        y[o * px + i] += yy < 0 || xx < 0 ? 0 : w * c->x[s]->v[(q * n->y + yy) * n->x + xx];
+                    }
+                }
+        if (normed(c->l))
+            plain_norm(y + o * px, px);
+        double slope = c->l->arg[ACT] == KR_ACT_NONE ? 1 : c->l->arg[ACT] == KR_ACT_RELU ? 0 : 0.2;
+        for (long i = 0; i < px; i++)
+            y[o * px + i] *= y[o * px + i] > 0 ? 1 : slope;
+    }
+}
+
+/* (x - mean) / sqrt(var + 1e-5), biased variance. */
+void plain_norm(double *y, long n)
+{
+    double mean = 0, var = 0;
+    for (long i = 0; i < n; i++)
+        mean += y[i] / (double)n;
+    for (long i = 0; i < n; i++)
+        var += (y[i] - mean) * (y[i] - mean) / (double)n;
+    for (long i = 0; i < n; i++)
+        y[i] = (y[i] - mean) / sqrt(var + 1e-5);
+}
+
+static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
+{
+    (void)state;
+    double in = 0;
+    for (int i = 0; i < l->ins; i++)
+        in += (double)x[i].chan;
+    return 2 * in * (double)(y->chan * y->y * y->x * l->arg[WIDE] * l->arg[WIDE]);
+}
+
+static const kr_layer_ops ops = { .name = "convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .halo = halo, .keeps = keeps, .scratch = scratch,
+                                  .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = -1 };
+
+kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, unsigned how)
+{
+    long in = 0;
+    for (int i = 0; i < count; i++)
+        in += graph_extent(g, x[i]).chan;
+    if (graph_refused(g))
+        return graph_fail(g);
+    if (!w || !net_is_conv(w, in))
+        return graph_fail(g);
+    how &= graph_bf16(g) ? ~0u : ~(unsigned)CONV_NARROW;
+    return graph_add(g, NULL, &ops, x, count, (const kr_tensor *[]){ w, bias }, 2, (long[]){ dilation, pad, act, how, w->n[0], w->n[2] }, 6, NULL);
+}

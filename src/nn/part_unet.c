@@ -1,0 +1,86 @@
+/* part_unet.c: the U-Net of fastMRI, DIRECT and ATOMMIC; NormUnet around it; coil maps refined by it. */
+#include "parts.h"
+#include <stdio.h>
+
+enum { POOLS = 8 };
+
+/* [conv, norm, leaky] twice, from one or two inputs to outs channels (0: any). */
+static kr_node block(kr_graph *g, const kr_weights *w, const char *prefix, long outs, const kr_node *x, int ins)
+{
+    long in = 0;
+    for (int i = 0; i < ins; i++)
+        in += graph_extent(g, x[i]).chan;
+    if (graph_refused(g))
+        return graph_fail(g);
+    const kr_tensor *t0 = net_tensor(w, "%slayers.0.weight", prefix), *t1 = t0 ? net_tensor(w, "%slayers.4.weight", prefix) : NULL;
+    if (!t1 || !net_shape(t0, outs, in, 3) || !net_shape(t1, t0->n[0], t0->n[0], 3))
+        return graph_fail(g);
+    kr_node mid = lay_conv(g, x, ins, t0, NULL, 1, KR_PAD_ZERO, KR_ACT_LEAKY, CONV_NORM);
+    return lay_conv(g, &mid, 1, t1, NULL, 1, KR_PAD_ZERO, KR_ACT_LEAKY, CONV_NORM);
+}
+
+kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named)
+{
+    char name[256];
+    int pools = 0;
+    kr_node skip[POOLS];
+    long channels = graph_extent(g, x).chan;
+    while (pools < POOLS && net_maybe(w, "%sdown_sample_layers.%d.layers.0.weight", prefix, pools))
+        pools++;
+    if (!pools) {
+        kr_fail(KR_EFORMAT, "the weights have no U-Net under '%s'", prefix);
+        return graph_fail(g);
+    }
+    for (int i = 0; i < pools; i++) {
+        snprintf(name, sizeof name, "%sdown_sample_layers.%d.", prefix, i);
+        skip[i] = block(g, w, name, 0, &x, 1);
+        if (named)
+            graph_name(g, skip[i], 0, 1, "down%d", i);
+        x = lay_pool(g, skip[i]);
+    }
+    snprintf(name, sizeof name, "%sconv.", prefix);
+    x = block(g, w, name, 0, &x, 1);
+    if (named)
+        graph_name(g, x, 0, 1, "bottleneck");
+    for (int i = 0; i < pools && !graph_refused(g); i++) {
+        kr_node level = skip[pools - 1 - i];
+        long c = graph_extent(g, level).chan;
+        const kr_tensor *t = net_tensor(w, "%sup_transpose_conv.%d.layers.0.weight", prefix, i);
+        if (!net_shape(t, graph_extent(g, x).chan, c, 2))
+            return graph_fail(g);
+        kr_node both[2] = { lay_up(g, x, level, t), level };
+        if (named)
+            graph_name(g, both[0], 0, 1, "up_transpose%d", i);
+        snprintf(name, sizeof name, "%sup_conv.%d.%s", prefix, i, i == pools - 1 ? "0." : "");
+        x = block(g, w, name, c, both, 2);
+        if (named && i + 1 < pools)
+            graph_name(g, x, 0, 1, "up%d", i);
+    }
+    if (graph_refused(g))
+        return graph_fail(g);
+    const kr_tensor *t = net_tensor(w, "%sup_conv.%d.1.weight", prefix, pools - 1), *b = t ? net_tensor(w, "%sup_conv.%d.1.bias", prefix, pools - 1) : NULL;
+    if (!b || !net_shape(t, channels, graph_extent(g, x).chan, 1))
+        return graph_fail(g);
+    x = lay_conv(g, &x, 1, t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 0);
+    if (named)
+        graph_name(g, x, 0, 1, "up%d", pools - 1);
+    return x;
+}
+
+kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x) { return lay_image(g, unet(g, w, prefix, lay_features(g, &x, 1), false)); }
+
+kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x)
+{
+    kr_node moments, y = lay_standard(g, &moments, x, 16);
+    return lay_unstandard(g, unet(g, w, prefix, y, false), moments, x);
+}
+
+kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node maps, bool norm, long least)
+{
+    kr_graph *one = graph_refused(g) ? NULL : kr_graph_new(0, g);
+    if (!one)
+        return graph_fail(g);
+    kr_node x = graph_input(one, "image", KR_IMAGE, 1, true);
+    graph_output(one, (norm ? norm_unet : unet_image)(one, w, prefix, x));
+    return lay_unit_maps(g, lay_each(g, maps, one, least));
+}
