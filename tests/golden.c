@@ -31,7 +31,7 @@ static bool holds(hid_t file, const char *path)
     return H5Lexists(file, path, H5P_DEFAULT) > 0;
 }
 
-static float *numbers(hid_t file, const char *name, int *dims, hsize_t n[8])
+float *numbers(hid_t file, const char *name, int *dims, hsize_t n[8])
 {
     hid_t d = H5Dopen2(file, name, H5P_DEFAULT), s = d < 0 ? -1 : H5Dget_space(d);
     float *p = NULL;
@@ -333,7 +333,7 @@ static void see(void *self, const char *name, const float *got, long n, int laye
 }
 
 /* Columns of the calibration area as fastMRI finds them: symmetric about the middle, from the mask's first row. */
-static void acs_columns(const float *row, long w, long told, float *acs)
+void acs_columns(const float *row, long w, long told, float *acs)
 {
     long cent = w / 2, left = 0, right = 0;
     while (left < cent && row[cent - 1 - left] != 0)
@@ -497,13 +497,21 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
 static bool other_kind(const char *path, bool tap, int *number, int *bad)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    bool nufft = file >= 0 && H5Lexists(file, "cases", H5P_DEFAULT) > 0;
-    const char *slash = strrchr(path, '/');
-    if (nufft)
-        *bad += golden_nufft(file, slash ? slash + 1 : path, tap, number);
+    bool cases = file >= 0 && H5Lexists(file, "cases", H5P_DEFAULT) > 0, train = cases && H5Lexists(file, "weights", H5P_DEFAULT) > 0;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (train) {
+        kr_weights *w = kr_weights_new();
+        if (!w || H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0 || add(w, file, "weights", "")) {
+            printf("not ok %d - %s: %s\n", ++*number, name, kr_error());
+            ++*bad;
+        } else
+            *bad += golden_train(file, name, w, number);
+        kr_weights_unref(&w);
+    } else if (cases)
+        *bad += golden_nufft(file, name, tap, number);
     if (file >= 0)
         H5Fclose(file);
-    return nufft;
+    return cases;
 }
 
 static int one(const char *path, bool tap, int number)

@@ -3,9 +3,15 @@
 #define KRAY_GOLDEN_H
 #include <hdf5.h>
 #include <stdbool.h>
+#include "kray/weights.h"
 
 struct names { char name[1024][160]; int count; };
 struct names list(hid_t file, const char *group);          /* the links of a group */
 /* Each kind of file that is no network: how many of its checks failed; *number counts them on. */
 int golden_nufft(hid_t file, const char *name, bool tap, int *number);
+int golden_train(hid_t file, const char *name, const kr_weights *w, int *number);         /* w: those of the file */
+
+float *numbers(hid_t file, const char *name, int *dims, hsize_t n[8]);                   /* a data set, as floats: free it */
+/* Columns of the calibration area as fastMRI finds them: symmetric about the middle, from the mask's first row; told: how many, 0: not. */
+void acs_columns(const float *row, long w, long told, float *acs);
 #endif
