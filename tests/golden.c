@@ -332,7 +332,6 @@ static void see(void *self, const char *name, const float *got, long n, int laye
     }
 }
 
-/* Columns of the calibration area as fastMRI finds them: symmetric about the middle, from the mask's first row. */
 void acs_columns(const float *row, long w, long told, float *acs)
 {
     long cent = w / 2, left = 0, right = 0;
