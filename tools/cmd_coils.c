@@ -2,6 +2,7 @@
  * given to kray recon. The scan is made ready as kray recon does. */
 #include "kray/io.h"
 #include "batch.h"
+#include "json.h"
 #include "tool.h"
 
 typedef struct opts {
@@ -9,7 +10,7 @@ typedef struct opts {
     long maps, calib, kernel, compress, threads;
     double threshold, crop;
     const char *covariance;
-    bool soft, whiten, oversampling;
+    bool soft, whiten, oversampling, json;
 } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "MAPS", "where the maps go; the suffix chooses the format (.cfl, .npy)" },
@@ -29,6 +30,7 @@ static const kr_opt table[] = {
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
 
@@ -52,9 +54,9 @@ static int write(const kr_array *maps, kr_meta *meta, const opts *o, const char 
     return o->png ? draw(maps, meta, o->png) : 0;
 }
 
-static int run(void *p, int files, char **file, const kr_trace *trace)
+static int coils(const opts *o, int files, char **file, struct answer *answer)
 {
-    const opts *o = p;
+    const kr_trace *trace = &answer->trace;
     if (files != 1)
         return kr_fail(KR_EUSAGE, "one scan is wanted, %d are given", files);
     if (!o->output && !o->png)
@@ -67,6 +69,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if ((o->output && kr_can_write(KR_PLAIN, o->output, NULL)) || (o->png && kr_can_write(KR_PLAIN, o->png, NULL)))
         return kr_error_code();
     double start = kr_seconds();
+    answer_add(answer, o->output ? o->output : o->png);
     kr_scoped(scan) s = NULL;
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
@@ -80,7 +83,22 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %s, %s, %.2f s", o->output ? o->output : o->png, kr_shape_text(kr_array_shape(maps)), o->method,
            kr_seconds() - start);
+    json_object_set_new(answer->last, "input", json_words(file[0]));
+    json_object_set_new(answer->last, "shape", json_shape(kr_array_shape(maps)));
+    json_object_set_new(answer->last, "parameters", json_options(table, o));
+    json_object_set_new(answer->last, "seconds", json_number(kr_seconds() - start));
     return 0;
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = coils(o, files, file, &a);
+    if (e)
+        answer_failed(&a);
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_coils = { "coils", "Reconstruct", "coil sensitivity maps from a scan's calibration area", "SCAN -o MAPS [options]",

@@ -1,10 +1,11 @@
 /* cmd_convert.c: kray convert IN... -o OUT: the same data in another format: raw data, images or plain arrays. */
 #include "batch.h"
+#include "json.h"
 #include "tool.h"
 #include <string.h>
 #include <strings.h>
 
-typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; bool recursive; } opts;
+typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; bool recursive, json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
@@ -14,6 +15,7 @@ static const kr_opt table[] = {
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "of a full scan: as if slices had been measured N at a time (their noise adds up), with a single-band reference" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "then: neighbouring slices of a band lie FOV/N apart along y; 1: not shifted; 0: N as many as slices together" },
     { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "then: lines of the single-band reference; 0: all" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
 /* The format that the output's name asks for; the first in the table with that suffix, as in writing. */
@@ -36,7 +38,7 @@ static bool can(const opts *o, const char *path, const kr_format *in, const char
     return false;
 }
 
-static int one(const char *from, const char *to, const opts *o, const kr_trace *trace)
+static int one(const char *from, const char *to, const opts *o, json_t *j, const kr_trace *trace)
 {
     kr_source src;
     if (kr_source_parse(&src, from))
@@ -54,6 +56,8 @@ static int one(const char *from, const char *to, const opts *o, const kr_trace *
             if (kr_scan_to_kspace(s, s->in_image) || (o->multiband && kr_multiband_collapse(s, o->multiband, o->caipi ? o->caipi : o->multiband,
                                                                                            o->single_band < s->shape.n[KR_Y] ? o->single_band : 0)))
                 return kr_error_code();
+            json_object_set_new(j, "what", json_words("raw"));
+            json_object_set_new(j, "shape", json_shape(s->shape));
             return kr_scan_write(s, to, o->to);
         }
         if (!image || kr_error_code() != KR_EFORMAT)
@@ -67,12 +71,18 @@ static int one(const char *from, const char *to, const opts *o, const kr_trace *
             if (others)
                 kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
             batch_voxel_unknown(im, to, o->to, trace);
+            json_object_set_new(j, "what", json_words("image"));
+            json_object_set_new(j, "shape", json_shape(kr_array_shape(im->data)));
             return kr_image_write(im, to, o->to);
         }
         return why ? kr_fail(KR_EFORMAT, "%s", why) : kr_error_code();
     }
     kr_scoped(array) a = NULL;
-    return kr_array_read(&a, from) ? kr_error_code() : kr_array_write(a, NULL, to);
+    if (kr_array_read(&a, from))
+        return kr_error_code();
+    json_object_set_new(j, "what", json_words("array"));
+    json_object_set_new(j, "shape", json_shape(kr_array_shape(a)));
+    return kr_array_write(a, NULL, to);
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)
@@ -82,19 +92,24 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (!output || files < 1)
         return kr_fail(KR_EUSAGE, "an input and an output are wanted: kray convert IN OUT, or kray convert IN... -o FOLDER --to FORMAT");
     struct batch b;
+    struct answer a;
+    answer_begin(&a, o->json, trace);
     int e = batch_open(&b, o->output ? files : 1, file, output, o->to, ".h5", o->recursive);
     for (long i = 0; !e && i < b.count; i++) {
+        json_t *j = answer_add(&a, b.output[i]);
+        json_object_set_new(j, "input", json_words(b.input[i]));
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if (kr_stopped(trace) || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], o, trace))
+        if (kr_stopped(trace) || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], o, j, &a.trace)) {
+            answer_failed(&a);
             e = batch_failed(&b, i, trace);
-        else
+        } else
             kr_say(trace, KR_INFO, "%s", b.output[i]);
     }
     if (!e)
         e = batch_verdict(&b, trace);
     batch_close(&b);
-    return e;
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another format", "IN OUT, or IN... -o FOLDER --to FORMAT",

@@ -1,7 +1,8 @@
-/* cmd_eval.c: kray eval: scores of reconstructions against their targets, per slice, volume and set. */
+/* cmd_eval.c: kray eval: scores of reconstructions against their targets, per slice, volume and set; of several named sets
+ * in one table. */
+#include "json.h"
 #include "judge.h"
 #include "tool.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,35 +10,46 @@
 
 typedef struct opts { const char *target, *recon, *protocol, *csv, *mask, *scale, *crop; long skip; bool json, per_slice; } opts;
 static const kr_opt table[] = {
-    { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "the truth: a file, a folder or a 'pattern*'; raw data may hold it" },
-    { "recon", 'r', KR_OPT_FILE, offsetof(opts, recon), NULL, "R", "what is judged: files, a folder or a 'pattern*', matched by name" },
-    { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME",
-      "count as this scorer does; 'list' names them all" },
-    { "per-slice", 0, KR_OPT_FLAG, offsetof(opts, per_slice), NULL, NULL, "print each slice, too (CSV and JSON always have them)" },
+    { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "reference: a file, a folder or a 'pattern*'; raw data may hold it" },
+    { "recon", 'r', KR_OPT_FILE, offsetof(opts, recon), NULL, "R", "reconstructions: files, a folder or a 'pattern*', matched by relative path; NAME=R names a set" },
+    { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME", "scoring protocol; 'list' shows all" },
+    { "per-slice", 0, KR_OPT_FLAG, offsetof(opts, per_slice), NULL, NULL, "also print each slice (CSV and JSON always have them)" },
     { "csv", 0, KR_OPT_OUT, offsetof(opts, csv), NULL, "FILE", "write a table (- for stdout)" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON instead of text" },
     { "mask", 0, KR_OPT_FILE, offsetof(opts, mask), NULL, "FILE", "count only pixels where this image is not 0" },
-    { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: multiply by the factor that brings the volume nearest to the target" },
+    { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: scale each volume to its target by least squares" },
     { "crop", 0, KR_OPT_CHOICE, offsetof(opts, crop), "auto", "auto|always|never",
       "crop as the protocol's own programs; auto: where they would (its raw files), and where shapes differ" },
     { "skip", 0, KR_OPT_INT, offsetof(opts, skip), "0", "N", "leave out N slices at each end" },
     KR_OPT_END };
 
-struct volume { const char *name, *target, *recon; struct judged j; };
-struct lost { const char *name; char *why; };
+struct volume { const char *name, *target, *recon; long column; struct judged j; struct judge_origin origin; };
+struct lost { char *name; char *why; long column; };
+struct column { char *name; struct judge_files files; long scored; kr_summary summary[KR_MEASURES]; struct judge_origin origin; };
 struct result {
     const kr_protocol *protocol;
     const opts *o;
-    long volumes, lost;
+    struct column *column;                 /* one without a name, or named ones */
+    long columns, volumes, lost, room;
     struct volume *volume;
     struct lost *lose;
-    bool set, vif;                         /* one recon per target; some VIF is known */
-    kr_summary summary[KR_MEASURES];
+    bool set, vif;                         /* several targets; some VIF is known */
 };
 
 static bool shown(const struct result *r, int k) { return strcmp(kr_measures[k].name, "vif") || r->vif; }
+static bool named(const struct result *r) { return r->column[0].name != NULL; }
 
 /* ---- Text ---- */
+/* "name: volume"; in a buffer that lasts until the next call. */
+static const char *label_of(const struct result *r, const struct volume *v)
+{
+    static char text[512];
+    if (!named(r))
+        return v->name;
+    snprintf(text, sizeof text, "%s: %s", r->column[v->column].name, v->name);
+    return text;
+}
+
 static void row(kr_text *t, const struct result *r, int width, const char *name, const char *count, const double v[KR_MEASURES])
 {
     kr_text_add(t, "%-*s %6s", width, name, count);
@@ -55,75 +67,126 @@ static void row_of(kr_text *t, const struct result *r, int width, const char *na
     row(t, r, width, name, count, v);
 }
 
-static void as_text(kr_text *t, const struct result *r)
+static void columns_head(kr_text *t, const struct result *r, int width)
 {
-    size_t width = 8;
-    for (long i = 0; i < r->volumes; i++)
-        width = strlen(r->volume[i].name) > width ? strlen(r->volume[i].name) : width;
-    kr_text_add(t, "protocol %s: %s\n", r->protocol->name, r->protocol->summary);
-    kr_text_add(t, "counts as %s\n", r->protocol->cite);
-    if (r->o->mask)
-        kr_text_add(t, "only where %s is not 0\n", r->o->mask);
-    kr_text_add(t, "\n%-*s %6s", (int)width, "volume", "slices");
     for (int k = 0; k < KR_MEASURES; k++)
         if (shown(r, k)) {
             char label[32];
             snprintf(label, sizeof label, "%s%s%s", kr_measures[k].label, kr_measures[k].unit[0] ? " " : "", kr_measures[k].unit);
-            kr_text_add(t, " %11s", label);
+            kr_text_add(t, " %*s", width, label);
         }
     kr_text_add(t, "\n");
+}
+
+/* Mean and deviation of each name, with what is known of how it was made. */
+static void study(kr_text *t, const struct result *r)
+{
+    size_t width[4] = { 4, 6, 1, 4 };                 /* name, method, R, mask */
+    for (long c = 0; c < r->columns; c++) {
+        const struct judge_origin *o = &r->column[c].origin;
+        const char *cell[4] = { r->column[c].name, o->method, o->acceleration, o->mask };
+        for (int i = 0; i < 4; i++)
+            width[i] = cell[i] && strlen(cell[i]) > width[i] ? strlen(cell[i]) : width[i];
+    }
+    kr_text_add(t, "\n%-*s  %-*s  %-*s  %-*s  %7s", (int)width[0], "name", (int)width[1], "method", (int)width[2], "R", (int)width[3], "mask", "volumes");
+    columns_head(t, r, 21);
+    for (long c = 0; c < r->columns; c++) {
+        const struct column *u = &r->column[c];
+        const struct judge_origin *o = &u->origin;
+        kr_text_add(t, "%-*s  %-*s  %-*s  %-*s  %7ld", (int)width[0], u->name, (int)width[1], o->method ? o->method : "-", (int)width[2],
+                    o->acceleration ? o->acceleration : "-", (int)width[3], o->mask ? o->mask : "-", u->scored);
+        for (int k = 0; k < KR_MEASURES; k++)
+            if (shown(r, k)) {
+                char cell[64];
+                int used = snprintf(cell, sizeof cell, "%s", judge_number(u->summary[k].mean));
+                if (u->summary[k].n > 1)
+                    used += snprintf(cell + used, sizeof cell - (size_t)used, " \xc2\xb1 %.2g", u->summary[k].sd) - 1;   /* two bytes, one letter */
+                kr_text_add(t, " %*s%s", used < 21 ? 21 - used : 0, "", cell);
+            }
+        kr_text_add(t, "\n");
+    }
+    kr_text_add(t, r->set ? "(mean \xc2\xb1 sample standard deviation over the volumes)\n" : "");
+}
+
+static void means(kr_text *t, const struct result *r, int width)
+{
+    static const char *const label[] = { "mean", "sd", "95% from", "95% to" };
+    for (int k = 0; k < 4; k++) {
+        double v[KR_MEASURES];
+        for (int m = 0; m < KR_MEASURES; m++) {
+            const kr_summary *s = &r->column[0].summary[m];
+            v[m] = k == 0 ? s->mean : k == 1 ? s->sd : k == 2 ? s->low : s->high;
+        }
+        row(t, r, width, label[k], "", v);
+    }
+    kr_text_add(t, "(mean over %ld volumes, sample standard deviation, bootstrap interval of the mean)\n", r->volumes);
+}
+
+static void as_text(kr_text *t, const struct result *r)
+{
+    size_t width = 8;
+    for (long i = 0; i < r->volumes; i++)
+        width = strlen(label_of(r, &r->volume[i])) > width ? strlen(label_of(r, &r->volume[i])) : width;
+    kr_text_add(t, "protocol %s: %s\n", r->protocol->name, r->protocol->summary);
+    kr_text_add(t, "as in %s\n", r->protocol->cite);
+    if (r->o->mask)
+        kr_text_add(t, "only where %s is not 0\n", r->o->mask);
+    kr_text_add(t, "\n%-*s %6s", (int)width, "volume", "slices");
+    columns_head(t, r, 11);
     for (long i = 0; i < r->volumes; i++) {
         const struct judged *j = &r->volume[i].j;
         char count[24];
         snprintf(count, sizeof count, "%ld", j->slices);
-        row_of(t, r, (int)width, r->volume[i].name, count, &j->volume);
+        row_of(t, r, (int)width, label_of(r, &r->volume[i]), count, &j->volume);
         for (long s = 0; r->o->per_slice && s < j->slices; s++) {
             snprintf(count, sizeof count, "%ld", s);
             row_of(t, r, (int)width, "  slice", count, &j->slice[s]);
         }
     }
-    static const char *const label[] = { "mean", "sd", "95% from", "95% to" };
-    for (int k = 0; r->set && k < 4; k++) {
-        double v[KR_MEASURES];
-        for (int m = 0; m < KR_MEASURES; m++) {
-            const kr_summary *s = &r->summary[m];
-            v[m] = k == 0 ? s->mean : k == 1 ? s->sd : k == 2 ? s->low : s->high;
-        }
-        row(t, r, (int)width, label[k], "", v);
-    }
-    if (r->set)
-        kr_text_add(t, "(mean over %ld volumes, sample standard deviation, bootstrap interval of the mean)\n", r->volumes);
+    if (named(r))
+        study(t, r);
+    else if (r->set && r->volumes > 1)
+        means(t, r, (int)width);
     for (long i = 0; i < r->volumes; i++) {
         const struct judged *j = &r->volume[i].j;
         if (j->crop)
-            kr_text_add(t, "%s: cropped to %s as the protocol's programs do\n", r->volume[i].name, j->crop);
+            kr_text_add(t, "%s: cropped to %s as the protocol's programs do\n", label_of(r, &r->volume[i]), j->crop);
         if (r->o->scale[0] == 'f')
-            kr_text_add(t, "%s: multiplied by %s, the least-squares scale\n", r->volume[i].name, judge_number(j->scale));
+            kr_text_add(t, "%s: multiplied by %s, the least-squares scale\n", label_of(r, &r->volume[i]), judge_number(j->scale));
     }
 }
 
 /* ---- CSV ---- */
+/* A cell. Quoted where it must be; a spreadsheet takes what begins with = + - @ for a formula unless an apostrophe stands first. */
 static void csv_word(kr_text *t, const char *s)
 {
-    if (!strpbrk(s, ",\"\n")) {
+    s = s ? s : "";
+    bool formula = *s && strchr("=+-@\t\r", *s);
+    if (!formula && !strpbrk(s, ",\"\n\r")) {
         kr_text_add(t, "%s", s);
         return;
     }
-    kr_text_add(t, "\"");
+    kr_text_add(t, formula ? "\"'" : "\"");
     for (; *s; s++)
         kr_text_add(t, *s == '"' ? "\"\"" : "%c", *s);
     kr_text_add(t, "\"");
 }
 
-static void csv_row(kr_text *t, const struct result *r, const char *level, const char *name, const char *slice, const double v[KR_MEASURES])
+static void csv_row(kr_text *t, const struct result *r, const char *level, const char *volume, const char *slice, const double v[KR_MEASURES],
+                    const char *name, const struct judge_origin *o)
 {
     kr_text_add(t, "%s,%s,", r->protocol->name, level);
-    csv_word(t, name);
+    csv_word(t, volume);
     kr_text_add(t, ",%s", slice);
     for (int k = 0; k < KR_MEASURES; k++) {
         kr_text_add(t, ",");
         if (!isnan(v[k]))
             kr_text_add(t, "%.9g", v[k]);
+    }
+    const char *more[] = { name, o->method, o->acceleration, o->mask, o->parameters };
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        kr_text_add(t, ",");
+        csv_word(t, more[i]);
     }
     kr_text_add(t, "\n");
 }
@@ -134,44 +197,55 @@ static void as_csv(kr_text *t, const struct result *r)
     kr_text_add(t, "protocol,level,volume,slice");
     for (int k = 0; k < KR_MEASURES; k++)
         kr_text_add(t, ",%s", kr_measures[k].name);
-    kr_text_add(t, "\n");
+    kr_text_add(t, ",name,method,acceleration,mask,parameters\n");
     for (long i = 0; i < r->volumes; i++) {
         const struct volume *o = &r->volume[i];
+        const char *name = r->column[o->column].name;
         for (long s = 0; s < o->j.slices; s++) {
             char number[24];
             snprintf(number, sizeof number, "%ld", s);
             for (int k = 0; k < KR_MEASURES; k++)
                 v[k] = kr_score_get(&o->j.slice[s], k);
-            csv_row(t, r, "slice", o->name, number, v);
+            csv_row(t, r, "slice", o->name, number, v, name, &o->origin);
         }
         for (int k = 0; k < KR_MEASURES; k++)
             v[k] = kr_score_get(&o->j.volume, k);
-        csv_row(t, r, "volume", o->name, "", v);
+        csv_row(t, r, "volume", o->name, "", v, name, &o->origin);
     }
     static const char *const level[] = { "mean", "sd", "ci95_low", "ci95_high" };
-    for (int l = 0; r->set && l < 4; l++) {
-        for (int k = 0; k < KR_MEASURES; k++) {
-            const kr_summary *s = &r->summary[k];
-            v[k] = l == 0 ? s->mean : l == 1 ? s->sd : l == 2 ? s->low : s->high;
+    for (long c = 0; r->set && c < r->columns; c++)
+        for (int l = 0; r->column[c].scored > 1 && l < 4; l++) {
+            for (int k = 0; k < KR_MEASURES; k++) {
+                const kr_summary *s = &r->column[c].summary[k];
+                v[k] = l == 0 ? s->mean : l == 1 ? s->sd : l == 2 ? s->low : s->high;
+            }
+            csv_row(t, r, level[l], "", "", v, r->column[c].name, &r->column[c].origin);
         }
-        csv_row(t, r, level[l], "", "", v);
-    }
 }
 
-/* ---- JSON: numbers that JSON cannot hold are null (undefined) or "inf" ---- */
-static json_t *number(double v) { return isnan(v) ? json_null() : isinf(v) ? json_string(v > 0 ? "inf" : "-inf") : json_real(v); }
-
+/* ---- JSON ---- */
 static void put_scores(json_t *o, const kr_score *s)
 {
     for (int k = 0; k < KR_MEASURES; k++)
-        json_object_set_new(o, kr_measures[k].name, number(kr_score_get(s, k)));
+        json_object_set_new(o, kr_measures[k].name, json_number(kr_score_get(s, k)));
+}
+
+static void put_origin(json_t *o, const struct judge_origin *from)
+{
+    json_object_set_new(o, "method", json_words(from->method));
+    char *end = NULL;
+    double r = from->acceleration ? strtod(from->acceleration, &end) : 0;
+    json_object_set_new(o, "acceleration", r > 0 && !*end ? json_real(r) : json_words(from->acceleration));
+    json_object_set_new(o, "mask", json_words(from->mask));
+    json_object_set_new(o, "parameters", json_words(from->parameters));
 }
 
 static json_t *volume_json(const struct volume *v)
 {
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:f}", "volume", v->name, "target", v->target, "recon", v->recon, "crop",
-                          v->j.crop ? json_string(v->j.crop) : json_null(), "scale", v->j.scale);
+    json_t *o = json_pack("{s:o,s:o,s:o,s:o,s:o,s:f}", "volume", json_words(v->name), "target", json_words(v->target), "recon", json_words(v->recon),
+                          "turned", json_words(v->j.turned), "crop", json_words(v->j.crop), "scale", v->j.scale);
     json_t *slices = json_array();
+    put_origin(o, &v->origin);
     put_scores(o, &v->j.volume);
     for (long i = 0; i < v->j.slices; i++) {
         json_t *s = json_pack("{s:I}", "slice", (json_int_t)i);
@@ -182,96 +256,123 @@ static json_t *volume_json(const struct volume *v)
     return o;
 }
 
-static void as_json(kr_text *t, const struct result *r)
+static void column_json(json_t *o, const struct result *r, long c)
 {
-    json_t *volumes = json_array(), *lost = json_array(), *set = r->set ? json_object() : json_null();
+    const struct column *u = &r->column[c];
+    json_t *volumes = json_array(), *lost = json_array(), *set = r->set && u->scored > 1 ? json_object() : json_null();
+    json_object_update_new(o, json_pack("{s:o,s:s,s:s,s:s,s:s,s:o,s:s,s:o}", "name", json_words(u->name), "protocol", r->protocol->name, "rule",
+                           r->protocol->summary, "source", r->protocol->cite, "scale", r->o->scale, "command", json_words(kr_command_line()), "kray",
+                           kr_version(), "region", json_words(r->o->mask)));
+    put_origin(o, &u->origin);
     for (long i = 0; i < r->volumes; i++)
-        json_array_append_new(volumes, volume_json(&r->volume[i]));
-    for (int k = 0; r->set && k < KR_MEASURES; k++) {
-        const kr_summary *s = &r->summary[k];
-        json_object_set_new(set, kr_measures[k].name, json_pack("{s:I,s:o,s:o,s:[o,o]}", "volumes", (json_int_t)s->n, "mean", number(s->mean),
-                            "sd", number(s->sd), "ci95", number(s->low), number(s->high)));
+        if (r->volume[i].column == c)
+            json_array_append_new(volumes, volume_json(&r->volume[i]));
+    for (int k = 0; json_is_object(set) && k < KR_MEASURES; k++) {
+        const kr_summary *s = &u->summary[k];
+        json_object_set_new(set, kr_measures[k].name, json_pack("{s:I,s:o,s:o,s:[o,o]}", "volumes", (json_int_t)s->n, "mean", json_number(s->mean),
+                            "sd", json_number(s->sd), "ci95", json_number(s->low), json_number(s->high)));
     }
     for (long i = 0; i < r->lost; i++)
-        json_array_append_new(lost, json_pack("{s:s,s:s}", "volume", r->lose[i].name, "why", r->lose[i].why));
-    json_t *all = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "protocol", r->protocol->name, "rule", r->protocol->summary, "source",
-                            r->protocol->cite, "scale", r->o->scale, "command", kr_command_line(), "kray", kr_version(), "mask",
-                            r->o->mask ? json_string(r->o->mask) : json_null(), "volumes", volumes, "set", set, "failed", lost);
-    char *s = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    kr_text_add(t, "%s\n", s ? s : "");
-    t->failed = t->failed || !s;
-    free(s);
-    json_decref(all);
+        if (r->lose[i].column == c)
+            json_array_append_new(lost, json_pack("{s:o,s:o}", "volume", json_words(r->lose[i].name), "error", json_words(r->lose[i].why)));
+    json_object_set_new(o, "volumes", volumes);
+    json_object_set_new(o, "set", set);
+    json_object_set_new(o, "failed", lost);
 }
 
 /* ---- Running ---- */
-static int lose(struct result *r, const char *name, const char *why)
+static int lose(struct result *r, long column, const char *name, const char *why)
 {
-    r->lose[r->lost] = (struct lost){ name, kr_strdup(why) };
-    return r->lose[r->lost++].why ? 0 : kr_error_code();
+    r->lose[r->lost] = (struct lost){ kr_strdup(name), kr_strdup(why), column };
+    r->lost++;
+    return r->lose[r->lost - 1].why && r->lose[r->lost - 1].name ? 0 : kr_error_code();
 }
 
 /* Ends the run for a single pair and for what no other pair would survive; otherwise notes the loss. */
-static int go_on(struct result *r, const char *name, bool only, int e, const kr_trace *trace)
+static int go_on(struct result *r, long column, const char *name, bool only, int e, const kr_trace *trace)
 {
     if (only || e == KR_ESTOPPED || e == KR_EUSAGE || e == KR_EMEM)
         return e;
     kr_say(trace, KR_WARNING, "%s", kr_error());
-    e = lose(r, name, kr_error());
+    e = lose(r, column, name, kr_error());
     kr_error_clear();
     return e;
 }
 
-static int score_pair(struct result *r, const struct judge *rules, const char *name, const struct judge_target *t, const char *recon, const kr_trace *trace)
+static int score_pair(struct result *r, const struct judge *rules, long column, const char *name, const struct judge_target *t, const char *recon,
+                      const kr_trace *trace)
 {
     struct volume *v = &r->volume[r->volumes];
-    *v = (struct volume){ .name = name, .target = t->path, .recon = recon };
+    *v = (struct volume){ .name = name, .target = t->path, .recon = recon, .column = column };
     int e = judge(&v->j, rules, t, recon, trace);
+    if (!e)
+        e = judge_origin(&v->origin, v->j.recon->meta);
     kr_image_unref(&v->j.target);              /* the scores are all that is kept of a volume */
     kr_image_unref(&v->j.recon);
-    if (e)
+    if (e) {
         judged_close(&v->j);
-    else
-        r->volumes++;
+        judge_origin_close(&v->origin);
+        return e;
+    }
+    if (!r->column[column].scored++ ? judge_origin_copy(&r->column[column].origin, &v->origin) : judge_origin_join(&r->column[column].origin, &v->origin))
+        e = kr_error_code();
+    r->volumes++;
     return e;
 }
 
 /* One target for every reconstruction. */
-static int score_each(struct result *r, const struct judge *rules, const char *target, const struct judge_files *f, const kr_trace *trace)
+static int score_each(struct result *r, const struct judge *rules, const char *target, const kr_trace *trace)
 {
     struct judge_target t = { 0 };
     int e = judge_read(&t, target, trace);
-    for (long k = 0; !e && k < f->count; k++) {
-        kr_progress(trace, "scoring", (double)k, (double)f->count);
-        e = kr_stopped(trace);
-        if (!e && (e = score_pair(r, rules, f->at[k].name, &t, f->at[k].path, trace)))
-            e = go_on(r, f->at[k].name, f->count == 1, e, trace);
+    bool only = r->columns == 1 && r->column[0].files.count == 1;
+    for (long c = 0; !e && c < r->columns; c++) {
+        const struct judge_files *f = &r->column[c].files;
+        for (long k = 0; !e && k < f->count; k++) {
+            kr_progress(trace, "scoring", (double)(r->volumes + r->lost), (double)r->room);
+            e = kr_stopped(trace);
+            if (!e && (e = score_pair(r, rules, c, f->at[k].name, &t, f->at[k].path, trace)))
+                e = go_on(r, c, f->at[k].name, only, e, trace);
+        }
     }
     judge_target_close(&t);
     return e;
 }
 
-/* Pairs by name. */
-static int score_pairs(struct result *r, const struct judge *rules, const struct judge_files *t, const struct judge_files *f, const kr_trace *trace)
+/* Pairs by name: each target is read once for all that are scored by it. */
+static int score_pairs(struct result *r, const struct judge *rules, const struct judge_files *t, const kr_trace *trace)
 {
     int e = 0;
-    for (long i = 0, k = 0; !e && (i < t->count || k < f->count); ) {
-        int order = i == t->count ? 1 : k == f->count ? -1 : strcmp(t->at[i].name, f->at[k].name);
-        kr_progress(trace, "scoring", (double)k, (double)f->count);
-        if (order == 0) {
-            struct judge_target one = { 0 };
-            e = kr_stopped(trace);
-            e = e ? e : judge_read(&one, t->at[i++].path, trace);
-            e = e ? e : score_pair(r, rules, f->at[k].name, &one, f->at[k].path, trace);
-            judge_target_close(&one);
-            e = e ? go_on(r, f->at[k].name, false, e, trace) : 0;
-            k++;
-        } else {
-            const char *name = order < 0 ? t->at[i++].name : f->at[k++].name;
-            kr_say(trace, KR_WARNING, "%s: has no %s", name, order < 0 ? "reconstruction" : "target");
-            e = lose(r, name, order < 0 ? "has no reconstruction" : "has no target");
+    for (long i = 0; !e && i < t->count; i++) {
+        struct judge_target one = { 0 };
+        kr_progress(trace, "scoring", (double)i, (double)t->count);
+        e = kr_stopped(trace);
+        bool unread = false, read = false;
+        for (long c = 0; !e && c < r->columns; c++) {
+            const char *path = judge_files_named(&r->column[c].files, t->at[i].name);
+            if (!path) {
+                kr_say(trace, KR_WARNING, "%s%s%s: has no reconstruction", named(r) ? r->column[c].name : "", named(r) ? ": " : "", t->at[i].name);
+                e = lose(r, c, t->at[i].name, "has no reconstruction");
+                continue;
+            }
+            int bad = 0;
+            if (!read) {
+                read = true;
+                bad = judge_read(&one, t->at[i].path, trace);
+                unread = bad != 0;
+            } else if (unread)
+                bad = kr_fail(KR_EREFUSED, "%s: the target cannot be read", t->at[i].name);
+            bad = bad ? bad : score_pair(r, rules, c, t->at[i].name, &one, path, trace);
+            e = bad ? go_on(r, c, t->at[i].name, false, bad, trace) : 0;
         }
+        judge_target_close(&one);
     }
+    for (long c = 0; !e && c < r->columns; c++)
+        for (long k = 0; !e && k < r->column[c].files.count; k++)
+            if (!judge_files_named(t, r->column[c].files.at[k].name)) {
+                kr_say(trace, KR_WARNING, "%s: has no target", r->column[c].files.at[k].name);
+                e = lose(r, c, r->column[c].files.at[k].name, "has no target");
+            }
     return e;
 }
 
@@ -280,52 +381,68 @@ static int summarise(struct result *r)
     kr_auto double *v = kr_alloc((size_t)r->volumes + 1, sizeof *v);
     if (!v)
         return kr_error_code();
-    for (int k = 0; k < KR_MEASURES; k++) {
-        for (long i = 0; i < r->volumes; i++)
-            v[i] = kr_score_get(&r->volume[i].j.volume, k);
-        if (kr_summarise(&r->summary[k], v, r->volumes))
-            return kr_error_code();
-    }
-    r->vif = r->summary[KR_MEASURES - 1].n > 0;
+    for (long c = 0; c < r->columns; c++)
+        for (int k = 0; k < KR_MEASURES; k++) {
+            long n = 0;
+            for (long i = 0; i < r->volumes; i++)
+                if (r->volume[i].column == c)
+                    v[n++] = kr_score_get(&r->volume[i].j.volume, k);
+            if (kr_summarise(&r->column[c].summary[k], v, n))
+                return kr_error_code();
+            r->vif |= k == KR_MEASURES - 1 && r->column[c].summary[k].n > 0;
+        }
     return 0;
 }
 
-static int tell(const struct result *r)
+static int tell(const struct result *r, struct answer *a)
 {
     kr_text text = { 0 }, csv = { 0 };
     int e = 0;
-    (r->o->json ? as_json : as_text)(&text, r);
     if (r->o->csv) {
         as_csv(&csv, r);
         e = kr_text_write(r->o->csv, &csv);
     }
-    if (!e && !(r->o->csv && !strcmp(r->o->csv, "-")))
+    if (a->list)
+        for (long c = 0; c < r->columns; c++)
+            column_json(c ? answer_add(a, NULL) : a->last, r, c);
+    else if (!e && !(r->o->csv && !strcmp(r->o->csv, "-"))) {
+        as_text(&text, r);
         e = kr_text_write("-", &text);
+    }
     kr_text_clear(&text);
     kr_text_clear(&csv);
     return e;
 }
 
-static int evaluate(struct result *r, const struct judge *rules, const struct judge_files *t, const struct judge_files *f, const kr_trace *trace)
+static int evaluate(struct result *r, const struct judge *rules, const struct judge_files *t, struct answer *a)
 {
+    const kr_trace *trace = &a->trace;
     if (t->count != 1 && !t->many)
         return kr_fail(KR_EUSAGE, "one target is wanted");
-    if (t->many && !f->many)
-        return kr_fail(KR_EUSAGE, "%s is one file, but the targets are many: a folder or pattern of reconstructions is wanted", f->at[0].path);
-    r->volume = kr_alloc_zero((size_t)(t->count + f->count), sizeof *r->volume);
-    if (judge_may_write(r->o->csv, t) || judge_may_write(r->o->csv, f))
+    r->room = 0;
+    for (long c = 0; c < r->columns; c++) {
+        const struct judge_files *f = &r->column[c].files;
+        if (t->many && !f->many)
+            return kr_fail(KR_EUSAGE, "%s is one file, but the targets are many: a folder or pattern of reconstructions is wanted", f->at[0].path);
+        if (judge_may_write(r->o->csv, f))
+            return kr_error_code();
+        r->room += t->count + f->count;
+    }
+    if (judge_may_write(r->o->csv, t))
         return kr_error_code();
-    r->lose = kr_alloc_zero((size_t)(t->count + f->count), sizeof *r->lose);
+    r->volume = kr_alloc_zero((size_t)r->room, sizeof *r->volume);
+    r->lose = kr_alloc_zero((size_t)r->room, sizeof *r->lose);
     if (!r->volume || !r->lose)
         return kr_error_code();
-    int e = t->many ? score_pairs(r, rules, t, f, trace) : score_each(r, rules, t->at[0].path, f, trace);
+    answer_add(a, NULL);                       /* to which warnings go */
+    int e = t->many ? score_pairs(r, rules, t, trace) : score_each(r, rules, t->at[0].path, trace);
     kr_progress(trace, "scoring", 1, 1);
     if (e || (e = summarise(r)))
         return e;
     for (long i = 0; i < r->volumes && !judge_other_units(&r->volume[i].j, r->volume[i].recon, trace); i++)
         ;                                      /* once will do */
-    r->set = t->many && r->volumes > 1;
-    if (r->volumes && (e = tell(r)))
+    r->set = t->many;
+    if ((r->volumes || a->list) && (e = tell(r, a)))
         return e;
     if (!r->lost)
         return 0;
@@ -335,22 +452,67 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     return kr_fail(KR_EREFUSED, "%ld of %ld volumes could not be scored", r->lost, r->lost + r->volumes);
 }
 
-static int list(void)
+/* NAME=R words are a set each; words without a name are one set together. */
+static int columns_of(struct result *r, int words, char **word)
 {
-    for (int i = 0; kr_protocols[i]; i++)
-        printf("%-14s %s\n%-14s (%s)\n", kr_protocols[i]->name, kr_protocols[i]->summary, "", kr_protocols[i]->cite);
+    int with = 0;
+    for (int i = 0; i < words; i++)
+        with += judge_named(word[i]) > 0;
+    if (with && with < words)
+        return kr_fail(KR_EUSAGE, "some reconstructions have a name and some have none; write NAME=R for all");
+    r->column = kr_alloc_zero((size_t)(with ? with : 1), sizeof *r->column);
+    if (!r->column)
+        return kr_error_code();
+    r->columns = 1;
+    if (!with)
+        return judge_files(&r->column[0].files, words, word);
+    for (r->columns = 0; r->columns < with; r->columns++) {
+        struct column *u = &r->column[r->columns];
+        size_t n = judge_named(word[r->columns]);
+        char *path = word[r->columns] + n + 1;
+        u->name = kr_strf("%.*s", (int)n, word[r->columns]);
+        for (long i = 0; u->name && i < r->columns; i++)
+            if (!strcmp(r->column[i].name, u->name))
+                return kr_fail(KR_EUSAGE, "two sets of reconstructions are called %s", u->name);
+        if (!u->name || judge_files(&u->files, 1, &path)) {
+            r->columns++;                      /* closed with the others */
+            return kr_error_code();
+        }
+    }
     return 0;
+}
+
+static void close_result(struct result *r)
+{
+    for (long i = 0; i < r->volumes; i++) {
+        judged_close(&r->volume[i].j);
+        judge_origin_close(&r->volume[i].origin);
+    }
+    for (long i = 0; i < r->lost; i++) {
+        kr_free(r->lose[i].name);
+        kr_free(r->lose[i].why);
+    }
+    for (long c = 0; r->column && c < r->columns; c++) {
+        kr_free(r->column[c].name);
+        judge_files_close(&r->column[c].files);
+        judge_origin_close(&r->column[c].origin);
+    }
+    kr_free(r->column);
+    kr_free(r->volume);
+    kr_free(r->lose);
 }
 
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
     if (!strcmp(o->protocol, "list"))
-        return list();
+        return judge_list();
     if (!o->target)
         return kr_fail(KR_EUSAGE, "what is the target? (--target FILE)");
     if (!o->recon && !files)
-        return kr_fail(KR_EUSAGE, "what is to be judged? (kray eval --target T R...)");
+        return kr_fail(KR_EUSAGE, "what is to be scored? (kray eval --target T R..., or NAME=R...)");
+    if (o->json && o->csv && !strcmp(o->csv, "-"))
+        return kr_fail(KR_EUSAGE, "--csv - and --json would both be written to stdout; name a file for the CSV");
     kr_auto char **recon = kr_alloc((size_t)files + 1, sizeof *recon);      /* --recon *.nii: the shell leaves all but one beside it */
     int recons = 0;
     if (!recon)
@@ -363,26 +525,27 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     if (!r.protocol)
         return kr_error_code();
     const struct judge rules = { r.protocol, o->scale[0] == 'f', o->crop, o->skip, o->mask };
-    struct judge_files t = { 0 }, f = { 0 };
+    struct judge_files t = { 0 };
+    struct answer a;
     char *target = (char *)o->target;
+    answer_begin(&a, o->json, trace);
     int e = judge_files(&t, 1, &target);
-    e = e ? e : judge_files(&f, recons, recon);
-    e = e ? e : evaluate(&r, &rules, &t, &f, trace);
-    for (long i = 0; i < r.volumes; i++)
-        judged_close(&r.volume[i].j);
-    for (long i = 0; i < r.lost; i++)
-        kr_free(r.lose[i].why);
-    kr_free(r.volume);
-    kr_free(r.lose);
+    e = e ? e : columns_of(&r, recons, recon);
+    e = e ? e : evaluate(&r, &rules, &t, &a);
+    if (e)
+        answer_failed(&a);
+    e = answer_end(&a, e);
+    close_result(&r);
     judge_files_close(&t);
-    judge_files_close(&f);
     return e;
 }
 
-const kr_tool kr_tool_eval = { "eval", "Judge", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T R... [options]",
+const kr_tool kr_tool_eval = { "eval", "Judge", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T [NAME=]R... [options]",
     "  kray eval --target brain.h5 --recon brain.nii.gz                       # a scan file that holds its reference\n"
-    "  kray eval --target multicoil_val/ --recon out/ --csv scores.csv        # folders, matched by file name\n"
+    "  kray eval --target multicoil_val/ --recon out/ --csv scores.csv        # folders, matched by relative path\n"
+    "  kray eval --target multicoil_val/ sense=out/sense l1=out/l1 --csv all.csv   # one table for a study\n"
     "  kray eval --target full.nii sense.nii wavelet.nii --scale fit          # several reconstructions of one scan\n"
-    "  kray eval --target gt/ --recon mine/ --protocol cmrxrecon2023 --json\n"
+    "  kray eval --target gt/ --recon mine/ --protocol cmrxrecon2023\n"
+    "  kray eval --target full.nii sense.nii --json | jq '.[].volumes[] | {volume, ssim, psnr}'\n"
     "  kray eval --protocol list\n",
     table, sizeof(opts), NULL, run };

@@ -1,7 +1,7 @@
 /* cmd_info.c: kray info FILE...: what is inside, for people and for scripts. */
 #include "kray/io.h"
+#include "json.h"
 #include "tool.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 typedef struct opts { const char *from; bool json, data; } opts;
 static const kr_opt table[] = {
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "say it as JSON: one object, or a list of them for several files" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: a list with an object for each file" },
     { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "look at all the data of large scans, too: range, and lines that are missing" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever the content looks like" },
     KR_OPT_END };
@@ -129,7 +129,7 @@ static void range_line(kr_text *t, const range *r)
 static void grid_line(kr_text *t, const char *label, const long n[3], const double mm[3], const char *more)
 {
     if (n[0] > 0 && !(mm[0] > 0))
-        line(t, label, "%ld x %ld x %ld, field of view not told%s", n[0], n[1], n[2], more);
+        line(t, label, "%ld x %ld x %ld, field of view unknown%s", n[0], n[1], n[2], more);
     else if (n[0] > 0)
         line(t, label, "%ld x %ld x %ld of %.6g x %.6g x %.6g mm%s", n[0], n[1], n[2], mm[0], mm[1], mm[2], more);
 }
@@ -261,48 +261,6 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
 }
 
 /* ---- As JSON ---- */
-static json_t *shape_json(kr_shape s)
-{
-    json_t *o = json_object();
-    for (int d = 0; d < KR_AXES; d++)
-        if (s.n[d] > 1)
-            json_object_set_new(o, kr_axis_name(d), json_integer(s.n[d]));
-    return o;
-}
-
-static json_t *reals(const double *v, long n)
-{
-    json_t *a = json_array();
-    for (long i = 0; i < n; i++)
-        json_array_append_new(a, isfinite(v[i]) ? json_real(v[i]) : json_null());
-    return a;
-}
-
-static json_t *integers(const long *v, long n)
-{
-    json_t *a = json_array();
-    for (long i = 0; i < n; i++)
-        json_array_append_new(a, json_integer(v[i]));
-    return a;
-}
-
-static json_t *text_json(const char *text)           /* what is no UTF-8 becomes question marks */
-{
-    json_t *j = json_string(text);
-    kr_auto char *plain = j ? NULL : kr_strdup(text);
-    for (char *p = plain; p && *p; p++)
-        *p = *p & 0x80 ? '?' : *p;
-    return j ? j : json_string(plain ? plain : "");
-}
-
-static json_t *meta_json(const kr_meta *m)
-{
-    json_t *o = json_object();
-    for (long i = 0; i < kr_meta_count(m); i++)
-        json_object_set_new(o, kr_meta_key(m, i), text_json(kr_meta_value(m, i)));
-    return o;
-}
-
 static json_t *range_json(const range *r)
 {
     json_t *o = json_pack("{s:I,s:I,s:I,s:b}", "count", (json_int_t)r->count, "zeros", (json_int_t)r->zeros, "not_finite", (json_int_t)r->odd, "complex", r->complex);
@@ -318,9 +276,9 @@ static json_t *geom_json(const kr_geom *g)
 {
     json_t *positions = json_array();
     for (long i = 0; i < g->slices; i++)
-        json_array_append_new(positions, reals(g->position_mm[i], 3));
-    return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:f}", "known", g->known, "fov_mm", reals(g->fov_mm, 3), "read_dir", reals(g->read_dir, 3),
-                     "phase_dir", reals(g->phase_dir, 3), "slice_dir", reals(g->slice_dir, 3), "position_mm", positions, "spacing_mm", spacing(g));
+        json_array_append_new(positions, json_numbers(g->position_mm[i], 3));
+    return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:f}", "known", g->known, "fov_mm", json_numbers(g->fov_mm, 3), "read_dir", json_numbers(g->read_dir, 3),
+                     "phase_dir", json_numbers(g->phase_dir, 3), "slice_dir", json_numbers(g->slice_dir, 3), "position_mm", positions, "spacing_mm", spacing(g));
 }
 
 static json_t *sampling_json(const kr_scan *s, const sampling *p)
@@ -329,24 +287,24 @@ static json_t *sampling_json(const kr_scan *s, const sampling *p)
     if (p->known) {
         kr_text t = { 0 };
         kr_mask_facts_text(&t, &p->f);
-        json_object_set_new(o, "text", text_json(t.s ? t.s : ""));
+        json_object_set_new(o, "text", json_words(t.s ? t.s : ""));
         kr_text_clear(&t);
         json_object_set_new(o, "acceleration", json_real(p->f.accel));
         json_object_set_new(o, "acceleration_outside_centre", json_real(p->f.outer_accel));
         json_object_set_new(o, "fully_sampled", json_boolean(p->f.full));
-        json_object_set_new(o, "encoded_lines", integers(p->f.encoded, 3));
-        json_object_set_new(o, "centre", integers(p->f.centre, 3));
-        json_object_set_new(o, "step_outside_centre", integers(p->f.step, 3));
-        json_object_set_new(o, "partial_fourier", reals(p->f.partial, 3));
+        json_object_set_new(o, "encoded_lines", json_integers(p->f.encoded, 3));
+        json_object_set_new(o, "centre", json_integers(p->f.centre, 3));
+        json_object_set_new(o, "step_outside_centre", json_integers(p->f.step, 3));
+        json_object_set_new(o, "partial_fourier", json_numbers(p->f.partial, 3));
     }
     if (s->enc.accel[0] > 0)
-        json_object_set_new(o, "header_acceleration", integers(s->enc.accel, 2));
+        json_object_set_new(o, "header_acceleration", json_integers(s->enc.accel, 2));
     return o;
 }
 
 static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, const range *r)
 {
-    json_t *o = json_pack("{s:s,s:o,s:I,s:I,s:s}", "kind", "scan", "shape", shape_json(s->shape), "coils", (json_int_t)(s->shape.n[KR_COIL] ? s->shape.n[KR_COIL] : 1),
+    json_t *o = json_pack("{s:s,s:o,s:I,s:I,s:s}", "kind", "scan", "shape", json_shape(s->shape), "coils", (json_int_t)(s->shape.n[KR_COIL] ? s->shape.n[KR_COIL] : 1),
                           "slices", (json_int_t)(s->shape.n[KR_SLICE] ? s->shape.n[KR_SLICE] : 1), "trajectory", s->enc.trajectory);
     json_t *in_image = json_array(), *lines = json_object(), *notes = json_array();
     for (int d = 0; d < KR_AXES; d++)
@@ -357,9 +315,9 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
         json_object_set_new(o, "ramp_us", json_pack("{s:f,s:f,s:f,s:f,s:f}", "up", s->enc.ramp.up_us, "flat", s->enc.ramp.flat_us, "down", s->enc.ramp.down_us,
                                                     "delay", s->enc.ramp.delay_us, "read", s->enc.ramp.read_us));
     if (s->enc.encoded[0] > 0)
-        json_object_set_new(o, "encoded", json_pack("{s:o,s:o}", "matrix", integers(s->enc.encoded, 3), "fov_mm", reals(s->enc.encoded_mm, 3)));
+        json_object_set_new(o, "encoded", json_pack("{s:o,s:o}", "matrix", json_integers(s->enc.encoded, 3), "fov_mm", json_numbers(s->enc.encoded_mm, 3)));
     if (s->enc.recon[0] > 0)
-        json_object_set_new(o, "recon", json_pack("{s:o,s:o}", "matrix", integers(s->enc.recon, 3), "fov_mm", reals(s->enc.recon_mm, 3)));
+        json_object_set_new(o, "recon", json_pack("{s:o,s:o}", "matrix", json_integers(s->enc.recon, 3), "fov_mm", json_numbers(s->enc.recon_mm, 3)));
     if (oversampling(s) > 0)
         json_object_set_new(o, "readout_oversampling", json_real(oversampling(s)));
     json_object_set_new(o, "sampling", sampling_json(s, p));
@@ -367,7 +325,7 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
         json_object_set_new(o, "multiband", json_pack("{s:I,s:I,s:f}", "factor", (json_int_t)s->multiband.factor, "shift", (json_int_t)s->multiband.shift,
                                                       "distance_mm", kr_multiband_distance(s)));
     if (s->calib || s->calib_mask)
-        json_object_set_new(o, "calibration", shape_json(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
+        json_object_set_new(o, "calibration", json_shape(kr_array_shape(s->calib ? s->calib : s->calib_mask)));
     for (int k = 0; k < KR_LINES_KINDS; k++)
         if (s->lines[k].count)
             json_object_set_new(lines, kr_line_kind_name(k), json_integer(s->lines[k].count));
@@ -376,19 +334,19 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
         json_object_set_new(o, "dwell_us", json_real(s->dwell_us));
     if (s->noise)
         json_object_set_new(o, "noise", json_pack("{s:I,s:f,s:o,s:f}", "samples", (json_int_t)s->noise->n[KR_SAMPLE], "dwell_us", s->noise_dwell_us,
-                                                  "deviation", reals(n->deviation, n->deviation ? n->channels : 0), "largest_correlation", n->correlation));
+                                                  "deviation", json_numbers(n->deviation, n->deviation ? n->channels : 0), "largest_correlation", n->correlation));
     if (s->coils)
-        json_object_set_new(o, "coil_maps", shape_json(kr_array_shape(s->coils)));
+        json_object_set_new(o, "coil_maps", json_shape(kr_array_shape(s->coils)));
     if (s->reference)
-        json_object_set_new(o, "reference", shape_json(kr_array_shape(s->reference->data)));
+        json_object_set_new(o, "reference", json_shape(kr_array_shape(s->reference->data)));
     if (r)
         json_object_set_new(o, "numbers", range_json(r));
     json_object_set_new(o, "geometry", geom_json(s->geom));
-    json_object_set_new(o, "meta", meta_json(s->meta));
+    json_object_set_new(o, "meta", json_meta(s->meta));
     for (const char *note = s->notes.s; note && *note; ) {
         size_t len = strcspn(note, "\n");
         kr_auto char *one = kr_strf("%.*s", (int)len, note);
-        json_array_append_new(notes, text_json(one ? one : ""));
+        json_array_append_new(notes, json_words(one ? one : ""));
         note += len + (note[len] == '\n');
     }
     json_object_set_new(o, "notes", notes);
@@ -427,10 +385,10 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
     bool placed = im->geom->known && !kr_geom_affine(im->geom, a->n, affine);
     kr_error_clear();
     if (o) {
-        *o = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "kind", "image", "shape", shape_json(kr_array_shape(a)), "numbers", range_json(&r), "voxel_mm", reals(voxel, 3),
-                       "geometry", geom_json(im->geom), "meta", meta_json(im->meta));
+        *o = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "kind", "image", "shape", json_shape(kr_array_shape(a)), "numbers", range_json(&r), "voxel_mm", json_numbers(voxel, 3),
+                       "geometry", geom_json(im->geom), "meta", json_meta(im->meta));
         if (placed)
-            json_object_set_new(*o, "affine_ras", reals(affine, 16));
+            json_object_set_new(*o, "affine_ras", json_numbers(affine, 16));
         return 0;
     }
     line(t, "image", "%s", kr_shape_text(kr_array_shape(a)));
@@ -453,7 +411,7 @@ static int tell_array(json_t **o, kr_text *t, const kr_array *a)
         return kr_error_code();
     range r = range_of(packed);
     if (o)
-        *o = json_pack("{s:s,s:o,s:o}", "kind", "array", "shape", shape_json(kr_array_shape(a)), "numbers", range_json(&r));
+        *o = json_pack("{s:s,s:o,s:o}", "kind", "array", "shape", json_shape(kr_array_shape(a)), "numbers", range_json(&r));
     else {
         line(t, "array", "%s %s", kr_shape_text(kr_array_shape(a)), r.complex ? "complex" : "real");
         range_line(t, &r);
@@ -542,7 +500,7 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     if (e && first && why)                                   /* what the first attempt said fits best */
         e = kr_fail(first, "%s", why);
     if (!e && o)
-        json_object_update_missing_new(*o, json_pack("{s:s,s:s}", "file", file, "format", f->name));
+        json_object_set_new(*o, "format", json_words(f->name));
     kr_source_clear(&src);
     return e;
 }
@@ -550,37 +508,32 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
 static int run(void *o, int files, char **file, const kr_trace *trace)
 {
     const opts *p = o;
-    int failed = 0, code = 0;
+    int failed = 0, code = 0, e = 0;
     if (!files)
         return kr_fail(KR_EUSAGE, "which file?");
-    json_t *all = json_array();
-    for (int i = 0; i < files; i++) {
-        json_t *one = NULL;
+    struct answer a;
+    answer_begin(&a, p->json, trace);
+    for (int i = 0; i < files && e != KR_ESTOPPED; i++) {
         kr_text t = { 0 };
-        int e = files > 1 ? kr_guard_try(file[i], p->from, KR_RAW) : 0;
-        e = e ? e : tell(p->json ? &one : NULL, &t, file[i], p, trace);
+        json_t *one = NULL, *entry = answer_add(&a, file[i]);
+        e = files > 1 ? kr_guard_try(file[i], p->from, KR_RAW) : 0;
+        e = e ? e : tell(p->json ? &one : NULL, &t, file[i], p, &a.trace);
         if (!e && !p->json)
             kr_print("%s%s", i ? "\n" : "", t.s ? t.s : "");
         kr_text_clear(&t);
-        if (e == KR_ESTOPPED || (e && files == 1)) {
-            json_decref(all);
-            return e;
-        }
-        if (e) {
-            failed++;
-            code = e;
-            kr_say(trace, KR_WARNING, "%s", kr_error());
-            one = json_pack("{s:s,s:o}", "file", file[i], "error", text_json(kr_error()));
-        }
         if (one)
-            json_array_append_new(all, one);
+            json_object_update_missing_new(entry, one);
+        if (!e)
+            continue;
+        failed++;
+        code = e;
+        answer_failed(&a);
+        if (files > 1)
+            kr_say(trace, KR_WARNING, "%s", kr_error());
     }
-    if (p->json) {
-        json_dumpf(files == 1 ? json_array_get(all, 0) : all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-    }
-    json_decref(all);
-    return failed ? kr_fail(code, "%d of %d files cannot be read", failed, files) : 0;
+    if (failed && files > 1 && e != KR_ESTOPPED)
+        e = kr_fail(code, "%d of %d files cannot be read", failed, files);
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling, noise, geometry", "FILE... [options]",

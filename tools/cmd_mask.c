@@ -1,7 +1,7 @@
 /* cmd_mask.c: kray mask: makes a sampling mask, says what it does, saves it; or says what a saved one does. */
 #include "kray/io.h"
+#include "json.h"
 #include "tool.h"
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,8 @@ static const kr_opt table[] = {
     { "like", 'l', KR_OPT_FILE, offsetof(opts, like), NULL, "SCAN", "the grid of this scan, and the seed from its name" },
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that reads back)" },
     { "name", 0, KR_OPT_TEXT, offsetof(opts, name), NULL, "NAME", "the file's name whose characters are the seed" },
-    { "show", 0, KR_OPT_FLAG, offsetof(opts, show), NULL, NULL, "the words are files of masks: say what they do" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "say it as JSON" },
+    { "show", 0, KR_OPT_FLAG, offsetof(opts, show), NULL, NULL, "describe mask files" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
 static int kinds(kr_opt_group *room, int room_count, int argc, char **argv)
@@ -63,36 +63,29 @@ static int grid_of(kr_shape *s, const opts *o, const kr_trace *trace)
     return 0;
 }
 
-static json_t *as_json(const char *word, const kr_mask_facts *f, kr_shape s)
+static void put_facts(json_t *o, const kr_mask_facts *f, kr_shape s)
 {
-    json_t *shape = json_object(), *centre = json_object(), *step = json_object(), *partial = json_object();
-    for (int d = 0; d < KR_AXES; d++)
-        if (s.n[d] > 1)
-            json_object_set_new(shape, kr_axis_name(d), json_integer(s.n[d]));
+    json_t *centre = json_object(), *step = json_object(), *partial = json_object();
     for (int d = KR_X; d <= KR_Z; d++)
         if (s.n[d] > 1) {
             json_object_set_new(centre, kr_axis_name(d), json_integer(f->centre[d]));
             json_object_set_new(step, kr_axis_name(d), json_integer(f->step[d]));
             json_object_set_new(partial, kr_axis_name(d), json_real(f->partial[d]));
         }
-    return json_pack("{s:s,s:o,s:I,s:I,s:f,s:f,s:o,s:o,s:o,s:b}", "mask", word, "shape", shape, "points", (json_int_t)f->points,
-                     "measured", (json_int_t)f->measured, "acceleration", f->accel, "acceleration_outside_centre", f->outer_accel,
-                     "centre", centre, "step_outside_centre", step, "partial_fourier", partial, "varies", f->varies);
+    json_object_update_new(o, json_pack("{s:o,s:I,s:I,s:f,s:f,s:o,s:o,s:o,s:b}", "shape", json_shape(s), "points", (json_int_t)f->points,
+                           "measured", (json_int_t)f->measured, "acceleration", f->accel, "acceleration_outside_centre", f->outer_accel,
+                           "centre", centre, "step_outside_centre", step, "partial_fourier", partial, "varies", f->varies));
 }
 
-static int tell(const char *word, const kr_array *m, const opts *o)
+static int tell(const char *word, const kr_array *m, struct answer *a)
 {
     kr_mask_facts f;
     kr_shape s = kr_array_shape(m);
     if (kr_mask_describe(&f, m, s))
         return kr_fail_in("%s", word);
-    if (o->json) {
-        json_t *j = as_json(word, &f, s);
-        json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        json_decref(j);
-        putchar('\n');
+    put_facts(a->last, &f, s);
+    if (a->list)
         return 0;
-    }
     kr_text t = { 0 };
     kr_mask_facts_text(&t, &f);
     int e = t.failed ? kr_error_code() : 0;
@@ -102,42 +95,51 @@ static int tell(const char *word, const kr_array *m, const opts *o)
     return e;
 }
 
-static int show(const char *file, const opts *o)
+static int show(const char *file, struct answer *answer)
 {
     kr_scoped(array) a = NULL;
     if (kr_array_read(&a, file))
         return kr_error_code();
     kr_scoped(array) m = kr_mask_from(file, kr_array_shape(a), NULL);
-    return m ? tell(file, m, o) : kr_error_code();
+    return m ? tell(file, m, answer) : kr_error_code();
+}
+
+static int make(const char *spec, const opts *o, struct answer *a)
+{
+    kr_shape s = { { 0 } };
+    if (grid_of(&s, o, &a->trace))
+        return kr_error_code();
+    kr_scoped(array) m = kr_mask_from(spec, s, o->name ? o->name : o->like);
+    json_object_set_new(answer_add(a, o->output), "mask", json_words(spec));
+    if (!m || tell(spec, m, a))
+        return kr_error_code();
+    if (!o->output)
+        return 0;
+    kr_scoped(meta) meta = kr_meta_new();
+    if (!meta || kr_meta_set(meta, "mask", "%s", spec) || kr_meta_set(meta, "kray_command", "%s", kr_command_line()))
+        return kr_error_code();
+    return kr_array_write(m, meta, o->output);
 }
 
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
-    if (o->show) {
-        if (!files || o->output || o->shape || o->like)
-            return kr_fail(KR_EUSAGE, files ? "--show takes files of masks only" : "which file?");
-        for (int i = 0; i < files; i++)
-            if (show(file[i], o))
-                return kr_error_code();
-        return 0;
-    }
+    if (o->show && (!files || o->output || o->shape || o->like))
+        return kr_fail(KR_EUSAGE, files ? "--show takes mask files only" : "which file?");
     if (!files)
         return kr_fail(KR_EUSAGE, "which mask? For example random:accel=4,center=0.08");
-    if (files > 1)
+    if (files > 1 && !o->show)
         return kr_fail(KR_EUSAGE, "one mask is made at a time, %d words are given", files);
-    kr_shape s = { { 0 } };
-    if (grid_of(&s, o, trace))
-        return kr_error_code();
-    kr_scoped(array) m = kr_mask_from(file[0], s, o->name ? o->name : o->like);
-    if (!m || tell(file[0], m, o))
-        return kr_error_code();
-    if (!o->output)
-        return 0;
-    kr_scoped(meta) meta = kr_meta_new();
-    if (!meta || kr_meta_set(meta, "mask", "%s", file[0]) || kr_meta_set(meta, "kray_command", "%s", kr_command_line()))
-        return kr_error_code();
-    return kr_array_write(m, meta, o->output);
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = o->show ? 0 : make(file[0], o, &a);
+    for (int i = 0; o->show && !e && i < files; i++) {
+        answer_add(&a, file[i]);
+        e = show(file[i], &a);
+    }
+    if (e)
+        answer_failed(&a);
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_mask = { "mask", "Data", "make, save and describe a sampling mask", "KIND:key=value,... --shape X,Y|--like SCAN [-o FILE]",

@@ -4,6 +4,7 @@
 #include "tool.h"
 #include "batch.h"
 #include "resume.h"
+#include "json.h"
 #include "sweep.h"
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@ typedef struct opts {
     const char *single_band;
     long maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
-    bool whiten, oversampling, complex, resume, plan, recursive;
+    bool whiten, oversampling, complex, resume, plan, recursive, json;
     int64_t memory;
 } opts;
 
@@ -46,6 +47,7 @@ static const kr_opt table[] = {
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "work in pieces, so that the whole program needs no more than this (8G)" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: a list with an object for each file" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
@@ -203,12 +205,20 @@ static int estimate(const kr_scan *head, const kr_recon *m, const void *mopts, c
     return 0;
 }
 
-static int tell_plan(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o, long piece)
+static int tell_plan(const kr_scan *head, const kr_recon *m, const void *mopts, const opts *o, long piece, json_t *j)
 {
     kr_cost all, one;
     long n = slices_of(head);
     if (estimate(head, m, mopts, o, n, &all) || estimate(head, m, mopts, o, piece, &one))
         return kr_error_code();
+    if (j) {
+        json_object_set_new(j, "format", json_words(head->format));
+        json_object_set_new(j, "kspace", json_shape(head->shape));
+        json_object_set_new(j, "method", json_words(m->name));
+        json_object_set_new(j, "plan", json_pack("{s:I,s:f,s:f,s:i}", "slices_at_a_time", (json_int_t)piece, "memory_bytes", one.bytes, "seconds",
+                                                 all.seconds, "threads", kr_threads()));
+        return 0;
+    }
     char a[32], b[32];
     printf("%s\n  format   %s\n  k-space  %s, %s\n  method   %s\n", head->file, head->format, kr_shape_text(head->shape),
            size_text(a, 8 * (double)kr_count(head->shape)), m->name);
@@ -283,6 +293,20 @@ static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *t
     return 0;
 }
 
+/* How much was measured, and by which mask, for tables and reports of many images. */
+static int note_sampling(kr_image *im, const kr_scan *s, const opts *o)
+{
+    kr_mask_facts f;
+    if (o->undersample && kr_meta_set(im->meta, "kray_mask", "%s", o->undersample))
+        return kr_error_code();
+    if (s->traj)
+        return 0;
+    kr_scoped(array) mask = kr_scan_mask(s);
+    if (!mask || kr_mask_describe(&f, mask, s->shape))
+        return kr_error_code();
+    return kr_meta_set(im->meta, "kray_acceleration", "%.3g", f.accel);
+}
+
 /* Some slices of a file, prepared and undersampled; *m, if NULL, becomes the method that auto takes for them. */
 static int ready(kr_scan **out, const char *file, const kr_recon **m, const opts *o, long from, long count, long all, const kr_trace *trace)
 {
@@ -340,11 +364,14 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
         return kr_error_code();
     if (sweep.count && strcmp(o->partial, "zero"))
         return kr_fail(KR_EUSAGE, "a sweep of lambda with --partial-fourier %s is not possible", o->partial);
+    int e;
     if (sweep.count)
-        return sweep_run(out, &sweep, s, *m, method_opts, part, &c, target.image ? &target : NULL, trace);
-    if (strcmp(o->partial, "zero"))
-        return kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, method_opts, o->partial, part, &c, trace);
-    return kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
+        e = sweep_run(out, &sweep, s, *m, method_opts, part, &c, target.image ? &target : NULL, trace);
+    else if (strcmp(o->partial, "zero"))
+        e = kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, method_opts, o->partial, part, &c, trace);
+    else
+        e = kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
+    return e || from ? e : note_sampling(*out, s, o);
 }
 
 /* Slices side by side into one image. */
@@ -383,7 +410,7 @@ static int gather(kr_image **all, const kr_image *piece, const kr_geom *geom, lo
     return 0;
 }
 
-static int one(const char *file, const char *output, const char *settings, const opts *o, const kr_array *maps, const kr_trace *trace)
+static int one(const char *file, const char *output, const char *settings, const opts *o, const kr_array *maps, json_t *j, const kr_trace *trace)
 {
     double start = kr_seconds();
     const kr_recon *m = asked;
@@ -406,7 +433,7 @@ static int one(const char *file, const char *output, const char *settings, const
             kr_scoped(scan) s = NULL;
             if (!m && (ready(&s, file, &m, o, 0, piece, all, NULL) || (piece = piece_of(head, m, method_opts, o, pieces)) < 0))
                 return kr_error_code();
-            return tell_plan(head, m, method_opts, o, piece);
+            return tell_plan(head, m, method_opts, o, piece, j);
         }
     }
     if (kr_can_write(KR_PICTURE, output, o->to))
@@ -447,6 +474,12 @@ static int one(const char *file, const char *output, const char *settings, const
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %s%s, %s, %.2f s", output, kr_shape_text(kr_array_shape(kept ? kept->data : result->data)),
            kept ? ", the subset that the challenge ranks" : "", m->name, kr_seconds() - start);
+    json_object_set_new(j, "shape", json_shape(kr_array_shape(kept ? kept->data : result->data)));
+    json_object_set_new(j, "method", json_words(m->name));
+    json_object_set_new(j, "parameters", json_options(m->opts, method_opts));
+    json_object_set_new(j, "acceleration", json_number(kr_meta_number(result->meta, "kray_acceleration", (double)NAN)));
+    json_object_set_new(j, "mask", json_words(kr_meta_get(result->meta, "kray_mask")));
+    json_object_set_new(j, "seconds", json_number(kr_seconds() - start));
     return 0;
 }
 
@@ -490,21 +523,31 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail_in("reference");
     /* What decides on the image; how fast, where and in how many pieces it is made does not. */
     kr_text settings = { 0 };
-    if (resume_settings(&settings, table, o, "output memory threads plan resume recursive")
+    if (resume_settings(&settings, table, o, "output memory threads plan resume recursive json")
         || resume_settings(&settings, (asked ? asked : kr_recon_named(usual))->opts, method_opts, "")) {
         kr_text_clear(&settings);
         return kr_error_code();
     }
     struct batch b;
+    struct answer a;
+    answer_begin(&a, o->json, trace);
     int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
     for (long i = 0; !e && i < b.count; i++) {
         int done = o->resume && !o->plan ? resume_done(b.output[i], b.input[i], settings.s ? settings.s : "", trace) : 0;
-        if (done > 0)
+        if (done > 0) {
+            answer_add(&a, b.output[i]);
+            json_object_set_new(a.last, "input", json_words(b.input[i]));
+            json_object_set_new(a.last, "already_there", json_true());
             continue;
+        }
+        json_t *j = answer_add(&a, b.output[i]);
+        json_object_set_new(j, "input", json_words(b.input[i]));
         if (b.count > 1)
             kr_progress(trace, "files", (double)i, (double)b.count);
-        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, trace))
+        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, j, &a.trace)) {
+            answer_failed(&a);
             e = batch_failed(&b, i, trace);
+        }
     }
     if (!e)
         e = batch_verdict(&b, trace);
@@ -512,7 +555,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     kr_text_clear(&settings);
     kr_free_at(&method_opts);
     judge_target_close(&target);
-    return e;
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out", "IN... -o OUT [options]",

@@ -1,4 +1,5 @@
 /* cmd_report.c: kray report: reconstructions beside their target, with error maps, scores and plots, in one HTML file. */
+#include "json.h"
 #include "judge.h"
 #include "page.h"
 #include "tool.h"
@@ -7,19 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; } opts;
+typedef struct opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; bool json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), "report.html", "FILE", "the page" },
-    { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "the truth: a file, a folder or a 'pattern*'; raw data may hold it" },
-    { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME", "count as this scorer does; kray eval --protocol list names them all" },
-    { "title", 0, KR_OPT_TEXT, offsetof(opts, title), NULL, "TEXT", "what the page is called" },
-    { "show", 0, KR_OPT_INT, offsetof(opts, show), "3", "N", "show so many slices of a volume, evenly spread" },
+    { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "reference: a file, a folder or a 'pattern*'; raw data may hold it" },
+    { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME", "scoring protocol; 'list' shows all" },
+    { "title", 0, KR_OPT_TEXT, offsetof(opts, title), NULL, "TEXT", "title of the page" },
+    { "show", 0, KR_OPT_INT, offsetof(opts, show), "3", "N", "number of slices shown of a volume, evenly spaced" },
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "A,B,...", "show these slices, counted from 0" },
-    { "error", 0, KR_OPT_REAL, offsetof(opts, error), "5", "X", "error maps are so much brighter than the images" },
+    { "error", 0, KR_OPT_REAL, offsetof(opts, error), "5", "X", "gain of the error maps: their window is that of the images / X" },
     { "mask", 0, KR_OPT_FILE, offsetof(opts, mask), NULL, "FILE", "count only pixels where this image is not 0" },
-    { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: multiply by the factor that brings the volume nearest to the target" },
+    { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: scale each volume to its target by least squares" },
     { "crop", 0, KR_OPT_CHOICE, offsetof(opts, crop), "auto", "auto|always|never", "crop as the protocol's own programs (see kray eval)" },
     { "skip", 0, KR_OPT_INT, offsetof(opts, skip), "0", "N", "leave out N slices at each end" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "also print the means as JSON" },
     KR_OPT_END };
 
 enum { MOST = 12, FULLY_SHOWN = 4 };       /* methods on a page; volumes of which all are shown */
@@ -701,12 +703,11 @@ static int write_page(const struct report *r)
 static int add_method(struct report *r, const char *word)
 {
     struct method *m = &r->method[r->methods];
-    const char *equal = strchr(word, '='), *slash = strchr(word, '/');
-    bool named = equal && equal > word && (!slash || equal < slash);
-    char *path = (char *)(named ? equal + 1 : word);
+    size_t named = judge_named(word);
+    char *path = (char *)(named ? word + named + 1 : word);
     if (judge_files(&m->files, 1, &path))
         return kr_error_code();
-    m->name = named ? kr_strf("%.*s", (int)(equal - word), word) : kr_strdup(m->files.many ? word : m->files.at[0].name);
+    m->name = named ? kr_strf("%.*s", (int)named, word) : kr_strdup(m->files.many ? word : m->files.at[0].name);
     if (!m->name)
         return kr_error_code();
     for (long i = 0; i < r->methods; i++)
@@ -737,13 +738,40 @@ static int report(struct report *r, int files, char **file, const kr_trace *trac
     r->shown = kr_alloc_zero(3, sizeof *r->shown);
     if (!r->cell || !r->shown || judge_all(r, trace) || write_page(r))
         return kr_error_code();
+    kr_say(trace, KR_INFO, "%s: %ld reconstruction%s of %ld volume%s", r->o->output, r->methods, r->methods == 1 ? "" : "s", r->targets.count, r->targets.count == 1 ? "" : "s");
     return r->failed ? kr_fail(KR_EREFUSED, "%ld of %ld reconstructions could not be scored; the page has the others", r->failed,
                                r->targets.count * r->methods) : 0;
+}
+
+static void put_means(struct answer *a, const struct report *r)
+{
+    json_t *methods = json_array();
+    json_object_set_new(a->last, "target", json_words(r->o->target));
+    json_object_set_new(a->last, "protocol", json_words(r->rules.protocol->name));
+    for (long m = 0; m < r->methods; m++) {
+        json_t *one = json_object(), *failed = json_array();
+        json_object_set_new(one, "name", json_words(r->method[m].name));
+        for (int k = 0; k < KR_MEASURES; k++) {
+            kr_summary s;
+            if (summary_of(&s, r, m, k))
+                kr_error_clear();                /* the page is written; lack of memory is told at the end */
+            else
+                json_object_set_new(one, kr_measures[k].name, json_pack("{s:I,s:o,s:o}", "volumes", (json_int_t)s.n, "mean", json_number(s.mean), "sd", json_number(s.sd)));
+        }
+        for (long v = 0; v < r->targets.count; v++)
+            if (cell_of(r, v, m)->why)
+                json_array_append_new(failed, json_pack("{s:o,s:o}", "volume", json_words(volume_name(r, v)), "error", json_words(cell_of(r, v, m)->why)));
+        json_object_set_new(one, "failed", failed);
+        json_array_append_new(methods, one);
+    }
+    json_object_set_new(a->last, "methods", methods);
 }
 
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
+    if (!strcmp(o->protocol, "list"))
+        return judge_list();
     if (!o->target)
         return kr_fail(KR_EUSAGE, "what is the target? (--target FILE)");
     if (!files)
@@ -753,7 +781,15 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     if (!(o->error > 0) || o->error > 1e6)
         return kr_fail(KR_EUSAGE, "--error %g: error maps are made brighter by a positive number", o->error);
     struct report r = { .o = o, .rules = { kr_protocol_named(o->protocol), o->scale[0] == 'f', o->crop, o->skip, o->mask } };
-    int e = r.rules.protocol ? report(&r, files, file, trace) : kr_error_code();
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    answer_add(&a, o->output);
+    int e = r.rules.protocol ? report(&r, files, file, &a.trace) : kr_error_code();
+    if (e)
+        answer_failed(&a);
+    if (a.list && r.cell)
+        put_means(&a, &r);
+    e = answer_end(&a, e);
     for (long i = 0; r.cell && i < r.targets.count * r.methods; i++) {
         kr_free(r.cell[i].slice);
         kr_free(r.cell[i].why);

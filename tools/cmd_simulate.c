@@ -2,6 +2,7 @@
 #include "kray/io.h"
 #include "kray/phantom.h"
 #include "batch.h"
+#include "json.h"
 #include "tool.h"
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@ typedef struct opts {
     const char *out, *matrix, *fov, *contrast, *undersample, *reference, *maps, *to;
     long slices, coils, seed, multiband, caipi, single_band;
     double thickness, gap, snr, correlation;
-    bool phase, oversampling, noise_scan;
+    bool phase, oversampling, noise_scan, json;
 } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "FILE", "the scan; its suffix chooses the format" },
@@ -30,10 +31,11 @@ static const kr_opt table[] = {
     { "gap", 0, KR_OPT_REAL, offsetof(opts, gap), "1.5", "MM", "between 2D slices" },
     { "correlation", 0, KR_OPT_REAL, offsetof(opts, correlation), "0.2", "X", "of the noise of neighbouring channels" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "of the noise" },
-    { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "true", NULL, "a smooth phase of the object; --no-phase leaves it out" },
-    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "true", NULL, "twice the field of view along the readout; --no-oversampling: once" },
-    { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "true", NULL, "also measure noise alone; --no-noise-scan leaves it out" },
+    { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "on", NULL, "a smooth phase of the object" },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "twice the field of view along the readout" },
+    { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "on", NULL, "also measure noise alone" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
 /* Numbers with commas or x between them; returns how many, or a refusal. */
@@ -119,9 +121,9 @@ static int write_maps(const kr_scan *s, const char *path)
     return kr_array_write(all, s->meta, path);
 }
 
-static int run(void *opt, int files, char **file, const kr_trace *trace)
+static int simulate(const opts *o, int files, char **file, struct answer *answer)
 {
-    const opts *o = opt;
+    const kr_trace *trace = &answer->trace;
     if (files > 1)
         return kr_fail(KR_EUSAGE, "one phantom is wanted, not %d words ('%s', '%s', ...)", files, file[0], file[1]);
     if (!o->out)
@@ -149,7 +151,23 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         e = kr_scan_write(s, o->out, o->to);
     if (!e)
         kr_say(trace, KR_INFO, "%s: %s, %s, SNR %g", o->out, phantom->name, kr_shape_text(s->shape), o->snr);
+    json_t *j = answer_add(answer, o->out);
+    json_object_set_new(j, "phantom", json_words(phantom->name));
+    if (!e)
+        json_object_set_new(j, "shape", json_shape(s->shape));
+    json_object_set_new(j, "parameters", json_options(table, o));
     return e;
+}
+
+static int run(void *opt, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = opt;
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = simulate(o, files, file, &a);
+    if (e)
+        answer_failed(&a);
+    return answer_end(&a, e);
 }
 
 /* The help names the phantoms of the table. */

@@ -1,8 +1,9 @@
 /* cmd_snr.c: kray snr IN -o OUT: an image in units of its own noise, and maps of noise and of the g-factor, for any method. */
 #include "kray/io.h"
 #include "kray/recon.h"
-#include "tool.h"
 #include "batch.h"
+#include "json.h"
+#include "tool.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,13 +14,13 @@ typedef struct opts {
     long replicas, seed, maps, calib, compress, threads, multiband, caipi;
     double sigma;
     const char *covariance, *sign, *voxel, *centre;
-    bool whiten, oversampling;
+    bool whiten, oversampling, json;
 } opts;
 
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "the image in SNR units: signal over the noise's standard deviation" },
-    { "gfactor", 'g', KR_OPT_OUT, offsetof(opts, gfactor), NULL, "OUT", "map of g: noise over that of a full scan, less the square root of the acceleration" },
-    { "noise", 'n', KR_OPT_OUT, offsetof(opts, noise), NULL, "OUT", "map of the noise's standard deviation" },
+    { "gfactor", 'g', KR_OPT_OUT, offsetof(opts, gfactor), NULL, "OUT", "g-factor: noise / (noise of the full scan x sqrt(R)); a regularised method (lambda > 0) has less noise than that" },
+    { "noise", 'n', KR_OPT_OUT, offsetof(opts, noise), NULL, "OUT", "map of the standard deviation of the noise" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "sense", "NAME", "reconstruction method; 'kray recon --method list' shows all" },
     { "replicas", 'N', KR_OPT_INT, offsetof(opts, replicas), "0", "N", "reconstructions with noise added; the maps' own error is 1/sqrt(4 N); "
       "0: by formula where there is one (grappa; sense on lattices and masks along one axis), else 100" },
@@ -40,6 +41,7 @@ static const kr_opt table[] = {
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
 
@@ -112,8 +114,10 @@ static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, 
     return 0;
 }
 
-static int snr(const char *file, const opts *o, const kr_trace *trace)
+static int snr(const char *file, const opts *o, struct answer *answer)
 {
+    const kr_trace *trace = &answer->trace;
+    json_t *j = answer_add(answer, o->output ? o->output : o->gfactor ? o->gfactor : o->noise);
     kr_scoped(scan) s = NULL;
     kr_scoped(array) maps = NULL;
     kr_coils_opts c = kr_coils_preset;
@@ -145,7 +149,20 @@ static int snr(const char *file, const opts *o, const kr_trace *trace)
         || (o->noise && write_ratio(o->noise, image, sd->data, NULL, 1))
         || (o->gfactor && write_ratio(o->gfactor, image, sd->data, NULL, sigma * sqrt(accel))))
         return kr_error_code();
-    kr_say(trace, KR_INFO, "%s, noise of a sample %.4g, R = %.2f", method->name, sigma, accel);
+    kr_text used = { 0 };
+    for (const kr_opt *q = method->opts; q && q->name; q++)          /* what lets g fall below 1 */
+        if (!strcmp(q->name, "lambda") && q->type == KR_OPT_REAL)
+            kr_text_add(&used, ", lambda %g", *(const double *)(const void *)((const char *)method_opts + q->at));
+    kr_say(trace, KR_INFO, "%s%s, noise of a sample %.4g, R = %.2f", method->name, used.s ? used.s : "", sigma, accel);
+    kr_text_clear(&used);
+    json_object_set_new(j, "input", json_words(file));
+    json_object_set_new(j, "gfactor", json_words(o->gfactor));
+    json_object_set_new(j, "noise", json_words(o->noise));
+    json_object_set_new(j, "method", json_words(method->name));
+    json_object_set_new(j, "parameters", json_options(method->opts, method_opts));
+    json_object_set_new(j, "sigma", json_number(sigma));
+    json_object_set_new(j, "acceleration", json_number(accel));
+    json_object_set_new(j, "shape", json_shape(kr_array_shape(image->data)));
     return 0;
 }
 
@@ -160,9 +177,13 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib, --compress and --sigma are not negative");
     if (o->threads)
         kr_threads_set((int)o->threads);
-    int e = snr(file[0], o, trace);
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = snr(file[0], o, &a);
+    if (e)
+        answer_failed(&a);
     kr_free_at(&method_opts);
-    return e;
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_snr = { "snr", "Judge", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",

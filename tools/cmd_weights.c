@@ -1,17 +1,17 @@
-/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and Kray's own copy of it. */
+/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and a copy as safetensors. */
 #include "kray/net.h"
 #include "kray/io.h"
 #include "kray/weights.h"
+#include "json.h"
 #include "tool.h"
 #include <dirent.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 typedef struct opts { bool json; const char *config, *network, *licence, *prefix; } opts;
 static const kr_opt table[] = {
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "info and list as JSON" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; otherwise the one beside the weights; none: none" },
     { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
     { "licence", 0, KR_OPT_TEXT, offsetof(opts, licence), NULL, "TEXT", "convert: the licence of the weights" },
@@ -52,19 +52,25 @@ static long numbers(const kr_weights *w)
     return n;
 }
 
-static json_t *as_json(const char *path, const kr_weights *w, const kr_net_kind *kind, const char *why)
+static void put_summary(json_t *o, const kr_weights *w, const kr_net_kind *kind)
 {
-    json_t *tensors = json_array(), *meta = json_object();
+    json_object_update_new(o, json_pack("{s:o,s:I,s:I,s:s}", "network", json_words(kind ? kind->name : NULL), "tensors_count", (json_int_t)w->count,
+                           "parameters", (json_int_t)numbers(w), "digest", w->digest));
+}
+
+static void put_all(json_t *o, const kr_weights *w, const kr_net_kind *kind, const char *why)
+{
+    json_t *tensors = json_array();
     for (long i = 0; i < w->count; i++) {
         json_t *shape = json_array();
         for (int d = 0; d < w->tensor[i].dims; d++)
             json_array_append_new(shape, json_integer(w->tensor[i].n[d]));
-        json_array_append_new(tensors, json_pack("{s:s,s:o}", "name", w->tensor[i].name, "shape", shape));
+        json_array_append_new(tensors, json_pack("{s:o,s:o}", "name", json_words(w->tensor[i].name), "shape", shape));
     }
-    for (long i = 0; i < kr_meta_count(w->meta); i++)
-        json_object_set_new(meta, kr_meta_key(w->meta, i), json_string(kr_meta_value(w->meta, i)));
-    return json_pack("{s:s,s:s?,s:s?,s:I,s:I,s:s,s:o,s:o}", "file", path, "network", kind ? kind->name : NULL, "why_none", kind ? NULL : why,
-                     "tensors_count", (json_int_t)w->count, "parameters", (json_int_t)numbers(w), "digest", w->digest, "meta", meta, "tensors", tensors);
+    put_summary(o, w, kind);
+    json_object_set_new(o, "why_none", json_words(kind ? NULL : why));
+    json_object_set_new(o, "meta", json_meta(w->meta));
+    json_object_set_new(o, "tensors", tensors);
 }
 
 static void print(const char *path, const kr_weights *w, const kr_net_kind *kind, const char *why)
@@ -86,54 +92,49 @@ static void print(const char *path, const kr_weights *w, const kr_net_kind *kind
     }
 }
 
-static int info(int files, char **file, const opts *o)
+static int info(int files, char **file, const opts *o, struct answer *a)
 {
-    json_t *all = json_array();
     int e = files ? 0 : kr_fail(KR_EUSAGE, "which file of weights?");
     for (int i = 0; !e && i < files; i++) {
         kr_scoped(weights) w = NULL;
         const kr_net_kind *kind = NULL;
+        json_t *entry = answer_add(a, file[i]);
         if ((e = load(&w, &kind, file[i], o)))
             break;
-        if (o->json)
-            json_array_append_new(all, as_json(file[i], w, kind, kr_error()));
+        if (entry)
+            put_all(entry, w, kind, kr_error());
         else
             print(file[i], w, kind, kr_error());
         kr_error_clear();
     }
-    if (!e && o->json) {
-        json_dumpf(files == 1 ? json_array_get(all, 0) : all, stdout, JSON_INDENT(2));
-        putchar('\n');
-    }
-    json_decref(all);
     return e;
 }
 
 /* One line each; files that hold no weights are passed over in folders. */
-static int line(const char *path, bool quiet, const opts *o, json_t *all)
+static int line(const char *path, bool quiet, const opts *o, struct answer *a)
 {
     kr_scoped(weights) w = NULL;
     const kr_net_kind *kind = NULL;
     if (load(&w, &kind, path, o)) {
-        if (!quiet)
+        if (!quiet) {
+            answer_add(a, path);
             return kr_error_code();
+        }
         kr_error_clear();
         return 0;
     }
     kr_error_clear();
-    const char *network = kind ? kind->name : "-";
-    if (all)
-        json_array_append_new(all, json_pack("{s:s,s:s?,s:I,s:I,s:s}", "file", path, "network", kind ? network : NULL, "tensors_count",
-                                             (json_int_t)w->count, "parameters", (json_int_t)numbers(w), "digest", w->digest));
+    if (a->list)
+        put_summary(answer_add(a, path), w, kind);
     else
-        kr_print("%-48s %-16s %6ld tensors %10ld parameters  %.12s\n", path, network, w->count, numbers(w), w->digest);
+        kr_print("%-48s %-16s %6ld tensors %10ld parameters  %.12s\n", path, kind ? kind->name : "-", w->count, numbers(w), w->digest);
     return 0;
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* The files of a folder, in order of their names. */
-static int folder(const char *place, DIR *d, const opts *o, json_t *all)
+static int folder(const char *place, DIR *d, const opts *o, struct answer *a)
 {
     char **name = NULL;
     long count = 0;
@@ -154,38 +155,32 @@ static int folder(const char *place, DIR *d, const opts *o, json_t *all)
     if (count)
         qsort(name, (size_t)count, sizeof *name, by_name);
     for (long i = 0; i < count; i++) {
-        e = e ? e : line(name[i], true, o, all);
+        e = e ? e : line(name[i], true, o, a);
         kr_free(name[i]);
     }
     kr_free(name);
     return e;
 }
 
-static int list(int files, char **file, const opts *o)
+static int list(int files, char **file, const opts *o, struct answer *a)
 {
-    json_t *all = o->json ? json_array() : NULL;
     int e = files ? 0 : kr_fail(KR_EUSAGE, "which folder or files?");
     for (int i = 0; !e && i < files; i++) {
         DIR *d = opendir(file[i]);
-        e = d ? folder(file[i], d, o, all) : line(file[i], false, o, all);
+        e = d ? folder(file[i], d, o, a) : line(file[i], false, o, a);
         if (d)
             closedir(d);
     }
-    if (!e && all) {
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-    }
-    json_decref(all);
     return e;
 }
 
-static int convert(int files, char **file, const opts *o)
+static int convert(int files, char **file, const opts *o, struct answer *a)
 {
     if (files != 2)
         return kr_fail(KR_EUSAGE, "one input and one output are wanted, %d names are given", files);
     size_t n = strlen(file[1]), k = strlen(".safetensors");
     if (n < k || strcmp(file[1] + n - k, ".safetensors"))
-        return kr_fail(KR_EUSAGE, "%s: Kray's copy is a .safetensors", file[1]);
+        return kr_fail(KR_EUSAGE, "%s: weights are written as .safetensors", file[1]);
     kr_scoped(weights) w = NULL;
     const kr_net_kind *kind = NULL;
     if (load(&w, &kind, file[0], o))
@@ -201,23 +196,29 @@ static int convert(int files, char **file, const opts *o)
     if (!e)
         e = kr_meta_set(w->meta, "kray_version", "%s", kr_version());
     kr_weights_digest(w);
+    put_summary(answer_add(a, file[1]), w, kind);
+    json_object_set_new(a->last, "source", json_words(file[0]));
     return e || kr_folder_for(file[1]) ? kr_error_code() : kr_weights_write(w, file[1]);
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)
 {
     const opts *o = p;
-    (void)trace;
-    if (files && !strcmp(file[0], "info"))
-        return info(files - 1, file + 1, o);
-    if (files && !strcmp(file[0], "list"))
-        return list(files - 1, file + 1, o);
-    if (files && !strcmp(file[0], "convert"))
-        return convert(files - 1, file + 1, o);
+    static const struct { const char *name; int (*run)(int files, char **file, const opts *o, struct answer *a); } verb[] = {
+        { "info", info }, { "list", list }, { "convert", convert } };
+    for (size_t i = 0; files && i < sizeof verb / sizeof *verb; i++)
+        if (!strcmp(file[0], verb[i].name)) {
+            struct answer a;
+            answer_begin(&a, o->json, trace);
+            int e = verb[i].run(files - 1, file + 1, o, &a);
+            if (e)
+                answer_failed(&a);
+            return answer_end(&a, e);
+        }
     return kr_fail(KR_EUSAGE, "one of info, list or convert is wanted%s%s", files ? ", not " : "", files ? file[0] : "");
 }
 
-const kr_tool kr_tool_weights = { "weights", "Data", "what a file of network weights holds; Kray's own copy of it",
+const kr_tool kr_tool_weights = { "weights", "Data", "inspect network weights, convert them to safetensors",
     "info|list|convert FILE... [options]",
     "  kray weights info model.ckpt                              # which network, its hyper-parameters, every tensor\n"
     "  kray weights info model_1000.pt --config config.yaml     # with what a configuration of DIRECT or ATOMMIC adds\n"

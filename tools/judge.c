@@ -162,6 +162,75 @@ void judge_files_close(struct judge_files *f)
     *f = (struct judge_files){ 0 };
 }
 
+const char *judge_files_named(const struct judge_files *f, const char *name)
+{
+    long low = 0, high = f->count;
+    while (low < high) {
+        long mid = low + (high - low) / 2;
+        int order = strcmp(f->at[mid].name, name);
+        if (!order)
+            return f->at[mid].path;
+        *(order < 0 ? &low : &high) = order < 0 ? mid + 1 : mid;
+    }
+    return NULL;
+}
+
+size_t judge_named(const char *word)
+{
+    const char *equal = strchr(word, '='), *slash = strchr(word, '/');
+    return equal && equal > word && (!slash || equal < slash) && access(word, F_OK) ? (size_t)(equal - word) : 0;
+}
+
+/* ---- How an image was made --------------------------------------------------------------------------- */
+static char **origin_field(struct judge_origin *o, int i)
+{
+    return i == 0 ? &o->method : i == 1 ? &o->acceleration : i == 2 ? &o->mask : &o->parameters;
+}
+
+int judge_origin(struct judge_origin *o, const kr_meta *m)
+{
+    static const char *const key[4][2] = { { "kray_method", "method" }, { "kray_acceleration", "acceleration" }, { "kray_mask", "mask" },
+                                           { "kray_parameters", "parameters" } };
+    *o = (struct judge_origin){ 0 };
+    for (int i = 0; i < 4; i++) {
+        const char *v = kr_meta_get(m, key[i][0]);
+        v = v ? v : kr_meta_get(m, key[i][1]);
+        if (v && *v && !(*origin_field(o, i) = kr_strdup(v)))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+int judge_origin_copy(struct judge_origin *o, const struct judge_origin *from)
+{
+    for (int i = 0; i < 4; i++) {
+        const char *v = *origin_field((struct judge_origin *)from, i);
+        if (v && !(*origin_field(o, i) = kr_strdup(v)))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+int judge_origin_join(struct judge_origin *o, const struct judge_origin *other)
+{
+    for (int i = 0; i < 4; i++) {
+        char **a = origin_field(o, i);
+        const char *b = *origin_field((struct judge_origin *)other, i);
+        if (*a == b || (*a && b && !strcmp(*a, b)))
+            continue;
+        kr_free(*a);
+        if (!(*a = kr_strdup("various")))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+void judge_origin_close(struct judge_origin *o)
+{
+    for (int i = 0; i < 4; i++)
+        kr_free_at(origin_field(o, i));
+}
+
 /* ---- Reading ---------------------------------------------------------------------------------------- */
 /* The reference of raw data: the file's own, or the RSS of the data where they are fully sampled. */
 static int reference_of(kr_image **out, kr_scan *s, const kr_trace *trace)
@@ -488,5 +557,12 @@ int judge_may_write(const char *path, const struct judge_files *f)
     for (long i = 0; i < f->count; i++)
         if (kr_output_apart(path, f->at[i].path))
             return kr_error_code();
+    return 0;
+}
+
+int judge_list(void)
+{
+    for (int i = 0; kr_protocols[i]; i++)
+        printf("%-14s %s\n%-14s (%s)\n", kr_protocols[i]->name, kr_protocols[i]->summary, "", kr_protocols[i]->cite);
     return 0;
 }

@@ -11,6 +11,9 @@
 struct judge_files { long count, room; bool many; struct { char *path, *name; } *at; };
 int judge_files(struct judge_files *f, int words, char *const *word) KR_MUST_USE;
 void judge_files_close(struct judge_files *f);
+const char *judge_files_named(const struct judge_files *f, const char *name);     /* the path of that name, or NULL */
+/* NAME=FILE: the length of NAME; 0 where the word has none. */
+size_t judge_named(const char *word);
 
 struct judge {                        /* the rules of one run */
     const kr_protocol *protocol;
@@ -38,6 +41,16 @@ int judge(struct judged *out, const struct judge *rules, const struct judge_targ
 void judged_close(struct judged *j);
 /* Warns where the two are so far apart that they must be in different units. */
 bool judge_other_units(const struct judged *j, const char *recon, const kr_trace *trace);
+
+/* How an image was made, from what its file says; NULL: not said. Of a set: what all of its images share, "various" where
+ * they differ. */
+struct judge_origin { char *method, *acceleration, *mask, *parameters; };
+int judge_origin(struct judge_origin *o, const kr_meta *m) KR_MUST_USE;
+int judge_origin_copy(struct judge_origin *o, const struct judge_origin *from) KR_MUST_USE;
+int judge_origin_join(struct judge_origin *o, const struct judge_origin *other) KR_MUST_USE;
+void judge_origin_close(struct judge_origin *o);
+
+int judge_list(void);                 /* prints the protocols; 0 */
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
 const char *judge_number(double v);

@@ -77,6 +77,34 @@ check 'the missing reconstruction is named' grep -q 'v2: has no reconstruction' 
 check 'the missing target is named' grep -q 'v3: has no target' "$err"
 check 'the bad pair is named' grep -q 'v4.npy: an image of .* cannot be cropped' "$err"
 
+# a study: several named sets in one table
+mkdir -p study/gt/p1 study/sense/p1 study/tv/p1
+for i in 1 2 3; do
+    array study/gt/p1/v$i.npy x=24,y=20,slice=2 blob
+    array study/sense/p1/v$i.npy x=24,y=20,slice=2 blob noise=0.0$i seed=$i
+    array study/tv/p1/v$i.npy x=24,y=20,slice=2 blob noise=0.00$i seed=$i
+done
+works ' ± ' kray eval --target study/gt sense=study/sense tv=study/tv --csv all.csv
+check 'the columns of a study' grep -q ',name,method,acceleration,mask,parameters$' all.csv
+check 'a row for each volume of each set' [ "$(grep -c '^fastmri,volume,p1/v[123],.*,\(sense\|tv\),' all.csv)" = 6 ]
+check 'a mean for each set' [ "$(grep -c '^fastmri,mean,' all.csv)" = 2 ]
+kray eval --target study/gt study/tv --csv one.csv >/dev/null
+check 'the mean of a set is that of the set alone' [ "$(grep '^fastmri,mean,.*,tv,' all.csv | cut -d, -f5-9)" = "$(grep '^fastmri,mean,' one.csv | cut -d, -f5-9)" ]
+rm study/tv/p1/v2.npy
+refuses 1 '1 of 6 volumes could not be scored' kray eval --target study/gt sense=study/sense tv=study/tv --csv all.csv
+check 'the set that lacks it is named' grep -q 'tv: p1/v2: has no reconstruction' "$err"
+works 'other  ' kray eval --target t.npy loud=loud.npy other=r.npy
+refuses 2 'some reconstructions have a name' kray eval --target t.npy a=r.npy r.npy
+refuses 2 'two sets of reconstructions are called a' kray eval --target t.npy a=r.npy a=t.npy
+refuses 2 'both be written to stdout' kray eval --target t.npy r.npy --csv - --json
+array ./=r.npy x=40,y=44,slice=3 blob
+works '' kray eval --target t.npy ./=r.npy --csv all.csv
+check 'a cell that a spreadsheet would compute begins with an apostrophe' grep -q "\"'=r\"" all.csv
+kray simulate -q -m 32,32 -s 2 -c 4 -o scan.h5 -r truth.nii.gz
+kray recon -q scan.h5 -o r4.nii.gz --method sense -u equispaced:accel=2,center=0.2
+works '' kray eval --target truth.nii.gz sense=r4.nii.gz --csv all.csv --scale fit
+check 'method, acceleration, mask and parameters come from the image' grep -Eq ',sense,sense,1[.][0-9]+,"equispaced:accel=2,center=0.2",.*lambda=' all.csv
+
 # crops
 array square.npy x=32,y=32,slice=3 blob
 array tall.npy x=64,y=36,slice=3 blob
@@ -92,7 +120,7 @@ refuses 2 'cannot be left out' kray eval --target skip.npy --recon skip.npy --sk
 
 # refusals
 refuses 2 'what is the target' kray eval --recon r.npy
-refuses 2 'what is to be judged' kray eval --target t.npy
+refuses 2 'what is to be scored' kray eval --target t.npy
 refuses 2 "there is no protocol 'fastmr'" kray eval --target t.npy --recon r.npy --protocol fastmr
 refuses 1 'there is no such file' kray eval --target none.npy --recon r.npy
 refuses 1 'nothing fits this pattern' kray eval --target 'none*' --recon r.npy

@@ -14,7 +14,7 @@ refuses 2 'which file' kray info
 refuses 1 'no such file' kray info absent.h5
 refuses 1 '1 of 2 files cannot be read' kray info image.npy absent.h5
 works '' kray info --json image.npy
-check 'one file is one object' [ "$(head -c1 "$out")" = '{' ]
+check 'one file is a list, too' [ "$(head -c1 "$out")" = '[' ]
 kray info --json image.npy absent.h5 >both 2>/dev/null
 check 'a file that cannot be read is listed with its error' grep -q '"error": ".*no such file' both
 check 'several files are a list' [ "$(head -c1 both)" = '[' ]

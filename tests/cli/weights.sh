@@ -22,7 +22,7 @@ cp "$ckpt" model.ckpt
 works 'network     cirim: Recurrent Inference Machines' kray weights info model.ckpt
 works '"network": "cirim"' kray weights info model.ckpt --json
 works 'cirim            ' kray weights list .
-refuses 2 'is a .safetensors' kray weights convert model.ckpt copy.pt
+refuses 2 'are written as .safetensors' kray weights convert model.ckpt copy.pt
 refuses 1 'do not belong to a network' kray weights convert model.ckpt copy.safetensors --network varnet
 works '' kray weights convert model.ckpt copy.safetensors --licence Apache-2.0
 works 'licence: Apache-2.0' kray weights info copy.safetensors
