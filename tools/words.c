@@ -1,0 +1,184 @@
+/* words.c: the names that Kray knows, from the tables that have them. */
+#include "words.h"
+#include "kray/io.h"
+#include "kray/metric.h"
+#include "kray/net.h"
+#include "kray/phantom.h"
+#include "kray/recon.h"
+#include <ctype.h>
+#include <string.h>
+
+typedef void put(void *self, const char *name, const char *summary, const char *more);
+
+static void commands(put *p, void *self)
+{
+    for (int i = 0; kr_tools[i]; i++)
+        p(self, kr_tools[i]->name, kr_tools[i]->summary, NULL);
+}
+
+static void methods(put *p, void *self)
+{
+    for (int i = 0; kr_recons[i]; i++)
+        p(self, kr_recons[i]->name, kr_recons[i]->summary, kr_recons[i]->cite);
+}
+
+static void coils(put *p, void *self)
+{
+    p(self, "espirit", "eigenvectors of the calibration area's correlations", "Uecker et al., MRM 71:990 (2014)");
+    p(self, "walsh", "local correlation of low-resolution coil images", "Walsh et al., MRM 43:682 (2000)");
+    p(self, "lowres", "low-resolution coil images over their root of the sum of squares", "McKenzie et al., MRM 47:529 (2002)");
+}
+
+static void formats(put *p, void *self)
+{
+    for (int i = 0; kr_formats[i]; i++) {
+        const kr_format *f = kr_formats[i];
+        char more[160];
+        snprintf(more, sizeof more, "%s: raw data %s, images %s, arrays %s", f->suffix, f->read && f->write ? "in and out" : f->read ? "in" : f->write ? "out" : "-",
+                 f->read_image && f->write_image ? "in and out" : f->read_image ? "in" : f->write_image ? "out" : "-",
+                 f->read_array && f->write_array ? "in and out" : f->read_array ? "in" : f->write_array ? "out" : "-");
+        p(self, f->name, f->summary, more);
+    }
+}
+
+/* From the lines of their help: "  NAME   summary". */
+static void masks(put *p, void *self)
+{
+    kr_text all = { 0 };
+    kr_mask_kinds(&all);
+    kr_auto char *text = all.s ? kr_strdup(all.s) : NULL;
+    char *rest = NULL;
+    for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line && strncmp(line, "Keys:", 5); line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "  ", 2) || line[2] == ' ')
+            continue;
+        char *end = line + 2 + strcspn(line + 2, " "), *summary = end + strspn(end, " ");
+        char *keys = strtok_r(NULL, "\n", &rest);
+        *end = 0;
+        p(self, line + 2, summary, keys ? keys + strspn(keys, " ") : NULL);
+    }
+    kr_text_clear(&all);
+}
+
+static void networks(put *p, void *self)
+{
+    for (int i = 0; kr_nets[i]; i++)
+        p(self, kr_nets[i]->name, kr_nets[i]->summary, kr_nets[i]->cite);
+}
+
+static void phantoms(put *p, void *self)
+{
+    for (int i = 0; kr_phantoms[i]; i++)
+        p(self, kr_phantoms[i]->name, kr_phantoms[i]->summary, kr_phantoms[i]->cite);
+}
+
+static void protocols(put *p, void *self)
+{
+    for (int i = 0; kr_protocols[i]; i++)
+        p(self, kr_protocols[i]->name, kr_protocols[i]->summary, kr_protocols[i]->cite);
+}
+
+static const struct { const char *name; void (*each)(put *p, void *self); } table[] = {
+    { "commands", commands }, { "methods", methods }, { "coils", coils }, { "formats", formats }, { "masks", masks }, { "networks", networks },
+    { "phantoms", phantoms }, { "protocols", protocols } };
+enum { LISTS = sizeof table / sizeof *table };
+const char *const words_lists[] = { "commands", "methods", "coils", "formats", "masks", "networks", "phantoms", "protocols", NULL };
+
+static int find(const char *list)
+{
+    for (int i = 0; i < LISTS; i++)
+        if (!strcmp(table[i].name, list))
+            return i;
+    return -1;
+}
+
+bool words_is_list(const char *name) { return find(name) >= 0; }
+
+static void put_name(void *self, const char *name, const char *summary, const char *more)
+{
+    (void)summary, (void)more;
+    kr_text_add(self, "%s ", name);
+}
+
+void words_names(kr_text *t, const char *list) { table[find(list)].each(put_name, t); }
+
+static void put_line(void *self, const char *name, const char *summary, const char *more)
+{
+    kr_text_add(self, "%-20s %s\n", name, summary ? summary : "");
+    if (more && *more)
+        kr_text_add(self, "%-20s   %s\n", "", more);
+}
+
+int words_print(const char *list)
+{
+    kr_text t = { 0 };
+    table[find(list)].each(put_line, &t);
+    int e = kr_text_write("-", &t);
+    kr_text_clear(&t);
+    return e;
+}
+
+const char *words_of_option(const kr_tool *t, const kr_opt *o)
+{
+    static const char *const known[][2] = { { "protocol", "protocols" }, { "from", "formats" }, { "to", "formats" }, { "coils", "coils" }, { "network", "networks" },
+                                            { "undersample", "masks" } };
+    if (!strcmp(o->name, "method"))
+        return !strcmp(t->name, "coils") ? "coils" : "methods";
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(o->name, known[i][0]) && o->type != KR_OPT_INT)
+            return known[i][1];
+    return NULL;
+}
+
+const char *words_asked(const kr_tool *t, int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "list"))
+        return !strcmp(t->name, "simulate") ? "phantoms" : !strcmp(t->name, "mask") ? "masks" : NULL;
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        for (const kr_opt *o = t->opts; o && o->name; o++) {
+            size_t n = strlen(o->name);
+            bool here = argv[i][0] == '-' && argv[i][1] == '-' && !strncmp(argv[i] + 2, o->name, n);
+            const char *value = here && argv[i][2 + n] == '=' ? argv[i] + 3 + n : NULL;
+            if ((here && !argv[i][2 + n]) || (o->letter && argv[i][0] == '-' && argv[i][1] == o->letter && !argv[i][2]))
+                value = i + 1 < argc ? argv[i + 1] : NULL;
+            if (value && !strcmp(value, "list") && words_of_option(t, o))
+                return words_of_option(t, o);
+        }
+    return NULL;
+}
+
+const char *words_nearest(const char *word)
+{
+    kr_text all = { 0 };
+    for (int i = 0; i < LISTS; i++)
+        if (strcmp(table[i].name, "formats") && strcmp(table[i].name, "masks"))
+            words_names(&all, table[i].name);
+    for (int i = 0; words_lists[i]; i++)
+        kr_text_add(&all, "%s ", words_lists[i]);
+    static char found[48];
+    const char *known[256], *near = NULL;
+    int n = 0;
+    char *rest = NULL;
+    for (char *w = all.s ? strtok_r(all.s, " ", &rest) : NULL; w && n < 256; w = strtok_r(NULL, " ", &rest))
+        known[n++] = w;
+    if ((near = kr_nearest(word, known, n)))
+        snprintf(found, sizeof found, "%s", near);
+    kr_text_clear(&all);
+    return near ? found : NULL;
+}
+
+void words_options(const kr_tool *t, void (*each)(void *self, const kr_opt *o), void *self)
+{
+    bool methods_too = !strcmp(t->name, "recon") || !strcmp(t->name, "snr");
+    const char *seen[512];
+    int n = 0;
+    for (int i = -1; i < 0 || (methods_too && kr_recons[i]); i++)
+        for (const kr_opt *o = i < 0 ? t->opts : kr_recons[i]->opts; o && o->name && n < 512; o++) {
+            bool old = false;
+            for (int k = 0; k < n; k++)
+                old |= !strcmp(seen[k], o->name);
+            if (!old) {
+                seen[n++] = o->name;
+                each(self, o);
+            }
+        }
+}
