@@ -540,7 +540,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_eval = { "eval", "Judge", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T [NAME=]R... [options]",
+const kr_tool kr_tool_eval = { "eval", "Evaluate", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T [NAME=]R... [options]",
     "  kray eval --target brain.h5 --recon brain.nii.gz                       # a scan file that holds its reference\n"
     "  kray eval --target multicoil_val/ --recon out/ --csv scores.csv        # folders, matched by relative path\n"
     "  kray eval --target multicoil_val/ sense=out/sense l1=out/l1 --csv all.csv   # one table for a study\n"

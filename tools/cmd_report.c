@@ -806,7 +806,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_report = { "report", "Judge", "images, error maps and scores side by side in one HTML page", "-o report.html --target T NAME=R... [options]",
+const kr_tool kr_tool_report = { "report", "Evaluate", "images, error maps and scores side by side in one HTML page", "-o report.html --target T NAME=R... [options]",
     "  kray report -o report.html --target brain.h5 zerofilled=zf.nii.gz sense=sense.nii.gz\n"
     "  kray report --target multicoil_val/ sense=out/sense/ l1=out/l1/ --show 5\n"
     "  kray report --target full.nii a.nii b.nii --slices 10,20,30 --error 10\n",

@@ -186,7 +186,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_snr = { "snr", "Judge", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",
+const kr_tool kr_tool_snr = { "snr", "Evaluate", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",
     "  kray snr scan.h5 -o snr.nii.gz --gfactor g.nii.gz        # CG-SENSE\n"
     "  kray snr scan.h5 --gfactor g.png --method grappa --replicas 200\n"
     "  kray snr full.h5 -o snr.nii.gz --method spirit -u poisson:accel=4 --noise sd.nii.gz\n",

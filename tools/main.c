@@ -1,11 +1,13 @@
 /* main.c: kray COMMAND [options] [files]: finds the command, parses by its table, runs it, prints what went wrong. */
 #include "kray/io.h"
-#include "tool.h"
+#include "words.h"
 #include "kray_tools.h"
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define DECLARE(name) extern const kr_tool kr_tool_##name;
@@ -90,7 +92,7 @@ static void progress(void *self, const char *what, double done, double total)
 void kr_overview(FILE *to)
 {
     fprintf(to, "kray %s: images from undersampled MRI k-space\n\nusage: kray COMMAND [options] [files]\n", kr_version());
-    static const char *const group[] = { "Reconstruct", "Data", "Judge", "Other" };
+    static const char *const group[] = { "Reconstruct", "Data", "Evaluate", "Other" };
     for (size_t g = 0; g < sizeof group / sizeof *group; g++) {
         bool first = true;
         for (int i = 0; kr_tools[i]; i++)
@@ -122,11 +124,20 @@ int kr_print_help(const kr_tool *t, int argc, char **argv)
             kr_text_add(&out, "%s\n", more[i].title);        /* not options, but something else to know */
     }
     kr_text_add(&out, "  -h, --help                   this text\n  -v, --verbose                tell more on the way\n  -q, --quiet                  warnings only\n");
+    if (!strcmp(t->name, "recon") || !strcmp(t->name, "snr"))
+        kr_text_add(&out, "\nEach method has options of its own: kray %s --method NAME --help shows them. All methods: kray help methods\n", t->name);
     if (t->examples)
         kr_text_add(&out, "\nExamples:\n%s", t->examples);
     fputs(out.s ? out.s : "", stdout);
     kr_text_clear(&out);
     return 0;
+}
+
+/* Nobody reads from the pipe on stdout any more. */
+static bool reader_gone(void)
+{
+    struct pollfd p = { .fd = 1 };
+    return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
 }
 
 static int status(int e) { return !e ? 0 : e == KR_EUSAGE ? 2 : 1; }
@@ -185,7 +196,7 @@ int main(int argc, char **argv)
     int n = 0;
     for (int i = 0; kr_tools[i] && n < 64; i++) {
         known[n++] = kr_tools[i]->name;
-        if (!strcmp(kr_tools[i]->name, word))
+        if (!strcasecmp(kr_tools[i]->name, word))
             tool = kr_tools[i];
     }
     if (!tool) {
@@ -213,6 +224,11 @@ int main(int argc, char **argv)
     argc = kept;
     if (help) {
         int e = kr_print_help(tool, argc, argv);
+        return e ? refuse(&d, tool->name, e) : 0;
+    }
+    const char *list = words_asked(tool, argc, argv);
+    if (list) {
+        int e = words_print(list);
         return e ? refuse(&d, tool->name, e) : 0;
     }
     struct sigaction act = { .sa_handler = on_signal };
@@ -246,6 +262,8 @@ int main(int argc, char **argv)
     if (!e && (fflush(stdout) || ferror(stdout)))
         e = kr_fail(KR_EFILE, "the output cannot be written");
     wipe(&d);
+    if (ferror(stdout) && reader_gone())     /* kray ... | head: what was wanted has been read */
+        e = 0;
     int code = e ? refuse(&d, tool->name, e) : 0;
     kr_text_clear(&typed);
     return stop ? 128 + stop : code;

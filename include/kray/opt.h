@@ -32,13 +32,14 @@ int kr_opt_set(const kr_opt *opts, void *into, const char *name, const char *val
 /* One table of a parse, and where its values go. */
 typedef struct kr_opt_group { const char *title; const kr_opt *opts; void *into; } kr_opt_group;
 /* Reads argv[1..]; options may stand anywhere, "--" ends them; what is not an option goes to files (room for argc).
- * --name=value and --name value both work, --no-name clears a flag. Unknown names are refused with the nearest known. */
+ * --name=value and --name value both work, --no-name clears a flag. Unknown names are refused with the nearest known. Of a
+ * choice the case is ignored (and put right in argv). */
 int kr_opt_parse(const kr_opt_group *groups, int count, int argc, char **argv, char **files, int *nfiles) KR_MUST_USE;
 /* Lines "  -i, --iterations N   text (default 30)" for each option of the group. */
 void kr_opt_help(kr_text *t, const kr_opt_group *group);
 /* "iterations=30 lambda=0.01": every value as it stands, for provenance. */
 void kr_opt_describe(kr_text *t, const kr_opt *opts, const void *values);
-/* The known word nearest to `word` (edit distance at most 3), or NULL. */
+/* The known word nearest to `word` (edit distance at most 3, case ignored; else the first that begins with it), or NULL. */
 const char *kr_nearest(const char *word, const char *const *known, int count);
 
 #ifdef __cplusplus

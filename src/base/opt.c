@@ -1,5 +1,6 @@
 /* opt.c: options by table. */
 #include "kray/opt.h"
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +15,18 @@ static bool in_choices(const char *choices, const char *value)
         if (!strncmp(p, value, n) && (p[n] == '|' || !p[n]))
             return true;
     return false;
+}
+
+static int no_choice(const kr_opt *o, const char *v)
+{
+    kr_auto char *words = kr_strdup(o->unit);
+    const char *known[32], *near = NULL;
+    char *rest = NULL;
+    int n = 0;
+    for (char *w = words ? strtok_r(words, "|", &rest) : NULL; w && n < 32; w = strtok_r(NULL, "|", &rest))
+        known[n++] = w;
+    near = kr_nearest(v, known, n);
+    return kr_fail(KR_EUSAGE, "--%s is one of %s, not '%s'%s%s%s", o->name, o->unit, v, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static int put(const kr_opt *o, void *into, const char *v)
@@ -62,7 +75,7 @@ static int put(const kr_opt *o, void *into, const char *v)
     }
     case KR_OPT_CHOICE:
         if (!in_choices(o->unit, v))
-            return kr_fail(KR_EUSAGE, "--%s is one of %s, not '%s'", o->name, o->unit, v);
+            return no_choice(o, v);
         *(const char **)(void *)field = v;
         return 0;
     case KR_OPT_TEXT:
@@ -120,7 +133,7 @@ static int distance(const char *a, const char *b)
         int diagonal = row[0];
         row[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
-            int d = diagonal + (a[i - 1] != b[j - 1]);
+            int d = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
             diagonal = row[j];
             if (row[j] + 1 < d)
                 d = row[j] + 1;
@@ -143,6 +156,10 @@ const char *kr_nearest(const char *word, const char *const *known, int count)
             best = known[i];
         }
     }
+    size_t n = strlen(word);
+    for (int i = 0; !best && n >= 3 && i < count; i++)
+        if (!strncasecmp(known[i], word, n))
+            best = known[i];
     return best;
 }
 
@@ -158,6 +175,17 @@ static int unknown(const kr_opt_group *groups, int count, const char *name, size
     const char *near = kr_nearest(word, known, k);
     return near ? kr_fail(KR_EUSAGE, "there is no option --%s; did you mean --%s?", word, near)
                 : kr_fail(KR_EUSAGE, "there is no option --%s", word);
+}
+
+/* "Fit" becomes "fit" where that is a choice. */
+static void own_case(const char *choices, char *value)
+{
+    size_t n = strlen(value);
+    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+        if (n && !strncasecmp(p, value, n) && (p[n] == '|' || !p[n])) {
+            memcpy(value, p, n);
+            return;
+        }
 }
 
 int kr_opt_parse(const kr_opt_group *groups, int count, int argc, char **argv, char **files, int *nfiles)
@@ -213,6 +241,8 @@ int kr_opt_parse(const kr_opt_group *groups, int count, int argc, char **argv, c
                 return kr_fail(KR_EUSAGE, "--%s wants a value: %s", o->name, o->unit ? o->unit : "VALUE");
             value = argv[++i];
         }
+        if (o->type == KR_OPT_CHOICE)
+            own_case(o->unit, (char *)value);
         int e = put(o, into, value);
         if (e)
             return e;

@@ -2,9 +2,11 @@
  * SSIM where the published scorer computes in single precision: there every intermediate is rounded as it rounds. */
 #include "score.h"
 #include "kray_scores.h"
+#include "kray/opt.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define DECLARE(name) extern const kr_protocol kr_protocol_##name;
 KR_LIST(DECLARE)
@@ -13,13 +15,19 @@ const kr_protocol *const kr_protocols[] = { KR_LIST(ENTRY) NULL };
 
 const kr_protocol *kr_protocol_named(const char *name)
 {
+    enum { MOST = 32 };
+    const char *word[MOST];
+    int count = 0;
     kr_text known = { 0 };
     for (int i = 0; kr_protocols[i]; i++) {
-        if (!strcmp(kr_protocols[i]->name, name))
+        if (!strcasecmp(kr_protocols[i]->name, name))
             return kr_text_clear(&known), kr_protocols[i];
+        word[i < MOST ? i : MOST - 1] = kr_protocols[i]->name;
+        count = i < MOST ? i + 1 : MOST;
         kr_text_add(&known, "%s%s", i ? ", " : "", kr_protocols[i]->name);
     }
-    kr_fail(KR_EUSAGE, "there is no protocol '%s'; known are %s", name, known.s ? known.s : "none");
+    const char *near = kr_nearest(name, word, count);
+    kr_fail(KR_EUSAGE, "there is no protocol '%s'; %s%s%sknown are %s", name, near ? "did you mean " : "", near ? near : "", near ? "? " : "", known.s ? known.s : "none");
     kr_text_clear(&known);
     return NULL;
 }

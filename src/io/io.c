@@ -2,6 +2,7 @@
 #include "kray/io.h"
 #include "file.h"
 #include "kray_formats.h"
+#include "kray/opt.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +20,17 @@ const kr_format *const kr_formats[] = { KR_LIST(ENTRY) NULL };
 
 const kr_format *kr_format_named(const char *name)
 {
-    for (int i = 0; kr_formats[i]; i++)
-        if (!strcmp(kr_formats[i]->name, name))
-            return kr_formats[i];
+    const char *word[64], *near = NULL;
+    int n = 0;
     kr_text known = { 0 };
-    for (int i = 0; kr_formats[i]; i++)
+    for (int i = 0; kr_formats[i] && n < 64; i++) {
+        if (!strcasecmp(kr_formats[i]->name, name))
+            return kr_text_clear(&known), kr_formats[i];
         kr_text_add(&known, "%s%s", i ? ", " : "", kr_formats[i]->name);
-    kr_fail(KR_EUSAGE, "there is no format '%s'; known are %s", name, known.s ? known.s : "none");
+        word[n++] = kr_formats[i]->name;
+    }
+    near = kr_nearest(name, word, n);
+    kr_fail(KR_EUSAGE, "there is no format '%s'; %s%s%sknown are %s", name, near ? "did you mean " : "", near ? near : "", near ? "? " : "", known.s ? known.s : "none");
     kr_text_clear(&known);
     return NULL;
 }

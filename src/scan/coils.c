@@ -3,6 +3,7 @@
 #include "kray/la.h"
 #include "kray/opt.h"
 #include <string.h>
+#include <strings.h>
 
 const kr_coils_opts kr_coils_preset = { .method = "espirit", .kernel = 6, .crop = -1, .maps = 1 };
 
@@ -15,7 +16,7 @@ static kr_coils_method *named(const char *name)
     const char *known[METHODS];
     for (int i = 0; i < METHODS; i++) {
         known[i] = table[i].name;
-        if (!strcmp(name, known[i]))
+        if (!strcasecmp(name, known[i]) || (!i && !strcasecmp(name, "ecalib")))
             return table[i].estimate;
     }
     const char *near = kr_nearest(name, known, METHODS);
