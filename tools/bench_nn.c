@@ -315,5 +315,7 @@ int bench_nn(struct bench *b)
     e = e ? e : bench_others(b);
     e = e ? e : bench_nets(b);
     b->peak = 0;
+    if (!e && !b->o->json)
+        puts("nn       (peak: multiply-adds in registers. More than 100 %: Winograd's algorithm needs fewer multiplications than the convolution that is counted)");
     return e;
 }

@@ -251,7 +251,7 @@ static const struct part *part_named(const char *name)
         known[i] = part[i].name;
     }
     const char *near = kr_nearest(name, known, PARTS);
-    kr_fail(KR_EUSAGE, near ? "there is nothing to bench called '%s'; did you mean %s?" : "there is nothing to bench called '%s'; known are fft, sense, grappa, espirit and io",
+    kr_fail(KR_EUSAGE, near ? "there is nothing to bench called '%s'; did you mean %s?" : "there is nothing to bench called '%s'; known are fft, sense, grappa, espirit, io and nn",
             name, near);
     return NULL;
 }
@@ -292,7 +292,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_bench = { "bench", "Other", "how fast Kray is on this machine", "[fft] [sense] [grappa] [espirit] [io] [options]",
+const kr_tool kr_tool_bench = { "bench", "Other", "how fast Kray is on this machine", "[fft] [sense] [grappa] [espirit] [io] [nn] [options]",
     "  kray bench                             # everything, about a minute\n"
     "  kray bench nn                          # layers and unrolled networks, and their share of the peak\n"
     "  kray bench sense --threads 1           # CG-SENSE alone, on one thread\n"

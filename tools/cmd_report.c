@@ -24,9 +24,11 @@ static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "also print the means as JSON" },
     KR_OPT_END };
 
-enum { MOST = 12, FULLY_SHOWN = 4 };       /* methods on a page; volumes of which all are shown */
-struct method { char *name; struct judge_files files; };
-struct cell { kr_score volume, *slice; long slices; char *why; bool known; };   /* one volume by one method */
+enum { MOST = PAGE_STYLES, FULLY_SHOWN = 4 };       /* methods on a page; volumes of which all are shown */
+struct method { char *name; struct judge_files files; struct judge_origin origin; bool known; };
+struct cell { kr_score volume, *slice; long slices; kr_shape pictures; char *why; bool known; };   /* pictures: axes after X and Y */
+static const int series_axes[] = { KR_Z, KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME };
+enum { SERIES_AXES = sizeof series_axes / sizeof *series_axes };   /* one volume by one method */
 struct report {
     const opts *o;
     struct judge rules;
@@ -53,7 +55,10 @@ static const char *short_number(int measure, double v)
         return "\xe2\x80\x93";             /* an en dash */
     if (isinf(v))
         return "\xe2\x88\x9e";
-    snprintf(t, sizeof text[0], form[measure], v);
+    if (measure == 2 && v >= 0.001)        /* NMSE: even digits beside each other */
+        snprintf(t, sizeof text[0], "%.4f", v);
+    else
+        snprintf(t, sizeof text[0], form[measure], v);
     return t;
 }
 
@@ -134,10 +139,53 @@ static void fact(kr_text *t, const char *name, const char *value)
     kr_text_add(t, "</dd></div>\n");
 }
 
+/* What the pictures along an axis are called. */
+static const char *one_of(int axis)
+{
+    return axis == KR_TIME || axis == KR_PHASE ? "frame" : axis == KR_ECHO ? "echo" : axis == KR_SET ? "set" : "slice";
+}
+
+static const char *many_of(int axis)
+{
+    return axis == KR_TIME || axis == KR_PHASE ? "Frames" : axis == KR_ECHO ? "Echoes" : axis == KR_SET ? "Sets" : "Slices";
+}
+
+/* "slice 1, frame 2": picture i in memory order of the axes after X and Y. */
+static void picture_name(char text[128], const kr_array *a, long i)
+{
+    int n = 0;
+    text[0] = 0;
+    for (int d = KR_Z; d < KR_AXES; d++) {
+        if (a->n[d] > 1 && n < 100)
+            n += snprintf(text + n, 128 - (size_t)n, "%s%s %ld", n ? ", " : "", one_of(d), i % a->n[d]);
+        i /= a->n[d];
+    }
+    if (!n)
+        snprintf(text, 128, "slice 0");
+}
+
+/* "sense, R = 4, equispaced:accel=4, lambda 0.005": from the provenance of a method's images; "" where they do not say. */
+static void how_made(kr_text *t, const struct judge_origin *o)
+{
+    const char *lambda = o->parameters ? strstr(o->parameters, "lambda=") : NULL;
+    kr_text all = { 0 };
+    if (o->method)
+        kr_text_add(&all, "%s", o->method);
+    if (o->acceleration)
+        kr_text_add(&all, "%sR = %s", all.len ? ", " : "", o->acceleration);
+    if (o->mask)
+        kr_text_add(&all, "%s%s", all.len ? ", " : "", o->mask);
+    if (lambda && (lambda == o->parameters || lambda[-1] == ' '))
+        kr_text_add(&all, "%slambda %.*s", all.len ? ", " : "", (int)strcspn(lambda + 7, " "), lambda + 7);
+    if (all.len)
+        page_escape(t, all.s);
+    kr_text_clear(&all);
+}
+
 static int head(kr_text *t, const struct report *r)
 {
     const char *first = r->targets.count == 1 ? volume_name(r, 0) : r->o->target;
-    kr_auto char *title = r->o->title ? kr_strdup(r->o->title) : kr_strf("Reconstructions of %s", first);
+    kr_auto char *title = r->o->title ? kr_strdup(r->o->title) : r->methods == 1 ? kr_strf("Reconstruction of %s", first) : kr_strf("%ld reconstructions of %s", r->methods, first);
     kr_auto char *count = kr_strf("%ld", r->targets.count);
     if (!title || !count)
         return kr_error_code();
@@ -157,12 +205,15 @@ static int head(kr_text *t, const struct report *r)
         fact(t, "Volumes", count);
     for (long m = 0; m < r->methods; m++)
         if (cell_of(r, 0, m)->known && r->targets.count == 1) {
-            kr_auto char *slices = kr_strf("%ld", cell_of(r, 0, m)->slices);
-            fact(t, "Slices", slices ? slices : "");
+            for (int a = 0; a < SERIES_AXES; a++)
+                if (cell_of(r, 0, m)->pictures.n[series_axes[a]] > 1) {
+                    kr_auto char *length = kr_strf("%ld", cell_of(r, 0, m)->pictures.n[series_axes[a]]);
+                    fact(t, many_of(series_axes[a]), length ? length : "");
+                }
             break;
         }
     fact(t, "Protocol", r->rules.protocol->name);
-    fact(t, "Scale", r->rules.fit ? "fitted by least squares" : "as it is in the files");
+    fact(t, "Intensity scaling", r->rules.fit ? "least squares" : "none");
     if (r->o->mask)
         fact(t, "Region of interest", r->o->mask);
     kr_text_add(t, "</dl>\n</header>\n");
@@ -172,7 +223,7 @@ static int head(kr_text *t, const struct report *r)
 /* ---- Tables ------------------------------------------------------------------------------------------- */
 static void table_head(kr_text *t, const struct report *r, const char *first)
 {
-    kr_text_add(t, "<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">%s</th>", first);
+    kr_text_add(t, "<p class=\"hint soft\">The table scrolls sideways.</p>\n<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">%s</th>", first);
     for (int k = 0; k < KR_MEASURES; k++)
         if (has_measure(r, k))
             kr_text_add(t, "<th scope=\"col\">%s<small>%s%s</small></th>", kr_measures[k].label, kr_measures[k].higher ? "&uarr; " : "&darr; ", kr_measures[k].unit);
@@ -187,6 +238,11 @@ static void table_name(kr_text *t, const struct report *r, long m, long scored)
     page_escape(t, r->method[m].name);
     if (scored < r->targets.count)
         kr_text_add(t, "<small class=\"failed\">%ld of %ld volumes</small>", scored, r->targets.count);
+    if (r->method[m].known) {
+        kr_text_add(t, "<span class=\"how\">");
+        how_made(t, &r->method[m].origin);
+        kr_text_add(t, "</span>");
+    }
     kr_text_add(t, "</td>");
 }
 
@@ -259,38 +315,68 @@ static const char *const *names_of(const struct report *r, const char *name[MOST
     return name;
 }
 
-/* Per slice of one volume, or per volume of a set: SSIM, PSNR and NRMSE. */
-static int plots(kr_text *t, const struct report *r)
+/* The mean of a measure over those pictures that stand at `at` along an axis. */
+static double mean_at(const struct cell *c, int axis, long at, int measure)
+{
+    double sum = 0;
+    long n = 0, inner = 1;
+    for (int d = KR_Z; d < axis; d++)
+        inner *= c->pictures.n[d];
+    for (long i = 0; i < c->slices; i++) {
+        double v = kr_score_get(&c->slice[i], measure);
+        if (i / inner % c->pictures.n[axis] == at && isfinite(v)) {
+            sum += v;
+            n++;
+        }
+    }
+    return n ? sum / (double)n : (double)NAN;
+}
+
+/* SSIM, PSNR and NRMSE along an axis of one volume; axis -1: per volume of a set. */
+static int plots_along(kr_text *t, const struct report *r, int axis, long count, bool others)
 {
     static const int drawn[] = { 0, 1, 3 };
-    const char *name[MOST];
-    bool set = r->targets.count > 1;
-    long count = set ? r->targets.count : 0;
-    for (long m = 0; !set && m < r->methods; m++)
-        count = cell_of(r, 0, m)->known && cell_of(r, 0, m)->slices > count ? cell_of(r, 0, m)->slices : count;
-    if (count < 2)
-        return 0;
+    const char *name[MOST], *what = axis < 0 ? "volume" : one_of(axis);
     kr_auto double *v = kr_alloc((size_t)(count * r->methods), sizeof *v);
     if (!v)
         return kr_error_code();
-    kr_text_add(t, "<h2>%s</h2>\n", set ? "Volume by volume" : "Slice by slice");
+    kr_text_add(t, "<h2>%c%s by %s</h2>\n", what[0] - 32, what + 1, what);
+    if (others)
+        kr_text_add(t, "<p class=\"soft\">Means over all pictures of each %s.</p>\n", what);
     page_legend(t, names_of(r, name), r->methods);
     kr_text_add(t, "<div class=\"plots\">\n");
     for (int d = 0; d < 3; d++) {
         int k = drawn[d];
         for (long m = 0; m < r->methods; m++)
             for (long i = 0; i < count; i++) {
-                const struct cell *c = cell_of(r, set ? i : 0, m);
-                v[m * count + i] = !c->known || (!set && i >= c->slices) ? (double)NAN : kr_score_get(set ? &c->volume : &c->slice[i], k);
+                const struct cell *c = cell_of(r, axis < 0 ? i : 0, m);
+                v[m * count + i] = !c->known || (axis >= 0 && i >= c->pictures.n[axis]) ? (double)NAN
+                                 : axis < 0 ? kr_score_get(&c->volume, k) : mean_at(c, axis, i, k);
             }
         char title[48];
         snprintf(title, sizeof title, "%s%s%s", kr_measures[k].label, kr_measures[k].unit[0] ? ", " : "", kr_measures[k].unit);
-        const struct page_plot p = { title, kr_measures[k].higher ? "higher is better" : "lower is better", set ? "volume" : "slice",
-                                     r->methods, count, name, v, !set };
+        const struct page_plot p = { title, kr_measures[k].higher ? "higher is better" : "lower is better", what, r->methods, count, name, v, axis >= 0 };
         page_plot(t, &p);
     }
     kr_text_add(t, "</div>\n");
     return 0;
+}
+
+static int plots(kr_text *t, const struct report *r)
+{
+    if (r->targets.count > 1)
+        return plots_along(t, r, -1, r->targets.count, false);
+    const struct cell *c = NULL;
+    int axes = 0, e = 0;
+    for (long m = 0; m < r->methods; m++)
+        if (cell_of(r, 0, m)->known && (!c || cell_of(r, 0, m)->slices > c->slices))
+            c = cell_of(r, 0, m);
+    for (int a = 0; c && a < SERIES_AXES; a++)
+        axes += c->pictures.n[series_axes[a]] > 1;
+    for (int a = 0; c && !e && a < SERIES_AXES; a++)
+        if (c->pictures.n[series_axes[a]] > 1)
+            e = plots_along(t, r, series_axes[a], c->pictures.n[series_axes[a]], axes > 1);
+    return e;
 }
 
 /* ---- Pictures ------------------------------------------------------------------------------------------ */
@@ -307,7 +393,7 @@ static kr_array *slice_of(const kr_array *a, long i)
     return s;
 }
 
-struct look { const kr_geom *geom; double high, error, aspect; };
+struct look { const kr_geom *geom; double high, error, aspect, width_mm; kr_view view; };      /* width_mm 0: unknown */
 
 static int draw(kr_text *t, const kr_array *a, const struct look *l, double high, enum kr_palette palette)
 {
@@ -318,6 +404,27 @@ static int draw(kr_text *t, const kr_array *a, const struct look *l, double high
     return e;
 }
 
+/* The letter of the patient's side that a direction (LPS) points to. */
+static char side(const double d[3], bool against)
+{
+    int k = fabs(d[2]) >= fabs(d[0]) && fabs(d[2]) >= fabs(d[1]) ? 2 : fabs(d[1]) >= fabs(d[0]) ? 1 : 0;
+    return (d[k] > 0) != against ? "LPS"[k] : "RAI"[k];
+}
+
+/* Letters at the edges, where the geometry is known, and a bar of round length. */
+static void put_marks(kr_text *t, const struct look *l)
+{
+    if (l->geom->known && l->view.right <= KR_Y && l->view.down <= KR_Y) {
+        const double *right = l->view.right == KR_X ? l->geom->read_dir : l->geom->phase_dir, *down = l->view.down == KR_X ? l->geom->read_dir : l->geom->phase_dir;
+        kr_text_add(t, "<span class=\"o l\">%c</span><span class=\"o r\">%c</span><span class=\"o t\">%c</span><span class=\"o b\">%c</span>",
+                    side(right, !l->view.flip_right), side(right, l->view.flip_right), side(down, !l->view.flip_down), side(down, l->view.flip_down));
+    }
+    if (l->width_mm > 0) {
+        double ten = pow(10, floor(log10(0.3 * l->width_mm))), m = 0.3 * l->width_mm / ten, mm = ten * (m < 2 ? 1 : m < 5 ? 2 : 5);
+        kr_text_add(t, "<span class=\"bar\" style=\"width:%.2f%%\">%g mm</span>", 100 * mm / l->width_mm, mm);
+    }
+}
+
 static int put_image(kr_text *t, const kr_array *a, const struct look *l, double high, enum kr_palette palette, const char *alt, const char *of, bool flip)
 {
     kr_text_add(t, "<div class=\"pic%s\"%s><img style=\"aspect-ratio:%.4f\" alt=\"", flip ? " flip" : "", flip ? " tabindex=\"0\"" : "", l->aspect);
@@ -326,7 +433,10 @@ static int put_image(kr_text *t, const kr_array *a, const struct look *l, double
     kr_text_add(t, "\" src=\"");
     if (draw(t, a, l, high, palette))
         return kr_error_code();
-    kr_text_add(t, "\"></div>\n");
+    kr_text_add(t, "\">");
+    if (!flip && !*of)                                   /* the target has the marks for all */
+        put_marks(t, l);
+    kr_text_add(t, "</div>\n");
     return 0;
 }
 
@@ -335,7 +445,7 @@ static int put_target(kr_text *t, struct report *r, const kr_array *a, const str
     char high[32], error[32], caption[64];
     snprintf(high, sizeof high, "%.3g", l->high);
     snprintf(error, sizeof error, "%.3g", l->high / l->error);
-    snprintf(caption, sizeof caption, "error, %g times brighter", l->error);
+    snprintf(caption, sizeof caption, "error, gain %g", l->error);
     kr_text_add(t, "<div class=\"cell\"><h4>Target</h4>\n");
     if (put_image(t, a, l, l->high, KR_GREY, "Target", "", false))
         return kr_error_code();
@@ -360,8 +470,11 @@ static int put_recon(kr_text *t, struct report *r, long m, const struct judged *
     if (put_image(t, recon, l, l->high, KR_GREY, "Reconstruction ", r->method[m].name, true) ||
         put_image(t, error, l, l->high / l->error, KR_HOT, "Error of ", r->method[m].name, false))
         return kr_error_code();
-    kr_text_add(t, "<p>SSIM&nbsp;%s &ensp;%s&nbsp;dB &ensp;NRMSE&nbsp;%s</p></div>\n", short_number(0, j->slice[s].ssim), short_number(1, j->slice[s].psnr),
+    kr_text_add(t, "<p>SSIM&nbsp;%s &ensp;%s&nbsp;dB &ensp;NRMSE&nbsp;%s", short_number(0, j->slice[s].ssim), short_number(1, j->slice[s].psnr),
                 short_number(3, j->slice[s].nrmse));
+    kr_text_add(t, "<span class=\"how\">");
+    how_made(t, &r->method[m].origin);
+    kr_text_add(t, "</span></p></div>\n");
     return 0;
 }
 
@@ -379,10 +492,20 @@ static int show_slice(struct report *r, const struct judged *j, const long *ok, 
     kr_scoped(array) target = slice_of(one->target->data, s);
     if (!target)
         return kr_error_code();
+    char what[128], where[64] = "";
+    const kr_array *a = one->target->data;
+    const kr_geom *g = one->target->geom;
+    picture_name(what, a, s);
+    long n = a->n[KR_Z] > 1 ? 1 : a->n[KR_SLICE], at = s / (a->n[KR_Z] > 1 ? a->n[KR_Z] : 1) % (n > 0 ? n : 1);
+    if (g->known && a->n[KR_Z] == 1 && at < g->slices) {
+        const double *d = g->slice_dir, *p = g->position_mm[at];
+        int k = fabs(d[2]) >= fabs(d[0]) && fabs(d[2]) >= fabs(d[1]) ? 2 : fabs(d[1]) >= fabs(d[0]) ? 1 : 0;
+        snprintf(where, sizeof where, " at %c %.1f mm", p[k] >= 0 ? "LPS"[k] : "RAI"[k], fabs(p[k]));
+    }
     kr_text_add(t, "<style>#s%ld{--n:%ld;--t:url(", id, across);      /* the target once more, for turning a picture into it */
     if (draw(t, target, l, l->high, KR_GREY))
         return kr_error_code();
-    kr_text_add(t, ")}</style>\n<figure id=\"s%ld\"><figcaption>Slice %ld</figcaption>\n<div class=\"cells\">\n", id, s);
+    kr_text_add(t, ")}</style>\n<figure id=\"s%ld\"><figcaption>%c%s%s</figcaption>\n<div class=\"cells\">\n", id, what[0] - 32, what + 1, where);
     if (put_target(t, r, target, l))
         return kr_error_code();
     for (long m = 0; m < r->methods; m++)
@@ -422,7 +545,7 @@ static int look_of(struct look *l, const struct report *r, const struct judged *
     kr_error_clear();
     kr_scoped(array) s = slice_of(j->target->data, 0);
     kr_view v;
-    *l = (struct look){ geom, kr_picture_level(j->target->data, 0.995), r->o->error, 1 };
+    *l = (struct look){ .geom = geom, .high = kr_picture_level(j->target->data, 0.995), .error = r->o->error, .aspect = 1 };
     if (!s || kr_error_code())                           /* without memory the level is another one */
         return kr_error_code();
     if (l->high <= 0)
@@ -434,6 +557,8 @@ static int look_of(struct look *l, const struct report *r, const struct judged *
         h *= j->voxel_mm[v.down];
     }
     l->aspect = w / h;
+    l->view = v;
+    l->width_mm = v.right <= KR_Z && j->voxel_mm[v.right] > 0 && geom->known ? (double)s->n[v.right] * j->voxel_mm[v.right] : 0;
     return 0;
 }
 
@@ -533,6 +658,18 @@ static int note_failure(struct report *r, struct cell *c, long volume, long m, c
     return c->why ? 0 : kr_error_code();
 }
 
+/* What all images of a method share of how they were made. */
+static int note_origin(struct method *m, const kr_meta *meta)
+{
+    struct judge_origin o;
+    int e = judge_origin(&o, meta);
+    if (!e)
+        e = m->known ? judge_origin_join(&m->origin, &o) : judge_origin_copy(&m->origin, &o);
+    m->known = true;
+    judge_origin_close(&o);
+    return e;
+}
+
 /* Judges one volume by all methods; keeps the scores the first time, draws where `show`. */
 static int judge_volume(struct report *r, long volume, bool first, bool show, const kr_trace *trace)
 {
@@ -553,7 +690,8 @@ static int judge_volume(struct report *r, long volume, bool first, bool show, co
         else if (bad)
             e = first ? note_failure(r, c, volume, m, trace) : (kr_error_clear(), 0);
         else if (first) {
-            *c = (struct cell){ j[m].volume, j[m].slice, j[m].slices, NULL, true };
+            *c = (struct cell){ j[m].volume, j[m].slice, j[m].slices, kr_array_shape(j[m].target->data), NULL, true };
+            e = note_origin(&r->method[m], j[m].recon->meta);
             judge_other_units(&j[m], path, trace);
             ok[m] = 1;
         } else
@@ -665,6 +803,24 @@ static void failures(kr_text *t, const struct report *r)
     kr_text_add(t, "</ul>\n");
 }
 
+/* What a paper would print below the pictures. */
+static void caption(kr_text *t, const struct report *r)
+{
+    kr_text_add(t, "<details><summary>A caption to copy</summary>\n<p>Reference");
+    for (long m = 0; m < r->methods; m++) {
+        kr_text_add(t, ", ");
+        page_escape(t, r->method[m].name);
+        kr_text how = { 0 };
+        how_made(&how, &r->method[m].origin);
+        if (how.len)
+            kr_text_add(t, " (%s)", how.s);
+        kr_text_clear(&how);
+    }
+    kr_text_add(t, ". Bottom: magnitude of the difference to the reference, shown with a gain of %g. All images have the window 0 to the 99.5th percentile of the "
+                   "reference%s. Scores by the protocol %s.</p></details>\n", r->o->error, r->rules.fit ? "; intensities were fitted by least squares" : "",
+                r->rules.protocol->name);
+}
+
 static int write_page(const struct report *r)
 {
     kr_text t = { 0 };
@@ -679,14 +835,15 @@ static int write_page(const struct report *r)
     failures(&t, r);
     e = e ? e : plots(&t, r);
     if (!e) {
-        kr_text_add(&t, "<h2>Images</h2>\n<p class=\"soft\">All images of a volume have one window, up to the level under which 99.5&nbsp;%% of the target lie; "
-                        "all error maps, |recon &minus; target|, have one scale. Slices count from 0.%s<span class=\"screen\"> Point at a reconstruction, or tap it, to see the target "
+        kr_text_add(&t, "<h2>Images</h2>\n<p class=\"soft\">All images of a volume have one window, 0 to the 99.5th percentile of the target; "
+                        "all error maps, |recon &minus; target|, have one window. Slices and frames count from 0.%s<span class=\"screen\"> Point at a reconstruction, or tap it, to see the target "
                         "in its place.</span></p>\n", r->shows ? " Of the volumes, those with the lowest, the middle and the highest SSIM are shown." : "");
         kr_text_put(&t, r->pictures.s ? r->pictures.s : "", r->pictures.len);
         definitions(&t, r);
-        kr_text_add(&t, "<h2>Provenance</h2>\n");
+        caption(&t, r);
+        kr_text_add(&t, "<h2>Provenance</h2>\n<div class=\"origins\">\n");
         kr_text_put(&t, r->origins.s ? r->origins.s : "", r->origins.len);
-        kr_text_add(&t, "<p class=\"soft\">Kray %s: <code>", kr_version());
+        kr_text_add(&t, "</div>\n<p class=\"soft\">Kray %s: <code>", kr_version());
         page_escape(&t, kr_command_line());
         kr_text_add(&t, "</code></p>\n");
         page_end(&t);
@@ -797,6 +954,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     for (long m = 0; m < MOST; m++) {
         judge_files_close(&r.method[m].files);
         kr_free(r.method[m].name);
+        judge_origin_close(&r.method[m].origin);
     }
     judge_files_close(&r.targets);
     kr_free(r.cell);

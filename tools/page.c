@@ -59,11 +59,14 @@ static const char style[] =
     "code{font:.86em ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     ".failed{color:var(--c1)}\n"
     "summary{cursor:pointer;font-weight:600;margin:1.2rem 0 .4rem}\n"
-    "@media(max-width:46rem){.cells{grid-template-columns:repeat(2,minmax(0,1fr))}table{font-size:.8rem}thead th{font-size:.76rem}th,td{padding:.45rem .36rem}.mark{margin-right:.3em}td.best b{padding:.12em .25em;margin-right:-.25em}h2{margin-top:2.4rem}.defs{grid-template-columns:1fr;gap:0}.defs dd{margin:0 0 .55rem}}\n"
+    ".pic .o{position:absolute;color:#fff;font:600 .74rem/1 system-ui,sans-serif;text-shadow:0 0 3px #000,0 0 2px #000}.o.l{left:.35em;top:50%}.o.r{right:.35em;top:50%}.o.t{top:.35em;left:50%}.o.b{bottom:.35em;left:50%}\n"
+    ".pic .bar{position:absolute;left:.5em;bottom:.5em;border-bottom:2px solid #fff;color:#fff;font:.68rem/1.35 system-ui,sans-serif;text-shadow:0 0 3px #000;text-align:left;white-space:nowrap}\n"
+    ".how{display:block;font-weight:400;font-size:.78rem;color:var(--soft);white-space:normal;max-width:20rem;overflow-wrap:anywhere}.hint{display:none}\n"
+    "@media(max-width:46rem){.hint{display:block;font-size:.8rem;margin:.2rem 0}.how{max-width:9rem}th:first-child,td:first-child{max-width:9.5rem;white-space:normal;overflow-wrap:anywhere}.wide{box-shadow:inset -12px 0 10px -10px rgba(0,0,0,.25)}.cells{grid-template-columns:repeat(2,minmax(0,1fr))}table{font-size:.8rem}thead th{font-size:.76rem}th,td{padding:.45rem .36rem}.mark{margin-right:.3em}td.best b{padding:.12em .25em;margin-right:-.25em}h2{margin-top:2.4rem}.defs{grid-template-columns:1fr;gap:0}.defs dd{margin:0 0 .55rem}}\n"
     "@media print{:root{color-scheme:light;--paper:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--best:#e3f1e8;--good:#14532d;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#008f68;--c3:#b8568f;--c4:#8a6d00;--c5:#3a8fc7}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}body{font-size:10pt}main{max-width:none;padding:0}h2{margin-top:1.4rem;break-after:avoid}h3{break-after:avoid}"
-    ".cells{grid-template-columns:repeat(var(--n),minmax(0,1fr))}figure{margin:.5rem 0 .8rem}figure,.plots svg,tr,.origin{break-inside:avoid}.cell p{margin:.15rem 0 0}.wide{overflow:visible}.screen{display:none}"
+    ".cells{grid-template-columns:repeat(var(--n),minmax(0,1fr))}figure{margin:.5rem 0 .8rem}figure,.plots svg,tr,.origin{break-inside:avoid}.cell p{margin:.15rem 0 0}.wide{overflow:visible}.screen,.hint{display:none}th:first-child,td:first-child{position:static}.origins{columns:2;font-size:8pt}.origin .defs{gap:0 .6rem}"
     "th,td{padding:.25rem .5rem}.plots{grid-template-columns:repeat(3,1fr)}@page{margin:16mm 14mm}}\n";
 
 void page_begin(kr_text *t, const char *title)
@@ -113,11 +116,11 @@ enum { WIDTH = 340, HEIGHT = 220, LEFT = 50, RIGHT = 14, TOP = 34, BOTTOM = 36 }
 
 static const char *dash(long series)
 {
-    static const char *const d[] = { "", "6 3", "2 3", "8 3 2 3", "1 2", "10 4" };
-    return d[series % PAGE_COLOURS];
+    static const char *const d[] = { "", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2", "12 3 3 3", "3 3", "6 2 1 2 1 2", "1 4", "14 4" };
+    return d[series % (sizeof d / sizeof *d)];
 }
 
-/* The mark of a series: disc, square, triangle, diamond, ring, cross. */
+/* The mark of a series: disc, square, triangle, diamond, ring, cross; of the next ones their open or turned forms; later ones larger. */
 static void mark(kr_text *t, long series, double x, double y, const char *title)
 {
     long c = series % PAGE_COLOURS;
@@ -127,6 +130,14 @@ static void mark(kr_text *t, long series, double x, double y, const char *title)
         page_escape(t, title);
         kr_text_add(t, "</title>");
     }
+    static const char *const path[] = { "m-2.6 -2.6h5.2v5.2h-5.2z", "m0 -3.6l3.4 6h-6.8z", "m0 3.6l3.4 -6h-6.8z", "m0 -3.8l3.8 3.8l-3.8 3.8l-3.8 -3.8z",
+                                        "m-3.6 0h7.2m-3.6 -3.6v7.2", "m-3.4 0h6.8m-5.1 -2.9l3.4 5.8m0 -5.8l-3.4 5.8" };
+    long round = series / PAGE_COLOURS % 4;
+    if (round % 2)
+        kr_text_add(t, "<path d=\"M%.1f %.1f%s\" style=\"fill:none\" stroke-width=\"1.4\"/>", x, y, path[c]);
+    else if (round)
+        kr_text_add(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.4\" style=\"fill:none\" stroke-width=\"1\"/>", x, y);
+    if (!(round % 2))
     switch (c) {
     case 0: kr_text_add(t, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.8\"/>", x, y); break;
     case 1: kr_text_add(t, "<rect x=\"%.1f\" y=\"%.1f\" width=\"5.2\" height=\"5.2\"/>", x - 2.6, y - 2.6); break;

@@ -3,7 +3,7 @@
 #define KRAY_PAGE_H
 #include "kray/picture.h"
 
-enum { PAGE_COLOURS = 6 };             /* --c0 ... of the style: series take them in turn */
+enum { PAGE_COLOURS = 6, PAGE_STYLES = 24 };   /* --c0 ... of the style: series take them in turn; with marks and dashes so many look different */
 
 /* Everything before and after the content; dark or light as the reader's device is set, and made for paper, too. */
 void page_begin(kr_text *t, const char *title);
@@ -14,7 +14,7 @@ int page_picture(kr_text *t, const kr_picture *p) KR_MUST_USE;
 
 /* value[series * count + i] over x = i. NAN and infinite values are left out. lines: points are neighbours, not items. */
 struct page_plot {
-    const char *title, *note, *x_label;
+    const char *title, *note, *x_label;   /* x_label: "slice" */
     long series, count;
     const char *const *name;
     const double *value;

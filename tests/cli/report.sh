@@ -46,6 +46,26 @@ rm two/v3.npy
 refuses 1 '1 of 12 reconstructions could not be scored' kray report -o r.html --target gt first=one second=two
 check 'and the page has the rest' grep -q 'v3, second: ' r.html
 
+# series: pictures and plots by slice and frame; more methods than colours
+array cine.npy x=24,y=20,slice=3,time=4 blob
+words=$(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do array c$i.npy x=24,y=20,slice=3,time=4 blob noise=0.0$i seed=$i; echo "m$i=c$i.npy@time,slice,y,x"; done)
+works '' kray report -o r.html --target cine.npy@time,slice,y,x $words
+check 'slice and frame of a picture' grep -q '<figcaption>Slice [0-2], frame [0-3]<' r.html
+check 'how many of each' sh -c "grep -q '<dt>Frames</dt><dd>4<' r.html && grep -q '<dt>Slices</dt><dd>3<' r.html"
+check 'plots along both' [ "$(grep -c '<h2>\(Slice by slice\|Frame by frame\)' r.html)" = 2 ]
+legend=$(grep -m1 '<ul class="legend">' r.html | sed 's/<li>/\n/g' | grep '<svg' | sed 's/<\/svg>.*//')
+check 'fourteen methods, no two marked alike' [ "$(echo "$legend" | sort -u | wc -l)" = 14 ]
+
+# how each was made, where the patient's sides are, how long a bar is
+kray simulate -q -m 48,40 -s 3 -c 4 -o scan.h5 -r full.nii
+kray recon -q scan.h5 -o sense.nii --method sense -u equispaced:accel=2,center=0.2
+works '' kray report -o r.html --target full.nii sense=sense.nii --scale fit
+check 'method, R, mask and lambda' grep -Eq 'class="how">sense, R = 1[.][0-9]+, equispaced:accel=2,center=0.2, lambda 0[.]' r.html
+check 'sides of an axial slice: left at the right, front at the top' grep -q '<span class="o l">R</span><span class="o r">L</span><span class="o t">A</span><span class="o b">P</span>' r.html
+check 'a bar in mm' grep -Eq 'class="bar" style="width:[0-9.]+%">[125]0* mm' r.html
+check 'where the slice lies' grep -Eq '<figcaption>Slice [0-2] at [IS] [0-9.]+ mm' r.html
+check 'a caption' grep -q 'A caption to copy' r.html
+
 # refusals leave no page behind
 rm -f r.html
 refuses 2 'what is the target' kray report a.npy
