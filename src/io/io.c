@@ -22,13 +22,14 @@ const kr_format *kr_format_named(const char *name)
 {
     const char *word[64], *near = NULL;
     int n = 0;
-    kr_text known = { 0 };
-    for (int i = 0; kr_formats[i] && n < 64; i++) {
-        if (!strcasecmp(kr_formats[i]->name, name))
-            return kr_text_clear(&known), kr_formats[i];
-        kr_text_add(&known, "%s%s", i ? ", " : "", kr_formats[i]->name);
-        word[n++] = kr_formats[i]->name;
+    for (; kr_formats[n] && n < 64; n++) {
+        if (!strcasecmp(kr_formats[n]->name, name))
+            return kr_formats[n];
+        word[n] = kr_formats[n]->name;
     }
+    kr_text known = { 0 };
+    for (int i = 0; i < n; i++)
+        kr_text_add(&known, "%s%s", i ? ", " : "", word[i]);
     near = kr_nearest(name, word, n);
     kr_fail(KR_EUSAGE, "there is no format '%s'; %s%s%sknown are %s", name, near ? "did you mean " : "", near ? near : "", near ? "? " : "", known.s ? known.s : "none");
     kr_text_clear(&known);

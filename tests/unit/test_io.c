@@ -112,7 +112,7 @@ static void test_recognised(void **state)
     assert_true(kr_scan_read(&s, in("w.other"), NULL, NULL, NULL) < 0);
     assert_refused(KR_EFORMAT, "a nifti file holds no raw data");
     assert_true(kr_scan_read(&s, in("w.other"), "ismrmrdd", NULL, NULL) < 0);
-    assert_refused(KR_EUSAGE, "no format 'ismrmrdd'; known are");
+    assert_refused(KR_EUSAGE, "no format 'ismrmrdd'; did you mean ismrmrd? known are");
     assert_true(kr_array_write(a, NULL, in("w.tiff")) < 0);
     assert_refused(KR_EUSAGE, "cannot be written under that name; known are");
     assert_null(kr_reading());
