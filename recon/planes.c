@@ -297,7 +297,7 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
                 const kr_trace *trace)
 {
     if (scan->shape.n[KR_COIL] < 2)
-        return kr_fail(KR_EREFUSED, "kernels in k-space need several coils, this scan has one: take --method rss");
+        return kr_fail(KR_EREFUSED, "kernels in k-space need several coils, this scan has one: take --method wavelet");
     if (coils && kr_coils_check(coils, scan))
         return kr_error_code();
     const long all[3] = { 0, 0, 0 };

@@ -1,6 +1,7 @@
 /* street.c: the whole street from a scan to an image. */
 #include "kray/recon.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int fits(const kr_array *maps, const kr_scan *s)
@@ -98,15 +99,60 @@ static int unweigh(kr_image *im, const kr_array *maps)
     return kr_for(kr_count(kr_array_shape(im->data)) / maps->n[KR_X], one_line, &w);
 }
 
-int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
-                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
+/* Squares of data in units as small as 1e-20 or as large as 1e20 leave single precision: such data are worked on times a power of
+ * two, which rounds nothing, and the image is taken back. Returns the exponent; 0: nothing is to be done. */
+static int exponent_of(const kr_scan *s)
 {
-    *out = NULL;
-    if (prepare && kr_scan_prepare(scan, prepare, trace))
+    int e = 0;
+    double most = kr_max_abs(s->data);
+    frexp(most, &e);
+    return most > 0 && isfinite(most) && abs(e) > 40 ? e : 0;
+}
+
+static kr_array *scaled(const kr_array *a, int exponent)
+{
+    kr_array *c = a ? kr_array_copy(a) : NULL;
+    if (c)
+        for (int left = exponent, step; left; left -= step) {        /* 2^130 is no float */
+            step = left > 100 ? 100 : left < -100 ? -100 : left;
+            kr_scale(c, ldexpf(1, step));
+        }
+    return c;
+}
+
+static int take_back(kr_image *im, int exponent)
+{
+    kr_scoped(array) x = scaled(im->data, exponent);
+    if (!x)
         return kr_error_code();
-    if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1)
-        return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
-                       : "trajectory unknown", method->name);
+    kr_array *old = im->data;
+    im->data = x;
+    x = old;
+    static const char *const in_units[] = { "kray_residual", "kray_scale" };
+    for (int i = 0; i < 2; i++) {
+        double v = kr_meta_number(im->meta, in_units[i], NAN);
+        if (isfinite(v) && kr_meta_set(im->meta, in_units[i], "%.9g", ldexp(v, exponent)))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+/* Slices whose maps are not those that were asked for are counted by the caller, or told of here. */
+static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_trace *trace)
+{
+    kr_coils_opts o = *how;
+    long replaced = 0;
+    if (!o.replaced)
+        o.replaced = &replaced;
+    kr_array *maps = kr_coils_estimate(s, &o, trace);
+    if (maps)
+        kr_say_replaced(s->file, replaced, s->shape.n[KR_SLICE], trace);
+    return maps;
+}
+
+static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils,
+                       const kr_coils_opts *coil_opts, const kr_trace *trace)
+{
     bool slab = scan->multiband.depth > 0;
     if (slab && !(method->needs & KR_TAKES_SLABS))
         return kr_fail(KR_EREFUSED, "%ld slices were measured together, which %s cannot tell apart: take --method slice-grappa, sense or a "
@@ -123,7 +169,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])
             maps = slab ? kr_multiband_stack(scan->coils, scan) : kr_array_ref(scan->coils);
         else if (!maps) {
-            maps = kr_coils_estimate(scan, &how, trace);
+            maps = estimate(scan, &how, trace);
             estimated = true;
         }
         if (!maps)
@@ -138,6 +184,36 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
         e = kr_multiband_close(*out, scan);
     if (!e)
         e = crop(out, scan, trace);
+    if (!e)
+        e = kr_image_check(*out);
+    if (e)
+        kr_image_unref(out);
+    return e;
+}
+
+int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
+                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
+{
+    *out = NULL;
+    if (prepare && kr_scan_prepare(scan, prepare, trace))
+        return kr_error_code();
+    if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1)
+        return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
+                       : "trajectory unknown", method->name);
+    int exponent = exponent_of(scan);
+    if (!exponent)
+        return reconstruct(out, scan, method, opts, coils, coil_opts, trace);
+    kr_scan in_units = *scan;
+    kr_scoped(array) data = scaled(scan->data, -exponent);
+    kr_scoped(array) calib = scaled(scan->calib, -exponent);
+    if (!data || (scan->calib && !calib))
+        return kr_error_code();
+    in_units.data = data;
+    in_units.calib = calib;
+    kr_say(trace, KR_DETAIL, "data are worked on times 2^%d", -exponent);
+    int e = reconstruct(out, &in_units, method, opts, coils, coil_opts, trace);
+    if (!e)
+        e = take_back(*out, exponent);
     if (!e)
         e = kr_image_check(*out);
     if (e)

@@ -347,7 +347,7 @@ static int ready(kr_scan **out, const char *file, const kr_recon **m, const opts
 }
 
 static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **m, const opts *o, long from, long count, long all,
-                             const kr_array *maps, const kr_trace *trace)
+                             const kr_array *maps, long *replaced, const kr_trace *trace)
 {
     kr_scoped(scan) s = NULL;
     if (ready(&s, file, m, o, from, count, all, trace))
@@ -357,6 +357,7 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
     kr_coils_opts c = kr_coils_preset;
     c.method = maps ? c.method : o->coils;
     c.maps = o->maps;
+    c.replaced = replaced;
     c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
     kr_scoped(array) part = maps && maps->n[KR_SLICE] > 1 && count < all ? kr_array_range(maps, KR_SLICE, from, count)
                           : maps ? kr_array_ref(maps) : NULL;
@@ -441,10 +442,11 @@ static int one(const char *file, const char *output, const char *settings, const
     if (sweep.count && piece < all)
         return kr_fail(KR_EREFUSED, "a sweep wants the whole scan at once, and only %ld of %ld slices fit into the memory given", piece, all);
     kr_scoped(image) image = NULL;
+    long replaced = 0;                           /* coil maps, of how many slices */
     for (long from = 0; from < all; from += piece) {
         kr_scoped(image) part = NULL;
         long count = from + piece > all ? all - from : piece;
-        if (kr_stopped(trace) || reconstruct_piece(&part, file, &m, o, from, count, all, maps, trace))
+        if (kr_stopped(trace) || reconstruct_piece(&part, file, &m, o, from, count, all, maps, &replaced, trace))
             return kr_error_code();
         if (piece >= all) {
             image = part;
@@ -455,6 +457,7 @@ static int one(const char *file, const char *output, const char *settings, const
             kr_progress(trace, file, (double)(from + count), (double)all);
         }
     }
+    kr_say_replaced(file, replaced, image->data->n[KR_SLICE], trace);
     kr_scoped(image) result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
     if (result)
         batch_voxel_unknown(result, output, o->to, trace);

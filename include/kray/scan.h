@@ -258,9 +258,14 @@ typedef struct kr_coils_opts {
     bool prior;                      /* for methods that regularise, maps weighted by how likely there is an image: times
                                       * eigenvalue^12, other methods signal / 0.1, at most 1. The image found with such maps
                                       * is to be multiplied by the root of sum |S|^2                    */
+    long *replaced;                  /* one set by espirit: slices of which it makes no maps (noise only, too few lines), or maps that
+                                      * leave more than a tenth of the calibration data unexplained, get those of lowres and are added
+                                      * to *replaced; NULL: the former are refused, the latter kept     */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* The warning of so many slices whose maps were replaced (kr_coils_opts.replaced); 0: none. */
+void kr_say_replaced(const char *file, long replaced, long slices, const kr_trace *trace);
 /* data, calib, noise and the file's own maps become those of `coils` virtual coils, of unit noise if the coils had it.
  * "svd": one mixture for all; "geometric": one for each place along the readout, each turned towards its neighbour's (noise
  * then is mixed as in the middle). Refuses more coils than there are; geometric: readouts with gaps. Sources: Buehrer 2007;

@@ -203,8 +203,6 @@ void kr_dot(const kr_array *x, const kr_array *y, double out[2])
     }
 }
 
-double kr_norm(const kr_array *x) { return sqrt(kr_dot_re(x, x)); }
-
 bool kr_all_finite(const kr_array *x)
 {
     double s[2];
@@ -212,11 +210,42 @@ bool kr_all_finite(const kr_array *x)
     return s[0] == 0;
 }
 
+/* Squares of such numbers leave single precision: they are taken in double. */
+static bool extreme(double size) { return !(size > 1e-15 && size < 1e15); }
+
+struct wide { const kr_array *x; double sum, most; };
+
+static int in_double(struct wide *w)
+{
+    kr_scoped(array) f = kr_array_packed(w->x);
+    if (!f) {                            /* no memory: the answer in single precision stands */
+        kr_error_clear();
+        return KR_EMEM;
+    }
+    long n = kr_count(kr_array_shape(f)), each = f->type == KR_C32 ? 2 : 1;
+    const float *p = f->data;
+    for (long i = 0; i < n; i++) {
+        double re = p[i * each], im = each > 1 ? p[i * each + 1] : 0, v = re * re + im * im;
+        w->sum += v;
+        w->most = v > w->most ? v : w->most;
+    }
+    return 0;
+}
+
+double kr_norm(const kr_array *x)
+{
+    double size = sqrt(kr_dot_re(x, x));
+    struct wide w = { x, 0, 0 };
+    return extreme(size) && !in_double(&w) ? sqrt(w.sum) : size;
+}
+
 double kr_max_abs(const kr_array *x)
 {
     double s[2];
     reduce(x, NULL, x->type == KR_C32 ? CMAX : MAX, s);
-    return x->type == KR_C32 ? sqrt(s[0]) : s[0];
+    double most = x->type == KR_C32 ? sqrt(s[0]) : s[0];
+    struct wide w = { x, 0, 0 };
+    return x->type == KR_C32 && extreme(most) && !in_double(&w) ? sqrt(w.most) : most;
 }
 
 kr_array *kr_abs(const kr_array *x)
@@ -233,6 +262,11 @@ kr_array *kr_abs(const kr_array *x)
     else
         for (long i = 0; i < n; i++)
             to[i] = sqrtf(kr_cabs2(((const kr_cfloat *)f->data)[i]));
+    for (long i = 0; i < n && f->type == KR_C32; i++)
+        if (extreme(to[i])) {
+            kr_cfloat v = ((const kr_cfloat *)f->data)[i];
+            to[i] = (float)sqrt((double)kr_re(v) * (double)kr_re(v) + (double)kr_im(v) * (double)kr_im(v));
+        }
     return r;
 }
 

@@ -97,6 +97,16 @@ int kr_la_eigh(long n, kr_cfloat *A, float *w)
     return info ? failed("eigenvalue decomposition", n, info) : 0;
 }
 
+/* The eigenvectors of the k largest eigenvalues of a tridiagonal matrix, by way of all of them; d, e are destroyed. */
+static int last_vectors(kr_cfloat *V, long n, long k, float *d, float *e)
+{
+    kr_auto kr_cfloat *Z = kr_alloc((size_t)n, (size_t)n * sizeof *Z);
+    int info = Z ? LAPACKE_cstedc(LAPACK_COL_MAJOR, 'I', (int)n, d, e, Z, (int)n) : LAPACK_WORK_MEMORY_ERROR;
+    if (!info)
+        memcpy((void *)V, Z + (n - k) * n, (size_t)(n * k) * sizeof *V);
+    return info;
+}
+
 /* Tridiagonal form, all its eigenvalues, eigenvectors of the largest only, and back: the vectors that nobody wants are
  * the greater part of the work of a full decomposition. */
 int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self, long *count, kr_cfloat **V)
@@ -108,15 +118,17 @@ int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self
     if (n < 1 || fits("eigenvalues", n, n))
         return n < 1 ? kr_fail(KR_EREFUSED, "eigenvalues of a matrix of order %ld", n) : kr_error_code();
     kr_auto float *d = kr_alloc((size_t)n, sizeof *d), *e = kr_alloc((size_t)n, sizeof *e), *e2 = kr_alloc((size_t)n, sizeof *e);
-    kr_auto float *found = kr_alloc((size_t)n, sizeof *found);
+    kr_auto float *found = kr_alloc((size_t)n, sizeof *found), *again = kr_alloc((size_t)(2 * n), sizeof *again);
     kr_auto kr_cfloat *tau = kr_alloc((size_t)n, sizeof *tau);
     kr_auto int *support = kr_alloc((size_t)(2 * n), sizeof *support);
-    if (!d || !e || !e2 || !found || !tau || !support)
+    if (!d || !e || !e2 || !found || !again || !tau || !support)
         return kr_error_code();
     int info = LAPACKE_chetrd(LAPACK_COL_MAJOR, 'L', (int)n, A, (int)n, d, e, tau);
     e[n - 1] = 0;
     memcpy(w, d, (size_t)n * sizeof *w);
     memcpy(e2, e, (size_t)n * sizeof *e);
+    memcpy(again, d, (size_t)n * sizeof *d);
+    memcpy(again + n, e, (size_t)n * sizeof *e);
     if (!info)
         info = LAPACKE_ssterf((int)n, w, e2);
     if (info)
@@ -132,6 +144,10 @@ int kr_la_eigh_pick(long n, kr_cfloat *A, float *w, kr_la_pick *pick, void *self
     lapack_logical exact = 1;
     info = LAPACKE_cstemr(LAPACK_COL_MAJOR, 'V', 'I', (int)n, d, e, 0, 0, (int)(n - k + 1), (int)n, &m, found, *V, (int)n,
                           (int)k, support, &exact);
+    if (info || m != k) {                /* it gives up on some finite numbers, which divide and conquer does not */
+        info = last_vectors(*V, n, k, again, again + n);
+        m = (int)k;
+    }
     if (!info && m == k)
         info = LAPACKE_cunmtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', (int)n, (int)k, A, (int)n, tau, *V, (int)n);
     if (info || m != k) {

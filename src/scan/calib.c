@@ -34,12 +34,15 @@ static bool next(long index[KR_AXES], const long n[KR_AXES])
     return false;
 }
 
+/* Not by its square, which underflows in small units. */
+static bool some(kr_cfloat v) { return kr_re(v) != 0 || kr_im(v) != 0; }
+
 static bool any(const kr_array *a, const long at[KR_AXES], const long n[KR_AXES])
 {
     long index[KR_AXES] = { 0 }, base = place(a, at);
     do {
         long e = base + place(a, index);
-        if (a->type == KR_C32 ? kr_cabs2(((const kr_cfloat *)a->data)[e]) > 0 : ((const float *)a->data)[e] > 0)
+        if (a->type == KR_C32 ? some(((const kr_cfloat *)a->data)[e]) : ((const float *)a->data)[e] > 0)
             return true;
     } while (next(index, n));
     return false;
@@ -140,7 +143,7 @@ static void average(kr_array *to, const kr_array *from)
         double re = 0, im = 0;
         do {
             kr_cfloat v = ((const kr_cfloat *)from->data)[base + place(from, inner)];
-            count += kr_cabs2(v) > 0;
+            count += some(v);
             re += kr_re(v);
             im += kr_im(v);
         } while (next(inner, n));

@@ -33,3 +33,20 @@ works '' kray coils scan.h5 -o none/x.cfl
 kray simulate brain --matrix 64,60 --slices 1 --coils 4 -o regular.cfl -q --undersample uniform:accel=4,lines=4
 refuses 1 'measure more lines around the centre' kray coils regular.cfl -o x.cfl
 check 'what is refused leaves no file' [ ! -e x.cfl ]
+
+# One coil: its map is 1, and every method that needs no second coil makes an image.
+kray simulate brain --matrix 48,48 --slices 2 --coils 1 --to fastmri --no-oversampling -o one.h5 -q --undersample random:accel=2,center=0.2,seed=1
+works '{x=48 y=48 slice=2}' kray coils one.h5 -o one.npy
+check 'of a single coil: 1 everywhere' [ "$(tail -c 18432 one.npy | od -An -tx4 -v | tr -s ' ' '\n' | sort -u | tr -d '\n')" = 000000003f800000 ]
+for method in sense adjoint wavelet tv tgv cs nlinv rss; do
+    works '{x=48 y=48 slice=2}' kray recon one.h5 -o image.npy --method $method
+done
+refuses 1 'this scan has one: take --method wavelet' kray recon one.h5 -o image.npy --method grappa
+
+# Slices that hold noise only end nothing: they come out with maps of low resolution, and are counted once, in pieces too.
+kray simulate -m 64,64 -s 32 -c 8 --snr 10 --undersample uniform:accel=4,lines=24 -o noisy.h5 -q
+works 'of 32 slices the calibration area holds noise only' kray recon noisy.h5 -o whole.npy --method sense
+works 'of 32 slices the calibration area holds noise only' kray recon noisy.h5 -o pieces.npy --method sense --memory 32M
+check 'in one warning' [ "$(grep -c warning: "$err")" = 1 ]
+check 'pieces give the same bits' cmp whole.npy pieces.npy
+works 'of 32 slices the calibration area holds noise only' kray coils noisy.h5 -o maps.npy
