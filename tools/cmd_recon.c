@@ -59,10 +59,7 @@ static const kr_recon *asked;         /* NULL: auto */
 static void *method_opts;
 static struct sweep sweep;            /* of its lambda                        */
 static struct judge_target target;    /* what it is scored by                 */
-static const char *given;             /* an option of `usual` that was given to auto: it has to count; NULL */
-
-/* What `auto` takes where it can: its options are the ones that a bare `kray recon` understands. */
-static const char usual[] = "sense";
+static const char *given;             /* an option of KR_AUTO_USUAL that was given to auto: it has to count; NULL */
 
 /* The name of the first option of a table that the words of a command set; NULL: none. */
 static const char *given_of(const kr_opt *of, int argc, char **argv)
@@ -92,7 +89,7 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
             name = argv[i] + 9;
     if (!strcmp(name, "list"))
         return 0;
-    const kr_recon *m = kr_recon_named(strcmp(name, "auto") ? name : usual);
+    const kr_recon *m = kr_recon_named(strcmp(name, "auto") ? name : KR_AUTO_USUAL);
     if (!m)
         return kr_error_code();
     asked = strcmp(name, "auto") ? m : NULL;
@@ -114,61 +111,28 @@ static int list(void)
     return 0;
 }
 
-/* One coil needs no combination; a full grid needs no solver; otherwise SENSE, if there is something to calibrate with. */
+/* The options that a method takes: those given are of the method asked for, or of the usual one; of others the presets. */
+static void *opts_of(const kr_recon *m)
+{
+    static void *presets;
+    if (m == (asked ? asked : kr_recon_named(KR_AUTO_USUAL)) || !m->opts)
+        return method_opts;
+    kr_free(presets);
+    presets = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
+    return presets && !kr_opt_defaults(m->opts, presets) ? presets : NULL;
+}
+
 static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *trace)
 {
     if (asked)
         return asked;
-    long coils = s->shape.n[KR_COIL];
-    bool full = !s->data && !s->mask && !o->undersample, maps = s->coils || access(o->coils, F_OK) == 0;
-    kr_scoped(array) mask = s->data ? kr_scan_mask(s) : NULL;      /* also of data whose file says nothing of it */
-    if (s->data && !mask)
-        return NULL;
-    kr_mask_facts f = { .full = false };
-    if (mask && kr_mask_describe(&f, mask, s->shape))
-        return NULL;
-    full = full || f.full;
-    const char *name = usual, *why = "undersampled, several coils";
-    kr_auto char *because = given ? kr_strf("the method that --%s belongs to", given) : NULL;
-    bool maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1;      /* which combination by squares would not use */
-    if (given && !because)
-        return NULL;
-    if (kr_is_multiband(s) && coils > 1)
-        why = "slices measured together";
-    else if (given)
-        why = because;
-    else if (full && maps_asked && coils > 1) {
-        name = "adjoint";
-        why = "fully sampled, combined by the coil maps asked for";
-    } else if (maps_asked && coils <= 1)
-        why = "the method for the coil maps asked for";
-    else if (coils <= 1) {
-        name = "rss";
-        why = "one coil: the magnitude of the zero-filled image";
-    } else if (full) {
-        name = "rss";
-        why = "fully sampled";
-    } else if (!maps_asked && s->data) {
-        const long most[3] = { o->calib, o->calib, o->calib };
-        kr_scoped(array) calib = kr_calibration(s, most);
-        if (!calib && kr_error_code() == KR_EMEM)
-            return NULL;
-        if (!calib) {
-            kr_say(trace, KR_WARNING, "%s: %s; taking the zero-filled image", s->file, kr_error());
-            kr_error_clear();
-            name = "rss";
-            why = "no calibration area";
-        }
-        for (int axis = KR_X; calib && axis <= KR_Z; axis++)
-            if (!strcmp(o->coils, "espirit") && calib->n[axis] < kr_coils_preset.kernel && s->shape.n[axis] > calib->n[axis] && !(s->in_image & KR_ON(axis))) {
-                kr_say(trace, KR_WARNING, "%s: the calibration area has %ld samples along %s, too few for coil maps; taking the zero-filled image", s->file,
-                       calib->n[axis], kr_axis_name(axis));
-                name = "rss";
-                why = "calibration area too small";
-            }
-    }
-    kr_say(trace, KR_INFO, "method: %s (%s)", name, why);
-    return kr_recon_named(name);
+    bool maps = s->coils || access(o->coils, F_OK) == 0;
+    kr_auto_choice a = { .maps = maps, .maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1, .undersampled = o->undersample != NULL,
+                         .given = given, .calib = { o->calib, o->calib, o->calib } };
+    const kr_recon *m = kr_recon_auto(&a, s, trace);
+    if (m)
+        kr_say(trace, KR_INFO, "method: %s (%s)", m->name, a.why);
+    return m && opts_of(m) ? m : NULL;
 }
 
 /* ---- One file ---- */
@@ -367,11 +331,11 @@ static int reconstruct_piece(kr_image **out, const char *file, const kr_recon **
         return kr_fail(KR_EUSAGE, "a sweep of lambda with --partial-fourier %s is not possible", o->partial);
     int e;
     if (sweep.count)
-        e = sweep_run(out, &sweep, s, *m, method_opts, part, &c, target.image ? &target : NULL, trace);
+        e = sweep_run(out, &sweep, s, *m, opts_of(*m), part, &c, target.image ? &target : NULL, trace);
     else if (strcmp(o->partial, "zero"))
-        e = kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, method_opts, o->partial, part, &c, trace);
+        e = kr_reconstruct_partial(out, s, !asked && !strcmp((*m)->name, "rss") ? kr_recon_named("adjoint") : *m, opts_of(*m), o->partial, part, &c, trace);
     else
-        e = kr_reconstruct(out, s, *m, method_opts, NULL, part, &c, trace);
+        e = kr_reconstruct(out, s, *m, opts_of(*m), NULL, part, &c, trace);
     return e || from ? e : note_sampling(*out, s, o);
 }
 
@@ -427,14 +391,14 @@ static int one(const char *file, const char *output, const char *settings, const
     long all = head ? slices_of(head) : 1, piece = all;
     if (head) {
         const kr_recon *guess = m ? m : choose(head, o, NULL);
-        piece = guess ? piece_of(head, guess, method_opts, o, pieces) : -1;
+        piece = guess ? piece_of(head, guess, opts_of(guess), o, pieces) : -1;
         if (piece < 0)
             return kr_error_code();
         if (o->plan) {                           /* what auto takes is told by the data */
             kr_scoped(scan) s = NULL;
-            if (!m && (ready(&s, file, &m, o, 0, piece, all, NULL) || (piece = piece_of(head, m, method_opts, o, pieces)) < 0))
+            if (!m && (ready(&s, file, &m, o, 0, piece, all, NULL) || (piece = piece_of(head, m, opts_of(m), o, pieces)) < 0))
                 return kr_error_code();
-            return tell_plan(head, m, method_opts, o, piece, j);
+            return tell_plan(head, m, opts_of(m), o, piece, j);
         }
     }
     if (kr_can_write(KR_PICTURE, output, o->to))
@@ -462,7 +426,7 @@ static int one(const char *file, const char *output, const char *settings, const
     if (result)
         batch_voxel_unknown(result, output, o->to, trace);
     kr_text used = { 0 };
-    kr_opt_describe(&used, m->opts, method_opts);
+    kr_opt_describe(&used, m->opts, opts_of(m));
     int e = result && !used.failed ? kr_meta_provenance(result->meta, kr_command_line(), m->name, used.s ? used.s : "", &file, 1) : kr_error_code();
     if (!e)
         e = kr_meta_set(result->meta, "kray_settings", "%s", settings);
@@ -527,7 +491,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     /* What decides on the image; how fast, where and in how many pieces it is made does not. */
     kr_text settings = { 0 };
     if (resume_settings(&settings, table, o, "output memory threads plan resume recursive json")
-        || resume_settings(&settings, (asked ? asked : kr_recon_named(usual))->opts, method_opts, "")) {
+        || resume_settings(&settings, (asked ? asked : kr_recon_named(KR_AUTO_USUAL))->opts, method_opts, "")) {
         kr_text_clear(&settings);
         return kr_error_code();
     }

@@ -43,6 +43,21 @@ int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, cons
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
 
+/* ---- The method that a scan wants, where nobody says ----
+ * An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
+ * maps are asked for. Undersampled: KR_AUTO_USUAL; several coils and fewer than 10 calibration lines: nlinv; none: the zero-filled image,
+ * with a warning. a->why then says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
+#define KR_AUTO_USUAL "wavelet"
+typedef struct kr_auto_choice {
+    bool maps;                       /* coil maps are given                                             */
+    bool maps_asked;                 /* or a way to make them other than the preset                     */
+    bool undersampled;               /* a mask will thin out the data                                   */
+    const char *given;               /* an option of KR_AUTO_USUAL that was given; NULL: none           */
+    long calib[3];                   /* largest calibration area, 0: any                                */
+    char why[128];
+} kr_auto_choice;
+const kr_recon *kr_recon_auto(kr_auto_choice *a, const kr_scan *s, const kr_trace *trace);
+
 /* ---- Partial Fourier ----
  * x, complex image {X,Y,Z,...}, of which k-space was measured further on one side than on the other (mask, as kr_scan_mask gives it):
  * the other side from conjugate symmetry, the phase of low resolution taken off. "pocs": projections onto what was

@@ -4,19 +4,19 @@
 kray simulate brain -o scan.h5 --to fastmri --matrix 48,48 --slices 5 --coils 4 --snr 50 --quiet 2>"$err" || exit 99
 mask=random:accel=2,center=0.2,seed=1
 
-works 'method: sense' kray recon scan.h5 -o whole.npy -u $mask
-works '' kray recon scan.h5 -o pieces.npy -u $mask --memory 24.5M
+works '' kray recon scan.h5 -o whole.npy -u $mask -m sense
+works '' kray recon scan.h5 -o pieces.npy -u $mask -m sense --memory 24.5M
 check 'pieces give the image of the whole, bit for bit' cmp whole.npy pieces.npy
-works 'slice at a time' kray recon scan.h5 -o none.npy -u $mask --memory 24.5M --plan
+works 'slice at a time' kray recon scan.h5 -o none.npy -u $mask -m sense --memory 24.5M --plan
 check 'a plan runs nothing' [ ! -e none.npy ]
-refuses 1 'for a single slice' kray recon scan.h5 -o none.npy -u $mask --memory 10k
-works 'already there' kray recon scan.h5 -o whole.npy -u $mask --resume
+refuses 1 'for a single slice' kray recon scan.h5 -o none.npy -u $mask -m sense --memory 10k
+works 'already there' kray recon scan.h5 -o whole.npy -u $mask -m sense --resume
 touch plain
 refuses 1 'plain is not a folder' kray recon scan.h5 -o plain/x.nii.gz
 check 'which is said before any work' sh -c "! grep -q method: '$err'"
 refuses 2 'cannot be written under that name' kray recon scan.h5 -o x.foo
 refuses 2 "there is no method 'senso'" kray recon scan.h5 -o x.npy --method senso
-works '' kray recon scan.h5 -o one.npy -u $mask --threads 1
+works '' kray recon scan.h5 -o one.npy -u $mask -m sense --threads 1
 check 'one thread gives the same bits' cmp whole.npy one.npy
 
 # A file that does not say what was measured: the zeros do.
@@ -24,10 +24,17 @@ works '' kray convert scan.h5 full.cfl
 works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
 works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
 rm -f under.npy
-works 'method: sense' kray recon under.cfl -o under.npy
+works 'method: wavelet (undersampled, several coils)' kray recon under.cfl -o under.npy
+
+# What auto takes, by what there is to calibrate with.
+works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6
+works 'method: wavelet (the method that --lambda belongs to)' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6 --lambda 0.01
+works '' kray simulate brain -o single.cfl --matrix 48,48 --slices 1 --coils 1 --undersample random:accel=2,center=0.2,seed=1
+works 'method: wavelet (undersampled, one coil)' kray recon single.cfl -o single.npy
+
 
 # A plan names the method that the run then takes, also where only the data tell what was measured.
-works 'method   sense' kray recon under.cfl --plan
+works 'method   wavelet' kray recon under.cfl --plan
 works 'method   rss' kray recon full.cfl --plan
 works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
@@ -102,8 +109,8 @@ check 'each sentence comes once' [ "$(grep -c f1.h5 "$err")" = 1 ]
 
 # An option that only some methods have decides what auto takes; none is dropped.
 works 'method: rss (fully sampled)' kray recon raw/f1.h5 -o x.npy
-works 'method: sense (the method that --lambda belongs to)' kray recon raw/f1.h5 -o x.npy --lambda 0.5
-check 'it is the image of that method' sh -c "'$KR_BUILD/tools/kray' recon raw/f1.h5 -o y.npy --method sense --lambda 0.5 -q && cmp x.npy y.npy"
+works 'method: wavelet (the method that --lambda belongs to)' kray recon raw/f1.h5 -o x.npy --lambda 0.5
+check 'it is the image of that method' sh -c "'$KR_BUILD/tools/kray' recon raw/f1.h5 -o y.npy --method wavelet --lambda 0.5 -q && cmp x.npy y.npy"
 works '--tolerance belongs to' kray recon raw/f1.h5 -o x.npy --tolerance=1e-3
 refuses 1 'lambda' kray recon raw/f1.h5 -o x.npy --lambda -1
 refuses 1 'iterations' kray recon raw/f1.h5 -o x.npy --iterations 0

@@ -8,8 +8,8 @@ small="-m 80,80 -c 12 --snr 60 --thickness 4 --gap 12"
 works '' kray simulate $small --slices 6 --multiband 3 -o sms.h5 -r truth.nii.gz
 works 'multiband    3 slices at a time, 6 in all, neighbours FOV/3 apart along y, 32 mm apart' kray info sms.h5
 works '"factor": 3' kray info --json sms.h5
-works 'method: sense (slices measured together)' kray recon sms.h5 -o sense.nii.gz
-check 'slices of 3 at a time by SENSE' below sense.nii.gz 0.1
+works 'method: wavelet (slices measured together)' kray recon sms.h5 -o auto.nii.gz
+check 'slices of 3 at a time' below auto.nii.gz 0.1
 works '{x=80 y=80 slice=6}' kray recon sms.h5 -o sg.nii.gz -m slice-grappa
 check 'by slice-GRAPPA' below sg.nii.gz 0.1
 works '' kray coils sms.h5 -o maps.npy
@@ -22,7 +22,7 @@ check 'l1-wavelet' below wavelet.nii.gz 0.1
 works '' kray convert sms.h5 again.h5
 works 'neighbours FOV/3 apart along y, 32 mm apart' kray info again.h5
 works '' kray recon again.h5 -o again.nii.gz
-check 'the same image from a written file' cmp <(gzip -dc sense.nii.gz | tail -c 100000) <(gzip -dc again.nii.gz | tail -c 100000)
+check 'the same image from a written file' cmp <(gzip -dc auto.nii.gz | tail -c 100000) <(gzip -dc again.nii.gz | tail -c 100000)
 check 'and the same positions' [ "$(kray info sms.h5 | grep position)" = "$(kray info again.h5 | grep position)" ]
 
 # every other line, shifts by a sixth: as far apart as in half the field of view
@@ -31,7 +31,7 @@ works 'neighbours FOV/4 apart' kray info half.h5
 works '' kray recon half.h5 -o half.nii.gz -m slice-grappa
 check 'with every other line, by slice-GRAPPA' below half.nii.gz 0.15
 works '' kray recon half.h5 -o half.nii.gz
-check 'with every other line, by SENSE' below half.nii.gz 0.15
+check 'with every other line, by l1-wavelet' below half.nii.gz 0.15
 works 'R = 2.00' kray snr half.h5 -N 4 -m slice-grappa -g g.nii.gz
 works 'R = 2.00' kray snr half.h5 -N 4 -g g.nii.gz
 
@@ -41,7 +41,7 @@ works '' kray convert full.cfl flat.cfl --multiband 2
 works '' kray recon flat.cfl --multiband 2 --caipi 2 --single-band full.cfl -m slice-grappa -o told.nii.gz
 check 'factor, shift and reference by options' below told.nii.gz 0.1
 works '' kray recon flat.cfl --multiband 2 --caipi 2 --single-band full.cfl -o told.nii.gz
-check 'and by SENSE' below told.nii.gz 0.1
+check 'and by l1-wavelet' below told.nii.gz 0.1
 works '' kray convert full.cfl made.h5 --multiband 2 --single-band 24
 works '2 slices at a time, 4 in all, neighbours FOV/2 apart' kray info made.h5
 

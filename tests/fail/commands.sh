@@ -38,7 +38,7 @@ survives - kray --help
 survives - kray help recon
 survives - kray mask --help
 survives poisson.npy kray mask poisson:accel=2,calib=4 --shape 24,24 -o poisson.npy
-survives out.nii kray recon scan.h5 -o out.nii -u uniform:accel=2,lines=8
+survives out.nii kray recon scan.h5 -o out.nii -u uniform:accel=2,lines=16
 survives out.png kray recon scan.h5 -o out.png --method rss
 survives scan.cfl kray convert scan.h5 scan.cfl
 survives maps.npy kray coils scan.h5 -o maps.npy
