@@ -67,8 +67,11 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     if (kr_parts(scan) >= kr_threads())
         e = kr_for(kr_parts(scan), one, &j);
     else
-        for (long i = 0; i < kr_parts(scan) && !e; i++)
+        for (long i = 0; i < kr_parts(scan) && !e; i++) {
+            kr_trace_unit room;
+            j.trace = kr_trace_of(&room, trace, "slice", i, kr_parts(scan));
             e = one(&j, i);
+        }
     if (e)
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);

@@ -448,8 +448,12 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     if (j.parts >= kr_threads() && !large)
         e = kr_for(j.parts, solve, &j);
     else
-        for (long i = 0; i < j.parts && !e; i++)
+        for (long i = 0; i < j.parts && !e; i++) {
+            kr_trace_unit room;
+            j.trace = kr_trace_of(&room, trace, "slice", i, j.parts);
             e = solve(&j, i);
+        }
+    j.trace = trace;
     if (e)
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);

@@ -410,7 +410,9 @@ static int one(const char *file, const char *output, const char *settings, const
     for (long from = 0; from < all; from += piece) {
         kr_scoped(image) part = NULL;
         long count = from + piece > all ? all - from : piece;
-        if (kr_stopped(trace) || reconstruct_piece(&part, file, &m, o, from, count, all, maps, &replaced, trace))
+        kr_trace_unit room;
+        const kr_trace *t = kr_trace_of(&room, trace, "piece", from / piece, (all + piece - 1) / piece);
+        if (kr_stopped(trace) || reconstruct_piece(&part, file, &m, o, from, count, all, maps, &replaced, t))
             return kr_error_code();
         if (piece >= all) {
             image = part;
@@ -418,7 +420,6 @@ static int one(const char *file, const char *output, const char *settings, const
         } else {
             if (gather(&image, part, head->geom, from, all))
                 return kr_error_code();
-            kr_progress(trace, file, (double)(from + count), (double)all);
         }
     }
     kr_say_replaced(file, replaced, image->data->n[KR_SLICE], trace);
@@ -509,9 +510,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         }
         json_t *j = answer_add(&a, b.output[i]);
         json_object_set_new(j, "input", json_words(b.input[i]));
-        if (b.count > 1)
-            kr_progress(trace, "files", (double)i, (double)b.count);
-        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, j, &a.trace)) {
+        kr_trace_unit room;
+        const kr_trace *t = kr_trace_of(&room, &a.trace, "file", i, b.count);
+        kr_progress(t, "reading", 0, 1);
+        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(b.input[i], b.output[i], settings.s ? settings.s : "", o, maps, j, t)) {
             answer_failed(&a);
             e = batch_failed(&b, i, trace);
         }

@@ -39,7 +39,7 @@ static void on_signal(int sig)
 }
 
 /* ---- What a long job tells: sentences and, on a terminal, one line of progress ---- */
-struct display { bool terminal, line; int level; double since, shown; const char *what; };
+struct display { bool terminal, line; int level; double since, shown, part; char what[32]; };
 
 static void wipe(struct display *d)
 {
@@ -65,13 +65,20 @@ static void progress(void *self, const char *what, double done, double total)
     if (!d->terminal || total <= 0)
         return;
     double now = kr_seconds();
-    if (!d->what || strcmp(d->what, what)) {
-        d->what = what;
+    size_t word = strcspn(what, "/");                    /* "slice 3/16, fista 42 %" is one job with "slice 2/16, ..." */
+    while (what[word] && word && what[word - 1] >= '0' && what[word - 1] <= '9')
+        word--;
+    if (word >= sizeof d->what)
+        word = sizeof d->what - 1;
+    if (strncmp(d->what, what, word) || d->what[word] || done / total < d->part) {
+        snprintf(d->what, sizeof d->what, "%.*s", (int)word, what);
         d->since = now;
     }
+    d->part = done / total;
     if (done >= total) {
         wipe(d);
-        d->what = NULL;
+        *d->what = 0;
+        d->part = 0;
         return;
     }
     if (now - d->shown < 0.1)
@@ -84,7 +91,7 @@ static void progress(void *self, const char *what, double done, double total)
     bar[20] = 0;
     fprintf(stderr, "\r\033[K%s [%s] %3.0f %%", what, bar, 100 * part);
     if (now - d->since > 1 && part > 0)
-        fprintf(stderr, left < 90 ? "  %.0f s left" : "  %.0f min left", left < 90 ? left : left / 60);
+        fprintf(stderr, left < 90 ? ", %.0f s left" : ", %.0f min left", left < 90 ? left : left / 60);
     d->line = true;
 }
 

@@ -113,6 +113,11 @@ void kr_progress(const kr_trace *trace, const char *what, double done, double to
 /* 0, or KR_ESTOPPED with "stopped on request" on record. */
 int kr_stopped(const kr_trace *trace) KR_MUST_USE;
 
+/* A job of n equal units (slices, files): progress told to the trace that comes back is told to `outer` as that of the whole job, "slice 3/16,
+ * fista 42 %", with the units that are done. One unit: `outer` itself. *room is the caller's, and lives as long. */
+typedef struct kr_trace_unit { kr_trace trace; const kr_trace *outer; const char *unit; long i, n; } kr_trace_unit;
+const kr_trace *kr_trace_of(kr_trace_unit *room, const kr_trace *outer, const char *unit, long i, long n);
+
 /* Opens a plain file for reading and tells its length: a descriptor, or a refusal. Folders, devices and pipes (also those that
  * nobody writes to, which would hold us up) are refused. */
 int kr_file_open(const char *path, int64_t *bytes) KR_MUST_USE;
