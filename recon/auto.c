@@ -79,7 +79,7 @@ const kr_recon *kr_recon_auto(kr_auto_choice *a, const kr_scan *s, const kr_trac
                "give maps of another scan (--coils FILE)", s->file);
         return take(a, "rss", "undersampled, no calibration area");
     }
-    if (lines < FEW_LINES && !a->maps_asked)
+    if (lines < FEW_LINES && !a->maps_asked && !s->calib)         /* nlinv looks at the data alone */
         return take(a, "nlinv", "undersampled, few calibration lines: image and coil maps together");
     return take(a, KR_AUTO_USUAL, "undersampled, several coils");
 }

@@ -444,7 +444,7 @@ static int one(const char *file, const char *output, const char *settings, const
            kept ? ", the subset that the challenge ranks" : "", m->name, kr_seconds() - start);
     json_object_set_new(j, "shape", json_shape(kr_array_shape(kept ? kept->data : result->data)));
     json_object_set_new(j, "method", json_words(m->name));
-    json_object_set_new(j, "parameters", json_options(m->opts, method_opts));
+    json_object_set_new(j, "parameters", json_options(m->opts, opts_of(m)));
     json_object_set_new(j, "acceleration", json_number(kr_meta_number(result->meta, "kray_acceleration", (double)NAN)));
     json_object_set_new(j, "mask", json_words(kr_meta_get(result->meta, "kray_mask")));
     json_object_set_new(j, "seconds", json_number(kr_seconds() - start));
