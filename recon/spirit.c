@@ -1,5 +1,5 @@
 /* spirit.c: every sample of k-space is a combination of all its neighbours in all coils, measured or not: v = K v. Missing samples are those
- * that make |(K - 1) v| least, with measured ones kept; with --l1 also the coil images jointly sparse. In image space K is a small
+ * that make |(K - 1) v| least, with measured ones kept, and the coil images jointly sparse; with --l1 0 the former alone. In image space K is a small
  * matrix at each pixel. */
 #include "kray/fourier.h"
 #include "kray/la.h"
@@ -16,9 +16,9 @@ typedef struct opts { long kernel, iterations; double lambda, tolerance, l1; } o
 static const kr_opt table[] = {
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5, narrower where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
-    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "0", "N", "iterations at most; 0: 50, with --l1 2000" },
-    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the residual has fallen to this part of its start; with --l1, once the images are this part of themselves from where they are going" },
-    { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none" },
+    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "0", "N", "iterations at most; 0: 2000, with --l1 0 50" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the images are this part of themselves from where they are going; with --l1 0, once the residual has fallen to this part of its start" },
+    { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0.0002", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none, which is faster" },
     KR_OPT_END };
 
 /* The kernel of one plane, [tap along X][offset][to coil][from coil], weights of the sample itself 0; low, span: of the offsets;
@@ -548,6 +548,6 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return 0;
 }
 
-const kr_recon kr_recon_spirit = { "spirit", "k-space that agrees with kernels fitted to the calibration lines, for any mask; --l1 for sparse coil images",
+const kr_recon kr_recon_spirit = { "spirit", "k-space that agrees with kernels fitted to the calibration lines, for any mask, and sparse coil images",
     "Lustig and Pauly, Magn Reson Med 64:457 (2010); Murphy et al., IEEE Trans Med Imaging 31:1250 (2012)",
     KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };

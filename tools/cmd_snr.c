@@ -189,5 +189,5 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
 const kr_tool kr_tool_snr = { "snr", "Evaluate", "an image in SNR units, maps of noise and of the g-factor", "IN -o OUT [--gfactor OUT] [--noise OUT] [options]",
     "  kray snr scan.h5 -o snr.nii.gz --gfactor g.nii.gz        # CG-SENSE\n"
     "  kray snr scan.h5 --gfactor g.png --method grappa --replicas 200\n"
-    "  kray snr full.h5 -o snr.nii.gz --method spirit -u poisson:accel=4 --noise sd.nii.gz\n",
+    "  kray snr full.h5 -o snr.nii.gz --method spirit --l1 0 -u poisson:accel=4 --noise sd.nii.gz\n",
     table, sizeof(opts), more, run };

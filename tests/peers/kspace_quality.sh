@@ -49,7 +49,7 @@ for m in ${MASKS:-R2 R3 R4 R5 R6 kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS
     fi
     printf '%-14s' "$m"
     best 0 kray --method grappa
-    best 0 kray --method spirit
+    best 0 kray --method spirit --l1 0
     best "$L1" kray --method spirit --l1 VALUE
     best "$LAMBDAS" kray --method sense $maps --lambda VALUE
     best "$LAMBDAS" bart pics -S -l2 -rVALUE -i100 k sb x
