@@ -257,8 +257,6 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
         f->normalise = BY_PART;
     for (long i = 0; i < w->count && f->maps != BY_NETWORK; i++)
         f->maps = strstr(w->tensor[i].name, "coil_sensitivity_maps_nn.") ? BY_NETWORK : GIVEN;
-    if (f->maps == BY_NETWORK)
-        return kr_fail(KR_EREFUSED, "the weights hold a network for coil maps (coil_sensitivity_maps_nn), whose images are not yet those of ATOMMIC");
     f->columns = !strcasecmp(or_else(w, "coil_sensitivity_maps_nn_mask_type", "2D"), "1D");
     f->rss = !strcasecmp(or_else(w, "data.coil_combination_method", or_else(w, "coil_combination_method", "SENSE")), "RSS");
     static const char *const same[] = { "fft_centered", "fft_normalization" };

@@ -80,8 +80,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct" };
+enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct" };
 
 static kr_weights *small(int kind)
 {
@@ -92,6 +92,10 @@ static kr_weights *small(int kind)
     case RIM_GRU: cirim(w, "reconstruction_module", "rnn", 3, 1, 6); break;
     case IRIM: cirim(w, "reconstruction_module", "rnn", 1, 2, 6); break;
     case MGU: cirim(w, "model.reconstruction_module", "rnn", 2, 1, 3); break;
+    case RIM_MAPS:
+        cirim(w, "reconstruction_module", "rnn", 3, 1, 3);
+        unet(w, "coil_sensitivity_maps_nn.norm_unet.unet.", 2, 4, 2);
+        break;
     case MRIDC: cirim(w, "state_dict.cirim", "rnn", 1, 2, 6); break;
     case CIRIM_DIRECT: cirim(w, "model.block_list", "recurrent", 1, 2, 6); break;
     case RIM_DIRECT:

@@ -117,6 +117,7 @@ kr_node lay_sum(kr_graph *g, kr_node y);                                      /*
 kr_node lay_rss(kr_graph *g, kr_node y);                                      /* sqrt(sum |y_c|^2) */
 kr_node lay_rss_parts(kr_graph *g, kr_node y);                                /* that of real and of imaginary parts, as an image; not trained through */
 kr_node lay_unit_maps(kr_graph *g, kr_node sens);                             /* S_c / sqrt(sum |S|^2), 0 where that is 0 */
+kr_node lay_atommic_maps(kr_graph *g, kr_node sens);                          /* S_c / sqrt(sum |S|): ATOMMIC means the above and adds magnitudes */
 kr_node lay_fourier(kr_graph *g, kr_node x, bool inverse);
 kr_node lay_residual(kr_graph *g, kr_node k, kr_node y, kr_node mask);        /* M (k - y)         */
 kr_node lay_select(kr_graph *g, kr_node k, kr_node mask, bool outside);       /* M k, or (1 - M) k; k itself where there is no mask */

@@ -199,7 +199,7 @@ static void parts_plain(const kr_plain_call *c)
 static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .forward = parts_forward, .plain = parts_plain, .on = -1 };
 kr_node lay_rss_parts(kr_graph *g, kr_node y) { return graph_add(g, NULL, &parts, &y, 1, NULL, 0, NULL, 0, NULL); }
 
-/* ---- S_c / sqrt(sum |S|^2): where the published code divides 0 by 0 there is nothing to show either ---- */
+/* ---- S_c / r, r = sqrt(sum |S|^2), or (arg 0) sqrt(sum |S|): where the published code divides 0 by 0 there is nothing to show either ---- */
 static int unit_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
     y[0] = x[0];
@@ -210,9 +210,10 @@ static void unit_f(const kr_call *c, long coils, long n, long from, long to)
 {
     float sum[STRETCH] = { 0 };
     const kr_cfloat *x = c->x[0]->data;
+    bool magnitudes = c->l->arg[0];
     for (long k = 0; k < coils; k++)
         for (long i = from; i < to; i++)
-            sum[i - from] += kr_cabs2(x[k * n + i]);
+            sum[i - from] += magnitudes ? sqrtf(kr_cabs2(x[k * n + i])) : kr_cabs2(x[k * n + i]);
     for (long k = 0; k < coils; k++)
         for (long i = from; i < to; i++) {
             float r = sqrtf(sum[i - from]);
@@ -221,21 +222,23 @@ static void unit_f(const kr_call *c, long coils, long n, long from, long to)
         }
 }
 
-/* S' = S / r, r = |S|: dS_c = (dS'_c - S'_c Re sum conj(S'_j) dS'_j) / r */
+/* S' = S / r, r^2 the sum: dS_c = (dS'_c - w_c S_c Re sum conj(S_j) dS'_j / r^2) / r, w_c = 1 of squares, 1 / (2 |S_c|) of magnitudes */
 static void unit_b(const kr_call *c, long coils, long n, long from, long to)
 {
     const kr_cfloat *x = c->x[0]->data, *dy = c->dy[0]->data;
+    bool magnitudes = c->l->arg[0];
     for (long i = from; i < to; i++) {
         double r2 = 0, along = 0;
         for (long k = 0; k < coils; k++) {
-            r2 += (double)kr_cabs2(x[k * n + i]);
+            double square = (double)kr_cabs2(x[k * n + i]);
+            r2 += magnitudes ? sqrt(square) : square;
             along += (double)kr_re(kr_cmulc(x[k * n + i], dy[k * n + i]));
         }
         double r = sqrt(r2);
         for (long k = 0; k < coils && r2 > 0; k++) {
             kr_cfloat s = x[k * n + i], d = dy[k * n + i];
-            LAY_C(c->dx[0])[k * n + i] += kr_c((float)(((double)kr_re(d) - (double)kr_re(s) * along / r2) / r),
-                                               (float)(((double)kr_im(d) - (double)kr_im(s) * along / r2) / r));
+            double size = sqrt((double)kr_cabs2(s)), by = along / r2 * (!magnitudes ? 1 : size > 0 ? 0.5 / size : 0);
+            LAY_C(c->dx[0])[k * n + i] += kr_c((float)(((double)kr_re(d) - (double)kr_re(s) * by) / r), (float)(((double)kr_im(d) - (double)kr_im(s) * by) / r));
         }
     }
 }
@@ -248,12 +251,15 @@ static void unit_plain(const kr_plain_call *c)
     long n = extent_pixels(&c->y[0]->n), coils = c->y[0]->n.chan;
     for (long i = 0; i < n; i++) {
         double sum = 0;
-        for (long k = 0; k < coils; k++)
-            sum += pow(c->x[0]->v[2 * (k * n + i)], 2) + pow(c->x[0]->v[2 * (k * n + i) + 1], 2);
+        for (long k = 0; k < coils; k++) {
+            double square = pow(c->x[0]->v[2 * (k * n + i)], 2) + pow(c->x[0]->v[2 * (k * n + i) + 1], 2);
+            sum += c->l->arg[0] ? sqrt(square) : square;
+        }
         for (long k = 0; k < 2 * coils && sum > 0; k++)
             c->y[0]->v[2 * (k / 2 * n + i) + k % 2] = c->x[0]->v[2 * (k / 2 * n + i) + k % 2] / sqrt(sum);
     }
 }
 
-static const kr_layer_ops unit = { .name = "maps of unit norm", .shape = unit_shape, .keeps = all_inputs, .forward = unit_forward, .backward = unit_backward, .plain = unit_plain, .on = 0 };
-kr_node lay_unit_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, NULL, 0, NULL); }
+static const kr_layer_ops unit = { .name = "normalisation of maps", .shape = unit_shape, .keeps = all_inputs, .forward = unit_forward, .backward = unit_backward, .plain = unit_plain, .on = 0 };
+kr_node lay_unit_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, (long[]){ 0 }, 1, NULL); }
+kr_node lay_atommic_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, (long[]){ 1 }, 1, NULL); }

@@ -37,10 +37,10 @@ static int build(kr_graph *g, const kr_weights *all)
         return kr_error_code();
     kr_node y = graph_input(g, "kspace", KR_COILS, 0, true), mask = graph_input(g, "mask", KR_REAL, 1, true), sens = graph_input(g, "sens", KR_COILS, 0, !maps);
     kr_node start = graph_input(g, "start", KR_IMAGE, 1, false), scaling = graph_input(g, "scaling", KR_NUMBERS, 1, false), h[BLOCK_DEPTH];
-    if (maps) {                              /* coil images of the calibration area, each through a NormUnet, of unit norm */
+    if (maps) {                              /* coil images of the calibration area, each through a NormUnet, then normalised */
         kr_node acs = graph_input(g, "acs", KR_REAL, 1, false);
         kr_node low = net_number(w, "coil_sensitivity_maps_nn_mask_center", 1) != 0 ? lay_select(g, y, acs, false) : y;
-        kr_node made = unet_maps(g, w, "coil_sensitivity_maps_nn.norm_unet.unet.", lay_fourier(g, low, true), true, 1);
+        kr_node made = lay_atommic_maps(g, unet_maps(g, w, "coil_sensitivity_maps_nn.norm_unet.unet.", lay_fourier(g, low, true), true, 1));
         graph_name(g, made, 0, 1, "sensitivity_maps");
         sens = lay_either(g, sens, made);
     }

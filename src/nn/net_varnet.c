@@ -13,7 +13,7 @@ static int build(kr_graph *g, const kr_weights *all)
     kr_node y = graph_input(g, "kspace", KR_COILS, 0, true), mask = graph_input(g, "mask", KR_REAL, 1, true), acs = graph_input(g, "acs", KR_REAL, 1, true), k = y;
     kr_node low = lay_fourier(g, lay_select(g, y, acs, false), true);
     graph_name(g, low, 0, 1, "sens_unet_input");
-    kr_node sens = unet_maps(g, w, "sens_net.norm_unet.unet.", low, true, 1);
+    kr_node sens = lay_unit_maps(g, unet_maps(g, w, "sens_net.norm_unet.unet.", low, true, 1));
     graph_name(g, sens, 0, 1, "sens_maps");
     for (long i = 0; net_maybe(w, "cascades.%ld.dc_weight", i) && !graph_refused(g); i++) {
         const kr_tensor *dc = net_tensor(w, "cascades.%ld.dc_weight", i);

@@ -15,7 +15,7 @@ kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens)
     kr_scoped(weights) w = net_weights(all, first);
     if (!w)
         return graph_fail(g);
-    sens = unet_maps(g, w, "sensitivity_model.", sens, false, 2);
+    sens = lay_unit_maps(g, unet_maps(g, w, "sensitivity_model.", sens, false, 2));
     graph_name(g, sens, 0, 1, "sensitivity_map_refined");
     return sens;
 }

@@ -82,5 +82,5 @@ kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node 
         return graph_fail(g);
     kr_node x = graph_input(one, "image", KR_IMAGE, 1, true);
     graph_output(one, (norm ? norm_unet : unet_image)(one, w, prefix, x));
-    return lay_unit_maps(g, lay_each(g, maps, one, least));
+    return lay_each(g, maps, one, least);
 }

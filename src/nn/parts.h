@@ -68,6 +68,6 @@ long block_features(const kr_weights *w, const char *prefix);      /* 0: a refus
 kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named);    /* "" or "unet." ...; as many channels out as in */
 kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);          /* of a complex image                             */
 kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);           /* of a standardised one, padded to multiples of 16 */
-/* Each coil's map through a U-Net, standardised or not, then normalised; fewer coils than `least` have nothing to learn from. */
+/* Each coil's map through a U-Net, standardised or not; fewer coils than `least` have nothing to learn from. */
 kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node maps, bool norm, long least);
 #endif
