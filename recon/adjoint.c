@@ -8,27 +8,25 @@ static int one(void *self, long i)
     const struct job *j = self;
     if (kr_stopped(j->trace))
         return kr_error_code();
-    kr_scoped(array) data = kr_part(j->scan->data, j->scan, i);
-    kr_scoped(array) y = kr_array_packed(data);
-    kr_scoped(array) mask = j->scan->mask ? kr_part(j->scan->mask, j->scan, i) : NULL;
-    kr_scoped(array) coils = kr_part(j->coils, j->scan, i);
-    kr_scoped(array) z = kr_part(j->image, j->scan, i);
-    if (!y || (j->scan->mask && !mask) || !coils || !z)
-        return kr_error_code();
-    kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
-    kr_scoped(linop) A = kr_model(&part, coils);
+    kr_scan part;
+    int e = kr_part_open(&part, j->scan, kr_problem_axes, i);
+    kr_scoped(array) coils = e ? NULL : kr_part(j->coils, j->scan, i);
+    kr_scoped(array) z = e ? NULL : kr_part(j->image, j->scan, i);
+    kr_scoped(linop) A = coils && z ? kr_model(&part, coils) : NULL;
     kr_scoped(array) x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
-    if (!x)
-        return kr_error_code();
-    kr_apply_adj(A, x, y);                                           /* x = A^H y */
-    kr_combine_sets(z, x);
-    return 0;
+    e = e ? e : !x ? kr_error_code() : part.traj ? kr_weigh_samples(part.data, part.density) : 0;
+    if (!e) {
+        kr_apply_adj(A, x, part.data);                               /* x = A^H y, or A^H W y */
+        kr_combine_sets(z, x);
+    }
+    kr_part_close(&part);
+    return e;
 }
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)
 {
     (void)opts;
-    kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
+    kr_scoped(array) image = kr_array_new(KR_C32, kr_scan_image_shape(scan));
     if (!image || kr_coils_check(coils, scan))
         return kr_error_code();
     struct job j = { scan, coils, image, trace };
@@ -48,4 +46,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *opts)
 }
 
 const kr_recon kr_recon_adjoint = { "adjoint", "zero-filled coil images combined by the coil maps", "Pruessmann et al., Magn Reson Med 46:638 (2001)",
-    KR_NEEDS_COILS | KR_EACH_SLICE | KR_TAKES_SLABS, NULL, 0, run, plan };
+    KR_NEEDS_COILS | KR_EACH_SLICE | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, NULL, 0, run, plan };

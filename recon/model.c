@@ -1,8 +1,10 @@
 /* model.c: from a scan to operators: which parts it has, and A = P F S of one of them. */
 #include "model.h"
 #include <math.h>
+#include <string.h>
 
-static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), problem = space | KR_ON(KR_COIL) | KR_ON(KR_MAP);
+enum { space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), problem = space | KR_ON(KR_COIL) | KR_ON(KR_MAP) | KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW) };
+const unsigned kr_problem_axes = problem;
 
 unsigned kr_in_kspace(const kr_scan *s) { return space & ~s->in_image; }
 
@@ -27,7 +29,8 @@ kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) { return kr_part_
 
 int kr_coils_check(const kr_array *coils, const kr_scan *s)
 {
-    kr_shape want = s->shape;
+    kr_shape want = kr_scan_image_shape(s);
+    want.n[KR_COIL] = s->shape.n[KR_COIL];
     for (int d = 0; d < KR_AXES; d++) {
         long n = want.n[d] ? want.n[d] : 1;
         bool fits = d == KR_MAP || coils->n[d] == n || (coils->n[d] == 1 && !(problem & KR_ON(d)));
@@ -83,8 +86,47 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
     }
     if (kr_coils_check(coils, scan))
         return NULL;
+    if (scan->traj)
+        return kr_op_nufft(coils, scan->traj, (kr_shape){ 0 }, KR_NUFFT_TOLERANCE);
     kr_scoped(array) mask = kr_model_mask(scan);
     return mask ? kr_op_sense(coils, mask, kr_in_kspace(scan)) : NULL;
+}
+
+int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
+{
+    *part = (kr_scan){ .in_image = s->in_image };
+    kr_scoped(array) data = kr_part_of(s->data, s, whole, i);
+    part->data = data ? kr_array_packed(data) : NULL;
+    if (!part->data)
+        return kr_error_code();
+    part->shape = kr_array_shape(part->data);
+    if (s->traj) {
+        memcpy(part->enc.encoded, s->enc.encoded, sizeof part->enc.encoded);
+        part->traj = kr_part_of(s->traj, s, whole | KR_ON(KR_CHAN), i);
+        kr_scoped(array) weights = kr_part_of(s->density, s, whole, i);
+        part->density = weights ? kr_array_packed(weights) : NULL;
+        return part->traj && part->density ? 0 : kr_error_code();
+    }
+    part->mask = s->mask ? kr_part_of(s->mask, s, whole, i) : NULL;
+    return s->mask && !part->mask ? kr_error_code() : 0;
+}
+
+void kr_part_close(kr_scan *part)
+{
+    kr_array_unref(&part->data);
+    kr_array_unref(&part->mask);
+    kr_array_unref(&part->traj);
+    kr_array_unref(&part->density);
+}
+
+int kr_weigh_samples(kr_array *y, const kr_array *density)
+{
+    kr_scoped(array) w = kr_array_spread(density, kr_array_shape(y));
+    kr_scoped(array) copy = kr_array_copy(y);
+    if (!w || !copy)
+        return kr_error_code();
+    kr_contract(y, copy, w, false);
+    return 0;
 }
 
 static int predict_part(kr_array *y, const kr_scan *scan, const kr_array *coils, const kr_array *x, long i)

@@ -5,12 +5,21 @@
 
 /* The axes X, Y, Z of the scan that still are in k-space. */
 unsigned kr_in_kspace(const kr_scan *s);
+/* The axes of one problem: X, Y, Z, SAMPLE, VIEW, COIL, MAP. */
+extern const unsigned kr_problem_axes;
 /* How many problems {X,Y,Z,COIL} a scan holds: the product of all its further axes. */
 long kr_parts(const kr_scan *s);
 /* Part i of an array whose axes beyond X, Y, Z, COIL, MAP are those of the scan, or of length 1. A view. */
 kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) KR_MUST_USE;
 /* The same where the axes `whole` belong to each problem. */
 kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
+/* Part i as a scan of its own: data (packed), mask, trajectory and density, where there are; to be closed, also after a refusal. */
+int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
+void kr_part_close(kr_scan *part);
+/* y = W y, density {SAMPLE,VIEW and axes of y}. */
+int kr_weigh_samples(kr_array *y, const kr_array *density) KR_MUST_USE;
+/* Relative error of the transforms along a trajectory: well below the noise of a scan. */
+#define KR_NUFFT_TOLERANCE 1e-4
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */
 kr_array *kr_model_mask(const kr_scan *s) KR_MUST_USE;
 /* Refuses maps that do not fit the scan. */

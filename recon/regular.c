@@ -79,12 +79,12 @@ struct job {
 
 static kr_array *part(const kr_array *a, const struct job *j, long i) { return kr_part_of(a, j->scan, j->joint, i); }
 
-/* y, maps and mask of one part. */
-struct one { kr_array *y, *coils, *mask; unsigned axes; kr_shape series; };
+/* y, maps, and mask or trajectory of one part. */
+struct one { kr_scan of; kr_array *coils, *mask; unsigned axes; kr_shape series; };
 
 static void close_part(struct one *p)
 {
-    kr_array_unref(&p->y);
+    kr_part_close(&p->of);
     kr_array_unref(&p->coils);
     kr_array_unref(&p->mask);
 }
@@ -92,21 +92,26 @@ static void close_part(struct one *p)
 static int open_part(struct one *p, const struct job *j, long i)
 {
     *p = (struct one){ 0 };
-    kr_scoped(array) data = part(j->scan->data, j, i);
-    kr_scoped(array) maps = part(j->coils, j, i);
-    kr_scoped(array) mask = j->scan->mask ? part(j->scan->mask, j, i) : NULL;
-    p->y = data ? kr_array_packed(data) : NULL;
+    int e = kr_part_open(&p->of, j->scan, j->joint, i);
+    kr_scoped(array) maps = e ? NULL : part(j->coils, j, i);
     p->coils = maps ? kr_array_packed(maps) : NULL;
-    if (!p->y || !p->coils || (j->scan->mask && !mask))
+    if (!p->coils)
         return kr_error_code();
-    kr_scan of = { .shape = kr_array_shape(p->y), .data = p->y, .mask = mask, .in_image = j->scan->in_image };
-    p->mask = kr_model_mask(&of);
-    p->axes = kr_in_kspace(&of);
-    p->series = kr_shape_without(of.shape, space | KR_ON(KR_COIL) | KR_ON(KR_MAP));
+    p->axes = kr_in_kspace(&p->of);
+    p->series = kr_shape_without(p->of.shape, kr_problem_axes);
+    if (p->of.traj)
+        return 0;
+    p->mask = kr_model_mask(&p->of);
     return p->mask ? 0 : kr_error_code();
 }
 
-/* b = A^H y, frame by frame: what was not measured is zero in y. */
+/* The operator whose adjoint makes b. On a grid that of one frame, without a mask: what was not measured is zero in y. */
+static kr_linop *operator_of(const struct one *p)
+{
+    return p->of.traj ? kr_op_nufft(p->coils, p->of.traj, p->series, KR_NUFFT_TOLERANCE) : kr_op_sense(p->coils, NULL, p->axes);
+}
+
+/* b = A^H y, frame by frame; along a trajectory A^H W y, all frames at once. */
 static int adjoint(void *self, long i)
 {
     struct job *j = self;
@@ -116,14 +121,26 @@ static int adjoint(void *self, long i)
     kr_scoped(array) x = NULL;
     int e = open_part(&p, j, i);
     if (!e) {
-        A = kr_op_sense(p.coils, NULL, p.axes);
+        A = operator_of(&p);
         to = part(j->b, j, i);
         x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
         e = x && to ? kr_stopped(j->trace) : kr_error_code();
     }
+    if (!e && p.of.traj) {
+        kr_scoped(array) weighed = kr_array_copy(p.of.data);
+        e = weighed ? kr_weigh_samples(weighed, p.of.density) : kr_error_code();
+        if (!e) {
+            kr_apply_adj(A, x, weighed);
+            kr_scale(x, (float)(1 / j->unit));
+            kr_array_assign(to, x);
+            j->yy[i] = kr_dot_re(p.of.data, weighed);
+        }
+        close_part(&p);
+        return e;
+    }
     for (long f = 0; !e && f < kr_count(p.series); f++) {
         int d = j->frames < 0 ? KR_TIME : j->frames;
-        kr_scoped(array) frame = kr_array_at(p.y, d, f);
+        kr_scoped(array) frame = kr_array_at(p.of.data, d, f);
         kr_scoped(array) y = frame ? kr_array_packed(frame) : NULL;
         kr_scoped(array) z = kr_array_at(to, d, f);
         if (!y || !z) {
@@ -135,7 +152,7 @@ static int adjoint(void *self, long i)
         kr_array_assign(z, x);
     }
     if (!e)
-        j->yy[i] = kr_dot_re(p.y, p.y);
+        j->yy[i] = kr_dot_re(p.of.data, p.of.data);
     close_part(&p);
     return e;
 }
@@ -247,7 +264,7 @@ static kr_prox *differences(kr_linop **D, kr_shape n, unsigned axes, double lamb
 /* lambda/2 sum of |F x|^2 / |m|^2 over x-f, m the training series: with noise of variance lambda, the likeliest image. */
 static kr_prox *trained(const struct job *j, const struct one *p, kr_shape n, double lambda)
 {
-    kr_scoped(array) power = kr_training_power(p->y, p->coils, p->mask, p->axes, j->frames, (float)(1 / (j->unit * j->scale)));
+    kr_scoped(array) power = kr_training_power(p->of.data, p->coils, p->mask, p->axes, j->frames, (float)(1 / (j->unit * j->scale)));
     return power ? kr_prox_power(n, j->frames, power, lambda) : NULL;
 }
 
@@ -271,7 +288,8 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one 
 static int open_problem(struct problem *q, const struct job *j, const struct one *p)
 {
     *q = (struct problem){ .bound = j->unit * (double)p->coils->n[KR_MAP], .chans = 1 };
-    q->N = kr_op_sense_normal(p->coils, p->mask, p->axes, p->series);
+    q->N = p->of.traj ? kr_op_nufft_normal(p->coils, p->of.traj, p->of.density, p->series, KR_NUFFT_TOLERANCE)
+                      : kr_op_sense_normal(p->coils, p->mask, p->axes, p->series);
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
@@ -285,8 +303,8 @@ static int open_problem(struct problem *q, const struct job *j, const struct one
             e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, p, q->terms, n)) ? 0 : kr_error_code();
     for (int i = 0; i < q->terms; i++)
         q->term[i] = (kr_term){ q->g[i], q->K[i] };
-    if (p->coils->n[KR_MAP] > 1)
-        q->bound = 0;                                                /* several sets: found by power iteration */
+    if (p->coils->n[KR_MAP] > 1 || p->of.traj)
+        q->bound = 0;                                                /* several sets, uneven density: found by power iteration */
     return e;
 }
 
@@ -331,7 +349,7 @@ static int solve(void *self, long i)
     int e = open_part(&p, j, i);
     if (!e)
         e = open_problem(&q, j, &p);
-    kr_array_unref(&p.y);
+    kr_part_close(&p.of);
     if (!e) {
         kr_scoped(array) from = part(j->b, j, i);
         kr_shape n = kr_linop_domain(q.N);
@@ -417,11 +435,11 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", kinds[sum.kind[0]].name, kr_shape_text(scan->shape));
-    j.joint = space | KR_ON(KR_COIL) | KR_ON(KR_MAP) | (j.frames < 0 ? 0 : KR_ON(j.frames));
+    j.joint = kr_problem_axes | (j.frames < 0 ? 0 : KR_ON(j.frames));
     if (j.frames >= 0 && coils->n[j.frames] > 1)
         return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(j.frames));
     j.parts = kr_count(kr_shape_without(scan->shape, j.joint));
-    kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL)), sets = shape;
+    kr_shape shape = kr_scan_image_shape(scan), sets = shape;
     sets.n[KR_MAP] = coils->n[KR_MAP];
     kr_scoped(array) b = kr_array_new(KR_C32, sets);
     kr_scoped(array) image = b ? kr_array_new(KR_C32, shape) : NULL;

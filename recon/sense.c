@@ -13,31 +13,53 @@ static const kr_opt table[] = {
 
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
 
+/* An operator of which conjugate gradients use the normal alone, W^(1/2) A: that is N = A^H W A. */
+static void normal_of(void *self, kr_array *z, const kr_array *x) { kr_apply(self, z, x); }
+static void drop_normal(void *self)
+{
+    kr_linop *N = self;
+    kr_linop_unref(&N);
+}
+static const kr_linop_ops weighted_ops = { "weighted", normal_of, normal_of, normal_of, drop_normal, NULL };
+
+/* Along a trajectory: (A^H W A + lambda u) x = A^H W y. The weights let all of k-space count alike, so that lambda means what it means on a
+ * grid, and few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
+static int along_trajectory(kr_array *x, kr_scan *part, const kr_array *coils, const opts *o, const kr_trace *trace)
+{
+    kr_scoped(linop) A = kr_model(part, coils);
+    kr_linop *T = A ? kr_op_nufft_normal(coils, part->traj, part->density, (kr_shape){ 0 }, KR_NUFFT_TOLERANCE) : NULL;
+    kr_scoped(linop) N = T ? kr_linop_new(&weighted_ops, kr_linop_domain(T), kr_linop_domain(T), T) : NULL;
+    kr_scoped(array) b = N ? kr_array_like(x) : NULL;
+    if (!b || kr_weigh_samples(part->data, part->density))
+        return kr_error_code();
+    kr_apply_adj(A, b, part->data);
+    return kr_cg_normal(N, x, b, (float)o->lambda * kr_sense_unit(coils), (kr_stop){ (int)o->iterations, o->tolerance }, trace);
+}
+
+static int on_grid(kr_array *x, const kr_scan *part, const kr_array *coils, const opts *o, const kr_trace *trace)
+{
+    kr_scoped(array) P = kr_model_mask(part);
+    if (!P)
+        return kr_error_code();
+    kr_stop stop = { (int)o->iterations, o->tolerance };
+    unsigned axes = kr_in_kspace(part);
+    if (kr_cg_sense_can(kr_array_shape(P), axes))
+        return kr_cg_sense(x, part->data, coils, P, axes, (float)o->lambda, stop, trace);
+    kr_scoped(linop) A = kr_op_sense(coils, P, axes);
+    return A ? kr_cg(A, x, part->data, (float)o->lambda * kr_sense_unit(coils), stop, trace) : kr_error_code();
+}
+
 static int one(void *self, long i)
 {
     const struct job *j = self;
-    kr_scoped(array) data = kr_part(j->scan->data, j->scan, i);
-    kr_scoped(array) y = kr_array_packed(data);
-    kr_scoped(array) mask = j->scan->mask ? kr_part(j->scan->mask, j->scan, i) : NULL;
-    kr_scoped(array) maps = kr_part(j->coils, j->scan, i);
-    kr_scoped(array) coils = kr_array_packed(maps);
-    kr_scoped(array) z = kr_part(j->image, j->scan, i);
-    if (!y || (j->scan->mask && !mask) || !coils || !z)
-        return kr_error_code();
-    kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
-    kr_scoped(array) P = kr_model_mask(&part);
-    kr_scoped(array) x = P ? kr_array_new(KR_C32, kr_shape_without(kr_array_shape(coils), KR_ON(KR_COIL))) : NULL;
-    if (!x)
-        return kr_error_code();
-    kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
-    unsigned axes = kr_in_kspace(&part);
-    int k;
-    if (kr_cg_sense_can(kr_array_shape(P), axes))
-        k = kr_cg_sense(x, y, coils, P, axes, (float)j->o->lambda, stop, j->trace);
-    else {
-        kr_scoped(linop) A = kr_op_sense(coils, P, axes);
-        k = A ? kr_cg(A, x, y, (float)j->o->lambda * kr_sense_unit(coils), stop, j->trace) : kr_error_code();
-    }
+    kr_scan part;
+    int e = kr_part_open(&part, j->scan, kr_problem_axes, i);
+    kr_scoped(array) maps = e ? NULL : kr_part(j->coils, j->scan, i);
+    kr_scoped(array) coils = maps ? kr_array_packed(maps) : NULL;
+    kr_scoped(array) z = coils ? kr_part(j->image, j->scan, i) : NULL;
+    kr_scoped(array) x = z ? kr_array_new(KR_C32, kr_shape_without(kr_array_shape(coils), KR_ON(KR_COIL))) : NULL;
+    int k = e ? e : !x ? kr_error_code() : part.traj ? along_trajectory(x, &part, coils, j->o, j->trace) : on_grid(x, &part, coils, j->o, j->trace);
+    kr_part_close(&part);
     if (k < 0)
         return k;
     kr_combine_sets(z, x);
@@ -63,7 +85,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     const opts *o = options;
     if (check(o))
         return kr_error_code();
-    kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
+    kr_scoped(array) image = kr_array_new(KR_C32, kr_scan_image_shape(scan));
     if (!image || kr_coils_check(coils, scan))
         return kr_error_code();
     struct job j = { scan, coils, image, o, trace };
@@ -118,4 +140,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_sense = { "sense", "iterative SENSE by conjugate gradients, with Tikhonov regularisation",
     "Pruessmann et al., Magn Reson Med 46:638 (2001); soft-SENSE: Uecker et al., Magn Reson Med 71:990 (2014)",
-    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR | KR_TAKES_SLABS, table, sizeof(opts), run, plan };
+    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(opts), run, plan };

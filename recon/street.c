@@ -153,6 +153,14 @@ static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_t
 static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils,
                        const kr_coils_opts *coil_opts, const kr_trace *trace)
 {
+    kr_scoped(scan) grid = scan->traj ? kr_scan_gridded(scan, scan->density) : NULL;     /* for coil maps, and for methods that want a grid */
+    if (scan->traj && !grid)
+        return kr_error_code();
+    if (grid && !(method->needs & KR_TAKES_TRAJECTORY)) {
+        if (method->needs)
+            kr_say(trace, KR_WARNING, "%s works on a Cartesian grid: the samples are gridded, as if all of k-space had been measured", method->name);
+        scan = grid;
+    }
     bool slab = scan->multiband.depth > 0;
     if (slab && !(method->needs & KR_TAKES_SLABS))
         return kr_fail(KR_EREFUSED, "%ld slices were measured together, which %s cannot tell apart: take --method slice-grappa, sense or a "
@@ -169,13 +177,13 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
         if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])
             maps = slab ? kr_multiband_stack(scan->coils, scan) : kr_array_ref(scan->coils);
         else if (!maps) {
-            maps = estimate(scan, &how, trace);
+            maps = estimate(grid ? grid : scan, &how, trace);
             estimated = true;
         }
         if (!maps)
             return kr_error_code();
     }
-    if (maps && method->needs && fits(maps, scan))
+    if (maps && method->needs && fits(maps, grid ? grid : scan))
         return kr_error_code();
     if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, trace))
         return kr_error_code();
@@ -197,9 +205,13 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     *out = NULL;
     if (prepare && kr_scan_prepare(scan, prepare, trace))
         return kr_error_code();
-    if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1)
-        return kr_fail(KR_EREFUSED, "the readouts (%s) do not lie on a Cartesian grid, and %s knows no other", scan->enc.trajectory[0] ? scan->enc.trajectory
-                       : "trajectory unknown", method->name);
+    if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1) {
+        if (!scan->traj)
+            return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "
+                           "(--traj FILE)", scan->enc.trajectory[0] ? scan->enc.trajectory : "unknown");
+        if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan))))
+            return kr_error_code();
+    }
     int exponent = exponent_of(scan);
     if (!exponent)
         return reconstruct(out, scan, method, opts, coils, coil_opts, trace);

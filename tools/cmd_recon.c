@@ -14,7 +14,7 @@
 
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
-    const char *single_band;
+    const char *single_band, *traj, *matrix;
     long maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
@@ -35,6 +35,8 @@ static const kr_opt table[] = {
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
+    { "traj", 0, KR_OPT_FILE, offsetof(opts, traj), NULL, "FILE[:VAR][@AXES]", "k-space positions of every sample, where the data file has none" },
+    { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "matrix of the image, where a scan with a trajectory does not tell it" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
@@ -133,6 +135,23 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     if (m)
         kr_say(trace, KR_INFO, "method: %s (%s)", m->name, a.why);
     return m && opts_of(m) ? m : NULL;
+}
+
+static int matrix(kr_scan *s, const char *text)
+{
+    long n[3] = { 0, 0, 1 };
+    char end;
+    int count = sscanf(text, "%ld,%ld,%ld%c", &n[0], &n[1], &n[2], &end);
+    if ((count != 2 && count != 3) || n[0] < 1 || n[1] < 1 || n[2] < 1 || n[0] > 8192 || n[1] > 8192 || n[2] > 8192)
+        return kr_fail(KR_EUSAGE, "--matrix %s: two or three numbers of pixels from 1 to 8192 are wanted, such as 256,256", text);
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--matrix is for scans with a trajectory; this one is on a grid of its own");
+    for (int d = 0; d < 3; d++) {
+        if (s->enc.encoded[d] > 1 && s->enc.encoded[d] != n[d])
+            return kr_fail(KR_EUSAGE, "--matrix %s: the file says %ld along %s", text, s->enc.encoded[d], kr_axis_name(d));
+        s->enc.encoded[d] = s->enc.recon[d] = n[d];
+    }
+    return 0;
 }
 
 /* ---- One file ---- */
@@ -293,6 +312,13 @@ static int ready(kr_scan **out, const char *file, const kr_recon **m, const opts
             kr_say(trace, KR_INFO, "%s: %d note%s on what was read (-v, or kray info)", file, notes, notes == 1 ? "" : "s");
     }
     if (batch_where(s, o->sign, o->voxel, o->centre, from ? NULL : trace))
+        return kr_error_code();
+    if (o->traj) {
+        kr_scoped(array) k = NULL;
+        if (kr_array_read(&k, o->traj) || kr_scan_attach_trajectory(s, k))
+            return kr_fail_in("trajectory");
+    }
+    if (o->matrix && matrix(s, o->matrix))
         return kr_error_code();
     if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
         return kr_error_code();

@@ -16,6 +16,7 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_UNFOLDS = 1 << 4,         /* coils alone tell what was not measured: no more than there are   */
        KR_TAKES_SLABS = 1 << 5,     /* slices measured together may be given as a slab: kr_multiband_open */
        KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
+       KR_TAKES_TRAJECTORY = 1 << 8,/* samples may lie anywhere in k-space; others get what gridding makes of them */
        KR_SOFT_MAPS = 1 << 7 };     /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
@@ -31,7 +32,7 @@ extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
 
 /* Scan -> operator of one SLICE (and one of each further axis): A = P F S over the axes still in k-space.
- * scan->data {X,Y,Z,COIL} must have no further axes. */
+ * scan->data {X,Y,Z,COIL} must have no further axes. With a trajectory A = F S, data {SAMPLE,VIEW,COIL}. */
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
 
 /* y = P F S x: the samples that an image would give, of every slice and further axis. Maps of one set, scan with data, x C32 on its grid;

@@ -63,7 +63,8 @@ typedef struct kr_scan {
     kr_array *calib;                 /* C32 {X,Y,Z,COIL,SLICE} separate calibration lines, DC at N/2; NULL: none */
     kr_array *calib_mask;            /* R32, which of calib was measured; NULL: all                     */
     kr_array *noise;                 /* C32 {SAMPLE,COIL} noise only; NULL: not measured                */
-    kr_array *traj;                  /* R32 {SAMPLE,VIEW,CHAN} and axes along which it changes, as in the file; NULL: Cartesian */
+    kr_array *traj;                  /* R32 {SAMPLE,VIEW,CHAN} and axes along which it changes, as in the file (kr_scan_trajectory); NULL: Cartesian */
+    kr_array *density;               /* R32 {SAMPLE,VIEW and axes of traj}, see kr_scan_density; NULL: not made yet */
     kr_array *coils;                 /* C32 {X,Y,Z,COIL,MAP,SLICE} maps that came with the file; NULL    */
     kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
     unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
@@ -91,6 +92,24 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count) KR_MUST_USE;
 int kr_scan_check(const kr_scan *s) KR_MUST_USE;
 /* The data with every axis in k-space: another handle where they are, else a transformed copy. Refuses a scan without data. */
 kr_array *kr_scan_kspace(const kr_scan *s) KR_MUST_USE;
+
+/* ---- Samples that lie anywhere in k-space ----
+ * Brings traj to cycles per field of view of the encoded matrix, by its range: up to 1/2 it is in cycles per sample, up to pi in radians per
+ * sample. A third coordinate that is 0 everywhere goes; a matrix that is not known becomes twice the largest k (in cycles per field of view), or,
+ * in cycles per sample, the number of samples of readouts that go through the centre from edge to edge. Refuses another shape than that of the
+ * data, coordinates that are not finite, ranges that are none of these, and other readouts in cycles per sample without a matrix. */
+int kr_scan_trajectory(kr_scan *s, const kr_trace *trace) KR_MUST_USE;
+/* A trajectory that was kept elsewhere: {SAMPLE,VIEW,CHAN}; with its 2 or 3 coordinates along the first axis, as BART writes it; or complex, kx + i ky. Where
+ * the data have no such axes, their first two axes longer than 1 become SAMPLE and VIEW. Refuses other counts than those of the data. */
+int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj) KR_MUST_USE;
+/* The image of a scan, {X,Y,Z and its further axes}: the grid of the data, or the encoded matrix of one with a trajectory. */
+kr_shape kr_scan_image_shape(const kr_scan *s);
+/* The area (volume) of k-space that belongs to each sample, R32 as traj without CHAN: A^H W A is about 1 where k-space is covered. Ten
+ * steps of w = w / (C w). After kr_scan_trajectory. Source: Pipe and Menon, Magn Reson Med 41:179 (1999). Owner: the caller. */
+kr_array *kr_scan_density(const kr_scan *s) KR_MUST_USE;
+/* What a Cartesian scan would have held, about: the Fourier transform of A^H W y, every coil by itself. Has data, geometry and meta; no mask.
+ * Source: Jackson et al., IEEE Trans Med Imaging 10:473 (1991). Owner: the caller. */
+kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density) KR_MUST_USE;
 
 /* ---- Where the voxels are ----
  * The sign s of k = sum rho(r) exp(s 2 pi i k r), r along the stored directions: kspace_sign, or that of the vendor (meta "vendor", by the

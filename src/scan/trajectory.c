@@ -1,0 +1,330 @@
+/* trajectory.c: scans whose samples lie anywhere in k-space: units, density, and what a Cartesian grid would have held. */
+#include "kray/fourier.h"
+#include "kray/nufft.h"
+#include "kray/scan.h"
+#include <math.h>
+#include <string.h>
+
+static const unsigned readout = KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW);
+
+/* ---- Units ---- */
+static double reach(const kr_array *traj, int d)
+{
+    kr_scoped(array) one = kr_array_at(traj, KR_CHAN, d);
+    kr_scoped(array) packed = one ? kr_array_packed(one) : NULL;
+    return packed ? kr_max_abs(packed) : -1;
+}
+
+/* Where the first coordinate that is not a number stands. */
+static int refuse_nan(const kr_array *k)
+{
+    long each = k->n[KR_SAMPLE] * k->n[KR_VIEW], n = kr_count(kr_array_shape(k));
+    for (long i = 0; i < n; i++)
+        if (!isfinite(KR_R(k)[i]))
+            return kr_fail(KR_ENUMBER, "sample %ld of view %ld has a k-space position that is not finite", i % each % k->n[KR_SAMPLE],
+                           i % each / k->n[KR_SAMPLE]);
+    return 0;
+}
+
+/* Does every readout go from one edge of k-space to the other? Then a sample is a step of 1 / its length. */
+static bool diameters(const kr_array *k, double most)
+{
+    long samples = k->n[KR_SAMPLE], views = kr_count(kr_array_shape(k)) / (samples * k->n[KR_CHAN]), step = k->step[KR_CHAN];
+    for (long v = 0; v < views; v++)
+        for (int end = 0; end < 2; end++) {
+            double sum = 0;
+            for (long d = 0; d < k->n[KR_CHAN]; d++) {
+                double at = (double)KR_R(k)[v * samples + (end ? samples - 1 : 0) + d * step];
+                sum += at * at;
+            }
+            if (sqrt(sum) < .8 * most)
+                return false;
+        }
+    return true;
+}
+
+int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
+{
+    kr_array *k = s->traj;
+    if (!k || k->type != KR_R32 || k->n[KR_CHAN] < 2 || k->n[KR_CHAN] > 3)
+        return kr_fail(KR_ESHAPE, "a trajectory of 2 or 3 real coordinates a sample is wanted%s%s", k ? ", not " : "", k ? kr_shape_text(kr_array_shape(k)) : "");
+    for (int d = 0; d < KR_AXES; d++) {
+        long n = s->shape.n[d] ? s->shape.n[d] : 1;
+        if (d != KR_CHAN && k->n[d] != n && (k->n[d] != 1 || readout & KR_ON(d)))
+            return kr_fail(KR_ESHAPE, "a trajectory %s for data %s: they differ along %s", kr_shape_text(kr_array_shape(k)), kr_shape_text(s->shape), kr_axis_name(d));
+    }
+    kr_scoped(array) packed = kr_array_packed(k);
+    if (!packed || refuse_nan(packed))
+        return kr_error_code();
+    double most[3] = { 0 }, largest = 0;
+    for (int d = 0; d < k->n[KR_CHAN]; d++) {
+        if ((most[d] = reach(packed, d)) < 0)
+            return kr_error_code();
+        largest = most[d] > largest ? most[d] : largest;
+    }
+    if (!(largest > 0))
+        return kr_fail(KR_ENUMBER, "all samples of the trajectory lie in the centre of k-space");
+    kr_scoped(array) flat = k->n[KR_CHAN] == 3 && !(most[2] > 0) ? kr_array_range(packed, KR_CHAN, 0, 2) : kr_array_ref(packed);
+    kr_scoped(array) own = flat ? kr_array_copy(flat) : NULL;
+    if (!own)
+        return kr_error_code();
+    /* Cycles per field of view reach to about half of the matrix, cycles per sample to 1/2, radians per sample to pi. */
+    long dims = own->n[KR_CHAN], n = 0;
+    for (int d = 0; d < dims; d++) {
+        long have = s->enc.encoded[d] > 0 ? s->enc.encoded[d] : s->enc.recon[d];
+        n = have > n ? have : n;
+    }
+    const char *unit = "cycles per field of view";
+    double scale = 1;
+    if (largest <= .52 || (largest < 3.3 && n > 16)) {
+        bool turns = largest <= .52;
+        unit = turns ? "cycles per sample" : "radians per sample";
+        long from = n ? n : diameters(own, largest) ? s->shape.n[KR_SAMPLE] : 0;
+        if (!from)
+            return kr_fail(KR_EREFUSED, "the trajectory reaches to %.3g, in cycles per sample, and the file does not tell the image's matrix: give it (--matrix X,Y)", largest);
+        for (int d = 0; d < dims; d++)
+            if (s->enc.encoded[d] <= 1 && s->enc.recon[d] <= 1)
+                s->enc.encoded[d] = s->enc.recon[d] = from;
+        n = from;
+        scale = (double)n / (turns ? 1 : 2 * M_PI);
+    } else if (n && largest > .55 * (double)n)
+        return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which for a matrix of %ld is neither cycles per field of view (%ld) nor per sample (0.5), nor "
+                       "radians per sample (3.14)", largest, n, n / 2);
+    for (int d = 0; d < dims; d++) {
+        long have = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
+        if (have <= 1)
+            have = 2 * (long)ceil(most[d] - 1e-3);
+        s->enc.encoded[d] = have > 1 ? have : 1;
+        kr_scoped(array) axis = kr_array_at(own, KR_CHAN, d);
+        if (!axis)
+            return kr_error_code();
+        if (scale != 1)
+            kr_scale(axis, (float)(scale * (double)s->enc.encoded[d] / (double)n));
+    }
+    for (long d = dims; d < 3; d++)
+        s->enc.encoded[d] = 1;
+    kr_say(trace, KR_DETAIL, "trajectory in %s, k up to %.4g cycles per field of view", unit, largest * scale);
+    kr_array_unref(&s->traj);
+    s->traj = kr_array_ref(own);
+    return 0;
+}
+
+kr_shape kr_scan_image_shape(const kr_scan *s)
+{
+    kr_shape n = kr_shape_without(s->shape, KR_ON(KR_COIL));
+    if (!s->traj)
+        return n;
+    n = kr_shape_without(n, readout);
+    for (int d = 0; d < 3; d++)
+        n.n[d] = s->enc.encoded[d];
+    return n;
+}
+
+/* ---- Density ---- */
+static void coordinates(const float *k[3], const kr_array *traj, long frame)
+{
+    long each = traj->n[KR_SAMPLE] * traj->n[KR_VIEW];
+    for (int d = 0; d < 3; d++)
+        k[d] = d < traj->n[KR_CHAN] ? KR_R(traj) + d * traj->step[KR_CHAN] + frame * each : NULL;
+}
+
+/* w = 1 / (C w) at the fixed point, C the convolution with the positive kernel whose transform is a triangle twice as wide as the image. */
+static int weigh(float *w, const float *const k[3], long points, const long n[3])
+{
+    enum { TURNS = 10 };
+    long wide[3], pixels = 1, dims = k[2] ? 3 : 2;
+    kr_auto float *twice = kr_alloc((size_t)(points * dims), sizeof *twice);
+    kr_auto kr_cfloat *y = kr_alloc((size_t)points, sizeof *y);
+    const float *k2[3] = { NULL };
+    for (int d = 0; d < 3; d++) {
+        wide[d] = d < dims ? 2 * n[d] : 1;
+        pixels *= wide[d];
+        for (long i = 0; twice && d < dims && i < points; i++)
+            twice[d * points + i] = 2 * k[d][i];
+        k2[d] = twice && d < dims ? twice + d * points : NULL;
+    }
+    kr_auto kr_cfloat *x = kr_alloc((size_t)pixels, sizeof *x);
+    if (!twice || !y || !x)
+        return kr_error_code();
+    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, 1e-3);
+    if (!p)
+        return kr_error_code();
+    for (long i = 0; i < points; i++)
+        w[i] = 1;
+    for (int turn = 0; turn < TURNS; turn++) {
+        for (long i = 0; i < points; i++)
+            y[i] = kr_c(w[i], 0);
+        kr_nufft_adjoint(p, x, y, 1);
+        for (long i = 0; i < pixels; i++) {
+            double f = dims == 3 ? 8 : 4;                                /* twice the field of view in every dimension */
+            long at = i;
+            for (int d = 0; d < dims; d++) {
+                f *= 1 - fabs((double)(at % wide[d] - n[d])) / (double)n[d];
+                at /= wide[d];
+            }
+            x[i] *= (float)f;
+        }
+        kr_nufft_forward(p, y, x, 1);
+        for (long i = 0; i < points; i++)
+            w[i] /= sqrtf(kr_cabs2(y[i])) + 1e-12f;
+    }
+    kr_nufft_unref(&p);
+    return 0;
+}
+
+kr_array *kr_scan_density(const kr_scan *s)
+{
+    kr_shape shape = kr_shape_without(kr_array_shape(s->traj), KR_ON(KR_CHAN));
+    kr_array *w = kr_array_new(KR_R32, shape);
+    long points = shape.n[KR_SAMPLE] * shape.n[KR_VIEW], frames = w ? kr_count(shape) / points : 0;
+    for (long f = 0; f < frames; f++) {
+        const float *k[3];
+        coordinates(k, s->traj, f);
+        if (weigh(KR_R(w) + f * points, k, points, s->enc.encoded)) {
+            kr_array_unref(&w);
+            break;
+        }
+    }
+    return w;
+}
+
+/* ---- Gridding ---- */
+/* Frame f of the axes in `frames`, of an array that lacks some of them. */
+static long place(const kr_array *a, kr_shape frames, long f)
+{
+    long at = 0;
+    for (int d = 0; d < KR_AXES; d++) {
+        long n = frames.n[d] > 1 ? frames.n[d] : 1, i = f % n;
+        f /= n;
+        if (d != KR_CHAN && a->n[d] > 1)
+            at += i * a->step[d];
+    }
+    return at;
+}
+
+kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
+{
+    enum { COIL_GROUP = 8 };
+    kr_shape shape = kr_scan_image_shape(s), frames = kr_shape_without(s->shape, readout | KR_ON(KR_COIL));
+    shape.n[KR_COIL] = s->shape.n[KR_COIL];
+    kr_scoped(array) data = kr_array_packed(s->data);
+    kr_array *grid = data ? kr_array_new(KR_C32, shape) : NULL;
+    kr_scan *g = grid ? kr_scan_new() : NULL;
+    long points = s->traj->n[KR_SAMPLE] * s->traj->n[KR_VIEW], coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    kr_auto kr_cfloat *y = kr_alloc((size_t)points, COIL_GROUP * sizeof *y);
+    kr_nufft *p = NULL;
+    long planned = -1;
+    int e = g && y ? 0 : kr_error_code();
+    for (long f = 0; !e && f < kr_count(frames); f++) {
+        long at = place(s->traj, frames, f);
+        if (at != planned) {
+            const float *k[3];
+            for (int d = 0; d < 3; d++)
+                k[d] = d < s->traj->n[KR_CHAN] ? KR_R(s->traj) + at + d * s->traj->step[KR_CHAN] : NULL;
+            kr_nufft_unref(&p);
+            p = kr_nufft_new(s->enc.encoded, points, k, coils < COIL_GROUP ? coils : COIL_GROUP, 1e-4);
+            planned = at;
+            if (!p)
+                e = kr_error_code();
+        }
+        const float *w = KR_R(density) + place(density, frames, f);
+        for (long c = 0; !e && c < coils; c += COIL_GROUP) {
+            long count = coils - c < COIL_GROUP ? coils - c : COIL_GROUP;
+            const kr_cfloat *from = KR_C(data) + place(data, frames, f) + c * points;
+            for (long i = 0; i < count * points; i++)
+                y[i] = from[i] * w[i % points];
+            kr_nufft_adjoint(p, KR_C(grid) + place(grid, frames, f) + c * grid->step[KR_COIL], y, count);
+        }
+    }
+    kr_nufft_unref(&p);
+    unsigned axes = KR_ON(KR_X) | KR_ON(KR_Y) | (s->traj->n[KR_CHAN] == 3 ? KR_ON(KR_Z) : 0);
+    if (!e)
+        e = kr_fourier(grid, axes);
+    if (e) {
+        kr_array_unref(&grid);
+        kr_scan_unref(&g);
+        return NULL;
+    }
+    g->data = grid;
+    g->shape = shape;
+    g->enc = s->enc;
+    g->whitened = s->whitened;
+    kr_geom_unref(&g->geom);
+    g->geom = kr_geom_copy(s->geom);
+    kr_meta_unref(&g->meta);
+    g->meta = kr_meta_copy(s->meta);
+    g->kspace_sign = s->kspace_sign;
+    g->file = s->file ? kr_strdup(s->file) : NULL;
+    if (!g->geom || !g->meta)
+        kr_scan_unref(&g);
+    return g;
+}
+
+/* ---- A trajectory from another file ---- */
+static kr_array *renamed(const kr_array *a, const int from[], const int to[], int count)
+{
+    kr_array *v = kr_array_ref(a);
+    for (int i = 0; i < count && v; i++) {
+        kr_array *w = kr_array_rename(v, from[i], to[i]);
+        kr_array_unref(&v);
+        v = w;
+    }
+    kr_array *packed = kr_array_packed(v);
+    kr_array_unref(&v);
+    return packed;
+}
+
+/* kx + i ky as two coordinates. */
+static kr_array *coordinates_of(const kr_array *a)
+{
+    if (a->type == KR_R32)
+        return kr_array_ref(a);
+    kr_scoped(array) packed = kr_array_packed(a);
+    kr_shape shape = kr_array_shape(a);
+    shape.n[KR_CHAN] = 2;
+    kr_array *k = packed && a->n[KR_CHAN] == 1 ? kr_array_new(KR_R32, shape) : NULL;
+    long n = packed ? kr_count(kr_array_shape(a)) : 0;
+    for (long i = 0; k && i < n; i++) {
+        KR_R(k)[i] = kr_re(KR_C(packed)[i]);
+        KR_R(k)[n + i] = kr_im(KR_C(packed)[i]);
+    }
+    return k;
+}
+
+/* BART keeps coordinates of its trajectories as complex numbers without an imaginary part. */
+static kr_array *real_of(const kr_array *a)
+{
+    kr_scoped(array) packed = kr_array_packed(a);
+    kr_array *r = packed ? kr_array_new(KR_R32, kr_array_shape(a)) : NULL;
+    for (long i = 0; r && i < kr_count(kr_array_shape(a)); i++)
+        KR_R(r)[i] = kr_re(KR_C(packed)[i]);
+    return r;
+}
+
+int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj)
+{
+    static const int x_first[] = { KR_X, KR_Y }, y_first[] = { KR_Y, KR_Z }, to[] = { KR_SAMPLE, KR_VIEW };
+    bool leading = traj->n[KR_CHAN] == 1 && (traj->n[KR_X] == 2 || traj->n[KR_X] == 3);    /* coordinates along the first axis */
+    kr_scoped(array) turned = leading ? kr_array_rename(traj, KR_X, KR_CHAN) : kr_array_ref(traj);
+    kr_scoped(array) k = !turned ? NULL : leading && turned->type == KR_C32 ? real_of(turned) : coordinates_of(turned);
+    if (!k)
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_ESHAPE, "a trajectory %s of complex numbers has kx and ky in one; further coordinates have no place", kr_shape_text(kr_array_shape(traj)));
+    kr_scoped(array) own = k->n[KR_SAMPLE] > 1 ? kr_array_packed(k) : renamed(k, leading ? y_first : x_first, to, 2);
+    bool named = s->shape.n[KR_SAMPLE] > 1 || s->shape.n[KR_VIEW] > 1;
+    kr_scoped(array) data = named ? kr_array_ref(s->data) : renamed(s->data, s->shape.n[KR_X] > 1 ? x_first : y_first, to, 2);
+    if (!own || !data)
+        return kr_error_code();
+    if (own->n[KR_SAMPLE] != data->n[KR_SAMPLE] || own->n[KR_VIEW] != data->n[KR_VIEW])
+        return kr_fail(KR_ESHAPE, "the trajectory has %ld samples of %ld views, the data %ld of %ld", own->n[KR_SAMPLE], own->n[KR_VIEW], data->n[KR_SAMPLE],
+                       data->n[KR_VIEW]);
+    if (!named)
+        memset(s->enc.encoded, 0, sizeof s->enc.encoded);      /* counted samples and views */
+    kr_array_unref(&s->data);
+    kr_array_unref(&s->traj);
+    kr_array_unref(&s->mask);
+    kr_array_unref(&s->density);
+    s->data = kr_array_ref(data);
+    s->traj = kr_array_ref(own);
+    s->shape = kr_array_shape(data);
+    return 0;
+}
