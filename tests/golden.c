@@ -497,6 +497,8 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     bool cases = file >= 0 && H5Lexists(file, "cases", H5P_DEFAULT) > 0, train = cases && H5Lexists(file, "weights", H5P_DEFAULT) > 0;
+    bool learn = file >= 0 && !cases && H5Lexists(file, "weights", H5P_DEFAULT) <= 0
+        && (H5Lexists(file, "losses", H5P_DEFAULT) > 0 || H5Lexists(file, "optimizers", H5P_DEFAULT) > 0 || H5Lexists(file, "schedules", H5P_DEFAULT) > 0);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (train) {
         kr_weights *w = kr_weights_new();
@@ -508,9 +510,11 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         kr_weights_unref(&w);
     } else if (cases)
         *bad += golden_nufft(file, name, tap, number);
+    else if (learn)
+        *bad += golden_learn(file, name, number);
     if (file >= 0)
         H5Fclose(file);
-    return cases;
+    return cases || learn;
 }
 
 static int one(const char *path, bool tap, int number)

@@ -3,13 +3,19 @@
 #define KRAY_GOLDEN_H
 #include <hdf5.h>
 #include <stdbool.h>
-#include "kray/weights.h"
+#include "kray/train.h"
 
 struct names { char name[1024][160]; int count; };
 struct names list(hid_t file, const char *group);          /* the links of a group */
 /* Each kind of file that is no network: how many of its checks failed; *number counts them on. */
 int golden_nufft(hid_t file, const char *name, bool tap, int *number);
 int golden_train(hid_t file, const char *name, const kr_weights *w, int *number);         /* w: those of the file */
+int golden_learn(hid_t file, const char *name, int *number);                                      /* losses, optimisers, clipping, schedules */
+
+double *doubles(hid_t file, const char *path, long *n);                                   /* a data set, as doubles: free it */
+/* The optimiser that a group's attributes describe; free opts. What would change its numbers and is not known is refused. */
+struct settings { const kr_optimiser *kind; void *opts; double rate, clip, eps, l2; };          /* l2: the decay, where it is a part of the gradient */
+int settings_of(hid_t file, const char *group, struct settings *s);
 
 float *numbers(hid_t file, const char *name, int *dims, hsize_t n[8]);                   /* a data set, as floats: free it */
 /* Columns of the calibration area as fastMRI finds them: symmetric about the middle, from the mask's first row; told: how many, 0: not. */

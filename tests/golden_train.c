@@ -1,5 +1,5 @@
-/* golden_train.c: files of training (train_*.h5): for each case the loss and the gradients of all parameters before the first step, by the
- * losses that the published programs train with. */
+/* golden_train.c: files of training (train_*.h5): for each case the gradients of all parameters before the first step, and losses and weights
+ * over three steps of its optimiser. */
 #include "golden.h"
 #include "kray/net.h"
 #include <math.h>
@@ -9,127 +9,61 @@
 
 struct item { float *m, *s; kr_net_input in; };
 
-enum { OUTS = 64, WINDOW = 7 };
-/* What the loss is of: outputs[item][output] are magnitudes of n pixels. */
+enum { OUTS = 64, LOSSES = 3 };
+/* What the loss is of: out[output] {item,y,x} are magnitudes, d its gradients. */
 struct training {
     hid_t file;
     const char *name;
     long items, outs, h, w, cascades;
-    double *target, *out[8][OUTS], *d[8][OUTS];
+    double *target, *out[OUTS], *d[OUTS];
     bool atommic, direct;
 };
 
-/* 1 - mean SSIM over the valid windows; adds weight * gradient to d. */
-static double ssim_loss(const double *x, const double *t, long h, long w, double range, double weight, double *d)
+/* The losses that the case's name begins with: their sum is trained on. Their number; 0: a refusal. */
+static int losses_of(const char *what, const kr_loss **loss)
 {
-    double n = WINDOW * WINDOW, cn = n / (n - 1), c1 = pow(0.01 * range, 2), c2 = pow(0.03 * range, 2), sum = 0, count = (double)((h - WINDOW + 1) * (w - WINDOW + 1));
-    for (long y = 0; y + WINDOW <= h; y++)
-        for (long q = 0; q + WINDOW <= w; q++) {
-            double a = 0, b = 0, aa = 0, bb = 0, ab = 0;
-            for (long i = 0; i < WINDOW * WINDOW; i++) {
-                double u = x[(y + i / WINDOW) * w + q + i % WINDOW], v = t[(y + i / WINDOW) * w + q + i % WINDOW];
-                a += u / n;
-                b += v / n;
-                aa += u * u / n;
-                bb += v * v / n;
-                ab += u * v / n;
-            }
-            double vx = cn * (aa - a * a), vy = cn * (bb - b * b), vxy = cn * (ab - a * b);
-            double a1 = 2 * a * b + c1, a2 = 2 * vxy + c2, b1 = a * a + b * b + c1, b2 = vx + vy + c2, s = a1 * a2 / (b1 * b2);
-            sum += s;
-            for (long i = 0; i < WINDOW * WINDOW; i++) {
-                long at = (y + i / WINDOW) * w + q + i % WINDOW;
-                double dvx = cn * (2 * x[at] - 2 * a) / n, dvxy = cn * (t[at] - b) / n;
-                d[at] -= weight / count * s * (2 * b / n / a1 + 2 * dvxy / a2 - 2 * a / n / b1 - dvx / b2);
-            }
+    int count = 0;
+    for (const char *p = what; *p && count < LOSSES;) {
+        const kr_loss *best = NULL;
+        for (int i = 0; kr_losses[i]; i++) {
+            size_t n = strlen(kr_losses[i]->name);
+            if (!strncmp(p, kr_losses[i]->name, n) && (p[n] == '_' || !p[n]))
+                best = kr_losses[i];
         }
-    return 1 - sum / count;
+        if (!best)
+            break;
+        loss[count++] = best;
+        p += strlen(best->name);
+        p += *p == '_';
+    }
+    if (!count)
+        kr_fail(KR_EFORMAT, "the case '%s' begins with no loss that Kray has", what);
+    return count;
 }
-
-/* The loss named in the case, of one output of all items; its gradient times weight is added to d. */
-static double loss_of(struct training *t, const char *what, long o, double weight)
-{
-    long n = t->h * t->w;
-    double sum = 0, norm = 0, high = 0, all = (double)(n * t->items);
-    bool l1 = !strncmp(what, "l1", 2), nmse = !strncmp(what, "nmse", 4), l2 = !strncmp(what, "l2", 2), ssim = strstr(what, "ssim") != NULL;
-    for (long i = 0; i < n * t->items; i++) {
-        norm += t->target[i] * t->target[i];
-        high = fmax(high, t->target[i]);
-    }
-    for (long b = 0; b < t->items; b++) {
-        const double *x = t->out[b][o], *y = t->target + b * n;
-        double *d = t->d[b][o];
-        for (long i = 0; i < n; i++) {
-            double e = x[i] - y[i];
-            sum += l1 ? fabs(e) / all : nmse ? e * e / norm : l2 ? e * e / all : 0;
-            d[i] += weight * (l1 ? (e > 0 ? 1 : e < 0 ? -1 : 0) / all : nmse ? 2 * e / norm : l2 ? 2 * e / all : 0);
-        }
-        if (ssim) {
-            double range = 0, least = INFINITY, top = 0;
-            for (long i = 0; i < n; i++) {
-                range = fmax(range, y[i]);
-                least = fmin(least, fmin(x[i], y[i]));
-                top = fmax(top, fmax(x[i], y[i]));
-            }
-            range = t->atommic ? top - least : t->direct ? high : range;
-            sum += ssim_loss(x, y, t->h, t->w, range, weight / (double)t->items, d) / (double)t->items;
-        }
-    }
-    return sum;
-}
-
-/* ATOMMIC's: prediction and target each by its own maximum, through whose place gradient flows. */
-static double by_maximum(struct training *t, const char *what, long o, double weight)
-{
-    long n = t->h * t->w, at = 0;
-    double *x = t->out[0][o], *y = t->target, *d = t->d[0][o], m = 0, mt = 0, along = 0;
-    double *kx = malloc((size_t)n * sizeof *kx), *ky = malloc((size_t)n * sizeof *ky);
-    for (long i = 0; i < n; i++) {
-        if (x[i] > m) {
-            m = x[i];
-            at = i;
-        }
-        mt = fmax(mt, y[i]);
-    }
-    for (long i = 0; i < n; i++) {
-        kx[i] = x[i];
-        ky[i] = y[i];
-        x[i] /= m;
-        y[i] /= mt;
-    }
-    double loss = loss_of(t, what, o, weight);
-    for (long i = 0; i < n; i++) {
-        along += d[i] * kx[i];
-        d[i] /= m;
-        x[i] = kx[i];
-        y[i] = ky[i];
-    }
-    d[at] -= along / (m * m);
-    free(kx); free(ky);
-    return loss;
-}
-
-static double logspace(long i, long n) { return n > 1 ? pow(10, -1 + (double)i / (double)(n - 1)) : 0.1; }
 
 /* The loss of the case over all its outputs, and its gradients. */
-static double whole_loss(struct training *t, const char *what)
+static int whole_loss(struct training *t, const char *what, double *sum)
 {
-    double sum = 0;
-    for (long b = 0; b < t->items; b++)
-        for (long o = 0; o < t->outs; o++)
-            memset(t->d[b][o], 0, (size_t)(t->h * t->w) * sizeof(double));
-    if (strstr(what, "accumulated"))
-        for (long c = 0, steps = t->outs / t->cascades; c < t->cascades; c++)
-            for (long s = 0; s < steps; s++) {
-                double weight = logspace(c, t->cascades) / (double)t->cascades * logspace(s, steps) / (double)steps;
-                sum += weight * by_maximum(t, what, c * steps + s, weight);
-            }
-    else if (strstr(what, "steps"))
-        for (long o = 0; o < t->outs; o++)
-            sum += loss_of(t, what, o, 1 / (double)t->outs) / (double)t->outs;
-    else
-        sum = loss_of(t, what, t->outs - 1, 1);
-    return sum;
+    const kr_loss *loss[LOSSES];
+    int losses = losses_of(what, loss), e = losses ? 0 : kr_error_code();
+    bool log = strstr(what, "accumulated") != NULL, all = strstr(what, "steps") != NULL;
+    double weight[OUTS];
+    *sum = 0;
+    kr_over_weights(weight, log ? KR_OVER_LOG : all ? KR_OVER_MEAN : KR_OVER_LAST, t->outs, log ? t->cascades : 1);
+    for (long o = 0; o < t->outs; o++) {
+        memset(t->d[o], 0, (size_t)(t->items * t->h * t->w) * sizeof(double));
+        for (int k = 0; !e && weight[o] != 0 && k < losses; k++) {
+            double one = 0;
+            void *opts = calloc(1, loss[k]->opts_size + 1);
+            e = kr_opt_defaults(loss[k]->opts, opts);
+            if (!e && !strcmp(loss[k]->name, "ssim"))
+                e = kr_opt_set(loss[k]->opts, opts, "range", t->atommic ? "both" : t->direct ? "batch" : "item");
+            e = e ? e : kr_loss_run(loss[k], &one, &(kr_pair){ t->out[o], t->target, t->d[o], t->items, t->h, t->w }, log, weight[o], opts);
+            *sum += weight[o] * one;
+            free(opts);
+        }
+    }
+    return e;
 }
 
 /* One pass of all items: outputs (backward false), or gradients of what whole_loss left in d. */
@@ -144,37 +78,33 @@ static void pass(struct training *t, kr_run *r, const struct item *it, const kr_
                                 : !strcmp(name, "sens") ? (const void *)in->sens : (const void *)in->image);
         }
         kr_run_forward(r, NULL, NULL);
-        for (long o = 0; o < t->outs; o++) {
-            const kr_value *v = kr_run_output(r, o);
-            const float *f = v->data;
-            float *dy = kr_run_dy(r, o)->data;
-            for (long i = 0; i < n; i++)
-                if (v->n.kind == KR_IMAGE) {
-                    double a = hypot((double)f[2 * i], (double)f[2 * i + 1]);
-                    t->out[b][o][i] = backward ? t->out[b][o][i] : a;
-                    for (int q = 0; q < 2 && backward; q++)
-                        dy[2 * i + q] = (float)(a > 0 ? t->d[b][o][i] * (double)f[2 * i + q] / a : 0);
-                } else if (backward)
-                    dy[i] = (float)t->d[b][o][i];
-                else
-                    t->out[b][o][i] = (double)f[i];
-        }
+        for (long o = 0; o < t->outs; o++)
+            if (backward)
+                kr_magnitude_backward(kr_run_dy(r, o), kr_run_output(r, o), t->d[o] + b * n);
+            else
+                kr_magnitude(t->out[o] + b * n, kr_run_output(r, o));
         if (backward)
             kr_run_backward(r);
     }
 }
 
-static double *doubles(hid_t file, const char *path, long *n)
+double *doubles(hid_t file, const char *path, long *n)
 {
-    hid_t d = H5Dopen2(file, path, H5P_DEFAULT), s = d < 0 ? -1 : H5Dget_space(d);
+    hid_t d = H5Lexists(file, path, H5P_DEFAULT) > 0 ? H5Dopen2(file, path, H5P_DEFAULT) : -1, s = d < 0 ? -1 : H5Dget_space(d);
     double *p = NULL;
-    if (s >= 0) {
+    *n = 0;
+    if (s >= 0 && H5Sget_simple_extent_npoints(s) >= 0 && H5Sget_simple_extent_npoints(s) < 1L << 28) {
         *n = (long)H5Sget_simple_extent_npoints(s);
-        p = malloc((size_t)*n * sizeof *p);
-        H5Dread(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, p);
-        H5Sclose(s);
-        H5Dclose(d);
+        p = malloc((size_t)*n * sizeof *p + 1);
+        if (!p || H5Dread(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0) {
+            free(p);
+            p = NULL;
+        }
     }
+    if (s >= 0)
+        H5Sclose(s);
+    if (d >= 0)
+        H5Dclose(d);
     return p;
 }
 
@@ -192,37 +122,130 @@ static double apart(hid_t file, const char *path, const float *ours, long count,
     return worst;
 }
 
-/* Gradients of one case against the file's (float64) ones: those of float32 sums, 2e-5 of a tensor's largest, as the published code's own float32 is. */
+/* How far our weights after so many steps are from the file's, over what they may be: `least`, and what the difference that gradients are allowed (2e-5 of
+ * a tensor's largest) does to a first step of Adam, rate c / (|c| + eps), c being the gradient with clipping and decay: where c is near 0, all of it.
+ * *off: the largest difference itself. */
+static double weights_apart(struct training *t, const char *what, const char *when, const kr_param *p, long params, float *const *start, const struct settings *s,
+                            double norm, double least, double *off)
+{
+    double worst = 0, clip = s->clip > 0 ? fmin(1, s->clip / (norm + 1e-6)) : 1;
+    *off = 0;
+    for (long i = 0; i < params; i++) {
+        char path[400];
+        long n = 0, ng = 0, count = kr_tensor_count(&p[i].value);
+        snprintf(path, sizeof path, "cases/%s/outputs/%s/%s", what, when, p[i].value.name);
+        double *want = doubles(t->file, path, &n), top = 0;
+        snprintf(path, sizeof path, "cases/%s/outputs/grad/%s", what, p[i].value.name);
+        double *g = doubles(t->file, path, &ng);
+        if (!want || n != count || !g || ng != count)
+            worst = *off = INFINITY;
+        for (long k = 0; worst < INFINITY && k < n; k++)
+            top = fmax(top, fabs(g[k]));
+        for (long k = 0; worst < INFINITY && k < n; k++) {
+            double c = fabs(clip * g[k] + s->l2 * (double)start[i][k]), dc = clip * 2e-5 * top, low = fmax(c - dc, 0) + s->eps;
+            double d = fabs(want[k] - (double)p[i].value.data[k]), may = least + s->rate * fmin(2, low > 0 ? dc * s->eps / (low * low) : 2);
+            worst = isnan(d) ? INFINITY : fmax(worst, d / may);
+            *off = fmax(*off, d);
+        }
+        free(want);
+        free(g);
+    }
+    return worst;
+}
+
+/* The file's weights after one step. */
+static int go_on_from(struct training *t, const char *what, kr_graph *g)
+{
+    long params;
+    kr_param *p = kr_graph_params(g, &params);
+    for (long i = 0; i < params; i++) {
+        char path[400];
+        long n = 0;
+        snprintf(path, sizeof path, "cases/%s/outputs/weights_after1/%s", what, p[i].value.name);
+        double *want = doubles(t->file, path, &n);
+        for (long k = 0; want && n == kr_tensor_count(&p[i].value) && k < n; k++)
+            p[i].value.data[k] = (float)want[k];
+        free(want);
+    }
+    return kr_graph_pack(g);
+}
+
+/* One case: its gradients against the file's (float64) ones, those of float32 sums, 2e-5 of a tensor's largest, as the published code's own float32 is;
+ * then three steps of its optimiser: losses and norms to 5e-6 and 2e-5; weights after the first to 1e-6 and what weights_apart allows. The second step goes
+ * on from the file's weights after the first: else a rectifier at 0 within rounding may turn, and what follows is another path. After the
+ * third, weights are held to 2e-6, some roundings of a float, and the same. */
 static int one_case(struct training *t, const char *what, kr_graph *g, kr_run *r, const struct item *it, int number)
 {
+    enum { STEPS = 3 };
     char path[300], where[160] = "";
-    long params, n = 0, tensors = 0;
+    long params, n = 0, norms = 0, tensors = 0, wanted = 0;
     kr_param *p = kr_graph_params(g, &params);
+    struct settings s = { 0 };
+    snprintf(path, sizeof path, "cases/%s", what);
+    int e = settings_of(t->file, path, &s);
     snprintf(path, sizeof path, "cases/%s/outputs/loss", what);
-    double *losses = doubles(t->file, path, &n), worst = 0;
-    kr_graph_zero_gradients(g);
-    pass(t, r, it, g, false);
-    double loss = whole_loss(t, what), off = losses ? fabs(loss / losses[0] - 1) : INFINITY;
-    pass(t, r, it, g, true);
-    snprintf(path, sizeof path, "cases/%s/outputs/grad", what);
-    long wanted = list(t->file, path).count;
+    double *losses = doubles(t->file, path, &n), worst = 0, off = 0, norm_off = 0, after1 = INFINITY, after3 = INFINITY, off1 = INFINITY, off3 = INFINITY;
+    snprintf(path, sizeof path, "cases/%s/outputs/grad_norm_before_clipping", what);
+    double *norm = doubles(t->file, path, &norms);
+    if (!e && (!losses || n != STEPS + 1 || !norm || norms != STEPS))
+        e = kr_fail(KR_EFORMAT, "the case '%s' holds no %d losses or no %d norms of gradients", what, STEPS + 1, STEPS);
+    float **start = calloc((size_t)params + 1, sizeof *start);
     for (long i = 0; i < params; i++) {
-        double top, d;
-        snprintf(path, sizeof path, "cases/%s/outputs/grad/%s", what, p[i].value.name);
-        if (H5Lexists(t->file, path, H5P_DEFAULT) <= 0)
-            continue;
-        d = apart(t->file, path, p[i].gradient.data, kr_tensor_count(&p[i].value), &top);
-        d = top > 0 ? d / top : d > 1e-9 ? INFINITY : 0;
-        tensors++;
-        if (!(d <= worst)) {
-            worst = d;
-            snprintf(where, sizeof where, "%s", p[i].value.name);
-        }
+        size_t bytes = (size_t)kr_tensor_count(&p[i].value) * sizeof(float);
+        start[i] = malloc(bytes + 1);
+        memcpy(start[i], p[i].value.data, bytes);
     }
-    free(losses);
-    bool good = off < 5e-6 && worst < 2e-5 && tensors == wanted && tensors > 0;
-    printf("%sok %d - %s %s: loss %.1e off, gradients of %ld of %ld tensors, largest difference %.2e of a tensor's largest%s%s\n", good ? "" : "not ", number, t->name, what, off,
-           tensors, wanted, worst, where[0] ? " at " : "", where);
+    kr_optim *o = e ? NULL : kr_optim_new(s.kind, s.opts, p, params);
+    e = e || o ? e : kr_error_code();
+    for (int step = 0; !e && step <= STEPS; step++) {
+        double loss = 0;
+        kr_graph_zero_gradients(g);
+        pass(t, r, it, g, false);
+        if ((e = whole_loss(t, what, &loss)))
+            break;
+        off = fmax(off, fabs(loss / losses[step] - 1));
+        if (step == STEPS)
+            break;
+        pass(t, r, it, g, true);
+        for (long i = 0; step == 0 && i < params; i++) {
+            double top, d;
+            snprintf(path, sizeof path, "cases/%s/outputs/grad/%s", what, p[i].value.name);
+            if (H5Lexists(t->file, path, H5P_DEFAULT) <= 0)
+                continue;
+            d = apart(t->file, path, p[i].gradient.data, kr_tensor_count(&p[i].value), &top);
+            d = top > 0 ? d / top : d > 1e-9 ? INFINITY : 0;
+            tensors++;
+            if (!(d <= worst)) {
+                worst = d;
+                snprintf(where, sizeof where, "%s", p[i].value.name);
+            }
+        }
+        norm_off = fmax(norm_off, fabs(kr_clip_norm(p, params, s.clip > 0 ? s.clip : INFINITY) / norm[step] - 1));
+        if ((e = kr_optim_step(o, s.rate)) || (e = kr_graph_pack(g)))
+            break;
+        if (step == 0) {
+            after1 = weights_apart(t, what, "weights_after1", p, params, start, &s, norm[0], 1e-6, &off1);
+            e = after1 < INFINITY ? go_on_from(t, what, g) : kr_fail(KR_EFORMAT, "the weights after one step are missing, or ours are not finite");
+        }
+        if (step == STEPS - 1)
+            after3 = weights_apart(t, what, "weights_after3", p, params, start, &s, norm[0], 2e-6, &off3);
+    }
+    snprintf(path, sizeof path, "cases/%s/outputs/grad", what);
+    wanted = list(t->file, path).count;
+    bool good = !e && off < 5e-6 && norm_off < 2e-5 && worst < 2e-5 && tensors == wanted && tensors > 0 && after1 <= 1 && after3 <= 1;
+    printf("%sok %d - %s %s: losses %.1e off, gradients of %ld of %ld tensors, largest difference %.2e of a tensor's largest%s%s; %s: norms %.1e off, weights %.1e off after 1 step "
+           "(%.2f of what they may), %.1e after 3 (%.2f)\n", good ? "" : "not ", number, t->name, what, off, tensors, wanted, worst, where[0] ? " at " : "",
+           where, s.kind ? s.kind->name : "no optimiser", norm_off, off1, after1, off3, after3);
+    if (e)
+        printf("# %s\n", kr_error());
+    for (long i = 0; i < params; i++) {
+        memcpy(p[i].value.data, start[i], (size_t)kr_tensor_count(&p[i].value) * sizeof(float));
+        free(start[i]);
+    }
+    if (kr_graph_pack(g))
+        good = false;
+    kr_optim_unref(&o);
+    free(start); free(losses); free(norm); free(s.opts);
     return !good;
 }
 
@@ -242,8 +265,8 @@ int golden_train(hid_t file, const char *name, const kr_weights *w, int *number)
     hsize_t n[8] = { 0 }, nm[8] = { 1, 1, 1, 1 }, ns[8];
     float *k = one_of(file, ks, n), *s = one_of(file, ss, ns), *m = one_of(file, ms, nm), *im = k ? NULL : one_of(file, is, n);
     kr_graph *g = kr_net_graph(NULL, w);
-    if (!g || (!k && !im) || n[0] > 8) {
-        printf("not ok %d - %s: %s\n", ++*number, name, g ? "no k-space or image among the inputs, or more than 8 of them" : kr_error());
+    if (!g || (!k && !im) || n[0] > 8 || kr_graph_outputs(g) > OUTS) {
+        printf("not ok %d - %s: %s\n", ++*number, name, g ? "no k-space or image among the inputs, more than 8 of them, or too many outputs" : kr_error());
         kr_graph_unref(&g);
         free(k); free(s); free(m); free(im);
         return 1;
@@ -261,10 +284,10 @@ int golden_train(hid_t file, const char *name, const kr_weights *w, int *number)
             acs_columns(mask + y * wd, wd, low, acs + y * wd);
         it[b] = (struct item){ .m = mask, .s = acs, .in = { .coils = coils, .h = h, .w = wd, .mask = mask, .acs = acs, .kspace = k ? (kr_cfloat *)(void *)k + b * coils * px : NULL,
                                .sens = s ? (kr_cfloat *)(void *)s + b * coils * px : NULL, .image = im ? im + b * px : NULL, .scaling = 1 } };
-        for (long o = 0; o < t.outs; o++) {
-            t.out[b][o] = malloc((size_t)px * sizeof(double));
-            t.d[b][o] = malloc((size_t)px * sizeof(double));
-        }
+    }
+    for (long o = 0; o < t.outs; o++) {
+        t.out[o] = malloc((size_t)(t.items * px) * sizeof(double));
+        t.d[o] = malloc((size_t)(t.items * px) * sizeof(double));
     }
     long count = 0;
     double *target = doubles(file, H5Lexists(file, "inputs/target", H5P_DEFAULT) > 0 ? "inputs/target" : "inputs/target_complex", &count);
@@ -289,10 +312,10 @@ int golden_train(hid_t file, const char *name, const kr_weights *w, int *number)
     for (long b = 0; b < t.items; b++) {
         free(it[b].m);
         free(it[b].s);
-        for (long o = 0; o < t.outs; o++) {
-            free(t.out[b][o]);
-            free(t.d[b][o]);
-        }
+    }
+    for (long o = 0; o < t.outs; o++) {
+        free(t.out[o]);
+        free(t.d[o]);
     }
     free(k); free(s); free(m); free(im); free(target); free(t.target);
     return bad;

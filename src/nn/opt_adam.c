@@ -1,0 +1,43 @@
+/* opt_adam.c: Adam; the decay is that of an l2 penalty. */
+#include "adam.h"
+#include <math.h>
+
+static const kr_opt opts[] = { ADAM_OPTS("0", "times the weights, added to their gradients") };
+
+int adam_check(const void *opts_)
+{
+    const struct adam *a = opts_;
+    if (!(a->beta1 >= 0 && a->beta1 < 1 && a->beta2 >= 0 && a->beta2 < 1))
+        return kr_fail(KR_EREFUSED, "Adam with beta1 %g and beta2 %g; both must lie in [0,1)", a->beta1, a->beta2);
+    if (!(a->eps >= 0 && a->decay >= 0) || !isfinite(a->eps) || !isfinite(a->decay))
+        return kr_fail(KR_EREFUSED, "Adam with eps %g and decay %g; neither may be negative", a->eps, a->decay);
+    return 0;
+}
+
+int adam_states(const void *opts_) { return ((const struct adam *)opts_)->amsgrad ? 3 : 2; }
+
+void adam_step(const struct adam *a, bool apart, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+{
+    double first = rate / (1 - pow(a->beta1, (double)t)), second = sqrt(1 - pow(a->beta2, (double)t)), keep = apart ? 1 - rate * a->decay : 1;
+    for (long i = 0; i < n; i++) {
+        double w = (double)value[i] * keep, g = (double)gradient[i] + (apart ? 0 : a->decay * w);
+        double m = a->beta1 * (double)state[0][i] + (1 - a->beta1) * g, v = a->beta2 * (double)state[1][i] + (1 - a->beta2) * g * g;
+        state[0][i] = (float)m;
+        state[1][i] = (float)v;
+        if (a->amsgrad) {
+            v = fmax(v, (double)state[2][i]);
+            state[2][i] = (float)v;
+        }
+        double under = sqrt(v) / second + a->eps;
+        value[i] = (float)(w - (under > 0 ? first * m / under : 0));
+    }
+}
+
+static void step(const void *o, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+{
+    adam_step(o, false, t, rate, n, value, gradient, state);
+}
+
+const kr_optimiser kr_optimiser_adam = { .name = "adam", .summary = "gradients over the root of their mean square", .cite = "Kingma and Ba, ICLR 2015; PyTorch's Adam",
+    .opts = opts, .opts_size = sizeof(struct adam), .check = adam_check, .states = adam_states, .state_name = { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" },
+    .step = step };

@@ -1,0 +1,131 @@
+/* optim.c: the table of optimisers; an optimiser's memory, its step over all parameters; clipping. */
+#include "kray/train.h"
+#include "kray_optimisers.h"
+#include <math.h>
+#include <string.h>
+
+#define DECLARE(name) extern const kr_optimiser kr_optimiser_##name;
+KR_LIST(DECLARE)
+#define ENTRY(name) &kr_optimiser_##name,
+const kr_optimiser *const kr_optimisers[] = { KR_LIST(ENTRY) NULL };
+
+enum { BLOCK = 1 << 14, STATES = 3 };
+struct kr_optim { const kr_optimiser *kind; void *opts; kr_param *param; long count, steps; int states; kr_tensor *state; };
+struct job { const kr_optim *o; long param, t; double rate; };
+
+const kr_optimiser *kr_optimiser_named(const char *name)
+{
+    kr_text t = { 0 };
+    for (int i = 0; kr_optimisers[i]; i++)
+        if (!strcmp(kr_optimisers[i]->name, name))
+            return kr_optimisers[i];
+        else
+            kr_text_add(&t, "%s%s", i ? ", " : "", kr_optimisers[i]->name);
+    kr_fail(KR_EUSAGE, "no optimiser '%s'; known are %s", name, t.failed ? "" : t.s);
+    kr_text_clear(&t);
+    return NULL;
+}
+
+void kr_optim_unref(kr_optim **op)
+{
+    kr_optim *o = *op;
+    if (!o)
+        return;
+    for (long i = 0; o->state && i < o->count * o->states; i++) {
+        kr_free(o->state[i].name);
+        kr_free(o->state[i].data);
+    }
+    kr_free(o->state);
+    kr_free(o->opts);
+    kr_free(o);
+    *op = NULL;
+}
+
+kr_optim *kr_optim_new(const kr_optimiser *kind, const void *opts, kr_param *params, long count)
+{
+    if (kind->check(opts))
+        return NULL;
+    kr_scoped(optim) o = kr_alloc_zero(1, sizeof *o);
+    if (!o)
+        return NULL;
+    o->kind = kind;
+    o->param = params;
+    o->count = count;
+    o->states = kind->states(opts);
+    if (!(o->opts = kr_alloc(kind->opts_size, 1)) || !(o->state = kr_alloc_zero((size_t)(count * o->states) + 1, sizeof *o->state)))
+        return NULL;
+    memcpy(o->opts, opts, kind->opts_size);
+    for (long i = 0; i < count * o->states; i++) {
+        kr_tensor *s = &o->state[i];
+        *s = params[i / o->states].value;
+        s->name = kr_strf("%s.%s", s->name, kind->state_name[i % o->states]);
+        s->read = NULL;
+        s->lent = false;
+        if (!(s->data = kr_alloc_zero((size_t)kr_tensor_count(s), sizeof *s->data)) || !s->name)
+            return NULL;
+    }
+    kr_optim *made = o;
+    o = NULL;
+    return made;
+}
+
+static int step_block(void *self, long block)
+{
+    const struct job *j = self;
+    const kr_optim *o = j->o;
+    const kr_param *p = &o->param[j->param];
+    long from = block * BLOCK, left = kr_tensor_count(&p->value) - from;
+    float *state[STATES] = { NULL };
+    for (int s = 0; s < o->states; s++)
+        state[s] = o->state[j->param * o->states + s].data + from;
+    o->kind->step(o->opts, j->t, j->rate, left < BLOCK ? left : BLOCK, p->value.data + from, p->gradient.data + from, state);
+    return 0;
+}
+
+int kr_optim_step(kr_optim *o, double rate)
+{
+    if (!isfinite(rate))
+        return kr_fail(KR_ENUMBER, "a learning rate that is not finite");
+    for (long i = 0; i < o->count; i++)
+        for (long k = 0, n = kr_tensor_count(&o->param[i].gradient); !o->param[i].frozen && k < n; k++)
+            if (!isfinite(o->param[i].gradient.data[k]))
+                return kr_fail(KR_ENUMBER, "the gradient of %s is not finite", o->param[i].value.name);
+    o->steps++;
+    int e = 0;
+    for (long i = 0; i < o->count; i++) {
+        struct job j = { o, i, o->steps, rate };
+        if (!o->param[i].frozen && (e = kr_for((kr_tensor_count(&o->param[i].value) + BLOCK - 1) / BLOCK, step_block, &j)))
+            return e;
+    }
+    return 0;
+}
+
+long *kr_optim_steps(kr_optim *o) { return &o->steps; }
+
+kr_tensor *kr_optim_state(kr_optim *o, long *count)
+{
+    *count = o->count * o->states;
+    return o->state;
+}
+
+double kr_clip_norm(kr_param *params, long count, double most)
+{
+    double sum = 0;
+    for (long i = 0; i < count; i++)
+        for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++)
+            sum += (double)params[i].gradient.data[k] * (double)params[i].gradient.data[k];
+    double norm = sqrt(sum), by = most / (norm + 1e-6);
+    for (long i = 0; isfinite(norm) && by < 1 && i < count; i++)
+        for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++)
+            params[i].gradient.data[k] = (float)(by * (double)params[i].gradient.data[k]);
+    return norm;
+}
+
+void kr_clip_value(kr_param *params, long count, double most)
+{
+    for (long i = 0; i < count; i++)
+        for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++) {
+            float *g = &params[i].gradient.data[k];
+            *g = (double)*g > most ? (float)most : (double)*g < -most ? (float)-most : *g;         /* what is not a number stays so */
+        }
+}
