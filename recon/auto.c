@@ -1,4 +1,4 @@
-/* auto.c: which method a scan wants, where nobody says. Figures: docs/parallel_imaging.md. */
+/* auto.c: which method a scan wants, where nobody says. Figures: docs/parallel_imaging.md, What auto takes. */
 #include "kray/recon.h"
 #include <stdio.h>
 
@@ -6,26 +6,11 @@
  * real brains, R = 4. */
 enum { FEW_LINES = 10 };
 
-/* Does any slice or frame lack samples? A mask pooled over slices does not tell where each has lines of its own. */
 static int is_full(const kr_scan *s)
 {
     kr_scoped(array) mask = kr_scan_mask(s);
     kr_mask_facts f;
-    if (!mask || kr_mask_describe(&f, mask, s->shape))
-        return kr_error_code();
-    for (long i = 0; f.full && s->shape.n[KR_SLICE] > 1 && i < s->shape.n[KR_SLICE]; i++) {
-        kr_scoped(array) slice = kr_array_at(s->data, KR_SLICE, i);
-        kr_scoped(array) own = slice ? kr_array_packed(slice) : NULL;
-        if (!own)
-            return kr_error_code();
-        if (kr_max_abs(own) <= 0)                    /* an empty slice lacks nothing */
-            continue;
-        kr_scan one = { .shape = kr_array_shape(own), .data = own, .in_image = s->in_image };
-        kr_scoped(array) m = kr_scan_mask(&one);
-        if (!m || kr_mask_describe(&f, m, one.shape))
-            return kr_error_code();
-    }
-    return f.full;
+    return mask && !kr_mask_describe(&f, mask, s->shape) ? f.full : kr_error_code();
 }
 
 /* The shortest side of the calibration area among the axes where samples are missing; 0: the centre was not measured, negative: failed. */

@@ -376,6 +376,16 @@ static int set_centre(kr_scan *s, const char *text)
     return n < 0 ? n : kr_scan_centre(s, at);
 }
 
+/* Each line of the text; the text is cleared. */
+static void warn(const kr_scan *s, kr_text *t, const kr_trace *trace)
+{
+    for (const char *p = t->s, *end; trace && p && *p; p = *end ? end + 1 : end) {
+        end = p + strcspn(p, "\n");
+        kr_say(trace, KR_WARNING, "%s: %.*s", s->file ? s->file : "scan", (int)(end - p), p);
+    }
+    kr_text_clear(t);
+}
+
 int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *centre, const kr_trace *trace)
 {
     double mm[3];
@@ -388,6 +398,11 @@ int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *cen
     }
     if (centre && set_centre(s, centre))
         return kr_error_code();
+    if (kr_scan_measured(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    warn(s, &t, trace);
     if (!trace)
         return 0;
     bool known;
@@ -401,11 +416,7 @@ int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *cen
         kr_text_clear(&t);
         return kr_error_code();
     }
-    for (const char *p = t.s, *end; p && *p; p = *end ? end + 1 : end) {
-        end = p + strcspn(p, "\n");
-        kr_say(trace, KR_WARNING, "%s: %.*s", s->file ? s->file : "scan", (int)(end - p), p);
-    }
-    kr_text_clear(&t);
+    warn(s, &t, trace);
     return 0;
 }
 

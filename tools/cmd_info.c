@@ -452,10 +452,19 @@ static int read_scan(kr_scan **s, const char *file, const opts *p, const char *p
     if (kr_scan_read(s, file, p->from, &(kr_read){ .header_only = true }, trace))
         return kr_error_code();
     bool known = (*s)->mask || (*s)->lines[KR_LINES_IMAGING].count, small = !stat(path, &st) && st.st_size <= SMALL;
-    if ((*s)->data || (!p->data && (known || !small)))
-        return 0;
-    kr_scan_unref(s);
-    return kr_scan_read(s, file, p->from, NULL, trace);
+    if (!(*s)->data && (p->data || (!known && small))) {
+        kr_scan_unref(s);
+        if (kr_scan_read(s, file, p->from, NULL, trace))
+            return kr_error_code();
+    }
+    kr_text t = { 0 };
+    int e = kr_scan_measured(&t, *s);
+    for (const char *q = t.s, *end; !e && q && *q; q = *end ? end + 1 : end) {
+        end = q + strcspn(q, "\n");
+        kr_scan_note(*s, "%.*s", (int)(end - q), q);
+    }
+    kr_text_clear(&t);
+    return e;
 }
 
 /* Formats of bare arrays read anything as k-space. Numbers that are all real are none. */

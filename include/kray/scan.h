@@ -237,10 +237,16 @@ void kr_mask_kinds(kr_text *help);
  * other lengths, along axes in image space, and those that keep nothing; the scan is then as it was. */
 int kr_scan_undersample(kr_scan *s, const kr_array *mask) KR_MUST_USE;
 /* The mask of the scan if it has one, otherwise one found from exact zeros of the data: a sample counts as measured if
- * any COIL or SLICE has a number there; along X only the range that is 0 in all lines counts as not measured, unless more
+ * any COIL has a number there, or any SLICE where no slice that holds data lacks more than 1 of 100 of these samples; along X only the range that is 0 in all lines counts as not measured, unless more
  * than 1 in 100 samples is missing elsewhere too. Without the axes along which it is constant: a full scan gives the
  * single number 1. */
 kr_array *kr_scan_mask(const kr_scan *s) KR_MUST_USE;
+
+/* Makes data and mask of a scan as read agree, and adds a sentence to `t` for each thing that did not: lines of residue (1e-9 of noise, or what a
+ * transform leaves) become 0, as not measured; where the mask of a file says of lines that hold zeros that they were measured, what is not 0
+ * is the mask; samples that hold data and that the mask leaves out become 0. Scans whose lines a scanner counted, and those off the
+ * grid, stay as they are. */
+int kr_scan_measured(kr_text *t, kr_scan *s) KR_MUST_USE;
 
 /* What a mask does on a grid; arrays are along X, Y, Z. */
 typedef struct kr_mask_facts {
@@ -255,6 +261,7 @@ typedef struct kr_mask_facts {
     long step[3];                    /* outside the centre every so many-th line is measured; 1: all; 0: no such pattern */
     double partial[3];               /* fraction of partial Fourier, at least 0.5; 1: as far on one side as on the other */
     bool varies;                     /* from frame to frame                                             */
+    bool slices;                     /* from slice to slice: frames are slices too                      */
 } kr_mask_facts;
 /* mask NULL: everything. Refuses a mask that does not fit shape or holds other numbers than 0 and 1. */
 int kr_mask_describe(kr_mask_facts *f, const kr_array *mask, kr_shape shape) KR_MUST_USE;

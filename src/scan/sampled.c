@@ -68,7 +68,7 @@ static kr_array *reduced(const kr_array *m)
 }
 
 /* ---- Found from zeros ---- */
-enum { POOLED = KR_ON(KR_COIL) | KR_ON(KR_MAP) | KR_ON(KR_SLICE) };
+enum { POOLED = KR_ON(KR_COIL) | KR_ON(KR_MAP) };
 struct found { const kr_array *data; kr_array *mask; kr_shape pool; long nx; bool along_x; };
 
 /* A line without steps, in a form that compilers turn into wide instructions: most lines not measured are found so. */
@@ -81,7 +81,7 @@ static bool all_zero(const kr_cfloat *line, long n)
     return !any;
 }
 
-/* One line of the mask: coils and slices are looked at until every sample was seen, which mostly is the first. */
+/* One line of the mask: coils are looked at until every sample was seen, which mostly is the first. */
 static int find_line(void *self, long block)
 {
     const struct found *f = self;
@@ -140,6 +140,42 @@ static void straighten(kr_array *m)
     }
 }
 
+static long measured_of(const kr_array *m, long slice)
+{
+    kr_scoped(array) view = slice < 0 ? kr_array_ref(m) : kr_array_at(m, KR_SLICE, slice);
+    kr_scoped(array) one = view ? kr_array_packed(view) : NULL;
+    long sum = 0;
+    for (long i = 0, n = one ? kr_count(kr_array_shape(one)) : 0; i < n; i++)
+        sum += KR_R(one)[i] > 0;
+    return one ? sum : -1;
+}
+
+/* Slices share a mask, what was measured in any of them, unless one lacks more than 1 of 100 of its samples. Those that hold nothing lack nothing. */
+static kr_array *of_slices(kr_array *m)
+{
+    kr_scoped(array) pool = kr_array_new(KR_R32, kr_shape_without(kr_array_shape(m), KR_ON(KR_SLICE)));
+    bool differ = false;
+    for (long i = 0; pool && i < m->n[KR_SLICE]; i++) {
+        kr_scoped(array) view = kr_array_at(m, KR_SLICE, i);
+        kr_scoped(array) own = view ? kr_array_packed(view) : NULL;
+        if (!own)
+            return NULL;
+        for (long k = 0, n = kr_count(kr_array_shape(own)); k < n; k++)
+            KR_R(pool)[k] = KR_R(pool)[k] > 0 || KR_R(own)[k] > 0;
+    }
+    long all = pool ? measured_of(pool, -1) : -1;
+    for (long i = 0; all >= 0 && i < m->n[KR_SLICE]; i++) {
+        long has = measured_of(m, i);
+        if (has < 0)
+            return NULL;
+        differ |= has && (double)has < 0.99 * (double)all;
+        kr_scoped(array) view = has ? NULL : kr_array_at(m, KR_SLICE, i);
+        if (view)
+            kr_array_assign(view, pool);
+    }
+    return all < 0 ? NULL : kr_array_ref(differ ? m : pool);
+}
+
 kr_array *kr_scan_mask(const kr_scan *s)
 {
     if (s->mask)
@@ -158,7 +194,8 @@ kr_array *kr_scan_mask(const kr_scan *s)
         return NULL;
     if (f.along_x)
         straighten(m);
-    return reduced(m);
+    kr_scoped(array) shared = m->n[KR_SLICE] > 1 ? of_slices(m) : kr_array_ref(m);
+    return shared ? reduced(shared) : NULL;
 }
 
 /* ---- Undersampling ---- */
@@ -490,6 +527,7 @@ static int describe(kr_mask_facts *f, struct grid *g, const kr_array *mask)
 {
     if (as_grid(g, mask))
         return kr_error_code();
+    f->slices = mask->n[KR_SLICE] > 1;
     long frame = g->n[0] * g->n[1] * g->n[2];
     f->points = frame * g->frames;
     for (long i = 0; i < f->points; i++)
@@ -579,5 +617,5 @@ void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f)
         if (f->partial[d] < 1)
             kr_text_add(t, ", partial Fourier %.2f along %s", f->partial[d], kr_axis_name(d));
     if (f->varies)
-        kr_text_add(t, ", another pattern in each frame");
+        kr_text_add(t, ", another pattern in each %s", f->slices ? "slice" : "frame");
 }

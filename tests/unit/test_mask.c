@@ -595,6 +595,64 @@ static void a_full_scan_needs_no_mask(void **state)
     kr_scan_unref(&a);
 }
 
+/* Slices with lines of their own have masks of their own; an empty slice lacks nothing. */
+static void slices_with_other_lines(void **state)
+{
+    (void)state;
+    kr_scoped(scan) a = scan_of(KR_SHAPE([KR_X] = 8, [KR_Y] = 30, [KR_COIL] = 2, [KR_SLICE] = 3));
+    for (long z = 0; z < 3; z++)
+        for (long i = 0; i < 2 * 30 * 8; i++)
+            if (z == 2 || (i / 8 % 30 % 2 != z && labs(i / 8 % 30 - 15) > 3))
+                KR_C(a->data)[z * 2 * 30 * 8 + i] = 0;
+    kr_scoped(array) m = kr_scan_mask(a);
+    assert_true(m && kr_shape_equal(kr_array_shape(m), KR_SHAPE([KR_Y] = 30, [KR_SLICE] = 3)));
+    for (long z = 0; z < 3; z++)
+        for (long y = 0; y < 30; y++)
+            assert_true(KR_R(m)[z * 30 + y] == (z == 2 || y % 2 == z || labs(y - 15) <= 3));
+    kr_mask_facts f;
+    assert_int_equal(kr_mask_describe(&f, m, a->shape), 0);
+    assert_true(!f.full && f.varies && f.slices);
+}
+
+/* Every second line and 7 at the centre, the others of a size relative to the largest sample; and masks of a file that are right and wrong. */
+static kr_scan *half(double residue)
+{
+    kr_scan *a = scan_of(KR_SHAPE([KR_X] = 8, [KR_Y] = 30, [KR_COIL] = 2));
+    for (long i = 0; i < 2 * 30 * 8; i++)
+        if (i / 8 % 30 % 2 && labs(i / 8 % 30 - 15) > 3)
+            KR_C(a->data)[i] = kr_c((float)(residue * (double)kr_re(KR_C(a->data)[i])), 0);
+    return a;
+}
+
+static void data_and_mask_agree(void **state)
+{
+    (void)state;
+    kr_scoped(scan) zero = half(0);
+    kr_scoped(array) right = kr_scan_mask(zero);
+    static const double size[] = { 1e-9, 1e-7, 0.01 };   /* noise, what a transform leaves, and weak lines that were measured */
+    for (int k = 0; k < 3; k++) {
+        kr_scoped(scan) a = half(size[k]);
+        kr_text t = { 0 };
+        assert_int_equal(kr_scan_measured(&t, a), 0);
+        kr_scoped(array) m = kr_scan_mask(a);
+        assert_true(k < 2 ? t.len && strstr(t.s, "12 of 30 lines") && kr_shape_equal(kr_array_shape(m), kr_array_shape(right)) && distance(m, right) == 0
+                          : !t.len && kr_count(kr_array_shape(m)) == 1);
+        kr_text_clear(&t);
+    }
+    for (int k = 0; k < 4; k++) {                        /* right, all ones, moved by a line, and lines of a full scan */
+        kr_scoped(scan) a = k < 3 ? half(0) : scan_of(KR_SHAPE([KR_X] = 8, [KR_Y] = 30, [KR_COIL] = 2));
+        a->mask = kr_array_copy(right);
+        for (long y = 0; y < 30; y++)
+            KR_R(a->mask)[y] = k == 1 ? 1 : KR_R(right)[k == 2 ? (y + 1) % 30 : y];
+        kr_text t = { 0 };
+        assert_int_equal(kr_scan_measured(&t, a), 0);
+        assert_true(distance(a->mask, right) == 0 && !t.len == (k == 0 || k == 3));
+        assert_true(k == 1 ? strstr(t.s, "12 of 30") != NULL : k != 2 || strstr(t.s, "which hold data") != NULL);
+        assert_true(k < 3 || kr_cabs2(KR_C(a->data)[8]) <= 0);
+        kr_text_clear(&t);
+    }
+}
+
 static void asymmetric_echo_and_hybrid_space(void **state)
 {
     (void)state;
@@ -770,7 +828,7 @@ int main(void)
         cmocka_unit_test(refusals_say_what_was_found),
         cmocka_unit_test(undersampling_zeroes_what_the_mask_drops),
         cmocka_unit_test(masks_are_multiplied_and_padding_stays_out),
-        cmocka_unit_test(a_full_scan_needs_no_mask),
+        cmocka_unit_test(a_full_scan_needs_no_mask), cmocka_unit_test(slices_with_other_lines), cmocka_unit_test(data_and_mask_agree),
         cmocka_unit_test(asymmetric_echo_and_hybrid_space),
         cmocka_unit_test(facts_of_known_masks), cmocka_unit_test(test_padding),
     };
