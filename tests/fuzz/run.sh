@@ -32,7 +32,7 @@ for format; do
             break
         fi
         # The innermost frame with a name, of Kray or of HDF5, decides; a leak or a timeout is always ours.
-        first=$(grep -m1 -oE '^ *#[0-9]+ .*(src/[a-z]+/[a-z0-9_]+\.c|tests/fuzz/[a-z]+\.c|libhdf5|libmatio|libpng|libz\.|libxml2|libnifti2|libznz)' $build/fuzz-$format.log || true)
+        first=$(grep -m1 -oE '^ *#[0-9]+ .*(src/[a-z]+/[a-z0-9_]+\.c|tests/fuzz/[a-z]+\.c|libhdf5|libpng|libz\.|libxml2|libnifti2|libznz)' $build/fuzz-$format.log || true)
         case $first in
         *libhdf5*) library=$((library + 1)); mv $build/last-* $build/library/ 2>/dev/null || true ;;
         *) ours=$((ours + 1)); mv $build/last-* $build/broken/ 2>/dev/null || true
