@@ -19,8 +19,8 @@ static void values_of(kr_text *t, const kr_tool *tool, const kr_opt *o)
 {
     const char *list = words_of_option(tool, o);
     if (o->type == KR_OPT_CHOICE)
-        for (const char *p = o->unit; *p; p += strcspn(p, "|"), p += *p == '|')
-            kr_text_add(t, "%.*s ", (int)strcspn(p, "|"), p);
+        for (const char *p = o->unit; *p; p++)
+            kr_text_add(t, "%c%s", *p == '|' ? ' ' : *p, p[1] ? "" : " ");
     else if (list)
         words_names(t, list);
     if (o->type != KR_OPT_CHOICE && !strcmp(o->name, "method") && !strcmp(tool->name, "recon"))
