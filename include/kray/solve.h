@@ -86,7 +86,9 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
  *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).
  *   admm:  Boyd et al., Found Trends Mach Learn 3:1 (2011); its penalty is balanced as in 3.4.1; the inner systems are solved by conjugate
  *          gradients from the last x. Iterations count products with N.
- *   pdhg:  Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). */
+ *   pdhg:  Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). Where N is its bound times a projector (one coil
+ *          whose map is 1 everywhere) the data term enters by its proximal map, with larger steps and over-relaxation, and without
+ *          `start`: Chambolle and Pock, J Math Imaging Vis 40:120 (2011). */
 typedef struct kr_solver {
     const char *name, *cite;
     bool (*can)(const kr_problem *p);

@@ -161,6 +161,42 @@ static void solvers_agree(void **state)
     close_small(&s);
 }
 
+/* One coil whose map is 1, half of its samples: N is a projector, primal-dual steps take the data term exactly, and end where ADMM ends. */
+static void one_coil(void **state)
+{
+    (void)state;
+    struct small s;
+    open_small(&s, 0.5);
+    kr_shape n = kr_linop_domain(s.N);
+    kr_scoped(array) map = kr_array_new(KR_C32, KR_SHAPE([KR_X] = N, [KR_Y] = N, [KR_COIL] = 1));
+    for (long i = 0; i < N * N; i++)
+        KR_C(map)[i] = kr_c(2, 0);                                   /* L is 4 */
+    KR_R(s.mask)[N / 2 * N + N / 2] = 1;                                   /* the mean, which TV leaves open */
+    kr_scoped(linop) A = kr_op_sense(map, s.mask, X | Y);
+    kr_scoped(linop) only = kr_op_sense_normal(map, s.mask, X | Y, (kr_shape){ 0 });
+    kr_scoped(array) truth = kr_array_new(KR_C32, n);
+    for (long i = 0; i < N * N; i++)
+        KR_C(truth)[i] = kr_c(i % N > 8 && i % N < 30 && i / N > 5 && i / N < 33 ? 1 : 0, i % N > 15 && i / N > 15 && i / N < 25 ? 0.5f : 0);
+    kr_scoped(array) y = kr_array_new(KR_C32, kr_linop_codomain(A));
+    kr_apply(A, y, truth);
+    kr_apply_adj(A, s.b, y);
+    kr_linop *D = kr_op_diff(n, X | Y);
+    kr_prox *g = kr_prox_l1(kr_linop_codomain(D), 0.01 * 4);
+    kr_term t = { g, D };
+    kr_problem p = { only, s.b, kr_dot_re(y, y), 4, &t, 1, 1 };
+    kr_scoped(array) a = kr_array_like(s.b);
+    kr_scoped(array) x = kr_array_like(s.b);
+    kr_solution sa, sx;
+    assert_int_equal(kr_solve(&p, "admm", a, (kr_stop){ 5000, 1e-5 }, &sa, NULL), 0);
+    assert_int_equal(kr_solve(&p, "pdhg", x, (kr_stop){ 2000, 1e-5 }, &sx, NULL), 0);
+    assert_near(sx.objective / sa.objective, 1, 1e-3);
+    assert_near(distance(x, a), 0, 5e-3);
+    assert_near(distance(x, truth), 0, 0.05);                        /* boxes: what TV finds from half of the samples */
+    kr_prox_unref(&g);
+    kr_linop_unref(&D);
+    close_small(&s);
+}
+
 /* A sum of two terms: ADMM and primal-dual meet; FISTA says that it cannot. */
 static void sums_of_terms(void **state)
 {
@@ -316,6 +352,6 @@ static void not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
-        cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(not_finite) };
+        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(not_finite) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
