@@ -167,11 +167,28 @@ static int operators(const kr_weights *w)
                               to ? to : "not stated", from ? from : "not stated");
 }
 
+/* ATOMMIC names the tensors of its RecurrentVarNet as DIRECT does and runs it otherwise: it saves "state_dict.block_list...", or without a
+ * prefix; DIRECT "model.block_list...". */
+static int program(const kr_weights *w, const kr_net_kind *kind)
+{
+    const char *const name = w->count ? w->tensor[0].name : "";
+    bool said = kr_meta_get(w->meta, "network") || kr_meta_get(w->meta, "config_model");
+    if (strcmp(kind->name, "recurrentvarnet"))
+        return 0;
+    if (!strncmp(name, "state_dict.", 11))
+        return kr_fail(KR_EREFUSED, "'%s' is how ATOMMIC saves its RecurrentVarNet, which is not built (DIRECT's is)", name);
+    if (!said && (!strncmp(name, "block_list.", 11) || !strncmp(name, "initializer.", 12)))
+        return kr_fail(KR_EREFUSED, "the RecurrentVarNets of DIRECT and of ATOMMIC have the same tensors and run differently, and the weights do not say whose they "
+                       "are (the first is '%s', without DIRECT's 'model.'): --config FILE, the configuration of the training, says so", name);
+    return 0;
+}
+
 /* Class defaults of DIRECT where the configuration says nothing. */
 static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 {
     facts *f = to;
-    (void)kind;
+    if (program(w, kind))
+        return kr_error_code();
     if (around_number(&f->percentile, w, "scale_percentile", 0.99, 0.5, 1) || around_number(&f->gaussian, w, "sensitivity_maps_gaussian", 0.7, 0, 100)
         || around_number(&f->padding, w, "padding_eps", 0.001, 0, 1) || around_number(&f->likelihood, w, "scale_loglikelihood", 0, 0, 1e30))
         return kr_error_code();

@@ -20,9 +20,18 @@ const kr_opt net_table[] = {
       "bf16: products in bfloat16 where the processor has it; recurrent networks, faster, about 1e-3 off (see docs/networks.md)" },
     KR_OPT_END };
 
-/* The image that is asked for out of the one that was made, by that crop; voxels stay where they are in the patient. */
-static int crop(kr_image *im, const kr_scan *scan)
+/* DIRECT's "inference: crop: null": images stay as large as k-space. */
+static bool uncropped(const kr_weights *w)
 {
+    const char *v = kr_meta_get(w->meta, "hyper.data.crop");
+    return v && !strcmp(v, "none");
+}
+
+/* The image that is asked for out of the one that was made, by that crop; voxels stay where they are in the patient. */
+static int crop(kr_image *im, const kr_scan *scan, const kr_weights *w)
+{
+    if (uncropped(w))
+        return kr_meta_set(im->meta, "kray_uncropped", "crop: null of the configuration");
     double *dir[2] = { im->geom->read_dir, im->geom->phase_dir };
     for (int a = 0; a < 2; a++) {
         long want = scan->enc.recon[a], made = scan->shape.n[a], have = im->data->n[a];
@@ -148,60 +157,8 @@ static int run_slices(struct stack *j, kr_net *net, const char *name)
     return e;
 }
 
-/* {X,Y,Z} as planes {Y,Z} of a stack along X, under the names {X,Y,SLICE}; and back. A view. */
-static kr_array *turned(const kr_array *a, bool back)
+static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, kr_weights *w, const net_opts *o, const char *family, const kr_trace *trace)
 {
-    static const int swap[3][2] = { { KR_X, KR_SLICE }, { KR_X, KR_Y }, { KR_Y, KR_Z } };
-    kr_array *v = kr_array_ref(a);
-    for (int i = 0; v && i < 3; i++) {
-        kr_array *w = kr_array_rename(v, swap[back ? 2 - i : i][0], swap[back ? 2 - i : i][1]);
-        kr_array_unref(&v);
-        v = w;
-    }
-    return v;
-}
-
-/* A 3D scan whose readouts are whole falls apart into planes across them, as Calgary-Campinas volumes are taken by the published
- * programs: Y is their height, Z their width. */
-static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
-{
-    kr_scoped(array) mask = kr_model_mask(scan);
-    kr_scoped(array) flat = mask ? turned(mask, false) : NULL;
-    kr_scoped(array) view = turned(scan->data, false);
-    if (!flat || !view)
-        return kr_error_code();
-    if (mask->n[KR_X] > 1 || scan->shape.n[KR_SLICE] > 1)
-        return kr_fail(KR_EREFUSED, "the networks work on planes: 3D scans %s", mask->n[KR_X] > 1 ? "have to be sampled fully along the readout"
-                                                                                                : "of several slabs are not taken apart");
-    kr_scoped(array) data = scan->in_image & KR_ON(KR_X) ? kr_array_ref(view) : kr_array_copy(view);
-    kr_scoped(array) maps = coils ? turned(coils, false) : NULL;
-    kr_scoped(array) area = scan->calib_area ? turned(scan->calib_area, false) : NULL;
-    if (!data || (coils && !maps) || (scan->calib_area && !area) || (!(scan->in_image & KR_ON(KR_X)) && kr_fourier_inverse(data, KR_ON(KR_SLICE))))
-        return kr_error_code();
-    kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
-                       .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
-    kr_scoped(image) stack = NULL;
-    if (net_run(&stack, &planes, maps, o, family, trace))
-        return kr_error_code();
-    kr_scoped(array) volume = turned(stack->data, true);
-    kr_scoped(array) packed = volume ? kr_array_copy(volume) : NULL;
-    *out = packed ? kr_image_new(packed, scan->geom, stack->meta) : NULL;
-    return *out ? crop(*out, scan) : kr_error_code();
-}
-
-int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
-{
-    if (!o->weights)
-        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
-    if (scan->shape.n[KR_Z] > 1)
-        return run_volume(out, scan, coils, o, family, trace);
-    kr_scoped(weights) w = NULL;
-    if (kr_weights_read(&w, o->weights) || configure(w, o, trace))
-        return kr_error_code();
-    static const char *const steps[] = { "hyper.steps", "hyper.length", "hyper.num_steps" };
-    for (int i = 0; i < 3 && o->steps > 0; i++)
-        if (kr_meta_set(w->meta, steps[i], "%ld", o->steps))
-            return kr_error_code();
     if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
         return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
     if (kr_meta_set(w->meta, "hyper.precision", "%s", o->precision))
@@ -237,12 +194,65 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return e;
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || crop(*out, scan) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
+    if (!*out || crop(*out, scan, w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
         || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {
         kr_image_unref(out);
         return kr_error_code();
     }
     return 0;
+}
+
+/* {X,Y,Z} as planes {Y,Z} of a stack along X, under the names {X,Y,SLICE}; and back. A view. */
+static kr_array *turned(const kr_array *a, bool back)
+{
+    static const int swap[3][2] = { { KR_X, KR_SLICE }, { KR_X, KR_Y }, { KR_Y, KR_Z } };
+    kr_array *v = kr_array_ref(a);
+    for (int i = 0; v && i < 3; i++) {
+        kr_array *w = kr_array_rename(v, swap[back ? 2 - i : i][0], swap[back ? 2 - i : i][1]);
+        kr_array_unref(&v);
+        v = w;
+    }
+    return v;
+}
+
+/* A 3D scan whose readouts are whole falls apart into planes across them, as Calgary-Campinas volumes are taken by the published
+ * programs: Y is their height, Z their width. */
+static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, kr_weights *w, const net_opts *o, const char *family, const kr_trace *trace)
+{
+    kr_scoped(array) mask = kr_model_mask(scan);
+    kr_scoped(array) flat = mask ? turned(mask, false) : NULL;
+    kr_scoped(array) view = turned(scan->data, false);
+    if (!flat || !view)
+        return kr_error_code();
+    if (mask->n[KR_X] > 1 || scan->shape.n[KR_SLICE] > 1)
+        return kr_fail(KR_EREFUSED, "the networks work on planes: 3D scans %s", mask->n[KR_X] > 1 ? "have to be sampled fully along the readout"
+                                                                                                : "of several slabs are not taken apart");
+    kr_scoped(array) data = scan->in_image & KR_ON(KR_X) ? kr_array_ref(view) : kr_array_copy(view);
+    kr_scoped(array) maps = coils ? turned(coils, false) : NULL;
+    kr_scoped(array) area = scan->calib_area ? turned(scan->calib_area, false) : NULL;
+    if (!data || (coils && !maps) || (scan->calib_area && !area) || (!(scan->in_image & KR_ON(KR_X)) && kr_fourier_inverse(data, KR_ON(KR_SLICE))))
+        return kr_error_code();
+    kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
+                       .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
+    kr_scoped(image) stack = NULL;
+    if (run_planes(&stack, &planes, maps, w, o, family, trace))
+        return kr_error_code();
+    kr_scoped(array) volume = turned(stack->data, true);
+    kr_scoped(array) packed = volume ? kr_array_copy(volume) : NULL;
+    *out = packed ? kr_image_new(packed, scan->geom, stack->meta) : NULL;
+    return *out ? crop(*out, scan, w) : kr_error_code();
+}
+
+int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
+{
+    if (!o->weights)
+        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
+    kr_scoped(weights) w = NULL;
+    if (kr_weights_read(&w, o->weights) || configure(w, o, trace))
+        return kr_error_code();
+    if (o->steps > 0 && kr_meta_set(w->meta, "hyper.run_steps", "%ld", o->steps))
+        return kr_error_code();
+    return scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, w, o, family, trace) : run_planes(out, scan, coils, w, o, family, trace);
 }
 
 /* With weights at hand their names and shapes tell; otherwise a network of 64 features and 1 TFLOP per 320 x 320 slice is meant.
@@ -259,7 +269,7 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
     cost->bytes = pixels * (5 * 8 * (double)coils + 6 * 64 * 4);
     if (o && o->weights) {
         kr_scoped(weights) w = NULL;
-        if (kr_weights_read(&w, o->weights) || configure(w, o, NULL) || (o->steps > 0 && kr_meta_set(w->meta, "hyper.steps", "%ld", o->steps)))
+        if (kr_weights_read(&w, o->weights) || configure(w, o, NULL) || (o->steps > 0 && kr_meta_set(w->meta, "hyper.run_steps", "%ld", o->steps)))
             return kr_error_code();
         const kr_net_kind *kind = kr_net_kind_for(o->network, w);
         if (!kind)

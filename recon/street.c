@@ -33,9 +33,10 @@ static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
     static const int axes[] = { KR_X, KR_Y, KR_Z };
     kr_image *im = *image;
     kr_array *a = kr_array_ref(im->data);
+    bool whole = kr_meta_get(im->meta, "kray_uncropped");    /* the configuration of a network wants it so */
     for (int i = 0; a && i < 3; i++) {
-        long want = s->enc.recon[i], have = a->n[axes[i]], keep = kept(&s->enc, i, have);
-        if (keep != want && want > 0 && want < have)
+        long want = s->enc.recon[i], have = a->n[axes[i]], keep = whole ? have : kept(&s->enc, i, have);
+        if (!whole && keep != want && want > 0 && want < have)
             kr_say(trace, KR_INFO, "the header asks for %ld points along %s in a field of view of %.4g mm; the %ld that were measured there are kept", want,
                    kr_axis_name(axes[i]), s->enc.recon_mm[i], keep);
         if (keep < have) {

@@ -2,6 +2,8 @@
  * differ: ATOMMIC carries the hidden states from cascade to cascade, mridc starts each from zero. */
 #include "parts.h"
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 static bool atommic(const kr_weights *w) { return net_has(w, "reconstruction_module.0.layers.0.rnn.ih.weight"); }
 
@@ -21,13 +23,20 @@ static int build(kr_graph *g, const kr_weights *all)
     if (net_maybe(w, "%s0.layers.2.rnn.ih.weight", family))
         return kr_fail(KR_EFORMAT, "a depth of more than %d recurrent layers", BLOCK_DEPTH);
     net_maybe(w, "dc_weight");                                        /* of explicit data consistency, see below */
-    long steps = net_number(w, "steps", 0);                           /* as the user wants */
+    long steps = net_number(w, "run_steps", 0);                           /* as the user wants */
     if (!steps)
         steps = (net_number(w, "time_steps", 8) + 7) / 8 * 8;         /* as the configuration says; the published code rounds up */
     if (steps < 1 || steps > 1000)
         return kr_fail(KR_EFORMAT, "%ld time steps", steps);
     if (net_number(w, "no_dc", 1) == 0)
         return kr_fail(KR_EFORMAT, "explicit data consistency (no_dc = False) is not built: no published model has it");
+    if (!atommic(all) && net_maybe(w, "cirim.1.layers.0.rnn.ih.weight")) {   /* one cascade, and ATOMMIC, begin alike either way */
+        const char *keep = kr_weights_told(w, "keep_eta");
+        keep = keep ? keep : kr_weights_told(w, "keep_prediction");
+        if (keep ? !strcasecmp(keep, "false") || !strcmp(keep, "0") || !strcasecmp(keep, "none") : kr_meta_get(w->meta, "config_model") != NULL)
+            return kr_fail(KR_EREFUSED, "keep_eta (keep_prediction) of the configuration is %s: mridc then begins each further cascade with the Fourier "
+                           "transform of an image, which is not built", keep ? keep : "not stated, which means false");
+    }
     snprintf(prefix, sizeof prefix, "%s0.", family);
     long features = block_features(w, prefix);
     if (!features)

@@ -13,7 +13,7 @@ static int build(kr_graph *g, const kr_weights *all)
     net_maybe(w, "dc_weight");                                        /* a parameter that the published code never uses */
     if (net_maybe(w, "block_list.0.dc_weight"))
         return kr_fail(KR_EFORMAT, "shared parameters (no_parameter_sharing = False) are not built: no published model has them");
-    long steps = net_number(w, "steps", net_number(w, "time_steps", 8)), features = block_features(w, "block_list.0.");
+    long steps = net_number(w, "run_steps", net_number(w, "time_steps", 8)), features = block_features(w, "block_list.0.");
     if (features && (steps < 1 || steps > 1000))
         return kr_fail(KR_EFORMAT, "%ld time steps", steps);
     if (!features)

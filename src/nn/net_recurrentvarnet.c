@@ -27,7 +27,7 @@ static int build(kr_graph *g, const kr_weights *all)
         if (!gru_alike(&r[blocks], &r[0]))                   /* they hand on states */
             return kr_fail(KR_ESHAPE, "block %ld has other layers than the first", blocks);
     }
-    long steps = net_number(w, "num_steps", blocks > 1 ? blocks : 8);
+    long steps = net_number(w, "run_steps", net_number(w, "num_steps", blocks > 1 ? blocks : 8));
     bool zero_filled = net_either(w, "initializer_initialization", "sense", "zero_filled", &good);
     if (good && (steps < 1 || steps > 1000 || (blocks > 1 && steps > blocks)))
         good = !kr_fail(KR_EFORMAT, "%ld steps with %ld blocks", steps, blocks);

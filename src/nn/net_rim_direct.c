@@ -30,7 +30,7 @@ static int build(kr_graph *g, const kr_weights *all)
     }
     if (!cells)
         return kr_fail(KR_EFORMAT, "the weights lack 'cell_list.0.conv_blocks.0.1.weight'");
-    long length = net_number(w, "length", cells > 1 ? cells : 8);
+    long length = net_number(w, "run_steps", net_number(w, "length", cells > 1 ? cells : 8));
     /* Published models say sense in their configuration; where one says nothing, DIRECT's own preset holds. */
     bool silent = kr_meta_get(w->meta, "config_model") && !kr_weights_told(w, "image_initialization");
     bool zero_filled = net_either(w, "image_initialization", "sense", "zero_filled", &good) || silent;
@@ -66,7 +66,7 @@ static const kr_fact facts[] = {
     { "instance_norm", "cell_list.0.reset_gates.0.1.weight", KR_FACT_THERE, "false", NULL },
     { "replication_padding", "cell_list.0.conv_blocks.0.1.weight", KR_FACT_THERE, "true", NULL },
     { .key = "dense_connect" }, { .key = "no_parameter_sharing" }, { .key = "image_initialization" }, { .key = "scale_loglikelihood" },
-    { .key = "steps" }, { .key = "x_channels", .words = "2" }, { .key = "skip_connections", .words = "true|1" }, { .key = "whiten_input", .words = "false|0" },
+    { .key = "steps", .words = "1" }, { .key = "x_channels", .words = "2" }, { .key = "skip_connections", .words = "true|1" }, { .key = "whiten_input", .words = "false|0" },
     { .key = "normalized", .words = "false|0" }, { .key = "auxiliary_steps" }, FACTS_START("false"), FACTS_REFINE, { .key = NULL } };
 
 const kr_net_kind kr_net_rim_direct = { "rim_direct", "Recurrent Inference Machine of DIRECT",

@@ -322,7 +322,10 @@ static void memory(void **state)
     }
 }
 
-/* ---- Whole scans that a network cannot take ---- */
+/* ---- Whole scans ---- */
+/* More of a run: its --config, the size that the header wants of the image, and (out) the size it got. */
+static struct { const char *config; long wanted, made[2]; } more;
+
 static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, const char *steps)
 {
     kr_scan *s = kr_scan_new();
@@ -339,6 +342,8 @@ static int reconstruct(const char *method, const char *weights, kr_shape shape, 
     assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
     assert_int_equal(weights ? kr_opt_set(r->opts, opts, "weights", weights) : 0, 0);
     assert_int_equal(kr_opt_set(r->opts, opts, "steps", steps), 0);
+    assert_int_equal(more.config ? kr_opt_set(r->opts, opts, "config", more.config) : 0, 0);
+    s->enc.recon[0] = s->enc.recon[1] = more.wanted;
     kr_shape one = kr_shape_without(shape, 0);
     one.n[KR_MAP] = 1;
     kr_array *maps = kr_array_new(KR_C32, one);
@@ -347,6 +352,8 @@ static int reconstruct(const char *method, const char *weights, kr_shape shape, 
     kr_image *image = NULL;
     int e = kr_reconstruct(&image, s, r, opts, NULL, maps, NULL, NULL);
     kr_free(opts);
+    for (int a = 0; image && a < 2; a++)
+        more.made[a] = image->data->n[a];
     kr_image_unref(&image);
     kr_array_unref(&maps);
     kr_array_unref(&m);
@@ -388,6 +395,94 @@ static void scans(void **state)
     kr_free((void *)(uintptr_t)var);
     kr_weights_unref(&w);
     kr_weights_unref(&v);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+/* A RecurrentVarNet of two blocks under that prefix. */
+static kr_weights *rvn_under(const char *prefix)
+{
+    kr_weights *w = kr_weights_new();
+    char name[100];
+    for (int i = 0; i < 2; i++) {
+        add(w, NAME("%sblock_list.%d.learning_rate", prefix, i), 1, 0, 0);
+        convgru(w, NAME("%sblock_list.%d.regularizer.", prefix, i), 2, 6, 2);
+    }
+    return w;
+}
+
+static void run_configured(int *e, kr_weights *w, const char *method, const char *yaml, const char *steps)
+{
+    kr_auto char *file = kr_strf("%s", in_folder("asked.safetensors")), *config = kr_strf("%s", in_folder("asked.yaml"));
+    kr_shape flat = KR_SHAPE([KR_X] = 32, [KR_Y] = 24, [KR_COIL] = 2);
+    kr_weights_digest(w);
+    assert_int_equal(kr_weights_write(w, file), 0);
+    put("asked.yaml", yaml ? yaml : "");
+    more.config = yaml ? config : "none";
+    *e = reconstruct(method, file, flat, "uniform:accel=2,lines=8", steps);
+    more.config = NULL;
+    kr_weights_unref(&w);
+}
+
+/* What a configuration or the weights ask for is done or refused. */
+static void asked_for(void **state)
+{
+    (void)state;
+    int e;
+    static const char rim[] = "model:\n  model_name: rim.rim.RIM\n  image_initialization: sense\n  learned_initializer: true\n  length: 8\n  steps: %d\n";
+    char text[600];
+    for (int i = 1; i < 3; i++) {
+        snprintf(text, sizeof text, rim, i);
+        run_configured(&e, small(RIM_DIRECT), "rim", text, "2");              /* --steps is another number */
+        if (i == 1 && e)
+            fail_msg("%s", kr_error());
+        assert_true(i == 1 || e < 0);
+    }
+    assert_refused(KR_EFORMAT, "steps is 2; Kray has 1");
+    static const char mridc[] = "model:\n  model_name: CIRIM\n  recurrent_layer: IndRNN\n  num_cascades: 2\n%s";
+    static const char *const keep[] = { "  keep_eta: true\n", "  keep_eta: false\n", "  keep_prediction: false\n", "" };
+    for (int i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, mridc, keep[i]);
+        run_configured(&e, small(MRIDC), "cirim", text, "2");
+        if (!i && e)
+            fail_msg("%s", kr_error());
+        if (!i)
+            continue;
+        assert_true(e < 0);
+        assert_refused(KR_EREFUSED, i < 3 ? "keep_eta (keep_prediction) of the configuration is false" : "not stated, which means false");
+    }
+    /* Whose RecurrentVarNet it is. */
+    run_configured(&e, rvn_under("state_dict."), "recurrentvarnet", NULL, "0");
+    assert_true(e < 0);
+    assert_refused(KR_EREFUSED, "how ATOMMIC saves its RecurrentVarNet");
+    run_configured(&e, rvn_under(""), "recurrentvarnet", NULL, "0");
+    assert_true(e < 0);
+    assert_refused(KR_EREFUSED, "the weights do not say whose");
+    /* DIRECT's crop: to the header's size, or none. */
+    static const char *const crop[] = { "header", "null" };
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "model:\n  model_name: recurrentvarnet.recurrentvarnet.RecurrentVarNet\n  learned_initializer: false\n  num_steps: 2\n"
+                 "  no_parameter_sharing: true\ninference:\n  crop: %s\n", crop[i]);
+        more.wanted = 16;
+        run_configured(&e, rvn_under(i ? "" : "model."), "recurrentvarnet", text, "1");
+        more.wanted = 0;
+        if (e)
+            fail_msg("%s", kr_error());
+        assert_int_equal(more.made[0], i ? 32 : 16);
+        assert_int_equal(more.made[1], i ? 24 : 16);
+    }
+    /* A part that nobody reads, and one that is promised and absent. */
+    kr_weights *w = small(RIM_DIRECT);
+    add(w, "sensitivity_model.unet2d.conv.layers.0.weight", 4, 2, 3);
+    run_configured(&e, w, "rim", NULL, "0");
+    assert_true(e < 0);
+    assert_refused(KR_EFORMAT, "1 of the 27 tensors belong to something");
+    run_configured(&e, rvn_under("model."), "recurrentvarnet", "model:\n  model_name: recurrentvarnet.recurrentvarnet.RecurrentVarNet\n  learned_initializer: true\n  num_steps: 2\n"
+                   "  no_parameter_sharing: true\n", "0");
+    assert_true(e < 0);
+    assert_refused(KR_EFORMAT, "learned_initializer is true; the weights have no");
+    run_configured(&e, small(RIM_MAPS), "rim", "model:\n  model_name: CIRIM\n  recurrent_layer: GRU\n  estimate_coil_sensitivity_maps_with_nn: false\n", "1");
+    assert_true(e < 0);
+    assert_refused(KR_EFORMAT, "estimate_coil_sensitivity_maps_with_nn is false; the weights have a");
     assert_int_equal(kr_mem_now(), 0);
 }
 
@@ -670,7 +765,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(memory), cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
-                                        cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(directs_pipeline),
+                                        cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(asked_for), cmocka_unit_test(directs_pipeline),
                                         cmocka_unit_test(directs_padding), cmocka_unit_test(slices_side_by_side), cmocka_unit_test(volumes_by_planes) };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
