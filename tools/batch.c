@@ -149,7 +149,8 @@ static int add_word(struct batch *b, const char *word, const char *output, bool 
         globfree(&g);
         return e || b->count ? e : kr_fail(KR_EFILE, "%s: no raw data fits this pattern", word);
     }
-    return add(b, word, "", 0);
+    size_t n = strlen(word);
+    return n && word[n - 1] == '/' ? kr_fail(KR_EFILE, "there is no folder %s", word) : add(b, word, "", 0);
 }
 
 /* "dir/knee.h5:kData@x,y" becomes "knee". */
@@ -194,6 +195,8 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
         if (!f)
             return kr_error_code();
         suffix = f->suffix;
+        const char *packed = strstr(suffix, ".nii.gz");      /* as without --to */
+        suffix = packed ? packed : suffix;
     }
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct opts { const char *target, *recon, *protocol, *csv, *mask, *scale, *crop; long skip; bool json, per_slice; } opts;
 static const kr_opt table[] = {
@@ -422,6 +423,8 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     r->room = 0;
     for (long c = 0; c < r->columns; c++) {
         const struct judge_files *f = &r->column[c].files;
+        if (t->many && !f->many && access(f->at[0].path, F_OK))
+            return kr_fail(KR_EFILE, "%s: there is no such file or folder", f->at[0].path);
         if (t->many && !f->many)
             return kr_fail(KR_EUSAGE, "%s is one file, but the targets are many: a folder or pattern of reconstructions is wanted", f->at[0].path);
         if (judge_may_write(r->o->csv, f))

@@ -1,6 +1,7 @@
 /* cmd_info.c: kray info FILE...: what is inside, for people and for scripts. */
 #include "kray/io.h"
 #include "json.h"
+#include "judge.h"
 #include "tool.h"
 #include <math.h>
 #include <stdio.h>
@@ -514,6 +515,46 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     return e;
 }
 
+/* A folder: a line for each file in it, or its JSON. Returns how many cannot be read, or a refusal. */
+static int tell_folder(const char *folder, const opts *p, struct answer *a)
+{
+    struct judge_files f;
+    char *word = (char *)folder;
+    int e = judge_files(&f, 1, &word), failed = 0;
+    size_t from = strlen(folder) + (folder[strlen(folder) - 1] != '/');
+    if (!e && !p->json)
+        kr_print("%s: %ld file%s\n", folder, f.count, f.count == 1 ? "" : "s");
+    for (long i = 0; !e && i < f.count; i++) {
+        json_t *one = NULL, *entry = answer_add(a, f.at[i].path);
+        kr_text none = { 0 };
+        if (kr_guard_try(f.at[i].path, p->from, KR_RAW) || tell(&one, &none, f.at[i].path, p, &a->trace)) {
+            e = kr_error_code() == KR_ESTOPPED || kr_error_code() == KR_EMEM ? kr_error_code() : 0;
+            failed++;
+            answer_failed(a);
+            kr_say(&a->trace, KR_WARNING, "%s", kr_error());
+        } else if (!p->json) {
+            const char *key, *kind = json_string_value(json_object_get(one, "kind")), *format = json_string_value(json_object_get(one, "format"));
+            json_t *v;
+            kr_text shape = { 0 };
+            json_object_foreach(json_object_get(one, "shape"), key, v)
+                kr_text_add(&shape, "%s%s=%lld", shape.len ? " " : " {", key, (long long)json_integer_value(v));
+            kr_print("  %-28s %s%s%s, %s\n", f.at[i].path + from, kind ? kind : "", shape.s ? shape.s : "", shape.len ? "}" : "", format ? format : "");
+            kr_text_clear(&shape);
+        }
+        kr_text_clear(&none);
+        if (one)
+            json_object_update_missing_new(entry, one);
+    }
+    judge_files_close(&f);
+    return e ? e : failed;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 static int run(void *o, int files, char **file, const kr_trace *trace)
 {
     const opts *p = o;
@@ -523,6 +564,15 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     struct answer a;
     answer_begin(&a, p->json, trace);
     for (int i = 0; i < files && e != KR_ESTOPPED; i++) {
+        if (is_folder(file[i]) && !p->from) {
+            e = tell_folder(file[i], p, &a);
+            failed += e != 0;
+            code = e < 0 ? e : e > 0 ? KR_EFORMAT : code;
+            if (e > 0)
+                kr_fail(KR_EFORMAT, "%s: %d file%s cannot be read", file[i], e, e == 1 ? "" : "s");
+            e = e > 0 ? KR_EFORMAT : e;
+            continue;
+        }
         kr_text t = { 0 };
         json_t *one = NULL, *entry = answer_add(&a, file[i]);
         e = files > 1 ? kr_guard_try(file[i], p->from, KR_RAW) : 0;
@@ -545,8 +595,9 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling, noise, geometry", "FILE... [options]",
+const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling, noise, geometry", "FILE|FOLDER... [options]",
     "  kray info scan.h5                        # raw data of any format\n"
     "  kray info scan.h5:dataset2               # one of several ISMRMRD groups\n"
     "  kray info image.nii.gz maps.cfl          # images and arrays, too\n"
+    "  kray info study/                         # a line for each file of a folder\n"
     "  kray info --json *.h5 | jq '.[].sampling.acceleration'\n", table, sizeof(opts), NULL, run };

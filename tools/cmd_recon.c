@@ -62,21 +62,30 @@ static void *method_opts;
 static struct sweep sweep;            /* of its lambda                        */
 static struct judge_target target;    /* what it is scored by                 */
 static const char *given;             /* an option of KR_AUTO_USUAL that was given to auto: it has to count; NULL */
+static bool given_calib, given_compression;   /* options of the table above whose presets mean nothing by themselves  */
+
+/* Whether the words of a command set this option. */
+static bool is_given(const kr_opt *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+        const char *name = argv[i] + 2;
+        if (o->letter && argv[i][0] == '-' && argv[i][1] == o->letter)
+            return true;
+        if (strncmp(argv[i], "--", 2))
+            continue;
+        name += o->type == KR_OPT_FLAG && !strncmp(name, "no-", 3) ? 3 : 0;
+        if (!strncmp(name, o->name, strlen(o->name)) && (!name[strlen(o->name)] || name[strlen(o->name)] == '='))
+            return true;
+    }
+    return false;
+}
 
 /* The name of the first option of a table that the words of a command set; NULL: none. */
 static const char *given_of(const kr_opt *of, int argc, char **argv)
 {
-    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-        for (const kr_opt *o = of; o && o->name; o++) {
-            const char *name = argv[i] + 2;
-            if (o->letter && argv[i][0] == '-' && argv[i][1] == o->letter)
-                return o->name;
-            if (strncmp(argv[i], "--", 2))
-                continue;
-            name += o->type == KR_OPT_FLAG && !strncmp(name, "no-", 3) ? 3 : 0;
-            if (!strncmp(name, o->name, strlen(o->name)) && (!name[strlen(o->name)] || name[strlen(o->name)] == '='))
-                return o->name;
-        }
+    for (const kr_opt *o = of; o && o->name; o++)
+        if (is_given(o, argc, argv))
+            return o->name;
     return NULL;
 }
 
@@ -102,6 +111,10 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     static char title[320];
     snprintf(title, sizeof title, "Options of the method %s (%s)%s", m->name, m->summary, asked ? "" : ";\nthose of another: kray recon --method NAME --help");
     given = asked ? NULL : given_of(m->opts, argc, argv);
+    for (const kr_opt *o = table; o->name; o++) {
+        given_calib |= !strcmp(o->name, "calib") && is_given(o, argc, argv);
+        given_compression |= !strcmp(o->name, "compression") && is_given(o, argc, argv);
+    }
     room[0] = (kr_opt_group){ title, m->opts, method_opts };
     return 1;
 }
@@ -129,7 +142,7 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     if (asked)
         return asked;
     bool maps = s->coils || access(o->coils, F_OK) == 0;
-    kr_auto_choice a = { .maps = maps, .maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1, .undersampled = o->undersample != NULL,
+    kr_auto_choice a = { .maps = maps, .maps_asked = maps || strcmp(o->coils, "espirit") || o->maps > 1 || given_calib, .undersampled = o->undersample != NULL,
                          .given = given, .calib = { o->calib, o->calib, o->calib } };
     const kr_recon *m = kr_recon_auto(&a, s, trace);
     if (m)
@@ -477,6 +490,26 @@ static int one(const char *file, const char *output, const char *settings, const
     return 0;
 }
 
+/* Coil maps come from a file. */
+static bool named_maps(const opts *o) { return strcmp(o->coils, "espirit") && strcmp(o->coils, "walsh") && strcmp(o->coils, "lowres"); }
+
+/* Refuses what is given and would not be looked at. */
+static int all_options_count(const opts *o)
+{
+    const char *idle = o->maps > 1 ? "maps" : strcmp(o->coils, "espirit") ? "coils" : given_calib ? "calib" : NULL;
+    if (idle && asked && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --%s means nothing to it%s", asked->name, idle,
+                       strcmp(asked->name, "nlinv") || strcmp(idle, "maps") ? "" : "; its own sets are --sets");
+    if (named_maps(o) && (o->maps > 1 || given_calib))
+        return kr_fail(KR_EUSAGE, "the coil maps are read from %s, so that --%s means nothing: it is for maps made from the scan", o->coils,
+                       o->maps > 1 ? "maps" : "calib");
+    if (given_compression && !o->compress)
+        return kr_fail(KR_EUSAGE, "--compression says how coils are compressed, and none are: --compress N gives the number of virtual coils");
+    if (o->covariance && !o->whiten)
+        return kr_fail(KR_EUSAGE, "--covariance is for whitening, and --no-whiten leaves it out");
+    return 0;
+}
+
 static int run(void *p, int files, char **file, const kr_trace *trace)
 {
     const opts *o = p;
@@ -490,19 +523,12 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib and --compress count something: %s is not possible",
                        o->threads < 0 ? "a negative number of threads" : o->maps < 1 || o->maps > 8 ? "that number of maps"
                        : o->calib < 1 ? "a calibration area without samples" : "a negative number of coils");
-    if (asked && o->maps > 1 && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
-        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --maps means nothing to it%s", asked->name,
-                       strcmp(asked->name, "nlinv") ? "" : "; its own sets are --sets");
-    if (asked && strcmp(o->coils, "espirit") && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
-        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --coils means nothing to it", asked->name);
+    if (all_options_count(o))
+        return kr_error_code();
     if (o->threads)
         kr_threads_set((int)o->threads);
     kr_scoped(array) maps = NULL;
-    if (asked && !(asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
-        ;                                        /* maps would not be used */
-    else if (!strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres"))
-        ;
-    else {
+    if (named_maps(o)) {
         if (kr_array_read(&maps, o->coils))
             return kr_fail_in("coil maps");
         kr_array *c = kr_array_complex(maps);

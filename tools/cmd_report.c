@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; bool json; } opts;
 static const kr_opt table[] = {
@@ -873,6 +874,8 @@ static int add_method(struct report *r, const char *word)
     r->methods++;
     if (!r->targets.many && m->files.count != 1)
         return kr_fail(KR_EUSAGE, "%s stands for %ld files, but there is one target; write NAME=FILE for each", word, m->files.count);
+    if (r->targets.many && !m->files.many && access(path, F_OK))
+        return kr_fail(KR_EFILE, "%s: there is no such file or folder", path);
     if (r->targets.many && !m->files.many)
         return kr_fail(KR_EUSAGE, "%s is one file, but the targets are many: a folder or pattern is wanted", word);
     return 0;

@@ -117,6 +117,8 @@ static int add_word(struct judge_files *f, const char *word, const char *name)
         f->many = true;
         return add_pattern(f, word);
     }
+    if (n && word[n - 1] == '/')
+        return kr_fail(KR_EFILE, "there is no folder %s", word);
     const char *slash = strrchr(word, '/');
     return add(f, word, *name ? name : slash ? slash + 1 : word);
 }

@@ -9,7 +9,7 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     return kr_h5_is(head, bytes) ? 10 : 0;
 }
 
-struct choice { kr_text all; const char *between; size_t room; char name[256]; int numeric; kr_h5 *file; const char *group; int depth; };
+struct choice { kr_text all; const char *between; size_t room; char name[256]; int numeric, rank; kr_h5 *file; const char *group; int depth; };
 
 static int note(void *self, const char *name, bool group)
 {
@@ -34,8 +34,10 @@ static int note(void *self, const char *name, bool group)
         kr_text_add(&c->all, "%s%s (%s)", c->all.len ? c->between : "", path, group ? "group" : numeric ? kr_lengths_text(s->n, s->dims)
                     : s ? "no numbers" : why);
     kr_error_clear();
-    if (numeric && !c->numeric++)
+    if (numeric && (!c->numeric++ || kr_kspace_rank(path) > c->rank)) {          /* of several the likeliest k-space */
         snprintf(c->name, sizeof c->name, "%s", path);
+        c->rank = kr_kspace_rank(path);
+    }
     return 0;
 }
 

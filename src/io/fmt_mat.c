@@ -18,15 +18,17 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 }
 
 /* ---- Which variable: the one that is named, or the only numeric one ---- */
-struct choice { kr_text all; const char *between; char name[64]; int numeric; kr_h5 *file; };
+struct choice { kr_text all; const char *between; char name[64]; int numeric, rank; kr_h5 *file; };   /* name: of those with numbers the likeliest k-space */
 
 static int note_variable(void *self, const kr_mat_var *v)
 {
     struct choice *c = self;
     kr_text_add(&c->all, "%s%s (%s%s, %s)", c->all.len ? c->between : "", v->name, v->complex ? "complex " : "", v->class_name,
                 kr_lengths_text(v->n, v->dims));
-    if (v->numeric && v->count && !c->numeric++)
+    if (v->numeric && v->count && (!c->numeric++ || kr_kspace_rank(v->name) > c->rank)) {
         snprintf(c->name, sizeof c->name, "%s", v->name);
+        c->rank = kr_kspace_rank(v->name);
+    }
     return 0;
 }
 

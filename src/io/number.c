@@ -2,6 +2,7 @@
 #include "number.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 long kr_number_bytes(enum kr_number kind)
 {
@@ -79,6 +80,24 @@ void kr_number_swap(void *numbers, enum kr_number kind, long n)
             p[i] = p[bytes - 1 - i];
             p[bytes - 1 - i] = b;
         }
+}
+
+int kr_kspace_rank(const char *name)
+{
+    const char *slash = strrchr(name, '/'), *dot = strrchr(name, '.');
+    name = slash ? slash + 1 : dot ? dot + 1 : name;
+    static const char *const whole[] = { "k", "ks", "kdata", "kdat", "ksp" }, *const part[] = { "kspace", "k_space", "kdata", "ksp" };
+    static const char *const other[] = { "mask", "traj", "coord", "weight" };
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (strcasestr(name, other[i]))
+            return 0;
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (!strcasecmp(name, whole[i]))
+            return 4;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        if (strcasestr(name, part[i]))
+            return 3;
+    return strcasestr(name, "raw") ? 2 : strcasestr(name, "data") ? 1 : 0;
 }
 
 const char *kr_lengths_text(const long n[], int dims)

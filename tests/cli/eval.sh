@@ -206,3 +206,9 @@ if [ -d "$samples" ]; then
 else
     skip 'raw data as targets' 'the samples are absent'
 fi
+
+# ---- What is not there is told as that ----
+mkdir -p many
+cp t.npy many/a.npy; cp t.npy many/b.npy
+refuses 1 'there is no folder nothere/' kray eval --target many --recon nothere/
+refuses 1 'nothere: there is no such file or folder' kray eval --target many --recon nothere

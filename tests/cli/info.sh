@@ -19,6 +19,29 @@ kray info --json image.npy absent.h5 >both 2>/dev/null
 check 'a file that cannot be read is listed with its error' grep -q '"error": ".*no such file' both
 check 'several files are a list' [ "$(head -c1 both)" = '[' ]
 
+# A folder is listed: a line for each file, those in folders below, too.
+mkdir -p tree/below
+kray simulate shepplogan -q -o tree/a.h5 -m 32,32 --slices 2 --coils 3
+kray recon tree/a.h5 -q -o tree/below/a.nii.gz
+works 'tree: 2 files' kray info tree
+check 'the scan' grep -q '^  a.h5  *scan {x=64 y=32 coil=3 slice=2}, ismrmrd$' "$out"
+check 'the image' grep -q '^  below/a.nii.gz  *image {x=32 y=32 slice=2}, nifti$' "$out"
+works '"file": "tree/below/a.nii.gz"' kray info --json tree/
+echo notes > tree/damaged.mat
+refuses 1 'tree: 1 file cannot be read' kray info tree
+check 'the others are told' grep -q 'a.nii.gz' "$out"
+
+# Of several variables the hint names the one that sounds like k-space, not the first.
+"${PYTHON:-python3}" -c 'import h5py' 2>/dev/null && "${PYTHON:-python3}" -c '
+import h5py, numpy
+f = h5py.File("names.h5", "w")
+for n in ("coil_sens", "kMask", "meas/kspace_full", "zdata"): f[n] = numpy.ones((3, 8, 8), "c8")'
+if [ -e names.h5 ]; then
+    refuses 2 'as in names.h5:meas/kspace_full@' kray recon names.h5 -o x.npy
+else
+    skip 'the name of k-space in HDF5' 'h5py is absent'
+fi
+
 scan=$KR_SHARED/data/mri/phantom_14ch_R3_acs_ismrmrd.h5
 if [ -f "$scan" ]; then
     works '{x=384 y=144 coil=14}, 14 coils' kray info "$scan"
@@ -38,6 +61,7 @@ if [ -f "$several" ]; then
     works 'kData        complex double, 256 x 256 x 4' kray info "$several"
     check 'all its six variables' [ "$(grep -c '^  variable' "$out")" = 6 ]
     works '"name": "kMaskRand7"' kray info --json "$several"
+    refuses 2 'kData@x,y,coil; the file' kray recon "$several" -o x.npy
     works '{x=256 y=256 coil=4}, 4 coils' kray info "$several:kData@x,y,coil"
 else
     skip 'a file of several variables' "$several is absent"

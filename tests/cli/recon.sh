@@ -84,6 +84,22 @@ works '' kray recon raw/f1.h5 -o m.nii.gz -u m.npy
 kray mask random:accel=3,center=0.2,seed=1 --like raw/f1.h5 -o m.npy -q >"$out"
 works 'm.nii.gz: it was made with undersample=m.npy' kray recon raw/f1.h5 -o m.nii.gz -u m.npy --resume
 
+# Options of recon that the method does not look at are refused; auto takes a method that does.
+refuses 2 'rss takes no coil maps, so that --calib means nothing to it' kray recon raw/f1.h5 -o x.npy --method rss --calib 8
+refuses 2 'rss takes no coil maps, so that --coils means nothing to it' kray recon raw/f1.h5 -o x.npy --method rss --coils walsh
+works 'method: adjoint' kray recon raw/f1.h5 -o x.npy --calib 8
+kray coils raw/f1.h5 -o maps.npy -q
+refuses 2 'so that --calib means nothing' kray recon raw/f1.h5 -o x.npy --method sense --coils maps.npy --calib 8
+refuses 2 'so that --maps means nothing' kray recon raw/f1.h5 -o x.npy --method sense --coils maps.npy --maps 2
+refuses 2 '--compress N gives the number' kray recon raw/f1.h5 -o x.npy --compression geometric
+refuses 2 '--no-whiten leaves it out' kray recon raw/f1.h5 -o x.npy --covariance maps.npy --no-whiten
+
+# --to nifti writes packed files into folders, as without --to.
+works '' kray convert 'images/*.nii.gz' -o volumes --to nifti
+works '' kray recon raw -o again --to nifti --method rss
+check 'both are packed' eval 'gzip -t volumes/f1.nii.gz && gzip -t again/f1.nii.gz && [ ! -e again/f1.nii ]'
+refuses 1 'there is no folder nothere/' kray recon nothere/ -o x.npy
+
 # No command writes over what it reads.
 kray convert raw/f1.h5 pair.cfl -q
 cp pair.cfl kept.cfl
