@@ -200,7 +200,9 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
     }
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);
-    bool many = b->many || folder(output) || (n && output[n - 1] == '/');
+    bool out = !strcmp(output, "-"), many = !out && (b->many || folder(output) || (n && output[n - 1] == '/'));
+    if (out && (b->many || b->count > 1))
+        return kr_fail(KR_EUSAGE, "one input alone can go to standard output (-); %ld, from several words, a folder or a pattern, go into a folder", b->count);
     if (many && b->many && named_as_file(output))
         return kr_fail(KR_EUSAGE, "%ld input%s, from several words, a folder or a pattern, go into a folder, and %s is named like one file: give a folder, as in "
                        "-o images/", b->count, b->count == 1 ? "" : "s", output);

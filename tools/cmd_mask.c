@@ -111,7 +111,7 @@ static int make(const char *spec, const opts *o, struct answer *a)
         return kr_error_code();
     kr_scoped(array) m = kr_mask_from(spec, s, o->name ? o->name : o->like);
     json_object_set_new(answer_add(a, o->output), "mask", json_words(spec));
-    if (!m || tell(spec, m, a))
+    if (!m || (!(o->output && !strcmp(o->output, "-")) && tell(spec, m, a)))
         return kr_error_code();
     if (!o->output)
         return 0;

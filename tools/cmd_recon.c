@@ -503,6 +503,8 @@ static int all_options_count(const opts *o)
     if (named_maps(o) && (o->maps > 1 || given_calib))
         return kr_fail(KR_EUSAGE, "the coil maps are read from %s, so that --%s means nothing: it is for maps made from the scan", o->coils,
                        o->maps > 1 ? "maps" : "calib");
+    if (sweep.count && o->output && !strcmp(o->output, "-"))
+        return kr_fail(KR_EUSAGE, "a sweep prints its table to standard output, where the image (-o -) would go: name a file");
     if (given_compression && !o->compress)
         return kr_fail(KR_EUSAGE, "--compression says how coils are compressed, and none are: --compress N gives the number of virtual coils");
     if (o->covariance && !o->whiten)

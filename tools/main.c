@@ -2,6 +2,7 @@
 #include "kray/io.h"
 #include "words.h"
 #include "kray_tools.h"
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -179,6 +180,73 @@ static int outputs_apart(const kr_opt_group *group, int count, int files, char *
     return 0;
 }
 
+/* The input "-" is standard input. Readers go back and forth in files and open them more than once: what comes through is kept in a
+ * file, which goes at the end. */
+static int read_stdin(kr_beside *kept)
+{
+    if (isatty(0))
+        return kr_fail(KR_EUSAGE, "- is standard input, and that is a terminal: a program (| kray ...) or a file (< FILE) has to give the data");
+    const char *place = getenv("TMPDIR");
+    kr_auto char *path = kr_strf("%s/stdin", place && *place ? place : P_tmpdir);
+    if (!path || kr_beside_open(kept, path))
+        return kr_error_code();
+    FILE *to = fopen(kept->file, "wb");
+    char block[1 << 14];
+    size_t n = 0;
+    int e = to ? 0 : kr_fail(KR_EFILE, "standard input cannot be kept in %s: %s", kept->file, strerror(errno));
+    while (!e && !stop && (n = fread(block, 1, sizeof block, stdin)) > 0)
+        if (fwrite(block, 1, n, to) != n)
+            e = kr_fail(KR_EFILE, "standard input cannot be kept in %s: %s", kept->file, strerror(errno));
+    if (!e && (ferror(stdin) || stop))
+        e = stop ? kr_fail(KR_ESTOPPED, "stopped") : kr_fail(KR_EFILE, "standard input cannot be read: %s", strerror(errno));
+    if (to && fclose(to) && !e)
+        e = kr_fail(KR_EFILE, "standard input cannot be kept in %s: %s", kept->file, strerror(errno));
+    return e;
+}
+
+/* Whether the value of an option is that word. */
+static bool is_word(const kr_opt_group *g, const kr_opt *o, const char *word)
+{
+    const char *value = *(const char **)(void *)((char *)g->into + o->at);
+    return value && !strcmp(value, word);
+}
+
+/* Standard input as one of the inputs, and standard output as one output, alone: *room takes the name in place of "-". */
+static int streams(const kr_opt_group *group, int count, const kr_tool *tool, int files, char **file, char **room, kr_beside *kept)
+{
+    int in = -1, out = 0;
+    bool json = false, resume = false, given = false;
+    for (int g = 0; g < count; g++)
+        for (const kr_opt *o = group[g].opts; o && o->name; o++)
+            if (o->type == KR_OPT_OUT) {
+                out += is_word(&group[g], o, "-");
+                given |= !is_word(&group[g], o, "") && *(const char **)(void *)((char *)group[g].into + o->at);
+            } else if (o->type == KR_OPT_FLAG && *(const bool *)(void *)((char *)group[g].into + o->at)) {
+                json |= !strcmp(o->name, "json");
+                resume |= !strcmp(o->name, "resume");
+            }
+    bool last = !strcmp(tool->name, "convert") && !given && files == 2;       /* kray convert IN OUT */
+    out += last && !strcmp(file[1], "-");
+    if (out > 1)
+        return kr_fail(KR_EUSAGE, "several outputs are -, and there is one standard output");
+    if (out && resume)
+        return kr_fail(KR_EUSAGE, "--resume looks at what was written before, and nothing stays of standard output (-)");
+    if (out && json && strcmp(tool->name, "eval") && strcmp(tool->name, "report"))
+        return kr_fail(KR_EUSAGE, "--json goes to standard output, and so does the output -: one of both");
+    for (int i = 0; i < files - last; i++)
+        if (file[i][0] == '-' && (!file[i][1] || file[i][1] == ':' || file[i][1] == '@')) {
+            if (in >= 0)
+                return kr_fail(KR_EUSAGE, "two inputs are -, and there is one standard input");
+            in = i;
+        }
+    if (in < 0)
+        return 0;
+    if (read_stdin(kept) || !(*room = kr_strf("%s%s", kept->file, file[in] + 1)))
+        return kr_error_code();
+    file[in] = *room;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     kr_guard_limits(argv);
@@ -260,6 +328,10 @@ int main(int argc, char **argv)
     }
     if (!e)
         e = kr_opt_parse(groups, count, argc, argv, file, &files);
+    kr_auto char *input = NULL;
+    kr_beside copy = { 0 };
+    if (!e)
+        e = streams(groups, count, tool, files, file, &input, &copy);
     if (!e)
         e = outputs_apart(groups, count, files, file);
     if (!e)
@@ -272,6 +344,7 @@ int main(int argc, char **argv)
     if (ferror(stdout) && reader_gone())     /* kray ... | head: what was wanted has been read */
         e = 0;
     int code = e ? refuse(&d, tool->name, e) : 0;
+    kr_beside_drop(&copy);
     kr_text_clear(&typed);
     return stop ? 128 + stop : code;
 }

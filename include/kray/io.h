@@ -38,6 +38,7 @@ typedef struct kr_format {
     bool by_slice;                          /* a window of slices is read without a look at the others  */
     /* The variables that can be named in FILE:NAME, a line each: "NAME (what it is)". NULL where files hold one thing. */
     int (*list)(kr_text *out, const kr_source *src);
+    bool streams;                           /* one file that makes sense read from first byte to last: may go to standard output */
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);
@@ -53,10 +54,12 @@ int kr_array_read(kr_array **out, const char *source) KR_MUST_USE;
 const char *kr_reading(void);
 /* A sampling mask as one writes it on a command line: KIND:key=value,... (kr_mask_new; `name` may give the seed), or a
  * FILE[:VARIABLE][@AXES] whose numbers other than 0 mean measured. It fits `shape`; a .npy that says nothing of its axes is
- * taken as a line along y, or as a picture [y,x], [y,z] or [x,y], whichever is the first to fit. */
+ * taken as a line along y, or as a picture [y,x], [y,z] or [x,y], whichever is the first to fit. A .npy of three axes is a stack of such
+ * pictures: FILE.npy:2 takes the third, FILE.npy:seed=7 (or seed=file) the one that DIRECT draws. */
 kr_array *kr_mask_from(const char *text, kr_shape shape, const char *name) KR_MUST_USE;
 /* Write: the suffix (or `format`) chooses. Written beside, then renamed into place: under `path` there is always the
- * old file or the whole new one. */
+ * old file or the whole new one. The path "-" is standard output, for formats that stream (kr_format.streams), which `format` has to
+ * name; bare arrays go there as NumPy's. What lies beside a file (NAME.npy.json) is not written there. */
 enum kr_what { KR_RAW, KR_PICTURE, KR_PLAIN };     /* scan, image, bare array */
 /* Refuses now what writing would refuse later, for its name, its format or its folder: before the work, not after. */
 int kr_can_write(enum kr_what what, const char *path, const char *format) KR_MUST_USE;

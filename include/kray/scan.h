@@ -229,6 +229,9 @@ kr_cfloat kr_multiband_phase(const kr_multiband *b, long j, long ky);
 kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
 /* *out: the samples of such a mask that its maker meant for calibration, R32 without frames; NULL where the kind does not say. */
 int kr_mask_calib(kr_array **out, const char *spec, kr_shape shape, const char *name) KR_MUST_USE;
+/* Which of `count` masks that are kept as a stack is drawn, as DIRECT draws it: `seed` as in a specification ("7", "file"; NULL: the name
+ * of the file where `name` is one, else 0). Negative: refused. */
+long kr_mask_draw(long count, const char *seed, const char *name) KR_MUST_USE;
 bool kr_mask_is_spec(const char *text);        /* the word before ':' is a kind of mask */
 /* The kinds, their keys and presets, as lines for the help. */
 void kr_mask_kinds(kr_text *help);

@@ -194,7 +194,7 @@ int kr_opt_parse(const kr_opt_group *groups, int count, int argc, char **argv, c
     bool plain = false;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
-        if (plain || a[0] != '-' || !a[1]) {
+        if (plain || a[0] != '-' || !a[1] || a[1] == ':' || a[1] == '@') {      /* -, -:VARIABLE: standard input */
             files[(*nfiles)++] = argv[i];
             continue;
         }

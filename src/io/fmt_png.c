@@ -256,4 +256,4 @@ static int read_array(kr_array **out, const kr_source *src)
     return e;
 }
 
-const kr_format kr_format_png = { "png", ".png", "PNG picture", probe, NULL, NULL, NULL, write_image, read_array, write_array, false, NULL };
+const kr_format kr_format_png = { "png", ".png", "PNG picture", probe, NULL, NULL, NULL, write_image, read_array, write_array, false, NULL, false };

@@ -118,4 +118,4 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     return (*out)->data ? 0 : kr_error_code();
 }
 
-const kr_format kr_format_ra = { "ra", ".ra", "RawArray", probe, read_scan, NULL, read_image, NULL, read_array, NULL, false, NULL };
+const kr_format kr_format_ra = { "ra", ".ra", "RawArray", probe, read_scan, NULL, read_image, NULL, read_array, NULL, false, NULL, false };

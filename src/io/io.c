@@ -72,6 +72,8 @@ static int split(const char *text, size_t *path, const char **colon, const char 
 int kr_source_parse(kr_source *src, const char *text)
 {
     *src = (kr_source){ 0 };
+    if (*text == '-' && (!text[1] || text[1] == ':' || text[1] == '@'))
+        return kr_fail(KR_EUSAGE, "- stands for standard input, which cannot be read here; a file of that name is ./-");
     size_t path;
     const char *at = NULL, *colon = NULL;
     int e = split(text, &path, &colon, &at);
@@ -287,11 +289,37 @@ static bool writes(const kr_format *f, enum kr_what w)
     return w == KR_RAW ? f->write != NULL : w == KR_PICTURE ? f->write_image != NULL : f->write_array != NULL;
 }
 
+static bool is_stdout(const char *path) { return !strcmp(path, "-"); }
+
+/* What can go to standard output: refuses the rest. */
+static const kr_format *streamer(const kr_format *f, enum kr_what w)
+{
+    if (!f && w == KR_PLAIN)
+        f = kr_format_named("npy");
+    if (f && f->streams && writes(f, w) && !isatty(STDOUT_FILENO))
+        return f;
+    kr_text known = { 0 };
+    for (int i = 0; kr_formats[i]; i++)
+        if (writes(kr_formats[i], w) && kr_formats[i]->streams)
+            kr_text_add(&known, "%s%s", known.len ? ", " : "", kr_formats[i]->name);
+    const char *can = known.s ? known.s : "none";
+    if (!f)
+        kr_fail(KR_EUSAGE, "standard output (-) has no suffix that tells the format of %s: it has to be named (--to); possible are %s", noun[w], can);
+    else if (!f->streams || !writes(f, w))
+        kr_fail(KR_EUSAGE, "%s as %s cannot go to standard output (-); possible are %s", noun[w], f->name, can);
+    else
+        kr_fail(KR_EUSAGE, "standard output is a terminal, and %s are not written there; name a file, or a program that reads them (| program)", noun[w]);
+    kr_text_clear(&known);
+    return NULL;
+}
+
 static const kr_format *writer(const char *path, const char *format, enum kr_what w)
 {
     const kr_format *f = format ? kr_format_named(format) : NULL;
     if (format && !f)
         return NULL;
+    if (is_stdout(path))
+        return streamer(f, w);
     for (int i = 0; !f && kr_formats[i]; i++)
         if (writes(kr_formats[i], w) && has_suffix(kr_formats[i], path))
             f = kr_formats[i];
@@ -345,8 +373,35 @@ static char *behind(const char *path)
     return !lstat(path, &st) && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
 }
 
+/* Made as a file first, since writers go back to what they wrote; then its bytes go out. */
+static int write_out(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta)
+{
+    kr_auto char *path = kr_strf(P_tmpdir "/stdout%.*s", (int)strcspn(f->suffix, " "), f->suffix);
+    kr_beside to = { 0 };
+    long refused = kr_mem_refused();
+    if (!path || kr_beside_open(&to, path))
+        return kr_error_code();
+    int e = w == KR_RAW ? f->write(thing, to.file) : w == KR_PICTURE ? f->write_image(thing, to.file) : f->write_array(thing, meta, to.file);
+    e = kr_mem_lacked(e, refused);
+    FILE *from = e ? NULL : fopen(to.file, "rb");
+    if (!e && !from)
+        e = kr_fail(KR_EFILE, "%s: cannot be opened: %s", to.file, strerror(errno));
+    char block[1 << 14];
+    for (size_t n; !e && (n = fread(block, 1, sizeof block, from)) > 0; )
+        if (fwrite(block, 1, n, stdout) != n)
+            e = kr_fail(KR_EFILE, "the output cannot be written: %s", strerror(errno));
+    if (from && !e && ferror(from))
+        e = kr_fail(KR_EFILE, "%s: cannot be read", to.file);
+    if (from)
+        fclose(from);
+    kr_beside_drop(&to);
+    return e;
+}
+
 static int write_beside(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
 {
+    if (is_stdout(path))
+        return write_out(f, w, thing, meta);
     char *real = behind(path);
     int e = write_to(f, w, thing, meta, real ? real : path);
     free(real);
@@ -359,6 +414,8 @@ int kr_can_write(enum kr_what what, const char *path, const char *format)
 {
     if (!writer(path, format, what))
         return kr_error_code();
+    if (is_stdout(path))
+        return 0;
     char *real = behind(path);
     kr_auto char *dir = place_for(real ? real : path);
     free(real);
@@ -384,7 +441,7 @@ static const char *challenge_of(const kr_image *im, const char *path)
 
 int kr_image_write(const kr_image *im, const char *path, const char *format)
 {
-    const kr_format *f = writer(path, format ? format : challenge_of(im, path), KR_PICTURE);
+    const kr_format *f = writer(path, format || is_stdout(path) ? format : challenge_of(im, path), KR_PICTURE);
     return f ? write_beside(f, KR_PICTURE, im, NULL, path) : kr_error_code();
 }
 
@@ -446,6 +503,8 @@ int kr_output_apart(const char *output, const char *input)
 {
     kr_source src;
     char *in[SAME_NAME] = { 0 }, *out[SAME_NAME] = { 0 };
+    if (is_stdout(output))
+        return 0;
     if (kr_source_parse(&src, input)) {
         if (kr_error_code() == KR_EMEM)
             return KR_EMEM;

@@ -1,7 +1,9 @@
 /* sampling.c: a sampling mask as one names it on a command line: a kind with its keys, or a file. */
 #include "kray/io.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static bool fits(const kr_array *a, kr_shape s)
@@ -52,16 +54,50 @@ static bool has_names(const kr_source *src)
     return src->axes || n < 4 || strcmp(src->path + n - 4, ".npy") || (json && !access(json, F_OK));
 }
 
-static kr_array *from_file(const char *text, kr_shape s)
+static bool is_npy(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && !strcasecmp(path + n - 4, ".npy");
+}
+
+/* One picture of a stack: FILE.npy:INDEX or FILE.npy:seed=SEED. */
+static kr_array *one_of_stack(const kr_source *src, const char *name)
+{
+    kr_auto char *text = kr_strf("%s@batch,%s", src->path, src->axes ? src->axes : "y,x");
+    kr_scoped(array) all = NULL;
+    if (!text || kr_array_read(&all, text)) {
+        kr_fail_in("a stack of masks is wanted for ':%s'", src->var);
+        return NULL;
+    }
+    char *end;
+    long count = all->n[KR_BATCH], at = strtol(src->var, &end, 10);
+    if (!strncmp(src->var, "seed=", 5))
+        at = kr_mask_draw(count, src->var + 5, name);
+    else if (end == src->var || *end || at < 0 || at >= count) {
+        kr_fail(KR_EUSAGE, "%s holds %ld masks, 0 to %ld, and '%s' is none of them; seed=N draws one", src->path, count, count - 1, src->var);
+        return NULL;
+    }
+    if (at < 0)
+        return NULL;
+    kr_scoped(array) one = kr_array_at(all, KR_BATCH, at);
+    return one ? kr_array_packed(one) : NULL;
+}
+
+static kr_array *from_file(const char *text, kr_shape s, const char *name)
 {
     kr_source src;
     if (kr_source_parse(&src, text))
         return NULL;
-    bool named = has_names(&src);
+    bool stack = src.var && is_npy(src.path), named = stack ? src.axes != NULL : has_names(&src), bare = !src.var && !named && is_npy(src.path);
+    kr_scoped(array) a = stack ? one_of_stack(&src, name) : NULL;
     kr_source_clear(&src);
-    kr_scoped(array) a = NULL;
-    if (kr_array_read(&a, text))
+    if (!a && (stack || kr_array_read(&a, text)))
         return NULL;
+    if (bare && a->n[KR_Z] > 1 && !fits(a, s)) {
+        kr_fail(KR_ESHAPE, "%s: masks %s: one of a stack of %ld is taken by its number, %s:0 to :%ld, or drawn by %s:seed=N", text, kr_shape_text(kr_array_shape(a)),
+                a->n[KR_Z], text, a->n[KR_Z] - 1, text);
+        return NULL;
+    }
     kr_scoped(array) m = zero_or_one(a);
     kr_scoped(array) view = m ? named ? kr_array_ref(m) : name_axes(m, s) : NULL;
     if (view && !fits(view, s))
@@ -81,7 +117,7 @@ kr_array *kr_mask_from(const char *text, kr_shape s, const char *name)
     kr_source src;
     if (!kr_source_parse(&src, text)) {
         kr_source_clear(&src);
-        return from_file(text, s);
+        return from_file(text, s, name);
     }
     if (strpbrk(text, "/.") && !strchr(text, '='))               /* that was meant to be a file */
         return NULL;

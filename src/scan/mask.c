@@ -447,6 +447,13 @@ kr_array *kr_mask_new(const char *spec, kr_shape shape, const char *name)
     return m;
 }
 
+long kr_mask_draw(long count, const char *text, const char *name)
+{
+    struct request q = { .seed = text, .seed_n = text ? strlen(text) : 0 };
+    kr_auto uint32_t *words = NULL;
+    return seed(&q, name, &words) ? kr_error_code() : (long)kr_mt_below(&q.job.rng, (uint32_t)count);
+}
+
 int kr_mask_calib(kr_array **out, const char *spec, kr_shape shape, const char *name)
 {
     kr_error_clear();
