@@ -469,18 +469,19 @@ static int columns_of(struct result *r, int words, char **word)
     r->columns = 1;
     if (!with)
         return judge_files(&r->column[0].files, words, word);
-    for (r->columns = 0; r->columns < with; r->columns++) {
+    for (r->columns = 0; r->columns < with; ) {
         struct column *u = &r->column[r->columns];
         size_t n = judge_named(word[r->columns]);
         char *path = word[r->columns] + n + 1;
         u->name = kr_strf("%.*s", (int)n, word[r->columns]);
-        for (long i = 0; u->name && i < r->columns; i++)
-            if (!strcmp(r->column[i].name, u->name))
-                return kr_fail(KR_EUSAGE, "two sets of reconstructions are called %s", u->name);
-        if (!u->name || judge_files(&u->files, 1, &path)) {
-            r->columns++;                      /* closed with the others */
+        r->columns++;                          /* from here on closed with the others, also after a refusal */
+        if (!u->name)
             return kr_error_code();
-        }
+        for (const struct column *v = r->column; v < u; v++)
+            if (!strcmp(v->name, u->name))
+                return kr_fail(KR_EUSAGE, "two sets of reconstructions are called %s", u->name);
+        if (judge_files(&u->files, 1, &path))
+            return kr_error_code();
     }
     return 0;
 }
