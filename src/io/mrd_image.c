@@ -87,8 +87,11 @@ static void tell_others(kr_text *t, const series *s)
 }
 
 /* ---- Slices by their positions ---- */
-static bool unit(double to[3], const float *from)
+/* packed: three floats of a header, which need not lie where floats may be read. */
+static bool unit(double to[3], const void *packed)
 {
+    float from[3];
+    memcpy(from, packed, sizeof from);
     double n = sqrt((double)from[0] * from[0] + (double)from[1] * from[1] + (double)from[2] * from[2]);
     for (int k = 0; k < 3; k++)
         to[k] = from[k] / n;
@@ -112,7 +115,8 @@ static long sort_places(placed *p, long *places, const series *s)
         return 0;
     for (long i = 0; i < s->count; i++)
         if (alike(s, i)) {
-            const float *at = s->head[i].position;
+            float at[3];
+            memcpy(at, s->head[i].position, sizeof at);
             p[n] = (placed){ at[0] * dir[0] + at[1] * dir[1] + at[2] * dir[2], i };
             if (!isfinite(p[n++].at))
                 return 0;

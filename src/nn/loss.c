@@ -11,12 +11,12 @@ const kr_loss *const kr_losses[] = { KR_LIST(ENTRY) NULL };
 
 const kr_loss *kr_loss_named(const char *name)
 {
-    kr_text t = { 0 };
     for (int i = 0; kr_losses[i]; i++)
         if (!strcmp(kr_losses[i]->name, name))
             return kr_losses[i];
-        else
-            kr_text_add(&t, "%s%s", i ? ", " : "", kr_losses[i]->name);
+    kr_text t = { 0 };
+    for (int i = 0; kr_losses[i]; i++)
+        kr_text_add(&t, "%s%s", i ? ", " : "", kr_losses[i]->name);
     kr_fail(KR_EUSAGE, "no loss '%s'; known are %s", name, t.failed ? "" : t.s);
     kr_text_clear(&t);
     return NULL;

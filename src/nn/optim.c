@@ -15,12 +15,12 @@ struct job { const kr_optim *o; long param, t; double rate; };
 
 const kr_optimiser *kr_optimiser_named(const char *name)
 {
-    kr_text t = { 0 };
     for (int i = 0; kr_optimisers[i]; i++)
         if (!strcmp(kr_optimisers[i]->name, name))
             return kr_optimisers[i];
-        else
-            kr_text_add(&t, "%s%s", i ? ", " : "", kr_optimisers[i]->name);
+    kr_text t = { 0 };
+    for (int i = 0; kr_optimisers[i]; i++)
+        kr_text_add(&t, "%s%s", i ? ", " : "", kr_optimisers[i]->name);
     kr_fail(KR_EUSAGE, "no optimiser '%s'; known are %s", name, t.failed ? "" : t.s);
     kr_text_clear(&t);
     return NULL;

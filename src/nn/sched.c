@@ -19,12 +19,12 @@ const kr_opt kr_rate_opts[] = {
 
 const kr_schedule *kr_schedule_named(const char *name)
 {
-    kr_text t = { 0 };
     for (int i = 0; kr_schedules[i]; i++)
         if (!strcmp(kr_schedules[i]->name, name))
             return kr_schedules[i];
-        else
-            kr_text_add(&t, "%s%s", i ? ", " : "", kr_schedules[i]->name);
+    kr_text t = { 0 };
+    for (int i = 0; kr_schedules[i]; i++)
+        kr_text_add(&t, "%s%s", i ? ", " : "", kr_schedules[i]->name);
     kr_fail(KR_EUSAGE, "no schedule '%s'; known are %s", name, t.failed ? "" : t.s);
     kr_text_clear(&t);
     return NULL;
