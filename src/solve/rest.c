@@ -1,5 +1,6 @@
 /* rest.c: has the image come to rest? Checkpoints apart by a quarter of the iterations done. */
 #include "kray/solve.h"
+#include <float.h>
 #include <math.h>
 
 enum { FIRST = 4 };
@@ -23,7 +24,10 @@ bool kr_rest_at(kr_rest *r, const kr_array *x, int k, double tolerance)
     r->moved[1] = before;
     r->moved[0] = moved;
     r->checks++;
-    return r->checks > 2 && rate < 1 && far * fmax(rate / (1 - rate), 1) <= tolerance * size;
+    /* Steps of rounding alone have no rate: two in a row are rest, where so much is asked for. */
+    double rounding = 2 * FLT_EPSILON * size;
+    bool still = moved <= rounding && before <= rounding && rounding <= tolerance * size;
+    return r->checks > 2 && (still || (rate < 1 && far * fmax(rate / (1 - rate), 1) <= tolerance * size));
 }
 
 void kr_rest_close(kr_rest *r) { kr_array_unref(&r->was); }
