@@ -108,7 +108,8 @@ int settings_of(hid_t file, const char *path, struct settings *s)
     if (!e && !(s->opts = calloc(1, s->kind->opts_size + 1)))
         e = kr_fail(KR_EMEM, "no memory");
     e = e ? e : kr_opt_defaults(s->kind->opts, s->opts);
-    kr_error_clear();
+    if (!e)
+        kr_error_clear();
     if (!e && H5Aiterate2(group, H5_INDEX_NAME, H5_ITER_INC, NULL, setting, s) < 0)
         e = kr_error_code() ? kr_error_code() : kr_fail(KR_EFORMAT, "the attributes of '%s' cannot be read", path);
     if (group >= 0)

@@ -9,7 +9,7 @@ extern "C" {
 /* Where voxels are in the patient. Directions are unit vectors and positions mm in the patient frame LPS (x to the
  * left, y to the back, z to the head), relative to the isocentre. Voxel (i,j,k) of slice s has its centre at
  * position[s] + (i - nx/2) dx read + (j - ny/2) dy phase + (k - nz/2) dz slice, nx/2 rounded down, d = fov / matrix:
- * `position` is where the centred FFT has its origin (FORMATS 1.10, FFT-centre rule). */
+ * `position` is where the centred FFT has its origin (FFT-centre rule). */
 typedef struct kr_geom {
     double fov_mm[3];                /* field of view along X, Y, Z (Z of a 2D slice: its thickness)     */
     double read_dir[3], phase_dir[3], slice_dir[3];

@@ -138,7 +138,7 @@ int kr_scan_centre(kr_scan *s, const long at[3]) KR_MUST_USE;
  * Sorts lines into kinds and plans, from their counters alone, the grids of imaging and calibration data: first all heads,
  * then their samples in pieces of any size. Fills shape, lines, geom, dwell times, masks and notes of `s`, whose enc and
  * meta ("calibration_mode") are set; `encoding` lists all encodings the lines may refer to. Lines and encodings are borrowed
- * until kr_placing_end. Rules (FORMATS 1.5; Gadgetron's BucketToBuffer):
+ * until kr_placing_end. Rules (Gadgetron's BucketToBuffer):
  *   y = ky + Ny/2 - centre, z likewise; x = sample - center_sample + N/2, or straight where a line fills the readout;
  *   reversed lines are mirrored; discarded samples are not measured; lines outside the grid are left out and counted;
  *   counters span their axes (contrast ECHO, repetition TIME, average AVG); lines of all segments share one grid, and what
@@ -182,7 +182,7 @@ int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_M
 int kr_epi_prepare(kr_scan *s, const char *ghost, const kr_trace *trace) KR_MUST_USE;
 /* Back to k-space along those of the axes that are in image space. */
 int kr_scan_to_kspace(kr_scan *s, unsigned axes) KR_MUST_USE;
-/* C = X^H X / (N-1) {COIL,MAP=COIL} and the upper triangular whitening matrix W = s R^-1, R^H R = C (FORMATS 1.6). */
+/* C = X^H X / (N-1) {COIL,MAP=COIL} and the upper triangular whitening matrix W = s R^-1, R^H R = C. */
 kr_array *kr_noise_covariance(const kr_array *noise) KR_MUST_USE;
 kr_array *kr_noise_whitener(const kr_array *noise, double dwell_us, double noise_dwell_us, double bandwidth) KR_MUST_USE;
 

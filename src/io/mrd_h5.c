@@ -1,5 +1,5 @@
 /* mrd_h5.c: the HDF5 side of ISMRMRD. Compounds are read by the names of their members, since their offsets differ from writer
- * to writer, and many lines at a time: one HDF5 call per line would be what takes longest (FORMATS 1.3). The samples
+ * to writer, and many lines at a time: one HDF5 call per line would be what takes longest. The samples
  * themselves are fetched by h5vlen. */
 #include "mrd_h5.h"
 #include <stdio.h>

@@ -121,7 +121,7 @@ static int read_space(const xmlNode *space, long n[3], double mm[3], bool *round
 
 static const char *const step_name[3] = { "kspace_encoding_step_0", "kspace_encoding_step_1", "kspace_encoding_step_2" };
 
-/* Times of an echo-planar readout, as siemens_to_ismrmrd names them (FORMATS 1.8). */
+/* Times of an echo-planar readout, as siemens_to_ismrmrd names them. */
 static const struct { const char *type, *name; size_t at; } ramp_table[] = { { "userParameterLong", "rampUpTime", offsetof(kr_ramp, up_us) },
     { "userParameterLong", "rampDownTime", offsetof(kr_ramp, down_us) }, { "userParameterLong", "flatTopTime", offsetof(kr_ramp, flat_us) },
     { "userParameterLong", "acqDelayTime", offsetof(kr_ramp, delay_us) } };
@@ -193,7 +193,7 @@ static int read_encoding(const xmlNode *e, kr_mrd_encoding *to)
             || get_long(child(limit, "center"), 0, USHRT_MAX, &enc->limit[a].centre))
             return kr_error_code();
         enc->limit[a].known = limit && enc->limit[a].centre >= 0;
-        if (enc->limit[a].centre < 0)           /* without a centre it is taken in the middle (FORMATS 1.5) */
+        if (enc->limit[a].centre < 0)           /* without a centre it is taken in the middle */
             enc->limit[a].centre = enc->encoded[a] / 2;
     }
     const xmlNode *parallel = child(e, "parallelImaging"), *factor = child(parallel, "accelerationFactor");

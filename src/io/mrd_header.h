@@ -23,7 +23,7 @@ typedef struct kr_mrd_encoding { kr_encoding enc; char calibration[16]; bool rou
 int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room) KR_MUST_USE;
 
 /* The attributes of an image: <ismrmrdMeta><meta><name>K</name><value>V</value>...</meta>...</ismrmrdMeta>; several values are
- * joined by blanks (FORMATS 1.9). Text that is empty or no such XML adds nothing. */
+ * joined by blanks. Text that is empty or no such XML adds nothing. */
 int kr_mrd_meta_parse(kr_meta *meta, const char *xml) KR_MUST_USE;
 /* Adds one <meta>; the text between & and < is escaped, what XML 1.0 cannot hold is left out. */
 void kr_mrd_meta_add(kr_text *xml, const char *name, const char *const *value, int values);

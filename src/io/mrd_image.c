@@ -1,4 +1,4 @@
-/* mrd_image.c: series of ISMRMRD images (FORMATS 1.3, 1.9, 1.10). */
+/* mrd_image.c: series of ISMRMRD images. */
 #include "mrd_image.h"
 #include "mrd_h5.h"
 #include "mrd_header.h"

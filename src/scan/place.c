@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define FLAG(n) (1ull << ((n) - 1))       /* ISMRMRD counts flags from 1 (FORMATS 1.2) */
+#define FLAG(n) (1ull << ((n) - 1))       /* ISMRMRD counts flags from 1 */
 enum { NOISE = 19, CALIB = 20, CALIB_TOO = 21, REVERSE = 22, NAVIGATION = 23, PHASECORR = 24, HP_FEEDBACK = 26, DUMMY = 27,
        RT_FEEDBACK = 28, SURFACE = 29, STABILISE_REFERENCE = 30, STABILISE = 31 };
 

@@ -270,7 +270,7 @@ static int refine_all(kr_scan *s, bool crop, const kr_array *w)
     s->enc.encoded[0] = m;
     s->enc.encoded_mm[0] /= ratio;
     /* Fewer samples in the same time. White noise has the same power per sample before and after, so that the noise scan, left as
-     * it is, now stands for one of that longer dwell (FORMATS 1.6). */
+     * it is, now stands for one of that longer dwell. */
     s->dwell_us *= ratio;
     s->noise_dwell_us *= ratio;
     for (int k = 0; k < KR_LINES_KINDS; k++)

@@ -1,4 +1,4 @@
-/* test_geom.c: where voxels are: affines against the published cases (FFT-centre rule, FORMATS 1.10), and against the formula
+/* test_geom.c: where voxels are: affines against the published cases (FFT-centre rule), and against the formula
  * of image.h for slices. */
 #include "test.h"
 #include "kray/image.h"

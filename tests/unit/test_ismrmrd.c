@@ -230,7 +230,7 @@ static void test_counters(void **state)
     unlink(m.path);
 }
 
-/* FORMATS 1.5: y = ky + Ny/2 - centre, x = s - center_sample + N/2. */
+/* The placing rule: y = ky + Ny/2 - centre, x = s - center_sample + N/2. */
 static void test_placing(void **state)
 {
     (void)state;
