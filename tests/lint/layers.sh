@@ -17,7 +17,7 @@ owner()
     nn|net|graph|weights|train) echo nn ;;
     image|metric|segment) echo image ;;
     scan) echo scan ;;
-    io|picture) echo io ;;
+    io|picture|wire) echo io ;;
     mrd) echo mrd ;;
     recon) echo recon ;;
     phantom) echo phantoms ;;
