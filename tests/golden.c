@@ -499,6 +499,7 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
     bool cases = file >= 0 && H5Lexists(file, "cases", H5P_DEFAULT) > 0, train = cases && H5Lexists(file, "weights", H5P_DEFAULT) > 0;
     bool learn = file >= 0 && !cases && H5Lexists(file, "weights", H5P_DEFAULT) <= 0
         && (H5Lexists(file, "losses", H5P_DEFAULT) > 0 || H5Lexists(file, "optimizers", H5P_DEFAULT) > 0 || H5Lexists(file, "schedules", H5P_DEFAULT) > 0);
+    bool labels = file >= 0 && !cases && H5Lexists(file, "distance_transform", H5P_DEFAULT) > 0;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (train) {
         kr_weights *w = kr_weights_new();
@@ -512,9 +513,11 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         *bad += golden_nufft(file, name, tap, number);
     else if (learn)
         *bad += golden_learn(file, name, number);
+    else if (labels)
+        *bad += golden_segment(file, name, number);
     if (file >= 0)
         H5Fclose(file);
-    return cases || learn;
+    return cases || learn || labels;
 }
 
 static int one(const char *path, bool tap, int number)

@@ -11,6 +11,7 @@ struct names list(hid_t file, const char *group);          /* the links of a gro
 int golden_nufft(hid_t file, const char *name, bool tap, int *number);
 int golden_train(hid_t file, const char *name, const kr_weights *w, int *number);         /* w: those of the file */
 int golden_learn(hid_t file, const char *name, int *number);                                      /* losses, optimisers, clipping, schedules */
+int golden_segment(hid_t file, const char *name, int *number);                                    /* scores of label volumes */
 
 double *doubles(hid_t file, const char *path, long *n);                                   /* a data set, as doubles: free it */
 /* The optimiser that a group's attributes describe; free opts. What would change its numbers and is not known is refused. */
