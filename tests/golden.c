@@ -500,6 +500,8 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
     bool learn = file >= 0 && !cases && H5Lexists(file, "weights", H5P_DEFAULT) <= 0
         && (H5Lexists(file, "losses", H5P_DEFAULT) > 0 || H5Lexists(file, "optimizers", H5P_DEFAULT) > 0 || H5Lexists(file, "schedules", H5P_DEFAULT) > 0);
     bool labels = file >= 0 && !cases && H5Lexists(file, "distance_transform", H5P_DEFAULT) > 0;
+    bool traj = file >= 0 && !cases && (H5Lexists(file, "bart", H5P_DEFAULT) > 0 || H5Lexists(file, "sigpy", H5P_DEFAULT) > 0 || H5Lexists(file, "dcf", H5P_DEFAULT) > 0
+        || H5Lexists(file, "delay", H5P_DEFAULT) > 0);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (train) {
         kr_weights *w = kr_weights_new();
@@ -509,7 +511,9 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         } else
             *bad += golden_train(file, name, w, number);
         kr_weights_unref(&w);
-    } else if (cases)
+    } else if (traj)
+        *bad += golden_traj(file, name, number);
+    else if (cases)
         *bad += golden_nufft(file, name, tap, number);
     else if (learn)
         *bad += golden_learn(file, name, number);
@@ -517,7 +521,7 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         *bad += golden_segment(file, name, number);
     if (file >= 0)
         H5Fclose(file);
-    return cases || learn || labels;
+    return cases || learn || labels || traj;
 }
 
 static int one(const char *path, bool tap, int number)

@@ -2,6 +2,7 @@
 #include "kray/io.h"
 #include "kray/recon.h"
 #include "tool.h"
+#include "along.h"
 #include "batch.h"
 #include "resume.h"
 #include "json.h"
@@ -35,7 +36,7 @@ static const kr_opt table[] = {
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
-    { "traj", 0, KR_OPT_FILE, offsetof(opts, traj), NULL, "FILE[:VAR][@AXES]", "k-space positions of every sample, where the data file has none" },
+    { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "matrix of the image, where a scan with a trajectory does not tell it" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
@@ -148,23 +149,6 @@ static const kr_recon *choose(const kr_scan *s, const opts *o, const kr_trace *t
     if (m)
         kr_say(trace, KR_INFO, "method: %s (%s)", m->name, a.why);
     return m && opts_of(m) ? m : NULL;
-}
-
-static int matrix(kr_scan *s, const char *text)
-{
-    long n[3] = { 0, 0, 1 };
-    char end;
-    int count = sscanf(text, "%ld,%ld,%ld%c", &n[0], &n[1], &n[2], &end);
-    if ((count != 2 && count != 3) || n[0] < 1 || n[1] < 1 || n[2] < 1 || n[0] > 8192 || n[1] > 8192 || n[2] > 8192)
-        return kr_fail(KR_EUSAGE, "--matrix %s: two or three numbers of pixels from 1 to 8192 are wanted, such as 256,256", text);
-    if (!s->traj)
-        return kr_fail(KR_EUSAGE, "--matrix is for scans with a trajectory; this one is on a grid of its own");
-    for (int d = 0; d < 3; d++) {
-        if (s->enc.encoded[d] > 1 && s->enc.encoded[d] != n[d])
-            return kr_fail(KR_EUSAGE, "--matrix %s: the file says %ld along %s", text, s->enc.encoded[d], kr_axis_name(d));
-        s->enc.encoded[d] = s->enc.recon[d] = n[d];
-    }
-    return 0;
 }
 
 /* ---- One file ---- */
@@ -326,12 +310,7 @@ static int ready(kr_scan **out, const char *file, const kr_recon **m, const opts
     }
     if (batch_where(s, o->sign, o->voxel, o->centre, from ? NULL : trace))
         return kr_error_code();
-    if (o->traj) {
-        kr_scoped(array) k = NULL;
-        if (kr_array_read(&k, o->traj) || kr_scan_attach_trajectory(s, k))
-            return kr_fail_in("trajectory");
-    }
-    if (o->matrix && matrix(s, o->matrix))
+    if (along_attach(s, &(along){ o->traj, o->matrix }))
         return kr_error_code();
     if (batch_multiband(s, o->multiband, o->caipi, o->single_band, trace))
         return kr_error_code();
