@@ -16,7 +16,7 @@ owner()
     solve) echo solve ;;
     nn|net|graph|weights|train) echo nn ;;
     image|metric|segment) echo image ;;
-    scan) echo scan ;;
+    scan|trajectory) echo scan ;;
     io|picture|wire) echo io ;;
     mrd) echo mrd ;;
     recon) echo recon ;;
