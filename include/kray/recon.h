@@ -70,6 +70,14 @@ int kr_partial_fourier(kr_array *x, const kr_array *mask, const char *how, const
 int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
                            const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
 
+/* ---- Kray's own network, refine ----
+ * What it is given of one slice: the l1-wavelet image and A^H y {X,Y}, coil maps {X,Y,COIL}, mask and noise (its standard deviation, of real and
+ * imaginary part each) R32 {X,Y}; all in units of `scale`, the 99th percentile of the image. part: one slice, prepared; maps as for the
+ * method wavelet; sigma: the noise of its samples. Refuses several sets of maps, and what the method wavelet refuses. */
+typedef struct kr_refine_input { kr_array *start, *adjoint, *sens, *mask, *noise; double scale; } kr_refine_input;
+int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace) KR_MUST_USE;
+void kr_refine_input_clear(kr_refine_input *r);
+
 /* ---- Noise ----
  * The standard deviation of real and imaginary part of every measured sample of a prepared scan: 1 where a noise scan with its
  * dwell time whitened it, sqrt(1/2) where it is not known, else that of the outermost samples. Negative: a refusal. */
