@@ -4,6 +4,7 @@
 #include "kray/opt.h"
 #include "kray/scan.h"
 #include "kray/linop.h"
+#include "kray/mrd.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -17,6 +18,7 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_TAKES_SLABS = 1 << 5,     /* slices measured together may be given as a slab: kr_multiband_open */
        KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
        KR_TAKES_TRAJECTORY = 1 << 8,/* samples may lie anywhere in k-space; others get what gridding makes of them */
+       KR_WANTS_SERIES = 1 << 9,    /* works on all frames, or on slices measured together, at once      */
        KR_SOFT_MAPS = 1 << 7 };     /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
@@ -43,6 +45,15 @@ int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, cons
  * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
+
+/* ---- Sessions with MRD clients ----
+ * Methods as a session asks for them: knows, words, open, run and close of a kr_mrd_host. Options are the method's own, and coils (espirit, walsh, lowres),
+ * maps, calib, compress, compression, whiten, oversampling and ghost, as `kray recon` has them. Everything that one configuration needs is read
+ * once; a slice's coil maps serve its later repetitions. */
+typedef struct kr_mrd_methods {
+    const char *folder;              /* files that an option names are there, and nowhere else; NULL: anywhere */
+} kr_mrd_methods;
+kr_mrd_host kr_mrd_methods_host(const kr_mrd_methods *m);    /* borrows m                                    */
 
 /* ---- The method that a scan wants, where nobody says ----
  * An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where

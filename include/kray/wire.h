@@ -19,7 +19,7 @@ typedef struct kr_mrd_message {
     int id;
     long number;                     /* counted from 1                                                  */
     int64_t at;                      /* where its id stands in the stream                               */
-    size_t bytes;                    /* of the whole message, with its id                               */
+    const unsigned char *raw; size_t bytes;          /* the whole message, with its id                  */
     const unsigned char *head; size_t head_bytes;    /* of acquisition, image, waveform, array; the numbers of a query */
     const char *text; size_t text_bytes;     /* name (all of its field), text, or attributes of an image: as sent, with or without a zero at the end */
     const unsigned char *traj; size_t traj_bytes;    /* float [sample][dimension]                        */
@@ -68,6 +68,16 @@ int kr_mrd_header_parse(kr_scan *s, const char *xml) KR_MUST_USE;
 /* All encodings of a header, at most `room`, with the calibration mode of each ("" unknown); returns how many there are. */
 typedef struct kr_mrd_encoding { kr_encoding enc; char calibration[16]; bool rounded; } kr_mrd_encoding;   /* rounded: sizes were not whole */
 int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room) KR_MUST_USE;
+/* ---- Files as messages ----
+ * Gives to `put` what a client sends of an ISMRMRD file (its first group of acquisitions, or FILE:GROUP): the header, the additional configuration
+ * where there is one, and acquisitions, each waveform before the acquisition that follows it in time. Of a recorded stream: its messages but
+ * configuration and CLOSE. `put` returns 0 or a refusal. */
+int kr_mrd_messages(const char *source, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace) KR_MUST_USE;
+
+/* The largest counters that the header's limits give, -1 where it gives none: slice, contrast, phase, set, repetition, average. */
+int kr_mrd_header_counters(const char *xml, long most[6]) KR_MUST_USE;
+/* MetaAttributes of an image: DataRole, ImageRowDir, ImageColumnDir, ImageSliceDir, EchoTime, and all of its meta. Owner: the caller. */
+char *kr_mrd_image_attributes(const kr_image *im) KR_MUST_USE;
 #ifdef __cplusplus
 }
 #endif

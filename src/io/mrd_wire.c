@@ -133,6 +133,7 @@ int kr_mrd_length(int64_t *bytes, const unsigned char *p, size_t n, int64_t most
 void kr_mrd_split(kr_mrd_message *m, const unsigned char *p, size_t bytes)
 {
     m->id = u16(p);
+    m->raw = p;
     m->bytes = bytes;
     m->head = m->traj = m->data = NULL;
     m->text = NULL;
