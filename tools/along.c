@@ -14,30 +14,13 @@ static int read_matrix(long n[3], const char *text)
     return 0;
 }
 
-static int set_matrix(kr_scan *s, const long n[3], const char *text)
+int along_read(kr_stated *to, const along *a)
 {
-    if (!s->traj)
-        return kr_fail(KR_EUSAGE, "--matrix is for scans with a trajectory; this one is on a grid of its own");
-    for (int d = 0; d < 3; d++) {
-        if (s->enc.encoded[d] > 1 && s->enc.encoded[d] != n[d])
-            return kr_fail(KR_EUSAGE, "--matrix %s: the file says %ld along %s", text, s->enc.encoded[d], kr_axis_name(d));
-        s->enc.encoded[d] = s->enc.recon[d] = n[d];
-    }
-    return 0;
-}
-
-int along_attach(kr_scan *s, const along *a)
-{
-    long n[3];
-    if (a->matrix && read_matrix(n, a->matrix))
+    if (a->matrix && read_matrix(to->matrix, a->matrix))
         return kr_error_code();
-    if (a->traj && kr_traj_is_spec(a->traj)) {
-        if (kr_scan_make_trajectory(s, a->traj, a->matrix ? n : NULL))
-            return kr_error_code();
-    } else if (a->traj) {
-        kr_scoped(array) k = NULL;
-        if (kr_array_read(&k, a->traj) || kr_scan_attach_trajectory(s, k))
-            return kr_fail_in("trajectory");
-    }
-    return a->matrix ? set_matrix(s, n, a->matrix) : 0;
+    if (a->traj && kr_traj_is_spec(a->traj))
+        to->traj_spec = a->traj;
+    else if (a->traj && kr_array_read(&to->traj, a->traj))
+        return kr_fail_in("trajectory");
+    return 0;
 }

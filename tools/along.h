@@ -5,5 +5,5 @@
 
 /* traj: a specification, or a file of positions; matrix: X,Y[,Z]. NULL: as the scan has it. */
 typedef struct along { const char *traj, *matrix; } along;
-int along_attach(kr_scan *s, const along *a) KR_MUST_USE;
+int along_read(kr_stated *to, const along *a) KR_MUST_USE;
 #endif

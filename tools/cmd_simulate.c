@@ -2,7 +2,6 @@
 #include "kray/io.h"
 #include "kray/phantom.h"
 #include "kray/trajectory.h"
-#include "batch.h"
 #include "json.h"
 #include "tool.h"
 #include <stdio.h>
@@ -175,7 +174,7 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
         e = o->positions ? kr_array_write(traj, s->meta, o->positions) : 0;
     }
     if (!e && o->undersample)
-        e = batch_undersample(s, o->undersample, o->out);
+        e = kr_scan_undersample_by(s, o->undersample, o->out);
     for (int i = 0; !e && i < 2; i++)
         e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
     if (!e && o->reference)
