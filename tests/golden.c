@@ -503,6 +503,7 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
     bool traj = file >= 0 && !cases && (H5Lexists(file, "bart", H5P_DEFAULT) > 0 || H5Lexists(file, "sigpy", H5P_DEFAULT) > 0 || H5Lexists(file, "dcf", H5P_DEFAULT) > 0
         || H5Lexists(file, "delay", H5P_DEFAULT) > 0);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    bool meshnet = file >= 0 && !cases && !labels && strstr(name, "meshnet");
     if (train) {
         kr_weights *w = kr_weights_new();
         if (!w || H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0 || add(w, file, "weights", "")) {
@@ -519,9 +520,11 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         *bad += golden_learn(file, name, number);
     else if (labels)
         *bad += golden_segment(file, name, number);
+    else if (meshnet)
+        *bad += golden_meshnet(file, path, number);
     if (file >= 0)
         H5Fclose(file);
-    return cases || learn || labels || traj;
+    return cases || learn || labels || traj || meshnet;
 }
 
 static int one(const char *path, bool tap, int number)

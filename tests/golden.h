@@ -13,6 +13,7 @@ int golden_traj(hid_t file, const char *name, int *number);                     
 int golden_train(hid_t file, const char *name, const kr_weights *w, int *number);         /* w: those of the file */
 int golden_learn(hid_t file, const char *name, int *number);                                      /* losses, optimisers, clipping, schedules */
 int golden_segment(hid_t file, const char *name, int *number);                                    /* scores of label volumes */
+int golden_meshnet(hid_t file, const char *path, int *number);                                    /* MeshNet on crops, or on a whole head */
 
 double *doubles(hid_t file, const char *path, long *n);                                   /* a data set, as doubles: free it */
 /* The optimiser that a group's attributes describe; free opts. What would change its numbers and is not known is refused. */

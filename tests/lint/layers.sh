@@ -14,7 +14,7 @@ owner()
     linop) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
-    nn|net|graph|weights|train) echo nn ;;
+    nn|net|graph|weights|train|volume) echo nn ;;
     image|metric|segment) echo image ;;
     scan|trajectory) echo scan ;;
     io|picture|wire) echo io ;;
