@@ -1,6 +1,7 @@
 /* labels.c: scores of label volumes: pairs, one table per case and label, means per label and over all. */
 #include "labels.h"
 #include "tool.h"
+#include "kray/segmenter.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,40 +39,6 @@ int labels_voxel(double mm[3], const char *text)
     return 0;
 }
 
-static void grid_of(long n[3], const kr_image *im)
-{
-    const kr_array *a = im->data;
-    n[0] = a->n[KR_X], n[1] = a->n[KR_Y], n[2] = a->n[KR_SLICE] > 1 ? a->n[KR_SLICE] : a->n[KR_Z];
-}
-
-int labels_same_grid(const kr_image *im, const kr_image *like, const char *what, const char *like_what)
-{
-    long n[3], m[3];
-    double a[16], b[16];
-    grid_of(n, im);
-    grid_of(m, like);
-    if (n[0] != m[0] || n[1] != m[1] || n[2] != m[2])
-        return kr_fail(KR_ESHAPE, "%s has %ld x %ld x %ld voxels, %s %ld x %ld x %ld: labels on the same grid are wanted", what, n[0], n[1], n[2], like_what, m[0], m[1], m[2]);
-    if (!im->geom->known || !like->geom->known)
-        return 0;
-    if (kr_geom_affine(im->geom, (long[3]){ n[0], n[1], im->data->n[KR_Z] }, a) || kr_geom_affine(like->geom, (long[3]){ n[0], n[1], like->data->n[KR_Z] }, b))
-        return kr_error_code();
-    double far = 0, voxel = INFINITY;
-    for (int c = 0; c < 8; c++) {
-        double away = 0;
-        for (int r = 0; r < 3; r++) {
-            double d = a[4 * r + 3] - b[4 * r + 3];
-            for (int k = 0; k < 3; k++)
-                d += (a[4 * r + k] - b[4 * r + k]) * (double)(c >> k & 1 ? n[k] - 1 : 0);
-            away += d * d;
-        }
-        far = fmax(far, sqrt(away));
-    }
-    for (int k = 0; k < 3; k++)
-        voxel = fmin(voxel, sqrt(b[k] * b[k] + b[4 + k] * b[4 + k] + b[8 + k] * b[8 + k]));
-    return far <= 0.01 * voxel + 1e-3 ? 0 : kr_fail(KR_ESHAPE, "%s lies up to %.3g mm from where %s lies: labels on the same grid are wanted", what, far, like_what);
-}
-
 /* ---- Scoring ---- */
 static int keep_names(struct result *r, const kr_meta *m)
 {
@@ -104,7 +71,7 @@ static int score_images(struct result *r, struct case_ *c, const kr_image *ref, 
     kr_turning how;
     kr_scoped(image) pred = NULL;
     double mm[3], stated[3];
-    if (kr_image_turn(&pred, &how, given, ref) || labels_same_grid(pred, ref, c->prediction, c->reference) || keep_names(r, ref->meta) || keep_names(r, given->meta))
+    if (kr_image_turn(&pred, &how, given, ref) || kr_image_same_grid(pred, ref, c->prediction, c->reference) || keep_names(r, ref->meta) || keep_names(r, given->meta))
         return kr_error_code();
     long n[3], m[3];
     kr_auto int32_t *a = NULL, *b = NULL, *list = NULL;

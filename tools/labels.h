@@ -16,7 +16,4 @@ int labels_evaluate(const struct labels_opts *o, const struct judge_files *refer
 const char *labels_name(const kr_meta *m, int32_t label);
 /* "X,Y,Z" or one number for all, in mm. */
 int labels_voxel(double mm[3], const char *text) KR_MUST_USE;
-/* Refuses an image on another grid than `like`: other sizes, or voxels that lie elsewhere by more than a hundredth of one. Where neither
- * says where it lies, sizes alone count. `what`: names of both for the sentence. */
-int labels_same_grid(const kr_image *im, const kr_image *like, const char *what, const char *like_what) KR_MUST_USE;
 #endif

@@ -20,6 +20,15 @@ int kr_labels_largest(int32_t *labels, const long n[3]) KR_MUST_USE;
 /* Holes of each label, from the smallest label up, become that label where they hold 0. */
 int kr_labels_fill(int32_t *labels, const long n[3]) KR_MUST_USE;
 
+/* A volume of n voxels on a grid of m over the same extent: voxel i lies at (i + 1/2) n / m - 1/2, edges go on outwards; order of the spline along
+ * each axis: 0 (nearest), 1 or 3; cubic results are clipped to the range of the input. apart (0, 1, 2; -1: none): slices along that axis
+ * are resized each by itself, clipped each by itself, then that axis. As scikit-image's resize without anti-aliasing. Refuses lack of memory. */
+int kr_resize(float *out, const long m[3], const float *in, const long n[3], const int order[3], int apart) KR_MUST_USE;
+/* out at voxel v = the linear interpolation of in at to_in v (3 x 4, row-major, in voxels); 0 outside. Of labels: the label whose own map is
+ * largest there (the smaller of equals). */
+int kr_sample(float *out, const long m[3], const float *in, const long n[3], const double to_in[12]) KR_MUST_USE;
+int kr_sample_labels(int32_t *out, const long m[3], const int32_t *in, const long n[3], const double to_in[12]) KR_MUST_USE;
+
 /* An image's numbers as labels, its grid {X, Y, Z or SLICE}: whole numbers from 0 to KR_LABEL_MOST; others are refused, as are further
  * axes. Owner: the caller (kr_free). */
 enum { KR_LABEL_MOST = 1000000 };

@@ -10,9 +10,11 @@ extern "C" {
  * networks take nz = 1. */
 typedef struct kr_volnet kr_volnet;
 typedef void kr_volnet_see(void *self, const char *name, const float *numbers, long chan, const long n[3]);
+/* Takes planes z ... z + planes - 1 of all classes, {class, planes, y, x}; they come in order. Returns 0 or a refusal. */
+typedef int kr_volnet_sink(void *to, const float *classes, long z, long planes);
 typedef struct kr_volnet_kind {
     const char *name;                                        /* "meshnet", "nnunet"                       */
-    int (*run)(void *self, float *classes, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace);
+    int (*run)(void *self, kr_volnet_sink *sink, void *to, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace);
     double (*bytes)(const void *self, const long n[3]);      /* at the peak, weights included, inputs and outputs not */
     double (*flops)(const void *self, const long n[3]);
     int (*fits)(const void *self, const long n[3]);          /* refuses sizes that it cannot take; NULL: all */
@@ -22,6 +24,8 @@ struct kr_volnet { const kr_volnet_kind *kind; long ins, classes; int dims; void
 void kr_volnet_unref(kr_volnet **v);
 /* classes {classes, z, y, x}: the network's numbers before softmax or sigmoid. Refuses sizes that do not fit, lack of memory, a stop. */
 int kr_volnet_run(const kr_volnet *v, float *classes, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace) KR_MUST_USE;
+/* The same by slabs: no more than a few planes of many classes need exist at once. */
+int kr_volnet_stream(const kr_volnet *v, kr_volnet_sink *sink, void *to, const float *x, const long n[3], const kr_trace *trace) KR_MUST_USE;
 
 /* MeshNet (Fedorov et al. 2017) as brainchop publishes it: a TensorFlow.js "model.json" of dilated 3D convolutions (channels last, "same" padding),
  * batch norms (folded in) and activations, and the raw weights that it names, beside it. Axis D of the file is x here, H y, W z: brainchop

@@ -278,7 +278,7 @@ int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol
     struct vol ahead = *j.a;                  /* as a value of c->ins channels                              */
     ahead.c = a->c;
     j.a = &ahead;
-    bool wide = y->n[0] >= 32;
+    bool wide = y->n[0] >= 32 || j.a->row != y->row || j.a->plane != y->plane;
     for (int d = 0; d < 3; d++) {
         kr_assert(j.a->n[d] == y->n[d] && (d || j.a->halo[d] >= c->dilation[d] * (c->k[d] / 2)));
         wide = wide || j.a->halo[d] < c->dilation[d] * (c->k[d] / 2);
@@ -287,7 +287,6 @@ int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol
         j.rows = ROWS;
         e = kr_for(y->n[2] * ((y->n[1] + ROWS - 1) / ROWS), rows, &j);
     } else if (!e) {
-        kr_assert(j.a->row == y->row && j.a->plane == y->plane);
         j.range = (y->n[2] - 1) * y->plane + (y->n[1] - 1) * y->row + y->n[0];
         e = kr_for((j.range + RANGE - 1) / RANGE, stretch, &j);
         clear_halo(y);

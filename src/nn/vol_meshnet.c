@@ -253,6 +253,8 @@ static int build(struct meshnet *m, const kr_weights *w, json_t *config, long *i
     return 0;
 }
 
+static bool by_voxel(const vol_conv *c) { return c->k[0] * c->k[1] * c->k[2] == 1; }
+
 static int finish(struct meshnet *m)
 {
     for (int i = 0; i < m->layers; i++) {
@@ -260,7 +262,8 @@ static int finish(struct meshnet *m)
         static const int one[3] = { 1, 1, 1 };
         if (vol_conv_make(&l->c, l->w, l->b, l->outs, l->ins, l->k, one, l->dilation, l->act, l->slope))
             return kr_fail_in("layer '%s'", l->name);
-        m->widest = l->outs > m->widest ? l->outs : m->widest;
+        if (l->outs > m->widest && !(i && i == m->layers - 1 && by_voxel(&l->c)))
+            m->widest = l->outs;
         for (int d = 0; d < 3; d++)
             m->reach[d] = l->dilation[d] * (l->k[d] / 2) > m->reach[d] ? l->dilation[d] * (l->k[d] / 2) : m->reach[d];
         kr_free_at(&l->w);
@@ -294,14 +297,36 @@ static void act_plainly(const struct layer *l, vol *v)
                 }
 }
 
-static int run(void *self, float *classes, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace)
+/* The last convolution sees one voxel at a time: its classes are made, and handed on, a few planes at a time. */
+static int last_layer(const vol_conv *c, vol_pool *pool, const vol *x, kr_volnet_sink *sink, void *to)
+{
+    static const long none[3];
+    int e = 0;
+    for (long z = 0; !e && z < x->n[2]; z += VOL_DRIFT) {
+        long planes = x->n[2] - z < VOL_DRIFT ? x->n[2] - z : VOL_DRIFT, n[3] = { x->n[0], x->n[1], planes };
+        vol part = *x, *y = vol_take(pool, c->outs, n, none);
+        part.c = c->ins;
+        part.n[2] = planes;
+        part.data += z * x->plane;
+        kr_auto float *packed = y ? kr_alloc((size_t)(c->outs * n[0] * n[1] * planes), sizeof *packed) : NULL;
+        e = packed ? vol_conv_run(c, pool, y, &part, NULL) : kr_error_code();
+        if (!e) {
+            vol_store(packed, y);
+            e = sink(to, packed, z, planes);
+        }
+        vol_give(pool, &y);
+    }
+    return e;
+}
+
+static int run(void *self, kr_volnet_sink *sink, void *to, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace)
 {
     const struct meshnet *m = self;
     long in_halo[3], halo[3];
     halos(in_halo, halo, m);
     vol_pool pool = { 0 };
-    vol *in = vol_take(&pool, m->at[0].ins, n, in_halo), *work = in ? vol_take(&pool, m->widest, n, halo) : NULL;
-    kr_auto float *room = see ? kr_alloc((size_t)(m->widest * n[0] * n[1] * n[2]), sizeof *room) : NULL;
+    vol *in = vol_take(&pool, m->at[0].ins, n, in_halo), *work = in ? vol_take(&pool, see && m->at[m->layers - 1].outs > m->widest ? m->at[m->layers - 1].outs : m->widest, n, halo) : NULL;
+    kr_auto float *room = see ? kr_alloc((size_t)((m->widest > m->at[m->layers - 1].outs ? m->widest : m->at[m->layers - 1].outs) * n[0] * n[1] * n[2]), sizeof *room) : NULL;
     int e = work && (room || !see) ? 0 : kr_error_code();
     vol at = work ? *work : (vol){ 0 };
     double all = 0, done = 0;
@@ -315,7 +340,9 @@ static int run(void *self, float *classes, const float *x, const long n[3], kr_v
         c.act = see ? VOL_LINEAR : c.act;
         kr_progress(trace, "segmenting", done, all);
         e = kr_stopped(trace);
-        if (!e && !i) {
+        if (!e && i && i == m->layers - 1 && by_voxel(&c) && !see)
+            e = last_layer(&c, &pool, &at, sink, to);
+        else if (!e && !i) {
             at.c = l->outs;
             e = vol_conv_run(&c, &pool, &at, in, NULL);
             vol_give(&pool, &in);
@@ -328,8 +355,12 @@ static int run(void *self, float *classes, const float *x, const long n[3], kr_v
             act_plainly(l, &at);
         }
     }
-    if (!e)
-        vol_store(classes, &at);
+    if (!e && (see || m->layers == 1 || !by_voxel(&m->at[m->layers - 1].c))) {
+        kr_auto float *packed = kr_alloc((size_t)(at.c * n[0] * n[1] * n[2]), sizeof *packed);
+        if (packed)
+            vol_store(packed, &at);
+        e = packed ? sink(to, packed, 0, n[2]) : kr_error_code();
+    }
     kr_progress(trace, "segmenting", 1, 1);
     vol_give(&pool, &in);
     vol_give(&pool, &work);

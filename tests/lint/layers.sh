@@ -19,7 +19,7 @@ owner()
     scan|trajectory) echo scan ;;
     io|picture|wire) echo io ;;
     mrd) echo mrd ;;
-    recon) echo recon ;;
+    recon|segmenter) echo recon ;;
     phantom) echo phantoms ;;
     *) echo "unknown" ;;
     esac
