@@ -280,6 +280,151 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
     return kr_fail(KR_EREFUSED, "%ld of %ld failed; the others are done", b->failed, b->count);
 }
 
+int batch_covariance(kr_scan *s, const char *file)
+{
+    kr_scoped(array) c = NULL;
+    if (!file)
+        return 0;
+    if (kr_array_read(&c, file))
+        return kr_error_code();
+    return kr_scan_covariance(s, c) ? kr_fail_in("%s", file) : 0;
+}
+
+int batch_undersample(kr_scan *s, const char *spec, const char *file)
+{
+    kr_scoped(array) mask = kr_mask_from(spec, s->shape, file);
+    unsigned varies = 0;
+    for (int d = KR_X; mask && d <= KR_Z; d++)
+        varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
+    if (!mask || kr_scan_to_kspace(s, varies) || kr_scan_undersample(s, mask))
+        return kr_error_code();
+    kr_array_unref(&s->calib_area);
+    return kr_mask_is_spec(spec) ? kr_mask_calib(&s->calib_area, spec, s->shape, file) : 0;
+}
+
+/* The single-band reference from a file of its own: full or low resolution, of the same coils and readout. */
+static int reference_from(kr_scan *s, const char *file, const kr_trace *trace)
+{
+    kr_scoped(scan) r = NULL;
+    if (kr_scan_read(&r, file, NULL, &(kr_read){ 0 }, trace) || kr_scan_check(r))
+        return kr_fail_in("single-band reference");
+    if (kr_is_multiband(r) || r->shape.n[KR_Z] > 1 || r->traj)
+        return kr_fail(KR_EREFUSED, "%s: a single-band reference is a 2D scan of one slice at a time, not of shape %s", file, kr_shape_text(r->shape));
+    kr_array *k = kr_scan_kspace(r);
+    for (int d = KR_ECHO; k && d < KR_AXES; d++) {           /* of the first frame */
+        kr_array *first = kr_array_at(k, d, 0);
+        kr_array_unref(&k);
+        k = first;
+    }
+    kr_array_unref(&s->calib);
+    kr_array_unref(&s->calib_mask);
+    s->calib = kr_array_packed(k);
+    kr_array_unref(&k);
+    if (!s->calib)
+        return kr_error_code();
+    if (r->geom->slices != s->calib->n[KR_SLICE])
+        return 0;
+    kr_geom *g = kr_geom_copy(r->geom);
+    if (!g)
+        return kr_error_code();
+    kr_geom_unref(&s->geom);
+    s->geom = g;
+    return 0;
+}
+
+int batch_multiband(kr_scan *s, long factor, long shift, const char *single_band, const kr_trace *trace)
+{
+    if (!factor && !kr_is_multiband(s)) {
+        if (shift || single_band)
+            return kr_fail(KR_EUSAGE, "--%s is for slices measured together, and the file does not say that they are: --multiband N does",
+                           shift ? "caipi" : "single-band");
+        return 0;
+    }
+    long as_read = s->multiband.factor;
+    if (factor > 1 && as_read > 1 && factor != as_read)
+        return kr_fail(KR_EREFUSED, "--multiband %ld, and the file says that %ld slices were measured together", factor, as_read);
+    if ((factor || shift) && kr_multiband_set(s, factor ? factor : as_read, shift ? shift : s->multiband.shift))
+        return kr_error_code();
+    return single_band ? reference_from(s, single_band, trace) : 0;
+}
+
+/* ---- Where the voxels are ---- */
+/* "a,b[,c]": how many numbers, or a refusal. "-" gives -1 where that is possible. */
+static int three(double v[3], const char *text, bool gaps, const char *option)
+{
+    int n = 0;
+    for (const char *p = text; n < 3; p++) {
+        char *end;
+        bool gap = gaps && *p == '-' && (p[1] == ',' || !p[1]);
+        v[n] = gap ? -1 : strtod(p, &end);
+        const char *next = gap ? p + 1 : end;
+        if (next == p || (*next && *next != ','))
+            break;
+        n++;
+        p = next;
+        if (!*p)
+            return n;
+    }
+    return kr_fail(KR_EUSAGE, "%s '%s': numbers X,Y,Z are wanted", option, text);
+}
+
+static int set_centre(kr_scan *s, const char *text)
+{
+    double v[3] = { -1, -1, -1 };
+    long at[3];
+    int n = three(v, text, true, "--centre");
+    for (int d = 0; n > 0 && d < 3; d++) {
+        at[d] = d < n ? (long)v[d] : -1;
+        if (n < 2 || (d < n && ((double)at[d] != v[d] || at[d] < -1)))
+            return kr_fail(KR_EUSAGE, "--centre '%s': X,Y or X,Y,Z are wanted, each the number of a sample or line from 0, or - where the centre stays", text);
+    }
+    return n < 0 ? n : kr_scan_centre(s, at);
+}
+
+/* Each line of the text; the text is cleared. */
+static void warn(const kr_scan *s, kr_text *t, const kr_trace *trace)
+{
+    for (const char *p = t->s, *end; trace && p && *p; p = *end ? end + 1 : end) {
+        end = p + strcspn(p, "\n");
+        kr_say(trace, KR_WARNING, "%s: %.*s", s->file ? s->file : "scan", (int)(end - p), p);
+    }
+    kr_text_clear(t);
+}
+
+int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *centre, const kr_trace *trace)
+{
+    double mm[3];
+    kr_text t = { 0 };
+    s->kspace_sign = !sign || *sign == 'a' ? 0 : *sign == '+' ? 1 : -1;
+    if (voxel) {
+        int n = three(mm, voxel, false, "--voxel");
+        if (n != 3 || kr_scan_voxel(s, mm))
+            return n < 0 || n == 3 ? kr_error_code() : kr_fail(KR_EUSAGE, "--voxel '%s': three sizes in mm are wanted, X,Y,Z", voxel);
+    }
+    if (centre && set_centre(s, centre))
+        return kr_error_code();
+    if (kr_scan_measured(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    warn(s, &t, trace);
+    if (!trace)
+        return 0;
+    bool known;
+    (void)kr_scan_kspace_sign(s, &known);
+    if (!known)
+        kr_scan_sign_text(&t, s);
+    if (t.len)
+        kr_say(trace, KR_INFO, "%s: %s", s->file ? s->file : "scan", t.s);
+    kr_text_clear(&t);
+    if (!centre && kr_scan_centre_check(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    warn(s, &t, trace);
+    return 0;
+}
+
 void batch_voxel_unknown(const kr_image *im, const char *output, const char *to, const kr_trace *trace)
 {
     bool nifti = to ? !strcmp(to, "nifti") : strstr(output, ".nii") != NULL;

@@ -27,8 +27,9 @@ static inline float kr_cabs2(kr_cfloat a) { return kr_re(a) * kr_re(a) + kr_im(a
 
 enum kr_axis {
     KR_X, KR_Y, KR_Z,                 /* image, and Cartesian k-space; X is the readout            */
-    KR_SAMPLE, KR_VIEW,               /* point on a readout; readout or projection angle           */
+    KR_SAMPLE,                        /* point on a readout                                        */
     KR_U, KR_V,                       /* CT detector column, row                                   */
+    KR_VIEW,                          /* readout or projection angle                               */
     KR_COIL, KR_MAP,                  /* receive channel; set of coil maps                         */
     KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME, KR_AVG,   /* ISMRMRD: contrast=ECHO, repetition=TIME */
     KR_CHAN, KR_BATCH, KR_AXES

@@ -9,7 +9,7 @@
 
 struct kr_store { atomic_long refs; void *data; };
 
-static const char *const names[KR_AXES] = { "x", "y", "z", "sample", "view", "u", "v", "coil", "map", "slice", "echo",
+static const char *const names[KR_AXES] = { "x", "y", "z", "sample", "u", "v", "view", "coil", "map", "slice", "echo",
                                             "phase", "set", "time", "avg", "chan", "batch" };
 
 const char *kr_axis_name(int axis) { return axis >= 0 && axis < KR_AXES ? names[axis] : "?"; }

@@ -10,16 +10,16 @@ owner()
     case $1 in
     base|opt) echo base ;;
     array) echo array ;;
-    fourier|la|lanes|nufft|wavelet|ray) echo math ;;
+    fourier|la|lanes|nufft|wavelet|rays) echo math ;;
     linop) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
-    nn|net|graph|weights|train|volume) echo nn ;;
+    nn|net|graph|weights|train) echo nn ;;
     image|metric|segment) echo image ;;
-    scan|trajectory) echo scan ;;
-    io|picture|wire) echo io ;;
+    scan) echo scan ;;
+    io|picture) echo io ;;
     mrd) echo mrd ;;
-    recon|segmenter) echo recon ;;
+    recon) echo recon ;;
     phantom) echo phantoms ;;
     *) echo "unknown" ;;
     esac

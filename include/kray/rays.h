@@ -1,0 +1,90 @@
+/* rays.h: X-ray computed tomography: where sources, detectors and voxels are, and line integrals between them.
+ *
+ * Lengths in mm, angles in radians, right-handed coordinates x, y, z. A volume of numbers per mm gives line integrals without unit. Angle 0:
+ * rays run along -y, the detector's columns along +x; both turn counter-clockwise (the convention of ASTRA). */
+#ifndef KRAY_RAYS_H
+#define KRAY_RAYS_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum kr_beam { KR_PARALLEL, KR_DIVERGENT };
+/* One entry per view. The middle of the detector is between its elements where their number is even: element (column, row) lies at
+ * centre + (column - (columns - 1) / 2) u + (row - (rows - 1) / 2) v. */
+typedef struct kr_rays {
+    enum kr_beam beam;
+    bool curved;                      /* columns lie on an arc about the source, |u| of arc apart; rows on a cylinder along v         */
+    long views, columns, rows;        /* rows 1: fan or 2D parallel                                                                   */
+    double (*source)[3];              /* of the focal spot; the direction of the rays where they are parallel                         */
+    double (*centre)[3], (*u)[3], (*v)[3];
+} kr_rays;
+/* Owner of all: the caller (kr_rays_unref). Refuse counts below 1, lengths that are not above 0 and numbers that are not finite. */
+kr_rays *kr_rays_new(enum kr_beam beam, long views, long columns, long rows) KR_MUST_USE;      /* all zero */
+void kr_rays_unref(kr_rays **r);
+kr_rays *kr_rays_copy(const kr_rays *r) KR_MUST_USE;
+/* Views first, first + step, ... */
+kr_rays *kr_rays_some(const kr_rays *r, long first, long step) KR_MUST_USE;
+/* A detector of so many elements of that pitch, whose middle lies `shift` beside the axis (along u, v). pitch[1] 0: pitch[0]. */
+typedef struct kr_detector { long columns, rows; double pitch[2], shift[2]; } kr_detector;
+kr_rays *kr_rays_parallel(const kr_detector *d, long views, const double *angle) KR_MUST_USE;
+/* Source and detector turn about z, at the distances `sod` (source to axis) and `sdd` (source to detector). z: of source and detector, one a
+ * view (helix); NULL: 0. Refuses sdd < sod, and a curved detector that spans half a turn. */
+kr_rays *kr_rays_cone(const kr_detector *d, double sod, double sdd, bool curved, long views, const double *angle, const double *z) KR_MUST_USE;
+/* Rows of ASTRA's vectors: 6 numbers (2D) or 12 a view: source or direction, centre, u and (3D) v. */
+kr_rays *kr_rays_vectors(enum kr_beam beam, long columns, long rows, long views, int numbers, const double *vectors) KR_MUST_USE;
+/* RTK's nine parameters, one row a view: source to axis and to detector (0: parallel), gantry angle, detector offset x and y, out-of-plane and
+ * in-plane angle, source offset x and y; lengths in mm, angles in degrees; the axis is y. Element (0, 0) of the detector at `origin`. */
+kr_rays *kr_rays_rtk(const kr_detector *d, const double origin[2], long views, const double (*nine)[9]) KR_MUST_USE;
+/* A point and the unit direction of the ray through (column, row), which may lie between elements. */
+void kr_ray(const kr_rays *r, long view, double column, double row, double point[3], double direction[3]);
+
+/* Voxel (i, j, k) is centred at first + (i step[0], j step[1], k step[2]); steps may be negative. */
+typedef struct kr_grid { long n[3]; double first[3], step[3]; } kr_grid;
+kr_grid kr_grid_centred(const long n[3], const double step[3]);
+/* Pixels as wide as the detector's elements at the axis, as many as cover what every view sees. */
+kr_grid kr_grid_of(const kr_rays *r);
+int kr_grid_check(const kr_grid *g) KR_MUST_USE;
+
+/* What a voxel adds to a ray. Weights are made on the fly; forward and adjoint are transposes of each other.
+ *   joseph:   values interpolated where the ray crosses rows (planes) of voxel centres. Joseph, IEEE Trans Med Imaging 1:192 (1982)
+ *   distance: mean over the element's width of the ray's crossing with rows of voxels, separable in rows of the detector. De Man and Basu,
+ *             Phys Med Biol 49:2463 (2004)
+ *   line:     length of the ray within the voxel. Siddon, Med Phys 12:252 (1985)
+ *   strip:    area of the pixel between the rays to both ends of the element, over the element's width; 2D alone */
+enum kr_ray_model { KR_RAY_JOSEPH, KR_RAY_DISTANCE, KR_RAY_LINE, KR_RAY_STRIP, KR_RAY_MODELS };
+const char *kr_ray_model_name(enum kr_ray_model m);
+int kr_ray_model_named(const char *name);                        /* -1: no such model */
+
+/* ---- Projectors: x {X,Y,Z}, y {U,V,VIEW}, real numbers, contiguous ---- */
+typedef struct kr_projector kr_projector;
+/* Copies the geometry. Refuses a volume that a source lies in, and models that do not do this geometry. plain: by the loop in double precision over
+ * single rays, which does every geometry; false: by the fast kernels where they can. */
+kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model, bool plain) KR_MUST_USE;
+void kr_projector_unref(kr_projector **p);
+size_t kr_projector_bytes(const kr_projector *p);                /* what it holds, scratch included */
+bool kr_projector_fast(const kr_projector *p);                   /* whether it runs in the fast kernels */
+const kr_rays *kr_projector_rays(const kr_projector *p);
+const kr_grid *kr_projector_grid(const kr_projector *p);
+/* y = A x for views first, first + step, ...; the others stay as they are. The same bits for any number of threads. */
+void kr_project(kr_projector *p, float *y, const float *x, long first, long step);
+/* x = A^T y of those views. */
+void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step);
+
+/* ---- Bodies of which everything is known ----
+ * Ellipsoids whose values add up; half[2] 0: elliptic cylinders along z (a 2D phantom). Turned by phi about z, counter-clockwise. */
+typedef struct kr_ellipsoid { double value, centre[3], half[3], phi; } kr_ellipsoid;
+/* The exact integral along the line through `point` of unit `direction`. */
+double kr_ellipsoids_ray(const kr_ellipsoid *e, long count, const double point[3], const double direction[3]);
+/* Of all rays of a scan through the middle of each element {U,V,VIEW}; samples: mean over so many rays across each element's width. */
+void kr_ellipsoids_scan(float *y, const kr_ellipsoid *e, long count, const kr_rays *r, int samples);
+/* Means over voxels, of samples^3 (samples^2 in a single slice) points each. */
+void kr_ellipsoids_draw(float *x, const kr_ellipsoid *e, long count, const kr_grid *g, int samples);
+/* The head of Shepp and Logan, values per mm scaled to `value` (of the skull), radius in mm: 10 ellipses, or as a volume 10 ellipsoids.
+ * contrast: Toft's values, which can be seen; else those of the paper. Source: IEEE Trans Nucl Sci 21:21 (1974); Kak and Slaney 1988, table 3.2. */
+long kr_shepp_logan(kr_ellipsoid e[10], double radius, double value, bool volume, bool contrast);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

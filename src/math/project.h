@@ -1,0 +1,26 @@
+/* project.h: what the fast and the plain projectors share. Private to this folder. */
+#ifndef KRAY_PROJECT_H
+#define KRAY_PROJECT_H
+#include "kray/rays.h"
+
+typedef struct ray_plane ray_plane;       /* fan.c: one slice            */
+struct kr_projector {
+    kr_rays *rays;
+    kr_grid grid;
+    enum kr_ray_model model;
+    ray_plane *plane;                     /* NULL: plain */
+    float *parts;                         /* the plain transpose's volumes; NULL: not plain */
+};
+
+bool ray_plane_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
+ray_plane *ray_plane_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
+void ray_plane_unref(ray_plane **p);
+size_t ray_plane_bytes(const ray_plane *p);
+void ray_plane_project(ray_plane *p, float *y, const float *x, long first, long step);
+void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step);
+
+/* raywalk.c: voxels of one ray and their weights, one after the other; at: index in the volume. */
+typedef void ray_use(void *self, long at, double weight);
+void ray_walk(const kr_rays *r, const kr_grid *g, enum kr_ray_model model, long view, long column, long row, ray_use *use, void *self);
+int ray_walk_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);      /* or a refusal */
+#endif

@@ -1,0 +1,257 @@
+/* raykern.c: lines through rows of pixels, and their transposes; built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512).
+ *
+ * Neighbouring rays cross a row close to each other, so that the pixels which a register of rays needs lie in two registers, and are
+ * taken from there by a permutation instead of a gather; the same for the rays that a register of pixels needs. */
+#include "raykern.h"
+#include "vector.h"
+#include <math.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+typedef float vu __attribute__((vector_size(4 * VL), aligned(4)));
+INLINE vf any(const float *p) { return *(const vu *)(const void *)p; }
+INLINE void put_any(float *p, vf a) { *(vu *)(void *)p = a; }
+INLINE vf real(vi a) { return __builtin_convertvector(a, vf); }
+INLINE vf absolute(vf a) { return (vf)((vi)a & 0x7fffffff); }
+
+#if defined(__AVX512F__)
+INLINE vi down(vf a) { return (vi)_mm512_cvt_roundps_epi32((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vi up(vf a) { return (vi)_mm512_cvt_roundps_epi32((__m512)a, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+INLINE vf largest(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf least(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vi within(vi a, int low, int high) { return (vi)_mm512_max_epi32(_mm512_min_epi32((__m512i)a, _mm512_set1_epi32(high)), _mm512_set1_epi32(low)); }
+INLINE vf over(vf a, vf b) { return a * (vf)_mm512_rcp14_ps((__m512)b); }                  /* about a / b */
+INLINE vf look(vf low, vf high, vi at) { return (vf)_mm512_permutex2var_ps((__m512)low, (__m512i)at, (__m512)high); }
+INLINE vf look3(vf low, vf mid, vf high, vi at)
+{
+    return (vf)_mm512_mask_permutexvar_ps((__m512)look(low, mid, at), _mm512_cmpgt_epi32_mask((__m512i)at, _mm512_set1_epi32(31)), (__m512i)at, (__m512)high);
+}
+INLINE vf gather(const float *p, vi at) { return (vf)_mm512_i32gather_ps((__m512i)at, p, 4); }
+enum { CAN_LOOK = 1 };
+#elif defined(__AVX2__)
+INLINE vi down(vf a) { return (vi)_mm256_cvttps_epi32(_mm256_floor_ps((__m256)a)); }
+INLINE vi up(vf a) { return (vi)_mm256_cvttps_epi32(_mm256_ceil_ps((__m256)a)); }
+INLINE vf largest(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf least(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE vi within(vi a, int low, int high) { return (vi)_mm256_max_epi32(_mm256_min_epi32((__m256i)a, _mm256_set1_epi32(high)), _mm256_set1_epi32(low)); }
+INLINE vf over(vf a, vf b) { return a * (vf)_mm256_rcp_ps((__m256)b); }
+INLINE vf look(vf low, vf high, vi at)
+{
+    return (vf)_mm256_blendv_ps(_mm256_permutevar8x32_ps((__m256)low, (__m256i)at), _mm256_permutevar8x32_ps((__m256)high, (__m256i)at),
+                                _mm256_castsi256_ps(_mm256_slli_epi32((__m256i)at, 28)));
+}
+INLINE vf look3(vf low, vf mid, vf high, vi at)
+{
+    return (vf)_mm256_blendv_ps((__m256)look(low, mid, at), _mm256_permutevar8x32_ps((__m256)high, (__m256i)at),
+                                _mm256_castsi256_ps(_mm256_slli_epi32((__m256i)at, 27)));
+}
+INLINE vf gather(const float *p, vi at) { return (vf)_mm256_i32gather_ps(p, (__m256i)at, 4); }
+enum { CAN_LOOK = 1 };
+#else
+INLINE vi down(vf a) { vi r; for (int l = 0; l < VL; l++) r[l] = (int32_t)floorf(a[l]); return r; }
+INLINE vi up(vf a) { vi r; for (int l = 0; l < VL; l++) r[l] = (int32_t)ceilf(a[l]); return r; }
+INLINE vf largest(vf a, vf b) { vi m = a > b; return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+INLINE vf least(vf a, vf b) { vi m = a < b; return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+INLINE vi within(vi a, int low, int high) { for (int l = 0; l < VL; l++) a[l] = a[l] < low ? low : a[l] > high ? high : a[l]; return a; }
+INLINE vf over(vf a, vf b) { return a / b; }
+INLINE vf look(vf low, vf high, vi at) { (void)high; (void)at; return low; }              /* never asked for: CAN_LOOK */
+INLINE vf look3(vf low, vf mid, vf high, vi at) { (void)mid; (void)high; (void)at; return low; }
+INLINE vf gather(const float *p, vi at) { vf r; for (int l = 0; l < VL; l++) r[l] = p[at[l]]; return r; }
+enum { CAN_LOOK = 0 };
+#endif
+
+INLINE vf ramp(void) { vf r; for (int l = 0; l < VL; l++) r[l] = (float)l; return r; }
+INLINE vf all(float a) { return a - (vf){ 0 }; }
+
+/* ---- Rays through rows ---- */
+INLINE void group(float *sum, const ray_group *g, const bool box, const bool wide, const int known)
+{
+    const vf x = get(g->x), slope = get(g->g), xr = box ? get(g->xr) : x, sloper = box ? get(g->gr) : slope;
+    const long low = -RAY_PAD - g->column, high = g->n + RAY_PAD - 2 * VL - g->column;
+    const int taps = known ? known : g->taps;
+    vf acc = any(sum);
+    const float *row = g->image + g->column;
+    for (long r = 0; r < g->rows; r++, row += g->stride) {
+        vf at = x + (float)r * slope, end = box ? xr + (float)r * sloper : at;
+        vi i = down(box ? at + 0.5f : at);                           /* the first pixel that it touches */
+        vf line = { 0 }, lo = line, hi = line, f = box ? line : at - real(i), pixel = box ? real(i) : line;
+        vi idx = i;
+        if (!wide) {
+            long from = i[0];
+            idx = i - (int)from;
+            from = from < low ? low : from > high ? high : from;
+            lo = any(row + from);
+            hi = any(row + from + VL);
+        }
+        for (int j = 0; j < taps; j++) {
+            vf v = wide ? gather(row, within(idx + j, (int)low, (int)high)) : look(lo, hi, idx + j);
+            vf w = box ? largest(least(end, pixel + ((float)j + 0.5f)) - largest(at, pixel + ((float)j - 0.5f)), (vf){ 0 }) : j ? f : 1 - f;
+            line += w * v;
+        }
+        acc += box ? g->scale[r] * line : line;
+    }
+    put_any(sum, acc);
+}
+
+static void project(float *sum, const ray_group *g)
+{
+    if (g->wide || !CAN_LOOK)
+        group(sum, g, false, true, 2);
+    else
+        group(sum, g, false, false, 2);
+}
+
+static void project_box(float *sum, const ray_group *g)
+{
+    if (g->wide || !CAN_LOOK)
+        group(sum, g, true, true, 0);
+    else if (g->taps <= 3)
+        group(sum, g, true, false, 3);
+    else
+        group(sum, g, true, false, 0);
+}
+
+/* ---- Pixels that rays touch ---- */
+INLINE vf tangent(vf a)                                              /* of less than about 0.5 */
+{
+    vf b = a * a;
+    return a + a * b * (1.f / 3 + b * (2.f / 15 + b * (17.f / 315 + b * (62.f / 2835))));
+}
+
+/* Rays from - 1/2 (or from) on: t_k, `vectors` of them. */
+INLINE void table(float *t, const ray_tile *s, float from, int vectors)
+{
+    for (int h = 0; h < vectors; h++) {
+        vf k = ramp() + (from + (float)(h * VL)), T = s->arc > 0 ? tangent(k * s->arc) : k;
+        put(t + h * VL, s->affine ? k : T * s->g1 / (1 + s->c2 * T));
+    }
+}
+
+/* Where among the rays the pixel lies, about: for the choice of rays alone. */
+INLINE vf number(const ray_tile *s, vf q, float far, float inverse)
+{
+    if (s->affine)
+        return q * inverse;
+    vf T = over(q, far * s->g1 - s->c2 * q);
+    if (!(s->arc > 0))
+        return T;
+    vf b = T * T;
+    return T * (1 - b * (1.f / 3 - b * 0.2f)) * inverse;
+}
+
+/* Numbers of a window of rays: in 2 or 3 registers, or (0) in memory. */
+struct window { const float *p; vf a, b, c; };
+INLINE struct window window(const float *p, int span)
+{
+    struct window w = { .p = p, .a = { 0 } };
+    if (span) {
+        w.a = any(p);
+        w.b = any(p + VL);
+        w.c = span == 3 ? any(p + 2 * VL) : w.a;
+    }
+    return w;
+}
+INLINE vf of(const struct window *w, vi at, int span) { return span == 2 ? look(w->a, w->b, at) : span == 3 ? look3(w->a, w->b, w->c, at) : gather(w->p, at); }
+
+INLINE void tile(const ray_tile *s, const bool box, const int span, const bool affine, const int known)
+{
+    __attribute__((aligned(64))) float t[RAY_WIDE + 64];
+    const int half = span ? span * VL / 2 : RAY_WIDE / 2, taps = known ? known : s->taps;
+    if (!affine || (box && !span))
+        table(t, s, (float)-half - (box ? 0.5f : 0), 2 * half / VL + (span == 0));
+    const vf lane = ramp();
+    const struct window p = window(s->p - half, span), tk = window(t, span);
+    const float inverse = affine ? 1 / s->far : s->arc > 0 ? 1 / s->arc : 1;
+    for (long r = 0; r < s->rows; r++) {
+        float *row = s->image + r * s->stride, far = affine ? s->far : s->far + (float)r;
+        vf q = lane - (s->base + (float)r * s->slope);
+        vi k = up(number(s, q, far, inverse) - s->reach);
+        if (!span)
+            k = within(k, -half, half - 1 - taps);
+        vi idx = k + half;
+        vf acc = any(row), line = { 0 };
+        if (box) {
+            vf edge = far * (affine ? real(k) - 0.5f : of(&tk, idx, span));
+            for (int j = 0; j < taps; j++) {
+                vf next = far * (affine ? real(k + j) + 0.5f : of(&tk, idx + (j + 1), span));
+                vf w = least(largest(edge, next), q + 0.5f) - largest(least(edge, next), q - 0.5f);
+                line += largest(w, (vf){ 0 }) * of(&p, idx + j, span);
+                edge = next;
+            }
+            acc += s->scale[r] * line;
+        } else {
+            vf first = q - far * real(k);
+            for (int j = 0; j < taps; j++) {
+                vf d = affine ? first - (float)j * far : q - far * of(&tk, idx + j, span);
+                acc += largest(1 - absolute(d), (vf){ 0 }) * of(&p, idx + j, span);
+            }
+        }
+        put_any(row, acc);
+    }
+}
+
+INLINE void tile_of(const ray_tile *s, const bool box)
+{
+    int span = CAN_LOOK ? s->span : 0;
+    if (span == 2 && s->affine && s->taps <= 2)
+        tile(s, box, 2, true, 2);
+    else if (span == 2 && s->affine)
+        tile(s, box, 2, true, 0);
+    else if (span == 2)
+        tile(s, box, 2, false, 0);
+    else if (span == 3 && s->affine)
+        tile(s, box, 3, true, 0);
+    else if (span == 3)
+        tile(s, box, 3, false, 0);
+    else if (s->affine)
+        tile(s, box, 0, true, 0);
+    else
+        tile(s, box, 0, false, 0);
+}
+
+static void back(const ray_tile *s) { tile_of(s, false); }
+static void back_box(const ray_tile *s) { tile_of(s, true); }
+
+/* ---- Filtered back-projection: one value a pixel and view ---- */
+INLINE void smear_tile(const ray_tile *s, float weight, float wr, float wc, const int span)
+{
+    const int half = span ? span * VL / 2 : RAY_WIDE / 2;
+    const vf lane = ramp();
+    const struct window p = window(s->p - half, span);
+    const float inverse = s->affine ? 1 / s->far : s->arc > 0 ? 1 / s->arc : 1;
+    for (long r = 0; r < s->rows; r++) {
+        float *row = s->image + r * s->stride, far = s->far + (float)r;
+        vf q = lane - (s->base + (float)r * s->slope), k;
+        if (s->affine)
+            k = q * inverse;
+        else {
+            vf T = q / (far * s->g1 - s->c2 * q), b = T * T;
+            k = s->arc > 0 ? T * (1 - b * (1.f / 3 - b * (0.2f - b * (1.f / 7 - b * (1.f / 9))))) * inverse : T;
+        }
+        vi i = within(down(k), -half, half - 2), idx = i + half, inside = (k >= all((float)s->first)) & (k <= all((float)s->last));
+        vf f = k - real(i), a = of(&p, idx, span), b = of(&p, idx + 1, span);
+        vf value = (vf)((vi)(a + f * (b - a)) & inside);
+        if (!s->affine) {
+            vf u = 1 + ((float)r * wr + lane * wc);
+            value = value / (u * u);
+        }
+        put_any(row, any(row) + weight * value);
+    }
+}
+
+static void smear(const ray_tile *s, float weight, float wr, float wc)
+{
+    int span = CAN_LOOK ? s->span : 0;
+    if (span == 2)
+        smear_tile(s, weight, wr, wc, 2);
+    else if (span == 3)
+        smear_tile(s, weight, wr, wc, 3);
+    else
+        smear_tile(s, weight, wr, wc, 0);
+}
+
+#define JOIN(a, b) a##b
+#define NAME(level) JOIN(kr_raykern_, level)
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear };

@@ -1,0 +1,49 @@
+/* raykern.h: the loops of project.c over rays, rows and pixels; built once per CPU level. Private to this folder.
+ *
+ * Everything is in units of pixels along a row of the image, and of rows across. A ray of number k crosses row r at column x_k(r), which is
+ * a straight line in r. */
+#ifndef KRAY_RAYKERN_H
+#define KRAY_RAYKERN_H
+#include "kray/array.h"
+
+enum { RAY_PAD = 48,                   /* zeros on both sides of a row of pixels or of rays                                   */
+       RAY_WIDE = 256,                 /* most rays that a tile of pixels may look at                                          */
+       RAY_ROWS = 8 };                 /* rows of a tile                                                                       */
+
+/* Rays side by side, `lanes` of them, through rows 0..rows-1: x_k(r) = column + x[k] + r g[k], ascending in k. distance: x, g of the
+ * left end of each ray, of the right end in xr, gr; scale[r] weighs row r. */
+typedef struct ray_group {
+    const float *image; long stride, n;   /* column 0 of row 0; RAY_PAD zeros on both sides of its n columns                  */
+    long column, rows;
+    const float *x, *g, *xr, *gr, *scale;
+    int taps;
+    bool wide;                            /* they spread over more than 2 lanes - taps columns                                */
+} ray_group;
+
+/* A tile of `lanes` pixels of rows 0..rows-1, and the rays about ray 0: x_k(r) = base + r slope + (far + r) t_k, t_k = T g1 / (1 + c2 T),
+ * T = k, or tan(k arc) on a curved detector; affine: x_k(r) = base + r slope + far k. Columns count from the tile's first. */
+typedef struct ray_tile {
+    float *image; long stride, rows;
+    const float *p;                       /* of ray 0; zeros where there are none, for as far as is looked                   */
+    float base, slope, far, g1, c2, arc;
+    double inverse;                       /* affine: 1 / far                                                                    */
+    float reach;                          /* rays as far as this from that of a pixel's centre may touch it                    */
+    int taps;
+    const float *scale;                   /* distance: weight of row r                                                          */
+    int first, last;                      /* smear: rays that there are                                                         */
+    bool affine;
+    int span;                             /* all that is touched lies within span / 2 * lanes rays about ray 0: 2, 3, 0: more    */
+} ray_tile;
+
+typedef struct kr_raykern {
+    int lanes;
+    void (*project)(float *sum, const ray_group *g);        /* sum[k] += ..., joseph; lanes of them                        */
+    void (*project_box)(float *sum, const ray_group *g);    /* distance                                                    */
+    void (*back)(const ray_tile *t);                        /* image += ...                                                */
+    void (*back_box)(const ray_tile *t);
+    /* Filtered back-projection: image[r] += p at ray k(r, column), interpolated, times weight / (1 + wr r + wc column)^2 of the tile. */
+    void (*smear)(const ray_tile *t, float weight, float wr, float wc);
+} kr_raykern;
+extern const kr_raykern kr_raykern_base, kr_raykern_v3, kr_raykern_v4;
+const kr_raykern *kr_raykern_best(void);
+#endif

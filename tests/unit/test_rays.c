@@ -1,0 +1,198 @@
+/* Line integrals of CT: geometry, projectors and their transposes. */
+#include "test.h"
+#include "kray/rays.h"
+
+static double spread(uint64_t seed, long i, double low, double high) { return low + (high - low) * kr_rand_uniform(seed, 9, (uint64_t)i); }
+
+static void fill(float *x, long n, uint64_t seed)
+{
+    for (long i = 0; i < n; i++)
+        x[i] = (float)spread(seed, i, 0, 1);
+}
+
+/* Some scan of that kind, with shifts, uneven angles and elements of any width. */
+static kr_rays *scan(int kind, uint64_t seed)
+{
+    double angle[9];
+    long columns = 31 + (long)spread(seed, 1, 0, 40);
+    for (long i = 0; i < 9; i++)
+        angle[i] = spread(seed, 20 + i, 0, 2 * M_PI);
+    double width = spread(seed, 2, 0.5, 2.2), sod = spread(seed, 3, 60, 200), sdd = sod * spread(seed, 4, 1.1, 2.5);
+    kr_detector d = { columns, 1, { kind ? width * sdd / sod : width, 0 }, { spread(seed, 5, -4, 4), 0 } };
+    return kind ? kr_rays_cone(&d, sod, sdd, kind == 2, 9, angle, NULL) : kr_rays_parallel(&d, 9, angle);
+}
+
+static kr_grid grid(uint64_t seed)
+{
+    return kr_grid_centred((long[3]){ 20 + (long)spread(seed, 6, 0, 30), 20 + (long)spread(seed, 7, 0, 30), 1 },
+                           (double[3]){ spread(seed, 8, 0.8, 1.3), -spread(seed, 10, 0.8, 1.3), 1 });
+}
+
+static double product(const float *a, const float *b, long n)
+{
+    double s = 0;
+    for (long i = 0; i < n; i++)
+        s += (double)a[i] * (double)b[i];
+    return s;
+}
+
+/* <A x, y> = <x, A^T y>, fast as plain, whole and by subsets, with any number of threads. */
+static void projectors(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        kr_rays *r = scan((int)(seed % 3), seed);
+        kr_grid g = grid(seed);
+        assert_non_null(r);
+        long n = g.n[0] * g.n[1], m = r->views * r->columns;
+        float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)m * 4), *By = malloc((size_t)n * 4), *again = malloc((size_t)(m + n) * 4);
+        fill(x, n, seed);
+        fill(y, m, seed + 100);
+        for (int model = 0; model < KR_RAY_MODELS; model++) {
+            kr_projector *plain = kr_projector_new(r, &g, (enum kr_ray_model)model, true), *fast = kr_projector_new(r, &g, (enum kr_ray_model)model, false);
+            assert_non_null(plain);
+            assert_non_null(fast);
+            kr_project(plain, Ax, x, 0, 1);
+            kr_backproject(plain, By, y, 0, 1);
+            double top = 0, topx = 0;
+            for (long i = 0; i < m; i++)
+                top = fmax(top, (double)Ax[i]);
+            for (long i = 0; i < n; i++)
+                topx = fmax(topx, (double)By[i]);
+            assert_near(product(Ax, y, m), product(x, By, n), 1e-6 * product(Ax, y, m));
+            kr_project(fast, again, x, 0, 1);
+            kr_backproject(fast, again + m, y, 0, 1);
+            assert_near(product(again, y, m), product(x, again + m, n), 1e-6 * product(Ax, y, m));
+            for (long i = 0; i < m; i++)
+                assert_near(again[i], Ax[i], 5e-6 * top);
+            for (long i = 0; i < n; i++)
+                assert_near(again[m + i], By[i], 5e-6 * topx);
+            /* every third view: the others stay */
+            for (long i = 0; i < m; i++)
+                Ax[i] = -1;
+            kr_project(fast, Ax, x, 1, 3);
+            for (long i = 0; i < m; i++)
+                assert_true(Ax[i] == (i / r->columns % 3 == 1 ? again[i] : -1.f));
+            memset(By, 0, (size_t)n * 4);
+            float *part = malloc((size_t)n * 4);
+            for (long s = 0; s < 3; s++) {
+                kr_backproject(fast, part, y, s, 3);
+                for (long i = 0; i < n; i++)
+                    By[i] += part[i];
+            }
+            for (long i = 0; i < n; i++)
+                assert_near(again[m + i], By[i], 1e-6 * topx);
+            free(part);
+            kr_projector_unref(&fast);
+            kr_projector_unref(&plain);
+        }
+        int threads = kr_threads();
+        kr_threads_set(threads == 1 ? 3 : 1);
+        kr_projector *other = kr_projector_new(r, &g, KR_RAY_JOSEPH, false);
+        kr_project(other, Ax, x, 0, 1);
+        kr_backproject(other, By, y, 0, 1);
+        kr_threads_set(threads);
+        kr_projector *same = kr_projector_new(r, &g, KR_RAY_JOSEPH, false);
+        kr_project(same, again, x, 0, 1);
+        kr_backproject(same, again + m, y, 0, 1);
+        assert_memory_equal(again, Ax, (size_t)m * 4);
+        assert_memory_equal(again + m, By, (size_t)n * 4);
+        kr_projector_unref(&other);
+        kr_projector_unref(&same);
+        free(x); free(y); free(Ax); free(By); free(again);
+        kr_rays_unref(&r);
+    }
+}
+
+static void fast_where_it_can(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        kr_rays *r = scan(kind, (uint64_t)kind);
+        kr_grid g = grid(0);
+        kr_projector *p = kr_projector_new(r, &g, KR_RAY_JOSEPH, false);
+        assert_true(kr_projector_fast(p));
+        kr_projector_unref(&p);
+        kr_rays_unref(&r);
+    }
+}
+
+/* Tilted cone beams, in the plain loop. */
+static void tilted(void **state)
+{
+    (void)state;
+    double vec[3 * 12];
+    for (int i = 0; i < 3; i++) {
+        double t = 0.7 + 2 * i, c = cos(t), s = sin(t);
+        memcpy(vec + 12 * i, (double[12]){ 70 * s, -70 * c, 3, -50 * s + 2, 50 * c, -1, 2 * c, 2 * s, 0.1, -0.1 * c, -0.1 * s, 2.2 }, 12 * sizeof(double));
+    }
+    kr_rays *r = kr_rays_vectors(KR_DIVERGENT, 20, 15, 3, 12, vec);
+    kr_grid g = kr_grid_centred((long[3]){ 12, 14, 10 }, (double[3]){ 1.5, 1.4, 1.6 });
+    long n = 12 * 14 * 10, m = 3 * 15 * 20;
+    float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)m * 4), *By = malloc((size_t)n * 4);
+    fill(x, n, 1);
+    fill(y, m, 2);
+    for (int model = 0; model < KR_RAY_STRIP; model++) {
+        kr_projector *p = kr_projector_new(r, &g, (enum kr_ray_model)model, false);
+        assert_non_null(p);
+        kr_project(p, Ax, x, 0, 1);
+        kr_backproject(p, By, y, 0, 1);
+        assert_near(product(Ax, y, m), product(x, By, n), 1e-6 * product(Ax, y, m));
+        kr_projector_unref(&p);
+    }
+    assert_null(kr_projector_new(r, &g, KR_RAY_STRIP, false));
+    assert_refused(KR_EREFUSED, "one slice");
+    free(x); free(y); free(Ax); free(By);
+    kr_rays_unref(&r);
+}
+
+static void grids_of_scans(void **state)
+{
+    (void)state;
+    double angle[60];
+    for (int i = 0; i < 60; i++)
+        angle[i] = 2 * M_PI * i / 60;
+    kr_detector d = { 100, 1, { 0.4, 0 }, { 0, 0 } };
+    kr_rays *r = kr_rays_parallel(&d, 60, angle);
+    kr_grid g = kr_grid_of(r);
+    assert_int_equal(g.n[0], 100);
+    assert_int_equal(g.n[2], 1);
+    assert_near(g.step[0], 0.4, 1e-12);
+    kr_rays_unref(&r);
+    d.rows = 50;
+    r = kr_rays_cone(&d, 100, 200, false, 60, angle, NULL);
+    g = kr_grid_of(r);
+    assert_near(g.step[0], 0.2, 1e-9);
+    assert_near(g.step[2], 0.2, 1e-9);
+    assert_int_equal(g.n[2], 50);
+    kr_rays_unref(&r);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    double angle[2] = { 0, 1 };
+    kr_detector d = { 10, 1, { 1, 0 }, { 0, 0 } };
+    assert_null(kr_rays_cone(&d, 200, 100, false, 2, angle, NULL));
+    assert_refused(KR_EREFUSED, "beyond the axis");
+    assert_null(kr_rays_parallel(&(kr_detector){ 10, 1, { 0, 0 }, { 0, 0 } }, 2, angle));
+    assert_refused(KR_EREFUSED, "above 0");
+    assert_null(kr_rays_parallel(&(kr_detector){ 0, 1, { 1, 0 }, { 0, 0 } }, 2, angle));
+    assert_refused(KR_EREFUSED, "at least 1");
+    angle[1] = NAN;
+    assert_null(kr_rays_parallel(&d, 2, angle));
+    assert_refused(KR_ENUMBER, "not finite");
+    angle[1] = 1;
+    kr_rays *r = kr_rays_cone(&d, 10, 20, false, 2, angle, NULL);
+    kr_grid g = kr_grid_centred((long[3]){ 40, 40, 1 }, (double[3]){ 1, 1, 1 });
+    assert_null(kr_projector_new(r, &g, KR_RAY_JOSEPH, false));
+    assert_refused(KR_EREFUSED, "lies in the volume");
+    kr_rays_unref(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
+                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(refusals) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
