@@ -20,6 +20,10 @@ void kr_part_close(kr_scan *part);
 int kr_weigh_samples(kr_array *y, const kr_array *density) KR_MUST_USE;
 /* Relative error of the transforms along a trajectory: well below the noise of a scan. */
 #define KR_NUFFT_TOLERANCE 1e-4
+/* N = A^H W A along the trajectory of a part (with its density), of the frames `series`. empty > 0: points of the image's grid in k-space beyond the ellipse
+ * that samples reach count as samples of value 0 with this weight (1: like a measured one). Nothing is known there, and without a prior in
+ * space an image collects there what maps and samples disagree in. */
+kr_linop *kr_model_normal(const kr_scan *part, const kr_array *coils, kr_shape series, double empty) KR_MUST_USE;
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */
 kr_array *kr_model_mask(const kr_scan *s) KR_MUST_USE;
 /* Refuses maps that do not fit the scan. */

@@ -14,6 +14,8 @@
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
 static const int series_axes[] = { KR_TIME, KR_PHASE, KR_ECHO, KR_SET };
 
+static const double EMPTY = 0.05;     /* kr_model_normal: of 0.01, 0.1 and 1 the larger blur images that a prior in time alone would sharpen */
+
 /* ---- What is asked for ---- */
 enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, KT, L2, SPARSE, KINDS };
 static const struct { const char *name; bool series, alone; } kinds[KINDS] = {
@@ -288,7 +290,10 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one 
 static int open_problem(struct problem *q, const struct job *j, const struct one *p)
 {
     *q = (struct problem){ .bound = j->unit * (double)p->coils->n[KR_MAP], .chans = 1 };
-    q->N = p->of.traj ? kr_op_nufft_normal(p->coils, p->of.traj, p->of.density, p->series, KR_NUFFT_TOLERANCE)
+    bool spatial = false;                                             /* is there a prior in space? */
+    for (int i = 0; i < j->sum->count; i++)
+        spatial |= !kinds[j->sum->kind[i]].series;
+    q->N = p->of.traj ? kr_model_normal(&p->of, p->coils, p->series, spatial ? 0 : EMPTY)
                       : kr_op_sense_normal(p->coils, p->mask, p->axes, p->series);
     if (!q->N)
         return kr_error_code();

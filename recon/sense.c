@@ -27,7 +27,7 @@ static const kr_linop_ops weighted_ops = { "weighted", normal_of, normal_of, nor
 static int along_trajectory(kr_array *x, kr_scan *part, const kr_array *coils, const opts *o, const kr_trace *trace)
 {
     kr_scoped(linop) A = kr_model(part, coils);
-    kr_linop *T = A ? kr_op_nufft_normal(coils, part->traj, part->density, (kr_shape){ 0 }, KR_NUFFT_TOLERANCE) : NULL;
+    kr_linop *T = A ? kr_model_normal(part, coils, (kr_shape){ 0 }, 0) : NULL;
     kr_scoped(linop) N = T ? kr_linop_new(&weighted_ops, kr_linop_domain(T), kr_linop_domain(T), T) : NULL;
     kr_scoped(array) b = N ? kr_array_like(x) : NULL;
     if (!b || kr_weigh_samples(part->data, part->density))

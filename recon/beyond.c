@@ -1,0 +1,77 @@
+/* beyond.c: the normal operator along a trajectory, and what becomes of k-space that it never reaches. */
+#include "model.h"
+#include <math.h>
+#include <string.h>
+
+/* Largest |k| along each axis, and the largest radius of an ellipse through these that samples reach: 1 for radial and spiral ones, more where
+ * corners were measured, too. */
+static double reach_of(double most[3], const kr_array *k, long dims)
+{
+    long points = kr_count(kr_array_shape(k)) / k->n[KR_CHAN];
+    double largest = 0;
+    for (long d = 0; d < dims; d++)
+        for (long i = 0; i < points; i++)
+            most[d] = fmax(most[d], fabs((double)KR_R(k)[d * points + i]));
+    for (long i = 0; i < points; i++) {
+        double sum = 0;
+        for (long d = 0; d < dims; d++)
+            sum += most[d] > 0 ? pow((double)KR_R(k)[d * points + i] / most[d], 2) : 0;
+        largest = fmax(largest, sum);
+    }
+    return sqrt(largest);
+}
+
+/* The points of the image's grid in k-space, more than a step beyond that ellipse in the plane, or in space: how many, and which. */
+static long beyond(long *at, const kr_array *k, const long n[3])
+{
+    long dims = k->n[KR_CHAN], count = 0;
+    double most[2][3] = { { 0 } }, radius[2] = { reach_of(most[0], k, 2), dims == 3 ? reach_of(most[1], k, 3) : 0 };
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++) {
+        const double p[3] = { (double)(i % n[0] - n[0] / 2), (double)(i / n[0] % n[1] - n[1] / 2), (double)(i / (n[0] * n[1]) - n[2] / 2) };
+        bool out = false;
+        for (long j = 0; j < dims - 1; j++) {
+            double sum = 0, step = HUGE_VAL;
+            for (long d = 0; d < j + 2; d++) {
+                sum += most[j][d] > 0 ? pow(p[d] / most[j][d], 2) : 0;
+                step = most[j][d] > 0 ? fmin(step, most[j][d]) : step;
+            }
+            out |= sqrt(sum) > radius[j] * (1 + 1 / step);
+        }
+        if (out)
+            at[count++] = i;
+    }
+    return count;
+}
+
+kr_linop *kr_model_normal(const kr_scan *part, const kr_array *coils, kr_shape series, double empty)
+{
+    const kr_array *k = part->traj, *w = part->density;
+    const long n[3] = { coils->n[KR_X], coils->n[KR_Y], coils->n[KR_Z] };
+    kr_auto long *at = kr_alloc((size_t)(n[0] * n[1] * n[2]), sizeof *at);
+    if (!at)
+        return NULL;
+    long points = k->n[KR_SAMPLE] * k->n[KR_VIEW], more = empty > 0 ? beyond(at, k, n) : 0, all = points + more;
+    if (!more)
+        return kr_op_nufft_normal(coils, k, w, series, KR_NUFFT_TOLERANCE);
+    kr_shape shape = kr_array_shape(k), each = kr_array_shape(w);
+    shape.n[KR_SAMPLE] = each.n[KR_SAMPLE] = all;
+    shape.n[KR_VIEW] = each.n[KR_VIEW] = 1;
+    kr_scoped(array) K = kr_array_new(KR_R32, shape);
+    kr_scoped(array) W = K ? kr_array_new(KR_R32, each) : NULL;
+    if (!W)
+        return NULL;
+    long frames = kr_count(shape) / (all * k->n[KR_CHAN]);
+    for (long f = 0; f < frames * k->n[KR_CHAN]; f++) {              /* frame after frame, axis after axis */
+        memcpy(KR_R(K) + f * all, KR_R(k) + f * points, (size_t)points * sizeof(float));
+        for (long i = 0; i < more; i++) {
+            const long p[3] = { at[i] % n[0] - n[0] / 2, at[i] / n[0] % n[1] - n[1] / 2, at[i] / (n[0] * n[1]) - n[2] / 2 };
+            KR_R(K)[f * all + points + i] = (float)p[f / frames];
+        }
+    }
+    for (long f = 0; f < kr_count(each) / all; f++) {
+        memcpy(KR_R(W) + f * all, KR_R(w) + f * points, (size_t)points * sizeof(float));
+        for (long i = 0; i < more; i++)
+            KR_R(W)[f * all + points + i] = (float)empty;
+    }
+    return kr_op_nufft_normal(coils, K, W, series, KR_NUFFT_TOLERANCE);
+}
