@@ -7,6 +7,7 @@
 #include "measure.h"
 #include "kray/fourier.h"
 #include "kray/la.h"
+#include "kray/nufft.h"
 #include <math.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ enum { FINER = 2,                    /* fine grid points per voxel and axis     
        LEAST = 8, MOST = 4096,       /* voxels along an axis                         */
        THINNED = 4,                  /* every 4th pixel tells how noise adds up      */
        NOISE_SAMPLES = 16384,        /* of the noise scan                            */
+       COIL_GROUP = 8,               /* coil images along a trajectory at a time     */
        BLOCK = 2048 };               /* noise samples coloured at a time             */
 
 const kr_simulate kr_simulate_preset = { .n = { 256, 256, 1 }, .slices = 8, .coils = 8, .gap_mm = 1.5, .contrast = "t1", .snr = 30,
@@ -40,6 +42,11 @@ typedef struct job {
     kr_cfloat *few;                  /* the present slab's thinned pixels {COIL, pixel}        */
     long few_per_slab;
     long first_coil;
+    long points;                     /* of the trajectory, 0: none                             */
+    kr_nufft *along;                 /* from the fine grid to them                             */
+    float *point_weight;
+    kr_cfloat *coil_images;          /* {fine, COIL_GROUP}                                     */
+    kr_cfloat *samples;              /* the present slab {points, COIL}                        */
 } job;
 
 /* ---- The object on the fine grid ---- */
@@ -70,33 +77,40 @@ static int object_row(void *self, long row)
     return e;
 }
 
+/* Plane k of the object as a coil sees it. */
+static void coil_sees(const job *m, long coil, long k, kr_cfloat *plane)
+{
+    long nx = m->fine[0], ny = m->fine[1];
+    double dx = m->fov[0] / (double)nx, dy = m->fov[1] / (double)ny;
+    double z = m->z + (double)(k - m->fine[2] / 2) * m->fov[2] / (double)m->fine[2];
+    const kr_cfloat *picture = m->picture + k * nx * ny;
+    if (m->coils == 1) {
+        memcpy(plane, picture, (size_t)(nx * ny) * sizeof *plane);
+        return;
+    }
+    for (long j = 0; j < ny; j++) {
+        const kr_cfloat *object = picture + j * nx;
+        kr_cfloat *row = plane + j * nx;
+        long from = 0, end = nx;                                 /* the field is wanted where there is something only */
+        while (from < end && kr_cabs2(object[from]) == 0)
+            from++;
+        while (end > from && kr_cabs2(object[end - 1]) == 0)
+            end--;
+        memset(row, 0, (size_t)nx * sizeof *row);
+        kr_loop_row(&m->loop[coil], m->scale, row + from, end - from, (double)(from - nx / 2) * dx, dx, (double)(j - ny / 2) * dy, z);
+        for (long i = from; i < end; i++)
+            row[i] = kr_cmul(row[i], object[i]);
+    }
+}
+
 /* ---- One plane of one coil: multiply, transform along Y, keep the central rows, transform along X, keep the centre ---- */
 static int coil_plane(void *self, long task)
 {
     job *m = self;
     long k = task % m->fine[2], c = task / m->fine[2], nx = m->fine[0], ny = m->fine[1], ky = m->encoded[1], kx = m->encoded[0];
-    double dx = m->fov[0] / (double)nx, dy = m->fov[1] / (double)ny;
-    double z = m->z + (double)(k - m->fine[2] / 2) * m->fov[2] / (double)m->fine[2];
     kr_cfloat *plane = m->plane + kr_worker() * nx * ny, *rows = m->rows + kr_worker() * m->wide * ky;
-    const kr_cfloat *picture = m->picture + k * nx * ny;
     kr_cfloat *out = m->stack ? m->stack + k * kx * ky : m->data + c * kx * ky;
-    if (m->coils > 1)
-        for (long j = 0; j < ny; j++) {
-            const kr_cfloat *object = picture + j * nx;
-            kr_cfloat *row = plane + j * nx;
-            long from = 0, end = nx;                             /* the field is wanted where there is something only */
-            while (from < end && kr_cabs2(object[from]) == 0)
-                from++;
-            while (end > from && kr_cabs2(object[end - 1]) == 0)
-                end--;
-            memset(row, 0, (size_t)nx * sizeof *row);
-            kr_loop_row(&m->loop[m->first_coil + c], m->scale, row + from, end - from, (double)(from - nx / 2) * dx, dx,
-                        (double)(j - ny / 2) * dy, z);
-            for (long i = from; i < end; i++)
-                row[i] = kr_cmul(row[i], object[i]);
-        }
-    else
-        memcpy(plane, picture, (size_t)(nx * ny) * sizeof *plane);
+    coil_sees(m, m->first_coil + c, k, plane);
     kr_fft_forward(m->along_y, plane);
     memset(rows, 0, (size_t)(m->wide * ky) * sizeof *rows);
     for (long j = 0; j < ky; j++)
@@ -143,6 +157,71 @@ static int image_row(void *self, long row)
     return 0;
 }
 
+/* ---- Along a trajectory: the Fourier sum over the fine grid, at every sample ---- */
+static int coil_image(void *self, long task)
+{
+    job *m = self;
+    long k = task % m->fine[2], c = task / m->fine[2], plane = m->fine[0] * m->fine[1];
+    coil_sees(m, m->first_coil + c, k, m->coil_images + task * plane);
+    return 0;
+}
+
+static int measure_along(job *m)
+{
+    for (m->first_coil = 0; m->first_coil < m->coils; m->first_coil += COIL_GROUP) {
+        long count = m->coils - m->first_coil < COIL_GROUP ? m->coils - m->first_coil : COIL_GROUP;
+        kr_cfloat *y = m->samples + m->first_coil * m->points;
+        if (kr_for(count * m->fine[2], coil_image, m))
+            return kr_error_code();
+        kr_nufft_forward(m->along, y, m->coil_images, count);
+        for (long i = 0; i < count * m->points; i++)
+            y[i] = kr_c(m->point_weight[i % m->points] * kr_re(y[i]), m->point_weight[i % m->points] * kr_im(y[i]));
+    }
+    return 0;
+}
+
+static int prepare_along(job *m)
+{
+    const kr_array *t = m->how->traj;
+    long dims = t->n[KR_CHAN], most = m->coils < COIL_GROUP ? m->coils : COIL_GROUP;
+    const float *k[3] = { NULL };
+    m->points = kr_count(kr_array_shape(t)) / dims;
+    if (t->type != KR_R32 || dims != (m->n[2] > 1 ? 3 : 2) || !kr_array_contiguous(t))
+        return kr_fail(KR_ESHAPE, "a trajectory %s for a %s: %s coordinates a sample are wanted", kr_shape_text(kr_array_shape(t)), m->n[2] > 1 ? "volume" : "scan of slices",
+                       m->n[2] > 1 ? "3" : "2");
+    m->point_weight = kr_alloc((size_t)m->points, sizeof *m->point_weight);
+    m->coil_images = kr_alloc((size_t)(m->fine[0] * m->fine[1] * m->fine[2] * most), sizeof *m->coil_images);
+    if (!m->point_weight || !m->coil_images)
+        return kr_error_code();
+    for (long d = 0; d < dims; d++)
+        k[d] = KR_R(t) + d * m->points;
+    for (long i = 0; i < m->points; i++) {
+        double w = 1;
+        for (int d = 0; d < dims; d++) {
+            double at = (double)k[d][i];
+            if (!(fabs(at) <= .51 * (double)m->n[d] + .5))
+                return kr_fail(KR_ENUMBER, "sample %ld lies at %.4g along k%s, beyond what a matrix of %ld has", i, at, kr_axis_name(d), m->n[d]);
+            double filter = m->object->spectrum ? m->object->spectrum(m->object->self, d, 2 * M_PI * at / (double)m->fine[d]) : 1;
+            w /= filter * sqrt((double)m->fine[d] / (double)m->n[d]);
+        }
+        m->point_weight[i] = (float)w;
+    }
+    m->along = kr_nufft_new(m->fine, m->points, k, most, 2e-6);
+    return m->along ? 0 : kr_error_code();
+}
+
+/* {X=points,COIL,SLICE} as {SAMPLE,VIEW,COIL,SLICE,TIME}. */
+static kr_array *named_samples(const job *m, const kr_array *flat)
+{
+    const kr_array *t = m->how->traj;
+    long each = t->n[KR_SAMPLE] * t->n[KR_VIEW], frames = t->n[KR_TIME], rows = m->coils * m->slabs;
+    kr_array *a = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = t->n[KR_SAMPLE], [KR_VIEW] = t->n[KR_VIEW], [KR_COIL] = m->coils, [KR_SLICE] = m->slabs, [KR_TIME] = frames));
+    for (long f = 0; a && f < frames; f++)
+        for (long r = 0; r < rows; r++)
+            memcpy(KR_C(a) + (f * rows + r) * each, KR_C(flat) + (r * frames + f) * each, (size_t)each * sizeof(kr_cfloat));
+    return a;
+}
+
 static int measure_slab(job *m)
 {
     long volume = m->encoded[0] * m->encoded[1] * m->encoded[2];
@@ -159,7 +238,7 @@ static int measure_slab(job *m)
         kr_fft_inverse_to(m->to_image, m->images, out);
         e = kr_for(m->n[1] * m->n[2], image_row, m);
     }
-    return e;
+    return e || !m->points ? e : measure_along(m);
 }
 
 /* The unitary transform of N voxels counts every fine point with N^-1/2 / finer, that of finer N points with
@@ -183,9 +262,9 @@ static int prepare(job *m)
     bool volume = m->n[2] > 1;
     for (int a = 0; a < 3; a++) {
         m->fine[a] = a < 2 || volume ? FINER * m->n[a] : 1;
-        m->encoded[a] = a == 0 && how->oversampling ? 2 * m->n[0] : m->n[a];
+        m->encoded[a] = a == 0 && how->oversampling && !how->traj ? 2 * m->n[0] : m->n[a];
     }
-    m->wide = how->oversampling ? 2 * m->fine[0] : m->fine[0];
+    m->wide = m->encoded[0] > m->n[0] ? 2 * m->fine[0] : m->fine[0];
     m->together = volume ? 1 : m->coils;
     if (m->coils > 1) {
         kr_phantom_loops(m->loop, m->coils, m->fov);
@@ -212,7 +291,7 @@ static int prepare(job *m)
     m->few = kr_alloc((size_t)(m->few_per_slab * m->slabs), sizeof *m->few);
     bool good = m->picture && m->plane && m->rows && (m->stack || !volume) && m->images && m->along_y && m->along_x
              && (m->along_z || !volume) && m->to_image && m->few;
-    return good ? 0 : kr_error_code();
+    return !good ? kr_error_code() : how->traj ? prepare_along(m) : 0;
 }
 
 static void clear(job *m)
@@ -225,6 +304,9 @@ static void clear(job *m)
     kr_free(m->stack);
     kr_free(m->images);
     kr_free(m->few);
+    kr_free(m->point_weight);
+    kr_free(m->coil_images);
+    kr_nufft_unref(&m->along);
     kr_fft_unref(&m->along_x);
     kr_fft_unref(&m->along_y);
     kr_fft_unref(&m->along_z);
@@ -302,7 +384,7 @@ static int add_noise_to(kr_array *a, struct noise *task)
     return e;
 }
 
-static int add_noise(const job *m, kr_scan *s)
+static int add_noise(const job *m, kr_scan *s, kr_array *data)
 {
     kr_scoped(array) C = kr_phantom_covariance(m->coils, m->fov, m->how->noise_correlation);
     if (!C)
@@ -312,7 +394,7 @@ static int add_noise(const job *m, kr_scan *s)
     int e = scratch ? kr_la_cholesky(m->coils, KR_C(C)) : kr_error_code();
     struct noise task = { NULL, 0, 0, m->coils, m->how->seed, 1, 0, KR_C(C), scratch };
     if (!e)
-        e = add_noise_to(s->data, &task);
+        e = add_noise_to(data, &task);
     task.stream = 2001;
     if (!e && s->calib)
         e = add_noise_to(s->calib, &task);
@@ -339,9 +421,9 @@ static int describe(const job *m, kr_scan *s)
         s->enc.encoded_mm[a] = m->fov[a] * (double)m->encoded[a] / (double)m->n[a];
         s->enc.limit[a].max = m->encoded[a] - 1;
         s->enc.limit[a].centre = m->encoded[a] / 2;
-        s->enc.limit[a].known = true;
+        s->enc.limit[a].known = !how->traj;
     }
-    strcpy(s->enc.trajectory, "cartesian");
+    strcpy(s->enc.trajectory, how->traj ? "other" : "cartesian");
     s->enc.accel[0] = s->enc.accel[1] = 1;
     kr_geom_unref(&s->geom);
     kr_geom *g = s->geom = kr_geom_new(m->slabs);
@@ -375,6 +457,8 @@ static int check(const kr_simulate *how, const double fov[3])
         return kr_fail(KR_EREFUSED, "%ld slices of a matrix of %ld x %ld x %ld cannot be simulated", how->slices, how->n[0], how->n[1], how->n[2]);
     if (volume && how->slices > 1)
         return kr_fail(KR_EREFUSED, "a 3D scan (%ld x %ld x %ld) has one slab, not %ld slices", how->n[0], how->n[1], how->n[2], how->slices);
+    if (how->multiband > 1 && how->traj)
+        return kr_fail(KR_EREFUSED, "slices measured together along a trajectory cannot be simulated");
     if (how->multiband > 1 && (volume || how->slices % how->multiband))
         return kr_fail(KR_EREFUSED, "%ld slices at a time are possible of a 2D scan whose number of slices is a multiple of it, not of %ld %s", how->multiband,
                        volume ? how->n[2] : how->slices, volume ? "planes of a volume" : "slices");
@@ -401,10 +485,14 @@ static int measure(job *m, kr_scan *s, const kr_trace *trace)
         return kr_error_code();
     kr_cfloat *few = m->few;
     long volume = m->encoded[0] * m->encoded[1] * m->encoded[2] * m->coils, image = m->n[0] * m->n[1] * m->n[2];
+    kr_scoped(array) flat = m->points ? kr_array_new(KR_C32, KR_SHAPE([KR_X] = m->points, [KR_COIL] = m->coils, [KR_SLICE] = m->slabs)) : NULL;
+    if (m->points && !flat)
+        return kr_error_code();
     int e = 0;
     for (long i = 0; !e && i < m->slabs; i++) {
         kr_progress(trace, "simulate", (double)i, (double)m->slabs);
         m->data = KR_C(s->data) + i * volume;
+        m->samples = flat ? KR_C(flat) + i * m->points * m->coils : NULL;
         m->rss = KR_R(rss) + i * image;
         m->few = few + i * m->few_per_slab;
         m->z = s->geom->position_mm[i][2] - m->object->isocentre_mm[2];
@@ -418,9 +506,18 @@ static int measure(job *m, kr_scan *s, const kr_trace *trace)
     s->reference = kr_image_new(rss, s->geom, s->meta);
     if (!s->reference)
         return kr_error_code();
+    if (flat) {
+        if (m->how->snr > 0 && add_noise(m, s, flat))
+            return kr_error_code();
+        kr_array_unref(&s->data);
+        s->data = named_samples(m, flat);
+        s->traj = kr_array_ref(m->how->traj);
+        s->shape = s->data ? kr_array_shape(s->data) : s->shape;
+        return s->data ? 0 : kr_error_code();
+    }
     if (m->how->multiband > 1 && kr_multiband_collapse(s, m->how->multiband, m->how->shift, m->how->single_band))
         return kr_error_code();
-    return m->how->snr > 0 ? add_noise(m, s) : 0;
+    return m->how->snr > 0 ? add_noise(m, s, s->data) : 0;
 }
 
 int kr_measure(kr_scan **out, const kr_object *object, const kr_simulate *how, const kr_trace *trace)

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-extern const around around_direct, around_atommic, around_fastmri;
-const around *const arounds[] = { &around_direct, &around_atommic, &around_fastmri, NULL };
+extern const around around_direct, around_atommic, around_fastmri, around_kray;
+const around *const arounds[] = { &around_direct, &around_atommic, &around_fastmri, &around_kray, NULL };
 
 void slice_clear(slice *s)
 {

@@ -1,4 +1,4 @@
-/* auto.c: which method a scan wants, where nobody says. Figures: docs/parallel_imaging.md, What auto takes. */
+/* auto.c: which method a scan wants, where nobody says. Figures: docs/figures/parallel_imaging.md, What auto takes. */
 #include "kray/recon.h"
 #include <stdio.h>
 

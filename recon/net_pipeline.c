@@ -17,7 +17,7 @@ const kr_opt net_table[] = {
     { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
     { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "run so many time steps; 0: what the checkpoint says, or the network's usual" },
     { "precision", 0, KR_OPT_TEXT, offsetof(net_opts, precision), "f32", "f32|bf16",
-      "bf16: products in bfloat16 where the processor has it; recurrent networks, faster, about 1e-3 off (see docs/networks.md)" },
+      "bf16: products in bfloat16 where the processor has it; recurrent networks, faster, about 1e-3 off" },
     KR_OPT_END };
 
 /* DIRECT's "inference: crop: null": images stay as large as k-space. */
@@ -131,7 +131,7 @@ static int one_slice(void *self, long i)
 }
 
 /* How many slices of a stack run side by side, each with a network of its own: threads that need not meet after every layer were 6 to 35 %
- * faster than those that share a slice (docs/networks.md). One at a time where networks would fill half of the memory. */
+ * faster than those that share a slice (docs/figures/networks.md). One at a time where networks would fill half of the memory. */
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
     double bytes, flops, half = 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);

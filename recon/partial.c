@@ -1,6 +1,6 @@
 /* partial.c: partial Fourier: what was not measured on one side of k-space follows from the other side, as far as the image's phase is smooth. */
 #include "kray/fourier.h"
-#include "kray/recon.h"
+#include "street.h"
 #include <math.h>
 #include <string.h>
 
@@ -160,8 +160,8 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return e;
 }
 
-int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
-                           const kr_coils_opts *coil_opts, const kr_trace *trace)
+int partial_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
+                 const kr_coils_opts *coil_opts, kept_maps *maps, const kr_trace *trace)
 {
     struct partial p = { method, opts, how };
     kr_recon m = *method;
@@ -169,5 +169,11 @@ int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method
     m.needs &= ~(unsigned)KR_TAKES_PRIOR;
     if (m.needs & KR_MAY_USE_COILS)                      /* combined by maps the image keeps its phase */
         m.needs = (m.needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS;
-    return kr_reconstruct(out, scan, &m, &p, NULL, coils, coil_opts, trace);
+    return reconstruct_kept(out, scan, &m, &p, coils, coil_opts, maps, trace);
+}
+
+int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
+                           const kr_coils_opts *coil_opts, const kr_trace *trace)
+{
+    return partial_kept(out, scan, method, opts, how, coils, coil_opts, NULL, trace);
 }

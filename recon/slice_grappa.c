@@ -378,4 +378,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_slice_grappa = { "slice-grappa", "slices measured together, taken apart by kernels fitted to a single-band reference; then GRAPPA within them",
     "Setsompop et al., Magn Reson Med 67:1210 (2012); split: Cauley et al., Magn Reson Med 72:93 (2014)",
-    KR_MAY_USE_COILS | KR_UNFOLDS | KR_TAKES_SLABS, table, sizeof(opts), run, plan };
+    KR_MAY_USE_COILS | KR_UNFOLDS | KR_TAKES_SLABS | KR_WANTS_SERIES, table, sizeof(opts), run, plan };

@@ -1,5 +1,5 @@
 /* street.c: the whole street from a scan to an image. */
-#include "kray/recon.h"
+#include "street.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +152,7 @@ static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_t
 }
 
 static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils,
-                       const kr_coils_opts *coil_opts, const kr_trace *trace)
+                       const kr_coils_opts *coil_opts, kept_maps *keep, const kr_trace *trace)
 {
     kr_scoped(scan) grid = scan->traj ? kr_scan_gridded(scan, scan->density) : NULL;     /* for coil maps, and for methods that want a grid */
     if (scan->traj && !grid)
@@ -173,13 +173,20 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     kr_coils_opts how = coil_opts ? *coil_opts : kr_coils_preset;
     how.prior = method->needs & KR_TAKES_PRIOR && how.crop < 0 && how.maps == 1;
     how.soft |= (method->needs & KR_SOFT_MAPS) != 0 && how.crop < 0;
-    bool estimated = false;
+    bool weighted = false;
     if (method->needs & KR_NEEDS_COILS) {
         if (!maps && scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL])
             maps = slab ? kr_multiband_stack(scan->coils, scan) : kr_array_ref(scan->coils);
-        else if (!maps) {
+        else if (!maps && keep && keep->maps) {
+            maps = kr_array_ref(keep->maps);
+            weighted = keep->prior;
+        } else if (!maps) {
             maps = estimate(grid ? grid : scan, &how, trace);
-            estimated = true;
+            weighted = how.prior;
+            if (keep && maps) {
+                keep->maps = kr_array_ref(maps);
+                keep->prior = weighted;
+            }
         }
         if (!maps)
             return kr_error_code();
@@ -188,7 +195,7 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
         return kr_error_code();
     if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, trace))
         return kr_error_code();
-    int e = how.prior && estimated ? unweigh(*out, maps) : 0;
+    int e = weighted ? unweigh(*out, maps) : 0;
     if (!e && slab && (*out)->data->n[KR_Z] == scan->multiband.depth)        /* not where the method did */
         e = kr_multiband_close(*out, scan);
     if (!e)
@@ -200,12 +207,10 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     return e;
 }
 
-int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
-                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
+int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
+                     kept_maps *keep, const kr_trace *trace)
 {
     *out = NULL;
-    if (prepare && kr_scan_prepare(scan, prepare, trace))
-        return kr_error_code();
     if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1) {
         if (!scan->traj)
             return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "
@@ -215,7 +220,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     }
     int exponent = exponent_of(scan);
     if (!exponent)
-        return reconstruct(out, scan, method, opts, coils, coil_opts, trace);
+        return reconstruct(out, scan, method, opts, coils, coil_opts, keep, trace);
     kr_scan in_units = *scan;
     kr_scoped(array) data = scaled(scan->data, -exponent);
     kr_scoped(array) calib = scaled(scan->calib, -exponent);
@@ -224,7 +229,7 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     in_units.data = data;
     in_units.calib = calib;
     kr_say(trace, KR_DETAIL, "data are worked on times 2^%d", -exponent);
-    int e = reconstruct(out, &in_units, method, opts, coils, coil_opts, trace);
+    int e = reconstruct(out, &in_units, method, opts, coils, coil_opts, keep, trace);
     if (!e)
         e = take_back(*out, exponent);
     if (!e)
@@ -232,4 +237,17 @@ int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const 
     if (e)
         kr_image_unref(out);
     return e;
+}
+
+int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
+                   const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace)
+{
+    *out = NULL;
+    if (prepare) {
+        kr_prepare how = *prepare;
+        how.oversampling &= !(method->needs & KR_WHOLE_READOUT);
+        if (kr_scan_prepare(scan, &how, trace))
+            return kr_error_code();
+    }
+    return reconstruct_kept(out, scan, method, opts, coils, coil_opts, NULL, trace);
 }

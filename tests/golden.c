@@ -499,7 +499,11 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
     bool cases = file >= 0 && H5Lexists(file, "cases", H5P_DEFAULT) > 0, train = cases && H5Lexists(file, "weights", H5P_DEFAULT) > 0;
     bool learn = file >= 0 && !cases && H5Lexists(file, "weights", H5P_DEFAULT) <= 0
         && (H5Lexists(file, "losses", H5P_DEFAULT) > 0 || H5Lexists(file, "optimizers", H5P_DEFAULT) > 0 || H5Lexists(file, "schedules", H5P_DEFAULT) > 0);
+    bool labels = file >= 0 && !cases && H5Lexists(file, "distance_transform", H5P_DEFAULT) > 0;
+    bool traj = file >= 0 && !cases && (H5Lexists(file, "bart", H5P_DEFAULT) > 0 || H5Lexists(file, "sigpy", H5P_DEFAULT) > 0 || H5Lexists(file, "dcf", H5P_DEFAULT) > 0
+        || H5Lexists(file, "delay", H5P_DEFAULT) > 0);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    bool meshnet = file >= 0 && !cases && !labels && strstr(name, "meshnet");
     if (train) {
         kr_weights *w = kr_weights_new();
         if (!w || H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0 || add(w, file, "weights", "")) {
@@ -508,16 +512,22 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         } else
             *bad += golden_train(file, name, w, number);
         kr_weights_unref(&w);
-    } else if (cases)
+    } else if (traj)
+        *bad += golden_traj(file, name, number);
+    else if (cases)
         *bad += golden_nufft(file, name, tap, number);
     else if (learn)
         *bad += golden_learn(file, name, number);
-    bool ct = file >= 0 && !cases && !learn && golden_is_ct(file);
+    else if (labels)
+        *bad += golden_segment(file, name, number);
+    else if (meshnet)
+        *bad += golden_meshnet(file, path, number);
+    bool other = cases || learn || labels || traj || meshnet, ct = file >= 0 && !other && golden_is_ct(file);
     if (ct)
         *bad += golden_ct(file, name, number);
     if (file >= 0)
         H5Fclose(file);
-    return cases || learn || ct;
+    return other || ct;
 }
 
 static int one(const char *path, bool tap, int number)

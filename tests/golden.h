@@ -9,8 +9,11 @@ struct names { char name[1024][160]; int count; };
 struct names list(hid_t file, const char *group);          /* the links of a group */
 /* Each kind of file that is no network: how many of its checks failed; *number counts them on. */
 int golden_nufft(hid_t file, const char *name, bool tap, int *number);
+int golden_traj(hid_t file, const char *name, int *number);                                /* trajectories, densities, delays */
 int golden_train(hid_t file, const char *name, const kr_weights *w, int *number);         /* w: those of the file */
 int golden_learn(hid_t file, const char *name, int *number);                                      /* losses, optimisers, clipping, schedules */
+int golden_segment(hid_t file, const char *name, int *number);                                    /* scores of label volumes */
+int golden_meshnet(hid_t file, const char *path, int *number);                                    /* MeshNet on crops, or on a whole head */
 bool golden_is_ct(hid_t file);
 int golden_ct(hid_t file, const char *name, int *number);                                         /* projectors, exact line integrals, filtered back-projection */
 

@@ -80,8 +80,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct" };
+enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, REFINE, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "refine" };
 
 static kr_weights *small(int kind)
 {
@@ -122,6 +122,17 @@ static kr_weights *small(int kind)
             unet(w, NAME("model.layers_list.%d.regularizer_model.", i), 2, 4, 2);
         }
         unet(w, "sensitivity_model.", 2, 4, 2);
+        break;
+    case REFINE:
+        assert_int_equal(kr_meta_set(w->meta, "hyper.cascades", "2") | kr_meta_set(w->meta, "hyper.channels", "4") | kr_meta_set(w->meta, "hyper.pools", "2")
+                         | kr_meta_set(w->meta, "hyper.digits", "6"), 0);
+        for (int i = 0; kr_nets[i]; i++)
+            if (!strcmp(kr_nets[i]->name, "refine"))
+                assert_int_equal(kr_nets[i]->fresh(w, 4), 0);
+        for (long i = 0; i < w->count; i++)                          /* the last layers are not left at 0 */
+            if (strstr(w->tensor[i].name, "last"))
+                for (long k = 0; k < kr_tensor_count(&w->tensor[i]); k++)
+                    w->tensor[i].data[k] = (float)(0.3 * (kr_rand_uniform(4, (uint64_t)i, (uint64_t)k) - 0.5));
         break;
     case UNET: unet(w, "", 1, 4, 3); break;
     case UNET_DIRECT:

@@ -21,15 +21,6 @@ int batch_failed(struct batch *b, long i, const kr_trace *trace) KR_MUST_USE;
 /* 0, or a refusal, after saying once more what failed. */
 int batch_verdict(const struct batch *b, const kr_trace *trace) KR_MUST_USE;
 
-/* What --multiband, --caipi and --single-band say of slices measured together; 0 and NULL: what the file says. */
-int batch_multiband(kr_scan *s, long factor, long shift, const char *single_band, const kr_trace *trace) KR_MUST_USE;
-/* What --kspace-sign (auto, +, -), --voxel (X,Y,Z in mm) and --centre (X,Y[,Z], - for what stays) say of a scan just read; NULL: nothing.
- * Warns, where a trace is given, of samples that disagree with the centre, and tells a sign that is not verified. */
-int batch_where(kr_scan *s, const char *sign, const char *voxel, const char *centre, const kr_trace *trace) KR_MUST_USE;
 /* Warns before an image whose voxel size is unknown goes into a file (suffix, or format `to`) that states one. */
 void batch_voxel_unknown(const kr_image *im, const char *output, const char *to, const kr_trace *trace);
-/* The covariance of noise from a file, where one is named: kr_scan_covariance. */
-int batch_covariance(kr_scan *s, const char *file) KR_MUST_USE;
-/* Only those samples of a scan that a mask keeps: a specification (random:accel=4) or a file of a mask. */
-int batch_undersample(kr_scan *s, const char *spec, const char *file) KR_MUST_USE;
 #endif

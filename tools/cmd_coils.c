@@ -1,7 +1,6 @@
 /* cmd_coils.c: kray coils IN -o MAPS: coil sensitivity maps from a scan's calibration area, to be kept, looked at, and
  * given to kray recon. The scan is made ready as kray recon does. */
 #include "kray/io.h"
-#include "batch.h"
 #include "json.h"
 #include "tool.h"
 
@@ -73,7 +72,12 @@ static int coils(const opts *o, int files, char **file, struct answer *answer)
     kr_scoped(scan) s = NULL;
     const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling, .ghost = o->ghost, .coils = o->compress,
                                  .compression = o->compression, .average = true };
-    if (kr_scan_read(&s, file[0], o->from, NULL, trace) || batch_covariance(s, o->covariance) || kr_scan_prepare(s, &prepare, trace))
+    kr_scoped(array) covariance = NULL;
+    if (kr_scan_read(&s, file[0], o->from, NULL, trace) || (o->covariance && kr_array_read(&covariance, o->covariance)))
+        return kr_error_code();
+    if (covariance && kr_scan_covariance(s, covariance))
+        return kr_fail_in("%s", o->covariance);
+    if (kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
     s->multiband.depth = 0;                      /* maps of slices, not of slabs */
     long replaced = 0;

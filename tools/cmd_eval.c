@@ -2,6 +2,7 @@
  * in one table. */
 #include "json.h"
 #include "judge.h"
+#include "labels.h"
 #include "tool.h"
 #include <math.h>
 #include <stdio.h>
@@ -9,7 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct opts { const char *target, *recon, *protocol, *csv, *mask, *scale, *crop; long skip; bool json, per_slice; } opts;
+typedef struct opts {
+    const char *target, *recon, *protocol, *csv, *mask, *scale, *crop, *empty, *surface, *voxel, *only;
+    long skip;
+    double tolerance;
+    bool json, per_slice, labels;
+} opts;
 static const kr_opt table[] = {
     { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "reference: a file, a folder or a 'pattern*'; raw data may hold it" },
     { "recon", 'r', KR_OPT_FILE, offsetof(opts, recon), NULL, "R", "reconstructions: files, a folder or a 'pattern*', matched by relative path; NAME=R names a set" },
@@ -22,6 +28,13 @@ static const kr_opt table[] = {
     { "crop", 0, KR_OPT_CHOICE, offsetof(opts, crop), "auto", "auto|always|never",
       "crop as the protocol's own programs; auto: where they would (its raw files), and where shapes differ" },
     { "skip", 0, KR_OPT_INT, offsetof(opts, skip), "0", "N", "leave out N slices at each end" },
+    { "labels", 'l', KR_OPT_FLAG, offsetof(opts, labels), NULL, NULL, "the files are segmentations: Dice, volumes and surface distances per label" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1", "MM", "of labels: distance that the normalised surface Dice lets pass" },
+    { "surface", 0, KR_OPT_CHOICE, offsetof(opts, surface), "monai", "monai|surface-distance",
+      "of labels: surfaces are border voxels (monai), or elements weighted by area (surface-distance)" },
+    { "empty", 0, KR_OPT_TEXT, offsetof(opts, empty), "strict", "RULE", "of labels: what counts where a label is missing: strict, monai, monai-all, surface-distance or brats" },
+    { "only", 0, KR_OPT_TEXT, offsetof(opts, only), NULL, "N,N", "of labels: these alone (default: all that occur)" },
+    { "voxel", 0, KR_OPT_TEXT, offsetof(opts, voxel), NULL, "X,Y,Z", "of labels: voxel size in mm where the files do not say" },
     KR_OPT_END };
 
 struct volume { const char *name, *target, *recon; long column; struct judged j; struct judge_origin origin; };
@@ -506,9 +519,33 @@ static void close_result(struct result *r)
     kr_free(r->lose);
 }
 
+/* Options of pictures mean nothing for labels, and those of labels nothing for pictures. */
+static int fitting(const opts *o)
+{
+    const char *wrong = o->labels ? o->mask ? "--mask" : o->scale[0] == 'f' ? "--scale" : o->crop[1] != 'u' ? "--crop" : o->skip ? "--skip" : o->per_slice ? "--per-slice"
+                                  : strcmp(o->protocol, "fastmri") ? "--protocol" : NULL
+                      : o->only ? "--only" : o->voxel ? "--voxel" : strcmp(o->empty, "strict") ? "--empty" : strcmp(o->surface, "monai") ? "--surface"
+                                  : o->tolerance < 1 || o->tolerance > 1 ? "--tolerance" : NULL;
+    return wrong ? kr_fail(KR_EUSAGE, o->labels ? "%s is for images, not for --labels" : "%s is for segmentations: it wants --labels", wrong) : 0;
+}
+
+static int evaluate_labels(struct result *r, const struct judge_files *t, struct answer *a)
+{
+    const opts *o = r->o;
+    if (t->count != 1 && !t->many)
+        return kr_fail(KR_EUSAGE, "one target is wanted");
+    struct labels_opts how = { .empty = o->empty, .surface = o->surface, .csv = o->csv, .voxel = o->voxel, .only = o->only, .tolerance_mm = o->tolerance };
+    kr_auto struct labels_set *set = kr_alloc((size_t)r->columns, sizeof *set);
+    for (long c = 0; set && c < r->columns; c++)
+        set[c] = (struct labels_set){ r->column[c].name, &r->column[c].files };
+    return set ? labels_evaluate(&how, t, set, r->columns, a) : kr_error_code();
+}
+
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
+    if (fitting(o))
+        return kr_error_code();
     if (!strcmp(o->protocol, "list"))
         return judge_list();
     if (!o->target)
@@ -535,7 +572,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     answer_begin(&a, o->json, trace);
     int e = judge_files(&t, 1, &target);
     e = e ? e : columns_of(&r, recons, recon);
-    e = e ? e : evaluate(&r, &rules, &t, &a);
+    e = e ? e : o->labels ? evaluate_labels(&r, &t, &a) : evaluate(&r, &rules, &t, &a);
     if (e)
         answer_failed(&a);
     e = answer_end(&a, e);
@@ -544,12 +581,13 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_eval = { "eval", "Evaluate", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN", "--target T [NAME=]R... [options]",
+const kr_tool kr_tool_eval = { "eval", "Evaluate", "scores against a target: SSIM, PSNR, NMSE, NRMSE, HFEN; of segmentations: Dice, surface distances", "--target T [NAME=]R... [options]",
     "  kray eval --target brain.h5 --recon brain.nii.gz                       # a scan file that holds its reference\n"
     "  kray eval --target multicoil_val/ --recon out/ --csv scores.csv        # folders, matched by relative path\n"
     "  kray eval --target multicoil_val/ sense=out/sense l1=out/l1 --csv all.csv   # one table for a study\n"
     "  kray eval --target full.nii sense.nii wavelet.nii --scale fit          # several reconstructions of one scan\n"
     "  kray eval --target gt/ --recon mine/ --protocol cmrxrecon2023\n"
     "  kray eval --target full.nii sense.nii --json | jq '.[].volumes[] | {volume, ssim, psnr}'\n"
-    "  kray eval --protocol list\n",
+    "  kray eval --protocol list\n"
+    "  kray eval --labels --target reference/ kray=out/ other=theirs/ --csv dice.csv   # segmentations: Dice, HD95, NSD per label\n",
     table, sizeof(opts), NULL, run };

@@ -1,14 +1,15 @@
 /* cmd_simulate.c: kray simulate [PHANTOM] -o SCAN: a multi-coil scan of an object that is known. */
 #include "kray/io.h"
 #include "kray/phantom.h"
-#include "batch.h"
+#include "kray/trajectory.h"
 #include "json.h"
 #include "tool.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct opts {
-    const char *out, *matrix, *fov, *contrast, *undersample, *reference, *maps, *to;
+    const char *out, *matrix, *fov, *contrast, *undersample, *traj, *positions, *reference, *maps, *to;
     long slices, coils, seed, multiband, caipi, single_band;
     double thickness, gap, snr, correlation;
     bool phase, oversampling, noise_scan, json;
@@ -21,6 +22,8 @@ static const kr_opt table[] = {
     { "contrast", 0, KR_OPT_CHOICE, offsetof(opts, contrast), "t1", "t1|t2|pd|flair", "weighting, where the phantom has tissues" },
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "keep only what a mask keeps; kray mask --help tells of masks" },
+    { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC", "measure along a trajectory, such as radial:spokes=64,angle=golden; kinds are below" },
+    { "positions", 0, KR_OPT_OUT, offsetof(opts, positions), NULL, "FILE", "then: also write the k-space positions, for formats that have no place for them" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices measured N at a time, with a single-band reference; 0: singly" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "then: neighbouring slices of a band lie FOV/N apart along y; 1: not shifted; 0: N times R" },
     { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "then: lines of the single-band reference; 0: all" },
@@ -75,7 +78,7 @@ static int arrange(kr_simulate *how, const opts *o, const char *word)
     if (!volume)
         fov[2] = o->thickness;
     *how = (kr_simulate){ { (long)n[0], (long)n[1], volume ? (long)n[2] : 1 }, volume ? 1 : o->slices, o->coils, { fov[0], fov[1], fov[2] },
-                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word, 0, 0, 0 };
+                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word, 0, 0, 0, NULL };
     return 0;
 }
 
@@ -121,6 +124,25 @@ static int write_maps(const kr_scan *s, const char *path)
     return kr_array_write(all, s->meta, path);
 }
 
+/* The trajectory of the specification, for the matrix and field of view of the scan. */
+static kr_array *trajectory(const kr_simulate *how, const opts *o)
+{
+    if (!kr_traj_is_spec(o->traj)) {
+        kr_fail(KR_EUSAGE, "--traj %s: a kind of trajectory is wanted, such as radial:spokes=64; kray simulate --help lists them", o->traj);
+        return NULL;
+    }
+    kr_traj_want want = { .n = { how->n[0], how->n[1], how->n[2] }, .fov_mm = { how->fov_mm[0], how->fov_mm[1], how->fov_mm[2] } };
+    return kr_traj_new(o->traj, &want);
+}
+
+/* What ISMRMRD calls it. */
+static void name_trajectory(kr_scan *s, const char *spec)
+{
+    size_t n = strcspn(spec, ":");
+    if (!strncmp(spec, "radial", n) || !strncmp(spec, "spiral", n))
+        snprintf(s->enc.trajectory, sizeof s->enc.trajectory, "%.*s", (int)n, spec);
+}
+
 static int simulate(const opts *o, int files, char **file, struct answer *answer)
 {
     const kr_trace *trace = &answer->trace;
@@ -137,10 +159,22 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
     if (kr_can_write(KR_RAW, o->out, o->to) || (o->reference && kr_can_write(KR_PICTURE, o->reference, NULL))
         || (o->maps && kr_can_write(KR_PLAIN, o->maps, NULL)))
         return kr_error_code();
+    if (o->traj && o->undersample)
+        return kr_fail(KR_EUSAGE, "--undersample is for scans on a grid; of a trajectory give fewer readouts (spokes=, interleaves=)");
+    if (o->positions && (!o->traj || kr_can_write(KR_PLAIN, o->positions, NULL)))
+        return o->traj ? kr_error_code() : kr_fail(KR_EUSAGE, "--positions writes the positions of --traj, and there is none");
+    kr_scoped(array) traj = o->traj ? trajectory(&how, o) : NULL;
+    if (o->traj && !traj)
+        return kr_error_code();
+    how.traj = traj;
     kr_scoped(scan) s = NULL;
     int e = phantom->measure(&s, &how, trace);
+    if (!e && traj) {
+        name_trajectory(s, o->traj);
+        e = o->positions ? kr_array_write(traj, s->meta, o->positions) : 0;
+    }
     if (!e && o->undersample)
-        e = batch_undersample(s, o->undersample, o->out);
+        e = kr_scan_undersample_by(s, o->undersample, o->out);
     for (int i = 0; !e && i < 2; i++)
         e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
     if (!e && o->reference)
@@ -149,6 +183,9 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
         e = write_maps(s, o->maps);
     if (!e)
         e = kr_scan_write(s, o->out, o->to);
+    const kr_format *f = !e && traj && !o->positions ? kr_format_of(o->out) : NULL;
+    if (f && strcmp(f->name, "ismrmrd") && strcmp(f->name, "mrd"))
+        kr_say(trace, KR_WARNING, "%s: k-space positions are not in %s files; --positions FILE writes them", o->out, f->name);
     if (!e)
         kr_say(trace, KR_INFO, "%s: %s, %s, SNR %g", o->out, phantom->name, kr_shape_text(s->shape), o->snr);
     json_t *j = answer_add(answer, o->out);
@@ -174,13 +211,19 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
 static char examples[2048];
 static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **argv)
 {
-    (void)room, (void)room_count, (void)argc, (void)argv;
+    (void)room_count, (void)argc, (void)argv;
+    static kr_text kinds;
     kr_text t = { 0 };
+    kr_text_clear(&kinds);
+    kr_traj_kinds(&kinds);
+    if (kinds.failed)
+        return kr_error_code();
     kr_text_add(&t, "  kray simulate -o scan.h5                                  # 8 slices of a brain, 8 coils\n"
                     "  kray simulate brain --contrast t2 --coils 16 --snr 20 -o scan.h5 --reference truth.nii.gz\n"
                     "  kray simulate --undersample random:accel=4,center=0.08,seed=1 -o scan.h5\n"
                     "  kray simulate --slices 9 --multiband 3 -o sms.h5          # 3 slices at a time, FOV/3 apart\n"
                     "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
+                    "  kray simulate brain --slices 1 --traj radial:spokes=64,angle=golden -o radial.h5\n"
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
                     "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n\nPhantoms:\n");
     for (int i = 0; kr_phantoms[i]; i++)
@@ -188,7 +231,8 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
     strncpy(examples, t.s ? t.s : "", sizeof examples - 1);
     int e = t.failed ? kr_error_code() : 0;
     kr_text_clear(&t);
-    return e;
+    room[0] = (kr_opt_group){ kinds.s, NULL, NULL };
+    return e ? e : 1;
 }
 
 const kr_tool kr_tool_simulate = { "simulate", "Data", "a multi-coil scan of a phantom, with noise", "[PHANTOM|VOLUME] -o SCAN [options]",

@@ -1,8 +1,9 @@
 /* cmd_snr.c: kray snr IN -o OUT: an image in units of its own noise, and maps of noise and of the g-factor, for any method. */
 #include "kray/io.h"
 #include "kray/recon.h"
-#include "batch.h"
 #include "json.h"
+#include "method.h"
+#include "scan_words.h"
 #include "tool.h"
 #include <math.h>
 #include <stdio.h>
@@ -45,29 +46,12 @@ static const kr_opt table[] = {
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
 
-static const kr_recon *method;
-static void *method_opts;
+static struct method method;
 
 static int more(kr_opt_group *room, int count, int argc, char **argv)
 {
     (void)count;
-    const char *name = "sense";
-    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-        if ((!strcmp(argv[i], "--method") || !strcmp(argv[i], "-m")) && i + 1 < argc)
-            name = argv[i + 1];
-        else if (!strncmp(argv[i], "--method=", 9))
-            name = argv[i] + 9;
-    method = kr_recon_named(name);
-    if (!method)
-        return kr_error_code();
-    kr_free(method_opts);
-    method_opts = kr_alloc_zero(1, method->opts_size ? method->opts_size : 1);
-    if (!method_opts || kr_opt_defaults(method->opts, method_opts))
-        return kr_error_code();
-    static char title[80];
-    snprintf(title, sizeof title, "Options of the method %s", method->name);
-    room[0] = (kr_opt_group){ title, method->opts, method_opts };
-    return 1;
+    return method_parse(&method, "sense", room, argc, argv);
 }
 
 /* z = a / (f b), 0 where b is 0. */
@@ -82,36 +66,49 @@ static int write_ratio(const char *path, const kr_image *like, const kr_array *a
     }
     kr_scoped(image) im = kr_image_new(z, like->geom, like->meta);
     kr_text used = { 0 };
-    kr_opt_describe(&used, method->opts, method_opts);
-    int e = !im || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method->name)
+    kr_opt_describe(&used, method.asked->opts, method.values);
+    int e = !im || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method.asked->name)
          || kr_meta_set(im->meta, "kray_parameters", "%s", used.s ? used.s : "") || kr_image_write(im, path, NULL) ? kr_error_code() : 0;
     kr_text_clear(&used);
     return e;
 }
 
-static int ready(kr_scan **s, const char *file, const opts *o, const kr_trace *trace)
-{
-    const kr_prepare prepare = { .whiten = o->whiten, .oversampling = o->oversampling && !(method->needs & KR_WHOLE_READOUT),
-                                 .coils = o->compress, .compression = "svd", .average = true };
-    if (kr_scan_read(s, file, o->from, &(kr_read){ 0 }, trace) || kr_scan_check(*s)
-        || batch_where(*s, o->sign, o->voxel, o->centre, trace) || batch_multiband(*s, o->multiband, o->caipi, o->single_band, trace) || batch_covariance(*s, o->covariance) || kr_scan_prepare(*s, &prepare, trace))
-        return kr_error_code();
-    return o->undersample ? batch_undersample(*s, o->undersample, file) : 0;
-}
-
 /* Maps, also for methods that do without: noise has one deviation in an image that maps combine, not in a root of the sum of squares. */
 static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, const kr_trace *trace)
 {
-    if (!(method->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+    if (!(method.asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
         return 0;
     *maps = s->coils && s->coils->n[KR_COIL] == s->shape.n[KR_COIL] ? kr_array_ref(s->coils) : kr_coils_estimate(s, c, trace);
     if (*maps)
         return 0;
-    if (method->needs & KR_NEEDS_COILS || kr_error_code() != KR_EREFUSED)
+    if (method.asked->needs & KR_NEEDS_COILS || kr_error_code() != KR_EREFUSED)
         return kr_error_code();
     kr_say(trace, KR_WARNING, "no coil maps (%s): the root of the sum of squares, in which noise is not Gaussian", kr_error());
     kr_error_clear();
     return 0;
+}
+
+/* The scan as kray recon would work on it. */
+static int ready(kr_scan **s, const char *file, const opts *o, const kr_coils_opts *c, const kr_trace *trace)
+{
+    kr_job_opts how = kr_job_preset();
+    struct stated words = { o->sign, o->voxel, o->centre, { NULL, NULL }, o->single_band, o->covariance, o->multiband, o->caipi };
+    how.prepare.whiten = o->whiten;
+    how.prepare.oversampling = o->oversampling;
+    how.prepare.coils = o->compress;
+    how.coils = *c;
+    how.undersample = o->undersample;
+    how.from = o->from;
+    how.values = method.values;
+    kr_job *job = NULL;
+    int e = stated_open(&how.stated, &words, trace);
+    if (!e)
+        e = (job = kr_job_open(method.asked->name, NULL, &how)) ? 0 : kr_error_code();
+    if (!e)
+        e = kr_job_read(job, s, file, trace) || kr_job_prepare(job, *s, trace) ? kr_error_code() : 0;
+    kr_job_unref(&job);
+    stated_close(&how.stated);
+    return e;
 }
 
 static int snr(const char *file, const opts *o, struct answer *answer)
@@ -122,25 +119,25 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     kr_scoped(array) maps = NULL;
     kr_coils_opts c = kr_coils_preset;
     bool named = !strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres");
-    if (!named && method->needs) {
+    if (!named && method.asked->needs) {
         kr_scoped(array) read = NULL;
         if (kr_array_read(&read, o->coils) || !(maps = kr_array_complex(read)))
             return kr_fail_in("coil maps");
     }
-    if (ready(&s, file, o, trace))
-        return kr_error_code();
     c.method = named ? o->coils : c.method;
     c.maps = o->maps;
     c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
+    if (ready(&s, file, o, &c, trace))
+        return kr_error_code();
     if (!maps && find_maps(&maps, s, &c, trace))
         return kr_error_code();
     double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = kr_noise_accel(s);
     if (sigma < 0 || accel < 0)
         return kr_error_code();
-    kr_noise how = { method, method_opts, o->replicas, (uint64_t)o->seed, sigma };
+    kr_noise how = { method.asked, method.values, o->replicas, (uint64_t)o->seed, sigma };
     kr_scoped(image) image = NULL;
     kr_scoped(image) sd = NULL;
-    if (kr_reconstruct(&image, s, method, method_opts, NULL, maps, &c, trace) || kr_noise_map(&sd, s, maps, &c, &how, trace))
+    if (kr_reconstruct(&image, s, method.asked, method.values, NULL, maps, &c, trace) || kr_noise_map(&sd, s, maps, &c, &how, trace))
         return kr_error_code();
     kr_scoped(array) size = image->data->type == KR_C32 ? kr_abs(image->data) : kr_array_packed(image->data);
     if (!size)
@@ -150,16 +147,16 @@ static int snr(const char *file, const opts *o, struct answer *answer)
         || (o->gfactor && write_ratio(o->gfactor, image, sd->data, NULL, sigma * sqrt(accel))))
         return kr_error_code();
     kr_text used = { 0 };
-    for (const kr_opt *q = method->opts; q && q->name; q++)          /* what lets g fall below 1 */
+    for (const kr_opt *q = method.asked->opts; q && q->name; q++)          /* what lets g fall below 1 */
         if (!strcmp(q->name, "lambda") && q->type == KR_OPT_REAL)
-            kr_text_add(&used, ", lambda %g", *(const double *)(const void *)((const char *)method_opts + q->at));
-    kr_say(trace, KR_INFO, "%s%s, noise of a sample %.4g, R = %.2f", method->name, used.s ? used.s : "", sigma, accel);
+            kr_text_add(&used, ", lambda %g", *(const double *)(const void *)((const char *)method.values + q->at));
+    kr_say(trace, KR_INFO, "%s%s, noise of a sample %.4g, R = %.2f", method.asked->name, used.s ? used.s : "", sigma, accel);
     kr_text_clear(&used);
     json_object_set_new(j, "input", json_words(file));
     json_object_set_new(j, "gfactor", json_words(o->gfactor));
     json_object_set_new(j, "noise", json_words(o->noise));
-    json_object_set_new(j, "method", json_words(method->name));
-    json_object_set_new(j, "parameters", json_options(method->opts, method_opts));
+    json_object_set_new(j, "method", json_words(method.asked->name));
+    json_object_set_new(j, "parameters", json_options(method.asked->opts, method.values));
     json_object_set_new(j, "sigma", json_number(sigma));
     json_object_set_new(j, "acceleration", json_number(accel));
     json_object_set_new(j, "shape", json_shape(kr_array_shape(image->data)));
@@ -173,6 +170,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, files ? "one input at a time" : "no input is given");
     if (!o->output && !o->gfactor && !o->noise)
         return kr_fail(KR_EUSAGE, "what is wanted? Give -o OUT for the image in SNR units, --gfactor OUT or --noise OUT");
+    if (!method.asked)
+        return kr_fail(KR_EUSAGE, "noise is that of one method: --method NAME; kray recon --method list shows all");
     if (o->threads < 0 || o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0 || o->sigma < 0)
         return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib, --compress and --sigma are not negative");
     if (o->threads)
@@ -182,7 +181,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     int e = snr(file[0], o, &a);
     if (e)
         answer_failed(&a);
-    kr_free_at(&method_opts);
+    method_close(&method);
     return answer_end(&a, e);
 }
 

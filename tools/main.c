@@ -100,7 +100,7 @@ static void progress(void *self, const char *what, double done, double total)
 void kr_overview(FILE *to)
 {
     fprintf(to, "kray %s: images from undersampled MRI k-space\n\nusage: kray COMMAND [options] [files]\n", kr_version());
-    static const char *const group[] = { "Reconstruct", "Data", "Evaluate", "Other" };
+    static const char *const group[] = { "Reconstruct", "Scanner", "Data", "Evaluate", "Other" };
     for (size_t g = 0; g < sizeof group / sizeof *group; g++) {
         bool first = true;
         for (int i = 0; kr_tools[i]; i++)

@@ -115,27 +115,21 @@ static double cross_validation(kr_scan *scan, const kr_recon *m, const void *opt
     return score;
 }
 
-int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_recon *m, void *opts, const kr_array *maps,
-              const kr_coils_opts *coils, const struct judge_target *target, const kr_trace *trace)
+int sweep_run(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *scan, const struct judge_target *target, const kr_trace *trace)
 {
+    const kr_recon *m = kr_job_method(job);
+    void *opts = kr_job_values(job);
     double *lambda = lambda_of(m, opts), best = INFINITY, chosen = 0, noise = 0;
     if (!lambda)
         return kr_fail(KR_EUSAGE, "%s has no lambda to sweep", m->name);
-    if (!target && kr_noise_level(&noise, scan))
+    if ((!target && kr_noise_level(&noise, scan)) || kr_job_keep(job, 0))
         return kr_error_code();
-    kr_scoped(array) own = NULL;
-    kr_coils_opts how = *coils;
-    how.soft |= (m->needs & KR_SOFT_MAPS) != 0 && how.crop < 0;
-    bool once = (m->needs & (KR_NEEDS_COILS | KR_TAKES_PRIOR)) == KR_NEEDS_COILS;
-    if (!maps && once && !scan->coils && !(own = kr_coils_estimate(scan, &how, trace)))
-        return kr_error_code();
-    const kr_array *of = maps ? maps : own ? own : scan->coils;
     bool cross = !target;                                /* as long as it can */
     printf("%12s %14s%s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise", target ? "" : "            GCV");
     for (int i = 0; i < s->count; i++) {
         *lambda = s->count > 1 ? s->from * pow(s->to / s->from, (double)i / (s->count - 1)) : s->from;
         kr_scoped(image) image = NULL;
-        if (kr_reconstruct(&image, scan, m, opts, NULL, maps ? maps : own, coils, trace))
+        if (kr_job_image(job, &image, scan, trace))
             return kr_error_code();
         double score = target ? nrmse(image, target->image) : kr_meta_number(image->meta, "kray_residual", NAN) / noise;
         if (!isfinite(score))
@@ -143,7 +137,8 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
                           : kr_fail(KR_EREFUSED, "%s does not report its residual: a sweep wants --reference", m->name);
         printf("%12.4g %14.6g", *lambda, score);
         if (cross) {
-            double within = cross_validation(scan, m, opts, of, image);
+            const kr_array *maps = kr_job_maps(job);
+            double within = cross_validation(scan, m, opts, maps ? maps : scan->coils, image);
             if (kr_stopped(trace))
                 return kr_error_code();
             cross = isfinite(within) || i > 0;
@@ -165,6 +160,8 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_scan *scan, const kr_rec
         kr_progress(trace, "sweep", i + 1, s->count);
     }
     *lambda = chosen;
+    if (kr_job_keep(job, -1))
+        return kr_error_code();
     if (!target && !cross && best > 1)
         kr_say(trace, KR_WARNING, "even the smallest lambda leaves more than noise; the model, or the range, does not fit");
     kr_say(trace, KR_INFO, "lambda %.4g: the best of %d by %s", chosen, s->count, target ? "NRMSE" : cross ? "cross-validation" : "the discrepancy principle");

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 typedef struct kr_tool {
-    const char *name, *group, *summary;  /* group: "Reconstruct", "Data", "Evaluate", "Other" (order of the overview) */
+    const char *name, *group, *summary;  /* group: "Reconstruct", "Scanner", "Data", "Evaluate", "Other" (order of the overview) */
     const char *usage;                   /* "IN... -o OUT [options]"                                     */
     const char *examples;                /* lines "  kray recon scan.h5 -o image.nii.gz   # comment"     */
     const kr_opt *opts; size_t opts_size;

@@ -146,6 +146,7 @@ void kr_digest(const void *bytes, size_t n, char hex[65]);
 float kr_half(uint16_t bits);
 
 double kr_seconds(void);            /* monotonic clock */
+const char *kr_size_text(char room[32], double bytes);   /* "870 MiB", "1.14 GiB", written into room */
 /* 0, 3 or 4: x86-64, x86-64-v3 (AVX2, FMA) or v4 (AVX-512), as the processor has it; KR_CPU=base|v3|v4 lowers it. */
 int kr_cpu(void);
 bool kr_cpu_bf16(void);                 /* AVX512-BF16: products of bfloat16 numbers   */

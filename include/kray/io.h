@@ -57,6 +57,9 @@ const char *kr_reading(void);
  * taken as a line along y, or as a picture [y,x], [y,z] or [x,y], whichever is the first to fit. A .npy of three axes is a stack of such
  * pictures: FILE.npy:2 takes the third, FILE.npy:seed=7 (or seed=file) the one that DIRECT draws. */
 kr_array *kr_mask_from(const char *text, kr_shape shape, const char *name) KR_MUST_USE;
+/* Only those samples of a scan that such a mask keeps. What its kind meant for calibration becomes calib_area. Refuses as kr_mask_from and
+ * kr_scan_undersample do. */
+int kr_scan_undersample_by(kr_scan *s, const char *text, const char *name) KR_MUST_USE;
 /* Write: the suffix (or `format`) chooses. Written beside, then renamed into place: under `path` there is always the
  * old file or the whole new one. The path "-" is standard output, for formats that stream (kr_format.streams), which `format` has to
  * name; bare arrays go there as NumPy's. What lies beside a file (NAME.npy.json) is not written there. */

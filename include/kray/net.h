@@ -17,6 +17,8 @@ typedef struct kr_net_input {
     const kr_cfloat *sens;           /* {coil,h,w} coil maps, or the calibration estimate that the network refines, or NULL */
     const kr_cfloat *start;          /* {h,w} image that a CIRIM begins with; NULL: its own, combined from kspace and sens */
     const float *image;              /* {h,w}: for networks of one image (U-Net)                                         */
+    const kr_cfloat *adjoint;        /* {h,w} A^H y: for networks that need no k-space                                   */
+    const float *noise;              /* {h,w} standard deviation of the samples' noise, in units of the image, > 0       */
     double scaling;                  /* factor that RIM's and CIRIM's log-likelihood is scaled by; 0, 1: not             */
     double kspace_unit;              /* what the trained transform's k-space is to that of a unitary one, which kspace here is of; 0: 1 */
     bool centred;                    /* Fourier transform with its origin in the middle                                  */
@@ -56,6 +58,9 @@ typedef struct kr_net_kind {
     bool maps_too;                   /* its weights may hold a network for coil maps: then it estimates them from in->acs where in->sens is NULL */
     bool steps;                      /* how many time steps it runs can be chosen                                        */
     const kr_fact *facts;            /* its hyper-parameters                                                              */
+    bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
+    /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
+    int (*fresh)(kr_weights *w, uint64_t seed);
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 

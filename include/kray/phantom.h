@@ -22,6 +22,7 @@ typedef struct kr_simulate {
     const char *volume;              /* kray source of a volume, for the phantom "volume"                   */
     long multiband, shift;           /* slices measured together, and their shifts: kr_multiband; 0: singly */
     long single_band;                /* lines of the single-band reference, 0: all                          */
+    const kr_array *traj;            /* as kr_traj_new makes it: samples lie there, not on a grid; NULL: a grid */
 } kr_simulate;
 extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils, t1, SNR 30                 */
 
@@ -32,7 +33,8 @@ extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils,
  * factor, chosen so that in the RSS-combined fully sampled image
  *     mean over the object of |signal| / mean over the object of the noise's standard deviation = snr,
  * the object being where the image is above a tenth of its largest value.
- * data {X,Y,Z,COIL,SLICE} on the encoded grid (X doubled by oversampling), noise {SAMPLE,COIL}; reference: RSS of the
+ * data {X,Y,Z,COIL,SLICE} on the encoded grid (X doubled by oversampling), or {SAMPLE,VIEW,COIL,SLICE,TIME} along a trajectory (the Fourier sum over
+ * the finer grid at every sample); noise {SAMPLE,COIL}; reference: RSS of the
  * noiseless, fully sampled coil images on the recon grid. Axial: X runs to the patient's left, Y to the back, Z to the
  * head, so that pictures show the patient's right on their left. Does not depend on the number of threads. */
 typedef struct kr_phantom {

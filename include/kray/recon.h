@@ -4,6 +4,7 @@
 #include "kray/opt.h"
 #include "kray/scan.h"
 #include "kray/linop.h"
+#include "kray/mrd.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -17,6 +18,7 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_TAKES_SLABS = 1 << 5,     /* slices measured together may be given as a slab: kr_multiband_open */
        KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
        KR_TAKES_TRAJECTORY = 1 << 8,/* samples may lie anywhere in k-space; others get what gridding makes of them */
+       KR_WANTS_SERIES = 1 << 9,    /* works on all frames, or on slices measured together, at once      */
        KR_SOFT_MAPS = 1 << 7 };     /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
@@ -27,6 +29,10 @@ typedef struct kr_recon {
      * scan was prepared; coils {X,Y,Z,COIL,MAP,SLICE} where needed or given, else NULL. */
     int (*run)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
     int (*plan)(kr_cost *cost, const kr_scan *scan, const void *opts);    /* scan with shape, data may be NULL */
+    /* Reads once what run and plan use (weights), into fields of opts that no option sets; and drops it. NULL: nothing; without it they
+     * read by themselves. */
+    int (*open)(void *opts);
+    void (*close)(void *opts);
 } kr_recon;
 extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
@@ -39,10 +45,72 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
  * others are refused. y as scan->data. */
 int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, const kr_array *x) KR_MUST_USE;
 
-/* The whole street: prepare, coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
+/* The middle of it: prepare (readouts stay whole where the method wants them so), coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
  * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
+
+/* ---- Sessions with MRD clients ----
+ * Methods as a session asks for them: knows, words, open, run and close of a kr_mrd_host. Options are the method's own, and coils (espirit, walsh, lowres),
+ * maps, calib, compress, compression, whiten, oversampling and ghost, as `kray recon` has them. Everything that one configuration needs is read
+ * once; a slice's coil maps serve its later repetitions. */
+typedef struct kr_mrd_methods {
+    const char *folder;              /* files that an option names are there, and nowhere else; NULL: anywhere */
+} kr_mrd_methods;
+kr_mrd_host kr_mrd_methods_host(const kr_mrd_methods *m);    /* borrows m                                    */
+
+/* ---- One job: from a file, a scan or single slices to an image ----
+ * Opened once with a method and all that is asked for. The image is that of `kray recon`, bit for bit. One thread at a time; different
+ * jobs run side by side. */
+typedef struct kr_job kr_job;
+typedef struct kr_job_opts {             /* what this points to stays with the caller, unchanged, until the job is dropped */
+    kr_stated stated;
+    kr_prepare prepare;                  /* methods that want whole readouts (KR_WHOLE_READOUT) get them whatever this says */
+    kr_coils_opts coils;                 /* how maps are made, for methods that want some               */
+    bool coils_asked;                    /* that is more than the preset: auto then combines full scans by maps */
+    const kr_array *maps;                /* these coil maps instead, C32; NULL: those of the file, else made */
+    const char *undersample;             /* keep only these samples, see kr_mask_from; NULL: all        */
+    const char *partial;                 /* "zero", or how kr_partial_fourier completes k-space         */
+    const char *from;                    /* format of files; NULL: recognised                           */
+    int64_t memory;                      /* bytes that the program may take: files are worked on in pieces; 0: no limit */
+    const void *values;                  /* the method's options as kr_opt_parse filled them (copied); NULL: presets */
+    const char *given;                   /* name of one that was given, for auto; NULL: none             */
+} kr_job_opts;
+kr_job_opts kr_job_preset(void);
+/* method: a name or "auto". options: "lambda=0.002,iterations=50" on top of how->values, by auto those of KR_AUTO_USUAL; NULL: none. A comma
+ * that no NAME= follows belongs to the value. how NULL: kr_job_preset. Weights and other files of the method are read here, once.
+ * Refuses unknown methods and options. */
+kr_job *kr_job_open(const char *method, const char *options, const kr_job_opts *how) KR_MUST_USE;
+void kr_job_unref(kr_job **j);
+/* The image of a scan as it was read, or of some slices of it; *scan is prepared in place. With sampling and provenance in its meta. Owner of
+ * *out: the caller. Refuses as kr_scan_state, kr_scan_prepare, kr_scan_undersample and the method do. */
+int kr_job_run(kr_job *j, kr_image **out, kr_scan *scan, const kr_trace *trace) KR_MUST_USE;
+/* Its two halves: what is stated, preparation, undersampling, the choice of the method; and the image of a scan made ready so, also
+ * several times. */
+int kr_job_prepare(kr_job *j, kr_scan *scan, const kr_trace *trace) KR_MUST_USE;
+int kr_job_image(kr_job *j, kr_image **out, kr_scan *prepared, const kr_trace *trace) KR_MUST_USE;
+/* The image of a file (kr_source), which is another measurement: kr_job_reset. Large files, and those that how->memory is too small for, are
+ * worked on in pieces of some slices, where format and method allow it. */
+int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *trace) KR_MUST_USE;
+/* Only reads it whole, for kr_job_run. */
+int kr_job_read(kr_job *j, kr_scan **out, const char *source, const kr_trace *trace) KR_MUST_USE;
+/* Peak memory of the program and time for so many slices of a scan of which the header is enough. */
+int kr_job_plan(kr_job *j, kr_cost *cost, const kr_scan *header, long slices) KR_MUST_USE;
+/* The same of a file, worked on *piece slices at a time. *head (owner: the caller): what its header says. The method that auto takes
+ * is told by the data, which are read for it. Refuses where a single slice does not fit into how->memory. */
+int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, const char *source) KR_MUST_USE;
+/* The next scan is another measurement: what auto chose and what is kept go. Weights stay. */
+void kr_job_reset(kr_job *j);
+/* Coil maps made by the runs that follow are kept under this number (0 to 4095: a slice, say) and used by later runs under it, of scans of the same
+ * shape; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
+int kr_job_keep(kr_job *j, int number) KR_MUST_USE;
+/* The method, NULL until auto has chosen; its options, which may be changed between runs; coil maps that are given or kept under the number in
+ * use and are not weighted by a prior, else NULL. Of the job. */
+const kr_recon *kr_job_method(const kr_job *j);
+void *kr_job_values(kr_job *j);
+const kr_array *kr_job_maps(const kr_job *j);
+/* All in one: kr_recon_run("scan.h5", "wavelet", "lambda=0.002", &image). Owner of *out: the caller. */
+int kr_recon_run(const char *source, const char *method, const char *options, kr_image **out) KR_MUST_USE;
 
 /* ---- The method that a scan wants, where nobody says ----
  * An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
@@ -69,6 +137,14 @@ int kr_partial_fourier(kr_array *x, const kr_array *mask, const char *how, const
 /* kr_reconstruct of a prepared scan, with it. */
 int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
                            const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
+
+/* ---- Kray's own network, refine ----
+ * What it is given of one slice: the l1-wavelet image and A^H y {X,Y}, coil maps {X,Y,COIL}, mask and noise (its standard deviation, of real and
+ * imaginary part each) R32 {X,Y}; all in units of `scale`, the 99th percentile of the image. part: one slice, prepared; maps as for the
+ * method wavelet; sigma: the noise of its samples. Refuses several sets of maps, and what the method wavelet refuses. */
+typedef struct kr_refine_input { kr_array *start, *adjoint, *sens, *mask, *noise; double scale; } kr_refine_input;
+int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace) KR_MUST_USE;
+void kr_refine_input_clear(kr_refine_input *r);
 
 /* ---- Noise ----
  * The standard deviation of real and imaginary part of every measured sample of a prepared scan: 1 where a noise scan with its

@@ -161,6 +161,22 @@ int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const 
 int kr_placing_end(kr_placing **p) KR_MUST_USE;          /* averages what was measured twice, and drops p */
 void kr_placing_unref(kr_placing **p);
 
+/* ---- What the user states of a scan beyond its file ----
+ * All zero: nothing. kr_scan_state applies it to a scan as read, in this order, and makes data and mask agree (kr_scan_measured). Says what
+ * that changed, what speaks against the centre of k-space, and a sign that is not verified. Refuses what contradicts the file. */
+typedef struct kr_stated {
+    int kspace_sign;                 /* 1, -1; 0: the vendor's                                          */
+    double voxel_mm[3];              /* of the encoded grid; 0: not stated                              */
+    bool centred; long centre[3];    /* kr_scan_centre                                                  */
+    kr_array *traj;                  /* kr_scan_attach_trajectory                                       */
+    const char *traj_spec;           /* instead: kr_scan_make_trajectory                                */
+    long matrix[3];                  /* of the image of a scan with a trajectory; 0: not stated         */
+    long multiband, caipi;           /* factor and shift of kr_multiband_set; 0: as the file says       */
+    kr_scan *single_band;            /* the same slices one at a time, full or low resolution: becomes calib */
+    kr_array *covariance;            /* kr_scan_covariance                                              */
+} kr_stated;
+int kr_scan_state(kr_scan *s, const kr_stated *what, const kr_trace *trace) KR_MUST_USE;
+
 /* ---- Making ready ---- */
 typedef struct kr_prepare {
     bool whiten;                     /* by the noise of the file, where there is one                    */
@@ -170,6 +186,7 @@ typedef struct kr_prepare {
     bool average;                    /* average over AVG                                                */
     const char *ghost;               /* of echo-planar scans: kr_epi_prepare; NULL: "auto"               */
 } kr_prepare;
+extern const kr_prepare kr_prepare_preset;     /* whitened, without oversampling, averaged, all coils */
 /* In place: echo-planar readouts, averages, readout oversampling, noise, compression, slabs of slices measured together. data, calib, noise and masks stay in step. Where the mask does
  * not vary along X, cropped data stay in image space along X (in_image). */
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;

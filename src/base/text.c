@@ -136,3 +136,9 @@ double kr_meta_number(const kr_meta *m, const char *key, double otherwise)
 long kr_meta_count(const kr_meta *m) { return m ? m->count : 0; }
 const char *kr_meta_key(const kr_meta *m, long i) { return m->pair[i].key; }
 const char *kr_meta_value(const kr_meta *m, long i) { return m->pair[i].value; }
+
+const char *kr_size_text(char room[32], double bytes)
+{
+    snprintf(room, 32, bytes < 1073741824 ? "%.4g MiB" : "%.2f GiB", bytes / (bytes < 1073741824 ? 1048576 : 1073741824));
+    return room;
+}

@@ -9,14 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONFIG_FILE = 1, CONFIG_TEXT = 2, HEADER = 3, CLOSE = 4, TEXT = 5, ACQUISITION = 1008, IMAGE = 1022, WAVEFORM = 1026 };
-enum { FILE_NAME = 1024, LONGEST_TEXT = 64 << 20, WAVE_HEAD = 40 };
-
-static const char *name_of(int id)
-{
-    return id == CONFIG_FILE ? "configuration file" : id == CONFIG_TEXT ? "configuration" : id == HEADER ? "header" : id == CLOSE ? "close"
-         : id == TEXT ? "text" : id == ACQUISITION ? "acquisition" : id == IMAGE ? "image" : "waveform";
-}
+enum { CONFIG_FILE = KR_MRD_CONFIG_FILE, CONFIG_TEXT = KR_MRD_CONFIG_TEXT, HEADER = KR_MRD_HEADER, CLOSE = KR_MRD_CLOSE, TEXT = KR_MRD_TEXT,
+       ACQUISITION = KR_MRD_ACQUISITION, IMAGE = KR_MRD_IMAGE, WAVEFORM = KR_MRD_WAVEFORM };
+enum { FILE_NAME = KR_MRD_FILE_NAME, WAVE_HEAD = KR_MRD_WAVE_HEAD, SEEN = 512 };
 
 static uint16_t u16(const unsigned char *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static uint32_t u32(const unsigned char *p) { return u16(p) | (uint32_t)u16(p + 2) << 16; }
@@ -54,60 +49,24 @@ struct stream { int fd; int64_t bytes; bool closed; };
 static int cut_off(const struct message *m, int64_t left)
 {
     return kr_fail(KR_EFORMAT, "message %ld (%s, at byte %lld) has %lld bytes, but the stream ends after %lld of them", m->number,
-                   name_of(m->id), (long long)m->at, (long long)m->bytes, (long long)left);
+                   kr_mrd_message_name(m->id), (long long)m->at, (long long)m->bytes, (long long)left);
 }
 
-/* `need` bytes of the message, from its body's byte `from`. */
-static int look(const struct stream *s, const struct message *m, int64_t from, size_t need, void *to)
-{
-    if (m->body + from + (int64_t)need > s->bytes) {
-        struct message longer = *m;
-        longer.bytes = from + (int64_t)need;
-        return cut_off(&longer, s->bytes - m->body);
-    }
-    return kr_file_read(s->fd, to, need, m->body + from);
-}
-
+/* The id of a message and the bytes of its body. */
 static int length_of(struct message *m, const struct stream *s)
 {
-    unsigned char b[8];
-    ISMRMRD_AcquisitionHeader a;
-    ISMRMRD_ImageHeader im;
-    uint16_t wave[2];
-    int e = 0;
-    if (m->id == CLOSE)
-        m->bytes = 0;
-    else if (m->id == CONFIG_FILE)
-        m->bytes = FILE_NAME;
-    else if (m->id == CONFIG_TEXT || m->id == HEADER || m->id == TEXT) {
-        if (!(e = look(s, m, 0, 4, b)) && (m->bytes = 4 + (int64_t)u32(b)) > 4 + LONGEST_TEXT)
-            e = kr_fail(KR_EFORMAT, "message %ld (%s, at byte %lld) claims %u bytes of text; at most 64 MiB are read", m->number,
-                        name_of(m->id), (long long)m->at, u32(b));
-    } else if (m->id == ACQUISITION) {
-        if (!(e = look(s, m, 0, sizeof a, &a)))
-            m->bytes = (int64_t)sizeof a + 4 * (int64_t)a.number_of_samples * a.trajectory_dimensions
-                     + 8 * (int64_t)a.number_of_samples * a.active_channels;
-    } else if (m->id == WAVEFORM) {
-        if (!(e = look(s, m, 28, sizeof wave, wave)))
-            m->bytes = WAVE_HEAD + 4 * (int64_t)wave[0] * wave[1];
-    } else if (m->id == IMAGE) {
-        if (!(e = look(s, m, 0, sizeof im, &im)) && !(e = look(s, m, sizeof im, 8, b))) {
-            uint64_t text = u32(b) | (uint64_t)u32(b + 4) << 32, size = ismrmrd_sizeof_data_type(im.data_type), pixels;
-            if (text > LONGEST_TEXT)
-                return kr_fail(KR_EFORMAT, "message %ld (image, at byte %lld) claims %llu bytes of attributes; at most 64 MiB are read",
-                               m->number, (long long)m->at, (unsigned long long)text);
-            if (!size || __builtin_mul_overflow((uint64_t)im.matrix_size[0] * im.matrix_size[1], (uint64_t)im.matrix_size[2] * im.channels, &pixels)
-                || pixels > (uint64_t)s->bytes)
-                return kr_fail(KR_EFORMAT, "message %ld (image, at byte %lld) of type %u would have %u x %u x %u pixels of %u channels",
-                               m->number, (long long)m->at, im.data_type, im.matrix_size[0], im.matrix_size[1], im.matrix_size[2], im.channels);
-            m->bytes = (int64_t)(sizeof im + 8 + text + pixels * size);
-        }
-    } else
-        return kr_fail(KR_EFORMAT, "message %ld (at byte %lld) has the id %d, which says nothing about its length: what follows cannot be read",
-                       m->number, (long long)m->at, m->id);
-    if (!e && m->body + m->bytes > s->bytes)
-        e = cut_off(m, s->bytes - m->body);
-    return e;
+    unsigned char head[SEEN];
+    size_t n = s->bytes - m->at < SEEN ? (size_t)(s->bytes - m->at) : SEEN;
+    int64_t all;
+    int e = kr_file_read(s->fd, head, n, m->at), told = e ? e : kr_mrd_length(&all, head, n, INT64_MAX);
+    if (e)
+        return e;
+    m->id = u16(head);
+    const char *name = kr_mrd_message_name(m->id);
+    if (told < 0)
+        return kr_fail_in("message %ld (%s%sat byte %lld)", m->number, name ? name : "", name ? ", " : "", (long long)m->at);
+    m->bytes = all - 2;
+    return m->body + m->bytes > s->bytes ? cut_off(m, s->bytes - m->body) : 0;
 }
 
 /* Calls `each` for every message up to the close or the end. */
@@ -117,12 +76,9 @@ static int walk(struct stream *s, int (*each)(void *self, const struct stream *s
     struct message m = { .number = 1 };
     s->closed = false;
     while (m.at + 2 <= s->bytes) {
-        unsigned char id[2];
         m.body = m.at + 2;
-        m.bytes = 0;
-        int e = kr_file_read(s->fd, id, 2, m.at);
-        m.id = u16(id);
-        if (e || (e = length_of(&m, s)))
+        int e = length_of(&m, s);
+        if (e)
             return e;
         if (m.id == HEADER && !configured)
             return kr_fail(KR_EFORMAT, "message %ld is the header, but the configuration has to come before it", m.number);
@@ -168,11 +124,11 @@ static int take_wave(kr_waveform *to, const struct stream *s, const struct messa
     unsigned char h[WAVE_HEAD];
     int e = kr_file_read(s->fd, h, sizeof h, m->body);
     size_t n = (size_t)(m->bytes - WAVE_HEAD) / 4;
-    float step;
-    memcpy(&step, h + 32, 4);
-    *to = (kr_waveform){ .id = u16(h + 36), .time_stamp = u32(h + 24), .counter = u32(h + 20), .samples = u16(h + 28), .channels = u16(h + 30),
-                         .sample_time_us = step, .data = kr_alloc(n + 1, 4) };
-    return !to->data ? kr_error_code() : e ? e : kr_file_read(s->fd, to->data, 4 * n, m->body + WAVE_HEAD);
+    if (e)
+        return e;
+    *to = kr_mrd_wave_parse(h);
+    to->data = kr_alloc(n + 1, 4);
+    return !to->data ? kr_error_code() : kr_file_read(s->fd, to->data, 4 * n, m->body + WAVE_HEAD);
 }
 
 static int take_raw(void *self, const struct stream *s, const struct message *m)

@@ -466,6 +466,38 @@ static void put_comment(kr_text *t, const kr_meta *meta, const int *order, int a
         kr_text_put(t, "", 1);
 }
 
+/* Labels are stored as the smallest type of whole numbers that holds them; NULL where the image holds none. */
+static void *whole_numbers(const kr_image *im, const kr_array *c, nifti_1_header *h)
+{
+    const char *kind = kr_meta_get(im->meta, "kray_kind");
+    long n = kr_count(kr_array_shape(c));
+    float most = 0;
+    if (!kind || strcmp(kind, "labels") || c->type != KR_R32)
+        return NULL;
+    for (long i = 0; i < n; i++) {
+        float v = KR_R(c)[i];
+        if (!(v >= 0 && v <= 16777216.f && v == floorf(v)))
+            return NULL;
+        most = v > most ? v : most;
+    }
+    int bytes = most < 256 ? 1 : most < 32768 ? 2 : 4;
+    unsigned char *to = kr_alloc((size_t)n, (size_t)bytes);
+    if (!to)
+        return NULL;
+    for (long i = 0; i < n; i++) {
+        int32_t v = (int32_t)KR_R(c)[i];
+        int16_t narrow = (int16_t)v;
+        if (bytes == 1)
+            to[i] = (unsigned char)v;
+        else
+            memcpy(to + i * bytes, bytes == 2 ? (const void *)&narrow : (const void *)&v, (size_t)bytes);
+    }
+    h->datatype = bytes == 1 ? DT_UINT8 : bytes == 2 ? DT_INT16 : DT_INT32;
+    h->bitpix = (short)(8 * bytes);
+    h->intent_code = NIFTI_INTENT_LABEL;
+    return to;
+}
+
 static int write_image(const kr_image *im, const char *path)
 {
     const kr_array *a = im->data;
@@ -507,8 +539,9 @@ static int write_image(const kr_image *im, const char *path)
     int e = c && !t.failed ? 0 : kr_error_code();
     if (!e && t.len > EXTENSIONS_MOST)
         e = kr_fail(KR_EREFUSED, "notes of %zu bytes are too long for a NIfTI header", t.len);
+    kr_auto void *labels = e ? NULL : whole_numbers(im, c, &h);
     kr_block block[] = { { &h, sizeof h }, { "\1\0\0", 4 }, { extension, sizeof extension }, { t.s, t.len },
-                         { c ? c->data : NULL, (size_t)kr_count(kr_array_shape(a)) * (complex ? 8 : 4) } };
+                         { labels ? labels : c ? c->data : NULL, (size_t)kr_count(kr_array_shape(a)) * (size_t)(h.bitpix / 8) } };
     if (!e)
         e = (suffixed(path, ".gz") ? kr_file_write_gz : kr_file_write)(path, block, 5);
     kr_text_clear(&t);

@@ -410,7 +410,7 @@ int kr_mrd_line_check(const kr_line *l, long at)
     return l->flags >> 52 & 15 ? kr_fail(KR_EFORMAT, "line %ld is compressed (flags 53 to 56), which is not read", at) : 0;
 }
 
-static ISMRMRD_AcquisitionHeader head_of(const kr_line *l)
+ISMRMRD_AcquisitionHeader kr_mrd_head_of(const kr_line *l)
 {
     ISMRMRD_AcquisitionHeader h = { .version = 1, .flags = l->flags, .measurement_uid = l->uid, .scan_counter = l->counter,
         .acquisition_time_stamp = l->time_stamp, .number_of_samples = l->samples, .available_channels = l->channels,
@@ -630,7 +630,7 @@ int kr_mrd_lines_write(kr_h5 *f, const char *group, long at, long count, const k
         return kr_error_code();
     for (long i = 0; i < count; i++) {
         const kr_line *l = &line[i];
-        r[i].head = head_of(l);
+        r[i].head = kr_mrd_head_of(l);
         r[i].data = (hvl_t){ 2 * (size_t)l->samples * l->channels, (void *)samples[i] };
         r[i].traj = (hvl_t){ traj && traj[i] ? (size_t)l->samples * l->traj_dims : 0, (void *)(traj ? traj[i] : NULL) };
     }

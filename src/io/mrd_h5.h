@@ -2,7 +2,7 @@
 #ifndef KRAY_MRD_H5_H
 #define KRAY_MRD_H5_H
 #include "h5vlen.h"
-#include "kray/scan.h"
+#include "kray/wire.h"
 #include <ismrmrd/ismrmrd.h>
 
 /* ---- Groups: at most three levels deep ---- */
@@ -16,7 +16,7 @@ long kr_mrd_groups_choose(const kr_mrd_groups *g, const char *var, int content) 
 /* ---- Lines ---- */
 typedef struct kr_mrd_refs { kr_h5_ref samples, traj; } kr_mrd_refs;      /* where the numbers of a line are */
 kr_line kr_mrd_line_of(const ISMRMRD_AcquisitionHeader *h);
-int kr_mrd_line_check(const kr_line *l, long at) KR_MUST_USE;             /* refuses what is compressed; `at`: its number */
+ISMRMRD_AcquisitionHeader kr_mrd_head_of(const kr_line *l);
 int kr_mrd_heads_read(kr_line **line, kr_mrd_refs **refs, long *count, kr_h5 *f, const char *group) KR_MUST_USE;
 /* Gives samples and trajectories of the lines that `wants` says yes to, in pieces of some MiB, to `put`. Every length is
  * checked against the head first. */

@@ -322,6 +322,19 @@ int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room
     return count ? count : kr_fail(KR_EFORMAT, "the ISMRMRD header has no <encoding>");
 }
 
+int kr_mrd_header_counters(const char *xml, long most[6])
+{
+    static const char *const name[6] = { "slice", "contrast", "phase", "set", "repetition", "average" };
+    scoped_doc doc = parse(xml);
+    const xmlNode *limits = doc ? child(child(xmlDocGetRootElement(doc), "encoding"), "encodingLimits") : NULL;
+    for (int k = 0; doc && k < 6; k++) {
+        most[k] = -1;
+        if (get_long(child(child(limits, name[k]), "maximum"), 0, USHRT_MAX, &most[k]))
+            return kr_error_code();
+    }
+    return doc ? 0 : kr_error_code();
+}
+
 /* ---- Writing ---- */
 typedef struct writer { xmlNs *ns; bool failed; } writer;       /* failed: libxml2 had no memory */
 

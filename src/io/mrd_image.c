@@ -425,7 +425,7 @@ int kr_mrd_image_read(kr_image **out, const kr_source *src)
 }
 
 /* ---- Writing ---- */
-static char *attributes(const kr_image *im)
+char *kr_mrd_image_attributes(const kr_image *im)
 {
     static const char *const direction[3] = { "ImageRowDir", "ImageColumnDir", "ImageSliceDir" };
     const double *dir[3] = { im->geom->read_dir, im->geom->phase_dir, im->geom->slice_dir };
@@ -501,7 +501,7 @@ static int write_pixels(kr_h5 *f, const kr_array *a, long images)
 
 static int write_series(kr_h5 *f, const kr_image *im, const kr_array *a, long images)
 {
-    kr_auto char *text = attributes(im);
+    kr_auto char *text = kr_mrd_image_attributes(im);
     kr_auto ISMRMRD_ImageHeader *head = kr_alloc((size_t)images, sizeof *head);
     kr_auto char **all = kr_alloc((size_t)images, sizeof *all);
     if (!text || !head || !all)

@@ -123,3 +123,15 @@ kr_array *kr_mask_from(const char *text, kr_shape s, const char *name)
         return NULL;
     return kr_mask_new(text, s, name);
 }
+
+int kr_scan_undersample_by(kr_scan *s, const char *text, const char *name)
+{
+    kr_scoped(array) mask = kr_mask_from(text, s->shape, name);
+    unsigned varies = 0;
+    for (int d = KR_X; mask && d <= KR_Z; d++)
+        varies |= mask->n[d] > 1 ? KR_ON(d) : 0;
+    if (!mask || kr_scan_to_kspace(s, varies) || kr_scan_undersample(s, mask))
+        return kr_error_code();
+    kr_array_unref(&s->calib_area);
+    return kr_mask_is_spec(text) ? kr_mask_calib(&s->calib_area, text, s->shape, name) : 0;
+}

@@ -55,6 +55,7 @@ struct kr_layer_ops {
     int (*open)(void **state, const kr_layer *l, const kr_extent *y, const kr_extent *x, unsigned use);    /* NULL: no state */
     void (*close)(void *state);
     size_t (*scratch)(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward);   /* NULL: none */
+    size_t (*besides)(const kr_extent *x);                   /* bytes that it takes outside of the block while it runs; NULL: none */
     void (*forward)(const kr_call *c);
     void (*backward)(const kr_call *c);                      /* NULL: cannot be trained through */
     void (*plain)(const kr_plain_call *c);
@@ -104,7 +105,8 @@ kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, c
 kr_node lay_cell(kr_graph *g, kr_node *relu, kr_node x, kr_node h, enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, unsigned how);
 kr_node lay_pool(kr_graph *g, kr_node x);
 kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);     /* transposed convolution, norm, leaky ReLU, to the size of `like` */
-kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images, or one real one, as channels                      */
+kr_node lay_up_linear(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);                 /* the transposed convolution alone      */
+kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images as two channels each, real ones as one             */
 kr_node lay_image(kr_graph *g, kr_node x);                                    /* two channels as an image                                  */
 kr_node lay_magnitude(kr_graph *g, kr_node x);                                /* one channel, or |image|                                   */
 /* Real and imaginary part standardised by mean and unbiased deviation, zero-padded to multiples of `multiple`; and back. */
@@ -126,6 +128,10 @@ kr_node lay_consistency(kr_graph *g, kr_node k, kr_node y, kr_node mask, kr_node
 kr_node lay_add(kr_graph *g, kr_node a, kr_node b);                           /* images            */
 kr_node lay_scale(kr_graph *g, kr_node a, kr_node by);                        /* a image, by one number; a itself where it is absent */
 kr_node lay_either(kr_graph *g, kr_node a, kr_node b);                        /* a where it is given, else b */
+/* x of (A^H A + w) x = b + w z, A = mask F sens, b = A^H y: `noise` NULL: w is the one number of `w`; else w = exp(w[0]) noise^w[1], pixel by
+ * pixel, noise > 0. Until the residual is 10^-digits of the right side. */
+kr_node lay_cg(kr_graph *g, kr_node b, kr_node z, kr_node sens, kr_node mask, const kr_node *noise, const kr_tensor *w, long digits);
+kr_node lay_misfit(kr_graph *g, kr_node b, kr_node x, kr_node sens, kr_node mask);               /* A^H A x - b       */
 /* inner, from image to image, coil by coil where there are `least`; otherwise the coils as they are. */
 kr_node lay_each(kr_graph *g, kr_node coils, kr_graph *inner, long least);
 #endif

@@ -9,14 +9,16 @@ static void none(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
     *x = *y = 0;
 }
 
-/* ---- Complex images, or one real one, to channels ---- */
+/* ---- Complex images to two channels each, real ones to one ---- */
 static int put_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
-    bool real = l->ins == 1 && x[0].kind == KR_REAL;
-    for (int i = 0; i < l->ins && !real; i++)
-        if (extent_is(l, &x[i], KR_IMAGE, 0))
+    long chan = 0;
+    for (int i = 0; i < l->ins; i++) {
+        if (x[i].kind != KR_REAL && extent_is(l, &x[i], KR_IMAGE, 0))
             return kr_error_code();
-    y[0] = extent_like(x[0], KR_FEATURES, real ? 1 : 2 * l->ins);
+        chan += x[i].kind == KR_REAL ? 1 : 2;
+    }
+    y[0] = extent_like(x[0], KR_FEATURES, chan);
     return extent_flat(l, x, l->ins);
 }
 
@@ -34,23 +36,23 @@ static int put_rows(void *self, long b)
         for (long i = 0; i < m->w; i++, to += 16) {
             if (!j->back)
                 memset(to, 0, 16 * sizeof *to);
-            for (int k = 0; k < c->l->ins; k++) {
+            for (int k = 0, q = 0; k < c->l->ins; q += c->l->x[k++].kind == KR_REAL ? 1 : 2) {
                 if (!im[k])
                     continue;
                 if (im[k]->n.kind == KR_REAL) {
                     float *v = LAY_R(im[k]) + y * m->w + i;
                     if (j->back)
-                        *v += to[0];
+                        *v += to[q];
                     else
-                        to[0] = *v;
+                        to[q] = *v;
                     continue;
                 }
                 kr_cfloat *v = LAY_C(im[k]) + y * m->w + i;
                 if (j->back)
-                    *v += kr_c(to[2 * k], to[2 * k + 1]);
+                    *v += kr_c(to[q], to[q + 1]);
                 else {
-                    to[2 * k] = kr_re(*v);
-                    to[2 * k + 1] = kr_im(*v);
+                    to[q] = kr_re(*v);
+                    to[q + 1] = kr_im(*v);
                 }
             }
         }
@@ -75,13 +77,12 @@ static void put_backward(const kr_call *c)
 static void put_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
-    for (int k = 0; k < c->l->ins; k++)
-        for (long i = 0; i < px; i++)
-            if (c->x[k]->n.kind == KR_REAL)
-                c->y[0]->v[i] = c->x[k]->v[i];
-            else
-                for (int q = 0; q < 2; q++)
-                    c->y[0]->v[(2 * k + q) * px + i] = c->x[k]->v[2 * i + q];
+    for (int k = 0, first = 0; k < c->l->ins; k++) {
+        int parts = c->x[k]->n.kind == KR_REAL ? 1 : 2;
+        for (long i = 0; i < parts * px; i++)
+            c->y[0]->v[(first + i % parts) * px + i / parts] = c->x[k]->v[i];
+        first += parts;
+    }
 }
 
 static const kr_layer_ops put = { .name = "images to features", .shape = put_shape, .keeps = none, .forward = put_forward, .backward = put_backward, .plain = put_plain, .on = -1 };

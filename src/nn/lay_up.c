@@ -1,17 +1,18 @@
-/* lay_up.c: transposed convolution with kernel and stride 2, instance norm and leaky ReLU; where the other input is one pixel larger,
+/* lay_up.c: transposed convolution with kernel and stride 2, then (arg NORM) instance norm and leaky ReLU; where the other input is one pixel larger,
  * the last row or column comes by reflection. */
 #include "conv.h"
 #include "lay.h"
 
+enum { OUTS, IN, NORM };
 struct packed { kr_up2 *up; kr_up2_back *back; };
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
-    if (extent_is(l, &x[0], KR_FEATURES, l->arg[1]) || extent_is(l, &x[1], KR_FEATURES, 0) || extent_flat(l, x, 1) || extent_flat(l, x + 1, 1))
+    if (extent_is(l, &x[0], KR_FEATURES, l->arg[IN]) || extent_is(l, &x[1], KR_FEATURES, 0) || extent_flat(l, x, 1) || extent_flat(l, x + 1, 1))
         return kr_error_code();
     if (x[1].y / 2 != x[0].y || x[1].x / 2 != x[0].x)
         return kr_fail(KR_ESHAPE, "%ld x %ld features cannot be doubled to %ld x %ld", x[0].y, x[0].x, x[1].y, x[1].x);
-    y[0] = extent_like(x[1], KR_FEATURES, l->arg[0]);
+    y[0] = extent_like(x[1], KR_FEATURES, l->arg[OUTS]);
     return 0;
 }
 
@@ -43,14 +44,14 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
 {
     (void)state;
     (void)y;
-    return backward ? up2_back_scratch(((const struct packed *)l->packed)->back, x->y, x->x, true) : 0;
+    return backward ? up2_back_scratch(((const struct packed *)l->packed)->back, x->y, x->x, l->arg[NORM]) : 0;
 }
 
-static void forward(const kr_call *c) { kr_up2_forward(((const struct packed *)c->l->packed)->up, &c->y[0]->map, &c->x[0]->map, true); }
+static void forward(const kr_call *c) { kr_up2_forward(((const struct packed *)c->l->packed)->up, &c->y[0]->map, &c->x[0]->map, c->l->arg[NORM]); }
 
 static void backward(const kr_call *c)
 {
-    up2_back_run(((const struct packed *)c->l->packed)->back, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, &c->dy[0]->map, true, c->scratch);
+    up2_back_run(((const struct packed *)c->l->packed)->back, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, &c->dy[0]->map, c->l->arg[NORM], c->scratch);
 }
 
 static void plain(const kr_plain_call *c)
@@ -66,11 +67,12 @@ static void plain(const kr_plain_call *c)
                     sum += c->w[0][((q * n->chan + o) * 2 + y % 2) * 2 + x % 2] * c->x[0]->v[(q * m->y + y / 2) * m->x + x / 2];
                 v[y * 2 * m->x + x] = sum;
             }
-        plain_norm(v, 4 * m->y * m->x);
+        if (c->l->arg[NORM])
+            plain_norm(v, 4 * m->y * m->x);
         for (long y = 0; y < n->y; y++)
             for (long x = 0; x < n->x; x++) {
                 double a = v[(y < 2 * m->y ? y : y - 2) * 2 * m->x + (x < 2 * m->x ? x : x - 2)];
-                c->y[0]->v[(o * n->y + y) * n->x + x] = a > 0 ? a : 0.2 * a;
+                c->y[0]->v[(o * n->y + y) * n->x + x] = a > 0 || !c->l->arg[NORM] ? a : 0.2 * a;
             }
     }
     kr_free(v);
@@ -86,9 +88,12 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 static const kr_layer_ops ops = { .name = "transposed convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
                                   .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = -1, .sizes = 2 };
 
-kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w)
+static kr_node up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, bool norm)
 {
     if (!w || w->dims != 4)
         return graph_fail(g);
-    return graph_add(g, NULL, &ops, (kr_node[]){ x, like }, 2, &w, 1, (long[]){ w->n[1], w->n[0] }, 2, NULL);
+    return graph_add(g, NULL, &ops, (kr_node[]){ x, like }, 2, &w, 1, (long[]){ w->n[1], w->n[0], norm }, 3, NULL);
 }
+
+kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w) { return up(g, x, like, w, true); }
+kr_node lay_up_linear(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w) { return up(g, x, like, w, false); }

@@ -267,7 +267,8 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
         kr_fail(KR_EREFUSED, "network %s runs in float32 only: its instance norms magnify what bfloat16 loses", kind->name);
         return NULL;
     }
-    kr_scoped(weights) t = kind && turned ? turn(w) : NULL;
+    turned = turned && kind && !kind->own_axes;
+    kr_scoped(weights) t = turned ? turn(w) : NULL;
     if (!kind || (turned && !t))
         return NULL;
     kr_net *n = kr_alloc_zero(1, sizeof *n);
@@ -304,7 +305,7 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
 static const struct { const char *name, *word; enum kr_value_kind kind; } offered[] = { { "kspace", "k-space", KR_COILS }, { "mask", "a mask", KR_REAL },
     { "acs", "a calibration area", KR_REAL }, { "padding", "padding", KR_REAL }, { "sens", "coil maps", KR_COILS }, { "start", "a first image", KR_IMAGE },
     { "image", "an image", KR_REAL }, { "scaling", "a factor", KR_NUMBERS },
-    { "kspace_unit", "a factor", KR_NUMBERS } };
+    { "kspace_unit", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL } };
 enum { OFFERED = sizeof offered / sizeof *offered };
 
 /* A factor, where it is one: 0 and 1 change nothing. */
@@ -313,7 +314,7 @@ static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NUL
 /* Extents and data of the graph's inputs. */
 static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
 {
-    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit) };
+    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), in->adjoint, in->noise };
     for (long i = 0; i < kr_graph_inputs(g); i++) {
         int k = 0;
         while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))
@@ -424,7 +425,10 @@ int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h
     const void *data[INPUTS];
     const kr_cfloat some = 0;
     const float one = 1;
-    kr_net_input in = { .coils = coils, .h = h, .w = wd, .kspace = &some, .mask = &one, .acs = &one, .sens = &some, .image = &one, .scaling = 1 };
+    kr_net_input in = { .coils = coils, .h = h, .w = wd, .kspace = &some, .mask = &one, .acs = &one, .sens = &some, .image = &one, .scaling = 1, .adjoint = &some, .noise = &one };
+    for (long i = 0; g && i < kr_graph_inputs(g); i++)       /* a first image is a matter of choice to others */
+        if (!strcmp(kr_graph_input_name(g, i), "start") && kr_graph_input_must(g, i))
+            in.start = &some;
     kr_run *r = g && !inputs_of(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
     int e = r ? 0 : kr_error_code();
     *bytes = *flops = 0;

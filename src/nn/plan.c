@@ -547,13 +547,22 @@ kr_run *kr_graph_plan(const kr_graph *g, const kr_extent *inputs, unsigned how, 
 
 size_t kr_run_bytes(const kr_run *r) { return r->bytes; }
 
-/* What the plan itself takes, FFT plans at what they need for lines of ordinary length. */
+/* What the plan itself takes and layers take besides, FFT plans at what they need for lines of ordinary length. */
 size_t kr_run_overhead(const kr_run *r)
 {
     size_t n = (size_t)r->inst_room * sizeof *r->inst + (size_t)r->step_room * sizeof *r->step + (size_t)r->g->values * 16;
-    for (long i = 0; i < r->g->nodes; i++)
+    size_t besides = 0;
+    for (long i = 0; i < r->g->nodes; i++) {
+        const struct graph_node *k = &r->g->node[i];
+        kr_extent x[KR_INS], y[KR_OUTS];
         n += r->state[i] && owns(r, i) ? (size_t)kr_threads() << 17 : 0;
-    return n;
+        if (!made(r, k) || !k->l->op->besides)
+            continue;
+        extents_of(r, k, x, y);
+        size_t b = k->l->op->besides(x);
+        besides = b > besides ? b : besides;
+    }
+    return n + besides;
 }
 
 double kr_run_flops(const kr_run *r)

@@ -435,6 +435,8 @@ static int find_whitener(kr_array **w, kr_scan *s, const kr_trace *trace)
     return 0;
 }
 
+const kr_prepare kr_prepare_preset = { .whiten = true, .oversampling = true, .compression = "svd", .average = true, .ghost = "auto" };
+
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace)
 {
     if (!s->data)

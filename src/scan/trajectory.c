@@ -1,7 +1,7 @@
 /* trajectory.c: scans whose samples lie anywhere in k-space: units, density, and what a Cartesian grid would have held. */
 #include "kray/fourier.h"
 #include "kray/nufft.h"
-#include "kray/scan.h"
+#include "kray/trajectory.h"
 #include <math.h>
 #include <string.h>
 
@@ -92,8 +92,8 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
                        "radians per sample (3.14)", largest, n, n / 2);
     for (int d = 0; d < dims; d++) {
         long have = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
-        if (have <= 1)
-            have = 2 * (long)ceil(most[d] - 1e-3);
+        if (have <= 1)                                         /* a spoke need not lie along this very axis */
+            have = 2 * (long)ceil((most[d] > .9 * largest ? largest : most[d]) - 1e-3);
         s->enc.encoded[d] = have > 1 ? have : 1;
         kr_scoped(array) axis = kr_array_at(own, KR_CHAN, d);
         if (!axis)
@@ -301,6 +301,14 @@ static kr_array *real_of(const kr_array *a)
     return r;
 }
 
+/* The data with samples and views named: their first two axes longer than 1, where they have no such axes. */
+static kr_array *readouts(const kr_scan *s, bool *named)
+{
+    static const int x_first[] = { KR_X, KR_Y }, y_first[] = { KR_Y, KR_Z }, to[] = { KR_SAMPLE, KR_VIEW };
+    *named = s->shape.n[KR_SAMPLE] > 1 || s->shape.n[KR_VIEW] > 1;
+    return *named ? kr_array_ref(s->data) : renamed(s->data, s->shape.n[KR_X] > 1 ? x_first : y_first, to, 2);
+}
+
 int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj)
 {
     static const int x_first[] = { KR_X, KR_Y }, y_first[] = { KR_Y, KR_Z }, to[] = { KR_SAMPLE, KR_VIEW };
@@ -310,8 +318,8 @@ int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj)
     if (!k)
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ESHAPE, "a trajectory %s of complex numbers has kx and ky in one; further coordinates have no place", kr_shape_text(kr_array_shape(traj)));
     kr_scoped(array) own = k->n[KR_SAMPLE] > 1 ? kr_array_packed(k) : renamed(k, leading ? y_first : x_first, to, 2);
-    bool named = s->shape.n[KR_SAMPLE] > 1 || s->shape.n[KR_VIEW] > 1;
-    kr_scoped(array) data = named ? kr_array_ref(s->data) : renamed(s->data, s->shape.n[KR_X] > 1 ? x_first : y_first, to, 2);
+    bool named;
+    kr_scoped(array) data = readouts(s, &named);
     if (!own || !data)
         return kr_error_code();
     if (own->n[KR_SAMPLE] != data->n[KR_SAMPLE] || own->n[KR_VIEW] != data->n[KR_VIEW])
@@ -326,5 +334,24 @@ int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj)
     s->data = kr_array_ref(data);
     s->traj = kr_array_ref(own);
     s->shape = kr_array_shape(data);
+    return 0;
+}
+
+int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3])
+{
+    bool named;
+    kr_scoped(array) data = readouts(s, &named);
+    if (!data)
+        return kr_error_code();
+    kr_traj_want want = { .samples = data->n[KR_SAMPLE], .views = data->n[KR_VIEW], .frames = data->n[KR_TIME] };
+    for (int d = 0; d < 3; d++) {
+        want.n[d] = n ? n[d] : !named ? 0 : s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
+        want.fov_mm[d] = s->enc.encoded_mm[d] > 0 ? s->enc.encoded_mm[d] : s->enc.recon_mm[d];
+    }
+    kr_scoped(array) k = kr_traj_new(spec, &want);
+    if (!k || kr_scan_attach_trajectory(s, k))
+        return kr_error_code();
+    for (int d = 0; d < 3; d++)
+        s->enc.encoded[d] = d < k->n[KR_CHAN] ? want.n[d] : 1;
     return 0;
 }

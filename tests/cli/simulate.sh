@@ -19,6 +19,20 @@ works '' kray simulate $small --undersample uniform:accel=4,lines=12 -o g.npy --
 works '' kray simulate $small --contrast flair --snr 10 --correlation 0 --no-noise-scan --no-phase -o h.npy -q
 check 'nothing stays beside the files' [ -z "$(ls -A | grep '^\.kray')" ]
 
+# Along trajectories: written with the positions, read with no option, and the same samples with the positions in words.
+works '{sample=96 view=60 coil=3}' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj radial:spokes=60 -o radial.h5 --reference radial.nii.gz
+works 'samples along a trajectory' kray recon radial.h5 -o radial_x.nii.gz
+nrmse() { kray eval --json --target "$1" "$2" | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+near 'the image is the object' "$(nrmse radial.nii.gz radial_x.nii.gz)" 0 .12
+works 'k-space positions are not in' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj radial:spokes=60 -o radial.cfl
+works 'sense' kray recon radial.cfl@-,sample,view,coil --traj radial --matrix 48,48 -o radial_y.nii.gz
+near 'and so it is from words' "$(nrmse radial_x.nii.gz radial_y.nii.gz)" 0 .001
+works '' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj spiral:interleaves=6 -o spiral.npy --positions spiral_k.npy
+refuses 2 'a kind of trajectory is wanted' kray simulate --traj loops -o x.h5
+refuses 2 "there is no 'spoke'" kray simulate --traj radial:spoke=4 -o x.h5
+refuses 2 'is for scans on a grid' kray simulate --traj radial -u random:accel=4 -o x.h5
+refuses 2 'and there is none' kray simulate --positions x.npy -o x.h5
+
 refuses 2 'where to?' kray simulate brain
 refuses 2 "there is no phantom 'brian'" kray simulate brian -o x.npy
 refuses 1 'there is no such file' kray simulate none.nii.gz -o x.npy

@@ -14,12 +14,12 @@ owner()
     linop) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
-    nn|net|graph|weights|train) echo nn ;;
+    nn|net|graph|weights|train|volume) echo nn ;;
     image|metric|segment) echo image ;;
-    scan) echo scan ;;
-    io|picture) echo io ;;
+    scan|trajectory) echo scan ;;
+    io|picture|wire) echo io ;;
     mrd) echo mrd ;;
-    recon) echo recon ;;
+    recon|segmenter) echo recon ;;
     phantom) echo phantoms ;;
     *) echo "unknown" ;;
     esac

@@ -26,6 +26,8 @@ static void inputs_of(struct inputs *in, const kr_graph *g)
                 v = k % W % 3 == 1 || labs(k % W - W / 2) < 3;
             else if (!strcmp(name, "acs"))
                 v = labs(k % W - W / 2) < 3;
+            else if (!strcmp(name, "noise"))
+                v = 0.1 + 0.1 * kr_rand_uniform(3, (uint64_t)i, (uint64_t)k);
             else if (!strcmp(name, "padding"))
                 v = k % W == 0;
             f[k] = (float)v;
@@ -246,16 +248,18 @@ static void *uses(void *self)
     struct user *u = self;
     long n = u->size * u->size;
     kr_cfloat *k = malloc((size_t)(COILS * n) * sizeof *k), *s = malloc((size_t)(COILS * n) * sizeof *s);
-    float *mask = malloc((size_t)n * sizeof *mask);
+    float *mask = malloc((size_t)n * sizeof *mask), *noise = malloc((size_t)n * sizeof *noise);
     for (long i = 0; i < COILS * n; i++) {
+        noise[i % n] = 0.1f;
         mask[i % n] = i % 3 == 0;
         k[i] = kr_c((float)kr_rand_uniform(1, (uint64_t)u->size, (uint64_t)i) - 0.5f, (float)kr_rand_uniform(2, (uint64_t)u->size, (uint64_t)i) - 0.5f);
         s[i] = kr_c(0.5f, 0.3f);
     }
-    kr_net_input in = { .coils = COILS, .h = u->size, .w = u->size, .kspace = k, .mask = mask, .acs = mask, .sens = s, .image = mask, .scaling = 1, .centred = true };
+    kr_net_input in = { .coils = COILS, .h = u->size, .w = u->size, .kspace = k, .mask = mask, .acs = mask, .sens = s, .image = mask, .scaling = 1, .centred = true, .adjoint = k, .noise = noise };
+    in.start = !strcmp(kr_net_kind_of(u->net)->name, "refine") ? s : NULL;
     for (int i = 0; i < 10 && !u->failed; i++)
         u->failed = kr_net_run(u->net, u->image, &in, NULL);
-    free(k); free(s); free(mask);
+    free(k); free(s); free(mask); free(noise);
     return NULL;
 }
 

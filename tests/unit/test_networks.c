@@ -32,15 +32,19 @@ static void put(const char *name, const char *text)
     fclose(f);
 }
 
+/* Others make their own. */
+static bool needs_start(kr_net *net) { return !strcmp(kr_net_kind_of(net)->name, "refine"); }
+
 /* Runs one slice of random numbers; 0, or the refusal. */
 static int run(kr_net *net, long coils, long h, long w)
 {
     long n = h * w;
     kr_cfloat *k = malloc((size_t)(coils * n) * sizeof *k), *s = malloc((size_t)(coils * n) * sizeof *s), *x = malloc((size_t)n * sizeof *x);
-    float *mask = malloc((size_t)n * sizeof *mask), *image = malloc((size_t)n * sizeof *image);
+    float *mask = malloc((size_t)n * sizeof *mask), *image = malloc((size_t)n * sizeof *image), *noise = malloc((size_t)n * sizeof *noise);
     for (long i = 0; i < n; i++) {
         mask[i] = i % w == w / 2 || kr_rand_uniform(1, 2, (uint64_t)i) < 0.4;
         image[i] = (float)kr_rand_uniform(1, 3, (uint64_t)i);
+        noise[i] = 0.1f;
     }
     for (long i = 0; i < coils * n; i++) {
         double z[2];
@@ -48,12 +52,13 @@ static int run(kr_net *net, long coils, long h, long w)
         k[i] = mask[i % n] * kr_c((float)z[0], (float)z[1]);
         s[i] = kr_c((float)(1 / sqrt((double)coils)), 0);
     }
-    kr_net_input in = { .coils = coils, .h = h, .w = w, .kspace = k, .mask = mask, .acs = mask, .sens = s, .image = image, .scaling = 1, .centred = true };
+    kr_net_input in = { .coils = coils, .h = h, .w = w, .kspace = k, .mask = mask, .acs = mask, .sens = s, .image = image, .scaling = 1, .centred = true, .adjoint = k, .noise = noise };
+    in.start = needs_start(net) ? s : NULL;
     int e = kr_net_run(net, x, &in, NULL);
     for (long i = 0; i < n && !e; i++)
         if (!isfinite(kr_re(x[i])) || !isfinite(kr_im(x[i])))
             fail_msg("%s: %ld coils, %ld x %ld: pixel %ld is not finite", kr_net_kind_of(net)->name, coils, h, w, i);
-    free(k); free(s); free(x); free(mask); free(image);
+    free(k); free(s); free(x); free(mask); free(image); free(noise);
     return e;
 }
 

@@ -3,6 +3,7 @@
 #include "kray/fourier.h"
 #include "kray/io.h"
 #include "kray/phantom.h"
+#include "kray/trajectory.h"
 
 static kr_simulate small(long n, long coils)
 {
@@ -34,13 +35,14 @@ static void ellipse(double sum[2], const double e[6], double kx, double ky)
     sum[1] += F * sin(p);
 }
 
+/* value, half axes, centre, angle: Toft's table, y to the front. */
+static const double part[10][6] = { { 1, .69, .92, 0, 0, 0 }, { -.8, .6624, .874, 0, -.0184, 0 }, { -.2, .11, .31, .22, 0, -18 },
+        { -.2, .16, .41, -.22, 0, 18 }, { .1, .21, .25, 0, .35, 0 }, { .1, .046, .046, 0, .1, 0 }, { .1, .046, .046, 0, -.1, 0 },
+        { .1, .046, .023, -.08, -.605, 0 }, { .1, .023, .023, 0, -.606, 0 }, { .1, .023, .046, .06, -.605, 0 } };
+
 static void shepplogan_is_its_formula(void **state)
 {
     (void)state;
-    /* value, half axes, centre, angle: Toft's table, y to the front. */
-    static const double part[10][6] = { { 1, .69, .92, 0, 0, 0 }, { -.8, .6624, .874, 0, -.0184, 0 }, { -.2, .11, .31, .22, 0, -18 },
-        { -.2, .16, .41, -.22, 0, 18 }, { .1, .21, .25, 0, .35, 0 }, { .1, .046, .046, 0, .1, 0 }, { .1, .046, .046, 0, -.1, 0 },
-        { .1, .046, .023, -.08, -.605, 0 }, { .1, .023, .023, 0, -.606, 0 }, { .1, .023, .046, .06, -.605, 0 } };
     static const long sizes[][2] = { { 128, 128 }, { 90, 75 } };
     for (int t = 0; t < 2; t++) {
         kr_simulate how = small(sizes[t][0], 1);
@@ -63,6 +65,35 @@ static void shepplogan_is_its_formula(void **state)
     }
 }
 
+
+/* The same between the points of a grid: along trajectories, in frames one behind the other. */
+static void shepplogan_along_trajectories(void **state)
+{
+    (void)state;
+    static const char *const specs[] = { "radial:spokes=21,angle=golden,frames=3", "spiral:interleaves=5,samples=300", "rosette:shots=9,samples=200" };
+    for (int t = 0; t < 3; t++) {
+        kr_simulate how = small(96, 1);
+        kr_traj_want want = { .n = { how.n[0], how.n[1], 1 }, .fov_mm = { 220, 220, 5 } };
+        kr_scoped(array) k = kr_traj_new(specs[t], &want);
+        assert_non_null(k);
+        how.phase = false;
+        how.traj = k;
+        kr_scan *s = measured("shepplogan", &how);
+        kr_scoped(array) formula = kr_array_like(s->data);
+        long n = kr_count(kr_array_shape(s->data));
+        assert_int_equal(2 * n, kr_count(kr_array_shape(k)));
+        assert_int_equal(s->data->n[KR_TIME], t ? 1 : 3);
+        double scale = (double)how.n[0] * (double)how.n[1] / 4 / sqrt((double)(how.n[0] * how.n[1]));
+        for (long i = 0; i < n; i++) {
+            double sum[2] = { 0, 0 };
+            for (int e = 0; e < 10; e++)
+                ellipse(sum, part[e], (double)KR_R(k)[i] / 2, -(double)KR_R(k)[n + i] / 2);
+            KR_C(formula)[i] = kr_c((float)(scale * sum[0]), (float)(scale * sum[1]));
+        }
+        assert_true(distance(s->data, formula) < 3e-3);
+        kr_scan_unref(&s);
+    }
+}
 
 /* ---- Coils ---- */
 static void field_on_the_axis(void **state)
@@ -455,7 +486,7 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shepplogan_is_its_formula), cmocka_unit_test(field_on_the_axis), cmocka_unit_test(field_is_biot_and_savart),
+        cmocka_unit_test(shepplogan_is_its_formula), cmocka_unit_test(shepplogan_along_trajectories), cmocka_unit_test(field_on_the_axis), cmocka_unit_test(field_is_biot_and_savart),
         cmocka_unit_test(maps_are_the_loops), cmocka_unit_test(maps_are_smooth), cmocka_unit_test(noise_has_the_stated_covariance),
         cmocka_unit_test(snr_is_as_stated), cmocka_unit_test(same_on_any_number_of_threads), cmocka_unit_test(every_phantom_and_contrast),
         cmocka_unit_test(oversampling_leaves_the_image), cmocka_unit_test(brain_shows_its_tissues), cmocka_unit_test(volume_is_where_the_file_says),

@@ -2,6 +2,7 @@
 #include "test.h"
 #include "kray/nufft.h"
 #include "kray/recon.h"
+#include "kray/trajectory.h"
 
 enum { N = 32, SPOKES = 50, SAMPLES = 64, COILS = 4 };
 
@@ -167,6 +168,105 @@ static void density(void **state)
     kr_scan_unref(&s);
 }
 
+/* ---- Trajectories from a specification ---- */
+/* Every kind stays within k-space and reaches its rim, and is where data that were counted are. */
+static void kinds(void **state)
+{
+    (void)state;
+    static const char *const flat[] = { "cartesian", "radial", "radial:angle=raga,spokes=34,circle=full", "spiral", "spiral:alpha=2,timing=kim", "epi:shots=2", "rosette" };
+    static const char *const deep[] = { "stars:angle=golden,turn=golden", "koosh:spokes=500", "koosh:order=spiral,spokes=500", "cones", "cartesian:accel=2" };
+    for (size_t i = 0; i < sizeof flat / sizeof *flat + sizeof deep / sizeof *deep; i++) {
+        bool volume = i >= sizeof flat / sizeof *flat;
+        const char *spec = volume ? deep[i - sizeof flat / sizeof *flat] : flat[i];
+        kr_traj_want want = { .n = { N, N, volume ? 16 : 1 } };
+        kr_scoped(array) k = kr_traj_new(spec, &want);
+        if (!k)
+            fail_msg("%s", kr_error());
+        assert_true(kr_traj_is_spec(spec));
+        assert_int_equal(k->n[KR_CHAN], volume ? 3 : 2);
+        for (int d = 0; d < k->n[KR_CHAN]; d++) {
+            kr_scoped(array) axis = kr_array_at(k, KR_CHAN, d);
+            kr_scoped(array) packed = kr_array_packed(axis);
+            double most = kr_max_abs(packed), half = d < 2 ? N / 2 : 8;
+            if (!(most <= half + 1e-4 && most >= .8 * half))
+                fail_msg("%s: k reaches %g along axis %d", spec, most, d);
+        }
+    }
+}
+
+/* The gradient of a spiral and its slew rate stay within the limits; no other design is much faster: one of the two is always near its limit. */
+static void spiral_limits(void **state)
+{
+    (void)state;
+    kr_traj_want want = { .n = { 128, 128, 1 } };
+    kr_scoped(array) k = kr_traj_new("spiral:interleaves=8,samples=20000,gradient=25,slew=120,fov=200", &want);
+    assert_non_null(k);
+    /* How long a readout takes is not told: it follows from the largest gradient, which is reached. */
+    const float *x = KR_R(k), *y = KR_R(k) + kr_count(kr_array_shape(k)) / 2;
+    long n = k->n[KR_SAMPLE], busy = 0, all = 0;
+    double fastest = 0, steepest = 0;
+    for (long i = 1; i < n; i++)
+        fastest = fmax(fastest, hypot((double)(x[i] - x[i - 1]), (double)(y[i] - y[i - 1])));
+    double dt = fastest / .2 / (42.577478518e6 * 25e-3);
+    enum { WIDE = 40 };                                            /* second differences of single precision want a wide step */
+    for (long i = WIDE; i < n - WIDE; i += 7) {
+        double slew = hypot((double)(x[i + WIDE] - 2 * x[i] + x[i - WIDE]), (double)(y[i + WIDE] - 2 * y[i] + y[i - WIDE])) / .2 / pow(WIDE * dt, 2) / 42.577478518e6;
+        double speed = hypot((double)(x[i + 1] - x[i - 1]), (double)(y[i + 1] - y[i - 1])) / 2 / fastest;
+        steepest = fmax(steepest, slew);
+        busy += slew > .9 * 120 || speed > .97;
+        all++;
+    }
+    assert_true(steepest < 1.03 * 120);
+    assert_true(busy > .9 * (double)all);
+    assert_near(dt * (double)n, 8e-3, 4e-3);                    /* milliseconds, as such readouts take */
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct { const char *spec, *says; } bad[] = {
+        { "radial:spoke=3", "there is no 'spoke'" }, { "radial:spokes=0.5", "whole number" }, { "radial:angle=gold", "not 'gold'" }, { "radial:tiny=3", "for angle=golden" },
+        { "spiral:interleaves=64", "less than a turn" }, { "stars", "a matrix" }, { "loops", "there is no kind 'loops'" }, { "epi:ramp=0.7", "ramp 0 to 0.5" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        kr_traj_want want = { .n = { N, N, 1 } };
+        kr_scoped(array) k = kr_traj_new(bad[i].spec, &want);
+        assert_null(k);
+        assert_non_null(strstr(kr_error(), bad[i].says));
+    }
+    kr_traj_want want = { .n = { N, N, 1 }, .views = 30 };
+    kr_scoped(array) k = kr_traj_new("radial:spokes=31", &want);
+    assert_null(k);
+    assert_refused(KR_ESHAPE, "the data have 30");
+}
+
+/* Data without positions, and a word that says what they are. */
+static void from_a_word(void **state)
+{
+    (void)state;
+    kr_scan *s = radial(SPOKES, 1, true, 1);
+    kr_array_unref(&s->traj);
+    assert_int_equal(kr_scan_make_trajectory(s, "radial:start=90,angle=-3.6", NULL), 0);         /* counterclockwise from kx */
+    assert_near(error_of("adjoint", s), 0, .08);
+    kr_scan_unref(&s);
+}
+
+/* A lag of a third of a sample along x, a negative one along y, and a part of either across. */
+static void delays(void **state)
+{
+    (void)state;
+    kr_scan *s = radial(SPOKES, 1, true, 1);
+    kr_scoped(array) was = kr_array_copy(s->traj);
+    const double there[3][3] = { { .3, .1, 0 }, { .1, -.2, 0 } };
+    assert_int_equal(kr_traj_delay(s->traj, there), 0);
+    long all = SAMPLES * SPOKES;
+    for (long v = 0; v < SPOKES; v++) {
+        double a = M_PI * (double)v / SPOKES, step = (double)N / SAMPLES;
+        assert_near(KR_R(s->traj)[v * SAMPLES + 20] - KR_R(was)[v * SAMPLES + 20], -(.3 * cos(a) + .1 * sin(a)) * step, 1e-5);
+        assert_near(KR_R(s->traj)[all + v * SAMPLES + 20] - KR_R(was)[all + v * SAMPLES + 20], -(.1 * cos(a) - .2 * sin(a)) * step, 1e-5);
+    }
+    kr_scan_unref(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +274,11 @@ int main(void)
         cmocka_unit_test(series),
         cmocka_unit_test(units),
         cmocka_unit_test(density),
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(spiral_limits),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(from_a_word),
+        cmocka_unit_test(delays),
     };
     return cmocka_run_group_tests(tests, NULL, forget);
 }

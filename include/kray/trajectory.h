@@ -1,0 +1,32 @@
+/* trajectory.h: where readouts run through k-space: made from a specification, and what a trajectory is like. */
+#ifndef KRAY_TRAJECTORY_H
+#define KRAY_TRAJECTORY_H
+#include "kray/scan.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a trajectory is made for. */
+typedef struct kr_traj_want {
+    long n[3];                       /* matrix of the image; 0: radial readouts tell it (samples / oversampling), others refuse */
+    double fov_mm[3];                /* field of view; 0: unknown, which kinds that keep to gradient limits refuse  */
+    long samples, views, frames;     /* of data that were measured along it; 0: as the specification says            */
+} kr_traj_want;
+
+/* spec: "KIND:key=value,...", for example "radial:spokes=64,angle=golden"; `kr_traj_kinds` lists kinds and keys. R32
+ * {SAMPLE,VIEW,TIME,CHAN} in cycles per field of view of the matrix (so that k reaches half of it), CHAN 2 or 3. Voxels are taken
+ * for as long as they are wide. A matrix that was not known is set in `want`. Refuses unknown words, values out of range, and other counts than those wanted. Owner: the caller. */
+kr_array *kr_traj_new(const char *spec, kr_traj_want *want) KR_MUST_USE;
+bool kr_traj_is_spec(const char *text);      /* the word before ':' is a kind of trajectory */
+void kr_traj_kinds(kr_text *help);
+/* The trajectory of `spec` for the data of `s`, attached as kr_scan_attach_trajectory does. n: matrix of the image; NULL: as the file says. */
+int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3]) KR_MUST_USE;
+
+/* In place, k {SAMPLE,VIEW and further axes,CHAN} contiguous: coordinate d lags behind by delay[d][d] samples, and takes up what coordinate e
+ * would lose by a lag of delay[d][e] (spokes of direction u are shifted by -delay u, in samples). Refuses other shapes. */
+int kr_traj_delay(kr_array *k, const double delay[3][3]) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

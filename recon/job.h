@@ -1,0 +1,25 @@
+/* job.h: what a job is. Private to this folder. */
+#ifndef KRAY_JOB_H
+#define KRAY_JOB_H
+#include "street.h"
+
+enum { KEPT = 4096 };
+struct kr_job {
+    kr_job_opts how;
+    const kr_recon *asked, *method;  /* asked NULL: auto; method NULL: it has not chosen yet            */
+    void *values, *presets;          /* options of the method asked for, or of the usual one; of another that auto took */
+    char *words;                     /* the text of options: values point into it                       */
+    const char *given;
+    char *source;                    /* the file being read; NULL                                       */
+    bool told;                       /* this measurement's notes and warnings                           */
+    long from, count, all;           /* the slices of a file that are worked on; all 0: what comes      */
+    long *replaced;                  /* counts slices whose maps were replaced; NULL: told at once      */
+    int keep;                        /* -1: nothing                                                     */
+    kept_maps *kept;                 /* KEPT of them; NULL: none yet                                    */
+    kr_array *noise; double noise_dwell_us, noise_bandwidth;
+};
+/* The options that the job has for a method; NULL: no memory. */
+void *job_values_of(kr_job *j, const kr_recon *m);
+/* What auto takes for a scan, or the method asked for. */
+const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace);
+#endif

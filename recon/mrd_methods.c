@@ -1,0 +1,185 @@
+/* mrd_methods.c: the methods as sessions with MRD clients ask for them. */
+#include "kray/recon.h"
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* What `kray recon` has for every method. */
+typedef struct around {
+    const char *coils, *compression, *ghost;
+    long maps, calib, compress;
+    bool whiten, oversampling;
+} around;
+static const kr_opt table[] = {
+    { "coils", 0, KR_OPT_CHOICE, offsetof(around, coils), "espirit", "espirit|walsh|lowres", NULL },
+    { "maps", 0, KR_OPT_INT, offsetof(around, maps), "1", "N", NULL },
+    { "calib", 0, KR_OPT_INT, offsetof(around, calib), "24", "N", NULL },
+    { "compress", 0, KR_OPT_INT, offsetof(around, compress), "0", "N", NULL },
+    { "compression", 0, KR_OPT_CHOICE, offsetof(around, compression), "svd", "svd|geometric", NULL },
+    { "whiten", 0, KR_OPT_FLAG, offsetof(around, whiten), "on", NULL, NULL },
+    { "oversampling", 0, KR_OPT_FLAG, offsetof(around, oversampling), "on", NULL, NULL },
+    { "ghost", 0, KR_OPT_CHOICE, offsetof(around, ghost), "auto", "auto|navigator|entropy|svd|none", NULL },
+    KR_OPT_END };
+
+struct job {
+    const kr_recon *asked, *usual;   /* asked NULL: auto, whose options are the usual method's         */
+    around around;
+    void *opts;
+    char *name;
+    kr_text values;                  /* of options that are files, one behind the other: never moved once made */
+    const char *given;               /* an option of the usual method that was given                   */
+    bool maps_asked;
+};
+
+
+static const kr_opt *find(const kr_opt *o, const char *name)
+{
+    while (o && o->name && strcasecmp(o->name, name))
+        o++;
+    return o && o->name ? o : NULL;
+}
+
+static int unknown(const kr_recon *m, const char *key)
+{
+    const char *words[64];
+    int n = 0;
+    kr_text t = { 0 };
+    for (int part = 0; part < 2; part++)
+        for (const kr_opt *o = part ? table : m->opts; o && o->name && n < 64; o++) {
+            kr_text_add(&t, "%s%s", n ? ", " : "", o->name);
+            words[n++] = o->name;
+        }
+    const char *near = kr_nearest(key, words, n);
+    kr_fail(KR_EUSAGE, "%s has no option '%.60s'%s%s%s; known are %s", m->name, key, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "", t.s);
+    kr_text_clear(&t);
+    return kr_error_code();
+}
+
+/* A file is in the folder, or nowhere. */
+static const char *file_in(const kr_mrd_methods *methods, struct job *j, const char *key, const char *value)
+{
+    if (!methods->folder)
+        return value;
+    if (strchr(value, '/') || *value == '.') {
+        kr_fail(KR_EUSAGE, "the option '%s' names the file '%.80s': files of a client are names without folders", key, value);
+        return NULL;
+    }
+    kr_text_clear(&j->values);
+    kr_text_add(&j->values, "%s/%s", methods->folder, value);
+    return j->values.s;
+}
+
+static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mrd_ask *ask)
+{
+    const kr_recon *m = j->asked ? j->asked : j->usual;
+    bool file = false;
+    for (long i = 0; i < kr_meta_count(ask->options); i++) {
+        const char *key = kr_meta_key(ask->options, i), *value = kr_meta_value(ask->options, i);
+        const kr_opt *own = find(m->opts, key), *o = own ? own : find(table, key);
+        if (!o)
+            return unknown(m, key);
+        if (o->type == KR_OPT_FILE && (file || !(value = file_in(methods, j, key, value))))
+            return file ? kr_fail(KR_EUSAGE, "only one option may name a file") : kr_error_code();
+        file |= o->type == KR_OPT_FILE;
+        if (o->type == KR_OPT_OUT)
+            return kr_fail(KR_EUSAGE, "the option '%s' names a file to be written, which a client may not", key);
+        if (kr_opt_set(own ? m->opts : table, own ? j->opts : (void *)&j->around, o->name, value))
+            return kr_fail_in("configuration");
+        if (own)
+            j->given = o->name;
+        else
+            j->maps_asked |= !strcmp(o->name, "maps") || !strcmp(o->name, "calib") || (!strcmp(o->name, "coils") && strcmp(value, "espirit"));
+    }
+    const around *a = &j->around;
+    if (a->maps < 1 || a->maps > 8 || a->calib < 1 || a->compress < 0)
+        return kr_fail(KR_EUSAGE, "maps (1 to 8), calib and compress count something: %ld, %ld and %ld are not possible", a->maps, a->calib, a->compress);
+    if (j->maps_asked && j->asked && !(j->asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that coils, maps and calib mean nothing to it", j->asked->name);
+    return 0;
+}
+
+static void close_job(void *p)
+{
+    struct job *j = p;
+    kr_free(j->opts);
+    kr_free(j->name);
+    kr_text_clear(&j->values);
+    kr_free(j);
+}
+
+static int open_job(void **job, enum kr_mrd_unit *unit, void *self, const kr_mrd_ask *ask)
+{
+    struct job *j = kr_alloc_zero(1, sizeof *j);
+    if (!j)
+        return kr_error_code();
+    j->usual = kr_recon_named(KR_AUTO_USUAL);
+    j->asked = strcasecmp(ask->name, "auto") ? kr_recon_named(ask->name) : NULL;
+    const kr_recon *m = j->asked ? j->asked : j->usual;
+    if (!m || (strcasecmp(ask->name, "auto") && !j->asked) || !(j->opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1))
+        || kr_opt_defaults(m->opts, j->opts) || kr_opt_defaults(table, &j->around) || set_options(j, self, ask)) {
+        close_job(j);
+        return kr_error_code();
+    }
+    if (*unit == KR_MRD_BY_METHOD)
+        *unit = m->needs & KR_WANTS_SERIES ? KR_MRD_WHOLE : KR_MRD_BY_SLICE;
+    *job = j;
+    return 0;
+}
+
+static int run(kr_image **out, void *job, kr_scan *scan, long slice, const kr_trace *trace)
+{
+    (void)slice;
+    struct job *j = job;
+    const around *a = &j->around;
+    const kr_prepare prepare = { .whiten = a->whiten, .oversampling = a->oversampling && !(j->asked && j->asked->needs & KR_WHOLE_READOUT), .ghost = a->ghost,
+                                 .coils = a->compress, .compression = a->compression, .average = true };
+    kr_text t = { 0 };
+    int e = kr_scan_check(scan) || kr_scan_measured(&t, scan) || kr_scan_prepare(scan, &prepare, trace) ? kr_error_code() : 0;
+    kr_text_clear(&t);
+    if (e)
+        return e;
+    const kr_recon *m = j->asked;
+    if (!m) {
+        kr_auto_choice c = { .maps_asked = j->maps_asked, .given = j->given, .calib = { a->calib, a->calib, a->calib } };
+        m = kr_recon_auto(&c, scan, trace);
+        if (!m)
+            return kr_error_code();
+    }
+    kr_auto void *presets = m == (j->asked ? j->asked : j->usual) ? NULL : kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
+    if (m != (j->asked ? j->asked : j->usual) && (!presets || kr_opt_defaults(m->opts, presets)))
+        return kr_error_code();
+    kr_coils_opts coils = kr_coils_preset;
+    coils.method = a->coils;
+    coils.maps = a->maps;
+    coils.calib[0] = coils.calib[1] = coils.calib[2] = a->calib;
+    e = kr_reconstruct(out, scan, m, presets ? presets : j->opts, NULL, NULL, &coils, trace);
+    if (e)
+        return e;
+    kr_text used = { 0 };
+    kr_opt_describe(&used, m->opts, presets ? presets : j->opts);
+    e = used.failed ? KR_EMEM : kr_meta_set((*out)->meta, "kray_version", "%s", kr_version()) || kr_meta_set((*out)->meta, "kray_method", "%s", m->name)
+                                     || (used.len && kr_meta_set((*out)->meta, "kray_parameters", "%s", used.s)) ? kr_error_code() : 0;
+    kr_text_clear(&used);
+    return e;
+}
+
+static bool knows(void *self, const char *name)
+{
+    (void)self;
+    bool known = !strcasecmp(name, "auto") || kr_recon_named(name);
+    kr_error_clear();
+    return known;
+}
+
+static void words(void *self, kr_text *to)
+{
+    (void)self;
+    kr_text_add(to, "auto");
+    for (int i = 0; kr_recons[i]; i++)
+        kr_text_add(to, ", %s", kr_recons[i]->name);
+}
+
+kr_mrd_host kr_mrd_methods_host(const kr_mrd_methods *m)
+{
+    return (kr_mrd_host){ .self = (void *)(uintptr_t)m, .knows = knows, .words = words, .open = open_job, .run = run, .close = close_job };
+}

@@ -1,0 +1,147 @@
+/* volkern.c: see volkern.h. A group of outputs times some vectors of positions stay in registers. */
+#include "volkern.h"
+#if defined(__AVX512F__)
+#define KR_VL 16
+#elif defined(__AVX2__)
+#define KR_VL 8
+#else
+#define KR_VL 4
+#endif
+#include "vector.h"
+#include <string.h>
+
+#define JOIN(a, b) a##b
+#define NAME(level) JOIN(vol_kern_, level)
+
+/* e^x - 1 for x <= 0, to about 1e-7 absolute: as expv of nnkern.c. */
+INLINE vf elu(vf x)
+{
+    const float magic = 12582912.f;
+    vi low = x < -80.f, positive = x > 0.f;
+    vf s = (vf)(((vi)x & ~low & ~positive) | ((vi)((vf){ 0 } - 80.f) & low));
+    vf t = s * 1.44269504088896341f + magic, n = t - magic;
+    vf f = s - n * 0.693145751953125f - n * 1.42860682030941723e-6f;
+    vf p = f * (1.f / 720) + 1.f / 120;
+    p = p * f + 1.f / 24;
+    p = p * f + 1.f / 6;
+    p = p * f + 0.5f;
+    p = p * f + 1.f;
+    p = p * f + 1.f;
+    vf e = (vf)((vi)p + (((vi)t) << 23)) - 1.f;
+    return (vf)(((vi)e & ~positive) | ((vi)x & positive));
+}
+INLINE vf leaky(vf x, float slope)
+{
+    vi positive = x > 0.f;
+    vf low = x * slope;
+    return (vf)(((vi)x & positive) | ((vi)low & ~positive));
+}
+INLINE vf activate(vf x, enum vol_act act, float slope)
+{
+    return act == VOL_ELU ? elu(x) : act == VOL_RELU ? leaky(x, 0) : act == VOL_LEAKY ? leaky(x, slope) : x;
+}
+
+/* G outputs from w, bias and y on, V vectors of positions from p on; of the last `left` numbers are stored. */
+#define TILE(G, V)                                                                                                          \
+static void tile_##G##_##V(const vol_row *r, const float *w, const float *bias, float *y, long p, long left)                \
+{                                                                                                                           \
+    vf acc[G][V];                                                                                                           \
+    _Pragma("GCC unroll 8") for (int g = 0; g < G; g++)                                                                     \
+        _Pragma("GCC unroll 8") for (int v = 0; v < V; v++)                                                                 \
+            acc[g][v] = (vf){ 0 } + bias[g];                                                                                \
+    for (int s = 0; s < 2; s++)                                                                                             \
+        for (long c = 0; c < r->in[s].c; c++, w += r->all * G) {                                                            \
+            const float *x = r->in[s].x + c * r->in[s].chan + p;                                                            \
+            for (int t = 0; t < r->taps; t++) {                                                                             \
+                const float *at = x + r->offset[t], *wt = w + r->tap[t] * G;                                                \
+                vf in[V];                                                                                                   \
+                _Pragma("GCC unroll 8") for (int v = 0; v < V; v++)                                                         \
+                    in[v] = get(at + v * VL);                                                                               \
+                _Pragma("GCC unroll 8") for (int g = 0; g < G; g++)                                                         \
+                    _Pragma("GCC unroll 8") for (int v = 0; v < V; v++)                                                     \
+                        acc[g][v] += in[v] * wt[g];                                                                         \
+            }                                                                                                               \
+        }                                                                                                                   \
+    _Pragma("GCC unroll 8") for (int g = 0; g < G; g++)                                                                     \
+        _Pragma("GCC unroll 8") for (int v = 0; v < V; v++) {                                                               \
+            vf a = activate(acc[g][v], r->act, r->slope);                                                                   \
+            float *to = y + g * r->chan + p + v * VL;                                                                       \
+            if (left >= (v + 1) * VL)                                                                                       \
+                put(to, a);                                                                                                 \
+            else if (left > v * VL)                                                                                         \
+                memcpy(to, &a, (size_t)(left - v * VL) * sizeof *to);                                                       \
+        }                                                                                                                   \
+}
+#define BOTH(G, V) TILE(G, V) TILE(G, 1)
+#if defined(__AVX512F__)
+BOTH(8, 3) BOTH(7, 3) BOTH(6, 4) BOTH(5, 4) BOTH(4, 6) BOTH(3, 8) BOTH(2, 8) BOTH(1, 8)
+enum { MOST = 8 };
+static const int wide[MOST] = { 8, 8, 8, 6, 4, 4, 3, 3 };
+#else
+BOTH(4, 3) BOTH(3, 4) BOTH(2, 5) BOTH(1, 8)
+enum { MOST = 4 };
+static const int wide[MOST] = { 8, 5, 4, 3 };
+#endif
+typedef void tile(const vol_row *r, const float *w, const float *bias, float *y, long p, long left);
+static tile *const tiles[MOST][2] = {
+#if defined(__AVX512F__)
+    { tile_1_8, tile_1_1 }, { tile_2_8, tile_2_1 }, { tile_3_8, tile_3_1 }, { tile_4_6, tile_4_1 }, { tile_5_4, tile_5_1 }, { tile_6_4, tile_6_1 },
+    { tile_7_3, tile_7_1 }, { tile_8_3, tile_8_1 }
+#else
+    { tile_1_8, tile_1_1 }, { tile_2_5, tile_2_1 }, { tile_3_4, tile_3_1 }, { tile_4_3, tile_4_1 }
+#endif
+};
+
+static void conv(const vol_row *r)
+{
+    long groups = (r->outs + MOST - 1) / MOST;
+    const float *w = r->w;
+    for (long g = 0; g < groups; g++) {
+        long from = vol_group_from(r->outs, groups, g), count = vol_group_from(r->outs, groups, g + 1) - from, p = 0, step = wide[count - 1] * VL;
+        float *y = r->y + from * r->chan;
+        for (; p + step <= r->n; p += step)
+            tiles[count - 1][0](r, w, r->bias + from, y, p, step);
+        if (r->n - p > step / 2) {
+            tiles[count - 1][0](r, w, r->bias + from, y, p, r->n - p);
+            p = r->n;
+        }
+        for (; p < r->n; p += VL)
+            tiles[count - 1][1](r, w, r->bias + from, y, p, r->n - p);
+        w += count * (r->in[0].c + r->in[1].c) * r->all;
+    }
+}
+
+static void moments(const float *x, long n, double *sum, double *square)
+{
+    typedef double vd __attribute__((vector_size(8 * VL)));
+    vd s = { 0 }, q = { 0 };
+    long i = 0;
+    for (; i + VL <= n; i += VL) {
+        vd v = __builtin_convertvector(get(x + i), vd);
+        s += v;
+        q += v * v;
+    }
+    for (int l = 0; l < VL; l++) {
+        *sum += s[l];
+        *square += q[l];
+    }
+    for (; i < n; i++) {
+        *sum += (double)x[i];
+        *square += (double)x[i] * (double)x[i];
+    }
+}
+
+static void normalise(float *y, const float *x, long n, float scale, float shift, const float *plus, float slope)
+{
+    long i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf v = get(x + i) * scale + shift;
+        put(y + i, leaky(plus ? v + get(plus + i) : v, slope));
+    }
+    for (; i < n; i++) {
+        float v = x[i] * scale + shift + (plus ? plus[i] : 0);
+        y[i] = v > 0 ? v : v * slope;
+    }
+}
+
+const vol_kern NAME(KR_LEVEL) = { MOST, conv, moments, normalise };

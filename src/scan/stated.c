@@ -1,0 +1,110 @@
+/* stated.c: what the user states of a scan beyond its file. */
+#include "kray/trajectory.h"
+#include <string.h>
+
+static int matrix(kr_scan *s, const long n[3])
+{
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--matrix is for scans with a trajectory; this one is on a grid of its own");
+    for (int d = 0; d < 3; d++) {
+        if (s->enc.encoded[d] > 1 && s->enc.encoded[d] != n[d])
+            return kr_fail(KR_EUSAGE, "--matrix %ld,%ld,%ld: the file says %ld along %s", n[0], n[1], n[2], s->enc.encoded[d], kr_axis_name(d));
+        s->enc.encoded[d] = s->enc.recon[d] = n[d];
+    }
+    return 0;
+}
+
+/* The single-band reference: of the same coils and readout. */
+static int reference_from(kr_scan *s, const kr_scan *r)
+{
+    if (kr_is_multiband(r) || r->shape.n[KR_Z] > 1 || r->traj)
+        return kr_fail(KR_EREFUSED, "%s: a single-band reference is a 2D scan of one slice at a time, not of shape %s", r->file ? r->file : "single-band scan",
+                       kr_shape_text(r->shape));
+    kr_array *k = kr_scan_kspace(r);
+    for (int d = KR_ECHO; k && d < KR_AXES; d++) {           /* of the first frame */
+        kr_array *first = kr_array_at(k, d, 0);
+        kr_array_unref(&k);
+        k = first;
+    }
+    kr_array_unref(&s->calib);
+    kr_array_unref(&s->calib_mask);
+    s->calib = kr_array_packed(k);
+    kr_array_unref(&k);
+    if (!s->calib)
+        return kr_error_code();
+    if (r->geom->slices != s->calib->n[KR_SLICE])
+        return 0;
+    kr_geom *g = kr_geom_copy(r->geom);
+    if (!g)
+        return kr_error_code();
+    kr_geom_unref(&s->geom);
+    s->geom = g;
+    return 0;
+}
+
+static int multiband(kr_scan *s, const kr_stated *what)
+{
+    long factor = what->multiband, shift = what->caipi, as_read = s->multiband.factor;
+    if (!factor && !kr_is_multiband(s)) {
+        if (shift || what->single_band)
+            return kr_fail(KR_EUSAGE, "--%s is for slices measured together, and the file does not say that they are: --multiband N does",
+                           shift ? "caipi" : "single-band");
+        return 0;
+    }
+    if (factor > 1 && as_read > 1 && factor != as_read)
+        return kr_fail(KR_EREFUSED, "--multiband %ld, and the file says that %ld slices were measured together", factor, as_read);
+    if ((factor || shift) && kr_multiband_set(s, factor ? factor : as_read, shift ? shift : s->multiband.shift))
+        return kr_error_code();
+    return what->single_band ? reference_from(s, what->single_band) : 0;
+}
+
+/* Each line of the text; the text is cleared. */
+static void warn(const kr_scan *s, kr_text *t, const kr_trace *trace)
+{
+    for (const char *p = t->s, *end; trace && p && *p; p = *end ? end + 1 : end) {
+        end = p + strcspn(p, "\n");
+        kr_say(trace, KR_WARNING, "%s: %.*s", s->file ? s->file : "scan", (int)(end - p), p);
+    }
+    kr_text_clear(t);
+}
+
+static int measured(kr_scan *s, bool centred, const kr_trace *trace)
+{
+    kr_text t = { 0 };
+    if (kr_scan_measured(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    warn(s, &t, trace);
+    if (!trace)
+        return 0;
+    bool known;
+    (void)kr_scan_kspace_sign(s, &known);
+    if (!known)
+        kr_scan_sign_text(&t, s);
+    if (t.len)
+        kr_say(trace, KR_INFO, "%s: %s", s->file ? s->file : "scan", t.s);
+    kr_text_clear(&t);
+    if (!centred && kr_scan_centre_check(&t, s)) {
+        kr_text_clear(&t);
+        return kr_error_code();
+    }
+    warn(s, &t, trace);
+    return 0;
+}
+
+int kr_scan_state(kr_scan *s, const kr_stated *what, const kr_trace *trace)
+{
+    s->kspace_sign = what->kspace_sign;
+    if ((what->voxel_mm[0] != 0 || what->voxel_mm[1] != 0 || what->voxel_mm[2] != 0) && kr_scan_voxel(s, what->voxel_mm))
+        return kr_error_code();
+    if ((what->centred && kr_scan_centre(s, what->centre)) || measured(s, what->centred, trace))
+        return kr_error_code();
+    if (what->traj_spec && kr_scan_make_trajectory(s, what->traj_spec, what->matrix[0] ? what->matrix : NULL))
+        return kr_error_code();
+    if (what->traj && !what->traj_spec && kr_scan_attach_trajectory(s, what->traj))
+        return kr_fail_in("trajectory");
+    if ((what->matrix[0] && matrix(s, what->matrix)) || multiband(s, what))
+        return kr_error_code();
+    return what->covariance && kr_scan_covariance(s, what->covariance) ? kr_fail_in("covariance") : 0;
+}

@@ -1,0 +1,50 @@
+# segment.sh: kray segment with a MeshNet made here, whose labels are known, and its refusals.
+. "$(dirname "$0")/lib.sh"
+
+# One voxel of a kernel is 1: class 1 wins where the scaled image is above 0.5. Two layers, the first 3x3x3 and dilated.
+floats() { for v in "$@"; do case $v in 0) printf '\0\0\0\0' ;; 1) printf '\0\0\200\077' ;; -1) printf '\0\0\200\277' ;; half) printf '\0\0\0\277' ;; esac; done; }
+{ floats 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0; floats half; floats -1 1; floats 0 0; } > weights.bin
+model() # ACTIVATION KIND
+{
+    cat <<X
+{"modelTopology": {"model_config": {"class_name": "Functional", "config": {"layers": [
+ {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [null, 256, 256, 256, 1]}, "inbound_nodes": []},
+ {"class_name": "Conv3D", "config": {"name": "a", "filters": 1, "kernel_size": [3,3,3], "strides": [1,1,1], "dilation_rate": [2,2,2], "padding": "same",
+  "data_format": "channels_last", "activation": "linear", "use_bias": true}, "inbound_nodes": [[["in", 0, 0, {}]]]},
+ {"class_name": "$2", "config": {"name": "act", "activation": "$1"}, "inbound_nodes": [[["a", 0, 0, {}]]]},
+ {"class_name": "Conv3D", "config": {"name": "b", "filters": 2, "kernel_size": [1,1,1], "strides": [1,1,1], "dilation_rate": [1,1,1], "padding": "same",
+  "data_format": "channels_last", "activation": "linear", "use_bias": true}, "inbound_nodes": [[["act", 0, 0, {}]]]}]}}},
+ "weightsManifest": [{"paths": ["weights.bin"], "weights": [{"name": "a/kernel", "shape": [3,3,3,1,1], "dtype": "float32"}, {"name": "a/bias", "shape": [1], "dtype": "float32"},
+  {"name": "b/kernel", "shape": [1,1,1,1,2], "dtype": "float32"}, {"name": "b/bias", "shape": [2], "dtype": "float32"}]}]}
+X
+}
+model linear Activation > model.json
+model swish Activation > swish.json
+model linear Concatenate > branch.json
+
+array a.npy x=24,y=20,z=22 blob
+kray convert a.npy a.nii.gz >/dev/null 2>&1
+refuses 1 'does not say where its voxels lie' kray segment a.npy -o l.nii.gz --model model.json
+refuses 1 "the activation 'swish' is not built" kray segment a.npy -o l.nii.gz --model swish.json
+refuses 1 'of class Concatenate' kray segment a.npy -o l.nii.gz --model branch.json
+refuses 2 'which model' kray segment a.npy -o l.nii.gz
+refuses 2 'wants 1 image' kray segment a.npy a.npy -o l.nii.gz --model model.json
+refuses 1 'is no model that Kray segments with' kray segment a.npy -o l.nii.gz --model a.npy
+refuses 2 '.ctbl' kray segment a.npy -o l.nii.gz --model model.json --table t.csv
+refuses 2 "nnU-Net's" kray segment a.npy -o l.nii.gz --model model.json --folds 0
+head -c 100 weights.bin > short.bin; sed 's/weights.bin/short.bin/' model.json > short.json
+refuses 1 "end before 'a/kernel'" kray segment a.npy -o l.nii.gz --model short.json
+
+head=$KR_SHARED/golden/nnunet_plain3d/imagesTs/case_0000.nii.gz
+if [ -f "$head" ]; then
+    works 'memory' kray segment "$head" --model model.json --plan --json
+    if [ -z "$KR_SANITIZE" ] || [ "$KR_SANITIZE" = none ]; then
+        works 'label 1' kray segment "$head" -o l.nii.gz --model model.json --table t.txt
+        works '"ml"' kray segment "$head" -o l2.nii.gz --model model.json --json --largest --fill-holes
+        check 'the table is as ITK-SNAP reads it' grep -q '^ *1 .*"label 1"' t.txt
+        works '36' kray info l.nii.gz
+        works 'all labels' kray eval --labels --target l.nii.gz l2.nii.gz
+    fi
+else
+    skip 'labels of a volume' "$head is absent"
+fi

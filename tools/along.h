@@ -1,0 +1,9 @@
+/* along.h: what the options --traj, --matrix, --delay and --density say of a scan along a trajectory. Private to tools/. */
+#ifndef KRAY_ALONG_H
+#define KRAY_ALONG_H
+#include "kray/io.h"
+
+/* traj: a specification, or a file of positions; matrix: X,Y[,Z]. NULL: as the scan has it. */
+typedef struct along { const char *traj, *matrix; } along;
+int along_read(kr_stated *to, const along *a) KR_MUST_USE;
+#endif

@@ -1,0 +1,239 @@
+/* cmd_segment.c: kray segment: an image and a published model to labels, their table and volumes. */
+#include "json.h"
+#include "labels.h"
+#include "tool.h"
+#include "kray/segmenter.h"
+#include <math.h>
+#include <string.h>
+#include <strings.h>
+
+typedef struct opts {
+    const char *out, *model, *table, *normalise, *folds, *configuration, *checkpoint;
+    double step;
+    bool largest, fill, mirroring, plan, json;
+} opts;
+static const kr_opt table[] = {
+    { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz)" },
+    { "model", 'm', KR_OPT_FILE, offsetof(opts, model), NULL, "M", "a MeshNet's model.json (brainchop), or the folder of an nnU-Net v2" },
+    { "table", 0, KR_OPT_OUT, offsetof(opts, table), NULL, "FILE", "also write the labels' names: .txt as ITK-SNAP reads them, .ctbl as 3D Slicer, .json" },
+    { "largest", 0, KR_OPT_FLAG, offsetof(opts, largest), NULL, NULL, "keep the largest connected part of each label" },
+    { "fill-holes", 0, KR_OPT_FLAG, offsetof(opts, fill), NULL, NULL, "fill what each label encloses" },
+    { "normalise", 0, KR_OPT_TEXT, offsetof(opts, normalise), NULL, "WAY", "MeshNet: minmax or quantile (default: as published)" },
+    { "folds", 0, KR_OPT_TEXT, offsetof(opts, folds), NULL, "N,N", "nnU-Net: the folds that vote (default: all that are there)" },
+    { "configuration", 0, KR_OPT_TEXT, offsetof(opts, configuration), NULL, "NAME", "nnU-Net: 3d_fullres, 2d, ... (default: the one it was trained with)" },
+    { "checkpoint", 0, KR_OPT_TEXT, offsetof(opts, checkpoint), NULL, "FILE", "nnU-Net: name within a fold (default: checkpoint_final.pth, else checkpoint_best.pth)" },
+    { "step", 0, KR_OPT_REAL, offsetof(opts, step), "0.5", "X", "nnU-Net: from window to window, as a part of the window" },
+    { "mirroring", 0, KR_OPT_FLAG, offsetof(opts, mirroring), "on", NULL, "nnU-Net: mirrored copies too, as trained (without: up to 8 times faster, a little less accurate)" },
+    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "tell memory and work, and stop" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: labels, names, volumes in ml" },
+    KR_OPT_END };
+
+/* A colour for each label, far from its neighbours': hues by the golden ratio. */
+static void colour(int rgb[3], int32_t label)
+{
+    double h = fmod(0.618033988749895 * label, 1) * 6, v = label % 3 ? 230 : 180;
+    for (int k = 0; k < 3; k++) {
+        double d = fabs(fmod(h + (k == 0 ? 0 : k == 1 ? 4 : 2), 6) - 3) - 1;
+        rgb[k] = (int)(v * (d < 0 ? 0 : d > 1 ? 1 : d));
+    }
+}
+
+static bool ends(const char *path, const char *with)
+{
+    size_t n = strlen(path), k = strlen(with);
+    return n >= k && !strcasecmp(path + n - k, with);
+}
+
+static int table_known(const char *path)
+{
+    return !path || ends(path, ".txt") || ends(path, ".ctbl") || ends(path, ".json") ? 0
+        : kr_fail(KR_EUSAGE, "--table %s: .txt (ITK-SNAP), .ctbl (3D Slicer) and .json are known", path);
+}
+
+static int write_table(const char *path, const kr_meta *m)
+{
+    kr_text t = { 0 };
+    json_t *o = json_object(), *all = json_object();
+    if (ends(path, ".txt"))
+        kr_text_add(&t, "# ITK-SNAP label description: index, red, green, blue, opacity, visible, mesh visible, name\n    0     0    0    0        0  0  0    \"background\"\n");
+    else if (ends(path, ".ctbl"))
+        kr_text_add(&t, "# Color table file of 3D Slicer: number, name, red, green, blue, alpha\n0 background 0 0 0 0\n");
+    for (long i = 0; i < kr_meta_count(m); i++) {
+        int label, rgb[3], used = 0;
+        if (sscanf(kr_meta_key(m, i), "label_%d%n", &label, &used) != 1 || kr_meta_key(m, i)[used])
+            continue;
+        kr_auto char *name = kr_strdup(kr_meta_value(m, i));
+        colour(rgb, label);
+        json_object_set_new(all, name ? name : "", json_integer(label));
+        for (char *p = name; p && *p; p++)
+            *p = *p == '"' || *p == '\n' || (*p == ' ' && ends(path, ".ctbl")) ? '_' : *p;
+        if (ends(path, ".txt"))
+            kr_text_add(&t, "%5d %5d %4d %4d        1  1  1    \"%s\"\n", label, rgb[0], rgb[1], rgb[2], name ? name : "");
+        else if (ends(path, ".ctbl"))
+            kr_text_add(&t, "%d %s %d %d %d 255\n", label, name ? name : "", rgb[0], rgb[1], rgb[2]);
+    }
+    json_object_set_new(o, "labels", all);
+    if (ends(path, ".json")) {
+        char *s = json_dumps(o, JSON_INDENT(2));
+        kr_text_add(&t, "%s\n", s ? s : "");
+        free(s);
+    } else
+        json_object_clear(all);
+    json_decref(o);
+    int e = t.failed ? kr_error_code() : kr_text_write(path, &t);
+    kr_text_clear(&t);
+    return e;
+}
+
+/* Every label of the table or the volume has a name. */
+static int name_all(kr_image *im, const int32_t *list, long count)
+{
+    for (long l = 0; l < count; l++) {
+        char key[32];
+        snprintf(key, sizeof key, "label_%d", (int)list[l]);
+        if (!kr_meta_get(im->meta, key) && kr_meta_set(im->meta, key, "label %d", (int)list[l]))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+static int after(kr_image *im, const opts *o, int32_t **labels, long n[3])
+{
+    if (kr_labels_of(labels, n, im))
+        return kr_error_code();
+    int e = o->largest ? kr_labels_largest(*labels, n) : 0;
+    e = e || !o->fill ? e : kr_labels_fill(*labels, n);
+    for (long i = 0; !e && (o->largest || o->fill) && i < n[0] * n[1] * n[2]; i++)
+        KR_R(im->data)[i] = (float)(*labels)[i];
+    return e;
+}
+
+static int tell(const kr_image *im, const int32_t *labels, const long n[3], const int32_t *list, long count, const char *out, const kr_segmenter *s, double seconds, struct answer *a)
+{
+    double A[16], ml;
+    if (kr_geom_affine(im->geom, (long[3]){ n[0], n[1], im->data->n[KR_Z] }, A))
+        return kr_error_code();
+    ml = fabs(A[0] * (A[5] * A[10] - A[6] * A[9]) - A[1] * (A[4] * A[10] - A[6] * A[8]) + A[2] * (A[4] * A[9] - A[5] * A[8])) / 1000;
+    kr_auto long *voxels = kr_alloc_zero(KR_LABEL_MOST + 1, sizeof *voxels);
+    if (!voxels)
+        return kr_error_code();
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++)
+        voxels[labels[i]]++;
+    json_t *all = json_array();
+    kr_text t = { 0 };
+    kr_text_add(&t, "%s\n", out);
+    for (long l = 0; l < count; l++) {
+        const char *name = labels_name(im->meta, list[l]);
+        kr_text_add(&t, "  %5d  %-24s %10.2f ml\n", (int)list[l], name ? name : "", (double)voxels[list[l]] * ml);
+        json_array_append_new(all, json_pack("{s:i,s:o,s:I,s:f}", "label", (int)list[l], "name", json_words(name), "voxels", (json_int_t)voxels[list[l]], "ml", (double)voxels[list[l]] * ml));
+    }
+    json_object_set_new(a->last, "model", json_words(kr_segmenter_kind(s)));
+    json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(s)));
+    json_object_set_new(a->last, "labels", all);
+    json_object_set_new(a->last, "seconds", json_real(seconds));
+    if (!a->list)
+        json_decref(all);
+    int e = a->list ? 0 : kr_text_write("-", &t);
+    kr_text_clear(&t);
+    return e;
+}
+
+static int plan(kr_segmenter *s, const kr_image *im, struct answer *a)
+{
+    kr_segmenter_cost c;
+    if (kr_segmenter_plan(s, &c, im))
+        return kr_error_code();
+    json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(s)));
+    json_object_set_new(a->last, "plan", json_pack("{s:f,s:f,s:I,s:i}", "memory_bytes", c.bytes, "flops", c.flops, "windows", (json_int_t)c.windows, "threads", kr_threads()));
+    if (!a->list)
+        kr_print("%.2f GiB beside the image, %.3g floating-point operations in %ld window%s on %d threads: about %.0f s at 50 Gflop/s each\n", c.bytes / 1073741824., c.flops, c.windows,
+                 c.windows == 1 ? "" : "s", kr_threads(), c.flops / 5e10 / kr_threads());
+    return 0;
+}
+
+static int segment(const opts *o, int files, char **file, struct answer *a)
+{
+    enum { MOST = 64 };
+    kr_image *im[MOST] = { NULL };
+    const kr_image *in[MOST];
+    kr_auto int32_t *labels = NULL, *list = NULL;
+    long n[3], count = 0;
+    double start = kr_seconds();
+    const kr_segmenter_opts how = { .normalise = o->normalise, .folds = o->folds, .configuration = o->configuration, .checkpoint = o->checkpoint, .no_mirroring = !o->mirroring,
+                                    .step = o->step < 0.5 || o->step > 0.5 ? o->step : 0 };
+    kr_segmenter *s = kr_segmenter_open(o->model, &how);
+    kr_image *out = NULL;
+    int e = s ? 0 : kr_error_code();
+    if (!e && kr_segmenter_channels(s) != files) {
+        kr_text want = { 0 };
+        for (long c = 0; c < kr_segmenter_channels(s); c++)
+            kr_text_add(&want, "%s%s", c ? ", " : "", kr_segmenter_channel(s, c));
+        e = kr_fail(KR_EUSAGE, "%s wants %ld image%s (%s), %d %s given", o->model, kr_segmenter_channels(s), kr_segmenter_channels(s) == 1 ? "" : "s", want.s ? want.s : "", files,
+                    files == 1 ? "was" : "were");
+        kr_text_clear(&want);
+    }
+    for (int i = 0; !e && i < files; i++) {
+        e = kr_image_read(&im[i], file[i]);
+        in[i] = im[i];
+    }
+    for (int i = 1; !e && i < files; i++)
+        e = kr_image_same_grid(im[i], im[0], file[i], file[0]);
+    answer_add(a, o->plan ? file[0] : o->out);
+    json_object_set_new(a->last, o->plan ? "model" : "input", json_words(o->plan ? o->model : file[0]));
+    if (!e && o->plan)
+        e = plan(s, im[0], a);
+    else if (!e) {
+        e = kr_segmenter_run(s, &out, in, files, &a->trace);
+        e = e ? kr_fail_in("%s", file[0]) : after(out, o, &labels, n);
+        count = e ? 0 : kr_labels_list(&list, labels, NULL, n[0] * n[1] * n[2]);
+        e = e ? e : count < 0 ? (int)count : name_all(out, list, count);
+        kr_auto const char **source = e ? NULL : kr_alloc((size_t)files + 1, sizeof *source);
+        for (int i = 0; source && i < files; i++)
+            source[i] = file[i];
+        kr_text how_text = { 0 };
+        kr_text_add(&how_text, "model=%.16s%s%s", e ? "" : kr_segmenter_digest(s), o->largest ? " largest" : "", o->fill ? " fill-holes" : "");
+        e = e ? e : source ? kr_meta_provenance(out->meta, kr_command_line(), kr_segmenter_kind(s), how_text.s, source, files) : kr_error_code();
+        kr_text_clear(&how_text);
+        e = e ? e : kr_image_write(out, o->out, NULL);
+        e = e || !o->table ? e : write_table(o->table, out->meta);
+        e = e ? e : tell(out, labels, n, list, count, o->out, s, kr_seconds() - start, a);
+    }
+    kr_image_unref(&out);
+    for (int i = 0; i < files && i < MOST; i++)
+        kr_image_unref(&im[i]);
+    kr_segmenter_unref(&s);
+    return e;
+}
+
+static int run(void *opt, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = opt;
+    if (!files)
+        return kr_fail(KR_EUSAGE, "what is to be segmented? (kray segment IMAGE -o LABELS --model M)");
+    if (files > 64)
+        return kr_fail(KR_EUSAGE, "%d images: at most 64 channels are one case", files);
+    if (!o->model || (!o->out && !o->plan))
+        return kr_fail(KR_EUSAGE, o->model ? "where to? (-o LABELS.nii.gz)" : "which model? (--model model.json, or an nnU-Net's folder)");
+    if (table_known(o->table))
+        return kr_error_code();
+    if (!o->plan) {
+        if (kr_can_write(KR_PICTURE, o->out, NULL) || (o->table && kr_text_can_write(o->table)))
+            return kr_error_code();
+        for (int i = 0; i < files; i++)
+            if (kr_output_apart(o->out, file[i]))
+                return kr_error_code();
+    }
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = segment(o, files, file, &a);
+    if (e)
+        answer_failed(&a);
+    return answer_end(&a, e);
+}
+
+const kr_tool kr_tool_segment = { "segment", "Evaluate", "labels of an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options]",
+    "  kray segment t1.nii.gz -o tissue.nii.gz --model model5_gw_ae/model.json        # brainchop's MeshNet\n"
+    "  kray segment case_0000.nii.gz case_0001.nii.gz -o seg.nii.gz --model nnUNetTrainer__nnUNetPlans__3d_fullres/\n"
+    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n"
+    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --json | jq '.[0].labels'   # volumes in ml\n",
+    table, sizeof(opts), NULL, run };

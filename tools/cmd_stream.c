@@ -1,0 +1,91 @@
+/* cmd_stream.c: kray stream: one MRD session on standard input and output, as a stage of a pipe. */
+#include "kray/recon.h"
+#include "tool.h"
+#include "recipes.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct opts { const char *config, *recipes, *files; int64_t memory; long threads; } opts;
+static const kr_opt table[] = {
+    { "config", 'c', KR_OPT_TEXT, offsetof(opts, config), NULL, "WORD|JSON", "configuration, whatever the stream says: a method, echo, null, or JSON" },
+    { "recipes", 0, KR_OPT_FILE, offsetof(opts, recipes), NULL, "FOLDER", "recipes: NAME.json in it is the configuration NAME" },
+    { "files", 0, KR_OPT_FILE, offsetof(opts, files), NULL, "FOLDER", "where files are that options name, such as weights; without it anywhere" },
+    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), "4G", "SIZE", "lines that may wait until their slice is complete" },
+    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    KR_OPT_END };
+
+static int send_all(kr_mrd_session *s)
+{
+    size_t n;
+    for (const char *p; p = kr_mrd_session_out(s, &n), n; ) {
+        ssize_t k = write(1, p, n);
+        if (k < 0 && errno != EINTR)
+            return kr_fail(KR_EFILE, "standard output: %s", strerror(errno));
+        kr_mrd_session_sent(s, k > 0 ? (size_t)k : 0);
+    }
+    return 0;
+}
+
+static int converse(kr_mrd_session *s, const kr_trace *trace)
+{
+    for (ssize_t k = 1; k && !kr_mrd_session_closed(s); ) {
+        size_t room;
+        unsigned char *to = kr_mrd_session_room(s, &room);
+        k = to ? read(0, to, room) : 0;
+        if (k < 0 && errno == EINTR)
+            k = 1;
+        else if (k < 0)
+            return kr_fail(KR_EFILE, "standard input: %s", strerror(errno));
+        else if (k)
+            kr_mrd_session_filled(s, (size_t)k);
+        else
+            kr_mrd_session_end(s);
+        if (kr_stopped(trace))
+            kr_mrd_session_refuse(s, "stopped on request");
+        kr_mrd_session_work(s, trace);
+        if (send_all(s))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+static int run(void *p, int files, char **file, const kr_trace *trace)
+{
+    const opts *o = p;
+    if (files)
+        return kr_fail(KR_EUSAGE, "'%s': the stream comes from standard input (< FILE)", *file);
+    if (isatty(0) || isatty(1))
+        return kr_fail(KR_EUSAGE, "messages come from standard input and go to standard output, and one of them is a terminal");
+    if (o->threads < 0 || o->memory < 1)
+        return kr_fail(KR_EUSAGE, "--threads and --memory count something");
+    if (o->threads)
+        kr_threads_set((int)o->threads);
+    struct recipes r = { .methods = { .folder = o->files }, .folder = o->recipes };
+    kr_mrd_host host = kr_mrd_methods_host(&r.methods);
+    host.config = o->config;
+    if (recipes_read(&r, trace))
+        return kr_error_code();
+    host.recipe = recipes_find;
+    host.words = recipes_words;
+    kr_mrd_limits limits = kr_mrd_limits_preset;
+    limits.memory = o->memory;
+    kr_mrd_session *s = kr_mrd_session_new(&host, &limits);
+    int e = s ? converse(s, trace) : kr_error_code();
+    if (!e) {
+        kr_mrd_facts f;
+        kr_mrd_session_facts(s, &f);
+        kr_say(trace, KR_INFO, "%s: %ld lines, %ld images in, %ld images out", *f.name ? f.name : "no configuration", f.lines, f.images_in, f.images_out);
+        if (f.refused || f.failed)
+            e = kr_fail(KR_EREFUSED, "%s", f.sentence);
+    }
+    kr_mrd_session_unref(&s);
+    recipes_clear(&r);
+    return e;
+}
+
+const kr_tool kr_tool_stream = { "stream", "Scanner", "one MRD session on standard input and output", "[options] <IN >OUT",
+    "  kray stream <session.bin >answer.bin                     # the configuration is in the stream\n"
+    "  scanner | kray stream -c grappa | viewer\n"
+    "  kray stream -c '{\"method\":\"sense\",\"options\":{\"lambda\":0.01},\"pixels\":\"ushort\"}' <session.bin >answer.bin\n",
+    table, sizeof(opts), NULL, run };
