@@ -3,10 +3,14 @@
 #define KRAY_NET_METHOD_H
 #include "kray/recon.h"
 
-typedef struct net_opts { const char *weights, *config, *network, *precision; long steps; } net_opts;
+typedef struct net_opened net_opened;        /* weights, read and packed once */
+typedef struct net_opts { const char *weights, *config, *network, *precision; long steps; net_opened *opened; } net_opts;
 extern const kr_opt net_table[];
-/* Runs the network that the weights belong to; `family`: names of networks (kr_net_kind), separated by blanks, of which it
- * must be one. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
+/* Reads what the options name into opts->opened; nothing where they name no weights. `family`: names of networks (kr_net_kind), separated by
+ * blanks, of which it must be one. */
+int net_open(net_opts *o, const char *family);
+void net_close(void *opts);
+/* Runs the network that the weights belong to, opened before or here. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
 int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
 
@@ -14,5 +18,6 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
 #define NET_METHOD(word, summary, cite, needs, family)                                                                      \
 static int run_##word(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)   \
 { return net_run(out, scan, coils, opts, family, trace); }                                                                  \
-const kr_recon kr_recon_##word = { #word, summary, cite, needs, net_table, sizeof(net_opts), run_##word, net_plan };
+static int open_##word(void *opts) { return net_open(opts, family); }                                                       \
+const kr_recon kr_recon_##word = { #word, summary, cite, needs, net_table, sizeof(net_opts), run_##word, net_plan, open_##word, net_close };
 #endif

@@ -69,20 +69,6 @@ static int fits(const kr_net_kind *kind, const char *family, const char *path)
     return kr_fail(KR_EREFUSED, "%s holds the weights of %s (%s), which is another method", path, kind->name, kind->summary);
 }
 
-/* The YAML given, or the one beside weights that do not say themselves what they are. */
-static int configure(kr_weights *w, const net_opts *o, const kr_trace *trace)
-{
-    if (o->config)
-        return strcmp(o->config, "none") ? kr_weights_config(w, o->config) : 0;
-    kr_auto char *beside = kr_meta_get(w->meta, "network") ? NULL : kr_weights_config_beside(o->weights);
-    if (!beside)
-        return 0;
-    if (kr_weights_config(w, beside))
-        return kr_fail_in("the configuration beside the weights (--config none leaves it out)");
-    kr_say(trace, KR_INFO, "hyper-parameters from %s", beside);
-    return 0;
-}
-
 /* The pipeline that the network's entry names. */
 static const around *around_of(const kr_net_kind *kind)
 {
@@ -93,11 +79,78 @@ static const around *around_of(const kr_net_kind *kind)
     return *a;
 }
 
+/* ---- Opening ---- */
+struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside; };
+
+static void drop(net_opened *n)
+{
+    if (!n)
+        return;
+    kr_net_unref(&n->net);
+    kr_weights_unref(&n->w);
+    kr_free(n->facts);
+    kr_free(n->beside);
+    kr_free(n);
+}
+
+/* Weights with the YAML given, or the one beside weights that do not say themselves what they are. */
+static int read_weights(kr_weights **w, char **beside, const net_opts *o)
+{
+    if (kr_weights_read(w, o->weights))
+        return kr_error_code();
+    if (o->config && strcmp(o->config, "none") && kr_weights_config(*w, o->config))
+        return kr_error_code();
+    if (!o->config && !kr_meta_get((*w)->meta, "network") && (*beside = kr_weights_config_beside(o->weights)) && kr_weights_config(*w, *beside))
+        return kr_fail_in("the configuration beside the weights (--config none leaves it out)");
+    return o->steps > 0 ? kr_meta_set((*w)->meta, "hyper.run_steps", "%ld", o->steps) : 0;
+}
+
+static int fill(net_opened *n, const net_opts *o, const char *family)
+{
+    if (read_weights(&n->w, &n->beside, o))
+        return kr_error_code();
+    if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
+        return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
+    if (kr_meta_set(n->w->meta, "hyper.precision", "%s", o->precision))
+        return kr_error_code();
+    if (!(n->net = kr_net_new(o->network, n->w, true)))
+        return !o->config && kr_meta_get(n->w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
+    const kr_net_kind *kind = kr_net_kind_of(n->net);
+    if (fits(kind, family, o->weights))
+        return kr_error_code();
+    if (o->steps && !kind->steps)
+        return kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
+    n->about = around_of(kind);
+    n->facts = kr_alloc_zero(1, n->about->facts_size ? n->about->facts_size : 1);
+    return !n->facts || kr_net_known(kind, n->about->keys, n->w) ? kr_error_code() : n->about->read(n->facts, n->w, kind);
+}
+
+static net_opened *opened(const net_opts *o, const char *family)
+{
+    net_opened *n = kr_alloc_zero(1, sizeof *n);
+    if (n && fill(n, o, family)) {
+        drop(n);
+        n = NULL;
+    }
+    return n;
+}
+
+int net_open(net_opts *o, const char *family)
+{
+    return !o->weights || (o->opened = opened(o, family)) ? 0 : kr_error_code();
+}
+
+void net_close(void *opts)
+{
+    net_opts *o = opts;
+    drop(o->opened);
+    o->opened = NULL;
+}
+
 /* ---- All slices ---- */
 struct stack {
     const kr_scan *scan; const kr_array *coils; kr_array *image; const kr_weights *w; const kr_net_kind *kind;
-    const around *about; const void *facts; const kr_trace *trace;
-    kr_net **net;                    /* of each thread */
+    const around *about; const void *facts; kr_net *net; const kr_trace *trace;
     atomic_long done;
 };
 
@@ -115,7 +168,6 @@ static int empty(bool *is_empty, const struct stack *j, long i)
 static int one_slice(void *self, long i)
 {
     struct stack *j = self;
-    kr_net *net = j->net[kr_worker()];
     slice s = { 0 };
     around_job job = { j->scan, j->coils, j->kind, j->facts, j->trace };
     kr_scoped(array) z = kr_part(j->image, j->scan, i);
@@ -124,13 +176,13 @@ static int one_slice(void *self, long i)
     e = e ? e : empty(&nothing, j, i);
     e = e || nothing ? e : slice_open(&s, j->scan, i);
     if (!e && !nothing)
-        e = j->about->slice(z, &s, net, &job, i);
+        e = j->about->slice(z, &s, j->net, &job, i);
     slice_clear(&s);
     kr_progress(j->trace, "slices", (double)(atomic_fetch_add(&j->done, 1) + 1), (double)kr_parts(j->scan));
     return e;
 }
 
-/* How many slices of a stack run side by side, each with a network of its own: threads that need not meet after every layer were 6 to 35 %
+/* How many slices of a stack run side by side: threads that need not meet after every layer were 6 to 35 %
  * faster than those that share a slice (docs/figures/networks.md). One at a time where networks would fill half of the memory. */
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
@@ -141,61 +193,33 @@ static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coil
 }
 
 /* Slices side by side; all threads on each of those that are left over. The images are the same either way. */
-static int run_slices(struct stack *j, kr_net *net, const char *name)
+static int run_slices(struct stack *j)
 {
     const kr_array *k = j->scan->data;
     long n = kr_parts(j->scan), wide = side_by_side(j->kind, j->w, k->n[KR_COIL], k->n[KR_Y], k->n[KR_X], n), together = wide > 1 ? n - n % wide : 0;
-    int e = 0;
-    j->net[0] = net;
-    for (long t = 1; !e && t < wide; t++)
-        e = (j->net[t] = kr_net_new(name, j->w, true)) ? 0 : kr_error_code();
-    e = e ? e : kr_for(together, one_slice, j);
-    for (long t = 1; t < wide; t++)
-        kr_net_unref(&j->net[t]);
+    int e = kr_for(together, one_slice, j);
     for (long i = together; !e && i < n; i++)
         e = one_slice(j, i);
     return e;
 }
 
-static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, kr_weights *w, const net_opts *o, const char *family, const kr_trace *trace)
+static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const net_opts *o, const kr_trace *trace)
 {
-    if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
-        return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
-    if (kr_meta_set(w->meta, "hyper.precision", "%s", o->precision))
-        return kr_error_code();
-    kr_net *net = kr_net_new(o->network, w, true);
-    if (!net)
-        return !o->config && kr_meta_get(w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
-    const kr_net_kind *kind = kr_net_kind_of(net);
-    int e = fits(kind, family, o->weights);
-    if (!e && o->steps && !kind->steps)
-        e = kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
-    const around *about = around_of(kind);
-    kr_auto void *facts = kr_alloc_zero(1, about->facts_size ? about->facts_size : 1);
-    if (!e)
-        e = facts ? kr_net_known(kind, about->keys, w) : kr_error_code();
-    if (!e)
-        e = about->read(facts, w, kind);
+    const kr_net_kind *kind = kr_net_kind_of(n->net);
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
     for (int a = 0; a < 2 && kind->of_image; a++)
         if (scan->enc.recon[a] > 0 && scan->enc.recon[a] < shape.n[a])
             shape.n[a] = scan->enc.recon[a];
-    if (!e && about->grid)
-        about->grid(&shape, scan, facts, trace);
-    kr_scoped(array) image = e ? NULL : kr_array_new(KR_C32, shape);
-    if (!e && !image)
-        e = kr_error_code();
-    struct stack all = { scan, coils, image, w, kind, about, facts, trace, kr_alloc_zero((size_t)kr_threads(), sizeof(kr_net *)), 0 };
-    if (!e)
-        e = all.net ? run_slices(&all, net, o->network) : kr_error_code();
-    kr_free(all.net);
-    kr_net_unref(&net);
-    if (e)
-        return e;
+    if (n->about->grid)
+        n->about->grid(&shape, scan, n->facts, trace);
+    kr_scoped(array) image = kr_array_new(KR_C32, shape);
+    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, 0 };
+    if (!image || run_slices(&all))
+        return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || crop(*out, scan, w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
-        || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", w->digest)) {
+    if (!*out || crop(*out, scan, n->w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
+        || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", n->w->digest)) {
         kr_image_unref(out);
         return kr_error_code();
     }
@@ -217,7 +241,7 @@ static kr_array *turned(const kr_array *a, bool back)
 
 /* A 3D scan whose readouts are whole falls apart into planes across them, as Calgary-Campinas volumes are taken by the published
  * programs: Y is their height, Z their width. */
-static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, kr_weights *w, const net_opts *o, const char *family, const kr_trace *trace)
+static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const net_opts *o, const kr_trace *trace)
 {
     kr_scoped(array) mask = kr_model_mask(scan);
     kr_scoped(array) flat = mask ? turned(mask, false) : NULL;
@@ -235,24 +259,26 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
     kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
                        .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
     kr_scoped(image) stack = NULL;
-    if (run_planes(&stack, &planes, maps, w, o, family, trace))
+    if (run_planes(&stack, &planes, maps, n, o, trace))
         return kr_error_code();
     kr_scoped(array) volume = turned(stack->data, true);
     kr_scoped(array) packed = volume ? kr_array_copy(volume) : NULL;
     *out = packed ? kr_image_new(packed, scan->geom, stack->meta) : NULL;
-    return *out ? crop(*out, scan, w) : kr_error_code();
+    return *out ? crop(*out, scan, n->w) : kr_error_code();
 }
 
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
     if (!o->weights)
         return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
-    kr_scoped(weights) w = NULL;
-    if (kr_weights_read(&w, o->weights) || configure(w, o, trace))
+    net_opened *own = o->opened ? NULL : opened(o, family), *n = o->opened ? o->opened : own;
+    if (!n)
         return kr_error_code();
-    if (o->steps > 0 && kr_meta_set(w->meta, "hyper.run_steps", "%ld", o->steps))
-        return kr_error_code();
-    return scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, w, o, family, trace) : run_planes(out, scan, coils, w, o, family, trace);
+    if (n->beside)
+        kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
+    int e = scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, o, trace) : run_planes(out, scan, coils, n, o, trace);
+    drop(own);
+    return e;
 }
 
 /* With weights at hand their names and shapes tell; otherwise a network of 64 features and 1 TFLOP per 320 x 320 slice is meant.
@@ -268,9 +294,11 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
     double pixels = (double)nx * (double)ny, flops = 1e12 * pixels / 102400;
     cost->bytes = pixels * (5 * 8 * (double)coils + 6 * 64 * 4);
     if (o && o->weights) {
-        kr_scoped(weights) w = NULL;
-        if (kr_weights_read(&w, o->weights) || configure(w, o, NULL) || (o->steps > 0 && kr_meta_set(w->meta, "hyper.run_steps", "%ld", o->steps)))
+        kr_scoped(weights) own = NULL;
+        kr_auto char *beside = NULL;
+        if (!o->opened && read_weights(&own, &beside, o))
             return kr_error_code();
+        const kr_weights *w = own ? own : o->opened->w;
         const kr_net_kind *kind = kr_net_kind_for(o->network, w);
         if (!kind)
             return kr_error_code();

@@ -1,7 +1,7 @@
 # example.sh: the example program of the library, compiled as C and as C++.
 . "$(dirname "$0")/lib.sh"
 
-check 'the example has less than 60 lines' [ "$(wc -l <"$here/../../docs/example.c")" -lt 60 ]
+check 'the example has less than 30 lines' [ "$(wc -l <"$here/../../docs/example.c")" -lt 30 ]
 kray simulate -m 96 -s 3 -c 6 --snr 60 --undersample uniform:accel=2,lines=24 -o scan.h5 --reference truth.nii.gz -q
 for program in example example-cpp; do
     [ -x "$KR_BUILD/tests/$program" ] || { skip "$program" 'no C++ compiler'; continue; }

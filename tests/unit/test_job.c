@@ -1,0 +1,275 @@
+/* test_job.c: the street from a file to an image: library and command alike, jobs side by side, slice by slice, kept maps. */
+#include <pthread.h>
+#include "files.h"
+#include "kray/phantom.h"
+#include "kray/recon.h"
+#include "netweights.h"
+
+enum { FULL, BANDS, SERIES, SCANS };
+static const char *scan_path[SCANS], *weights_path[KINDS];
+
+/* A small scan: 4 slices, or 4 measured two at a time, or a series of 4 frames. */
+static void make(int which, const char *path)
+{
+    kr_scoped(scan) s = NULL;
+    kr_simulate how = kr_simulate_preset;
+    how.n[0] = how.n[1] = 32;
+    how.slices = which == SERIES ? 1 : 4;
+    how.coils = 4;
+    how.noise_scan = true;
+    how.oversampling = which == FULL;
+    how.multiband = how.shift = which == BANDS ? 2 : 0;
+    assert_int_equal(kr_phantom_named("shepplogan")->measure(&s, &how, NULL), 0);
+    if (which == SERIES) {
+        kr_shape shape = s->shape;
+        shape.n[KR_TIME] = 4;
+        kr_array *all = kr_array_new(KR_C32, shape);
+        for (int t = 0; t < 4; t++) {
+            kr_scoped(array) at = kr_array_at(all, KR_TIME, t);
+            kr_array_assign(at, s->data);
+            kr_scale(at, 1 + 0.1f * (float)t);
+        }
+        kr_array_unref(&s->data);
+        s->data = kr_array_packed(all);
+        s->shape = shape;
+        kr_array_unref(&all);
+    }
+    assert_int_equal(kr_scan_write(s, path, NULL), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    static char name[SCANS + KINDS][512];
+    for (int i = 0; i < SCANS; i++) {
+        char file[32];
+        snprintf(file, sizeof file, "scan%d.h5", i);
+        scan_path[i] = strcpy(name[i], scratch(file));
+        make(i, scan_path[i]);
+    }
+    for (int i = 0; i < KINDS; i++) {
+        char file[32];
+        snprintf(file, sizeof file, "net%d.safetensors", i);
+        weights_path[i] = strcpy(name[SCANS + i], scratch(file));
+        kr_weights *w = small(i);
+        assert_int_equal(kr_weights_write(w, weights_path[i]), 0);
+        kr_weights_unref(&w);
+    }
+    return 0;
+}
+
+/* Weights that a method takes; NULL: it needs none. */
+static const char *weights_of(const kr_recon *m)
+{
+    static const struct { const char *method; int kind; } table[] = { { "rim", RIM_DIRECT }, { "cirim", IRIM }, { "recurrentvarnet", RVN }, { "varnet", VARNET }, { "unet", UNET }, { "refine", REFINE } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (!strcmp(table[i].method, m->name))
+            return weights_path[table[i].kind];
+    return NULL;
+}
+
+static const char *const masks[SCANS] = { "equispaced:accel=2,center=0.4", NULL, "equispaced:accel=2,center=0.4" };
+
+/* Few iterations: it is the same image that is wanted, not a good one. */
+static kr_job *job_of(const kr_recon *m, int scan)
+{
+    kr_job_opts how = kr_job_preset();
+    char text[600] = "", *p = text;
+    how.undersample = masks[scan];
+    for (const kr_opt *o = m->opts; o && o->name; o++) {
+        bool few = !strcmp(o->name, "iterations"), weights = !strcmp(o->name, "weights") && weights_of(m);
+        if (few || weights)
+            p += sprintf(p, "%s%s=%s", p > text ? "," : "", o->name, few ? "3" : weights_of(m));
+    }
+    kr_job *j = kr_job_open(m->name, text, &how);
+    return j;
+}
+
+/* What the command says and writes for the same. */
+static int command(const kr_recon *m, int scan, const char *out)
+{
+    char line[2000], *p = line;
+    p += sprintf(p, "'%s' recon '%s' -o '%s' --complex -m %s -q", KR_EXE, scan_path[scan], out, m->name);
+    if (masks[scan])
+        p += sprintf(p, " -u %s", masks[scan]);
+    for (const kr_opt *o = m->opts; o && o->name; o++)
+        if (!strcmp(o->name, "iterations"))
+            p += sprintf(p, " --iterations 3");
+        else if (!strcmp(o->name, "weights") && weights_of(m))
+            p += sprintf(p, " --weights '%s'", weights_of(m));
+    sprintf(p, " 2>'%s'", scratch("words"));
+    return system(line);
+}
+
+/* The first difference of two images that matters: their numbers and geometry. */
+static void same(const kr_image *a, const kr_image *b, const char *what)
+{
+    if (!kr_shape_equal(kr_array_shape(a->data), kr_array_shape(b->data)) || a->data->type != b->data->type)
+        fail_msg("%s: %s and %s", what, kr_shape_text(kr_array_shape(a->data)), kr_shape_text(kr_array_shape(b->data)));
+    size_t bytes = (size_t)kr_count(kr_array_shape(a->data)) * (a->data->type == KR_C32 ? 8 : 4);
+    if (memcmp(a->data->data, b->data->data, bytes))
+        fail_msg("%s: other numbers, %.3g apart", what, distance(a->data, b->data));
+}
+
+static void library_and_command(void **state)
+{
+    (void)state;
+    int made = 0;
+    for (int i = 0; kr_recons[i]; i++)
+        for (int scan = 0; scan < SCANS; scan++) {
+            const kr_recon *m = kr_recons[i];
+            const char *out = scratch("out.npy");
+            char what[100];
+            snprintf(what, sizeof what, "%s, scan %d", m->name, scan);
+            kr_scoped(job) j = job_of(m, scan);
+            kr_scoped(image) mine = NULL;
+            kr_scoped(image) theirs = NULL;
+            remove(out);
+            int e = j ? kr_job_file(j, &mine, scan_path[scan], NULL) : kr_error_code();
+            if ((command(m, scan, out) == 0) != !e)
+                fail_msg("%s: the library says %d %s, the command otherwise", what, e, e ? kr_error() : "");
+            if (e) {
+                long n;
+                char *words = (char *)slurp(scratch("words"), &n);
+                words[n] = 0;
+                if (!strstr(words, kr_error()))
+                    fail_msg("%s: the library says '%s', the command '%s'", what, kr_error(), words);
+                free(words);
+                continue;
+            }
+            assert_int_equal(kr_image_read(&theirs, out), 0);
+            kr_scoped(array) packed = kr_array_packed(mine->data);
+            kr_scoped(image) again = kr_image_new(packed, mine->geom, mine->meta);
+            same(again, theirs, what);
+            made++;
+        }
+    print_message("# %d images alike\n", made);
+    assert_true(made >= 30);
+}
+
+static void in_one_call(void **state)
+{
+    (void)state;
+    kr_scoped(image) a = NULL;
+    kr_scoped(image) b = NULL;
+    assert_int_equal(kr_recon_run(scan_path[FULL], "wavelet", "lambda=0.002,iterations=5", &a), 0);
+    kr_scoped(job) j = kr_job_open("wavelet", " iterations=5, lambda=0.002", NULL);
+    assert_non_null(j);
+    assert_int_equal(kr_job_file(j, &b, scan_path[FULL], NULL), 0);
+    same(a, b, "one call");
+    assert_string_equal(kr_meta_get(a->meta, "kray_method"), "wavelet");
+    assert_non_null(strstr(kr_meta_get(a->meta, "kray_parameters"), "lambda=0.002"));
+    assert_non_null(strstr(kr_meta_get(a->meta, "kray_input"), "SHA-256"));
+    kr_image_unref(&b);
+    assert_int_not_equal(kr_recon_run(scan_path[FULL], "wavlet", NULL, &b), 0);
+    assert_refused(KR_EUSAGE, "did you mean");
+    assert_int_not_equal(kr_recon_run(scan_path[FULL], "wavelet", "lamda=1", &b), 0);
+    assert_refused(KR_EUSAGE, "lamda");
+    assert_int_not_equal(kr_recon_run(scan_path[FULL], "wavelet", "lambda", &b), 0);
+    assert_refused(KR_EUSAGE, "NAME=VALUE");
+    assert_int_not_equal(kr_recon_run("/nowhere.h5", "auto", NULL, &b), 0);
+    assert_refused(KR_EFILE, "/nowhere.h5");
+    assert_null(b);
+}
+
+/* A server's way: each slice as a scan of its own; the noise scan came with the first. */
+static void slice_by_slice(void **state)
+{
+    (void)state;
+    for (int i = 0; kr_recons[i]; i++) {
+        const kr_recon *m = kr_recons[i];
+        if (!(m->needs & KR_EACH_SLICE))
+            continue;
+        kr_scoped(job) whole = job_of(m, FULL);
+        kr_scoped(job) pieces = job_of(m, FULL);
+        kr_scoped(image) all = NULL;
+        assert_non_null(whole);
+        assert_int_equal(kr_job_file(whole, &all, scan_path[FULL], NULL), 0);
+        assert_int_equal(kr_job_keep(pieces, 0), 0);
+        for (int s = 0; s < 4; s++) {
+            kr_scoped(scan) file = NULL;
+            assert_int_equal(kr_scan_read(&file, scan_path[FULL], NULL, &(kr_read){ .slice_from = s, .slice_count = 1 }, NULL), 0);
+            if (s)
+                kr_array_unref(&file->noise);
+            for (int again = 0; again < 2; again++) {        /* the second time with the maps of the first */
+                kr_scoped(scan) one = kr_scan_slices(file, 0, 1);
+                kr_scoped(image) im = NULL;
+                assert_int_equal(kr_job_keep(pieces, s), 0);
+                if (s)
+                    kr_array_unref(&one->noise);
+                if (kr_job_run(pieces, &im, one, NULL))
+                    fail_msg("%s: %s", m->name, kr_error());
+                kr_scoped(array) of_all = kr_array_at(all->data, KR_SLICE, s);
+                kr_scoped(array) packed = kr_array_packed(of_all);
+                kr_scoped(image) want = kr_image_new(packed, all->geom, NULL);
+                same(im, want, m->name);
+            }
+        }
+    }
+    kr_scoped(job) j = kr_job_open("sense", NULL, NULL);
+    assert_int_not_equal(kr_job_keep(j, 1 << 20), 0);
+    kr_error_clear();
+}
+
+/* Readouts stay whole for networks, whoever makes the scan ready. */
+static void whole_readouts(void **state)
+{
+    (void)state;
+    const kr_recon *m = kr_recon_named("recurrentvarnet");
+    kr_scoped(job) j = job_of(m, FULL);
+    kr_scoped(scan) s = NULL;
+    kr_scoped(scan) t = NULL;
+    kr_scoped(image) im = NULL;
+    assert_int_equal(kr_job_read(j, &s, scan_path[FULL], NULL), 0);
+    assert_int_equal(s->shape.n[KR_X], 64);
+    assert_int_equal(kr_job_prepare(j, s, NULL), 0);
+    assert_int_equal(s->shape.n[KR_X], 64);
+    assert_int_equal(kr_scan_read(&t, scan_path[FULL], NULL, NULL, NULL), 0);
+    assert_int_equal(kr_reconstruct(&im, t, m, kr_job_values(j), &kr_prepare_preset, NULL, NULL, NULL), 0);
+    assert_int_equal(t->shape.n[KR_X], 64);
+    assert_int_equal(im->data->n[KR_X], 32);
+}
+
+/* ---- Two jobs in two threads ---- */
+struct side { kr_job *job; kr_image *image[2]; int e; };
+
+static void *run_side(void *p)
+{
+    struct side *s = p;
+    for (int i = 0; i < 2 && !s->e; i++)
+        s->e = kr_job_file(s->job, &s->image[i], scan_path[FULL], NULL);
+    return NULL;
+}
+
+static void side_by_side(void **state)
+{
+    (void)state;
+    static const char *const methods[] = { "sense", "wavelet", "grappa", "recurrentvarnet" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        const kr_recon *m = kr_recon_named(methods[i]);
+        struct side side[3] = { { job_of(m, FULL) }, { job_of(m, FULL) }, { job_of(m, FULL) } };
+        pthread_t thread[2];
+        run_side(&side[2]);                                  /* alone */
+        for (int t = 0; t < 2; t++)
+            assert_int_equal(pthread_create(&thread[t], NULL, run_side, &side[t]), 0);
+        for (int t = 0; t < 2; t++)
+            pthread_join(thread[t], NULL);
+        for (int t = 0; t < 3; t++) {
+            assert_int_equal(side[t].e, 0);
+            for (int k = 0; k < 2; k++) {
+                same(side[t].image[k], side[2].image[0], methods[i]);
+                if (t < 2 || k)
+                    kr_image_unref(&side[t].image[k]);
+            }
+            kr_job_unref(&side[t].job);
+        }
+        kr_image_unref(&side[2].image[0]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(library_and_command), cmocka_unit_test(in_one_call), cmocka_unit_test(slice_by_slice),
+        cmocka_unit_test(whole_readouts), cmocka_unit_test(side_by_side) };
+    return cmocka_run_group_tests_name("job", tests, setup, scratch_remove);
+}
