@@ -4,13 +4,15 @@
 #include "planes.h"
 #include <math.h>
 
-typedef struct opts { long kernel, neighbours; double lambda; } opts;
+typedef struct opts { long kernel, neighbours; double lambda, floor; } opts;
 static const kr_opt table[] = {
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that a missing one is made from; 0: 9 with up to 8 coils, else 5, fewer where the "
       "calibration lines are few" },
     { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "measured lines around a missing one that it is made from; 0: 4 where one "
       "direction is undersampled, 8 where two are, fewer where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
+    { "floor", 0, KR_OPT_REAL, offsetof(opts, floor), "0", "X", "an equation of the calibration counts by 1 / (its power + X times the mean power): small X lets all of k-space count alike, large X "
+      "its strong middle most; 0: by cross-validation" },
     KR_OPT_END };
 
 /* What all planes share: which samples are made from which, and how many taps a kernel has along X. */
@@ -97,8 +99,18 @@ static int set_up(void **shared, const kr_plane *p, const kr_array *block)
 static int calibrate(void **kernel, const kr_plane *p, const void *shared, const kr_array *block)
 {
     const struct shared *s = shared;
-    *kernel = kr_kernels_new(s->hoods, block, s->taps, ((const opts *)p->opts)->lambda);
+    const opts *o = p->opts;
+    *kernel = kr_kernels_new(s->hoods, block, s->taps, o->lambda, o->floor > 0 ? o->floor : KR_CHOSEN);
     return *kernel ? 0 : kr_error_code();
+}
+
+static void chosen(const void *kernel, double range[2])
+{
+    const kr_kernels *k = kernel;
+    for (long i = 0; i < k->h->count; i++) {
+        range[0] = fmin(range[0], k->floor[i]);
+        range[1] = fmax(range[1], k->floor[i]);
+    }
 }
 
 /* m [coil][measured][x] of one plane, in image space along X. */
@@ -160,14 +172,14 @@ static void drop_unmix(void **p)
     *p = NULL;
 }
 
-static const kr_filling grappa = { set_up, calibrate, fill, spread, drop, drop_kernel, unmix, apply, drop_unmix };
+static const kr_filling grappa = { set_up, calibrate, chosen, fill, spread, drop, drop_kernel, unmix, apply, drop_unmix };
 
 static int check(const opts *o)
 {
     if (o->kernel < 0 || o->kernel > 31 || (o->kernel && !(o->kernel & 1)) || o->neighbours < 0 || o->neighbours > 32 || !(o->lambda >= 0)
-        || !isfinite(o->lambda))
-        return kr_fail(KR_EREFUSED, "grappa wants an odd --kernel of 1 to 31, 0 to 32 --neighbours and --lambda >= 0, not %ld, %ld and %g", o->kernel,
-                       o->neighbours, o->lambda);
+        || !isfinite(o->lambda) || !(o->floor >= 0) || !isfinite(o->floor))
+        return kr_fail(KR_EREFUSED, "grappa wants an odd --kernel of 1 to 31, 0 to 32 --neighbours, --lambda >= 0 and --floor >= 0, not %ld, %ld, %g and %g",
+                       o->kernel, o->neighbours, o->lambda, o->floor);
     return 0;
 }
 

@@ -5,13 +5,14 @@
 
 /* w[h]: the weights of hood h, [tap along X][target, coil][source, coil], the last fastest: a missing sample at k is
  * sum over taps d, sources s and coils of w measured(k_x + d - taps/2, s). Where the readout is one of the hoods' axes, taps is 1. */
-typedef struct kr_kernels { const kr_hoods *h; long coils, taps; kr_cfloat **w; } kr_kernels;
+typedef struct kr_kernels { const kr_hoods *h; long coils, taps; double *floor; kr_cfloat **w; } kr_kernels;
 
 /* From a calibration block {X,Y,Z,COIL}, or from all of several along BATCH: w = argmin |A w - b|^2 + lambda m |w|^2 over all placements in the block, m the mean
- * power of a column of A. Borrows the hoods. Refuses blocks with fewer placements than unknowns, and those that do not
+ * power of a column of A. floor: what equations count by (kr_fit_weigh), KR_ALIKE: all alike, KR_CHOSEN: chosen by cross-validation of the hood that fills most; kept in the result. Borrows the hoods. Refuses blocks with fewer placements than unknowns, and those that do not
  * decide w. Source: Griswold et al.,
  * Magn Reson Med 47:1202 (2002). */
-kr_kernels *kr_kernels_new(const kr_hoods *h, const kr_array *block, long taps, double lambda) KR_MUST_USE;
+enum { KR_ALIKE = -1, KR_CHOSEN = 0 };
+kr_kernels *kr_kernels_new(const kr_hoods *h, const kr_array *block, long taps, double lambda, double floor) KR_MUST_USE;
 void kr_kernels_unref(kr_kernels **f);
 /* y [coil][sample][x], all samples of the grid, from m [coil][measured][x]: measured ones are kept, those that hoods leave are 0.
  * Along x (nx > 1) both are in image space, where the taps are a product. */

@@ -3,6 +3,7 @@
 #include "model.h"
 #include "planes.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
@@ -17,6 +18,7 @@ struct slice {
     void *shared, **kernel, **unmix; /* of each plane; unmix NULL: not tried, or it does not pay      */
     long frames, seen;               /* of this slice; with this mask                                */
     const void *maps;                /* that unmix was made with                                     */
+    double (*floors)[2];             /* of each slice: the least and the largest that kernels were fitted with */
     bool noise;                      /* the image's deviation is wanted, not the image               */
     kr_array *S, *sd;                /* then: what coils are combined by; the deviation              */
 };
@@ -277,6 +279,8 @@ static int one_frame(struct slice *j, long slice, long part)
         return 0;
     }
     int e = over_planes(j, one_plane);
+    for (long i = 0; !e && i < j->count; i++)
+        j->method->chosen(j->kernel[i], j->floors[slice]);
     if (e || (j->p.axes && kr_fourier_inverse(j->out, j->p.axes)))
         return kr_error_code();
     return j->noise ? deviation(j, z, maps) : combine(z, j->out, maps);
@@ -293,6 +297,22 @@ static int one_slice(void *self, long slice)
     return e;
 }
 
+/* What was chosen is told, and kept with the image. */
+static int record(kr_image *image, const struct slice *j, long slices)
+{
+    double range[2] = { INFINITY, -INFINITY };
+    char text[64];
+    for (long i = 0; i < slices; i++) {
+        range[0] = fmin(range[0], j->floors[i][0]);
+        range[1] = fmax(range[1], j->floors[i][1]);
+    }
+    if (!(range[1] > 0))
+        return 0;
+    snprintf(text, sizeof text, range[0] < range[1] ? "%g to %g" : "%g", fmax(range[0], 0), range[1]);
+    kr_say(j->p.trace, KR_DETAIL, "calibration: floor %s", text);
+    return kr_meta_set(image->meta, "kray_calibration_floor", "%s", text);
+}
+
 static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts, bool noise,
                 const kr_trace *trace)
 {
@@ -303,11 +323,16 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
     const long all[3] = { 0, 0, 0 };
     kr_scoped(array) calib = kr_calibration(scan, all);
     kr_scoped(array) image = calib ? kr_array_new(coils && !noise ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
-    if (!image)
-        return kr_error_code();
-    struct slice j = { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
-                       .p = { .opts = opts, .trace = trace }, .noise = noise };
     long slices = scan->shape.n[KR_SLICE] > 1 ? scan->shape.n[KR_SLICE] : 1;
+    kr_auto double (*floors)[2] = kr_alloc((size_t)slices, sizeof *floors);
+    if (!image || !floors)
+        return kr_error_code();
+    for (long i = 0; i < slices; i++) {
+        floors[i][0] = INFINITY;
+        floors[i][1] = -INFINITY;
+    }
+    struct slice j = { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
+                       .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors };
     int e = 0;
     if (slices >= 2 * kr_threads())
         e = kr_for(slices, one_slice, &j);
@@ -317,7 +342,7 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
     if (e)
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
-    return *out ? 0 : kr_error_code();
+    return *out ? record(*out, &j, slices) : kr_error_code();
 }
 
 int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,

@@ -17,6 +17,8 @@ typedef struct kr_filling {
     int (*set_up)(void **shared, const kr_plane *p, const kr_array *block);
     /* From the calibration block of one plane. */
     int (*calibrate)(void **kernel, const kr_plane *p, const void *shared, const kr_array *block);
+    /* Widens range to the floors (kr_fit_weigh) that this kernel was fitted with; < 0: none. */
+    void (*chosen)(const void *kernel, double range[2]);
     /* to {X,Y,Z,COIL} contiguous: all samples, in image space along X unless `axes` has it; from: a view, 0 where not measured. */
     int (*fill)(const kr_plane *p, const void *shared, const void *kernel, kr_array *to, const kr_array *from);
     /* The variance of sum over coils of conj(S) image where measured samples have noise of variance 1; S {X,Y,Z,COIL}, variance

@@ -203,7 +203,7 @@ static int learn(struct job *j, struct lines *l, long band, long bands)
     if (most > blocks->n[KR_Y] || j->taps > blocks->n[KR_X])
         return kr_fail(KR_EREFUSED, "the single-band reference of %ld x %ld samples is too small for kernels that reach over %ld x %ld: measure more of "
                        "its lines, or take fewer --neighbours", blocks->n[KR_X], blocks->n[KR_Y], j->taps, most);
-    j->f = kr_kernels_new(j->h, blocks, j->taps, j->o->lambda);
+    j->f = kr_kernels_new(j->h, blocks, j->taps, j->o->lambda, KR_ALIKE);
     return j->f ? 0 : kr_error_code();
 }
 

@@ -12,10 +12,12 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct opts { long kernel, iterations; double lambda, tolerance, l1; } opts;
+typedef struct opts { long kernel, iterations; double lambda, floor, tolerance, l1; } opts;
 static const kr_opt table[] = {
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5, narrower where the calibration lines are few" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
+    { "floor", 0, KR_OPT_REAL, offsetof(opts, floor), "0", "X", "an equation of the calibration counts by 1 / (its power + X times the mean power): small X lets all of k-space count alike, large X "
+      "its strong middle most; 0: with --l1 0 by cross-validation, else all count alike, which serves sparse images best" },
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "0", "N", "iterations at most; 0: 2000, with --l1 0 50" },
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the images are this part of themselves from where they are going; with --l1 0, once the residual has fallen to this part of its start" },
     { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0.0002", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none, which is faster" },
@@ -23,7 +25,7 @@ static const kr_opt table[] = {
 
 /* The kernel of one plane, [tap along X][offset][to coil][from coil], weights of the sample itself 0; low, span: of the offsets;
  * shared: the measured samples. */
-struct kernel { long taps, offsets, low[3], span[3]; kr_cfloat *w; };
+struct kernel { long taps, offsets, low[3], span[3]; double floor; kr_cfloat *w; };
 struct shared { long samples, measured; int *at; };
 
 static void drop(void **p)
@@ -59,35 +61,70 @@ static int set_up(void **shared, const kr_plane *p, const kr_array *block)
 /* ---- Calibration ----
  * With H = A^H A + ridge over all samples of the stencil, the best prediction of sample j by the others has the weights
  * -H^-1[:,j] / H^-1[j,j]: one inverse serves all coils. Source: Lustig and Pauly, Magn Reson Med 64:457 (2010). */
-static int weights(kr_cfloat *w, const kr_array *block, long (*o)[3], long offsets, const long low[3], const long span[3], double lambda)
+struct stencil { long n, coils, centre; double lambda; };
+
+/* W n x coils: how all samples predict that of each coil in the middle; from the lower triangle of H, which is destroyed. */
+static int invert(void *self, kr_cfloat *W, kr_cfloat *H, kr_cfloat *unused)
 {
-    long coils = block->n[KR_COIL], n = offsets * coils, rows, centre = offsets / 2;
-    kr_auto kr_cfloat *A = NULL;
-    if (kr_fit_shifts(&A, &rows, block, o, offsets, low, span, 4 * n > 4096 ? 4 * n : 4096))
+    (void)unused;
+    const struct stencil *s = self;
+    long n = s->n;
+    float ridge = kr_fit_ridge(H, n, s->lambda);
+    kr_auto kr_cfloat *R = kr_alloc((size_t)n, (size_t)n * sizeof *R), *row = kr_alloc((size_t)n, sizeof *row);
+    if (!R || !row)
         return kr_error_code();
-    if (rows < n)
-        return kr_fail(KR_EREFUSED, "the calibration area of %ld x %ld x %ld gives %ld equations for the %ld unknowns of a kernel: measure more "
-                       "calibration lines, or take a smaller --kernel or fewer coils (--compress)", block->n[0], block->n[1], block->n[2], rows, n - 1);
-    kr_auto kr_cfloat *H = kr_alloc((size_t)n, (size_t)n * sizeof *H), *R = kr_alloc((size_t)n, (size_t)n * sizeof *R);
-    if (!H || !R || kr_fit_products(H, A, n, A, n, rows, true))
-        return kr_error_code();
-    float ridge = kr_fit_ridge(H, n, lambda);
     for (long j = 0; j < n; j++)
         for (long i = 0; i <= j; i++)
             R[j * n + i] = i == j ? kr_c(kr_re(H[j * n + j]) + ridge, 0) : kr_cconj(H[i * n + j]);
     if (kr_la_cholesky(n, R) || kr_la_inverse_upper(n, R))
         return kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda or fewer "
                                    "coils (--compress)");
-    for (long c = 0; c < coils; c++) {                   /* column j of R^-1 R^-H */
-        long j = centre * coils + c;
+    for (long c = 0; c < s->coils; c++) {                /* column j of R^-1 R^-H */
+        long j = s->centre * s->coils + c;
+        kr_cfloat *w = W + c * n;
         for (long i = 0; i < n; i++)
-            A[i] = kr_cconj(R[i * n + j]);
-        kr_la_gemm('N', 'N', n, 1, n, 1, R, n, A, n, 0, H, n);
-        float f = -1 / kr_re(H[j]);
+            row[i] = kr_cconj(R[i * n + j]);
+        kr_la_gemm('N', 'N', n, 1, n, 1, R, n, row, n, 0, w, n);
+        float f = -1 / kr_re(w[j]);
         for (long i = 0; i < n; i++)
-            w[(i / coils * coils + c) * coils + i % coils] = i == j ? 0 : kr_c(f * kr_re(H[i]), f * kr_im(H[i]));
+            w[i] = i == j ? 0 : kr_c(f * kr_re(w[i]), f * kr_im(w[i]));
     }
     return 0;
+}
+
+static int weights(struct kernel *k, const kr_plane *p, const kr_array *block, long (*o)[3], long offsets, const long low[3], const long span[3])
+{
+    const opts *opt = p->opts;
+    long coils = block->n[KR_COIL], n = offsets * coils, rows, most = 8 * n > 4096 ? 8 * n : 4096;
+    struct stencil s = { n, coils, offsets / 2, opt->lambda };
+    kr_auto kr_cfloat *A = NULL;
+    if (kr_fit_shifts(&A, &rows, block, o, offsets, low, span, most))
+        return kr_error_code();
+    if (rows < n)
+        return kr_fail(KR_EREFUSED, "the calibration area of %ld x %ld x %ld gives %ld equations for the %ld unknowns of a kernel: measure more "
+                       "calibration lines, or take a smaller --kernel or fewer coils (--compress)", block->n[0], block->n[1], block->n[2], rows, n - 1);
+    k->floor = opt->floor > 0 ? opt->floor : -1;
+    if (!(opt->floor > 0) && !(opt->l1 > 0) && rows >= 2 * n) {      /* fewer: a half does not decide kernels */
+        double errors[KR_FLOORS];
+        kr_fit_split halves = { A, rows, n, coils, s.centre * coils, kr_fit_edge(block, p->axes), invert, &s };
+        if (halves.edge < 0 || kr_fit_errors(errors, &halves))
+            return kr_error_code();
+        k->floor = kr_fit_floor(errors);
+    }
+    kr_auto kr_cfloat *H = kr_alloc((size_t)n, (size_t)n * sizeof *H), *W = kr_alloc((size_t)n, (size_t)coils * sizeof *W);
+    if (!H || !W || (k->floor > 0 && kr_fit_weigh(A, rows, n, n, k->floor)) || kr_fit_products(H, A, n, A, n, rows, true) || invert(&s, W, H, NULL))
+        return kr_error_code();
+    for (long c = 0; c < coils; c++)
+        for (long i = 0; i < n; i++)
+            k->w[(i / coils * coils + c) * coils + i % coils] = W[c * n + i];
+    return 0;
+}
+
+static void chosen(const void *kernel, double range[2])
+{
+    const struct kernel *k = kernel;
+    range[0] = fmin(range[0], k->floor);
+    range[1] = fmax(range[1], k->floor);
 }
 
 /* How wide a kernel is along an axis: as wide as asked for, and as the calibration area is. */
@@ -150,7 +187,7 @@ static int calibrate(void **kernel, const kr_plane *p, const void *shared, const
         k->low[0] = 0;
         k->span[0] = 1;
     }
-    return weights(k->w, block, all, k->taps * k->offsets, low, span, o->lambda);
+    return weights(k, p, block, all, k->taps * k->offsets, low, span);
 }
 
 /* ---- One problem: all samples of one x (or of the plane, where samples are missing along X) ---- */
@@ -530,12 +567,12 @@ static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_ar
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
-    static const kr_filling spirit = { set_up, calibrate, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
+    static const kr_filling spirit = { set_up, calibrate, chosen, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
     const opts *o = options;
     if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 0 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
-        || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))
-        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations (0: the preset), and --lambda, --tolerance and --l1 >= 0, not %ld, "
-                       "%ld, %g, %g and %g", o->kernel, o->iterations, o->lambda, o->tolerance, o->l1);
+        || !(o->floor >= 0) || !isfinite(o->floor) || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))
+        return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations (0: the preset), and --lambda, --floor, --tolerance and --l1 >= 0, not %ld, "
+                       "%ld, %g, %g, %g and %g", o->kernel, o->iterations, o->lambda, o->floor, o->tolerance, o->l1);
     return kr_fill_planes(out, scan, coils, &spirit, o, trace);
 }
 

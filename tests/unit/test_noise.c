@@ -140,7 +140,7 @@ static void formula_of_grappa(void **state)
     for (int k = 0; k < 2; k++) {
         kr_scoped(scan) s = simulated(6, 30, masks[k]);
         kr_scoped(array) maps = maps_of(s);
-        struct method m = method("grappa", (const char *[][2]){ { "kernel", "5" } }, 1);
+        struct method m = method("grappa", (const char *[][2]){ { "kernel", "5" }, { "floor", "1" } }, 2);
         enum { REPLICAS = 120 };
         kr_noise how = { m.m, m.o, REPLICAS, 3, 1 };
         kr_scoped(image) sd = NULL;

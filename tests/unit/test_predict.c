@@ -96,7 +96,7 @@ static void unmixing_is_kernels(void **state)
         fill_random(S, k + 10);
         kr_hoods *h = kr_hoods_new(mask, n, 4, most);
         assert_non_null(h);
-        kr_kernels *f = kr_kernels_new(h, block, job[k].taps, 0.1);
+        kr_kernels *f = kr_kernels_new(h, block, job[k].taps, 0.1, KR_ALIKE);
         assert_non_null(f);
         kr_scoped(array) m = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = h->measured, [KR_COIL] = C));
         fill_random(m, k + 20);
