@@ -300,10 +300,11 @@ def rim_config(cell, cascades, **words):
     return cfg
 
 
-def with_mask(data):
+def with_mask(data, centred=True):
     """Undersampled data with their mask, without maps: the program makes its coil maps of what was measured, as Kray does. Its own masks are
-    drawn on full data, of which its coil-map network then sees more than was kept."""
-    folder = data / "masked"
+    drawn on full data, of which its coil-map network then sees more than was kept. Not centred: k-space as the Calgary-Campinas files have
+    it, its centre in the middle, of images that begin at index 0."""
+    folder = data / ("masked" if centred else "masked0")
     if (folder / "brain.h5").exists():
         return folder
     folder.mkdir(exist_ok=True)
@@ -311,6 +312,9 @@ def with_mask(data):
         k = f["kspace"][()]
         mask = np.zeros(k.shape[-1], np.float32)
         mask[1::4] = mask[41:53] = 1
+        if not centred:
+            x = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(k, axes=(-2, -1))), axes=(-2, -1))
+            k = np.fft.fftshift(np.fft.fft2(x), axes=(-2, -1)).astype(k.dtype)
         g["kspace"], g["mask"], g["ismrmrd_header"] = k * mask.astype(k.dtype), mask, f["ismrmrd_header"][()]
         g.attrs.update({key: f.attrs[key] for key in f.attrs})
     return folder
@@ -336,7 +340,7 @@ def rim_models(program, make, batches, cases, title, mask, padded=True):
             theirs = np.stack([p.detach().numpy().squeeze() for p in batches(model, cfg, data)])
         with h5py.File(folder / "published.h5", "w") as f:
             f["reconstruction"] = theirs
-        own = cfg.get("test_ds", {}).get("data_path", "").endswith("masked")     # maps of the program's own making
+        own = cfg.get("test_ds", {}).get("data_path", "").rstrip("0").endswith("masked")     # maps of the program's own making
         said = kray("recon", (with_mask(scans()) if own else data) / "brain.h5", "-o", folder / "kray.h5", "--to", "fastmri", "--method",
                     "cirim" if cfg["num_cascades"] > 1 else "rim", "--weights", folder / "model.ckpt", *(() if own else ("-c", WORK / "maps.cfl", "-u", mask)))
         if os.environ.get("KR_KEEP"):
@@ -359,7 +363,7 @@ def atommic():
                               num_workers=0, shuffle=False, pin_memory=False, drop_last=False,
                               mask_args=dict(type="random1d", accelerations=[4], center_fractions=[0.08]))
         if own:
-            cfg["test_ds"].update(data_path=str(with_mask(scans())), mask_args=dict(type="none"))
+            cfg["test_ds"].update(data_path=str(with_mask(scans(), words.get("fft_centered", True))), mask_args=dict(type="none"))
         if maps == "network":
             cfg.update(estimate_coil_sensitivity_maps_with_nn=True, coil_sensitivity_maps_nn_chans=4, coil_sensitivity_maps_nn_pools=3)
         if maps == "rss":
@@ -373,6 +377,9 @@ def atommic():
 
     def batches(model, cfg, data):
         for batch in model._test_dl:
+            if cfg["test_ds"]["mask_args"]["type"] == "none":                # its loader gives no mask then, which its coil-map network wants
+                y = abs(batch[1][0]).amax((1, 2, 4), keepdim=True)               # normalising in image space leaves rounding in empty lines
+                batch[3] = [y > 1e-4 * y.max()]
             yield parse_list_and_keep_last(model.inference_step(*batch)["predictions"])
 
     rim_models("atommic", lambda cfg: CIRIM(OmegaConf.create(cfg)), batches,
@@ -384,7 +391,7 @@ def atommic():
                 case("IndRNN", 2, "max", "maps by its network, lines, RSS", "network", True, coil_combination_method="RSS", coil_sensitivity_maps_nn_mask_type="1D"),
                 case("IndRNN", 2, "minmax", "maps by its network, uncentred, backward", "network", True, fft_centered=False, fft_normalization="backward"),
                 case("GRU", 1, "minmax", "RSS maps", "rss", True),
-                case("GRU", 1, "max", "RSS maps, uncentred, readout cropped", "rss", True, crop_size=[128, 92])], "ATOMMIC",
+                case("GRU", 1, "max", "RSS maps, uncentred", "rss", True, fft_centered=False)], "ATOMMIC",
                "random:accel=4/4,center=0.08/0.08,seed=file")                # it draws one of two equal ones
 
 
