@@ -276,7 +276,8 @@ def with_maps(data, padded=True):
         g["ismrmrd_header"] = np.bytes_(re.sub(rb"(<reconSpace>\s*<matrixSize>\s*<x>)\d+(</x>\s*<y>)\d+", rb"\g<1>%d\g<2>%d" % (h, w), f["ismrmrd_header"][()]))
         if not padded:
             k = g["kspace"][()]
-            k[k == 0] = 1e-9             # or kray recon would take them for not measured
+            noise = np.random.default_rng(3).standard_normal(k.shape + (2,)) @ [1, 1j]
+            k[k == 0] = (3e-4 * abs(k).max() * noise)[k == 0]    # or kray recon would take them for not measured
             g["kspace"][()] = k
             g["ismrmrd_header"][()] = re.sub(rb"(<kspace_encoding_step_1>\s*<minimum>0</minimum>\s*<maximum>)\d+(</maximum>\s*<center>)\d+",
                                              rb"\g<1>%d\g<2>%d" % (w - 1, w // 2), g["ismrmrd_header"][()])
