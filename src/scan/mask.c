@@ -107,7 +107,7 @@ static int read_seed(struct request *q, const char *v, size_t n)
 }
 
 static const struct key { const char *name; read_value *read; const char *help; } keys[] = {
-    { "accel", read_accel, "acceleration; several to choose from by chance: 4/8" },
+    { "accel", read_accel, "acceleration; one of several drawn at random: 4/8" },
     { "center", read_center, "fraction of the lines that is fully sampled at the centre; one for each acceleration: 0.08/0.04" },
     { "lines", read_calib, "number of fully sampled lines at the centre, instead of center" },
     { "calib", read_calib, "fully sampled points at the centre: 24, or 24x16 for rows and columns" },
@@ -115,7 +115,7 @@ static const struct key { const char *name; read_value *read; const char *help; 
     { "offset", read_offset, "first of the equispaced lines, instead of one drawn" },
     { "axes", read_axes, "what is undersampled: y, yz, xy, ... (preset: y, or yz in 3D; xy for planes in 2D)" },
     { "fwhm", read_fwhm, "full width at half maximum of the density, 2 is the whole k-space" },
-    { "scale", read_scale, "half axes of the fully sampled ellipse as a fraction of the grid" },
+    { "scale", read_scale, "semi-axes of the fully sampled ellipse as a fraction of the grid" },
     { "alpha", read_alpha, "0: uniform density in k-space ... 1: concentrated at the centre" },
     { "angle", read_angle, "degrees from one frame (kt_radial) or spoke (radial) to the next" },
     { "density", read_density, "how fast the density falls: 0 uniform, 1 with 1/(1 + k), 2 with its square, ..." },

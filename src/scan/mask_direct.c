@@ -331,10 +331,10 @@ static int make_kt_radial(mask_job *j, uint8_t *m)
 const mask_kind kr_masks_direct[] = {
     { "circus_radial", "DIRECT: CIRCUS, spokes on nested squares", "accel=4,center=0.08,seed,axes,vary", MASK_PLANE, make_circus_radial, calib_disc },
     { "circus_spiral", "DIRECT: CIRCUS, spirals on nested squares", "accel=4,center=0.08,seed,axes,vary", MASK_PLANE, make_circus_spiral, calib_disc },
-    { "direct_gaussian1d", "DIRECT: lines of a normal distribution", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_gaussian1d, kr_mask_calib_lines },
-    { "direct_gaussian2d", "DIRECT: points of a normal distribution, disc at the centre", "accel=4,center=0.08,seed,axes,vary", MASK_PLANE, make_gaussian2d, calib_disc },
+    { "direct_gaussian1d", "DIRECT: lines with normal density", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_gaussian1d, kr_mask_calib_lines },
+    { "direct_gaussian2d", "DIRECT: points with normal density, disc at the centre", "accel=4,center=0.08,seed,axes,vary", MASK_PLANE, make_gaussian2d, calib_disc },
     { "direct_poisson", "DIRECT: Poisson disc with growing radii, disc at the centre", "accel=4,center=0.08,seed,axes,vary", MASK_PLANE, make_poisson, calib_disc },
-    { "direct_kt_uniform", "DIRECT: kt_uniform with a random start", "accel=4,center=0.08,lines,seed,axes", MASK_LINES | MASK_TIME, make_kt_uniform, NULL },
+    { "direct_kt_uniform", "DIRECT: kt_uniform with a random first line", "accel=4,center=0.08,lines,seed,axes", MASK_LINES | MASK_TIME, make_kt_uniform, NULL },
     { "direct_kt_gaussian", "DIRECT: kt_gaussian, the centre counted", "accel=4,center=0.08,lines,alpha=0.28,seed,axes", MASK_LINES | MASK_TIME, make_kt_gaussian, NULL },
-    { "direct_kt_radial", "DIRECT: kt_radial, disc at the centre, a random start", "accel=4,center=0.08,seed,axes", MASK_PLANE | MASK_TIME, make_kt_radial, NULL },
+    { "direct_kt_radial", "DIRECT: kt_radial, disc at the centre, random first angle", "accel=4,center=0.08,seed,axes", MASK_PLANE | MASK_TIME, make_kt_radial, NULL },
     { 0 } };

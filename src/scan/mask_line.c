@@ -185,12 +185,12 @@ static int make_full(mask_job *j, uint8_t *m)
 }
 
 const mask_kind kr_masks_line[] = {
-    { "random", "fastMRI: lines by chance (knee)", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_random, kr_mask_calib_lines },
+    { "random", "fastMRI: random lines (knee)", "accel=4,center=0.08,lines,seed,axes,vary", MASK_LINES, make_random, kr_mask_calib_lines },
     { "equispaced", "fastMRI: every R-th line, the centre not counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced, kr_mask_calib_lines },
     { "equispaced_fraction", "fastMRI: equispaced, the centre counted (brain)", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_equispaced_fraction, kr_mask_calib_lines },
-    { "magic", "fastMRI: two combs that conjugate symmetry interleaves", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic, kr_mask_calib_lines },
+    { "magic", "fastMRI: two offset combs that conjugate symmetry fills", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic, kr_mask_calib_lines },
     { "magic_fraction", "fastMRI: magic, the centre counted", "accel=4,center=0.08,lines,seed,offset,axes,vary", MASK_LINES, make_magic_fraction, calib_magic_fraction },
     { "uniform", "CMRxRecon 2024: every R-th line, 16 at the centre not counted (2023: lines=24)", "accel=4,lines=16,offset=0,axes", MASK_LINES, make_uniform, calib_uniform },
     { "gaussian1d", "ATOMMIC (CIRIM): lines with Gaussian density", "accel=4,fwhm=0.7,scale=0.02,seed,axes,vary", MASK_LINES, make_gaussian1d, NULL },
-    { "full", "everything", "axes", MASK_LINES, make_full, NULL },
+    { "full", "fully sampled", "axes", MASK_LINES, make_full, NULL },
     { 0 } };

@@ -65,6 +65,6 @@ static int make_radial(mask_job *j, uint8_t *m)
 }
 
 const mask_kind kr_masks_plane[] = {
-    { "radial", "lines through the centre at the golden angle, on the grid", "accel=6,calib=0,angle=111.246117975,axes,vary", MASK_PLANE, make_radial, NULL },
+    { "radial", "spokes at the golden angle, on the grid", "accel=6,calib=0,angle=111.246117975,axes,vary", MASK_PLANE, make_radial, NULL },
     { "gaussian2d", "ATOMMIC (CIRIM): points with Gaussian density, ellipse at the centre", "accel=5,fwhm=0.7,scale=0.02,seed,axes,vary", MASK_PLANE, make_gaussian2d, NULL },
     { 0 } };

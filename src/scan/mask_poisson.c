@@ -142,6 +142,6 @@ static int make_poisson(mask_job *j, uint8_t *m)
 }
 
 const mask_kind kr_masks_poisson[] = {
-    { "poisson", "variable-density Poisson disc, over lines or planes", "accel=6,calib=24,density=1,elliptical=no,seed,axes,vary",
+    { "poisson", "variable-density Poisson disc, of lines or points", "accel=6,calib=24,density=1,elliptical=no,seed,axes,vary",
       MASK_LINES | MASK_PLANE, make_poisson, NULL },
     { 0 } };

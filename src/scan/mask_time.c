@@ -100,7 +100,7 @@ static int make_kt_radial(mask_job *j, uint8_t *m)
 }
 
 const mask_kind kr_masks_time[] = {
-    { "kt_uniform", "CMRxRecon: every R-th line, moved on by one from frame to frame", "accel=8,lines=16,axes", MASK_LINES | MASK_TIME, make_kt_uniform, NULL },
-    { "kt_gaussian", "CMRxRecon: lines with Gaussian density, others in each frame", "accel=8,lines=16,alpha=0.2,seed,axes", MASK_LINES | MASK_TIME, make_kt_gaussian, NULL },
-    { "kt_radial", "CMRxRecon: lines through the centre on the grid, turned from frame to frame", "accel=8,calib=16,angle=137.5,axes", MASK_PLANE | MASK_TIME, make_kt_radial, NULL },
+    { "kt_uniform", "CMRxRecon: every R-th line, shifted by one from frame to frame", "accel=8,lines=16,axes", MASK_LINES | MASK_TIME, make_kt_uniform, NULL },
+    { "kt_gaussian", "CMRxRecon: lines with Gaussian density, drawn again for each frame", "accel=8,lines=16,alpha=0.2,seed,axes", MASK_LINES | MASK_TIME, make_kt_gaussian, NULL },
+    { "kt_radial", "CMRxRecon: spokes on the grid, rotated from frame to frame", "accel=8,calib=16,angle=137.5,axes", MASK_PLANE | MASK_TIME, make_kt_radial, NULL },
     { 0 } };
