@@ -71,6 +71,32 @@ void kr_project(kr_projector *p, float *y, const float *x, long first, long step
 /* x = A^T y of those views. */
 void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step);
 
+/* ---- Filtered back-projection ---- */
+/* Windows on the ramp, as scikit-image has them; none: no filter at all (plain back-projection). */
+enum kr_fbp_window { KR_WINDOW_RAMP, KR_WINDOW_SHEPP_LOGAN, KR_WINDOW_COSINE, KR_WINDOW_HAMMING, KR_WINDOW_HANN, KR_WINDOW_NONE, KR_WINDOWS };
+const char *kr_fbp_window_name(enum kr_fbp_window w);
+int kr_fbp_window_named(const char *name);                       /* -1: no such window */
+/* Frequencies 0..P/2 (P even) of the ramp for samples one unit apart, P of them, times the window; arc: of rays at equal angles so far apart, 0: along
+ * a line. Source: Kak and Slaney, Principles of Computerized Tomographic Imaging (1988), eq. 3.29 and 3.105. */
+void kr_fbp_filter(double *H, long P, enum kr_fbp_window w, double arc);
+
+/* Which angles were measured (radians, of the source, or of the rays modulo half a turn): the usual step, what is covered, and the holes: gaps of more than
+ * three steps and 3 degrees. */
+enum { KR_HOLES = 16 };
+typedef struct kr_arc { double period, usual, covered, start; long holes; double hole[KR_HOLES][2]; } kr_arc;
+/* share: what each view stands for (radians), adding up to `covered`; NULL: not wanted. */
+int kr_arc_of(kr_arc *a, const kr_rays *r, double *share) KR_MUST_USE;
+
+typedef struct kr_fbp_opts {
+    enum kr_fbp_window window;
+    bool even;                       /* every view counts the same: all of what is covered over the views                             */
+    float *weights;                  /* where the weights of rays that were measured twice go, as y; NULL: not wanted                   */
+} kr_fbp_opts;
+/* x {X,Y,Z} from y {U,V,VIEW}. One slice: parallel, fan on flat and curved detectors; volumes: cone beams on flat detectors (Feldkamp et al., J Opt Soc Am A
+ * 1:612 (1984)). Fan and cone scans of less than a turn: Parker's weights (Med Phys 9:254 (1982)) where one arc covers what is needed, else weights that
+ * share each line among the views that have it. Refuses other geometries. */
+int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace) KR_MUST_USE;
+
 /* ---- Bodies of which everything is known ----
  * Ellipsoids whose values add up; half[2] 0: elliptic cylinders along z (a 2D phantom). Turned by phi about z, counter-clockwise. */
 typedef struct kr_ellipsoid { double value, centre[3], half[3], phi; } kr_ellipsoid;

@@ -215,43 +215,66 @@ static void back(const ray_tile *s) { tile_of(s, false); }
 static void back_box(const ray_tile *s) { tile_of(s, true); }
 
 /* ---- Filtered back-projection: one value a pixel and view ---- */
-INLINE void smear_tile(const ray_tile *s, float weight, float wr, float wc, const int span)
+INLINE void smear_tile(const ray_smear *s, const int span, const bool affine)
 {
     const int half = span ? span * VL / 2 : RAY_WIDE / 2;
-    const vf lane = ramp();
+    const vf lane = ramp(), first = all((float)s->first - 1e-4f), last = all((float)s->last + 1e-4f);      /* to rounding */
     const struct window p = window(s->p - half, span);
-    const float inverse = s->affine ? 1 / s->far : s->arc > 0 ? 1 / s->arc : 1;
+    const float inverse = s->arc > 0 ? 1 / s->arc : 1;
     for (long r = 0; r < s->rows; r++) {
-        float *row = s->image + r * s->stride, far = s->far + (float)r;
-        vf q = lane - (s->base + (float)r * s->slope), k;
-        if (s->affine)
-            k = q * inverse;
-        else {
-            vf T = q / (far * s->g1 - s->c2 * q), b = T * T;
-            k = s->arc > 0 ? T * (1 - b * (1.f / 3 - b * (0.2f - b * (1.f / 7 - b * (1.f / 9))))) * inverse : T;
+        float *row = s->image + r * s->stride;
+        vf k = (s->n + (float)r * s->nr) + lane * s->ni, w = all(s->weight);
+        if (!affine) {
+            vf below = 1 / ((1 + (float)r * s->wr) + lane * s->wi), T = k * below;
+            w = w * below * below;
+            k = T;
+            if (s->arc > 0) {
+                vf b = T * T;
+                k = T * (1 - b * (1.f / 3 - b * (0.2f - b * (1.f / 7 - b * (1.f / 9))))) * inverse;
+                w = w / (1 + b);
+            }
         }
-        vi i = within(down(k), -half, half - 2), idx = i + half, inside = (k >= all((float)s->first)) & (k <= all((float)s->last));
+        vi i = within(down(k), -half, half - 2), idx = i + half, inside = (k >= first) & (k <= last);
         vf f = k - real(i), a = of(&p, idx, span), b = of(&p, idx + 1, span);
-        vf value = (vf)((vi)(a + f * (b - a)) & inside);
-        if (!s->affine) {
-            vf u = 1 + ((float)r * wr + lane * wc);
-            value = value / (u * u);
-        }
-        put_any(row, any(row) + weight * value);
+        put_any(row, any(row) + (vf)((vi)(w * (a + f * (b - a))) & inside));
     }
 }
 
-static void smear(const ray_tile *s, float weight, float wr, float wc)
+static void smear(const ray_smear *s)
 {
     int span = CAN_LOOK ? s->span : 0;
-    if (span == 2)
-        smear_tile(s, weight, wr, wc, 2);
+    if (span == 2 && s->affine)
+        smear_tile(s, 2, true);
+    else if (span == 2)
+        smear_tile(s, 2, false);
     else if (span == 3)
-        smear_tile(s, weight, wr, wc, 3);
+        smear_tile(s, 3, s->affine);
     else
-        smear_tile(s, weight, wr, wc, 0);
+        smear_tile(s, 0, s->affine);
+}
+
+static void beam(float *to, long n, const ray_beam *s)
+{
+    const vf lane = ramp();
+    const float wide = (float)(s->columns - 1), high = (float)(s->rows - 1);
+    for (long i = 0; i < n; i += VL) {
+        vf at = lane + (float)i, in = 1 / (s->w + at * s->dw), u = (s->u + at * s->du) * in + s->cu, v = (s->v + at * s->dv) * in + s->cv;
+        vi inside = (u >= (vf){ 0 }) & (v >= (vf){ 0 }) & (u <= all(wide)) & (v <= all(high)) & (in > (vf){ 0 });
+        u = least(largest(u, (vf){ 0 }), all(wide));
+        v = least(largest(v, (vf){ 0 }), all(high));
+        vi k = within(down(u), 0, s->columns - 2 < 0 ? 0 : s->columns - 2), l = within(down(v), 0, s->rows - 2 < 0 ? 0 : s->rows - 2);
+        vf fu = u - real(k), fv = v - real(l);
+        vi p = l * s->columns + k, right = p + (s->columns > 1), below = s->rows > 1 ? p + s->columns : p, both = below + (s->columns > 1);
+        vf a = gather(s->p, p), b = gather(s->p, right), c = gather(s->p, below), d = gather(s->p, both);
+        vf top = a + fu * (b - a), bottom = c + fu * (d - c), sum = (vf)((vi)(s->weight * in * in * (top + fv * (bottom - top))) & inside);
+        if (i + VL <= n)
+            put_any(to + i, any(to + i) + sum);
+        else
+            for (long j = i; j < n; j++)
+                to[j] += sum[j - i];
+    }
 }
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam };

@@ -30,10 +30,21 @@ typedef struct ray_tile {
     float reach;                          /* rays as far as this from that of a pixel's centre may touch it                    */
     int taps;
     const float *scale;                   /* distance: weight of row r                                                          */
-    int first, last;                      /* smear: rays that there are                                                         */
     bool affine;
     int span;                             /* all that is touched lies within span / 2 * lanes rays about ray 0: 2, 3, 0: more    */
 } ray_tile;
+
+/* A tile of pixels of a filtered back-projection: pixel i of row r takes the ray number T = (n + i ni + r nr) / (1 + i wi + r wr) (of a curved detector:
+ * atan T / arc), interpolated between neighbours, times weight / (1 + i wi + r wr)^2 (curved: (1 + T^2) more below); affine: T and the weight alone. */
+typedef struct ray_smear {
+    float *image; long stride, rows;
+    const float *p;                       /* of ray 0                                                                           */
+    float n, ni, nr, wi, wr, arc, weight;
+    int first, last, span;                /* rays that there are; span as above                                                 */
+    bool affine;
+} ray_smear;
+/* A line of voxels and a flat detector: element (u / w + cu, v / w + cv), u, v, w growing by du, dv, dw from voxel to voxel; weight / w^2. */
+typedef struct ray_beam { const float *p; int columns, rows; float u, du, v, dv, w, dw, cu, cv, weight; } ray_beam;
 
 typedef struct kr_raykern {
     int lanes;
@@ -41,8 +52,8 @@ typedef struct kr_raykern {
     void (*project_box)(float *sum, const ray_group *g);    /* distance                                                    */
     void (*back)(const ray_tile *t);                        /* image += ...                                                */
     void (*back_box)(const ray_tile *t);
-    /* Filtered back-projection: image[r] += p at ray k(r, column), interpolated, times weight / (1 + wr r + wc column)^2 of the tile. */
-    void (*smear)(const ray_tile *t, float weight, float wr, float wc);
+    void (*smear)(const ray_smear *s);                      /* image += ...                                                */
+    void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
 } kr_raykern;
 extern const kr_raykern kr_raykern_base, kr_raykern_v3, kr_raykern_v4;
 const kr_raykern *kr_raykern_best(void);

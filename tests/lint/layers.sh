@@ -19,7 +19,7 @@ owner()
     scan|trajectory) echo scan ;;
     io|picture|wire) echo io ;;
     mrd) echo mrd ;;
-    recon|segmenter) echo recon ;;
+    recon|segmenter|ct) echo recon ;;
     phantom) echo phantoms ;;
     *) echo "unknown" ;;
     esac

@@ -1,0 +1,440 @@
+/* fbp.c: filtered back-projection: weights of lines that were measured twice, the ramp filter, and back-projection pixel by pixel. */
+#include "kray/fourier.h"
+#include "project.h"
+#include "raykern.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const windows[KR_WINDOWS] = { "ramp", "shepp-logan", "cosine", "hamming", "hann", "none" };
+const char *kr_fbp_window_name(enum kr_fbp_window w) { return windows[w]; }
+int kr_fbp_window_named(const char *name)
+{
+    for (int i = 0; i < KR_WINDOWS; i++)
+        if (!strcmp(name, windows[i]))
+            return i;
+    return -1;
+}
+
+/* ---- Filters ---- */
+/* The window at frequency k of P, as NumPy and scikit-image have it: a symmetric window of P points with its middle moved to 0. */
+static double windowed(enum kr_fbp_window w, long k, long P)
+{
+    double f = (double)k / (double)P, n = (double)(P - 1), a = w == KR_WINDOW_HANN ? 0.5 : 0.54, b = 1 - a;
+    switch (w) {
+    case KR_WINDOW_SHEPP_LOGAN: return k ? sin(M_PI * f) / (M_PI * f) : 1;
+    case KR_WINDOW_COSINE: return cos(M_PI * f);
+    case KR_WINDOW_HAMMING:
+    case KR_WINDOW_HANN: return 2 * k == P ? a - b : a - b * cos(M_PI * (double)P / n) * cos(2 * M_PI * (double)k / n);
+    default: return 1;
+    }
+}
+
+void kr_fbp_filter(double *H, long P, enum kr_fbp_window w, double arc)
+{
+    for (long k = 0; k <= P / 2; k++) {
+        double t = 2 * M_PI * (double)k / (double)P, sum = 0.25, c2 = 2 * cos(2 * t), now = cos(t), before = now;      /* cos(n t), n odd */
+        for (long n = 1; n <= P / 2 && w != KR_WINDOW_NONE; n += 2) {
+            double q = arc > 0 ? M_PI * sin((double)n * arc) / arc : M_PI * (double)n, next = c2 * now - before;
+            sum -= (2 * n == P ? 1 : 2) * now / (q * q);
+            before = now;
+            now = next;
+        }
+        H[k] = w == KR_WINDOW_NONE ? 1 : sum * windowed(w, k, P);
+    }
+}
+
+struct filter { float *y; const float *p, *weight; const double *H; long n, P, rows, each; kr_fft *fft; kr_cfloat *scratch; const double *scale; };
+
+static int two_rows(void *self, long i)                              /* as real and imaginary part of one */
+{
+    const struct filter *j = self;
+    kr_cfloat *c = j->scratch + (long)kr_worker() * j->P;
+    long a = 2 * i * j->n, b = 2 * i + 1 < j->rows ? a + j->n : a;
+    for (long k = 0; k < j->n; k++)
+        c[k] = kr_c(j->p[a + k] * j->weight[a + k], j->p[b + k] * j->weight[b + k]);
+    memset(c + j->n, 0, (size_t)(j->P - j->n) * sizeof *c);
+    if (j->H) {
+        kr_fft_forward(j->fft, c);
+        for (long k = 0; k < j->P; k++) {
+            float h = (float)j->H[k <= j->P / 2 ? k : j->P - k];
+            c[k] = kr_c(h * kr_re(c[k]), h * kr_im(c[k]));
+        }
+        kr_fft_inverse(j->fft, c);
+    }
+    float sa = (float)j->scale[2 * i / j->each], sb = b == a ? sa : (float)j->scale[(2 * i + 1) / j->each];
+    for (long k = 0; k < j->n; k++) {
+        j->y[a + k] = sa * kr_re(c[k]);
+        if (b != a)
+            j->y[b + k] = sb * kr_im(c[k]);
+    }
+    return 0;
+}
+
+static int filter(float *y, const float *p, const float *weight, const double *scale, const kr_rays *r, enum kr_fbp_window w, double arc)
+{
+    long P = 64;
+    while (P < 2 * r->columns)
+        P *= 2;
+    kr_auto double *H = kr_alloc((size_t)P / 2 + 1, sizeof *H);
+    kr_auto kr_cfloat *scratch = kr_alloc((size_t)P, (size_t)kr_threads() * sizeof *scratch);
+    kr_fft *fft = kr_fft_new(KR_SHAPE([KR_X] = P), KR_ON(KR_X), KR_SERIAL);
+    int e = H && scratch && fft ? 0 : kr_error_code();
+    if (!e) {
+        kr_fbp_filter(H, P, w, arc);
+        struct filter j = { y, p, weight, w == KR_WINDOW_NONE ? NULL : H, r->columns, P, r->rows * r->views, r->rows, fft, scratch, scale };
+        e = kr_for((r->rows * r->views + 1) / 2, two_rows, &j);
+    }
+    kr_fft_unref(&fft);
+    return e;
+}
+
+/* ---- What a view stands for ---- */
+struct turn { double at; long view; };
+static int by_angle(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+    return x->at < y->at ? -1 : x->at > y->at ? 1 : (x->view > y->view) - (x->view < y->view);
+}
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int kr_arc_of(kr_arc *arc, const kr_rays *r, double *share)
+{
+    double period = r->beam == KR_PARALLEL ? M_PI : 2 * M_PI;
+    long n = r->views;
+    kr_auto struct turn *t = kr_alloc((size_t)n, sizeof *t);
+    kr_auto double *gap = kr_alloc((size_t)n, 2 * sizeof *gap);
+    if (!t || !gap)
+        return kr_error_code();
+    for (long i = 0; i < n; i++) {
+        double a = fmod(atan2(r->source[i][0], -r->source[i][1]), period);
+        t[i] = (struct turn){ a < 0 ? a + period : a, i };
+        if (period - t[i].at < 1e-9)
+            t[i].at = 0;
+    }
+    qsort(t, (size_t)n, sizeof *t, by_angle);
+    double *sorted = gap + n, usual = period;
+    for (long i = 0; i < n; i++)
+        sorted[i] = gap[i] = i + 1 < n ? t[i + 1].at - t[i].at : t[0].at + period - t[i].at;
+    qsort(sorted, (size_t)n, sizeof *sorted, by_size);
+    for (long i = n / 2; i < n; i++)                                 /* the median, of views that do not repeat */
+        if (sorted[i] > 1e-6) {
+            usual = sorted[i];
+            break;
+        }
+    *arc = (kr_arc){ .period = period, .usual = usual, .covered = period, .start = t[0].at };
+    if (share)
+        memset(share, 0, (size_t)n * sizeof *share);
+    for (long i = 0; i < n; i++) {
+        bool hole = n > 1 && gap[i] > fmax(3 * usual, 3 * M_PI / 180);
+        if (hole) {
+            arc->covered -= gap[i] - usual;
+            if (arc->holes < KR_HOLES) {
+                arc->hole[arc->holes][0] = t[i].at;
+                arc->hole[arc->holes][1] = t[i].at + gap[i];
+            }
+            arc->holes++;
+            arc->start = t[(i + 1) % n].at;
+        }
+        if (share) {
+            share[t[i].view] += (hole ? usual : gap[i]) / 2;
+            share[t[(i + 1) % n].view] += (hole ? usual : gap[i]) / 2;
+        }
+    }
+    return 0;
+}
+
+/* How sure a view at this angle is there: 0 in a hole, rising over 10 degrees from its edges. */
+static double sure(const kr_arc *a, double at)
+{
+    double least = INFINITY, soft = 10 * M_PI / 180;
+    for (long i = 0; i < a->holes && i < KR_HOLES; i++) {
+        double from = a->hole[i][0] - at, turns = floor(from / a->period), before = from - turns * a->period;          /* to the beginning of the hole */
+        double width = a->hole[i][1] - a->hole[i][0], inside = a->period - before;
+        if (inside < width && inside > 0)
+            return 0;
+        least = fmin(least, fmin(before, a->period - before - width));
+    }
+    double s = sin(M_PI / 2 * fmin(1, (least + a->usual / 2) / soft));
+    return s * s;
+}
+
+/* Weight of a line that a view at `at` has at fan angle g. */
+static double redundancy(const kr_arc *a, double at, double g, double most)
+{
+    double delta = (a->covered - M_PI) / 2, b = at - a->start;
+    if (!a->holes)
+        return 0.5;
+    b -= floor(b / a->period + 1e-9) * a->period;
+    if (a->holes == 1 && delta >= most * (1 - 1e-9)) {               /* Parker 1982 */
+        double s = b < 2 * (delta - g) ? sin(M_PI / 4 * b / fmax(delta - g, 1e-9))
+                                       : b > M_PI - 2 * g ? sin(M_PI / 4 * (M_PI + 2 * delta - b) / fmax(delta + g, 1e-9)) : 1;
+        return s * s;
+    }
+    double own = fmax(sure(a, at), 1e-3), other = sure(a, at + M_PI + 2 * g);
+    return own / (own + other);
+}
+
+/* ---- A view's geometry ---- */
+static double dot(const double a[3], const double b[3]) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+struct view { double n[3], depth, axis; };                           /* detector normal, distance of detector and of the axis along it */
+static struct view view_of(const kr_rays *r, long i)
+{
+    const double *u = r->u[i], *v = r->v[i];
+    struct view w = { .n = { u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0] } };
+    double size = sqrt(dot(w.n, w.n)), e[3], o[3];
+    for (int d = 0; d < 3; d++) {
+        w.n[d] /= size;
+        e[d] = r->centre[i][d] - r->source[i][d];
+        o[d] = -r->source[i][d];
+    }
+    w.depth = dot(e, w.n);
+    w.axis = dot(o, w.n) / w.depth;
+    w.depth = fabs(w.depth);
+    return w;
+}
+
+/* Weights of all rays, and what a filtered row is to be multiplied by. arc: of a curved detector. */
+static int weigh(float *weight, double *scale, double *arc, float *twice, const kr_rays *r, const kr_fbp_opts *o, const kr_trace *trace)
+{
+    kr_arc a;
+    kr_auto double *share = kr_alloc((size_t)r->views, sizeof *share);
+    if (!share || kr_arc_of(&a, r, share))
+        return kr_error_code();
+    double most = 0;
+    *arc = 0;
+    for (long i = 0; i < r->views; i++) {
+        struct view w = view_of(r, i);
+        double p[3], d[3], all = o->even ? a.covered / (double)r->views : share[i];
+        double u = sqrt(dot(r->u[i], r->u[i]));
+        if (r->beam == KR_PARALLEL) {
+            double s = sqrt(dot(r->source[i], r->source[i]));
+            scale[i] = all / (u * fabs(dot(r->source[i], w.n)) / s);
+            if (o->window == KR_WINDOW_NONE)
+                scale[i] = all;
+            for (long k = 0; k < r->rows * r->columns; k++)
+                weight[i * r->rows * r->columns + k] = 1;
+            if (twice)
+                for (long k = 0; k < r->rows * r->columns; k++)
+                    twice[i * r->rows * r->columns + k] = 1;
+            continue;
+        }
+        double e[3], sod = sqrt(dot(r->source[i], r->source[i])), far;
+        for (int k = 0; k < 3; k++)
+            e[k] = r->centre[i][k] - r->source[i][k];
+        far = sqrt(dot(e, e));
+        if (!(w.axis > 0.01) || !(w.axis <= 1 + 1e-9))
+            return kr_fail(KR_EREFUSED, "filtered back-projection: the axis of rotation does not lie between source and detector in view %ld", i);
+        if (r->curved)
+            *arc = u / far;
+        scale[i] = o->window == KR_WINDOW_NONE ? all : all / (r->curved ? u / far * sod : u * w.axis);
+        for (long k = 0; k < r->columns; k++)                        /* the widest fan about the axis */
+            if (k == 0 || k == r->columns - 1) {
+                kr_ray(r, i, (double)k, (double)(r->rows - 1) / 2, p, d);
+                double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
+                most = fmax(most, fabs(atan2(across, along)));
+            }
+    }
+    for (long i = 0; i < r->views && r->beam == KR_DIVERGENT; i++) {
+        struct view w = view_of(r, i);
+        double at = atan2(r->source[i][0], -r->source[i][1]), p[3], d[3];
+        for (long v = 0; v < r->rows; v++)
+            for (long k = 0; k < r->columns; k++) {
+                kr_ray(r, i, (double)k, (double)v, p, d);
+                double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
+                double own = redundancy(&a, at, atan2(across, along), most);
+                long n = (i * r->rows + v) * r->columns + k;
+                double cosine = r->curved ? along / sqrt(dot(r->source[i], r->source[i])) : fabs(dot(d, w.n));
+                weight[n] = (float)(own * cosine);
+                if (twice)
+                    twice[n] = (float)own;
+            }
+    }
+    if (r->beam == KR_DIVERGENT && a.holes && (a.holes > 1 || (a.covered - M_PI) / 2 < most * (1 - 1e-9)))
+        kr_say(trace, KR_WARNING, "the views cover %.4g degrees with %ld gap%s: %s", a.covered * 180 / M_PI, a.holes, a.holes > 1 ? "s" : "",
+               a.covered < M_PI + 2 * most ? "some lines were never measured, and filtered back-projection shows it; tv or sirt do better" :
+               "lines that were measured twice are shared between their views");
+    if (r->beam == KR_PARALLEL && a.holes)
+        kr_say(trace, KR_WARNING, "the views cover %.4g of 180 degrees: filtered back-projection shows what is missing; tv or sirt do better", a.covered * 180 / M_PI);
+    return 0;
+}
+
+/* ---- Back-projection of one slice ---- */
+struct smear { const kr_rays *r; const kr_grid *g; const kr_raykern *k; const float *p; float *x, *rows; long pad, stride, wide; double arc; };
+
+/* m = (n + i ni + r nr) / (1 + i wi + r wr): the number of the ray, counted from `kc`, through pixels of a tile. */
+struct through { double n, ni, nr, wi, wr, lambda; long kc; };
+static struct through through(const struct smear *s, long view, double i0, double r0, double ic, double rc)
+{
+    const kr_rays *r = s->r;
+    const kr_grid *g = s->g;
+    struct through t = { 0 };
+    double e[2], u[2] = { r->u[view][0], r->u[view][1] }, P[2] = { g->first[0] + i0 * g->step[0], g->first[1] + r0 * g->step[1] }, mid = (double)(r->columns - 1) / 2;
+    double Q[2] = { g->first[0] + ic * g->step[0], g->first[1] + rc * g->step[1] };
+    if (r->beam == KR_PARALLEL) {
+        const double *d = r->source[view], *c = r->centre[view];
+        double in = 1 / (u[0] * d[1] - u[1] * d[0]);                 /* cross products with the direction */
+        double m = ((Q[0] - c[0]) * d[1] - (Q[1] - c[1]) * d[0]) * in + mid;
+        t.kc = (long)rint(fmin(fmax(m, -1e6), 1e6));
+        t.n = ((P[0] - c[0]) * d[1] - (P[1] - c[1]) * d[0]) * in + mid - (double)t.kc;
+        t.ni = g->step[0] * d[1] * in;
+        t.nr = -g->step[1] * d[0] * in;
+        t.lambda = 1;
+        return t;
+    }
+    const double *S = r->source[view];
+    for (int d = 0; d < 2; d++)
+        e[d] = r->centre[view][d] - S[d];
+    if (r->curved) {
+        double eu = (e[0] * u[0] + e[1] * u[1]) / (e[0] * e[0] + e[1] * e[1]);
+        for (int d = 0; d < 2; d++)
+            u[d] -= eu * e[d];
+        double f = hypot(e[0], e[1]) / hypot(u[0], u[1]);
+        u[0] *= f;
+        u[1] *= f;
+    }
+    double q[2] = { Q[0] - S[0], Q[1] - S[1] }, m = -(e[0] * q[1] - e[1] * q[0]) / (u[0] * q[1] - u[1] * q[0]), k = r->curved ? atan(m) / s->arc : m;
+    if (!(fabs(k) < 1e6))
+        k = 1e6;
+    t.kc = (long)rint(k + mid);
+    double c = (double)t.kc - mid;
+    if (r->curved) {
+        double co = cos(c * s->arc), si = sin(c * s->arc), f[2] = { e[0], e[1] };
+        for (int d = 0; d < 2; d++) {
+            e[d] = co * f[d] + si * u[d];
+            u[d] = co * u[d] - si * f[d];
+        }
+    } else
+        for (int d = 0; d < 2; d++)
+            e[d] += c * u[d];
+    double p[2] = { P[0] - S[0], P[1] - S[1] }, den = u[0] * p[1] - u[1] * p[0], in = 1 / den;
+    t.n = -(e[0] * p[1] - e[1] * p[0]) * in;
+    t.ni = e[1] * g->step[0] * in;
+    t.nr = -e[0] * g->step[1] * in;
+    t.wi = -u[1] * g->step[0] * in;
+    t.wr = u[0] * g->step[1] * in;
+    t.lambda = den / (u[0] * e[1] - u[1] * e[0]);
+    return t;
+}
+
+static int smear_rows(void *self, long block)
+{
+    const struct smear *s = self;
+    const kr_rays *r = s->r;
+    long row = block * RAY_ROWS, rows = s->g->n[1] - row < RAY_ROWS ? s->g->n[1] - row : RAY_ROWS, lanes = s->k->lanes;
+    float *to = s->rows + (long)kr_worker() * RAY_ROWS * s->stride;
+    memset(to, 0, (size_t)(RAY_ROWS * s->stride) * sizeof *to);
+    for (long v = 0; v < r->views; v++) {
+        double number = 1;
+        if (r->beam == KR_DIVERGENT) {
+            double e[2] = { r->centre[v][0] - r->source[v][0], r->centre[v][1] - r->source[v][1] };
+            number = r->curved ? hypot(r->source[v][0], r->source[v][1]) / hypot(e[0], e[1]) : view_of(r, v).axis;
+        }
+        for (long c = 0; c < s->g->n[0]; c += lanes)
+            for (long a = 0, n; a < rows; a += n) {
+                ray_smear q = { .image = to + a * s->stride + c, .stride = s->stride, .arc = (float)s->arc, .affine = r->beam == KR_PARALLEL };
+                struct through t;
+                for (n = rows - a; ; n = (n + 1) / 2) {
+                    t = through(s, v, (double)c, (double)(row + a), (double)c + (double)(lanes - 1) / 2, (double)(row + a) + (double)(n - 1) / 2);
+                    double bend = 1 - (fabs(t.wi) * (double)lanes + fabs(t.wr) * (double)n);
+                    double most = (fabs(t.ni) * (double)lanes / 2 + fabs(t.nr) * (double)(n - 1) / 2) / (s->arc > 0 ? s->arc : 1) / fmax(bend, 0.05) + 2.5;
+                    q.span = lanes == 4 ? 0 : most <= (double)lanes ? 2 : most <= 1.5 * (double)lanes ? 3 : 0;
+                    if (n == 1 || (q.span ? q.span : most < RAY_WIDE / 2))
+                        break;
+                }
+                long half = q.span ? q.span * lanes / 2 : RAY_WIDE / 2;
+                if (t.kc + half < 0 || t.kc - half >= r->columns)
+                    continue;
+                q.rows = n;
+                q.p = s->p + v * s->wide + s->pad + t.kc;
+                q.n = (float)t.n;
+                q.ni = (float)t.ni;
+                q.nr = (float)t.nr;
+                q.wi = (float)t.wi;
+                q.wr = (float)t.wr;
+                q.first = (int)-t.kc;
+                q.last = (int)(r->columns - 1 - t.kc);
+                q.weight = r->beam == KR_PARALLEL ? 1 : (float)(number * number / (t.lambda * t.lambda));
+                s->k->smear(&q);
+            }
+    }
+    for (long a = 0; a < rows; a++)
+        memcpy(s->x + (row + a) * s->g->n[0], to + a * s->stride, (size_t)s->g->n[0] * sizeof *to);
+    return 0;
+}
+
+static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid *g, double arc)
+{
+    struct smear s = { .r = r, .g = g, .k = kr_raykern_best(), .x = x, .arc = arc, .stride = (g->n[0] + 15) / 16 * 16, .pad = RAY_WIDE + 16 };
+    s.wide = r->columns + 2 * s.pad;
+    kr_auto float *p = kr_alloc_zero((size_t)s.wide, (size_t)r->views * sizeof *p);
+    kr_auto float *rows = kr_alloc((size_t)(RAY_ROWS * s.stride), (size_t)kr_threads() * sizeof *rows);
+    if (!p || !rows)
+        return kr_error_code();
+    for (long v = 0; v < r->views; v++)
+        memcpy(p + v * s.wide + s.pad, y + v * r->columns, (size_t)r->columns * sizeof *p);
+    s.p = p;
+    s.rows = rows;
+    return kr_for((g->n[1] + RAY_ROWS - 1) / RAY_ROWS, smear_rows, &s);
+}
+
+/* ---- Of a volume: flat detectors in any position ---- */
+struct volume { const kr_rays *r; const kr_grid *g; const kr_raykern *k; const float *p; float *x; };
+
+static int smear_line(void *self, long line)
+{
+    const struct volume *s = self;
+    const kr_rays *r = s->r;
+    const kr_grid *g = s->g;
+    float *to = s->x + line * g->n[0];
+    double P[3] = { g->first[0], g->first[1] + (double)(line % g->n[1]) * g->step[1], g->first[2] + (double)(line / g->n[1]) * g->step[2] };
+    memset(to, 0, (size_t)g->n[0] * sizeof *to);
+    for (long v = 0; v < r->views; v++) {
+        struct view w = view_of(r, v);
+        const double *u = r->u[v], *d = r->v[v];
+        double e[3], q[3], un[3], dn[3], step[3] = { g->step[0], 0, 0 }, D = w.depth;
+        for (int k = 0; k < 3; k++) {
+            e[k] = r->centre[v][k] - r->source[v][k];
+            q[k] = P[k] - r->source[v][k];
+        }
+        double sign = dot(e, w.n) < 0 ? -1 : 1, uu = dot(u, u), vv = dot(d, d), uv = dot(u, d), det = uu * vv - uv * uv;
+        for (int k = 0; k < 3; k++) {                                /* dual vectors of u and v */
+            un[k] = (vv * u[k] - uv * d[k]) / det;
+            dn[k] = (uu * d[k] - uv * u[k]) / det;
+        }
+        double depth = sign * dot(q, w.n) / D, dw = sign * dot(step, w.n) / D;       /* lambda: 1 at the detector */
+        double cu = (double)(r->columns - 1) / 2 - dot(e, un), cv = (double)(r->rows - 1) / 2 - dot(e, dn);
+        ray_beam b = { .p = s->p + v * r->rows * r->columns, .columns = (int)r->columns, .rows = (int)r->rows, .u = (float)dot(q, un), .du = (float)dot(step, un),
+                       .v = (float)dot(q, dn), .dv = (float)dot(step, dn), .w = (float)depth, .dw = (float)dw, .cu = (float)cu, .cv = (float)cv,
+                       .weight = (float)(w.axis * w.axis) };
+        s->k->beam(to, g->n[0], &b);
+    }
+    return 0;
+}
+
+int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
+{
+    bool slice = ray_plane_can(r, g, KR_RAY_JOSEPH);
+    if (!slice && (r->beam == KR_PARALLEL || r->curved))
+        return kr_fail(KR_EREFUSED, "filtered back-projection does slices, and volumes of cone beams on flat detectors; take sirt or cgls for this geometry");
+    if (r->views < 2)
+        return kr_fail(KR_EREFUSED, "filtered back-projection of a single view");
+    size_t n = (size_t)(r->views * r->rows * r->columns);
+    kr_auto float *weight = kr_alloc(n, sizeof *weight);
+    kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
+    double arc = 0;
+    if (!weight || !scale || weigh(weight, scale, &arc, o->weights, r, o, trace) || kr_stopped(trace))
+        return kr_error_code();
+    kr_auto float *p = kr_alloc(n, sizeof *p);
+    if (!p || filter(p, y, weight, scale, r, o->window, arc) || kr_stopped(trace))
+        return kr_error_code();
+    if (slice)
+        return smear_slice(x, p, r, g, arc);
+    struct volume s = { r, g, kr_raykern_best(), p, x };
+    return kr_for(g->n[1] * g->n[2], smear_line, &s);
+}
