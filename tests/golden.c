@@ -503,7 +503,7 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
     bool traj = file >= 0 && !cases && (H5Lexists(file, "bart", H5P_DEFAULT) > 0 || H5Lexists(file, "sigpy", H5P_DEFAULT) > 0 || H5Lexists(file, "dcf", H5P_DEFAULT) > 0
         || H5Lexists(file, "delay", H5P_DEFAULT) > 0);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    bool meshnet = file >= 0 && !cases && !labels && strstr(name, "meshnet");
+    bool meshnet = file >= 0 && !cases && !labels && strstr(name, "meshnet"), nnunet = file >= 0 && !cases && H5Aexists(file, "model_folder") > 0;
     if (train) {
         kr_weights *w = kr_weights_new();
         if (!w || H5Aiterate_by_name(file, ".", H5_INDEX_NAME, H5_ITER_INC, NULL, attribute, w->meta, H5P_DEFAULT) < 0 || add(w, file, "weights", "")) {
@@ -522,7 +522,9 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         *bad += golden_segment(file, name, number);
     else if (meshnet)
         *bad += golden_meshnet(file, path, number);
-    bool other = cases || learn || labels || traj || meshnet, ct = file >= 0 && !other && golden_is_ct(file);
+    else if (nnunet)
+        *bad += golden_nnunet(file, path, number);
+    bool other = cases || learn || labels || traj || meshnet || nnunet, ct = file >= 0 && !other && golden_is_ct(file);
     if (ct)
         *bad += golden_ct(file, name, number);
     if (file >= 0)

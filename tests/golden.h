@@ -16,6 +16,7 @@ int golden_segment(hid_t file, const char *name, int *number);                  
 int golden_meshnet(hid_t file, const char *path, int *number);                                    /* MeshNet on crops, or on a whole head */
 bool golden_is_ct(hid_t file);
 int golden_ct(hid_t file, const char *name, int *number);                                         /* projectors, exact line integrals, filtered back-projection */
+int golden_nnunet(hid_t file, const char *path, int *number);                                     /* nnU-Net, every stage */
 
 double *doubles(hid_t file, const char *path, long *n);                                   /* a data set, as doubles: free it */
 /* The optimiser that a group's attributes describe; free opts. What would change its numbers and is not known is refused. */

@@ -29,6 +29,13 @@ int kr_resize(float *out, const long m[3], const float *in, const long n[3], con
 int kr_sample(float *out, const long m[3], const float *in, const long n[3], const double to_in[12]) KR_MUST_USE;
 int kr_sample_labels(int32_t *out, const long m[3], const int32_t *in, const long n[3], const double to_in[12]) KR_MUST_USE;
 
+/* Where windows of `patch` voxels begin on n voxels, each at most step x patch further than the one before, evenly spread; one at 0 where n is no
+ * larger. Returns how many, or a refusal; owner: the caller. */
+long kr_patch_starts(long **starts, long n, long patch, double step) KR_MUST_USE;
+/* What each voxel of a window counts where windows overlap: a Gaussian of sigma = patch / 8, 10 in the middle, in half precision, where 0 becomes
+ * the smallest number that occurs: as nnU-Net v2. */
+int kr_patch_weights(float *out, const long patch[3]) KR_MUST_USE;
+
 /* An image's numbers as labels, its grid {X, Y, Z or SLICE}: whole numbers from 0 to KR_LABEL_MOST; others are refused, as are further
  * axes. Owner: the caller (kr_free). */
 enum { KR_LABEL_MOST = 1000000 };

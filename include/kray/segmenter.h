@@ -13,6 +13,9 @@ typedef struct kr_segmenter_opts {
     const char *checkpoint;          /* nnU-Net: file name within fold_N; NULL: checkpoint_final.pth, else checkpoint_best.pth */
     bool no_mirroring;               /* nnU-Net: windows as they are alone: up to 8 times faster          */
     double step;                     /* nnU-Net: from window to window, as a part of the window; 0: 0.5   */
+    /* nnU-Net, for tests: told "preprocessed" {channel, z, y, x} and, plane by plane, "logits" {class, 1, y, x} before they are resampled. */
+    void (*see)(void *self, const char *name, const float *numbers, long chan, const long n[3]);
+    void *seer;
 } kr_segmenter_opts;
 
 typedef struct kr_segmenter kr_segmenter;

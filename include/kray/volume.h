@@ -31,6 +31,10 @@ int kr_volnet_stream(const kr_volnet *v, kr_volnet_sink *sink, void *to, const f
  * batch norms (folded in) and activations, and the raw weights that it names, beside it. Axis D of the file is x here, H y, W z: brainchop
  * hands over the volume transposed. Refuses by name other layers, branches, quantised weights. */
 kr_volnet *kr_meshnet_read(const char *model_json) KR_MUST_USE;
+/* The U-Net of nnU-Net v2 (PlainConvUNet, ResidualEncoderUNet; 2D, 3D) that a configuration of plans.json describes (also as before 2.5), with the
+ * weights of a checkpoint, whose further entries become meta. The file's first spatial axis is z (2D: y). Refuses other networks, norms,
+ * activations and blocks by name, and tensors that belong to no layer. */
+kr_volnet *kr_nnunet_read(const char *plans_json, const char *configuration, const char *checkpoint) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

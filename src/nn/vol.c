@@ -89,6 +89,17 @@ void vol_store(float *to, const vol *v)
                 memcpy(to, vol_at(v, c, y, z), (size_t)v->n[0] * sizeof *to);
 }
 
+/* Threads for work that is worth waking them. */
+static int spread(double operations, long n, kr_body *body, void *self)
+{
+    int e = 0;
+    if (operations > 4e6)
+        return kr_for(n, body, self);
+    for (long i = 0; !e && i < n; i++)
+        e = body(self, i);
+    return e;
+}
+
 /* ---- Convolutions ---- */
 static void pack(float *to, const float *weight, long outs, long ins, long taps, long most, long out_step, long in_step)
 {
@@ -269,7 +280,7 @@ int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol
         if (!split)
             return kr_error_code();
         struct split s = { split, a, c->stride };
-        e = kr_for(a->c * phases, split_channel, &s);
+        e = spread(4. * (double)(a->c * a->n[0]) * (double)(a->n[1] * a->n[2]), a->c * phases, split_channel, &s);
     }
     struct job j = { .c = c, .y = y, .a = split ? split : a, .b = b };
     j.chan[0] = phases * j.a->chan;
@@ -285,10 +296,10 @@ int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol
     }
     if (!e && wide) {
         j.rows = ROWS;
-        e = kr_for(y->n[2] * ((y->n[1] + ROWS - 1) / ROWS), rows, &j);
+        e = spread(vol_conv_flops(c, y->n), y->n[2] * ((y->n[1] + ROWS - 1) / ROWS), rows, &j);
     } else if (!e) {
         j.range = (y->n[2] - 1) * y->plane + (y->n[1] - 1) * y->row + y->n[0];
-        e = kr_for((j.range + RANGE - 1) / RANGE, stretch, &j);
+        e = spread(vol_conv_flops(c, y->n), (j.range + RANGE - 1) / RANGE, stretch, &j);
         clear_halo(y);
     }
     vol_give(p, &split);
@@ -373,7 +384,7 @@ int vol_up_run(const vol_up *u, vol *y, const vol *x)
         kr_assert(y->n[d] == x->n[d] * u->stride[d]);
     struct up j = { .u = u, .y = y, .x = x, .size = u->outs * x->n[0] + SLACK };
     kr_auto float *room = j.room = kr_alloc((size_t)(kr_threads() * j.size), sizeof *room);
-    return room ? kr_for(x->n[1] * x->n[2], up_row, &j) : kr_error_code();
+    return room ? spread(2. * (double)(u->ins * u->outs) * (double)(y->n[0] * y->n[1] * y->n[2]), x->n[1] * x->n[2], up_row, &j) : kr_error_code();
 }
 
 /* ---- Norm, pooling ---- */
@@ -398,7 +409,7 @@ static int norm_channel(void *self, long c)
 int vol_norm_run(vol *y, const vol *x, const float *gamma, const float *beta, double eps, const vol *plus, float slope)
 {
     struct norm j = { y, x, plus, gamma, beta, eps, slope };
-    return kr_for(x->c, norm_channel, &j);
+    return spread(8. * (double)(x->c * x->n[0]) * (double)(x->n[1] * x->n[2]), x->c, norm_channel, &j);
 }
 
 struct pooling { vol *y; const vol *x; const int *s; };
@@ -420,5 +431,5 @@ static int pool_channel(void *self, long c)
 int vol_pool_run(vol *y, const vol *x, const int stride[3])
 {
     struct pooling j = { y, x, stride };
-    return kr_for(x->c, pool_channel, &j);
+    return spread(4. * (double)(x->c * x->n[0]) * (double)(x->n[1] * x->n[2]), x->c, pool_channel, &j);
 }

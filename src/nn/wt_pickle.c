@@ -626,7 +626,7 @@ static const value *entry(const value *dict, const char *key)
 static bool of_training(const char *key)
 {
     static const char *const word[] = { "callbacks", "loops", "optimizer", "optimizers", "optimizer_states", "lr_scheduler", "lr_schedulers",
-                                        "scaler", "native_amp_scaling_state" };
+                                        "scaler", "native_amp_scaling_state", "optimizer_state", "grad_scaler_state", "logging" };
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         if (!strcmp(key, word[i]))
             return true;

@@ -48,3 +48,33 @@ if [ -f "$head" ]; then
 else
     skip 'labels of a volume' "$head is absent"
 fi
+
+# nnU-Net: its own labels but for a few voxels; plans of before 2.5; what is refused by name
+gold=$KR_SHARED/golden/nnunet_plain2d_mask
+if [ -f "$gold/plans.json" ]; then
+    cp -r "$gold" m; chmod -R u+w m
+    one=m/imagesTs/case_0000.nii.gz
+    works 'organ' kray segment $one -o n.nii.gz --model m
+    kray eval --labels --target m/labelsPred/case.nii.gz n.nii.gz --csv n.csv >/dev/null 2>&1
+    check 'Dice with the labels of nnU-Net itself is above 0.999' awk -F, '$1 == "mean" && $4 == "" { exit !($6 > 0.999) }' n.csv
+    tr -d ' \n' < "$gold/plans.json" | sed 's/"architecture":{.*},"batch_dice"/"UNet_class_name":"PlainConvUNet","UNet_base_num_features":32,"n_conv_per_stage_encoder":[2,2,2],"n_conv_per_stage_decoder":[2,2],"num_pool_per_axis":[2,2],"pool_op_kernel_sizes":[[1,1],[2,2],[2,2]],"conv_kernel_sizes":[[3,3],[3,3],[3,3]],"unet_max_num_features":512,"batch_dice"/' > m/plans.json
+    check 'the plans are of the old form' [ "$(grep -c architecture m/plans.json)" = 0 ]
+    works 'organ' kray segment $one -o old.nii.gz --model m/fold_0/checkpoint_final.pth --json
+    kray eval --labels --target n.nii.gz old.nii.gz --csv o.csv >/dev/null 2>&1
+    check 'old plans give the same labels' awk -F, '$1 == "mean" && $4 == "" { exit !($6 == 1) }' o.csv
+    works 'windows' kray segment $one --model m --plan
+    refuses 2 'wants 1 image (T2)' kray segment $one $one -o x.nii.gz --model m
+    refuses 1 'has no checkpoint_final.pth or checkpoint_best.pth' kray segment $one -o x.nii.gz --model m --folds 3
+    refuses 2 "has no configuration '3d_lowres'" kray segment $one -o x.nii.gz --model m --configuration 3d_lowres
+    refuses 2 "MeshNet's" kray segment $one -o x.nii.gz --model m --normalise minmax
+    sed 's/"ZScoreNormalization"/"OtherNormalization"/' "$gold/plans.json" > m/plans.json
+    refuses 1 "the normalisation 'OtherNormalization' is not built" kray segment $one -o x.nii.gz --model m
+    sed 's/PlainConvUNet/UMambaBot/' "$gold/plans.json" > m/plans.json
+    refuses 1 'the network UMambaBot is not built' kray segment $one -o x.nii.gz --model m
+    sed 's/"batch_size"/"previous_stage": "3d_lowres", "batch_size"/' "$gold/plans.json" > m/plans.json
+    refuses 1 'second stage of a cascade' kray segment $one -o x.nii.gz --model m
+    sed 's/\[ *3, *3 *\]/[5,5]/; s/"resample_data_or_seg_to_shape"/"resample_torch_fornnunet"/' "$gold/plans.json" > m/plans.json
+    refuses 1 'resample_torch_fornnunet' kray segment $one -o x.nii.gz --model m
+else
+    skip 'nnU-Net' "$gold is absent"
+fi
