@@ -1,4 +1,5 @@
 /* mrd_methods.c: the methods as sessions with MRD clients ask for them. */
+#include "kray/mrd.h"
 #include "kray/recon.h"
 #include <stdio.h>
 #include <string.h>
@@ -22,15 +23,14 @@ static const kr_opt table[] = {
     KR_OPT_END };
 
 struct job {
-    const kr_recon *asked, *usual;   /* asked NULL: auto, whose options are the usual method's         */
+    kr_job *job;
+    const kr_recon *method;          /* whose options are given: of auto the usual method's            */
     around around;
     void *opts;
-    char *name;
-    kr_text values;                  /* of options that are files, one behind the other: never moved once made */
-    const char *given;               /* an option of the usual method that was given                   */
+    kr_text file;                    /* the value of an option that names one                           */
+    const char *given;               /* an option of the method that was given                         */
     bool maps_asked;
 };
-
 
 static const kr_opt *find(const kr_opt *o, const char *name)
 {
@@ -64,26 +64,26 @@ static const char *file_in(const kr_mrd_methods *methods, struct job *j, const c
         kr_fail(KR_EUSAGE, "the option '%s' names the file '%.80s': files of a client are names without folders", key, value);
         return NULL;
     }
-    kr_text_clear(&j->values);
-    kr_text_add(&j->values, "%s/%s", methods->folder, value);
-    return j->values.s;
+    if (j->file.len) {
+        kr_fail(KR_EUSAGE, "only one option may name a file");
+        return NULL;
+    }
+    kr_text_add(&j->file, "%s/%s", methods->folder, value);
+    return j->file.s;
 }
 
-static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mrd_ask *ask)
+static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mrd_ask *ask, bool chosen)
 {
-    const kr_recon *m = j->asked ? j->asked : j->usual;
-    bool file = false;
     for (long i = 0; i < kr_meta_count(ask->options); i++) {
         const char *key = kr_meta_key(ask->options, i), *value = kr_meta_value(ask->options, i);
-        const kr_opt *own = find(m->opts, key), *o = own ? own : find(table, key);
+        const kr_opt *own = find(j->method->opts, key), *o = own ? own : find(table, key);
         if (!o)
-            return unknown(m, key);
-        if (o->type == KR_OPT_FILE && (file || !(value = file_in(methods, j, key, value))))
-            return file ? kr_fail(KR_EUSAGE, "only one option may name a file") : kr_error_code();
-        file |= o->type == KR_OPT_FILE;
+            return unknown(j->method, key);
         if (o->type == KR_OPT_OUT)
             return kr_fail(KR_EUSAGE, "the option '%s' names a file to be written, which a client may not", key);
-        if (kr_opt_set(own ? m->opts : table, own ? j->opts : (void *)&j->around, o->name, value))
+        if (o->type == KR_OPT_FILE && !(value = file_in(methods, j, key, value)))
+            return kr_error_code();
+        if (kr_opt_set(own ? j->method->opts : table, own ? j->opts : (void *)&j->around, o->name, value))
             return kr_fail_in("configuration");
         if (own)
             j->given = o->name;
@@ -93,74 +93,67 @@ static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mr
     const around *a = &j->around;
     if (a->maps < 1 || a->maps > 8 || a->calib < 1 || a->compress < 0)
         return kr_fail(KR_EUSAGE, "maps (1 to 8), calib and compress count something: %ld, %ld and %ld are not possible", a->maps, a->calib, a->compress);
-    if (j->maps_asked && j->asked && !(j->asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
-        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that coils, maps and calib mean nothing to it", j->asked->name);
+    if (j->maps_asked && chosen && !(j->method->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+        return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that coils, maps and calib mean nothing to it", j->method->name);
     return 0;
 }
 
 static void close_job(void *p)
 {
     struct job *j = p;
+    kr_job_unref(&j->job);
     kr_free(j->opts);
-    kr_free(j->name);
-    kr_text_clear(&j->values);
+    kr_text_clear(&j->file);
     kr_free(j);
+}
+
+static int open_all(struct job *j, const kr_mrd_methods *methods, const kr_mrd_ask *ask)
+{
+    bool chosen = strcasecmp(ask->name, "auto");
+    j->method = kr_recon_named(chosen ? ask->name : KR_AUTO_USUAL);
+    if (!j->method || !(j->opts = kr_alloc_zero(1, j->method->opts_size ? j->method->opts_size : 1)) || kr_opt_defaults(j->method->opts, j->opts)
+        || kr_opt_defaults(table, &j->around) || set_options(j, methods, ask, chosen))
+        return kr_error_code();
+    const around *a = &j->around;
+    kr_job_opts how = kr_job_preset();
+    how.prepare.whiten = a->whiten;
+    how.prepare.oversampling = a->oversampling;
+    how.prepare.coils = a->compress;
+    how.prepare.compression = a->compression;
+    how.prepare.ghost = a->ghost;
+    how.coils.method = a->coils;
+    how.coils.maps = a->maps;
+    how.coils.calib[0] = how.coils.calib[1] = how.coils.calib[2] = a->calib;
+    how.coils_asked = j->maps_asked;
+    how.values = j->opts;
+    how.given = j->given;
+    j->job = kr_job_open(chosen ? j->method->name : "auto", NULL, &how);
+    return j->job ? 0 : kr_error_code();
 }
 
 static int open_job(void **job, enum kr_mrd_unit *unit, void *self, const kr_mrd_ask *ask)
 {
     struct job *j = kr_alloc_zero(1, sizeof *j);
-    if (!j)
-        return kr_error_code();
-    j->usual = kr_recon_named(KR_AUTO_USUAL);
-    j->asked = strcasecmp(ask->name, "auto") ? kr_recon_named(ask->name) : NULL;
-    const kr_recon *m = j->asked ? j->asked : j->usual;
-    if (!m || (strcasecmp(ask->name, "auto") && !j->asked) || !(j->opts = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1))
-        || kr_opt_defaults(m->opts, j->opts) || kr_opt_defaults(table, &j->around) || set_options(j, self, ask)) {
-        close_job(j);
+    if (!j || open_all(j, self, ask)) {
+        if (j)
+            close_job(j);
         return kr_error_code();
     }
     if (*unit == KR_MRD_BY_METHOD)
-        *unit = m->needs & KR_WANTS_SERIES ? KR_MRD_WHOLE : KR_MRD_BY_SLICE;
+        *unit = j->method->needs & KR_WANTS_SERIES ? KR_MRD_WHOLE : KR_MRD_BY_SLICE;
     *job = j;
     return 0;
 }
 
+enum { SLICES_KEPT = 4096 };
+
 static int run(kr_image **out, void *job, kr_scan *scan, long slice, const kr_trace *trace)
 {
-    (void)slice;
     struct job *j = job;
-    const around *a = &j->around;
-    const kr_prepare prepare = { .whiten = a->whiten, .oversampling = a->oversampling && !(j->asked && j->asked->needs & KR_WHOLE_READOUT), .ghost = a->ghost,
-                                 .coils = a->compress, .compression = a->compression, .average = true };
-    kr_text t = { 0 };
-    int e = kr_scan_check(scan) || kr_scan_measured(&t, scan) || kr_scan_prepare(scan, &prepare, trace) ? kr_error_code() : 0;
-    kr_text_clear(&t);
-    if (e)
-        return e;
-    const kr_recon *m = j->asked;
-    if (!m) {
-        kr_auto_choice c = { .maps_asked = j->maps_asked, .given = j->given, .calib = { a->calib, a->calib, a->calib } };
-        m = kr_recon_auto(&c, scan, trace);
-        if (!m)
-            return kr_error_code();
-    }
-    kr_auto void *presets = m == (j->asked ? j->asked : j->usual) ? NULL : kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
-    if (m != (j->asked ? j->asked : j->usual) && (!presets || kr_opt_defaults(m->opts, presets)))
+    *out = NULL;
+    if (kr_scan_check(scan) || kr_job_keep(j->job, slice >= 0 && slice < SLICES_KEPT ? (int)slice : -1) || kr_job_run(j->job, out, scan, trace))
         return kr_error_code();
-    kr_coils_opts coils = kr_coils_preset;
-    coils.method = a->coils;
-    coils.maps = a->maps;
-    coils.calib[0] = coils.calib[1] = coils.calib[2] = a->calib;
-    e = kr_reconstruct(out, scan, m, presets ? presets : j->opts, NULL, NULL, &coils, trace);
-    if (e)
-        return e;
-    kr_text used = { 0 };
-    kr_opt_describe(&used, m->opts, presets ? presets : j->opts);
-    e = used.failed ? KR_EMEM : kr_meta_set((*out)->meta, "kray_version", "%s", kr_version()) || kr_meta_set((*out)->meta, "kray_method", "%s", m->name)
-                                     || (used.len && kr_meta_set((*out)->meta, "kray_parameters", "%s", used.s)) ? kr_error_code() : 0;
-    kr_text_clear(&used);
-    return e;
+    return 0;
 }
 
 static bool knows(void *self, const char *name)

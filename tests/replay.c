@@ -3,6 +3,7 @@
  * pieces of any size, and is written again byte for byte; what the client said is said to a session of ours, whose answer has to be sound and to end
  * with CLOSE. Streams (*.bin) without an index are awkward ones: they are answered with a text and CLOSE. */
 #include "kray/io.h"
+#include "kray/mrd.h"
 #include "kray/recon.h"
 #include <dirent.h>
 #include <ismrmrd/ismrmrd.h>

@@ -1,4 +1,5 @@
 /* cmd_stream.c: kray stream: one MRD session on standard input and output, as a stage of a pipe. */
+#include "kray/mrd.h"
 #include "kray/recon.h"
 #include "tool.h"
 #include "recipes.h"

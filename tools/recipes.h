@@ -1,7 +1,7 @@
 /* recipes.h: a folder of configurations for MRD sessions: NAME.json is what clients ask for by NAME. Private to tools/. */
 #ifndef KRAY_RECIPES_H
 #define KRAY_RECIPES_H
-#include "kray/recon.h"
+#include "kray/mrd.h"
 #include <pthread.h>
 
 struct recipes {

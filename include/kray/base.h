@@ -78,6 +78,10 @@ int kr_for(long n, kr_body *body, void *self) KR_MUST_USE;
 int kr_threads(void);               /* KR_THREADS, OMP_NUM_THREADS or the number of cores */
 void kr_threads_set(int n);         /* n >= 1; before plans and operators are made: they hold scratch for each thread */
 int kr_worker(void);                /* 0..kr_threads()-1: which scratch a body may use */
+/* A thread of its own for what waits, such as a connection; numbers are kr_for's. Every one that was started is joined. */
+typedef struct kr_thread kr_thread;
+int kr_thread_start(kr_thread **t, void (*run)(void *self), void *self) KR_MUST_USE;
+void kr_thread_join(kr_thread **t);
 
 /* ---- Text: a string that grows ------------------------------------------------------------------
  * kr_text t = {0}; kr_text_add(&t, ...); use t.s; kr_text_clear(&t). On lack of memory t.failed is

@@ -37,6 +37,8 @@ typedef struct kr_mrd_host {
     void (*close)(void *job);
     /* Messages that came, whole ones alone, as they came; also those after a refusal. */
     void (*keep)(void *self, const void *bytes, size_t n);
+    /* Answers a query other than gadgetron::info; NULL: not known. Owner: the session. */
+    char *(*reply)(void *self, const char *query);
     const char *config;              /* a word or JSON that counts instead of what the client says; NULL: the client's */
     const char *fallback;            /* taken, with a warning, for configurations that nobody knows; NULL: these are refused */
 } kr_mrd_host;
@@ -61,6 +63,7 @@ void kr_mrd_session_filled(kr_mrd_session *s, size_t n);
 void kr_mrd_session_feed(kr_mrd_session *s, const void *bytes, size_t n);     /* both at once, copied              */
 void kr_mrd_session_end(kr_mrd_session *s);          /* the client sends no more: as if it had sent CLOSE, with a warning where it did not */
 void kr_mrd_session_refuse(kr_mrd_session *s, const char *sentence);     /* ends it: text, then CLOSE; work that is not begun is dropped */
+bool kr_mrd_session_waits(const kr_mrd_session *s);  /* nothing is being done until the client sends more           */
 bool kr_mrd_session_wants(const kr_mrd_session *s);  /* false: enough is waiting to be worked on or sent            */
 
 /* Out: bytes to be sent. */
@@ -80,12 +83,20 @@ void kr_mrd_session_work(kr_mrd_session *s, const kr_trace *trace);
 typedef struct kr_mrd_facts {
     const char *name;                /* configuration; "" not known yet                                 */
     const char *measurement;         /* id of the header; ""                                            */
-    long messages, lines, waveforms, images_in, images_out, failed;      /* failed: slices without an image             */
+    long messages, queries, lines, waveforms, images_in, images_out, failed;      /* failed: slices without an image             */
     int64_t bytes_in, bytes_out;
     bool refused;                    /* the session as a whole was                                      */
     const char *sentence;            /* the first error that was sent; ""                               */
 } kr_mrd_facts;
 void kr_mrd_session_facts(const kr_mrd_session *s, kr_mrd_facts *f);
+/* ---- The methods of the library (recon) as a host ----
+ * They give knows, words, open, run and close of a kr_mrd_host. Options are the method's own, and coils (espirit, walsh, lowres),
+ * maps, calib, compress, compression, whiten, oversampling and ghost, as `kray recon` has them. Everything that one configuration needs is read
+ * once; a slice's coil maps serve its later repetitions. */
+typedef struct kr_mrd_methods {
+    const char *folder;              /* files that an option names are there, and nowhere else; NULL: anywhere */
+} kr_mrd_methods;
+kr_mrd_host kr_mrd_methods_host(const kr_mrd_methods *m);    /* borrows m                                    */
 #ifdef __cplusplus
 }
 #endif

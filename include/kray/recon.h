@@ -4,7 +4,6 @@
 #include "kray/opt.h"
 #include "kray/scan.h"
 #include "kray/linop.h"
-#include "kray/mrd.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -49,15 +48,6 @@ int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, cons
  * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
-
-/* ---- Sessions with MRD clients ----
- * Methods as a session asks for them: knows, words, open, run and close of a kr_mrd_host. Options are the method's own, and coils (espirit, walsh, lowres),
- * maps, calib, compress, compression, whiten, oversampling and ghost, as `kray recon` has them. Everything that one configuration needs is read
- * once; a slice's coil maps serve its later repetitions. */
-typedef struct kr_mrd_methods {
-    const char *folder;              /* files that an option names are there, and nowhere else; NULL: anywhere */
-} kr_mrd_methods;
-kr_mrd_host kr_mrd_methods_host(const kr_mrd_methods *m);    /* borrows m                                    */
 
 /* ---- One job: from a file, a scan or single slices to an image ----
  * Opened once with a method and all that is asked for. The image is that of `kray recon`, bit for bit. One thread at a time; different

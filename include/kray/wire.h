@@ -74,6 +74,12 @@ int kr_mrd_header_encodings(const char *xml, kr_mrd_encoding *encoding, int room
  * configuration and CLOSE. `put` returns 0 or a refusal. */
 int kr_mrd_messages(const char *source, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace) KR_MUST_USE;
 
+/* The other way: a recorded stream as an ISMRMRD file, group "dataset": header, acquisitions as they were sent, waveforms, and what configured the
+ * session as config and configAdditional. A stream that was cut off is kept up to its last whole message. *left: messages that such a file has no
+ * place for (images, arrays, further texts), and whether the end is missing. Refuses streams without header or acquisitions. */
+typedef struct kr_mrd_kept { long lines, waveforms, left; bool cut; int64_t whole; } kr_mrd_kept;     /* whole: bytes up to its last whole message */
+int kr_mrd_keep(kr_mrd_kept *what, const char *stream, const char *path) KR_MUST_USE;
+
 /* The largest counters that the header's limits give, -1 where it gives none: slice, contrast, phase, set, repetition, average. */
 int kr_mrd_header_counters(const char *xml, long most[6]) KR_MUST_USE;
 /* MetaAttributes of an image: DataRole, ImageRowDir, ImageColumnDir, ImageSliceDir, EchoTime, and all of its meta. Owner: the caller. */

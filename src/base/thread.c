@@ -71,3 +71,34 @@ int kr_for(long n, kr_body *body, void *self)
     }
     return first.code ? kr_fail_copy(first.code, first.sentence) : 0;
 }
+
+/* ---- Threads that wait ---- */
+struct kr_thread { pthread_t id; void (*run)(void *self); void *self; };
+
+static void *begin(void *p)
+{
+    kr_thread *t = p;
+    t->run(t->self);
+    return NULL;
+}
+
+int kr_thread_start(kr_thread **t, void (*run)(void *self), void *self)
+{
+    *t = kr_alloc(1, sizeof **t);
+    if (!*t)
+        return kr_error_code();
+    **t = (kr_thread){ .run = run, .self = self };
+    int e = pthread_create(&(*t)->id, NULL, begin, *t);
+    if (!e)
+        return 0;
+    kr_free_at(t);
+    return kr_fail(KR_EMEM, "a thread cannot be started: %s", strerror(e));
+}
+
+void kr_thread_join(kr_thread **t)
+{
+    if (!*t)
+        return;
+    pthread_join((*t)->id, NULL);
+    kr_free_at(t);
+}

@@ -5,6 +5,7 @@
 #include "mrd_h5.h"
 #include "mrd_header.h"
 #include "mrd_image.h"
+#include "mrd_write.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +40,10 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
             n++;
         return n > 8 && (n == end || n == bytes) ? 60 : 0;
     }
-    return 0;
+    int64_t whole;                                                /* what was sent without a word before it: heads of version 1 */
+    bool known = (id == ACQUISITION || id == IMAGE || id == WAVEFORM) && u16(head + 2) == 1 && kr_mrd_length(&whole, head, bytes, INT64_MAX) > 0;
+    kr_error_clear();
+    return known ? 60 : 0;
 }
 
 /* ---- The messages, one after the other ---- */
@@ -337,5 +341,33 @@ static int read_image(kr_image **out, const kr_source *src)
     return e;
 }
 
+/* ---- Writing: what a client sends ---- */
+struct to_file { int fd; kr_text t; };
+
+static int put_message(void *self, const kr_mrd_message *m)
+{
+    struct to_file *to = self;
+    to->t.len = 0;
+    kr_mrd_put(&to->t, m);
+    return to->t.failed ? KR_EMEM : kr_file_put(to->fd, to->t.s, to->t.len);
+}
+
+static int write_scan(const kr_scan *s, const char *path)
+{
+    kr_auto char *lines = kr_strf("%s.h5", path);                /* beside it, in a folder that is ours */
+    struct to_file to = { .fd = lines && !kr_mrd_scan_write(s, lines) ? kr_file_create(path) : -1 };
+    int e = to.fd >= 0 ? 0 : kr_error_code();
+    kr_mrd_put_text(&to.t, CONFIG_FILE, "auto");
+    e = e ? e : to.t.failed ? KR_EMEM : kr_file_put(to.fd, to.t.s, to.t.len);
+    e = e ? e : kr_mrd_messages(lines, put_message, &to, NULL);
+    e = e ? e : put_message(&to, &(kr_mrd_message){ .id = CLOSE });
+    if (to.fd >= 0)
+        e = kr_file_close(to.fd, e);
+    kr_text_clear(&to.t);
+    if (lines)
+        unlink(lines);
+    return e;
+}
+
 const kr_format kr_format_mrdstream = { .name = "mrdstream", .suffix = ".bin", .summary = "recorded MRD stream: acquisitions or images",
-    .probe = probe, .read = read_scan, .read_image = read_image };
+    .probe = probe, .read = read_scan, .write = write_scan, .read_image = read_image, .streams = true };

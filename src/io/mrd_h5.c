@@ -622,22 +622,32 @@ static int append(kr_h5 *f, const char *name, long at, long count, hid_t type, c
     return good ? 0 : not_written(name);
 }
 
-int kr_mrd_lines_write(kr_h5 *f, const char *group, long at, long count, const kr_line *line, const kr_cfloat *const *samples, const float *const *traj)
+int kr_mrd_records_write(kr_h5 *f, const char *group, long at, long count, const ISMRMRD_AcquisitionHeader *head, const kr_cfloat *const *samples,
+                         const float *const *traj)
 {
     kr_auto line_record *r = kr_alloc_zero((size_t)count, sizeof *r);
     kr_auto char *name = kr_strf("%s/data", group);
     if (!r || !name)
         return kr_error_code();
     for (long i = 0; i < count; i++) {
-        const kr_line *l = &line[i];
-        r[i].head = kr_mrd_head_of(l);
-        r[i].data = (hvl_t){ 2 * (size_t)l->samples * l->channels, (void *)samples[i] };
-        r[i].traj = (hvl_t){ traj && traj[i] ? (size_t)l->samples * l->traj_dims : 0, (void *)(traj ? traj[i] : NULL) };
+        r[i].head = head[i];
+        r[i].data = (hvl_t){ 2 * (size_t)head[i].number_of_samples * head[i].active_channels, (void *)samples[i] };
+        r[i].traj = (hvl_t){ traj && traj[i] ? (size_t)head[i].number_of_samples * head[i].trajectory_dimensions : 0, (void *)(traj ? traj[i] : NULL) };
     }
     hid_t type = line_type();
     int e = append(f, name, at, count, type, r);
     H5Tclose(type);
     return e;
+}
+
+int kr_mrd_lines_write(kr_h5 *f, const char *group, long at, long count, const kr_line *line, const kr_cfloat *const *samples, const float *const *traj)
+{
+    kr_auto ISMRMRD_AcquisitionHeader *head = kr_alloc((size_t)count, sizeof *head);
+    if (!head)
+        return kr_error_code();
+    for (long i = 0; i < count; i++)
+        head[i] = kr_mrd_head_of(&line[i]);
+    return kr_mrd_records_write(f, group, at, count, head, samples, traj);
 }
 
 int kr_mrd_waveforms_write(const kr_scan *s, kr_h5 *f, const char *group)

@@ -32,6 +32,9 @@ int kr_mrd_waveforms_read(kr_scan *s, kr_h5 *f, const char *group) KR_MUST_USE;
 /* Appends `count` lines to `group`/data, which is made when `at` is 0. samples[i] [channel][sample], traj[i] may be NULL. */
 int kr_mrd_lines_write(kr_h5 *f, const char *group, long at, long count, const kr_line *line, const kr_cfloat *const *samples,
                        const float *const *traj) KR_MUST_USE;
+/* The same with heads that keep what kr_line has no place for. */
+int kr_mrd_records_write(kr_h5 *f, const char *group, long at, long count, const ISMRMRD_AcquisitionHeader *head, const kr_cfloat *const *samples,
+                         const float *const *traj) KR_MUST_USE;
 int kr_mrd_waveforms_write(const kr_scan *s, kr_h5 *f, const char *group) KR_MUST_USE;
 int kr_mrd_texts_write(kr_h5 *f, const char *name, long count, char *const *text) KR_MUST_USE;      /* (count,) strings */
 

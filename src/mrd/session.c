@@ -256,7 +256,9 @@ static int data(kr_mrd_session *s, const kr_mrd_message *m)
 static int query(kr_mrd_session *s, const kr_mrd_message *m)
 {
     kr_auto char *asked = kr_mrd_text_of(m);
-    kr_auto char *reply = asked ? strstr(asked, "info") ? kr_strf("kray %s", kr_version()) : kr_strf("kray %s does not know this query", kr_version()) : NULL;
+    kr_auto char *own = asked && s->host->reply ? s->host->reply(s->host->self, asked) : NULL;
+    kr_auto char *reply = !asked ? NULL : own ? kr_strdup(own) : strstr(asked, "info") ? kr_strf("kray %s", kr_version())
+                        : kr_strf("kray %s does not know this query", kr_version());
     if (!reply)
         return kr_error_code();
     kr_mrd_put(&s->out, &(kr_mrd_message){ .id = KR_MRD_RESPONSE, .head = m->head + 8, .head_bytes = 8, .text = reply, .text_bytes = strlen(reply) });
@@ -282,7 +284,8 @@ static void tell_unused(kr_mrd_session *s)
 static int end(kr_mrd_session *s)
 {
     if (s->state < HEADED) {
-        say(s, "WRN", s->state == BEGIN ? "the client closed without a word" : "the client closed before a header came: there is nothing to reconstruct");
+        if (s->state != BEGIN || !s->facts.queries)
+            say(s, "WRN", s->state == BEGIN ? "the client closed without a word" : "the client closed before a header came: there is nothing to reconstruct");
         s->state = ENDING;
         close_when_done(s);
         return 0;
@@ -312,6 +315,7 @@ static int message(kr_mrd_session *s, const kr_mrd_message *m)
     case KR_MRD_TEXT:
         return text(s, m);
     case KR_MRD_QUERY:
+        s->facts.queries++;
         return query(s, m);
     case KR_MRD_RESPONSE:
         return kr_fail(KR_EFORMAT, "message %ld is the response to a query, and none was made", m->number);
@@ -388,6 +392,8 @@ void kr_mrd_session_end(kr_mrd_session *s)
     if (end(s))
         refuse(s);
 }
+
+bool kr_mrd_session_waits(const kr_mrd_session *s) { return s->state < ENDING && !s->first && !s->taken; }
 
 bool kr_mrd_session_wants(const kr_mrd_session *s)
 {
