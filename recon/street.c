@@ -215,7 +215,7 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
         if (!scan->traj)
             return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "
                            "(--traj FILE)", scan->enc.trajectory[0] ? scan->enc.trajectory : "unknown");
-        if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan))))
+        if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
             return kr_error_code();
     }
     int exponent = exponent_of(scan);

@@ -210,12 +210,128 @@ static int one_sigpy(hid_t file, const char *name, const char *which, int *numbe
     return verdict(name, number, worst <= 2e-6 * (double)w.n[0], e, full, text);
 }
 
+/* ---- Delays: estimated from data and nominal trajectory, held to the truth ---- */
+static int one_delay(hid_t file, const char *name, const char *which, int *number)
+{
+    char path[300], text[300], full[200];
+    long nk = 0, nt = 0, nq = 0;
+    int dims = 0;
+    hsize_t n[8] = { 0 };
+    snprintf(full, sizeof full, "delays %s", which);
+    snprintf(path, sizeof path, "delay/%s/inputs/nominal_trajectory", which);
+    double *t = doubles(file, path, &nt);
+    snprintf(path, sizeof path, "delay/%s/outputs/true_q", which);
+    double *q = doubles(file, path, &nq), found[3][3] = { { 0 } }, worst = 0;
+    snprintf(path, sizeof path, "delay/%s/inputs/kdata", which);
+    float *y = numbers(file, path, &dims, n);                /* coil, spoke, sample, re and im */
+    long points = dims == 4 ? (long)(n[1] * n[2]) : 0;
+    nk = dims == 4 ? (long)n[0] * points : 0;
+    kr_scoped(scan) s = kr_scan_new();
+    int e = t && q && y && nq == 3 && points && nt == 3 * points && s ? 0 : kr_fail(KR_EFORMAT, "data, trajectory or truth are missing or do not fit");
+    if (!e) {
+        s->shape = KR_SHAPE([KR_SAMPLE] = (long)n[2], [KR_VIEW] = (long)n[1], [KR_COIL] = (long)n[0]);
+        s->data = kr_array_new(KR_C32, s->shape);
+        s->traj = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = (long)n[2], [KR_VIEW] = (long)n[1], [KR_CHAN] = 2));
+        e = s->data && s->traj ? 0 : kr_error_code();
+    }
+    for (long i = 0; !e && i < nk; i++)
+        KR_C(s->data)[i] = kr_c(y[2 * i], y[2 * i + 1]);
+    for (long i = 0; !e && i < 2 * points; i++)
+        KR_R(s->traj)[i] = (float)t[i % points * 3 + i / points];
+    e = e ? e : kr_scan_trajectory(s, NULL);
+    e = e ? e : kr_scan_lag(found, s, NULL);
+    if (!e) {                                                /* BART shifts by +M u, M = [[q1, q2], [q2, q0]] */
+        const double off[3] = { -found[1][1] - q[0], -found[0][0] - q[1], -found[0][1] - q[2] };
+        for (int i = 0; i < 3; i++)
+            worst = fmax(worst, fabs(off[i]));
+    }
+    snprintf(text, sizeof text, "%.3f %.3f %.3f samples, %.3f off the truth at most", -found[1][1], -found[0][0], -found[0][1], worst);
+    free(t); free(q); free(y);
+    return verdict(name, number, worst <= .1, e, full, text);
+}
+
+/* ---- Density compensation: areas by definition; what is iterated, by its point spread ---- */
+/* Readouts: straight ones begin anew where the step turns. */
+static long readout_of(const double *k, long n)
+{
+    for (long i = 2; i < n; i++) {
+        double a[2] = { k[2] - k[0], k[3] - k[1] }, b[2] = { k[2 * i] - k[2 * i - 2], k[2 * i + 1] - k[2 * i - 1] };
+        if (fabs(a[0] - b[0]) + fabs(a[1] - b[1]) > 1e-3 * (fabs(a[0]) + fabs(a[1])))
+            return n % i ? n : i;
+    }
+    return n;
+}
+
+/* The point spread of weights: what lies beside the centre, within half of the field of view about it, of all. */
+static double spread_of(const kr_scan *s, const float *w)
+{
+    long N = s->enc.encoded[0], n = kr_count(kr_array_shape(s->traj)) / 2;
+    double beside = 0, all = 0;
+    for (long y = -N / 4; y <= N / 4; y++)
+        for (long x = -N / 4; x <= N / 4; x++) {
+            double re = 0, im = 0;
+            for (long i = 0; i < n; i++) {
+                double p = 2 * M_PI * ((double)KR_R(s->traj)[i] * (double)x + (double)KR_R(s->traj)[n + i] * (double)y) / (double)N;
+                re += w[i] * cos(p);
+                im += w[i] * sin(p);
+            }
+            all += re * re + im * im;
+            beside += abs((int)x) > 2 || abs((int)y) > 2 ? re * re + im * im : 0;
+        }
+    return sqrt(beside / all);
+}
+
+static int one_density(hid_t file, const char *name, const char *which, int *number)
+{
+    static const struct { const char *kind, *dataset; double most; } kinds[] = { { "voronoi", "voronoi_area_clipped", 2e-5 }, { "ramp", "ramp_analytic", 2e-5 }, { "pipe-menon", "pipe_menon_sigpy", 1 } };
+    char path[300], text[300], full[200], group[200];
+    long nt = 0, bad = 0;
+    snprintf(group, sizeof group, "dcf/%s", which);
+    snprintf(path, sizeof path, "%s/inputs/trajectory", group);
+    double *t = doubles(file, path, &nt), least = HUGE_VAL;
+    long N = lround(attribute_number(file, group, "N")), n = nt / 2, each = t ? readout_of(t, n) : 0;
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/outputs/%s", group, kinds[i].dataset);
+        if (H5Lexists(file, path, H5P_DEFAULT) <= 0 || (!strcmp(kinds[i].kind, "ramp") && each == n))
+            continue;
+        long nw = 0;
+        double *want = doubles(file, path, &nw), worst = 0, top = 0;
+        kr_scoped(scan) s = kr_scan_new();
+        int e = t && want && nw == n && s ? 0 : kr_fail(KR_EFORMAT, "%s does not fit its trajectory", path);
+        if (!e) {
+            s->shape = KR_SHAPE([KR_SAMPLE] = each, [KR_VIEW] = n / each);
+            s->traj = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = each, [KR_VIEW] = n / each, [KR_CHAN] = 2));
+            s->enc.encoded[0] = s->enc.encoded[1] = N;
+            s->enc.encoded[2] = 1;
+        }
+        for (long j = 0; !e && j < nt; j++)
+            KR_R(s->traj)[j % 2 * n + j / 2] = (float)t[j];
+        kr_scoped(array) w = e ? NULL : kr_scan_density(s, kinds[i].kind);
+        e = e ? e : w ? 0 : kr_error_code();
+        for (long j = 0; !e && j < n; j++) {
+            worst = fmax(worst, fabs((double)KR_R(w)[j] - want[j]));
+            top = fmax(top, want[j]);
+        }
+        double spread = e ? 0 : spread_of(s, KR_R(w));
+        least = fmin(least, spread);
+        snprintf(full, sizeof full, "density %s by %s", which, kinds[i].kind);
+        if (i < 2)
+            snprintf(text, sizeof text, "largest difference %.1e of the largest area; point spread %.3f", worst / top, spread);
+        else                                                 /* the file's weights depend on that program's kernel */
+            snprintf(text, sizeof text, "point spread %.3f", spread);
+        bad += verdict(name, number, i < 2 ? worst <= kinds[i].most * top : spread <= 1.05 * least, e, full, text);
+        free(want);
+    }
+    free(t);
+    return (int)bad;
+}
+
 int golden_traj(hid_t file, const char *name, int *number)
 {
-    static int (*const kind[])(hid_t, const char *, const char *, int *) = { one_bart, one_sigpy };
-    static const char *const group[] = { "bart", "sigpy" };
+    static int (*const kind[])(hid_t, const char *, const char *, int *) = { one_bart, one_sigpy, one_density, one_delay };
+    static const char *const group[] = { "bart", "sigpy", "dcf", "delay" };
     int bad = 0;
-    for (int g = 0; g < 2; g++) {
+    for (int g = 0; g < 4; g++) {
         if (H5Lexists(file, group[g], H5P_DEFAULT) <= 0)
             continue;
         struct names all = list(file, group[g]);

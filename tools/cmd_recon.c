@@ -15,7 +15,7 @@
 
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
-    const char *single_band, *traj, *matrix;
+    const char *single_band, *traj, *matrix, *delay, *density;
     long maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
@@ -38,6 +38,8 @@ static const kr_opt table[] = {
       "Nyquist ghost of echo-planar scans: by navigator lines, or from the data alone" },
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "matrix of the image, where a scan with a trajectory does not tell it" },
+    { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "then: samples by which the gradients lag; auto: found where readouts meet" },
+    { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "then: weights of the samples: pipe-menon (preset), voronoi, ramp, or a file" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "slices were measured N at a time; 0: as the file says" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "and neighbouring ones of a band lie FOV/N apart along y; 1: not shifted; 0: as the file says" },
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "and a scan of these slices one at a time, to tell them apart by" },
@@ -206,7 +208,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     kr_scoped(array) maps = NULL;
     if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
         return kr_fail_in("coil maps");
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();

@@ -92,7 +92,7 @@ static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, 
 static int ready(kr_scan **s, const char *file, const opts *o, const kr_coils_opts *c, const kr_trace *trace)
 {
     kr_job_opts how = kr_job_preset();
-    struct stated words = { o->sign, o->voxel, o->centre, { NULL, NULL }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { 0 }, o->single_band, o->covariance, o->multiband, o->caipi };
     how.prepare.whiten = o->whiten;
     how.prepare.oversampling = o->oversampling;
     how.prepare.coils = o->compress;

@@ -52,6 +52,7 @@ int stated_open(kr_stated *s, const struct stated *w, const kr_trace *trace)
 void stated_close(kr_stated *s)
 {
     kr_array_unref(&s->traj);
+    kr_array_unref(&s->density);
     kr_array_unref(&s->covariance);
     kr_scan_unref(&s->single_band);
 }

@@ -104,9 +104,12 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj) KR_MUST_USE;
 /* The image of a scan, {X,Y,Z and its further axes}: the grid of the data, or the encoded matrix of one with a trajectory. */
 kr_shape kr_scan_image_shape(const kr_scan *s);
-/* The area (volume) of k-space that belongs to each sample, R32 as traj without CHAN: A^H W A is about 1 where k-space is covered. Ten
- * steps of w = w / (C w). After kr_scan_trajectory. Source: Pipe and Menon, Magn Reson Med 41:179 (1999). Owner: the caller. */
-kr_array *kr_scan_density(const kr_scan *s) KR_MUST_USE;
+/* The area (volume) of k-space that belongs to each sample, R32 as traj without CHAN: A^H W A is about 1 where k-space is covered. After
+ * kr_scan_trajectory. kind: "pipe-menon" (also NULL: ten steps of w = w / (C w), Pipe and Menon, Magn Reson Med 41:179 (1999)); "voronoi" (of a
+ * plane, within |k| <= N/2 + 1/2; Rasche et al., IEEE Trans Med Imaging 18:385 (1999)); "ramp" (spokes through the centre, by formula). Refuses
+ * other words, and trajectories that a kind is not for. Owner: the caller. */
+kr_array *kr_scan_density(const kr_scan *s, const char *kind) KR_MUST_USE;
+bool kr_density_is_kind(const char *word);
 /* What a Cartesian scan would have held, about: the Fourier transform of A^H W y, every coil by itself. Has data, geometry and meta; no mask.
  * Source: Jackson et al., IEEE Trans Med Imaging 10:473 (1991). Owner: the caller. */
 kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density) KR_MUST_USE;
@@ -170,6 +173,10 @@ typedef struct kr_stated {
     bool centred; long centre[3];    /* kr_scan_centre                                                  */
     kr_array *traj;                  /* kr_scan_attach_trajectory                                       */
     const char *traj_spec;           /* instead: kr_scan_make_trajectory                                */
+    double delay[3];                 /* samples by which the gradients along X, Y, Z lag: kr_traj_delay */
+    bool delay_auto;                 /* instead: kr_scan_lag                                            */
+    const char *density_kind;        /* kr_scan_density                                                 */
+    kr_array *density;               /* instead: weights of every sample                                */
     long matrix[3];                  /* of the image of a scan with a trajectory; 0: not stated         */
     long multiband, caipi;           /* factor and shift of kr_multiband_set; 0: as the file says       */
     kr_scan *single_band;            /* the same slices one at a time, full or low resolution: becomes calib */

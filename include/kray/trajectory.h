@@ -22,9 +22,17 @@ void kr_traj_kinds(kr_text *help);
 /* The trajectory of `spec` for the data of `s`, attached as kr_scan_attach_trajectory does. n: matrix of the image; NULL: as the file says. */
 int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3]) KR_MUST_USE;
 
+/* Weights of every sample, kept elsewhere: as the trajectory, without CHAN, or with as many numbers in that order (X and Y for SAMPLE and VIEW). Refuses other
+ * counts, negative numbers and what is not finite. */
+int kr_scan_attach_density(kr_scan *s, const kr_array *density) KR_MUST_USE;
+
 /* In place, k {SAMPLE,VIEW and further axes,CHAN} contiguous: coordinate d lags behind by delay[d][d] samples, and takes up what coordinate e
  * would lose by a lag of delay[d][e] (spokes of direction u are shifted by -delay u, in samples). Refuses other shapes. */
 int kr_traj_delay(kr_array *k, const double delay[3][3]) KR_MUST_USE;
+
+/* Those delays, found from where readouts meet about the centre of k-space, of the first slice: symmetric, in samples. After kr_scan_trajectory.
+ * Refuses fewer than 7 readouts through the centre. Source: in lag.c. */
+int kr_scan_lag(double delay[3][3], const kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

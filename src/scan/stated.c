@@ -14,6 +14,31 @@ static int matrix(kr_scan *s, const long n[3])
     return 0;
 }
 
+/* Delays and weights, in the trajectory's own units from here on. */
+static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
+{
+    bool lag = what->delay_auto || what->delay[0] != 0 || what->delay[1] != 0 || what->delay[2] != 0;
+    if (!lag && !what->density && !what->density_kind)
+        return 0;
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", lag ? "delay" : "density");
+    if (kr_scan_trajectory(s, trace))
+        return kr_error_code();
+    double D[3][3] = { { what->delay[0], 0, 0 }, { 0, what->delay[1], 0 }, { 0, 0, what->delay[2] } };
+    if (what->delay_auto && kr_scan_lag(D, s, trace))
+        return kr_error_code();
+    if (what->delay_auto)
+        kr_say(trace, KR_INFO, "gradient delays: x %.3f, y %.3f, xy %.3f samples%s", D[0][0], D[1][1], D[0][1], s->traj->n[KR_CHAN] > 2 ? " (z too)" : "");
+    if (lag && kr_traj_delay(s->traj, (const double (*)[3])D))
+        return kr_error_code();
+    if (what->density_kind) {
+        kr_array_unref(&s->density);
+        s->density = kr_scan_density(s, what->density_kind);
+        return s->density ? 0 : kr_error_code();
+    }
+    return what->density ? kr_scan_attach_density(s, what->density) : 0;
+}
+
 /* The single-band reference: of the same coils and readout. */
 static int reference_from(kr_scan *s, const kr_scan *r)
 {
@@ -104,7 +129,7 @@ int kr_scan_state(kr_scan *s, const kr_stated *what, const kr_trace *trace)
         return kr_error_code();
     if (what->traj && !what->traj_spec && kr_scan_attach_trajectory(s, what->traj))
         return kr_fail_in("trajectory");
-    if ((what->matrix[0] && matrix(s, what->matrix)) || multiband(s, what))
+    if ((what->matrix[0] && matrix(s, what->matrix)) || along(s, what, trace) || multiband(s, what))
         return kr_error_code();
     return what->covariance && kr_scan_covariance(s, what->covariance) ? kr_fail_in("covariance") : 0;
 }

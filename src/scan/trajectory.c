@@ -120,74 +120,6 @@ kr_shape kr_scan_image_shape(const kr_scan *s)
     return n;
 }
 
-/* ---- Density ---- */
-static void coordinates(const float *k[3], const kr_array *traj, long frame)
-{
-    long each = traj->n[KR_SAMPLE] * traj->n[KR_VIEW];
-    for (int d = 0; d < 3; d++)
-        k[d] = d < traj->n[KR_CHAN] ? KR_R(traj) + d * traj->step[KR_CHAN] + frame * each : NULL;
-}
-
-/* w = 1 / (C w) at the fixed point, C the convolution with the positive kernel whose transform is a triangle twice as wide as the image. */
-static int weigh(float *w, const float *const k[3], long points, const long n[3])
-{
-    enum { TURNS = 10 };
-    long wide[3], pixels = 1, dims = k[2] ? 3 : 2;
-    kr_auto float *twice = kr_alloc((size_t)(points * dims), sizeof *twice);
-    kr_auto kr_cfloat *y = kr_alloc((size_t)points, sizeof *y);
-    const float *k2[3] = { NULL };
-    for (int d = 0; d < 3; d++) {
-        wide[d] = d < dims ? 2 * n[d] : 1;
-        pixels *= wide[d];
-        for (long i = 0; twice && d < dims && i < points; i++)
-            twice[d * points + i] = 2 * k[d][i];
-        k2[d] = twice && d < dims ? twice + d * points : NULL;
-    }
-    kr_auto kr_cfloat *x = kr_alloc((size_t)pixels, sizeof *x);
-    if (!twice || !y || !x)
-        return kr_error_code();
-    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, 1e-3);
-    if (!p)
-        return kr_error_code();
-    for (long i = 0; i < points; i++)
-        w[i] = 1;
-    for (int turn = 0; turn < TURNS; turn++) {
-        for (long i = 0; i < points; i++)
-            y[i] = kr_c(w[i], 0);
-        kr_nufft_adjoint(p, x, y, 1);
-        for (long i = 0; i < pixels; i++) {
-            double f = dims == 3 ? 8 : 4;                                /* twice the field of view in every dimension */
-            long at = i;
-            for (int d = 0; d < dims; d++) {
-                f *= 1 - fabs((double)(at % wide[d] - n[d])) / (double)n[d];
-                at /= wide[d];
-            }
-            x[i] *= (float)f;
-        }
-        kr_nufft_forward(p, y, x, 1);
-        for (long i = 0; i < points; i++)
-            w[i] /= sqrtf(kr_cabs2(y[i])) + 1e-12f;
-    }
-    kr_nufft_unref(&p);
-    return 0;
-}
-
-kr_array *kr_scan_density(const kr_scan *s)
-{
-    kr_shape shape = kr_shape_without(kr_array_shape(s->traj), KR_ON(KR_CHAN));
-    kr_array *w = kr_array_new(KR_R32, shape);
-    long points = shape.n[KR_SAMPLE] * shape.n[KR_VIEW], frames = w ? kr_count(shape) / points : 0;
-    for (long f = 0; f < frames; f++) {
-        const float *k[3];
-        coordinates(k, s->traj, f);
-        if (weigh(KR_R(w) + f * points, k, points, s->enc.encoded)) {
-            kr_array_unref(&w);
-            break;
-        }
-    }
-    return w;
-}
-
 /* ---- Gridding ---- */
 /* Frame f of the axes in `frames`, of an array that lacks some of them. */
 static long place(const kr_array *a, kr_shape frames, long f)
@@ -354,4 +286,26 @@ int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3])
     for (int d = 0; d < 3; d++)
         s->enc.encoded[d] = d < k->n[KR_CHAN] ? want.n[d] : 1;
     return 0;
+}
+
+int kr_scan_attach_density(kr_scan *s, const kr_array *density)
+{
+    kr_shape shape = kr_shape_without(kr_array_shape(s->traj), KR_ON(KR_CHAN));
+    kr_scoped(array) w = density->type == KR_C32 ? real_of(density) : kr_array_packed(density);
+    if (!w)
+        return kr_error_code();
+    long n = kr_count(shape);
+    if (kr_count(kr_array_shape(w)) != n)
+        return kr_fail(KR_ESHAPE, "density compensation %s for a trajectory %s: one number for each sample is wanted", kr_shape_text(kr_array_shape(density)), kr_shape_text(shape));
+    kr_array *own = kr_array_new(KR_R32, shape);
+    for (long i = 0; own && i < n; i++) {
+        KR_R(own)[i] = KR_R(w)[i];
+        if (!(KR_R(w)[i] >= 0 && isfinite(KR_R(w)[i]))) {
+            kr_array_unref(&own);
+            return kr_fail(KR_ENUMBER, "density compensation of sample %ld is %g: numbers of 0 and more are wanted", i, (double)KR_R(w)[i]);
+        }
+    }
+    kr_array_unref(&s->density);
+    s->density = own;
+    return own ? 0 : kr_error_code();
 }

@@ -28,6 +28,14 @@ works 'k-space positions are not in' kray simulate shepplogan --matrix 48 --slic
 works 'sense' kray recon radial.cfl@-,sample,view,coil --traj radial --matrix 48,48 -o radial_y.nii.gz
 near 'and so it is from words' "$(nrmse radial_x.nii.gz radial_y.nii.gz)" 0 .001
 works '' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj spiral:interleaves=6 -o spiral.npy --positions spiral_k.npy
+# Delays: data measured where gradients lag, found again; weights of every kind give the object.
+works 'gradient delays: x ' kray recon radial.h5 --delay auto --method adjoint -o radial_d.nii.gz
+works '' kray recon radial.h5 --density voronoi -o radial_v.nii.gz
+works '' kray recon radial.h5 --density ramp --delay 0.01,0 -o radial_r.nii.gz
+near 'weights change little of a least-squares image' "$(nrmse radial_x.nii.gz radial_r.nii.gz)" 0 .05
+refuses 2 'is for scans with a trajectory' kray recon e.cfl --delay auto -o x.nii.gz
+refuses 2 'numbers of samples' kray recon radial.h5 --delay 0.1 -o x.nii.gz
+refuses 1 'there is no such file' kray recon radial.h5 --density vorono -o x.nii.gz
 refuses 2 'a kind of trajectory is wanted' kray simulate --traj loops -o x.h5
 refuses 2 "there is no 'spoke'" kray simulate --traj radial:spoke=4 -o x.h5
 refuses 2 'is for scans on a grid' kray simulate --traj radial -u random:accel=4 -o x.h5

@@ -159,7 +159,7 @@ static void density(void **state)
     (void)state;
     kr_scan *s = radial(SPOKES, 1, true, 1);
     assert_int_equal(kr_scan_trajectory(s, NULL), 0);
-    kr_scoped(array) w = kr_scan_density(s);
+    kr_scoped(array) w = kr_scan_density(s, NULL);
     assert_non_null(w);
     for (long i = 4; i < SAMPLES / 2 - 4; i++) {                     /* away from the centre and from the rim, whose cells reach further */
         double r = fabs((double)(i - SAMPLES / 2)) * N / SAMPLES, ramp = M_PI * r / SPOKES * N / SAMPLES;
