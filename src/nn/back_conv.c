@@ -200,10 +200,12 @@ static int weight_part(void *self, long i)
         first += c->split[s];
     }
     long n = c->split[s] - 16 * bi < 16 ? c->split[s] - 16 * bi : 16;
-    for (long y = 0; y < j->dy->h; y++)
+    /* Floats over some hundred pixels, doubles over these: narrow rows together, or sums would be moved more than made. */
+    long group = j->dy->w < 256 ? 256 / j->dy->w : 1;
+    for (long y = 0; y < j->dy->h; y += group)
         for (int kx = 0; kx < c->k; kx++)
-            j->kern->outer(sum + 256 * kx, kr_map_at(j->x[s], bi, y + ky * c->dilation - e, kx * c->dilation - e),
-                           kr_map_at(&j->d, bo, y + j->margin, j->margin), j->dy->w, n);
+            j->kern->outer(sum + 256 * kx, kr_map_at(j->x[s], bi, y + ky * c->dilation - e, kx * c->dilation - e), j->x[s]->row,
+                           kr_map_at(&j->d, bo, y + j->margin, j->margin), j->d.row, j->dy->w, j->dy->h - y < group ? j->dy->h - y : group, n);
     for (long o = 16 * bo; o < 16 * bo + 16 && o < c->outs; o++)
         for (long k = 0; k < n; k++)
             for (int kx = 0; kx < c->k; kx++)

@@ -125,7 +125,7 @@ static int fresh(kr_weights *w, uint64_t seed)
         kr_tensor *t = e ? NULL : kr_weights_add(w, name, 1, (long[]){ 2 });
         if (!t)
             return kr_error_code();
-        t->data[0] = 1.386f;                                 /* w = 4 times the noise, in units of the image */
+        t->data[0] = 3.4f;                                   /* w = 30 times the noise, in units of the image */
         t->data[1] = 1;
     }
     return e;

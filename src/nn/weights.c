@@ -153,13 +153,13 @@ void kr_weights_digest(kr_weights *w)
 /* ---- Element types ---- */
 size_t wt_size(enum wt_type t)
 {
-    static const size_t size[WT_TYPES] = { 4, 8, 2, 2, 1, 1, 1, 2, 4, 8, 8 };
+    static const size_t size[WT_TYPES] = { 4, 8, 2, 2, 1, 1, 1, 2, 2, 4, 8, 8 };
     return size[t];
 }
 
 const char *wt_type_name(enum wt_type t)
 {
-    static const char *const name[WT_TYPES] = { "F32", "F64", "F16", "BF16", "I8", "U8", "BOOL", "I16", "I32", "I64", "C64" };
+    static const char *const name[WT_TYPES] = { "F32", "F64", "F16", "BF16", "I8", "U8", "BOOL", "I16", "U16", "I32", "I64", "C64" };
     return name[t];
 }
 
@@ -170,18 +170,21 @@ void wt_floats(float *to, const unsigned char *p, enum wt_type t, long count)
         memcpy(to, p, (size_t)parts * 4);
         return;
     }
-    for (long i = 0; i < count; i++) {
-        union { double d; uint16_t u2; int16_t i2; int32_t i4; int64_t i8; uint32_t u4; float f; } v = { 0 };
-        memcpy(&v, p + (size_t)i * wt_size(t), wt_size(t));
+    size_t size = wt_size(t);
+    for (long i = 0; i < count; i++, p += size) {            /* little-endian bytes, wherever they lie */
+        uint64_t u = 0;
+        for (size_t k = 0; k < size; k++)
+            u |= (uint64_t)p[k] << (8 * k);
+        union { double d; uint64_t u8; uint32_t u4; float f; } v = { .u8 = u };
         switch (t) {
         case WT_F64: to[i] = (float)v.d; break;
-        case WT_F16: to[i] = kr_half(v.u2); break;
-        case WT_BF16: v.u4 = (uint32_t)v.u2 << 16; to[i] = v.f; break;
-        case WT_I8: to[i] = (float)(int8_t)p[i]; break;
-        case WT_U8: case WT_BOOL: to[i] = (float)p[i]; break;
-        case WT_I16: to[i] = (float)v.i2; break;
-        case WT_I32: to[i] = (float)v.i4; break;
-        case WT_I64: to[i] = (float)v.i8; break;
+        case WT_F16: to[i] = kr_half((uint16_t)u); break;
+        case WT_BF16: v.u4 = (uint32_t)u << 16; to[i] = v.f; break;
+        case WT_I8: to[i] = (float)(int8_t)u; break;
+        case WT_U8: case WT_BOOL: case WT_U16: to[i] = (float)u; break;
+        case WT_I16: to[i] = (float)(int16_t)u; break;
+        case WT_I32: to[i] = (float)(int32_t)u; break;
+        case WT_I64: to[i] = (float)(int64_t)u; break;
         default: to[i] = 0;
         }
     }

@@ -12,7 +12,7 @@ typedef struct wt_format {
 extern const wt_format wt_torch_zip, wt_torch_legacy, wt_safetensors, wt_npz, wt_atommic;
 
 /* Element types, with what they are called in safetensors, NumPy and PyTorch. */
-enum wt_type { WT_F32, WT_F64, WT_F16, WT_BF16, WT_I8, WT_U8, WT_BOOL, WT_I16, WT_I32, WT_I64, WT_C64, WT_TYPES };
+enum wt_type { WT_F32, WT_F64, WT_F16, WT_BF16, WT_I8, WT_U8, WT_BOOL, WT_I16, WT_U16, WT_I32, WT_I64, WT_C64, WT_TYPES };
 size_t wt_size(enum wt_type t);
 const char *wt_type_name(enum wt_type t);                               /* "F32" */
 /* count numbers of type t, little-endian, to floats; a complex one gives two. */

@@ -13,7 +13,7 @@ static int probe(const unsigned char *bytes, size_t n)
 static bool type_of(const char *descr, enum wt_type *t)
 {
     static const struct { const char *name; enum wt_type t; } known[] = { { "<f4", WT_F32 }, { "<f8", WT_F64 }, { "<f2", WT_F16 }, { "|i1", WT_I8 },
-        { "|u1", WT_U8 }, { "|b1", WT_BOOL }, { "<i2", WT_I16 }, { "<i4", WT_I32 }, { "<i8", WT_I64 }, { "<c8", WT_C64 } };
+        { "|u1", WT_U8 }, { "|b1", WT_BOOL }, { "<i2", WT_I16 }, { "<u2", WT_U16 }, { "<i4", WT_I32 }, { "<i8", WT_I64 }, { "<c8", WT_C64 } };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strncmp(descr, known[i].name, 3)) {
             *t = known[i].t;
@@ -29,6 +29,26 @@ static const char *after(const char *text, const char *key)
     return p ? p + 1 + strspn(p + 1, " ") : NULL;
 }
 
+/* An array of words says something of the others: the note "text.NAME", a line for each word. */
+static int words(kr_weights *w, const char *name, const unsigned char *data, size_t bytes, long each)
+{
+    kr_text t = { 0 };
+    size_t size = 4 * (size_t)each;
+    for (size_t i = 0; size && each < 4096 && (i + 1) * size <= bytes; i++) {
+        if (i)
+            kr_text_add(&t, "\n");
+        for (long k = 0; k < each; k++) {
+            const unsigned char *u = data + i * size + 4 * k;
+            if (u[0] || u[1] || u[2] || u[3])
+                kr_text_add(&t, "%c", u[1] || u[2] || u[3] || u[0] < 32 || u[0] > 126 ? '?' : u[0]);
+        }
+    }
+    kr_auto char *key = kr_strf("text.%s", name);
+    int e = !key || t.failed ? kr_error_code() : kr_meta_set(w->meta, key, "%s", t.s ? t.s : "");
+    kr_text_clear(&t);
+    return e;
+}
+
 static int one(kr_weights *w, const char *name, const unsigned char *b, size_t n)
 {
     size_t head = n > 12 && b[6] == 1 ? 10 : 12, length = n > 12 ? (size_t)b[8] | (size_t)b[9] << 8 : 0;
@@ -39,6 +59,8 @@ static int one(kr_weights *w, const char *name, const unsigned char *b, size_t n
         return kr_error_code();
     const char *descr = after(text, "'descr'"), *order = after(text, "'fortran_order'"), *shape = after(text, "'shape'");
     enum wt_type type;
+    if (descr && !strncmp(descr, "'<U", 3))
+        return words(w, name, b + head + length, n - head - length, strtol(descr + 3, NULL, 10));
     if (!descr || !order || !shape || *descr != '\'' || *shape != '(' || !type_of(descr + 1, &type))
         return kr_fail(KR_EFORMAT, "'%s' has a type that is not read: %.40s", name, descr ? descr : "none given");
     long dim[KR_TENSOR_DIMS], count = 1;

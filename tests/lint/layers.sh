@@ -21,6 +21,7 @@ owner()
     mrd) echo mrd ;;
     recon|segmenter|ct) echo recon ;;
     phantom) echo phantoms ;;
+    learn) echo learn ;;
     *) echo "unknown" ;;
     esac
 }
@@ -41,7 +42,8 @@ uses()
     mrd) echo base array math image scan io mrd ;;
     phantoms) echo base array math image scan io phantoms ;;
     recon) echo base array math op prox solve nn image scan io mrd recon ;;
-    tools) echo base array math op prox solve nn image scan io mrd recon phantoms tools ;;
+    learn) echo base array math op prox solve nn image scan io mrd recon phantoms learn ;;
+    tools) echo base array math op prox solve nn image scan io mrd recon phantoms learn tools ;;
     esac
 }
 

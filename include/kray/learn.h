@@ -1,0 +1,45 @@
+/* learn.h: training of networks: volumes turned into scans, the loop, what it leaves behind. */
+#ifndef KRAY_LEARN_H
+#define KRAY_LEARN_H
+#include "kray/recon.h"
+#include "kray/train.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#ifndef __cplusplus
+
+/* One run of training. Its keys are those of a configuration and the options of the command: kr_learn_opts. Lists: words with commas or line
+ * ends between them. */
+typedef struct kr_learn {
+    const char *output;              /* folder: checkpoint, weights, tables                                   */
+    const char *network, *size, *init;
+    const char *folder, *images, *labels, *same;
+    double hold_back;
+    long seed;
+    /* Scans made of volumes */
+    long slices, first, every;
+    const char *cache, *coils, *accel, *masks, *planes, *noise;
+    /* Steps */
+    const char *loss, *optimiser;
+    double other_outputs, air, rate, weight_decay, clip, average;
+    long batch, strip, steps, warmup, decay, validate, validation, save;
+    double max_time;
+    bool resume;
+} kr_learn;
+extern const kr_opt kr_learn_opts[];
+/* Sets what a configuration says, YAML of "key: value" lines whose keys are the options' names, a list instead of a value where words are many.
+ * Refuses unknown keys and what is no such file. text: the values, which `o` then points to. */
+int kr_learn_config(kr_learn *o, kr_meta *text, const char *path) KR_MUST_USE;
+/* What a run would take: seconds of a step (measured on one), bytes at the peak, parameters, volumes and slices. */
+typedef struct kr_learn_cost { double step_seconds, slice_seconds, bytes, parameters; long volumes, persons, unreadable; } kr_learn_cost;
+int kr_learn_plan(kr_learn_cost *cost, const kr_learn *o, const kr_trace *trace) KR_MUST_USE;
+/* Makes slices from..to-1 of the cache, all threads side by side, and nothing else. Those that are there stay. */
+int kr_learn_prepare(const kr_learn *o, long from, long to, const kr_trace *trace) KR_MUST_USE;
+/* Trains until o->steps, o->max_time seconds, or until asked to stop; the last two leave a checkpoint and return 0 too. *why: which of
+ * them, static. The same bits for a seed, whatever the threads, and whether or not it was interrupted. */
+int kr_learn_run(const kr_learn *o, const char **why, const kr_trace *trace) KR_MUST_USE;
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

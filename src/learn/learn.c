@@ -1,0 +1,527 @@
+/* learn.c: the loop of training, validation, and what a run costs. */
+#include "learn_loss.h"
+#include "learn_state.h"
+#include "kray/io.h"
+#include "kray/metric.h"
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- Runs of the graph for the sizes that come ---- */
+enum { RUNS = 48, INPUTS = 8 };
+typedef struct fleet {
+    const kr_graph *graph;
+    unsigned use;
+    struct { kr_run *run; long nx, ny, coils; } at[RUNS];
+    int count;
+    void *block; size_t bytes;
+} fleet;
+
+static void fleet_clear(fleet *f)
+{
+    for (int i = 0; i < f->count; i++)
+        kr_run_unref(&f->at[i].run);
+    kr_free(f->block);
+    f->count = 0;
+    f->block = NULL;
+    f->bytes = 0;
+}
+
+static kr_run *fleet_run(fleet *f, long nx, long ny, long coils)
+{
+    for (int i = 0; i < f->count; i++)
+        if (f->at[i].nx == nx && f->at[i].ny == ny && f->at[i].coils == coils)
+            return f->at[i].run;
+    if (f->count == RUNS)
+        fleet_clear(f);
+    kr_extent n[INPUTS];
+    kr_assert(kr_graph_inputs(f->graph) <= INPUTS);
+    for (long i = 0; i < kr_graph_inputs(f->graph); i++) {
+        n[i] = kr_graph_input_extent(f->graph, i);
+        n[i] = (kr_extent){ n[i].kind, n[i].kind == KR_COILS ? coils : 1, 1, ny, nx };
+    }
+    kr_run *r = kr_graph_plan(f->graph, n, f->use, 0);
+    if (!r)
+        return NULL;
+    f->at[f->count].run = r;
+    f->at[f->count].nx = nx;
+    f->at[f->count].ny = ny;
+    f->at[f->count++].coils = coils;
+    if (kr_run_bytes(r) > f->bytes) {
+        kr_free(f->block);
+        f->bytes = kr_run_bytes(r) + kr_run_bytes(r) / 8;
+        if (!(f->block = kr_alloc(f->bytes, 1))) {
+            fleet_clear(f);
+            return NULL;
+        }
+    }
+    for (int i = 0; i < f->count; i++)
+        if (kr_run_lend(f->at[i].run, f->block))
+            return NULL;
+    return r;
+}
+
+/* ---- A slice, or a strip of it, as inputs ---- */
+typedef struct piece { long nx, ny, coils; kr_cfloat *start, *adjoint, *target, *sens; float *mask, *noise, *weight; void *room; } piece;
+
+static void cut(kr_cfloat *to, const kr_cfloat *from, long rows, long nx, long x0, long w)
+{
+    for (long y = 0; y < rows; y++)
+        memcpy(to + y * w, from + y * nx + x0, (size_t)w * sizeof *to);
+}
+
+/* Where the object is: above 6 % of the image's unit. */
+static bool object(kr_cfloat t) { return kr_cabs2(t) > 0.06f * 0.06f; }
+
+static int piece_of(piece *p, const learn_slice *s, long x0, long w, double noise, double air)
+{
+    long n = w * s->ny;
+    char *room = kr_alloc((size_t)(n * (3 + s->coils)), sizeof(kr_cfloat));
+    float *more = room ? kr_alloc((size_t)(3 * n), sizeof *more) : NULL;
+    if (!more) {
+        kr_free(room);
+        return kr_error_code();
+    }
+    kr_cfloat *c = (kr_cfloat *)room;
+    *p = (piece){ w, s->ny, s->coils, c, c + n, c + 2 * n, c + 3 * n, more, more + n, more + 2 * n, room };
+    cut(p->start, s->start, s->ny, s->nx, x0, w);
+    cut(p->adjoint, s->adjoint, s->ny, s->nx, x0, w);
+    cut(p->target, s->target, s->ny, s->nx, x0, w);
+    cut(p->sens, s->sens, s->ny * s->coils, s->nx, x0, w);
+    for (long y = 0; y < s->ny; y++)
+        for (long x = 0; x < w; x++) {
+            p->mask[y * w + x] = s->mask[y * s->nx + x0 + x];
+            p->noise[y * w + x] = (float)fmin(1, fmax(3e-3, noise));
+            p->weight[y * w + x] = object(p->target[y * w + x]) ? 1 : (float)air;
+        }
+    return 0;
+}
+
+static void piece_clear(piece *p)
+{
+    kr_free(p->mask);
+    kr_free(p->room);
+    *p = (piece){ 0 };
+}
+
+static void give(kr_run *r, const kr_graph *g, const piece *p)
+{
+    for (long i = 0; i < kr_graph_inputs(g); i++) {
+        const char *name = kr_graph_input_name(g, i);
+        kr_run_input(r, i, !strcmp(name, "start") ? (const void *)p->start : !strcmp(name, "adjoint") ? (const void *)p->adjoint : !strcmp(name, "sens") ? (const void *)p->sens
+                            : !strcmp(name, "mask") ? p->mask : p->noise);
+    }
+}
+
+/* ---- Steps ---- */
+typedef struct job {
+    const kr_learn *o;
+    learn_volumes v;
+    learn_losses losses;
+    learn_state s;
+    fleet train, infer;
+    const kr_trace *trace;
+} job;
+
+static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
+{
+    *j = (job){ .o = o, .trace = trace };
+    if (o->batch < 1 || o->batch > 64 || o->strip < 16 || o->steps < 1 || o->first < 1 || o->slices < o->first || o->every < 1 || o->validate < 1 || o->save < 1
+        || o->validation < 1 || o->decay < 0 || o->decay > o->steps || !(o->rate > 0) || !(o->average >= 0 && o->average < 1) || !(o->hold_back > 0 && o->hold_back < 1)
+        || !(o->clip > 0) || !(o->air > 0 && o->air <= 1))
+        return kr_fail(KR_EUSAGE, "options out of their range: batch 1 to 64, strip 16 and more, first 1 to slices, hold-back and average within 0 and 1, air above 0 and at "
+                       "most 1, decay 0 to steps; steps, every, validate, validation, save, rate and clip above 0");
+    int e = learn_losses_of(&j->losses, o->loss);
+    e = e ? e : learn_volumes_read(&j->v, o, trace);
+    e = e ? e : learn_state_new(&j->s, o);
+    j->train = (fleet){ .graph = j->s.graph, .use = KR_TRAIN };
+    j->infer = (fleet){ .graph = j->s.graph };
+    return e;
+}
+
+static void job_close(job *j)
+{
+    fleet_clear(&j->train);
+    fleet_clear(&j->infer);
+    learn_state_clear(&j->s);
+    learn_losses_clear(&j->losses);
+    learn_volumes_clear(&j->v);
+}
+
+static double rate_at(const kr_learn *o, const learn_state *s)
+{
+    double r = o->rate / (double)(1L << s->halvings);
+    if (s->step < o->warmup)
+        r *= (double)(s->step + 1) / (double)o->warmup;
+    long left = o->steps - s->step;
+    return o->decay && left < o->decay ? r * (1 - cos(M_PI * (double)left / (double)o->decay)) / 2 : r;
+}
+
+static double nmse(const kr_cfloat *x, const kr_cfloat *t, const float *weight, long n)
+{
+    double e = 0, all = 0;
+    for (long i = 0; i < n; i++) {
+        double w = weight[i] == 1;
+        e += w * (double)kr_cabs2(x[i] - t[i]);
+        all += w * (double)kr_cabs2(t[i]);
+    }
+    return all > 0 ? e / all : 0;
+}
+
+typedef struct told { double loss, net, start, norm; } told;
+
+/* Item b of the step: a slice by chance, of it a strip in which there is something to see. */
+static int one_item(job *j, told *t, long b)
+{
+    const kr_learn *o = j->o;
+    dice d = { (uint64_t)o->seed, (1ull << 61) + (uint64_t)j->s.step * 64 + (uint64_t)b, 0 };
+    long there = o->first + j->s.step / o->every;
+    learn_slice s;
+    if (learn_slice_get(&s, &j->v, o, false, dice_choice(&d, there < o->slices ? there : o->slices)))
+        return kr_error_code();
+    long w = s.strips && o->strip < s.nx ? o->strip : s.nx, x0 = 0;
+    for (int k = 0; k < 8; k++) {
+        long seen = 0;
+        x0 = dice_choice(&d, s.nx - w + 1);
+        for (long y = 0; y < s.ny; y++)
+            for (long x = 0; x < w; x++)
+                seen += object(s.target[y * s.nx + x0 + x]);
+        if (8 * seen > w * s.ny)
+            break;
+    }
+    piece p = { 0 };
+    int e = piece_of(&p, &s, x0, w, (double)s.noise * exp(0.2 * dice_normal(&d)), o->air);
+    learn_slice_clear(&s);
+    if (e)
+        return e;
+    kr_run *r = fleet_run(&j->train, p.nx, p.ny, p.coils);
+    long outputs = kr_graph_outputs(j->s.graph), n = p.nx * p.ny;
+    double value = 0;
+    if (r) {
+        give(r, j->s.graph, &p);
+        kr_run_forward(r, NULL, NULL);
+        e = learn_loss(&value, r, outputs, p.target, p.weight, &j->losses, o->other_outputs, 1 / (double)o->batch);
+        t->loss += value;
+        t->net += 10 * log10(nmse(kr_run_output(r, outputs - 1)->data, p.target, p.weight, n) + 1e-12) / (double)o->batch;
+        t->start += 10 * log10(nmse(p.start, p.target, p.weight, n) + 1e-12) / (double)o->batch;
+        if (!e)
+            kr_run_backward(r);
+    } else
+        e = kr_error_code();
+    piece_clear(&p);
+    return e;
+}
+
+/* KR_ENUMBER: the loss or a gradient is not finite. */
+static int one_step(job *j, told *t)
+{
+    learn_state *s = &j->s;
+    *t = (told){ 0 };
+    kr_graph_zero_gradients(s->graph);
+    for (long b = 0; b < j->o->batch; b++)
+        if (one_item(j, t, b))
+            return kr_error_code();
+    t->norm = kr_clip_norm(s->param, s->params, j->o->clip);
+    if (!isfinite(t->norm) || !isfinite(t->loss))
+        return kr_fail(KR_ENUMBER, "the %s of step %ld is not finite", isfinite(t->loss) ? "gradient" : "loss", s->step + 1);
+    if (kr_optim_step(s->optim, rate_at(j->o, s)) || kr_graph_pack(s->graph))
+        return kr_error_code();
+    s->step++;
+    learn_state_average(s, j->o->average);
+    return 0;
+}
+
+/* ---- Validation ---- */
+typedef struct scores { double psnr, psnr_start, ssim, ssim_start, mean_gain, worst_gain; char worst[160]; } scores;
+
+/* PSNR of magnitudes over the object, the target's maximum as the peak; SSIM over the whole plane. */
+static int score(double *psnr, double *ssim, const kr_cfloat *x, const kr_cfloat *t, long nx, long ny)
+{
+    kr_auto float *a = kr_alloc((size_t)(2 * nx * ny), sizeof *a);
+    if (!a)
+        return kr_error_code();
+    float *b = a + nx * ny, top = 0;
+    double e = 0, n = 0;
+    for (long i = 0; i < nx * ny; i++) {
+        a[i] = sqrtf(kr_cabs2(t[i]));
+        b[i] = sqrtf(kr_cabs2(x[i]));
+        top = fmaxf(top, a[i]);
+    }
+    for (long i = 0; i < nx * ny; i++)
+        if (a[i] > 0.06f * top) {
+            e += pow((double)(a[i] - b[i]), 2);
+            n++;
+        }
+    *psnr = 10 * log10((double)top * (double)top * n / (e + 1e-20));
+    *ssim = kr_ssim(a, b, nx, ny, (double)top);
+    return isfinite(*ssim) ? 0 : kr_error_code();
+}
+
+static int validate(job *j, scores *sc)
+{
+    *sc = (scores){ .worst_gain = INFINITY };
+    double n = (double)j->o->validation;
+    int e = learn_state_exchange(&j->s);
+    for (long i = 0; i < j->o->validation && !e; i++) {
+        learn_slice s;
+        piece p = { 0 };
+        if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
+            break;
+        e = piece_of(&p, &s, 0, s.nx, (double)s.noise, j->o->air);
+        kr_run *r = e ? NULL : fleet_run(&j->infer, s.nx, s.ny, s.coils);
+        if (r) {
+            double psnr, psnr0, ssim, ssim0;
+            give(r, j->s.graph, &p);
+            kr_run_forward(r, NULL, NULL);
+            e = score(&psnr, &ssim, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data, p.target, s.nx, s.ny);
+            e = e ? e : score(&psnr0, &ssim0, p.start, p.target, s.nx, s.ny);
+            if (!e) {
+                sc->psnr += psnr / n;
+                sc->psnr_start += psnr0 / n;
+                sc->ssim += ssim / n;
+                sc->ssim_start += ssim0 / n;
+                if (psnr - psnr0 < sc->worst_gain) {
+                    sc->worst_gain = psnr - psnr0;
+                    snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
+                }
+            }
+        } else
+            e = e ? e : kr_error_code();
+        piece_clear(&p);
+        learn_slice_clear(&s);
+    }
+    sc->mean_gain = sc->psnr - sc->psnr_start;
+    int back = learn_state_exchange(&j->s);
+    return e ? e : back;
+}
+
+/* ---- Tables ---- */
+/* The first `lines` lines of data of a table stay; a new one gets its heading. */
+static FILE *table(const char *folder, const char *name, const char *heading, long last_step)
+{
+    kr_auto char *path = kr_strf("%s/%s", folder, name);
+    kr_text kept = { 0 };
+    FILE *f = path ? fopen(path, "r") : NULL;
+    char line[512];
+    kr_text_add(&kept, "%s\n", heading);
+    while (f && fgets(line, sizeof line, f)) {
+        char *end;
+        long step = strtol(line, &end, 10);
+        if (end != line && step <= last_step && last_step)
+            kr_text_add(&kept, "%s", line);
+    }
+    if (f)
+        fclose(f);
+    f = path && !kept.failed && !kr_text_write(path, &kept) ? fopen(path, "a") : NULL;
+    if (!f && path && !kr_error_code())
+        kr_fail(KR_EFILE, "%s cannot be written: %s", path, strerror(errno));
+    kr_text_clear(&kept);
+    return f;
+}
+
+static void quoted(kr_text *t, const char *s)
+{
+    kr_text_add(t, "\"");
+    for (; s && *s; s++)
+        if (*s == '"' || *s == '\\')
+            kr_text_add(t, "\\%c", *s);
+        else if ((unsigned char)*s < 32)
+            kr_text_add(t, "\\u%04x", (unsigned char)*s);
+        else
+            kr_text_add(t, "%c", *s);
+    kr_text_add(t, "\"");
+}
+
+/* run.json: what this run is made of. */
+static int run_file(const job *j)
+{
+    kr_text t = { 0 }, options = { 0 };
+    kr_opt_describe(&options, kr_learn_opts, j->o);
+    kr_text_add(&t, "{\n  \"kray\": \"%s\",\n  \"seed\": %ld,\n  \"parameters\": %.0f,\n  \"options\": ", kr_version(), j->o->seed, kr_graph_params_count(j->s.graph));
+    quoted(&t, options.s);
+    kr_text_add(&t, ",\n  \"persons\": %ld,\n  \"unreadable\": ", j->v.persons);
+    quoted(&t, j->v.unreadable.s);
+    kr_text_add(&t, ",\n  \"volumes\": [");
+    for (long i = 0; i < j->v.count; i++) {
+        const learn_volume *v = &j->v.volume[i];
+        char hex[65];
+        kr_digest(v->v, (size_t)(v->n[0] * v->n[1] * v->n[2]) * sizeof *v->v, hex);
+        kr_text_add(&t, "%s\n    { \"name\": ", i ? "," : "");
+        quoted(&t, v->name);
+        kr_text_add(&t, ", \"person\": %ld, \"held_back\": %s, \"shape\": [%ld, %ld, %ld], \"sha256\": \"%s\" }", v->person, j->v.held[v->person] ? "true" : "false", v->n[0], v->n[1],
+                    v->n[2], hex);
+    }
+    kr_text_add(&t, "\n  ]\n}\n");
+    kr_auto char *path = kr_strf("%s/run.json", j->o->output);
+    int e = !path || t.failed || options.failed ? kr_error_code() : kr_text_write(path, &t);
+    kr_text_clear(&t);
+    kr_text_clear(&options);
+    return e;
+}
+
+/* ---- The loop ---- */
+static int validated(job *j, FILE *f)
+{
+    scores sc;
+    char text[512];
+    if (validate(j, &sc))
+        return kr_error_code();
+    snprintf(text, sizeof text, "object PSNR %.3f dB, %+.3f over the first image (worst %+.3f, slice %s), SSIM %.4f (first image %.4f)", sc.psnr, sc.mean_gain, sc.worst_gain,
+             sc.worst, sc.ssim, sc.ssim_start);
+    kr_say(j->trace, KR_INFO, "step %ld: %s", j->s.step, text);
+    fprintf(f, "%ld,%.4f,%.4f,%.5f,%.5f,%.4f,%.4f\n", j->s.step, sc.psnr, sc.psnr_start, sc.ssim, sc.ssim_start, sc.mean_gain, sc.worst_gain);
+    fflush(f);
+    double by = sc.worst_gain + 0.01 * sc.mean_gain;
+    if (by > j->s.best) {
+        j->s.best = by;
+        j->s.best_step = j->s.step;
+        return learn_state_export(&j->s, j->o, "best", text);
+    }
+    return learn_state_export(&j->s, j->o, "last", text);
+}
+
+static int loop(job *j, const char **why, FILE *steps, FILE *scores_)
+{
+    const kr_learn *o = j->o;
+    learn_state *s = &j->s;
+    double began = kr_seconds(), before = s->elapsed;
+    long saved = -1;
+    *why = "done";
+    while (s->step < o->steps) {
+        if (j->trace && kr_stopped(j->trace)) {
+            kr_error_clear();
+            *why = "stopped on request";
+            break;
+        }
+        if (o->max_time > 0 && kr_seconds() - began > o->max_time) {
+            *why = "out of time";
+            break;
+        }
+        told t;
+        double from = kr_seconds(), rate = rate_at(o, s);
+        int e = one_step(j, &t);
+        if (e == KR_ENUMBER && s->halvings < 2) {
+            long halvings = s->halvings + 1;
+            kr_say(j->trace, KR_WARNING, "%s: back to the last checkpoint, at half the rate", kr_error());
+            kr_error_clear();
+            if (learn_state_load(s, o))
+                return kr_error_code();
+            s->halvings = halvings;
+            continue;
+        }
+        if (e)
+            return e;
+        s->elapsed = before + kr_seconds() - began;
+        if (fprintf(steps, "%ld,%.3f,%.6f,%.3f,%.3f,%.4f,%.4g\n", s->step, kr_seconds() - from, t.loss, t.net, t.start, t.norm, rate) < 0 || fflush(steps))
+            return kr_fail(KR_EFILE, "steps.csv cannot be written: %s", strerror(errno));
+        kr_progress(j->trace, "steps", (double)s->step, (double)o->steps);
+        if (s->step % o->validate == 0 || s->step == o->steps) {
+            e = validated(j, scores_);
+            if (e == KR_ESTOPPED)
+                kr_error_clear();
+            else if (e)
+                return e;
+        }
+        if (s->step % o->save == 0 || s->step == o->steps) {
+            if (learn_state_save(s, o))
+                return kr_error_code();
+            saved = s->step;
+        }
+    }
+    return saved == s->step ? 0 : learn_state_save(s, o);
+}
+
+int kr_learn_run(const kr_learn *o, const char **why, const kr_trace *trace)
+{
+    job j;
+    FILE *steps = NULL, *scores_ = NULL;
+    if (!o->output)
+        return kr_fail(KR_EUSAGE, "where to? output is a folder for checkpoint and weights");
+    int e = job_open(&j, o, trace);
+    kr_auto char *there = kr_strf("%s/checkpoint.safetensors", o->output);
+    struct stat st;
+    bool exists = there && !stat(there, &st);
+    e = e ? e : kr_folder_make(o->output);
+    if (!e && exists && !o->resume)
+        e = kr_fail(KR_EREFUSED, "%s is there already: --resume goes on from it, another output begins anew", there);
+    if (!e && o->resume && !exists)
+        e = kr_fail(KR_EREFUSED, "there is no checkpoint %s to go on from", there ? there : "");
+    e = e ? e : exists ? learn_state_load(&j.s, o) : learn_state_save(&j.s, o);
+    e = e ? e : run_file(&j);
+    if (!e && !(steps = table(o->output, "steps.csv", "step,seconds,loss,nmse_db,nmse_first_db,gradient,rate", j.s.step)))
+        e = kr_error_code();
+    if (!e && !(scores_ = table(o->output, "validation.csv", "step,psnr,psnr_first,ssim,ssim_first,mean_gain,worst_gain", j.s.step)))
+        e = kr_error_code();
+    if (!e) {
+        kr_say(trace, KR_INFO, "%.0f parameters, %ld volumes of %ld persons%s%ld of them held back", kr_graph_params_count(j.s.graph), j.v.count, j.v.persons, ", ",
+               lround(o->hold_back * (double)j.v.persons) > 0 ? lround(o->hold_back * (double)j.v.persons) : 1);
+        e = loop(&j, why, steps, scores_);
+    }
+    if (steps)
+        fclose(steps);
+    if (scores_)
+        fclose(scores_);
+    job_close(&j);
+    return e;
+}
+
+/* ---- Costs, and slices ahead ---- */
+int kr_learn_plan(kr_learn_cost *cost, const kr_learn *o, const kr_trace *trace)
+{
+    job j;
+    told t;
+    learn_slice s;
+    *cost = (kr_learn_cost){ 0 };
+    kr_learn no_files = *o;
+    int e = job_open(&j, &no_files, trace);
+    double from = kr_seconds();
+    if (!e && !(e = learn_slice_make(&s, &j.v, o, false, 0)))
+        learn_slice_clear(&s);
+    cost->slice_seconds = kr_seconds() - from;
+    no_files.first = no_files.slices = 1;
+    e = e ? e : one_step(&j, &t);                            /* plans are made in the first */
+    from = kr_seconds();
+    e = e ? e : one_step(&j, &t);
+    cost->step_seconds = kr_seconds() - from;
+    if (!e) {
+        cost->bytes = (double)kr_mem_peak();
+        cost->parameters = kr_graph_params_count(j.s.graph);
+        cost->volumes = j.v.count;
+        cost->persons = j.v.persons;
+        cost->unreadable = j.v.skipped;
+    }
+    job_close(&j);
+    return e;
+}
+
+struct ahead { const kr_learn *o; const learn_volumes *v; long from; const kr_trace *trace; long n; };
+
+static int one_ahead(void *self, long i)
+{
+    const struct ahead *a = self;
+    learn_slice s;
+    if (kr_stopped(a->trace) || learn_slice_get(&s, a->v, a->o, false, a->from + i))
+        return kr_error_code();
+    learn_slice_clear(&s);
+    return 0;
+}
+
+int kr_learn_prepare(const kr_learn *o, long from, long to, const kr_trace *trace)
+{
+    learn_volumes v;
+    if (from < 0 || to <= from || to > o->slices)
+        return kr_fail(KR_EUSAGE, "slices %ld to %ld of %ld cannot be made", from, to, o->slices);
+    if (learn_volumes_read(&v, o, trace))
+        return kr_error_code();
+    int e = 0;
+    for (long at = from, most = 16; at < to && !e; at += most) {
+        struct ahead a = { o, &v, at, trace, 0 };
+        e = kr_for(to - at < most ? to - at : most, one_ahead, &a);
+        kr_progress(trace, "slices", (double)(at - from), (double)(to - from));
+    }
+    learn_volumes_clear(&v);
+    return e;
+}

@@ -1,0 +1,209 @@
+/* learn_state.c: what a step changes, and how it is kept. */
+#include "learn_state.h"
+#include "kray/io.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "cascades=3,channels=16" as hyper-parameters. */
+static int sizes(kr_weights *w, const char *list)
+{
+    char word[128];
+    while (learn_word(&list, word, sizeof word)) {
+        char *v = strchr(word, '=');
+        if (!v || v == word || !v[1])
+            return kr_fail(KR_EUSAGE, "'%s' is no KEY=N of the network's size", word);
+        *v++ = 0;
+        kr_auto char *key = kr_strf("hyper.%s", word);
+        if (!key || kr_meta_set(w->meta, key, "%s", v))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+static kr_weights *fresh(const kr_learn *o)
+{
+    const kr_net_kind *kind = NULL;
+    kr_text known = { 0 };
+    for (int i = 0; kr_nets[i]; i++)
+        if (kr_nets[i]->fresh) {
+            kr_text_add(&known, "%s%s", known.len ? ", " : "", kr_nets[i]->name);
+            if (!strcmp(kr_nets[i]->name, o->network))
+                kind = kr_nets[i];
+        }
+    kr_weights *w = kind ? kr_weights_new() : NULL;
+    if (!kind)
+        kr_fail(KR_EUSAGE, "'%s' is no network that can be trained from nothing (%s); others need weights to begin with: init", o->network, known.s ? known.s : "none");
+    kr_text_clear(&known);
+    if (w && (sizes(w, o->size) || kr_meta_set(w->meta, "network", "%s", kind->name) || kind->fresh(w, (uint64_t)o->seed)))
+        kr_weights_unref(&w);
+    return w;
+}
+
+/* What a network needs that slices made of volumes have. */
+static int fits(const kr_graph *g, const char *name)
+{
+    static const char *const have[] = { "start", "adjoint", "sens", "mask", "noise" };
+    for (long i = 0; i < kr_graph_inputs(g); i++) {
+        bool found = false;
+        for (int k = 0; k < 5; k++)
+            found |= !strcmp(have[k], kr_graph_input_name(g, i));
+        if (!found && kr_graph_input_must(g, i))
+            return kr_fail(KR_EREFUSED, "the network %s wants '%s', which slices made for training do not hold yet", name, kr_graph_input_name(g, i));
+    }
+    return 0;
+}
+
+int learn_state_new(learn_state *s, const kr_learn *o)
+{
+    *s = (learn_state){ .best = -INFINITY };
+    kr_scoped(weights) w = NULL;
+    if (o->init ? kr_weights_read(&w, o->init) : !(w = fresh(o)))
+        return kr_error_code();
+    s->kind = kr_optimiser_named(o->optimiser);
+    s->graph = s->kind ? kr_net_graph(o->network, w) : NULL;
+    s->told = s->graph ? kr_meta_copy(w->meta) : NULL;
+    s->opts = s->told ? kr_alloc_zero(1, s->kind->opts_size ? s->kind->opts_size : 1) : NULL;
+    if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts) || fits(s->graph, o->network))
+        return kr_error_code();
+    char decay[32];
+    snprintf(decay, sizeof decay, "%.9g", o->weight_decay);
+    for (const kr_opt *k = s->kind->opts; k && k->name; k++)
+        if ((!strcmp(k->name, "decay") || !strcmp(k->name, "weight-decay")) && kr_opt_set(s->kind->opts, s->opts, k->name, decay))
+            return kr_error_code();
+    if (s->kind->check && s->kind->check(s->opts))
+        return kr_error_code();
+    s->param = kr_graph_params(s->graph, &s->params);
+    s->average = kr_alloc_zero((size_t)s->params, sizeof *s->average);
+    for (long i = 0; s->average && i < s->params; i++) {
+        size_t n = (size_t)kr_tensor_count(&s->param[i].value);
+        if (!(s->average[i] = kr_alloc(n, sizeof(float))))
+            return kr_error_code();
+        memcpy(s->average[i], s->param[i].value.data, n * sizeof(float));
+    }
+    s->optim = s->average ? kr_optim_new(s->kind, s->opts, s->param, s->params) : NULL;
+    return s->optim ? 0 : kr_error_code();
+}
+
+void learn_state_clear(learn_state *s)
+{
+    for (long i = 0; s->average && i < s->params; i++)
+        kr_free(s->average[i]);
+    kr_free(s->average);
+    kr_free(s->opts);
+    kr_optim_unref(&s->optim);
+    kr_meta_unref(&s->told);
+    kr_graph_unref(&s->graph);
+    *s = (learn_state){ 0 };
+}
+
+void learn_state_average(learn_state *s, double a)
+{
+    a = fmin(a, (1 + (double)s->step) / (10 + (double)s->step));
+    for (long i = 0; i < s->params; i++)
+        for (long k = 0, n = kr_tensor_count(&s->param[i].value); k < n; k++)
+            s->average[i][k] = (float)(a * (double)s->average[i][k] + (1 - a) * (double)s->param[i].value.data[k]);
+}
+
+int learn_state_exchange(learn_state *s)
+{
+    for (long i = 0; i < s->params; i++) {
+        float *v = s->param[i].value.data;
+        s->param[i].value.data = s->average[i];
+        s->average[i] = v;
+    }
+    return kr_graph_pack(s->graph);
+}
+
+/* ---- Files ---- */
+static int put(kr_weights *w, const char *before, const kr_tensor *t, const float *data)
+{
+    kr_auto char *name = kr_strf("%s%s", before, t->name);
+    kr_tensor *to = name ? kr_weights_add(w, name, t->dims, t->n) : NULL;
+    if (to)
+        memcpy(to->data, data, (size_t)kr_tensor_count(t) * sizeof(float));
+    return to ? 0 : kr_error_code();
+}
+
+static int describe(kr_meta *m, const kr_learn *o)
+{
+    kr_text t = { 0 };
+    kr_opt_describe(&t, kr_learn_opts, o);
+    int e = t.failed ? kr_error_code() : kr_meta_set(m, "options", "%s", t.s ? t.s : "");
+    kr_text_clear(&t);
+    return e ? e : kr_meta_set(m, "kray_version", "%s", kr_version());
+}
+
+int learn_state_save(const learn_state *s, const kr_learn *o)
+{
+    kr_scoped(weights) w = kr_weights_new();
+    kr_auto char *path = kr_strf("%s/checkpoint.safetensors", o->output);
+    long states;
+    kr_tensor *state = kr_optim_state(s->optim, &states);
+    int e = w && path ? describe(w->meta, o) : kr_error_code();
+    for (long i = 0; i < s->params && !e; i++) {
+        e = put(w, "value.", &s->param[i].value, s->param[i].value.data);
+        e = e ? e : put(w, "average.", &s->param[i].value, s->average[i]);
+    }
+    for (long i = 0; i < states && !e; i++)
+        e = put(w, "optimiser.", &state[i], state[i].data);
+    if (e || kr_meta_set(w->meta, "step", "%ld", s->step) || kr_meta_set(w->meta, "halvings", "%ld", s->halvings) || kr_meta_set(w->meta, "best", "%.17g", s->best)
+        || kr_meta_set(w->meta, "best_step", "%ld", s->best_step) || kr_meta_set(w->meta, "elapsed", "%.3f", s->elapsed) || kr_meta_set(w->meta, "seed", "%ld", o->seed))
+        return kr_error_code();
+    kr_weights_digest(w);
+    return kr_weights_write(w, path);
+}
+
+static int take(const kr_weights *w, const char *before, const kr_tensor *t, float *data)
+{
+    kr_auto char *name = kr_strf("%s%s", before, t->name);
+    const kr_tensor *from = name ? kr_weights_find(w, name) : NULL;
+    if (!name)
+        return kr_error_code();
+    if (!from || kr_tensor_count(from) != kr_tensor_count(t))
+        return kr_fail(KR_EFORMAT, "the checkpoint is of another network: %s '%s'", from ? "another shape of" : "it lacks", name);
+    memcpy(data, from->data, (size_t)kr_tensor_count(t) * sizeof(float));
+    return 0;
+}
+
+int learn_state_load(learn_state *s, const kr_learn *o)
+{
+    kr_scoped(weights) w = NULL;
+    kr_auto char *path = kr_strf("%s/checkpoint.safetensors", o->output);
+    long states;
+    kr_tensor *state = kr_optim_state(s->optim, &states);
+    int e = path ? kr_weights_read(&w, path) : kr_error_code();
+    if (!e && (long)kr_meta_number(w->meta, "seed", -1) != o->seed)
+        e = kr_fail(KR_EREFUSED, "the checkpoint was trained with the seed %s, not %ld", kr_meta_get(w->meta, "seed"), o->seed);
+    for (long i = 0; i < s->params && !e; i++) {
+        e = take(w, "value.", &s->param[i].value, s->param[i].value.data);
+        e = e ? e : take(w, "average.", &s->param[i].value, s->average[i]);
+    }
+    for (long i = 0; i < states && !e; i++)
+        e = take(w, "optimiser.", &state[i], state[i].data);
+    if (e)
+        return kr_fail_in("%s", path ? path : "checkpoint");
+    s->step = (long)kr_meta_number(w->meta, "step", 0);
+    s->halvings = (long)kr_meta_number(w->meta, "halvings", 0);
+    s->best = kr_meta_number(w->meta, "best", -INFINITY);
+    s->best_step = (long)kr_meta_number(w->meta, "best_step", 0);
+    s->elapsed = kr_meta_number(w->meta, "elapsed", 0);
+    *kr_optim_steps(s->optim) = s->step;
+    return kr_graph_pack(s->graph);
+}
+
+int learn_state_export(const learn_state *s, const kr_learn *o, const char *file, const char *scores)
+{
+    kr_scoped(weights) w = kr_weights_new();
+    kr_auto char *path = kr_strf("%s/%s.safetensors", o->output, file);
+    int e = w && path ? describe(w->meta, o) : kr_error_code();
+    for (long i = 0; i < kr_meta_count(s->told) && !e; i++)
+        e = kr_meta_set(w->meta, kr_meta_key(s->told, i), "%s", kr_meta_value(s->told, i));
+    for (long i = 0; i < s->params && !e; i++)
+        e = put(w, "", &s->param[i].value, s->average[i]);
+    if (e || kr_meta_set(w->meta, "trained_steps", "%ld", s->step) || kr_meta_set(w->meta, "validation", "%s", scores))
+        return kr_error_code();
+    kr_weights_digest(w);
+    return kr_weights_write(w, path);
+}

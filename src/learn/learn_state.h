@@ -1,0 +1,28 @@
+/* learn_state.h: a network that is being trained, and its checkpoint. Private to src/learn. */
+#ifndef KRAY_LEARN_STATE_H
+#define KRAY_LEARN_STATE_H
+#include "kray/net.h"
+#include "learning.h"
+
+typedef struct learn_state {
+    kr_graph *graph;
+    kr_param *param; long params;
+    float **average;                 /* of each parameter                                                     */
+    const kr_optimiser *kind; void *opts; kr_optim *optim;
+    kr_meta *told;                   /* of the weights that it began with: network, hyper-parameters          */
+    long step, halvings, best_step;
+    double best, elapsed;            /* worst gain over the first image among the validation slices, dB; seconds */
+} learn_state;
+/* From nothing, or from o->init. */
+int learn_state_new(learn_state *s, const kr_learn *o);
+void learn_state_clear(learn_state *s);
+/* The checkpoint OUTPUT/checkpoint.safetensors: all of the above. */
+int learn_state_save(const learn_state *s, const kr_learn *o);
+int learn_state_load(learn_state *s, const kr_learn *o);
+/* The averaged weights as a network of its own, OUTPUT/NAME.safetensors. */
+int learn_state_export(const learn_state *s, const kr_learn *o, const char *name, const char *scores);
+/* After a step: average = a average + (1 - a) value. */
+void learn_state_average(learn_state *s, double a);
+/* Exchanges values and their average, and packs. */
+int learn_state_exchange(learn_state *s);
+#endif

@@ -1,0 +1,51 @@
+/* learning.h: the parts of training. Private to src/learn. */
+#ifndef KRAY_LEARNING_H
+#define KRAY_LEARNING_H
+#include "kray/learn.h"
+
+/* ---- Lists of words ---- */
+/* The next word of a list; false: there is none. *at moves on. */
+bool learn_word(const char **at, char *word, size_t room);
+long learn_words(const char *list);
+/* Word i of a list; refuses where it is longer than room. */
+int learn_word_at(char *word, size_t room, const char *list, long i);
+
+/* ---- Random numbers in order ---- */
+typedef struct dice { uint64_t seed, stream, at; } dice;
+double dice_uniform(dice *d, double from, double to);
+double dice_normal(dice *d);
+long dice_choice(dice *d, long n);   /* 0 ... n - 1 */
+
+/* ---- Volumes ---- */
+typedef struct learn_volume {
+    char *name;                      /* FILE, or FILE:ITEM                                                 */
+    float *v;                        /* n[0] fastest                                                       */
+    long n[3], person;
+    double mm[3];
+    unsigned axes;                   /* bits: slices may be cut across them                                */
+    bool labels;                     /* numbers are names of tissues                                       */
+} learn_volume;
+typedef struct learn_volumes {
+    learn_volume *volume; long count, room;
+    long persons;
+    bool *held;                      /* of each person: kept for validation                                */
+    kr_text unreadable; long skipped;
+} learn_volumes;
+/* All volumes of the options; those that cannot be read are skipped and listed. Refuses where none is left on either side of the split. */
+int learn_volumes_read(learn_volumes *v, const kr_learn *o, const kr_trace *trace);
+void learn_volumes_clear(learn_volumes *v);
+
+/* ---- One slice of a scan, as the network is given it ---- */
+typedef struct learn_slice {
+    long nx, ny, coils;
+    kr_cfloat *start, *adjoint, *target, *sens;
+    float *mask, noise;
+    bool strips;                     /* the mask is the same in every readout: rows along x stand for themselves */
+    char *name;
+} learn_slice;
+/* Slice `index` of the training set, or of the validation set: a function of the options, the volumes, and nothing else. */
+int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
+void learn_slice_clear(learn_slice *s);
+/* Kept in the cache; made where it is not there. */
+int learn_slice_get(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
+#endif

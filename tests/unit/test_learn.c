@@ -1,0 +1,255 @@
+/* Training: the same bits for any number of threads and after an interruption; it learns; configurations and refusals; volumes by person. */
+#include "test.h"
+#include "files.h"
+#include "kray/io.h"
+#include "kray/learn.h"
+#include <math.h>
+#include <sys/stat.h>
+
+enum { N = 72, SLICES = 15 };
+
+/* A path that stays. */
+static const char *test_file(const char *name)
+{
+    static char *kept[64];
+    static int count;
+    const char *path = *name ? scratch(name) : scratch_folder;
+    for (int i = 0; i < count; i++)
+        if (!strcmp(kept[i], path))
+            return kept[i];
+    assert_true(count < 64);
+    return kept[count++] = strdup(path);
+}
+
+/* A head of a kind: ellipses, another one for each seed. */
+static void volume(const char *path, uint64_t seed)
+{
+    kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = N, [KR_Y] = N, [KR_SLICE] = SLICES));
+    for (long e = 0; e < 14; e++) {
+        double c[2], r[2], v = e ? kr_rand_uniform(seed, 1, (uint64_t)e) - 0.3 : 1;
+        for (int d = 0; d < 2; d++) {
+            c[d] = e ? 0.9 * (kr_rand_uniform(seed, 2 + (uint64_t)d, (uint64_t)e) - 0.5) : 0;
+            r[d] = e ? 0.05 + 0.25 * kr_rand_uniform(seed, 4 + (uint64_t)d, (uint64_t)e) : 0.8 + 0.1 * d;
+        }
+        for (long i = 0; i < N * N * SLICES; i++) {
+            double x = 2.0 * (double)(i % N) / N - 1, y = 2.0 * (double)(i / N % N) / N - 1, z = 1 + 0.01 * (double)(i / N / N);
+            if (pow((x - c[0]) / r[0] / z, 2) + pow((y - c[1]) / r[1], 2) < 1)
+                KR_R(a)[i] += (float)v;
+        }
+    }
+    for (long i = 0; i < N * N * SLICES; i++)
+        KR_R(a)[i] = fmaxf(0, KR_R(a)[i]);
+    kr_scoped(image) im = kr_image_new(a, NULL, NULL);
+    assert_int_equal(kr_image_write(im, path, NULL), 0);
+}
+
+static kr_learn small(const char *output)
+{
+    kr_learn o;
+    assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
+    o.output = output;
+    scratch("");
+    o.folder = test_file("");
+    o.images = "one.nii, two.nii, three.nii";
+    o.size = "cascades=2,channels=4,pools=1";
+    o.hold_back = 0.3;
+    o.slices = o.first = 3;
+    o.strip = 24;
+    o.steps = 6;
+    o.batch = 1;
+    o.save = 3;
+    o.validate = 3;
+    o.validation = 1;
+    o.warmup = 2;
+    o.rate = 3e-3;
+    o.noise = "0.005,0.02";
+    o.cache = test_file("slices");
+    return o;
+}
+
+static void made(void)
+{
+    static bool there;
+    if (!there) {
+        volume(test_file("one.nii"), 1);
+        volume(test_file("two.nii"), 2);
+        volume(test_file("three.nii"), 3);
+    }
+    there = true;
+}
+
+static char *weights_of(const char *folder)
+{
+    kr_weights *w = NULL;
+    char path[400];
+    snprintf(path, sizeof path, "%s/checkpoint.safetensors", folder);
+    if (kr_weights_read(&w, path))
+        fail_msg("%s", kr_error());
+    char *digest = strdup(w->digest);
+    kr_weights_unref(&w);
+    return digest;
+}
+
+static void train(const kr_learn *o, const char *ends)
+{
+    const char *why = NULL;
+    if (kr_learn_run(o, &why, NULL))
+        fail_msg("%s", kr_error());
+    assert_string_equal(why, ends);
+}
+
+static void same_bits(void **state)
+{
+    (void)state;
+    made();
+    int before = kr_threads();
+    kr_learn a = small(test_file("a")), b = small(test_file("b")), c = small(test_file("c"));
+    kr_threads_set(1);
+    train(&a, "done");
+    b.steps = 4;                                             /* not a multiple of save */
+    train(&b, "done");
+    b.steps = 6;
+    b.resume = true;
+    train(&b, "done");
+    kr_threads_set(3);
+    c.cache = test_file("others");
+    train(&c, "done");
+    kr_threads_set(before);
+    char *w[3] = { weights_of(a.output), weights_of(b.output), weights_of(c.output) };
+    assert_string_equal(w[0], w[1]);
+    assert_string_equal(w[0], w[2]);
+    for (int i = 0; i < 3; i++)
+        free(w[i]);
+    size_t n;
+    char path[400], *table;
+    snprintf(path, sizeof path, "%s/steps.csv", b.output);
+    assert_non_null(table = kr_file_whole(path, 1 << 20, &n));
+    long lines = 0;
+    for (char *p = table; *p; p++)
+        lines += *p == '\n';
+    assert_int_equal(lines, 7);                              /* a heading, and each step once */
+    kr_free(table);
+    b.resume = false;
+    const char *why;
+    assert_int_equal(kr_learn_run(&b, &why, NULL), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "is there already");
+    b.resume = true;
+    b.seed = 2;
+    assert_int_equal(kr_learn_run(&b, &why, NULL), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "seed");
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+/* On one slice the loss falls by far. */
+static void learns(void **state)
+{
+    (void)state;
+    made();
+    kr_learn o = small(test_file("learns"));
+    o.slices = o.first = 1;
+    o.batch = 1;
+    o.steps = 45;
+    o.validate = o.save = 1000;
+    train(&o, "done");
+    char path[400];
+    snprintf(path, sizeof path, "%s/steps.csv", o.output);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    char line[300];
+    double gain[2] = { 0 };
+    for (long step = 0; fgets(line, sizeof line, f); step++) {
+        double loss, net, start, seconds;
+        long s;
+        if (sscanf(line, "%ld,%lf,%lf,%lf,%lf", &s, &seconds, &loss, &net, &start) == 5)
+            gain[s > 30] += (start - net) / (s > 30 ? 15 : 30);
+    }
+    fclose(f);
+    print_message("better than the first image by %.2f dB over steps 1 to 30, %.2f dB from then on\n", gain[0], gain[1]);
+    assert_true(gain[1] > gain[0] + 0.2);
+    /* What it leaves reconstructs. */
+    kr_weights *w = NULL;
+    snprintf(path, sizeof path, "%s/best.safetensors", o.output);
+    assert_int_equal(kr_weights_read(&w, path), 0);
+    const char *network = kr_meta_get(w->meta, "network");
+    assert_string_equal(network, "refine");
+    kr_weights_unref(&w);
+}
+
+static void wrong(const char *text, const char *sentence)
+{
+    FILE *f = fopen(test_file("wrong.yaml"), "w");
+    fputs(text, f);
+    fclose(f);
+    kr_scoped(meta) m = kr_meta_new();
+    kr_learn o;
+    assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
+    assert_true(kr_learn_config(&o, m, test_file("wrong.yaml")) < 0);
+    if (!strstr(kr_error(), sentence))
+        fail_msg("'%s' where '%s' is wanted", kr_error(), sentence);
+    kr_error_clear();
+}
+
+static void configurations(void **state)
+{
+    (void)state;
+    wrong("stepps: 5\n", "steps");
+    wrong("steps: many\n", "steps");
+    wrong("steps: {a: 1}\n", "none inside of another");
+    wrong("images: [a, [b]]\n", "list inside");
+    wrong("- a\n- b\n", "list");
+    wrong("steps: [1\n", "line 2");
+    wrong("just words\n", "key: value");
+    FILE *f = fopen(test_file("good.yaml"), "w");
+    fputs("# a comment\nsteps: 77\nhold_back: 0.25\nimages:\n  - a b.nii\n  - c.npz\nfolder: data\n", f);
+    fclose(f);
+    kr_scoped(meta) m = kr_meta_new();
+    kr_learn o;
+    assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
+    assert_int_equal(kr_learn_config(&o, m, test_file("good.yaml")), 0);
+    assert_int_equal(o.steps, 77);
+    assert_true(o.hold_back == 0.25);
+    assert_string_equal(o.images, "a b.nii\nc.npz");
+    assert_string_equal(o.folder, test_file("data"));
+}
+
+/* Unreadable files are skipped; one person is on one side. */
+static void refusals(void **state)
+{
+    (void)state;
+    made();
+    const char *why;
+    kr_learn o = small(test_file("refused"));
+    FILE *f = fopen(test_file("broken.nii"), "w");
+    fputs("no volume", f);
+    fclose(f);
+    o.images = "broken.nii";
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    assert_refused(KR_EREFUSED, "none of the 1 files");
+    o.images = "one.nii, broken.nii";
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    assert_refused(KR_EREFUSED, "nobody is left");
+    o.images = "one.nii, two.nii";
+    o.same = "one two";
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    assert_refused(KR_EREFUSED, "nobody is left");
+    o.same = NULL;
+    o.loss = "l3";
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    assert_refused(KR_EUSAGE, "l3");
+    o.loss = "l1";
+    o.network = "rim_direct";
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    assert_refused(KR_EUSAGE, "init");
+    o.network = "refine";
+    o.masks = "lattice";
+    o.cache = test_file("none");
+    assert_true(kr_learn_run(&o, &why, NULL) < 0);
+    kr_error_clear();
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(configurations), cmocka_unit_test(same_bits), cmocka_unit_test(learns), cmocka_unit_test(refusals) };
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
+}
