@@ -9,16 +9,17 @@ static int one(void *self, long i)
     if (kr_stopped(j->trace))
         return kr_error_code();
     kr_scan part;
+    model m = { 0 };
+    double yy;
     int e = kr_part_open(&part, j->scan, kr_problem_axes, i);
     kr_scoped(array) coils = e ? NULL : kr_part(j->coils, j->scan, i);
     kr_scoped(array) z = e ? NULL : kr_part(j->image, j->scan, i);
-    kr_scoped(linop) A = coils && z ? kr_model(&part, coils) : NULL;
-    kr_scoped(array) x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
-    e = e ? e : !x ? kr_error_code() : part.traj ? kr_weigh_samples(part.data, part.density) : 0;
-    if (!e) {
-        kr_apply_adj(A, x, part.data);                               /* x = A^H y, or A^H W y */
+    e = e ? e : coils && z ? model_open(&m, &part, coils) : kr_error_code();
+    kr_scoped(array) x = e ? NULL : kr_array_new(m.type, m.image);
+    e = e ? e : x ? m.kind->adjoint(&m, x, &yy) : kr_error_code();   /* x = A^H y, or A^H W y */
+    if (!e)
         kr_combine_sets(z, x);
-    }
+    model_close(&m);
     kr_part_close(&part);
     return e;
 }

@@ -1,5 +1,6 @@
 /* model.c: from a scan to operators: which parts it has, and A = P F S of one of them. */
 #include "model.h"
+#include "kray_models.h"
 #include <math.h>
 #include <string.h>
 
@@ -23,6 +24,12 @@ kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i
         v = w;
     }
     return v;
+}
+
+kr_array *kr_frame_of(const kr_array *a, kr_shape series, long f)
+{
+    const kr_scan as = { .shape = series };
+    return kr_part_of(a, &as, 0, f);
 }
 
 kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) { return kr_part_of(a, s, problem, i); }
@@ -55,27 +62,28 @@ void kr_combine_sets(kr_array *z, const kr_array *x)
     }
 }
 
-static bool constant(const kr_array *mask, int axis)
+/* ---- The model of one part ---- */
+#define DECLARE(n) extern const model_kind model_##n;
+KR_LIST(DECLARE)
+#define POINT(n) &model_##n,
+static const model_kind *const kinds[] = { KR_LIST(POINT) };
+
+int model_open(model *m, const kr_scan *part, const kr_array *coils)
 {
-    const float *m = mask->data;
-    long n = kr_count(kr_array_shape(mask)), step = mask->step[axis], length = mask->n[axis];
-    for (long i = 0; i < n; i++)
-        if (m[i] != m[i - i / step % length * step])
-            return false;
-    return true;
+    *m = (model){ .part = part, .type = KR_C32, .series = kr_shape_without(part->shape, problem) };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !m->kind; i++)
+        m->kind = kinds[i]->can(part) ? kinds[i] : NULL;
+    if (!m->kind)
+        return kr_fail(KR_EREFUSED, "there is no model of data %s", kr_shape_text(part->shape));
+    if (coils && !(m->coils = kr_array_packed(coils)))
+        return kr_error_code();
+    return m->kind->open(m);
 }
 
-kr_array *kr_model_mask(const kr_scan *s)
+void model_close(model *m)
 {
-    kr_scoped(array) found = kr_scan_mask(s);
-    kr_array *m = kr_array_packed(found);
-    for (int d = 0; m && d < KR_AXES; d++)
-        if (m->n[d] > 1 && constant(m, d)) {
-            kr_scoped(array) first = kr_array_at(m, d, 0);
-            kr_array_unref(&m);
-            m = kr_array_packed(first);
-        }
-    return m;
+    kr_array_unref(&m->coils);
+    kr_array_unref(&m->mask);
 }
 
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
@@ -86,10 +94,10 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
     }
     if (kr_coils_check(coils, scan))
         return NULL;
-    if (scan->traj)
-        return kr_op_nufft(coils, scan->traj, (kr_shape){ 0 }, KR_NUFFT_TOLERANCE);
-    kr_scoped(array) mask = kr_model_mask(scan);
-    return mask ? kr_op_sense(coils, mask, kr_in_kspace(scan)) : NULL;
+    model m;
+    kr_linop *A = model_open(&m, scan, coils) ? NULL : m.kind->forward(&m);
+    model_close(&m);
+    return A;
 }
 
 int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
@@ -117,16 +125,6 @@ void kr_part_close(kr_scan *part)
     kr_array_unref(&part->mask);
     kr_array_unref(&part->traj);
     kr_array_unref(&part->density);
-}
-
-int kr_weigh_samples(kr_array *y, const kr_array *density)
-{
-    kr_scoped(array) w = kr_array_spread(density, kr_array_shape(y));
-    kr_scoped(array) copy = kr_array_copy(y);
-    if (!w || !copy)
-        return kr_error_code();
-    kr_contract(y, copy, w, false);
-    return 0;
 }
 
 static int predict_part(kr_array *y, const kr_scan *scan, const kr_array *coils, const kr_array *x, long i)

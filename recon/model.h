@@ -13,17 +13,11 @@ long kr_parts(const kr_scan *s);
 kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) KR_MUST_USE;
 /* The same where the axes `whole` belong to each problem. */
 kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
+/* Frame f of an array, counted over the axes of `series`, the first fastest. A view. */
+kr_array *kr_frame_of(const kr_array *a, kr_shape series, long f) KR_MUST_USE;
 /* Part i as a scan of its own: data (packed), mask, trajectory and density, where there are; to be closed, also after a refusal. */
 int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 void kr_part_close(kr_scan *part);
-/* y = W y, density {SAMPLE,VIEW and axes of y}. */
-int kr_weigh_samples(kr_array *y, const kr_array *density) KR_MUST_USE;
-/* Relative error of the transforms along a trajectory: well below the noise of a scan. */
-#define KR_NUFFT_TOLERANCE 1e-4
-/* N = A^H W A along the trajectory of a part (with its density), of the frames `series`. empty > 0: points of the image's grid in k-space beyond the ellipse
- * that samples reach count as samples of value 0 with this weight (1: like a measured one). Nothing is known there, and without a prior in
- * space an image collects there what maps and samples disagree in. */
-kr_linop *kr_model_normal(const kr_scan *part, const kr_array *coils, kr_shape series, double empty) KR_MUST_USE;
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */
 kr_array *kr_model_mask(const kr_scan *s) KR_MUST_USE;
 /* Refuses maps that do not fit the scan. */
@@ -31,4 +25,32 @@ int kr_coils_check(const kr_array *coils, const kr_scan *s) KR_MUST_USE;
 /* The images of several map sets as one: root of the sum of squares, with the phase of the first set. x {X,Y,Z,MAP}
  * contiguous, z {X,Y,Z}. Source: Uecker et al., Magn Reson Med 71:990 (2014). */
 void kr_combine_sets(kr_array *z, const kr_array *x);
+
+/* ---- The model of one part: y = A x, and N = A^H W A ----
+ * Every method that solves for an image takes its operators from here. A kind of scan is one file model_NAME.c that defines model_NAME, and one
+ * word in meson.build; the first that can is taken. Numbers of x and y are of `type`. */
+typedef struct model model;
+typedef struct model_kind {
+    const char *name;
+    bool (*can)(const kr_scan *part);
+    int (*open)(model *m);                       /* fills what is its own; refuses parts that contradict themselves */
+    kr_linop *(*forward)(const model *m);        /* A, of a part without a series */
+    /* N of all frames of the series, as an operator of its own: its forward is used. empty: weight of what was never measured and lies
+     * beyond what was, where a kind knows of such; 0: none. */
+    kr_linop *(*normal)(const model *m, double empty);
+    int (*adjoint)(const model *m, kr_array *x, double *yy);     /* x = A^H W y of the part's data, all frames; *yy = y^H W y */
+} model_kind;
+struct model {
+    const model_kind *kind;
+    const kr_scan *part;             /* borrowed                                                        */
+    kr_array *coils;                 /* packed; NULL: the kind has none                                 */
+    kr_shape series;                 /* further axes of the part: frames that are solved for together   */
+    kr_shape image;                  /* of x, with MAP and the series                                   */
+    enum kr_type type;
+    double bound;                    /* at least the largest eigenvalue of N; 0: power iteration tells  */
+    kr_array *mask; unsigned axes;   /* of a grid: P, and the axes in k-space                           */
+};
+/* coils {X,Y,Z,COIL,MAP}; borrows part. To be closed, also after a refusal. */
+int model_open(model *m, const kr_scan *part, const kr_array *coils) KR_MUST_USE;
+void model_close(model *m);
 #endif

@@ -14,7 +14,7 @@
 static const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
 static const int series_axes[] = { KR_TIME, KR_PHASE, KR_ECHO, KR_SET };
 
-static const double EMPTY = 0.05;     /* kr_model_normal: of 0.01, 0.1 and 1 the larger blur images that a prior in time alone would sharpen */
+static const double EMPTY = 0.05;     /* model_kind.normal: of 0.01, 0.1 and 1 the larger blur images that a prior in time alone would sharpen */
 
 /* ---- What is asked for ---- */
 enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, KT, L2, SPARSE, KINDS };
@@ -81,14 +81,13 @@ struct job {
 
 static kr_array *part(const kr_array *a, const struct job *j, long i) { return kr_part_of(a, j->scan, j->joint, i); }
 
-/* y, maps, and mask or trajectory of one part. */
-struct one { kr_scan of; kr_array *coils, *mask; unsigned axes; kr_shape series; };
+/* One part and its model. */
+struct one { kr_scan of; model m; };
 
 static void close_part(struct one *p)
 {
     kr_part_close(&p->of);
-    kr_array_unref(&p->coils);
-    kr_array_unref(&p->mask);
+    model_close(&p->m);
 }
 
 static int open_part(struct one *p, const struct job *j, long i)
@@ -96,65 +95,23 @@ static int open_part(struct one *p, const struct job *j, long i)
     *p = (struct one){ 0 };
     int e = kr_part_open(&p->of, j->scan, j->joint, i);
     kr_scoped(array) maps = e ? NULL : part(j->coils, j, i);
-    p->coils = maps ? kr_array_packed(maps) : NULL;
-    if (!p->coils)
-        return kr_error_code();
-    p->axes = kr_in_kspace(&p->of);
-    p->series = kr_shape_without(p->of.shape, kr_problem_axes);
-    if (p->of.traj)
-        return 0;
-    p->mask = kr_model_mask(&p->of);
-    return p->mask ? 0 : kr_error_code();
+    return e ? e : maps ? model_open(&p->m, &p->of, maps) : kr_error_code();
 }
 
-/* The operator whose adjoint makes b. On a grid that of one frame, without a mask: what was not measured is zero in y. */
-static kr_linop *operator_of(const struct one *p)
-{
-    return p->of.traj ? kr_op_nufft(p->coils, p->of.traj, p->series, KR_NUFFT_TOLERANCE) : kr_op_sense(p->coils, NULL, p->axes);
-}
-
-/* b = A^H y, frame by frame; along a trajectory A^H W y, all frames at once. */
+/* b = A^H W y, in units of the maps. */
 static int adjoint(void *self, long i)
 {
     struct job *j = self;
     struct one p;
-    kr_scoped(linop) A = NULL;
-    kr_scoped(array) to = NULL;
-    kr_scoped(array) x = NULL;
     int e = open_part(&p, j, i);
+    kr_scoped(array) to = e ? NULL : part(j->b, j, i);
+    kr_scoped(array) x = e ? NULL : kr_array_new(p.m.type, p.m.image);
+    e = e ? e : x && to ? kr_stopped(j->trace) : kr_error_code();
+    e = e ? e : p.m.kind->adjoint(&p.m, x, &j->yy[i]);
     if (!e) {
-        A = operator_of(&p);
-        to = part(j->b, j, i);
-        x = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
-        e = x && to ? kr_stopped(j->trace) : kr_error_code();
-    }
-    if (!e && p.of.traj) {
-        kr_scoped(array) weighed = kr_array_copy(p.of.data);
-        e = weighed ? kr_weigh_samples(weighed, p.of.density) : kr_error_code();
-        if (!e) {
-            kr_apply_adj(A, x, weighed);
-            kr_scale(x, (float)(1 / j->unit));
-            kr_array_assign(to, x);
-            j->yy[i] = kr_dot_re(p.of.data, weighed);
-        }
-        close_part(&p);
-        return e;
-    }
-    for (long f = 0; !e && f < kr_count(p.series); f++) {
-        int d = j->frames < 0 ? KR_TIME : j->frames;
-        kr_scoped(array) frame = kr_array_at(p.of.data, d, f);
-        kr_scoped(array) y = frame ? kr_array_packed(frame) : NULL;
-        kr_scoped(array) z = kr_array_at(to, d, f);
-        if (!y || !z) {
-            e = kr_error_code();
-            break;
-        }
-        kr_apply_adj(A, x, y);
         kr_scale(x, (float)(1 / j->unit));
-        kr_array_assign(z, x);
+        kr_array_assign(to, x);
     }
-    if (!e)
-        j->yy[i] = kr_dot_re(p.of.data, p.of.data);
     close_part(&p);
     return e;
 }
@@ -266,7 +223,7 @@ static kr_prox *differences(kr_linop **D, kr_shape n, unsigned axes, double lamb
 /* lambda/2 sum of |F x|^2 / |m|^2 over x-f, m the training series: with noise of variance lambda, the likeliest image. */
 static kr_prox *trained(const struct job *j, const struct one *p, kr_shape n, double lambda)
 {
-    kr_scoped(array) power = kr_training_power(p->of.data, p->coils, p->mask, p->axes, j->frames, (float)(1 / (j->unit * j->scale)));
+    kr_scoped(array) power = kr_training_power(p->of.data, p->m.coils, p->m.mask, p->m.axes, j->frames, (float)(1 / (j->unit * j->scale)));
     return power ? kr_prox_power(n, j->frames, power, lambda) : NULL;
 }
 
@@ -289,12 +246,11 @@ static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one 
 
 static int open_problem(struct problem *q, const struct job *j, const struct one *p)
 {
-    *q = (struct problem){ .bound = j->unit * (double)p->coils->n[KR_MAP], .chans = 1 };
+    *q = (struct problem){ .bound = p->m.bound > 0 ? j->unit : 0, .chans = 1 };
     bool spatial = false;                                             /* is there a prior in space? */
     for (int i = 0; i < j->sum->count; i++)
         spatial |= !kinds[j->sum->kind[i]].series;
-    q->N = p->of.traj ? kr_model_normal(&p->of, p->coils, p->series, spatial ? 0 : EMPTY)
-                      : kr_op_sense_normal(p->coils, p->mask, p->axes, p->series);
+    q->N = p->m.kind->normal(&p->m, spatial ? 0 : EMPTY);
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
@@ -302,14 +258,12 @@ static int open_problem(struct problem *q, const struct job *j, const struct one
     if (j->sum->kind[0] == TGV)
         e = tgv(q, n, smooth_axes(j->scan), j->sum->lambda[0] * j->unit);
     else if (j->sum->kind[0] == SPARSE)
-        e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->series), j->frames);
+        e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->m.series), j->frames);
     else
         for (q->terms = 0; q->terms < j->sum->count && !e; q->terms++)
             e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, p, q->terms, n)) ? 0 : kr_error_code();
     for (int i = 0; i < q->terms; i++)
         q->term[i] = (kr_term){ q->g[i], q->K[i] };
-    if (p->coils->n[KR_MAP] > 1 || p->of.traj)
-        q->bound = 0;                                                /* several sets, uneven density: found by power iteration */
     return e;
 }
 
@@ -369,7 +323,7 @@ static int solve(void *self, long i)
                     e = kr_error_code();
             }
             kr_scale(b, (float)(j->unit / j->scale));
-            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms, p.coils->n[KR_COIL] > 1 ? 1 : 100 };
+            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms, p.m.coils->n[KR_COIL] > 1 ? 1 : 100 };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);

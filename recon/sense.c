@@ -13,52 +13,33 @@ static const kr_opt table[] = {
 
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
 
-/* An operator of which conjugate gradients use the normal alone, W^(1/2) A: that is N = A^H W A. */
-static void normal_of(void *self, kr_array *z, const kr_array *x) { kr_apply(self, z, x); }
-static void drop_normal(void *self)
+/* (A^H W A + lambda u) x = A^H W y. Along a trajectory the weights let all of k-space count alike, so that lambda means what it means on a grid, and
+ * few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
+static int solve(kr_array *x, const model *m, const opts *o, const kr_trace *trace)
 {
-    kr_linop *N = self;
-    kr_linop_unref(&N);
-}
-static const kr_linop_ops weighted_ops = { "weighted", normal_of, normal_of, normal_of, drop_normal, NULL };
-
-/* Along a trajectory: (A^H W A + lambda u) x = A^H W y. The weights let all of k-space count alike, so that lambda means what it means on a
- * grid, and few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
-static int along_trajectory(kr_array *x, kr_scan *part, const kr_array *coils, const opts *o, const kr_trace *trace)
-{
-    kr_scoped(linop) A = kr_model(part, coils);
-    kr_linop *T = A ? kr_model_normal(part, coils, (kr_shape){ 0 }, 0) : NULL;
-    kr_scoped(linop) N = T ? kr_linop_new(&weighted_ops, kr_linop_domain(T), kr_linop_domain(T), T) : NULL;
-    kr_scoped(array) b = N ? kr_array_like(x) : NULL;
-    if (!b || kr_weigh_samples(part->data, part->density))
-        return kr_error_code();
-    kr_apply_adj(A, b, part->data);
-    return kr_cg_normal(N, x, b, (float)o->lambda * kr_sense_unit(coils), (kr_stop){ (int)o->iterations, o->tolerance }, trace);
-}
-
-static int on_grid(kr_array *x, const kr_scan *part, const kr_array *coils, const opts *o, const kr_trace *trace)
-{
-    kr_scoped(array) P = kr_model_mask(part);
-    if (!P)
-        return kr_error_code();
     kr_stop stop = { (int)o->iterations, o->tolerance };
-    unsigned axes = kr_in_kspace(part);
-    if (kr_cg_sense_can(kr_array_shape(P), axes))
-        return kr_cg_sense(x, part->data, coils, P, axes, (float)o->lambda, stop, trace);
-    kr_scoped(linop) A = kr_op_sense(coils, P, axes);
-    return A ? kr_cg(A, x, part->data, (float)o->lambda * kr_sense_unit(coils), stop, trace) : kr_error_code();
+    if (m->mask && kr_cg_sense_can(kr_array_shape(m->mask), m->axes))
+        return kr_cg_sense(x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, trace);
+    double yy;
+    kr_scoped(linop) N = m->kind->normal(m, 0);
+    kr_scoped(array) b = kr_array_like(x);
+    if (!N || !b || m->kind->adjoint(m, b, &yy))
+        return kr_error_code();
+    return kr_cg_normal(N, x, b, (float)o->lambda * kr_sense_unit(m->coils), stop, trace);
 }
 
 static int one(void *self, long i)
 {
     const struct job *j = self;
     kr_scan part;
+    model m = { 0 };
     int e = kr_part_open(&part, j->scan, kr_problem_axes, i);
     kr_scoped(array) maps = e ? NULL : kr_part(j->coils, j->scan, i);
-    kr_scoped(array) coils = maps ? kr_array_packed(maps) : NULL;
-    kr_scoped(array) z = coils ? kr_part(j->image, j->scan, i) : NULL;
-    kr_scoped(array) x = z ? kr_array_new(KR_C32, kr_shape_without(kr_array_shape(coils), KR_ON(KR_COIL))) : NULL;
-    int k = e ? e : !x ? kr_error_code() : part.traj ? along_trajectory(x, &part, coils, j->o, j->trace) : on_grid(x, &part, coils, j->o, j->trace);
+    kr_scoped(array) z = maps ? kr_part(j->image, j->scan, i) : NULL;
+    e = e ? e : z ? model_open(&m, &part, maps) : kr_error_code();
+    kr_scoped(array) x = e ? NULL : kr_array_new(m.type, m.image);
+    int k = e ? e : x ? solve(x, &m, j->o, j->trace) : kr_error_code();
+    model_close(&m);
     kr_part_close(&part);
     if (k < 0)
         return k;

@@ -12,8 +12,8 @@ typedef struct kr_stop { int iterations; double tolerance; } kr_stop;
  * Returns the iterations done, or a refusal (numbers that are not finite, stopped on request).
  * Source: Hestenes and Stiefel 1952; Pruessmann 2001, eq. 25. */
 int kr_cg(const kr_linop *A, kr_array *x, const kr_array *y, float lambda, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
-/* The same for the normal equations (A^H A + lambda) x = b. */
-int kr_cg_normal(const kr_linop *A, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
+/* The same for the normal equations (N + lambda) x = b, N = A^H W A as an operator of its own: its forward is used. */
+int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
 /* x = argmin |P F S x - P y|^2 + lambda u |x|^2 of one slice or volume, from x = 0, in blocks that do not know of each other:
  * along an axis on which the mask does not vary F^H F = 1, so that planes across it, or single lines, are problems of their
  * own. Each block runs all its iterations in the cache. u = kr_sense_unit(coils), so that lambda means the same for maps of any

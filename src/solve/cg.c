@@ -2,8 +2,9 @@
 #include "kray/solve.h"
 #include <math.h>
 
-/* (A^H A + lambda) x = b. Letters: Hestenes and Stiefel 1952. */
-int kr_cg_normal(const kr_linop *A, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace)
+/* (N + lambda) x = b, N the product `apply` with A. Letters: Hestenes and Stiefel 1952. */
+static int solve(void (*apply)(const kr_linop *, kr_array *, const kr_array *), const kr_linop *A, kr_array *x, const kr_array *b, float lambda, kr_stop stop,
+                 const kr_trace *trace)
 {
     kr_scoped(array) r = kr_array_copy(b);
     kr_scoped(array) p = kr_array_like(b);
@@ -12,7 +13,7 @@ int kr_cg_normal(const kr_linop *A, kr_array *x, const kr_array *b, float lambda
         return kr_error_code();
     double start = kr_dot_re(b, b), rr;
     if (kr_dot_re(x, x) > 0) {
-        kr_apply_normal(A, Np, x);
+        apply(A, Np, x);
         kr_axpy(Np, lambda, x);
         kr_axpy(r, -1, Np);                                          /* r = b - N x         */
     }
@@ -25,7 +26,7 @@ int kr_cg_normal(const kr_linop *A, kr_array *x, const kr_array *b, float lambda
     for (; k < stop.iterations && rr > enough && rr > 0; k++) {
         if (kr_stopped(trace))
             return kr_error_code();
-        kr_apply_normal(A, Np, p);                                   /* N p = A^H A p + lambda p */
+        apply(A, Np, p);                                   /* N p + lambda p */
         kr_axpy(Np, lambda, p);
         double pNp = kr_dot_re(p, Np);
         if (!isfinite(pNp))
@@ -42,11 +43,16 @@ int kr_cg_normal(const kr_linop *A, kr_array *x, const kr_array *b, float lambda
     return k;
 }
 
+int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace)
+{
+    return solve(kr_apply, N, x, b, lambda, stop, trace);
+}
+
 int kr_cg(const kr_linop *A, kr_array *x, const kr_array *y, float lambda, kr_stop stop, const kr_trace *trace)
 {
     kr_scoped(array) b = kr_array_new(KR_C32, kr_linop_domain(A));
     if (!b)
         return kr_error_code();
     kr_apply_adj(A, b, y);                                           /* b = A^H y           */
-    return kr_cg_normal(A, x, b, lambda, stop, trace);
+    return solve(kr_apply_normal, A, x, b, lambda, stop, trace);
 }

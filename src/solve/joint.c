@@ -352,7 +352,7 @@ static void destroy(void *self)
     kr_free(m);
 }
 
-static const kr_linop_ops ops = { "Gauss-Newton", NULL, NULL, normal, destroy, NULL };   /* conjugate gradients want its normal alone */
+static const kr_linop_ops ops = { "Gauss-Newton", normal, normal, NULL, destroy, NULL };    /* Hermitian */
 
 static unsigned varying(const kr_array *mask)
 {
@@ -493,7 +493,8 @@ static kr_linop *model_of(struct model **model, const kr_array *y, const kr_arra
     }
     weights(m);
     *model = m;
-    return kr_linop_new(&ops, KR_SHAPE([KR_X] = (m->planes * m->sets * m->block + m->coils * m->sets * m->box) / 2), KR_SHAPE([KR_X] = 1), m);
+    kr_shape all = KR_SHAPE([KR_X] = (m->planes * m->sets * m->block + m->coils * m->sets * m->box) / 2);
+    return kr_linop_new(&ops, all, all, m);
 }
 
 /* x += f of the images to start from: 1, and in further sets a wave, one period more each, so that no two of them see the data

@@ -116,7 +116,7 @@ static void ridge_is_linear(void **state)
     open_small(&s, 0.5);
     kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.2 * s.bound);
     kr_scoped(array) want = kr_array_like(s.b);
-    assert_true(kr_cg_normal(s.A, want, s.b, (float)(0.2 * s.bound), (kr_stop){ 300, 1e-7 }, NULL) > 0);
+    assert_true(kr_cg_normal(s.N, want, s.b, (float)(0.2 * s.bound), (kr_stop){ 300, 1e-7 }, NULL) > 0);
     for (int i = 0; i < 3; i++) {
         kr_scoped(array) x = kr_array_like(s.b);
         kr_term t = { g, NULL };

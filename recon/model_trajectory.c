@@ -1,7 +1,10 @@
-/* beyond.c: the normal operator along a trajectory, and what becomes of k-space that it never reaches. */
+/* model_trajectory.c: samples along a trajectory: A = F S by NUFFT, N = A^H W A as a convolution, W the density; and what becomes of k-space that
+ * samples never reach. */
 #include "model.h"
 #include <math.h>
 #include <string.h>
+
+static const double TOLERANCE = 1e-4;            /* relative error of the transforms: well below the noise of a scan */
 
 /* Largest |k| along each axis, and the largest radius of an ellipse through these that samples reach: 1 for radial and spiral ones, more where
  * corners were measured, too. */
@@ -43,16 +46,19 @@ static long beyond(long *at, const kr_array *k, const long n[3])
     return count;
 }
 
-kr_linop *kr_model_normal(const kr_scan *part, const kr_array *coils, kr_shape series, double empty)
+/* Points of the image's grid in k-space beyond the ellipse that samples reach count as samples of value 0 with the weight `empty` (1: like a
+ * measured one). Nothing is known there, and without a prior in space an image collects there what maps and samples disagree in. */
+static kr_linop *normal(const model *m, double empty)
 {
-    const kr_array *k = part->traj, *w = part->density;
+    const kr_array *k = m->part->traj, *w = m->part->density, *coils = m->coils;
+    kr_shape series = m->series;
     const long n[3] = { coils->n[KR_X], coils->n[KR_Y], coils->n[KR_Z] };
     kr_auto long *at = kr_alloc((size_t)(n[0] * n[1] * n[2]), sizeof *at);
     if (!at)
         return NULL;
     long points = k->n[KR_SAMPLE] * k->n[KR_VIEW], more = empty > 0 ? beyond(at, k, n) : 0, all = points + more;
     if (!more)
-        return kr_op_nufft_normal(coils, k, w, series, KR_NUFFT_TOLERANCE);
+        return kr_op_nufft_normal(coils, k, w, series, TOLERANCE);
     kr_shape shape = kr_array_shape(k), each = kr_array_shape(w);
     shape.n[KR_SAMPLE] = each.n[KR_SAMPLE] = all;
     shape.n[KR_VIEW] = each.n[KR_VIEW] = 1;
@@ -73,5 +79,33 @@ kr_linop *kr_model_normal(const kr_scan *part, const kr_array *coils, kr_shape s
         for (long i = 0; i < more; i++)
             KR_R(W)[f * all + points + i] = (float)empty;
     }
-    return kr_op_nufft_normal(coils, K, W, series, KR_NUFFT_TOLERANCE);
+    return kr_op_nufft_normal(coils, K, W, series, TOLERANCE);
 }
+
+static bool can(const kr_scan *part) { return part->traj != NULL; }
+
+static int open_trajectory(model *m)
+{
+    m->image = kr_shape_without(kr_array_shape(m->coils), KR_ON(KR_COIL));
+    for (int d = 0; d < KR_AXES; d++)
+        m->image.n[d] = m->series.n[d] > 1 ? m->series.n[d] : m->image.n[d];
+    return 0;                                                /* uneven density: power iteration tells the bound */
+}
+
+static kr_linop *forward(const model *m) { return kr_op_nufft(m->coils, m->part->traj, m->series, TOLERANCE); }
+
+static int adjoint(const model *m, kr_array *x, double *yy)
+{
+    const kr_array *data = m->part->data;
+    kr_scoped(linop) A = forward(m);
+    kr_scoped(array) w = kr_array_spread(m->part->density, kr_array_shape(data));
+    kr_scoped(array) weighed = kr_array_like(data);
+    if (!A || !w || !weighed)
+        return kr_error_code();
+    kr_contract(weighed, data, w, false);
+    kr_apply_adj(A, x, weighed);
+    *yy = kr_dot_re(data, weighed);
+    return 0;
+}
+
+const model_kind model_trajectory = { "trajectory", can, open_trajectory, forward, normal, adjoint };
