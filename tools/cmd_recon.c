@@ -6,6 +6,7 @@
 #include "json.h"
 #include "method.h"
 #include "resume.h"
+#include "stage.h"
 #include "scan_words.h"
 #include "sweep.h"
 #include <math.h>
@@ -20,6 +21,8 @@ typedef struct opts {
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
     int64_t memory;
+    const char *then;
+    double timeout;
 } opts;
 
 static const kr_opt table[] = {
@@ -56,6 +59,8 @@ static const kr_opt table[] = {
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
+    { "then", 0, KR_OPT_TEXT, offsetof(opts, then), NULL, "COMMAND", "run this on each finished image: 'COMMAND {image} {labels}'; what it writes to {labels} must fit the image" },
+    { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "3600", "S", "seconds after which --then is stopped; 0: never" },
     { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip images that are there already, whole, and made from the same input with the same options" },
     KR_OPT_END };
 
@@ -193,6 +198,10 @@ static int all_options_count(const opts *o)
         return kr_fail(KR_EUSAGE, "--covariance is for whitening, and --no-whiten leaves it out");
     if (sweep.count && strcmp(o->partial, "zero"))
         return kr_fail(KR_EUSAGE, "a sweep of lambda with --partial-fourier %s is not possible", o->partial);
+    if (o->then && o->output && !strcmp(o->output, "-"))
+        return kr_fail(KR_EUSAGE, "--then runs on a file, and the image goes to standard output (-o -): name a file");
+    if (!(o->timeout >= 0))
+        return kr_fail(KR_EUSAGE, "--timeout is a number of seconds, 0 or above");
     if (o->reference && !sweep.count)
         return kr_fail(KR_EUSAGE, "--reference scores a sweep, such as --lambda 1e-4:1e-1:7; there is none. kray eval scores images");
     return 0;
@@ -242,7 +251,7 @@ static void close_all(struct asked *a)
 /* What decides on the image; how fast, where and in how many pieces it is made does not. */
 static int describe(kr_text *settings, const opts *o)
 {
-    return resume_settings(settings, table, o, "output memory threads plan resume recursive json")
+    return resume_settings(settings, table, o, "output memory threads plan resume recursive json then timeout")
         || resume_settings(settings, (method.asked ? method.asked : kr_recon_named(KR_AUTO_USUAL))->opts, method.values, "") ? kr_error_code() : 0;
 }
 
@@ -282,7 +291,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         kr_trace_unit room;
         const kr_trace *t = kr_trace_of(&room, &a.trace, "file", i, b.count);
         kr_progress(t, "reading", 0, 1);
-        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(all.job, b.input[i], b.output[i], settings.s ? settings.s : "", o, &all.target, j, t)) {
+        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(all.job, b.input[i], b.output[i], settings.s ? settings.s : "", o, &all.target, j, t)
+            || (o->then && !o->plan && stage_then(o->then, o->timeout, b.output[i], j, t))) {
             answer_failed(&a);
             e = batch_failed(&b, i, trace);
         }
@@ -305,5 +315,6 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
     "  kray recon MultiCoil/ -o Submission/MultiCoil --recursive --to cmrxrecon      # a tree of folders, as the challenge wants it\n"
     "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
-    "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n",
+    "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n"
+    "  kray recon scan.h5 -o t1.nii.gz --then 'TotalSegmentator -i {image} -o {labels} --ml --task total_mr'\n",
     table, sizeof(opts), more, run };
