@@ -234,6 +234,5 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
 const kr_tool kr_tool_segment = { "segment", "Evaluate", "labels of an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options]",
     "  kray segment t1.nii.gz -o tissue.nii.gz --model model5_gw_ae/model.json        # brainchop's MeshNet\n"
     "  kray segment case_0000.nii.gz case_0001.nii.gz -o seg.nii.gz --model nnUNetTrainer__nnUNetPlans__3d_fullres/\n"
-    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n"
-    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --json | jq '.[0].labels'   # volumes in ml\n",
+    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n",
     table, sizeof(opts), NULL, run };
