@@ -87,8 +87,10 @@ static double cost(const kr_nufft *p)
 static double error_of(const kr_nufft *p, const window *w)
 {
     double leak = 0, gain = 1;
+    struct window_errors e = { 0, 0 };
     for (int d = 0; d < p->dims; d++) {
-        struct window_errors e = window_errors(w, p->n[d], p->nf[d]);
+        if (!d || p->n[d] != p->n[d - 1] || p->nf[d] != p->nf[d - 1])
+            e = window_errors(w, p->n[d], p->nf[d]);
         leak += e.leak;
         gain *= e.gain;
     }
@@ -102,6 +104,8 @@ static void choose(kr_nufft *p, window *best)
     static const double sigmas[] = { 1.25, 1.375, 1.5, 1.75, 2 };
     double least = HUGE_VAL;
     bool reached = false;
+    window_rule rule;
+    window_rule_make(&rule);
     long nf[3] = { 0 };
     int width = 0;
     for (size_t i = 0; i < sizeof sigmas / sizeof *sigmas; i++) {
@@ -110,7 +114,7 @@ static void choose(kr_nufft *p, window *best)
         for (w = w < 2 ? 2 : w; w <= WIDEST && !good; w++) {
             window psi;
             double sigma = grid_of(p, sigmas[i], w);
-            window_make(&psi, w, sigma);
+            window_make(&psi, &rule, w, sigma);
             double error = error_of(p, &psi);
             good = error <= .7 * p->tolerance;
             p->width = w;
@@ -168,7 +172,8 @@ static int axes(kr_nufft *p, const window *w)
         const long *place = kr_lanes_place(p->fft[d]);
         for (long i = 0; i < n; i++) {
             long r = i - n / 2;
-            p->factor[d][pair * i] = (float)(1 / (window_hat(w, (double)r / (double)nf) * sqrt((double)n)));
+            long like = 2 * (n / 2) - i;                             /* the pixel opposite of it */
+            p->factor[d][pair * i] = r > 0 && like >= 0 ? p->factor[d][pair * like] : (float)(1 / (window_hat(w, (double)r / (double)nf) * sqrt((double)n)));
             p->row[d][i] = r < 0 ? r + nf : r;
         }
         for (long i = 0; i < nf; i++)
@@ -184,24 +189,68 @@ static const long *tile_of(const kr_nufft *p)
     return p->dims == 3 ? deep : flat;
 }
 
-struct spot { int32_t cell; float frac[3]; long tile; };
-static struct spot spot_of(const kr_nufft *p, const float *const k[3], long m, const long count[3])
+/* Where points lie, found in chunks side by side; then they go to their tiles in the order they came in, whatever the number of threads. */
+enum { CHUNKS = 64, LEAST_CHUNK = 8192 };
+struct sorting {
+    kr_nufft *p;
+    const float *const *k;
+    long count[3], chunk, chunks;             /* tiles along each axis; points of a chunk, and how many there are */
+    int32_t *tile, *cell, *next;              /* of point; next: {tile, chunk}, how many there are, then where they go */
+    float *frac[3];
+    long bad[CHUNKS];                         /* first point of a chunk that is not finite; -1 */
+};
+
+/* Rounding down and up without a call of the library, which plain builds would make. */
+static inline long down(double x) { long i = (long)x; return i - (x < (double)i); }
+static inline long up(double x) { long i = (long)x; return i + (x > (double)i); }
+
+static int locate(void *self, long c)
 {
-    struct spot s = { 0 };
+    struct sorting *s = self;
+    const kr_nufft *p = s->p;
     const long *size = tile_of(p);
-    long cell = 0, tile = 0;
-    for (int d = p->dims - 1; d >= 0; d--) {
-        double nf = (double)p->nf[d], u = (double)k[d][m] * nf / (double)p->n[d];
-        u -= nf * floor(u / nf + .5);
-        double first = ceil(u - p->width / 2.);
-        long i = (long)first + p->nf[d] / 2 + p->half;
-        s.frac[d] = (float)(2 * (first - u + p->width / 2.) - 1);
-        cell = cell * p->pitch[d] + i;
-        tile = tile * count[d] + i / size[d];
+    long from = c * s->chunk, end = from + s->chunk < p->points ? from + s->chunk : p->points;
+    int32_t *next = s->next + c * p->tiles;
+    double scale[3], middle = p->width / 2.;
+    s->bad[c] = -1;
+    for (int d = 0; d < p->dims; d++)
+        scale[d] = (double)p->nf[d] / (double)p->n[d];
+    for (long m = from; m < end; m++) {
+        long cell = 0, tile = 0;
+        for (int d = p->dims - 1; d >= 0; d--) {
+            double nf = (double)p->nf[d], u = (double)s->k[d][m] * scale[d];
+            if (!isfinite(u)) {
+                s->bad[c] = m;
+                return 0;
+            }
+            if (u < -.5 * nf || u >= .5 * nf)
+                u -= nf * (fabs(u) < 1e15 ? (double)down(u / nf + .5) : floor(u / nf + .5));
+            long first = up(u - middle), i = first + p->nf[d] / 2 + p->half;
+            s->frac[d][m] = (float)(2 * ((double)first - u + middle) - 1);
+            cell = cell * p->pitch[d] + i;
+            tile = tile * s->count[d] + (int32_t)i / (int32_t)size[d];
+        }
+        s->cell[m] = (int32_t)cell;
+        s->tile[m] = (int32_t)tile;
+        next[tile]++;
     }
-    s.cell = (int32_t)cell;
-    s.tile = tile;
-    return s;
+    return 0;
+}
+
+static int put_points(void *self, long c)
+{
+    struct sorting *s = self;
+    kr_nufft *p = s->p;
+    long from = c * s->chunk, end = from + s->chunk < p->points ? from + s->chunk : p->points;
+    int32_t *next = s->next + c * p->tiles;
+    for (long m = from; m < end; m++) {
+        int32_t i = next[s->tile[m]]++;
+        p->cell[i] = s->cell[m];
+        p->source[i] = (int32_t)m;
+        for (int d = 0; d < p->dims; d++)
+            p->frac[d][i] = s->frac[d][m];
+    }
+    return 0;
 }
 
 struct fill { long tile, count; };
@@ -227,30 +276,36 @@ static int sort(kr_nufft *p, const float *const k[3])
     for (int d = 0; d < p->dims; d++)
         if (!(p->frac[d] = table(p, (size_t)p->points, sizeof(float))))
             return kr_error_code();
-    kr_auto int32_t *tile = kr_alloc((size_t)p->points, sizeof *tile);
-    kr_auto long *next = kr_alloc((size_t)p->tiles, sizeof *next);
+    struct sorting o = { .p = p, .k = k, .count = { count[0], count[1], count[2] } };
+    o.chunk = (p->points + CHUNKS - 1) / CHUNKS > LEAST_CHUNK ? (p->points + CHUNKS - 1) / CHUNKS : LEAST_CHUNK;
+    o.chunks = (p->points + o.chunk - 1) / o.chunk;
+    kr_auto int32_t *room = kr_alloc((size_t)p->points, (size_t)(2 + p->dims) * sizeof *room);
+    kr_auto int32_t *next = kr_alloc_zero((size_t)(p->tiles * o.chunks), sizeof *next);
     kr_auto struct fill *full = kr_alloc((size_t)p->tiles, sizeof *full);
-    if (!p->cell || !p->source || !p->first || !p->order || !tile || !next || !full)
+    if (!p->cell || !p->source || !p->first || !p->order || !room || !next || !full)
         return kr_error_code();
-    for (long m = 0; m < p->points; m++) {
-        for (int d = 0; d < p->dims; d++)
-            if (!isfinite(k[d][m]))
-                return kr_fail(KR_ENUMBER, "point %ld of the trajectory is not finite", m);
-        tile[m] = (int32_t)spot_of(p, k, m, count).tile;
-        p->first[tile[m] + 1]++;
-    }
+    o.tile = room;
+    o.cell = room + p->points;
+    o.next = next;
+    for (int d = 0; d < p->dims; d++)
+        o.frac[d] = (float *)(void *)(room + (2 + d) * p->points);
+    int e = kr_for(o.chunks, locate, &o);
+    for (long c = 0; !e && c < o.chunks; c++)
+        if (o.bad[c] >= 0)
+            return kr_fail(KR_ENUMBER, "point %ld of the trajectory is not finite", o.bad[c]);
+    int32_t at = 0;
     for (long t = 0; t < p->tiles; t++) {
-        p->first[t + 1] += p->first[t];
-        next[t] = p->first[t];
+        p->first[t] = at;
+        for (long c = 0; c < o.chunks; c++) {
+            int32_t n = next[c * p->tiles + t];
+            next[c * p->tiles + t] = at;
+            at += n;
+        }
     }
-    for (long m = 0; m < p->points; m++) {
-        struct spot s = spot_of(p, k, m, count);
-        long i = next[tile[m]]++;
-        p->cell[i] = s.cell;
-        p->source[i] = (int32_t)m;
-        for (int d = 0; d < p->dims; d++)
-            p->frac[d][i] = s.frac[d];
-    }
+    p->first[p->tiles] = at;
+    e = e ? e : kr_for(o.chunks, put_points, &o);
+    if (e)
+        return e;
     long put = 0;
     for (int c = 0; c < 8; c++) {
         long have = 0;

@@ -47,8 +47,8 @@ static double legendre_sum(const double a[TERMS], double x)
     return sum;
 }
 
-/* Gauss-Legendre on [0, 1], by Newton's method. */
-static void quadrature(double node[NODES], double weight[NODES])
+/* By Newton's method. */
+void window_rule_make(window_rule *q)
 {
     for (int i = 0; i < NODES; i++) {
         double x = cos(M_PI * (i + .75) / (NODES + .5)), slope = 1;
@@ -62,22 +62,21 @@ static void quadrature(double node[NODES], double weight[NODES])
             slope = NODES * (x * p - before) / (x * x - 1);
             x -= p / slope;
         }
-        node[i] = (x + 1) / 2;
-        weight[i] = 1 / ((1 - x * x) * slope * slope);
+        q->node[i] = (x + 1) / 2;
+        q->weight[i] = 1 / ((1 - x * x) * slope * slope);
     }
 }
 
-void window_make(window *w, int width, double oversampling)
+void window_make(window *w, const window_rule *r, int width, double oversampling)
 {
     w->width = width;
     w->energy = 0;
     lowest(w->a, M_PI * width * (1 - 1 / (2 * oversampling)));
-    quadrature(w->node, w->weight);
     for (int i = 0; i < NODES; i++) {
-        double psi = legendre_sum(w->a, w->node[i]);
-        w->weight[i] *= width * psi;                                    /* twice: both halves */
+        double psi = legendre_sum(w->a, r->node[i]);
+        w->weight[i] = r->weight[i] * width * psi;                      /* twice: both halves */
         w->energy += w->weight[i] * psi;
-        w->node[i] *= width / 2.;
+        w->node[i] = r->node[i] * width / 2.;
     }
 }
 
@@ -152,7 +151,7 @@ static void powers(double coef[DEGREE + 1], const double cheb[DEGREE + 1], int d
 
 int window_fit(const window *w, double error, double coef[][DEGREE + 1])
 {
-    enum { FINE = 64 };
+    enum { FINE = 32 };
     double peak = window_at(w, 0);
     for (int degree = 2; ; degree++) {
         double worst = 0;

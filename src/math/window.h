@@ -10,7 +10,10 @@ typedef struct window {
     double energy;                    /* integral of psi^2                                                        */
     double node[NODES], weight[NODES];/* of a quadrature over 0 <= t <= width / 2, times psi there                */
 } window;
-void window_make(window *w, int width, double oversampling);
+/* Nodes and weights of Gauss and Legendre on [0, 1], the same for all windows. */
+typedef struct window_rule { double node[NODES], weight[NODES]; } window_rule;
+void window_rule_make(window_rule *r);
+void window_make(window *w, const window_rule *r, int width, double oversampling);
 double window_at(const window *w, double t);
 double window_hat(const window *w, double xi);             /* integral of psi(t) cos(2 pi xi t)           */
 /* Means over n pixels, on a grid of nf, in one dimension: |aliases|^2 relative to |pixel|^2, and the factor by which the variance
