@@ -36,6 +36,7 @@ kr_mrd_session *kr_mrd_session_new(const kr_mrd_host *host, const kr_mrd_limits 
     s->host = host;
     s->limits = limits ? *limits : kr_mrd_limits_preset;
     s->end = &s->first;
+    s->units.memory = s->limits.memory;
     s->wire = kr_mrd_wire_new(s->limits.message);
     if (!s->wire)
         kr_mrd_session_unref(&s);

@@ -55,7 +55,7 @@ typedef struct units {
     lines noise;                     /* of the measurement                                              */
     struct kept { long slice; lines l; struct kept *next; } *calib;      /* calibration of earlier repetitions           */
     unit *open, *last;               /* `last`: that of the line before                                 */
-    int64_t bytes;
+    int64_t bytes, memory;           /* held; most of a scan, 0: no limit                               */
 } units;
 int units_open(units *u, const char *xml) KR_MUST_USE;
 void units_clear(units *u);

@@ -101,7 +101,7 @@ void units_clear(units *u)
     lines_clear(u, &u->noise);
     kr_free(u->encoding);
     kr_free(u->xml);
-    *u = (units){ 0 };
+    *u = (units){ .memory = u->memory };
 }
 
 /* ---- Counting ---- */
@@ -112,6 +112,8 @@ static int64_t expected(const units *u)
     int64_t n = e->limit[1].known ? e->limit[1].max + 1 : 0;
     if (e->encoded[2] > 1)
         n = e->limit[2].known ? n * (e->limit[2].max + 1) : 0;
+    if ((u->by != KR_MRD_BY_SLICE && u->most[SLICE] < 0) || (u->by == KR_MRD_WHOLE && u->most[REPETITION] < 0))
+        return 0;                                                /* how many there are is not said */
     for (int k = 0; k < COUNTERS && n; k++)
         if ((k != SLICE || u->by != KR_MRD_BY_SLICE) && (k != REPETITION || u->by == KR_MRD_WHOLE) && u->most[k] > 0)
             n = n > BITS_MOST ? 0 : n * (u->most[k] + 1);
@@ -327,6 +329,28 @@ static int set_stamps(kr_mrd_work *w, const units *u, const kr_line *line, long 
     return w->stamps ? 0 : kr_error_code();
 }
 
+/* Counters and a header that lie make a scan far larger than the lines that came. */
+static int fits(const units *u, const kr_line *line, long count)
+{
+    const kr_encoding *e = &u->encoding[0];
+    double n[5] = { (double)e->encoded[0], e->encoded[1] > 1 ? (double)e->encoded[1] : 1, e->encoded[2] > 1 ? (double)e->encoded[2] : 1, 1, 1 };
+    long most[COUNTERS] = { 0 };
+    for (long i = 0; i < count; i++) {
+        if (kr_line_kind_of(line[i].flags) != KR_LINES_IMAGING)
+            continue;
+        const double v[4] = { line[i].samples, line[i].ky + 1, e->encoded[2] > 1 ? line[i].kz + 1 : 1, line[i].channels };
+        for (int k = 0; k < 4; k++)
+            n[k] = v[k] > n[k] ? v[k] : n[k];
+        for (int k = 0; k < COUNTERS; k++)
+            most[k] = counter(&line[i], k) > most[k] ? counter(&line[i], k) : most[k];
+    }
+    for (int k = 0; k < COUNTERS; k++)
+        n[4] *= (double)most[k] + 1;
+    double bytes = 8 * n[0] * n[1] * n[2] * n[3] * n[4];
+    return !u->memory || bytes <= (double)u->memory ? 0
+         : kr_fail(KR_EMEM, "header and counters ask for %.4g MiB of k-space, and a session may take %.4g MiB", bytes / 1048576, (double)u->memory / 1048576);
+}
+
 static int place(kr_mrd_work *w, const units *u, const lines *const *part, int parts)
 {
     long n = 0;
@@ -349,7 +373,7 @@ static int place(kr_mrd_work *w, const units *u, const lines *const *part, int p
             line[n].slice = u->by == KR_MRD_BY_SLICE ? 0 : line[n].slice;
             line[n].repetition = u->by == KR_MRD_WHOLE ? line[n].repetition : 0;
         }
-    if (kr_mrd_header_parse(w->scan, u->xml) || set_stamps(w, u, line, n))
+    if (fits(u, line, n) || kr_mrd_header_parse(w->scan, u->xml) || set_stamps(w, u, line, n))
         return kr_error_code();
     kr_placing *p = kr_placing_new(w->scan, &(kr_placing_plan){ line, n, u->encoding, u->encodings, false, 0, 0 });
     int e = p ? kr_placing_put(p, 0, n, samples, traj) : kr_error_code();

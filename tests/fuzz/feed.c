@@ -1,6 +1,7 @@
 /* feed.c: gives bytes to every reader of one format, as a file of that format. */
 #include "feed.h"
 #include "kray/io.h"
+#include "kray/mrd.h"
 #include "kray/weights.h"
 #include "mrd_header.h"
 #include <stdio.h>
@@ -126,6 +127,38 @@ static int feed_xml(const unsigned char *bytes, size_t n)
     return !e;
 }
 
+/* As a client's stream, in pieces of some size. The answer is one of whole messages, and ends with CLOSE. */
+static int feed_session(const unsigned char *bytes, size_t n)
+{
+    static const size_t piece[] = { 1, 13, 400, 100000 };
+    kr_mrd_methods methods = { in_folder("files") };
+    kr_mrd_host host = kr_mrd_methods_host(&methods);
+    host.fallback = "rss";
+    kr_mrd_session *s = kr_mrd_session_new(&host, &(kr_mrd_limits){ 1 << 20, 16 << 20 });
+    if (!s)
+        abort();
+    for (size_t at = 0, k = piece[n % 4]; at < n; at += k) {
+        kr_mrd_session_feed(s, bytes + at, k < n - at ? k : n - at);
+        if (at / k % 3 == 0)
+            kr_mrd_session_work(s, NULL);
+    }
+    kr_mrd_session_end(s);
+    kr_mrd_session_work(s, NULL);
+    if (!kr_mrd_session_closed(s))
+        abort();
+    size_t left;
+    const unsigned char *p = kr_mrd_session_out(s, &left);
+    for (int64_t k = 0; left; p += k, left -= (size_t)k)
+        if (kr_mrd_length(&k, p, left, INT64_MAX) != 1 || (size_t)k > left || (left == (size_t)k) != (p[0] == KR_MRD_CLOSE && !p[1]))
+            abort();
+    kr_mrd_facts f;
+    kr_mrd_session_facts(s, &f);
+    int taken = f.images_out > 0 || (f.lines && !f.refused && !f.failed);
+    kr_mrd_session_unref(&s);
+    kr_error_clear();
+    return taken;
+}
+
 int feed(const char *format, const unsigned char *bytes, size_t n)
 {
     if (!strcmp(format, "weights"))
@@ -134,6 +167,8 @@ int feed(const char *format, const unsigned char *bytes, size_t n)
         return feed_yaml(bytes, n);
     if (!strcmp(format, "xml"))
         return feed_xml(bytes, n);
+    if (!strcmp(format, "session"))
+        return feed_session(bytes, n);
     const kr_format *f = kr_format_named(format);
     if (!f)
         abort();
