@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "a sum of wavelet, tv, l2 and, of series, ttv, llr, lowrank, spectrum" },
+    { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "sum of regularisers: wavelet, tv, l2 and, for series, ttv, llr, lowrank, spectrum, kt-sense; alone: tgv, lowrank-sparse" },
     KR_REGULAR_SHARED("3000"),
     KR_REGULAR_WAVELET,
     KR_REGULAR_BLOCK,

@@ -6,11 +6,9 @@
 
 typedef struct opts { long kernel, neighbours; double lambda, floor; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that a missing one is made from; 0: 9 with up to 8 coils, else 5, fewer where the "
-      "calibration lines are few" },
-    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "measured lines around a missing one that it is made from; 0: 4 where one "
-      "direction is undersampled, 8 where two are, fewer where the calibration lines are few" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "kernel size along the readout; 0: 9 with up to 8 coils, else 5, smaller if the ACS is small" },
+    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "acquired neighbouring lines in the kernel; 0: 4 in 1D, 8 in 2D undersampling, fewer if the ACS is small" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.001", "X", "Tikhonov regularisation of the kernel fit, relative to the mean power of a calibration sample" },
     { "floor", 0, KR_OPT_REAL, offsetof(opts, floor), "0", "X", "an equation of the calibration counts by 1 / (its power + X times the mean power): small X lets all of k-space count alike, large X "
       "its strong middle most; 0: by cross-validation" },
     KR_OPT_END };
@@ -202,6 +200,6 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return 0;
 }
 
-const kr_recon kr_recon_grappa = { "grappa", "missing samples of each coil from measured neighbours, by kernels fitted to the calibration lines",
+const kr_recon kr_recon_grappa = { "grappa", "GRAPPA: missing samples from acquired neighbours of all coils, by kernels fitted to the ACS",
     "Griswold et al., Magn Reson Med 47:1202 (2002); 2D and CAIPI patterns: Breuer et al., Magn Reson Med 55:549 (2006)",
     KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };

@@ -177,8 +177,8 @@ static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *t
     if (s->multiband.depth)                                /* empty planes need no unfolding */
         f.outer_accel = f.accel * (double)s->multiband.factor / (double)s->multiband.depth;
     if (f.outer_accel > (double)coils)
-        kr_say(trace, KR_WARNING, "outside the centre one of %.3g samples was measured, more than %ld coils can unfold: expect noise and "
-               "fold-over; undersample less, or take a method with a prior (--method wavelet)", f.outer_accel, coils);
+        kr_say(trace, KR_WARNING, "the acceleration of %.3g outside the ACS exceeds the %ld coils: expect noise amplification and aliasing; "
+               "undersample less, or use --method wavelet", f.outer_accel, coils);
     return 0;
 }
 

@@ -13,5 +13,5 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
 
-const kr_recon kr_recon_kt_sense = { "kt-sense", "series: least squares in x-f, weighted by what the central lines of all frames show",
+const kr_recon kr_recon_kt_sense = { "kt-sense", "series: k-t SENSE, least squares in x-f weighted by a training series from the central lines",
     "Tsao et al., Magn Reson Med 50:1031 (2003)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_SLABS | KR_WANTS_SERIES, table, sizeof(kr_regular), run, plan };

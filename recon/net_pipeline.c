@@ -13,11 +13,11 @@
 
 const kr_opt net_table[] = {
     { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights)" },
-    { "config", 0, KR_OPT_FILE, offsetof(net_opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; otherwise the one beside the weights; none: none" },
-    { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
-    { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "run so many time steps; 0: what the checkpoint says, or the network's usual" },
+    { "config", 0, KR_OPT_FILE, offsetof(net_opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; default: the one beside the weights; 'none': without" },
+    { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "name of the network, if the weights do not show it" },
+    { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "number of time steps; 0: from the checkpoint, or the network's default" },
     { "precision", 0, KR_OPT_TEXT, offsetof(net_opts, precision), "f32", "f32|bf16",
-      "bf16: products in bfloat16 where the processor has it; recurrent networks, faster, about 1e-3 off" },
+      "bf16: products in bfloat16 where the processor has it; recurrent networks: faster, about 1e-3 off" },
     KR_OPT_END };
 
 /* DIRECT's "inference: crop: null": images stay as large as k-space. */
@@ -270,7 +270,7 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
     if (!o->weights)
-        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE");
+        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (docs/networks.md says where published weights are)");
     net_opened *own = o->opened ? NULL : opened(o, family), *n = o->opened ? o->opened : own;
     if (!n)
         return kr_error_code();

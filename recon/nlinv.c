@@ -7,13 +7,13 @@
 
 typedef struct opts { long steps, iterations, sets; double tolerance, start, fall; const char *towards; } opts;
 static const kr_opt table[] = {
-    { "steps", 'i', KR_OPT_INT, offsetof(opts, steps), "10", "N", "Newton steps: more sharpen the image and let in noise" },
-    { "iterations", 0, KR_OPT_INT, offsetof(opts, iterations), "100", "N", "conjugate gradient steps in each at most" },
-    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "0.1", "X", "each ends once its residual is (X times its start)^2, where |y| = 100" },
+    { "steps", 'i', KR_OPT_INT, offsetof(opts, steps), "10", "N", "Gauss-Newton steps; more: sharper but noisier" },
+    { "iterations", 0, KR_OPT_INT, offsetof(opts, iterations), "100", "N", "conjugate gradient iterations in each step, at most" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "0.1", "X", "a step ends once its residual is (X times its initial value)^2, with |y| = 100" },
     { "start", 0, KR_OPT_REAL, offsetof(opts, start), "1", "X", "regularisation of the first step" },
-    { "fall", 0, KR_OPT_REAL, offsetof(opts, fall), "0.5", "X", "how it falls from step to step" },
-    { "towards", 0, KR_OPT_CHOICE, offsetof(opts, towards), "zero", "zero|one", "what regularisation draws the image to" },
-    { "sets", 0, KR_OPT_INT, offsetof(opts, sets), "1", "N", "sets of image and coil maps; 2 where the field of view is smaller than the object" },
+    { "fall", 0, KR_OPT_REAL, offsetof(opts, fall), "0.5", "X", "factor on the regularisation from step to step" },
+    { "towards", 0, KR_OPT_CHOICE, offsetof(opts, towards), "zero", "zero|one", "image towards which the regularisation pulls" },
+    { "sets", 0, KR_OPT_INT, offsetof(opts, sets), "1", "N", "sets of image and coil maps; 2 (ENLIVE) if the object is larger than the field of view" },
     KR_OPT_END };
 
 struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; };
@@ -91,5 +91,5 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return 0;
 }
 
-const kr_recon kr_recon_nlinv = { "nlinv", "image and coil maps together by Gauss-Newton steps, without calibration",
+const kr_recon kr_recon_nlinv = { "nlinv", "image and coil maps jointly by Gauss-Newton steps, without calibration (NLINV, ENLIVE)",
     "Uecker et al., Magn Reson Med 60:674 (2008); Holme et al., Sci Rep 9:3034 (2019)", KR_EACH_SLICE, table, sizeof(opts), run, plan };

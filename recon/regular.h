@@ -12,20 +12,20 @@ typedef struct kr_regular {
 } kr_regular;
 /* The options of all these methods; preset of lambda and of the iterations. */
 #define KR_REGULAR_OPTS(lambda_, iterations_) \
-    { "lambda", 'l', KR_OPT_REAL, offsetof(kr_regular, lambda), lambda_, "X", "strength, relative to the image: data are scaled so that 99 in 100 points of the zero-filled image are below 1" }, \
+    { "lambda", 'l', KR_OPT_REAL, offsetof(kr_regular, lambda), lambda_, "X", "strength, relative to the image: data are scaled so that the 99th percentile of the zero-filled image is 1" }, \
     KR_REGULAR_SHARED(iterations_)
 #define KR_REGULAR_SHARED(iterations_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
-    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop once the image is this part of itself from where it is going; 0: do all iterations" }, \
-    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|fista|admm|pdhg", "auto: the first that can" }
+    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
+    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|fista|admm|pdhg", "auto: FISTA, ADMM or PDHG, whichever first handles the regularisers" }
 #define KR_REGULAR_WAVELET \
-    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "Daubechies wavelets of so many vanishing moments, 1 to 10" }
+    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }
 #define KR_REGULAR_SHIFTS \
-    { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "wavelets: the mean over 4 places of their grid; low rank: over 2 of the blocks" }
+    { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "average the penalty over shifts of the wavelet grid (4) or of the blocks (2): cycle spinning" }
 #define KR_REGULAR_BLOCK \
-    { "block", 0, KR_OPT_INT, offsetof(kr_regular, block), "8", "N", "points along each side of a locally low rank block" }
+    { "block", 0, KR_OPT_INT, offsetof(kr_regular, block), "8", "N", "width of a locally low rank block" }
 #define KR_REGULAR_FRAMES \
-    { "frames", 0, KR_OPT_CHOICE, offsetof(kr_regular, frames), "auto", "auto|time|phase|echo|set", "the axis of the series; auto: the first of these that there is" }
+    { "frames", 0, KR_OPT_CHOICE, offsetof(kr_regular, frames), "auto", "auto|time|phase|echo|set", "axis of the series; auto: the first that is longer than 1" }
 
 /* kind: a word of the sum ("wavelet"), whose strength is o->lambda, or NULL: o->reg says it. */
 int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, const kr_trace *trace);

@@ -8,7 +8,7 @@ typedef struct opts { long iterations; double lambda, tolerance; } opts;
 static const kr_opt table[] = {
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "30", "N", "conjugate gradient steps at most" },
     { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.005", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
-    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop once the residual of the normal equations has fallen to this part of its start" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop when the residual of the normal equations is X times its initial value" },
     KR_OPT_END };
 
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };

@@ -10,10 +10,10 @@
 
 typedef struct opts { long kernel, neighbours; double lambda; bool split; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "samples along the readout that one of a single slice is made from; 0: 7 with up to 8 coils, else 5" },
-    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "measured lines that it is made from; 0: as many, fewer where the reference has few" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
-    { "split", 0, KR_OPT_FLAG, offsetof(opts, split), "on", NULL, "kernels also turn each other slice into nothing; --no-split: fitted to the sum of slices alone" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "kernel size along the readout; 0: 7 with up to 8 coils, else 5" },
+    { "neighbours", 0, KR_OPT_INT, offsetof(opts, neighbours), "0", "N", "lines in the kernel; 0: as many, fewer if the reference has few" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernel fit, relative to the mean power of a calibration sample" },
+    { "split", 0, KR_OPT_FLAG, offsetof(opts, split), "on", NULL, "split slice-GRAPPA: kernels also block leakage from the other slices (Cauley 2014)" },
     KR_OPT_END };
 
 /* ---- Neighbourhoods ----
@@ -376,6 +376,6 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return 0;
 }
 
-const kr_recon kr_recon_slice_grappa = { "slice-grappa", "slices measured together, taken apart by kernels fitted to a single-band reference; then GRAPPA within them",
+const kr_recon kr_recon_slice_grappa = { "slice-grappa", "SMS: slices separated by kernels fitted to a single-band reference, then GRAPPA within them",
     "Setsompop et al., Magn Reson Med 67:1210 (2012); split: Cauley et al., Magn Reson Med 72:93 (2014)",
     KR_MAY_USE_COILS | KR_UNFOLDS | KR_TAKES_SLABS | KR_WANTS_SERIES, table, sizeof(opts), run, plan };

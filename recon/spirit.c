@@ -14,12 +14,12 @@
 
 typedef struct opts { long kernel, iterations; double lambda, floor, tolerance, l1; } opts;
 static const kr_opt table[] = {
-    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "width of the kernels, odd; 0: 7 with up to 8 coils, else 5, narrower where the calibration lines are few" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernels, relative to the mean power of a calibration sample" },
+    { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "0", "N", "kernel width, odd; 0: 7 with up to 8 coils, else 5, smaller if the ACS is small" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation of the kernel fit, relative to the mean power of a calibration sample" },
     { "floor", 0, KR_OPT_REAL, offsetof(opts, floor), "0", "X", "an equation of the calibration counts by 1 / (its power + X times the mean power): small X lets all of k-space count alike, large X "
       "its strong middle most; 0: with --l1 0 by cross-validation, else all count alike, which serves sparse images best" },
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "0", "N", "iterations at most; 0: 2000, with --l1 0 50" },
-    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop once the images are this part of themselves from where they are going; with --l1 0, once the residual has fallen to this part of its start" },
+    { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-3", "X", "stop when the estimated distance to the solution is X of the images; with --l1 0: when the residual is X times its initial value" },
     { "l1", 0, KR_OPT_REAL, offsetof(opts, l1), "0.0002", "X", "joint sparsity of the coil images' wavelets, relative to their largest coefficient; 0: none, which is faster" },
     KR_OPT_END };
 
@@ -134,7 +134,7 @@ static long width(long wanted, const kr_plane *p, const kr_array *block, int d)
     return d != KR_X && !(p->axes & KR_ON(d)) ? 1 : wanted < most ? wanted : most;
 }
 
-/* Does the calibration area tell enough of kernels so wide? Three equations for each unknown, and where samples are missing half
+/* Is the ACS large enough for this kernel? Three equations for each unknown, and where samples are missing half
  * again as many places as the kernel is wide: found on simulated scans with 4 to 24 lines. */
 static bool fits(long wanted, const kr_plane *p, const kr_array *block)
 {
@@ -585,6 +585,6 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return 0;
 }
 
-const kr_recon kr_recon_spirit = { "spirit", "k-space that agrees with kernels fitted to the calibration lines, for any mask, and sparse coil images",
+const kr_recon kr_recon_spirit = { "spirit", "SPIRiT: iterative self-consistent parallel imaging, any sampling pattern, with jointly sparse coil images",
     "Lustig and Pauly, Magn Reson Med 64:457 (2010); Murphy et al., IEEE Trans Med Imaging 31:1250 (2012)",
     KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };

@@ -12,7 +12,7 @@
 typedef struct opts { const char *from; bool json, data; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: a list with an object for each file" },
-    { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "look at all the data of large scans, too: range, and lines that are missing" },
+    { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "read all data of large scans, too: range and missing lines" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever the content looks like" },
     KR_OPT_END };
 
@@ -145,6 +145,12 @@ static const char *direction(char text[64], const double d[3])
     return text;
 }
 
+static const char *position(char text[64], const double mm[3])
+{
+    snprintf(text, 64, "%.5g %.5g %.5g", mm[0] + 0., mm[1] + 0., mm[2] + 0.);     /* + 0.: no -0 */
+    return text;
+}
+
 static void geom_lines(kr_text *t, const kr_geom *g)
 {
     const double *p = g->position_mm[0], *q = g->position_mm[g->slices - 1];
@@ -152,9 +158,9 @@ static void geom_lines(kr_text *t, const kr_geom *g)
     if (!g->known)
         return;
     if (g->slices > 1)
-        line(t, "position", "%.5g %.5g %.5g to %.5g %.5g %.5g mm (left, back, head), %ld slices %.4g mm apart", p[0], p[1], p[2], q[0], q[1], q[2], g->slices, spacing(g));
+        line(t, "position", "%s to %s mm (left, back, head), %ld slices %.4g mm apart", position(r, p), position(f, q), g->slices, spacing(g));
     else
-        line(t, "position", "%.5g %.5g %.5g mm (left, back, head)", p[0], p[1], p[2]);
+        line(t, "position", "%s mm (left, back, head)", position(r, p));
     line(t, "directions", "readout %s, phase %s, slice %s", direction(r, g->read_dir), direction(f, g->phase_dir), direction(s, g->slice_dir));
 }
 
@@ -163,6 +169,11 @@ static void meta_line(kr_text *t, const char *label, const kr_meta *m, const cha
     kr_text all = { 0 };
     for (; (*part)[0]; part++) {
         const char *v = kr_meta_get(m, (*part)[0]);
+        char rounded[32];
+        if (v && !strcmp((*part)[0], "field_T") && strtod(v, NULL) > 0) {     /* as the scanner states it: 2.89362 */
+            snprintf(rounded, sizeof rounded, "%.3g", strtod(v, NULL));
+            v = rounded;
+        }
         if (v && *v)
             kr_text_add(&all, "%s%s%s%s", all.len ? ", " : "", (*part)[1], v, (*part)[2]);
     }
@@ -405,16 +416,16 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
     return 0;
 }
 
-static int tell_array(json_t **o, kr_text *t, const kr_array *a)
+static int tell_array(json_t **o, kr_text *t, const kr_array *a, const char *what)
 {
     kr_scoped(array) packed = kr_array_packed(a);
     if (!packed)
         return kr_error_code();
     range r = range_of(packed);
     if (o)
-        *o = json_pack("{s:s,s:o,s:o}", "kind", "array", "shape", json_shape(kr_array_shape(a)), "numbers", range_json(&r));
+        *o = json_pack("{s:s,s:o,s:o}", "kind", what, "shape", json_shape(kr_array_shape(a)), "numbers", range_json(&r));
     else {
-        line(t, "array", "%s %s", kr_shape_text(kr_array_shape(a)), r.complex ? "complex" : "real");
+        line(t, what, "%s %s", kr_shape_text(kr_array_shape(a)), r.complex ? "complex" : "real");
         range_line(t, &r);
     }
     return 0;
@@ -480,6 +491,25 @@ static bool is_kspace(const kr_scan *s)
     return !a;
 }
 
+/* Coil maps look like k-space, too; who made them says what they are: kray coils, or a tool of BART. */
+static bool is_maps(const kr_scan *s, const char *file)
+{
+    static const char *const makers[] = { "kray coils", "ecalib ", "caldir ", "ncalib " };
+    const char *by = kr_meta_get(s->meta, "source_command");
+    if (s->shape.n[KR_MAP] > 1)
+        return true;
+    if (s->enc.encoded[0] > 0 || s->shape.n[KR_COIL] < 2)
+        return false;
+    for (int i = 0; by && i < 4; i++)
+        if (strstr(by, makers[i]))
+            return true;
+    kr_scoped(image) im = NULL;
+    if (!by && kr_image_read(&im, file))
+        kr_error_clear();
+    by = im ? kr_meta_get(im->meta, "kray_method") : NULL;
+    return by && !strncmp(by, "coils ", 6);
+}
+
 /* As raw data, as an image or as an array, whichever it is first. */
 static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const kr_trace *trace)
 {
@@ -491,20 +521,22 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     kr_scoped(image) im = NULL;
     kr_scoped(array) a = NULL;
     int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
+    bool maps = false;
     if (f && !o)
         kr_text_add(t, "%s: %s\n", file, f->summary);
     if (f && f->read && (first = e = read_scan(&s, file, p, src.path, trace)) == 0) {
-        if (f->read_image && !is_kspace(s)) {
+        maps = f->read_array && is_maps(s, file);
+        if (maps || (f->read_image && !is_kspace(s))) {
             kr_scan_unref(&s);
             e = KR_EFORMAT;
         } else
             e = tell_scan(o, t, s);
     }
     kr_auto char *why = first ? kr_strdup(kr_error()) : NULL;
-    if (e && !s && f && f->read_image && (e = kr_image_read(&im, file)) == 0)
+    if (e && !s && !maps && f && f->read_image && (e = kr_image_read(&im, file)) == 0)
         e = tell_image(o, t, im);
     if (e && !s && !im && f && f->read_array && (e = kr_array_read(&a, file)) == 0)
-        e = tell_array(o, t, a);
+        e = tell_array(o, t, a, maps ? "coil maps" : "array");
     if (e && first == KR_EUSAGE && !src.var && f->list)
         e = tell_variables(o, t, f, &src);
     if (e && first && why)                                   /* what the first attempt said fits best */

@@ -10,8 +10,8 @@ typedef struct opts { const char *shape, *like, *output, *name; bool show, json;
 static const kr_opt table[] = {
     { "shape", 's', KR_OPT_TEXT, offsetof(opts, shape), NULL, "X,Y[,Z]", "the grid: 320,320, or with names: y=320,z=128,time=12" },
     { "like", 'l', KR_OPT_FILE, offsetof(opts, like), NULL, "SCAN", "the grid of this scan, and the seed from its name" },
-    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that reads back)" },
-    { "name", 0, KR_OPT_TEXT, offsetof(opts, name), NULL, "NAME", "the file's name whose characters are the seed" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that can be read back)" },
+    { "name", 0, KR_OPT_TEXT, offsetof(opts, name), NULL, "NAME", "file name whose characters are the seed (fastMRI)" },
     { "show", 0, KR_OPT_FLAG, offsetof(opts, show), NULL, NULL, "describe mask files" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };

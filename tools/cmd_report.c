@@ -11,16 +11,16 @@
 
 typedef struct opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; bool json; } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), "report.html", "FILE", "the page" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), "report.html", "FILE", "the HTML page" },
     { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "reference: a file, a folder or a 'pattern*'; raw data may hold it" },
     { "protocol", 'p', KR_OPT_TEXT, offsetof(opts, protocol), "fastmri", "NAME", "scoring protocol; 'list' shows all" },
     { "title", 0, KR_OPT_TEXT, offsetof(opts, title), NULL, "TEXT", "title of the page" },
     { "show", 0, KR_OPT_INT, offsetof(opts, show), "3", "N", "number of slices shown of a volume, evenly spaced" },
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "A,B,...", "show these slices, counted from 0" },
     { "error", 0, KR_OPT_REAL, offsetof(opts, error), "5", "X", "gain of the error maps: their window is that of the images / X" },
-    { "mask", 0, KR_OPT_FILE, offsetof(opts, mask), NULL, "FILE", "count only pixels where this image is not 0" },
+    { "mask", 0, KR_OPT_FILE, offsetof(opts, mask), NULL, "FILE", "score only pixels where this image is not 0" },
     { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "none", "none|fit", "fit: scale each volume to its target by least squares" },
-    { "crop", 0, KR_OPT_CHOICE, offsetof(opts, crop), "auto", "auto|always|never", "crop as the protocol's own programs (see kray eval)" },
+    { "crop", 0, KR_OPT_CHOICE, offsetof(opts, crop), "auto", "auto|always|never", "crop as the protocol's own program (see kray eval)" },
     { "skip", 0, KR_OPT_INT, offsetof(opts, skip), "0", "N", "leave out N slices at each end" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "also print the means as JSON" },
     KR_OPT_END };

@@ -12,10 +12,10 @@
 typedef struct opts { bool json; const char *config, *network, *licence, *prefix; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
-    { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; otherwise the one beside the weights; none: none" },
-    { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "the network, where the keys of the weights do not tell" },
+    { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; default: the one beside the weights; 'none': without" },
+    { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "name of the network, if the weights do not show it" },
     { "licence", 0, KR_OPT_TEXT, offsetof(opts, licence), NULL, "TEXT", "convert: the licence of the weights" },
-    { "prefix", 0, KR_OPT_TEXT, offsetof(opts, prefix), NULL, "TEXT", "only tensors whose names begin so; the prefix goes" },
+    { "prefix", 0, KR_OPT_TEXT, offsetof(opts, prefix), NULL, "TEXT", "only tensors with this prefix, which is dropped" },
     KR_OPT_END };
 
 /* The weights with what their configuration says; *kind: the network they make, NULL: none that Kray has (why is on record). */

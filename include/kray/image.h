@@ -18,7 +18,7 @@ typedef struct kr_geom {
     double spacing_mm;               /* between slices where positions cannot tell (one slice); 0: thickness */
     bool known;                      /* false: the file did not say; directions are the axes themselves  */
 } kr_geom;
-kr_geom *kr_geom_new(long slices) KR_MUST_USE;          /* unit directions, 1 mm per... fov 0, not known */
+kr_geom *kr_geom_new(long slices) KR_MUST_USE;          /* unit directions along the axes, field of view 0, known false */
 kr_geom *kr_geom_copy(const kr_geom *g) KR_MUST_USE;
 void kr_geom_unref(kr_geom **g);
 /* RAS affine (row-major 4x4, mm) of the voxels of a volume with nx x ny x nz voxels per slice, where slices (if more

@@ -36,7 +36,7 @@ typedef struct kr_conv kr_conv;
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act,
                      int maps, const long *split) KR_MUST_USE;
 void kr_conv_unref(kr_conv **c);
-/* Adds in double from now on: slow, for convolutions whose output is divided by a small deviation (more than 4 outputs). */
+/* From now on sums accumulate in float64 (slow): for convolutions in front of an instance norm, which divides by a small deviation (more than 4 outputs). */
 void kr_conv_exact(kr_conv *c);
 /* Products in bfloat16 (8 bits of mantissa), sums in float from now on, where that is faster: convolutions with more than 4
  * outputs (in Winograd's form, with an even number of inputs). Refuses processors without AVX512-BF16. */

@@ -1,4 +1,4 @@
-/* recon.h: the table of reconstruction methods, and the street from a scan to an image. */
+/* recon.h: the table of reconstruction methods, and the way from a file or a scan to an image. */
 #ifndef KRAY_RECON_H
 #define KRAY_RECON_H
 #include "kray/opt.h"
@@ -9,16 +9,15 @@ extern "C" {
 #endif
 
 enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                                                  */
-       KR_MAY_USE_COILS = 1 << 1,   /* uses maps that it is given, and combines coils without them else */
-       KR_TAKES_PRIOR = 1 << 2,     /* penalises |x|^2, so that the size of coil maps made for it says where an image is likely:
-                                     * kr_coils_opts.prior                                              */
+       KR_MAY_USE_COILS = 1 << 1,   /* uses coil maps if given; combines coils without them otherwise   */
+       KR_TAKES_PRIOR = 1 << 2,     /* Tikhonov method: its coil maps may be scaled by confidence, a spatial prior (kr_coils_opts.prior) */
        KR_EACH_SLICE = 1 << 3,      /* the image of a slice depends on this slice alone                 */
-       KR_UNFOLDS = 1 << 4,         /* coils alone tell what was not measured: no more than there are   */
+       KR_UNFOLDS = 1 << 4,         /* relies on coil sensitivities alone: R outside the ACS must not exceed the number of coils */
        KR_TAKES_SLABS = 1 << 5,     /* slices measured together may be given as a slab: kr_multiband_open */
        KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
-       KR_TAKES_TRAJECTORY = 1 << 8,/* samples may lie anywhere in k-space; others get what gridding makes of them */
+       KR_TAKES_TRAJECTORY = 1 << 8,/* takes non-Cartesian samples; other methods get them gridded       */
        KR_WANTS_SERIES = 1 << 9,    /* works on all frames, or on slices measured together, at once      */
-       KR_SOFT_MAPS = 1 << 7 };     /* regularises by more than size: maps made for it fall off smoothly (kr_coils_opts.soft)   */
+       KR_SOFT_MAPS = 1 << 7 };     /* sparsity or low-rank penalty: coil maps are made with soft cropping (kr_coils_opts.soft) */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
     const char *name, *summary, *cite;
@@ -44,7 +43,7 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
  * others are refused. y as scan->data. */
 int kr_samples_of(kr_array **y, const kr_scan *scan, const kr_array *coils, const kr_array *x) KR_MUST_USE;
 
-/* The middle of it: prepare (readouts stay whole where the method wants them so), coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
+/* From a scan that was read to an image: prepare (readouts stay whole where the method wants them so), coil maps (if `coils` is NULL and the method needs them), run, crop to the recon matrix, check.
  * `opts` as kr_opt_parse filled it. Owner of *out: the caller. */
 int kr_reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_prepare *prepare,
                    const kr_array *coils, const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;

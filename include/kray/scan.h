@@ -198,8 +198,8 @@ extern const kr_prepare kr_prepare_preset;     /* whitened, without oversampling
  * not vary along X, cropped data stay in image space along X (in_image). */
 int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace) KR_MUST_USE;
 /* Echo-planar readouts, in place. Samples taken on ramps (enc.ramp) come to the regular grid: the least-squares image of the
- * width that they determine. Where one image has lines measured forwards and backwards, the phase between these, constant and
- * linear along the readout, is taken from both by halves. ghost: "navigator" (lines flagged as phase correction, each shot's own),
+ * width that they determine. Where one image has lines measured forwards and backwards, the odd/even echo phase (constant and
+ * linear along the readout) is estimated and half of it removed from each. ghost: "navigator" (lines flagged as phase correction, each shot's own),
  * "entropy" (of the image), "svd" (singular values of neighbouring lines), "none", or "auto": navigators where there are some,
  * and what these leave by entropy, if two of three lines were measured; otherwise entropy alone. Other scans stay as they are, and so does one that was prepared before. Refuses sampling outside the gradient,
  * and navigators where there are none. Meta "ghost" tells what was done. */

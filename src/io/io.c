@@ -204,8 +204,8 @@ const kr_format *kr_format_of(const char *path)
         const char *dot = strrchr(path, '.'), *hint = "";
         for (size_t i = 0; dot && i < sizeof weights / sizeof *weights; i++)
             if (!strcasecmp(dot, weights[i]))
-                hint = "; of network weights kray weights info tells more";
-        kr_fail(KR_EFORMAT, "%s: not a format that Kray knows (it begins with %s)%s", path, seen, hint);
+                hint = ", and kray weights info describes network weights";
+        kr_fail(KR_EFORMAT, "%s: unknown format (it begins with %s); kray help formats lists those that Kray reads%s", path, seen, hint);
     }
     return best;
 }

@@ -101,7 +101,7 @@ static kr_array *from_file(const char *text, kr_shape s, const char *name)
     kr_scoped(array) m = zero_or_one(a);
     kr_scoped(array) view = m ? named ? kr_array_ref(m) : name_axes(m, s) : NULL;
     if (view && !fits(view, s))
-        kr_fail(KR_ESHAPE, "a mask %s does not fit k-space %s; name its axes, as in FILE@y,x", kr_shape_text(kr_array_shape(view)), kr_shape_text(s));
+        kr_fail(KR_ESHAPE, "the mask %s does not fit k-space %s; if its axes are others, name them: FILE@y,x", kr_shape_text(kr_array_shape(view)), kr_shape_text(s));
     else if (view && kr_max_abs(view) <= 0)
         kr_fail(KR_ENUMBER, "the mask keeps nothing");
     else if (view)

@@ -60,7 +60,7 @@ void kr_scan_sign_text(kr_text *t, const kr_scan *s)
     if (s->kspace_sign)
         kr_text_add(t, "k-space sign %c, as asked for", sign > 0 ? '+' : '-');
     else if (known)
-        kr_text_add(t, "k-space sign %c, known of this vendor", sign > 0 ? '+' : '-');
+        kr_text_add(t, "k-space sign %c, known for this vendor", sign > 0 ? '+' : '-');
     else if (spiral_positions(s) && vendor)
         kr_text_add(t, "k-space sign - (unverified for spirals of %s): if images are mirrored, give --kspace-sign +", vendor);
     else if (vendor && *vendor)

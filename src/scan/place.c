@@ -694,8 +694,8 @@ static int plan_calib(kr_placing *p)
         long v[SLOTS] = { l->ky - centre[0] + g->n[0] / 2, l->kz - centre[1] + g->n[1] / 2, l->slice - p->from };
         p->calib[i] = claim(g, l, slot_of(g, v));
     }
-    kr_scan_note(p->s, "calibration-only lines, kept apart from the image: %ld; with lines that are both, %ld, they fill a grid of %ld x %ld",
-                 r.used - r.both, r.both, g->n[SLOT_Y], g->n[SLOT_Z]);
+    kr_scan_note(p->s, "ACS: %ld lines (%ld separate, %ld shared with the image), grid %ld x %ld", r.used, r.used - r.both, r.both, g->n[SLOT_Y],
+                 g->n[SLOT_Z]);
     if (r.left_out)
         kr_scan_note(p->s, "calibration lines of other contrasts, sets or encodings, left out: %ld", r.left_out);
     return 0;

@@ -205,7 +205,7 @@ static int check_mask(const kr_array *mask, kr_shape s, unsigned in_image)
         return kr_fail(KR_EREFUSED, "a sampling mask is real, this one is complex");
     for (int d = 0; d < KR_AXES; d++) {
         if (mask->n[d] > 1 && mask->n[d] != s.n[d])
-            return kr_fail(KR_ESHAPE, "a mask %s does not fit k-space %s", kr_shape_text(kr_array_shape(mask)), kr_shape_text(s));
+            return kr_fail(KR_ESHAPE, "the mask %s does not fit k-space %s", kr_shape_text(kr_array_shape(mask)), kr_shape_text(s));
         if (mask->n[d] > 1 && in_image & KR_ON(d))
             return kr_fail(KR_EREFUSED, "the data are in image space along %s and cannot be undersampled there", kr_axis_name(d));
     }
@@ -605,9 +605,12 @@ void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f)
         first &= !under[d];
     }
     first = true;
+    bool acs = false;                                        /* a single line in the middle is none */
     for (int d = 0; d < 3; d++)
-        if (under[d]) {
-            kr_text_add(t, "%s%ld", first ? ", centre " : " x ", f->centre[d]);
+        acs |= under[d] && f->centre[d] > 1;
+    for (int d = 0; d < 3; d++)
+        if (under[d] && acs) {
+            kr_text_add(t, "%s%ld", first ? ", ACS " : " x ", f->centre[d]);
             first = false;
         }
     for (int d = 0; d < 3; d++)

@@ -51,7 +51,7 @@ head -c 3000 in/a.h5 >cut.h5
 echo hello >text.h5
 refuses 1 'cut.h5: ' kray info cut.h5
 refuses 1 'empty.h5: the file is empty' kray info empty.h5
-refuses 1 'text.h5: not a format that Kray knows' kray info text.h5
+refuses 1 'text.h5: unknown format' kray info text.h5
 refuses 1 'absent.h5: there is no such file' kray info absent.h5
 
 # A full disk, as a limit on the size of files, which must not hold for where the sentence goes.

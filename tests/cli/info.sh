@@ -46,7 +46,7 @@ scan=$KR_SHARED/data/mri/phantom_14ch_R3_acs_ismrmrd.h5
 if [ -f "$scan" ]; then
     works '{x=384 y=144 coil=14}, 14 coils' kray info "$scan"
     for words in 'readout oversampled 2 times' '192 x 144 x 1 of 280 x 210 x 8 mm' 'R = 3 in 108 of 144 lines along y (zero-padded), 36 measured' 'every 3rd along y; R = 3 by the header' \
-                 '36 imaging, 32 calibration, 1 noise' '384 samples per channel' '20.048 66.57 0 mm' 'TE 1.62 ms' 'Skyra' 'kept apart from the image: 32'; do
+                 '36 imaging, 32 calibration, 1 noise' '384 samples per channel' '20.048 66.57 0 mm' 'TE 1.62 ms' 'Skyra' '(32 separate, 16 shared with the image)' '2.89 T'; do
         check "it tells: $words" grep -qF "$words" "$out"
     done
     works '"acceleration": 3.0' kray info --json "$scan"

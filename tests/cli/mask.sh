@@ -2,7 +2,7 @@
 . "$(dirname "$0")/lib.sh"
 
 works 'every 4th along y' kray mask uniform:accel=4,lines=15 --shape 64,96
-works '{y=96}: R = 2.74 (35 of 96) along y, centre 15' kray mask uniform:accel=4,lines=15,offset=1 --shape 64,96
+works '{y=96}: R = 2.74 (35 of 96) along y, ACS 15' kray mask uniform:accel=4,lines=15,offset=1 --shape 64,96
 works 'gaussian2d' kray mask --help
 for f in npy png cfl; do
     works '{x=40 y=30}' kray mask gaussian2d:accel=4,seed=3 --shape 40,30 -o "m.$f"

@@ -38,10 +38,10 @@ works 'method   wavelet' kray recon under.cfl --plan
 works 'method   rss' kray recon full.cfl --plan
 works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
-works 'more than 4 coils can unfold' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
+works 'exceeds the 4 coils' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
 # ... also where the file says nothing of what was measured
 works '' kray simulate brain -o six.cfl --matrix 48,48 --slices 1 --coils 4 --undersample uniform:accel=6,lines=8
-works 'more than 4 coils can unfold' kray recon six.cfl -o folded.npy --method grappa
+works 'exceeds the 4 coils' kray recon six.cfl -o folded.npy --method grappa
 
 # Folders are made for whatever is written.
 works '' kray recon scan.h5 -o new/deep/image.nii.gz -u $mask

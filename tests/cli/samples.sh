@@ -72,11 +72,11 @@ is ct/htc2022_like_full.mat 'CtDataFull   struct, 1 x 1'
 
 # ---- What is refused, and why ----
 for f in bad_headerlen.safetensors bad_truncated.safetensors tiny.safetensors torch_like_state_dict.pt two_deflated.npz; do
-    no arrays/$f 1 'of network weights kray weights info tells more'
+    no arrays/$f 1 'kray weights info describes network weights'
 done
-no ct/astra_vectors.npz 1 'not a format that Kray knows'
+no ct/astra_vectors.npz 1 'unknown format'
 for f in arrays/orientation_cases.json ismrmrd/expected.json mrd_stream/pyclient_cart16_client_to_server.json mrd_stream/header_cart16.xml ct/rtk_geometry_4proj.xml; do
-    no $f 1 'not a format that Kray knows (it begins with'
+    no $f 1 'unknown format (it begins with'
 done
 no mrd_stream/config_file_only_close.bin 1 'the stream holds no acquisitions'
 no mrd_stream/gadgetron_style_no_nul.bin 1 'there are no imaging lines (1 noise)'

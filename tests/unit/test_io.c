@@ -104,7 +104,7 @@ static void test_recognised(void **state)
     }
     put("junk.nii", "this is not a volume");
     assert_null(kr_format_of(in("junk.nii")));
-    assert_refused(KR_EFORMAT, "not a format that Kray knows (it begins with 74 68 69 73");
+    assert_refused(KR_EFORMAT, "unknown format (it begins with 74 68 69 73");
     put("empty.npy", "");
     assert_null(kr_format_of(in("empty.npy")));
     assert_refused(KR_EFORMAT, "the file is empty");

@@ -705,7 +705,7 @@ static void facts_of_known_masks(void **state)
     assert_near(f.outer_accel, 81.0 / 20, 1e-12);
     kr_text t = { 0 };
     kr_mask_facts_text(&t, &f);
-    assert_string_equal(t.s, "R = 2.74 (35 of 96) along y, centre 15, every 4th along y");
+    assert_string_equal(t.s, "R = 2.74 (35 of 96) along y, ACS 15, every 4th along y");
     kr_text_clear(&t);
 
     for (long y = 0; y < 20; y++)                                    /* 3 of 8 lines before DC are missing */
