@@ -162,7 +162,7 @@ INLINE void tile(const ray_tile *s, const bool box, const int span, const bool a
     if (!affine || (box && !span))
         table(t, s, (float)-half - (box ? 0.5f : 0), 2 * half / VL + (span == 0));
     const vf lane = ramp();
-    const struct window p = window(s->p - half, span), tk = window(t, span);
+    const struct window p = window(s->p - half, span), tk = window(t, affine ? 0 : span);
     const float inverse = affine ? 1 / s->far : s->arc > 0 ? 1 / s->arc : 1;
     for (long r = 0; r < s->rows; r++) {
         float *row = s->image + r * s->stride, far = affine ? s->far : s->far + (float)r;
