@@ -207,6 +207,41 @@ static int open_method(void **job, enum kr_mrd_unit *unit, void *self, const kr_
     return c->server->host.open(job, unit, &c->recipes->methods, ask);
 }
 static void keep(void *self, const void *bytes, size_t n) { journal_put(&((struct client *)self)->journal, bytes, n); }
+static void keep_noise(void *self, const char *measurement, const void *bytes, size_t n)
+{
+    struct server *s = ((struct client *)self)->server;
+    int most = (int)(sizeof s->noise / sizeof *s->noise), at = 0;
+    kr_text copy = { 0 };
+    kr_text_put(&copy, bytes, n);
+    char *name = copy.failed ? NULL : kr_strdup(measurement);
+    if (!name) {
+        kr_text_clear(&copy);
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    while (at < most && (!s->noise[at].measurement || strcmp(s->noise[at].measurement, name)))
+        at++;
+    if (at == most) {                                            /* in place of the oldest */
+        at = s->noise_next;
+        s->noise_next = (s->noise_next + 1) % most;
+    }
+    kr_free(s->noise[at].measurement);
+    kr_text_clear(&s->noise[at].bytes);
+    s->noise[at] = (struct noise){ name, copy };
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool noise_of(void *self, const char *measurement, kr_text *bytes)
+{
+    struct server *s = ((struct client *)self)->server;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < sizeof s->noise / sizeof *s->noise; i++)
+        if (s->noise[i].measurement && !strcmp(s->noise[i].measurement, measurement))
+            kr_text_put(bytes, s->noise[i].bytes.s, s->noise[i].bytes.len);
+    pthread_mutex_unlock(&s->lock);
+    return bytes->len && !bytes->failed;
+}
+
 static char *reply(void *self, const char *query)
 {
     kr_text t = { 0 };
@@ -262,6 +297,8 @@ void server_take(struct server *s, int fd, const char *from)
     c->host.recipe = find_recipe;
     c->host.words = list_words;
     c->host.reply = reply;
+    c->host.keep_noise = keep_noise;
+    c->host.noise_of = noise_of;
     c->host.keep = s->save ? keep : NULL;
     c->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     c->session = c->event >= 0 ? kr_mrd_session_new(&c->host, &s->limits) : NULL;
@@ -326,6 +363,10 @@ void server_stop(struct server *s)
 
 void server_close(struct server *s)
 {
+    for (size_t i = 0; i < sizeof s->noise / sizeof *s->noise; i++) {
+        kr_free(s->noise[i].measurement);
+        kr_text_clear(&s->noise[i].bytes);
+    }
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->free_slot);
 }

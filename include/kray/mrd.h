@@ -37,6 +37,10 @@ typedef struct kr_mrd_host {
     void (*close)(void *job);
     /* Messages that came, whole ones alone, as they came; also those after a refusal. */
     void (*keep)(void *self, const void *bytes, size_t n);
+    /* Noise lines (acquisition messages, one behind the other) of the measurement with that id, kept for scans that name it as theirs
+     * (measurementDependency); and those kept, NULL: none. Owner: the session (kr_text_clear). */
+    void (*keep_noise)(void *self, const char *measurement, const void *bytes, size_t n);
+    bool (*noise_of)(void *self, const char *measurement, kr_text *bytes);
     /* Answers a query other than gadgetron::info; NULL: not known. Owner: the session. */
     char *(*reply)(void *self, const char *query);
     const char *config;              /* a word or JSON that counts instead of what the client says; NULL: the client's */

@@ -15,7 +15,9 @@ struct kr_mrd_session {
     enum { BEGIN, CONFIGURED, HEADED, RUNNING, ENDING, CLOSED } state;
     bool broken;                     /* what still comes cannot be read: it is thrown away              */
     kr_mrd_ask ask;
-    char *xml, *measurement;
+    char *xml, *measurement, *noise_measurement;
+    kr_text noise;                   /* noise lines that came, to be kept                               */
+    bool noise_asked;
     void *job;                       /* NULL: not open, or none is wanted                               */
     bool opened;
     units units;
@@ -68,6 +70,8 @@ void kr_mrd_session_unref(kr_mrd_session **session)
     kr_mrd_wire_unref(&s->wire);
     kr_free(s->xml);
     kr_free(s->measurement);
+    kr_free(s->noise_measurement);
+    kr_text_clear(&s->noise);
     kr_text_clear(&s->out);
     kr_free_at(session);
 }
@@ -142,9 +146,10 @@ static int open_job(kr_mrd_session *s)
     kr_scoped(scan) scan = kr_scan_new();
     if (!scan || kr_mrd_header_parse(scan, s->xml) || units_open(&s->units, s->xml))
         return kr_error_code();
-    const char *id = kr_meta_get(scan->meta, "measurement_id");
+    const char *id = kr_meta_get(scan->meta, "measurement_id"), *noise = kr_meta_get(scan->meta, "noise_measurement");
     s->measurement = kr_strdup(id ? id : "");
-    if (!s->measurement)
+    s->noise_measurement = kr_strdup(noise ? noise : "");
+    if (!s->measurement || !s->noise_measurement)
         return kr_error_code();
     s->facts.measurement = s->measurement;
     enum kr_mrd_unit by = s->ask.unit;
@@ -182,6 +187,52 @@ static int text(kr_mrd_session *s, const kr_mrd_message *m)
     else
         say(s, "WRN", "the text after the header is no JSON {...} and is not used");
     return 0;
+}
+
+/* ---- Noise of another measurement ---- */
+enum { NOISE_MOST = 64 << 20 };
+
+static int take_noise(kr_mrd_session *s, const kr_text *bytes, long channels)
+{
+    const unsigned char *p = (const unsigned char *)bytes->s;
+    size_t left = bytes->len;
+    for (int64_t k; left && kr_mrd_length(&k, p, left, INT64_MAX) == 1 && (size_t)k <= left; p += k, left -= (size_t)k) {
+        kr_mrd_message m;
+        unit *none;
+        kr_mrd_split(&m, p, (size_t)k);
+        if (kr_mrd_line_parse(m.head).channels != channels)
+            return kr_fail(KR_EREFUSED, "has %d channels, and this scan %ld", kr_mrd_line_parse(m.head).channels, channels);
+        if (units_put(&s->units, &none, &m, 0))
+            return kr_error_code();
+    }
+    return 0;
+}
+
+/* Once, before the first image, where the header names a noise measurement and no noise came. */
+static void find_noise(kr_mrd_session *s, long channels)
+{
+    if (s->noise_asked || s->units.noise.count || !*s->noise_measurement)
+        return;
+    s->noise_asked = true;
+    kr_text bytes = { 0 };
+    bool found = s->host->noise_of && s->host->noise_of(s->host->self, s->noise_measurement, &bytes);
+    if (!found || take_noise(s, &bytes, channels)) {
+        kr_auto char *t = kr_strf("the noise was measured in another scan, %.200s, which %s: channels are not whitened", s->noise_measurement, found ? kr_error() : "did not come here");
+        say(s, "WRN", t ? t : "the noise scan is missing");
+        kr_error_clear();
+    }
+    kr_text_clear(&bytes);
+}
+
+static void note_noise(kr_mrd_session *s, const kr_mrd_message *m)
+{
+    kr_line l = kr_mrd_line_parse(m->head);
+    if (kr_line_kind_of(l.flags) != KR_LINES_NOISE) {
+        find_noise(s, l.channels);
+        return;
+    }
+    if (s->host->keep_noise && *s->measurement && s->noise.len + m->bytes <= NOISE_MOST)
+        kr_text_put(&s->noise, (const char *)m->raw, m->bytes);
 }
 
 /* ---- Data ---- */
@@ -250,6 +301,7 @@ static int data(kr_mrd_session *s, const kr_mrd_message *m)
     if (m->id != KR_MRD_ACQUISITION)
         return 0;
     unit *done;
+    note_noise(s, m);
     int e = units_put(&s->units, &done, m, s->facts.lines);
     return e ? e : enqueue(s, done) ? kr_error_code() : over_memory(s);
 }
@@ -293,6 +345,8 @@ static int end(kr_mrd_session *s)
     }
     if (open_job(s))
         return kr_error_code();
+    if (s->noise.len && !s->noise.failed)
+        s->host->keep_noise(s->host->self, s->measurement, s->noise.s, s->noise.len);
     int e = s->job ? enqueue(s, units_close(&s->units)) : 0;
     if (e)
         return e;

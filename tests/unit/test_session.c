@@ -3,7 +3,7 @@
 #include "kray/mrd.h"
 
 /* A host whose image is the scan's mean, and that fails where `fails` says. */
-static struct { long runs, slice, lines, calib, opened, fails; enum kr_mrd_unit unit; } fake;
+static struct { long runs, slice, lines, calib, noise, opened, fails; enum kr_mrd_unit unit; } fake;
 
 static int open_fake(void **job, enum kr_mrd_unit *unit, void *self, const kr_mrd_ask *ask)
 {
@@ -22,6 +22,7 @@ static int run_fake(kr_image **out, void *job, kr_scan *scan, long slice, const 
     fake.runs++;
     fake.slice = slice;
     fake.lines = scan->lines[KR_LINES_IMAGING].count;
+    fake.noise = scan->noise ? scan->noise->n[KR_SAMPLE] : 0;
     fake.calib = scan->lines[KR_LINES_CALIB].count;
     if (fake.fails == slice)
         return kr_fail(KR_EREFUSED, "it does not work");
@@ -84,6 +85,16 @@ static long answered(const kr_mrd_session *s, int id, const char *words)
         n += m.id == id && (!words || strstr(text, words));
     }
     return n;
+}
+
+static kr_mrd_session *begun;
+static void begin_with(const kr_mrd_host *with)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.unit = KR_MRD_BY_SLICE;
+    fake.fails = -2;
+    begun = kr_mrd_session_new(with, NULL);
+    assert_non_null(begun);
 }
 
 static kr_mrd_session *begin(enum kr_mrd_unit unit)
@@ -191,6 +202,52 @@ static void calibration(void **state)
     say(s, &t);
     assert_true(fake.runs == 2 && fake.calib == 3);
     end(&s, &t, 2);
+}
+
+/* Noise of one session serves another that names it; a third, of other channels or names, is told. */
+static struct { char id[64]; kr_text bytes; } noise_kept;
+static void keep_noise(void *self, const char *id, const void *bytes, size_t n)
+{
+    (void)self;
+    snprintf(noise_kept.id, sizeof noise_kept.id, "%s", id);
+    noise_kept.bytes.len = 0;
+    kr_text_put(&noise_kept.bytes, bytes, n);
+}
+static bool noise_of(void *self, const char *id, kr_text *bytes)
+{
+    (void)self;
+    kr_text_put(bytes, noise_kept.bytes.s, noise_kept.bytes.len);
+    return !strcmp(id, noise_kept.id);
+}
+
+static void noise_of_another(void **state)
+{
+    (void)state;
+    kr_mrd_host with = host;
+    with.keep_noise = keep_noise;
+    with.noise_of = noise_of;
+    static const char *const said[] = { "<measurementID>n1</measurementID>", "<measurementID>s1</measurementID><measurementDependency><dependencyType>Noise</dependencyType>"
+                                        "<measurementID>n1</measurementID></measurementDependency>",
+                                        "<measurementDependency><dependencyType>Noise</dependencyType><measurementID>n2</measurementID></measurementDependency>" };
+    for (int i = 0; i < 3; i++) {
+        begin_with(&with);
+        kr_text t = { 0 }, h = { 0 };
+        head(&h, "", "");
+        const char *from = memmem(h.s, h.len, "<encoding>", 10);
+        kr_mrd_put_text(&t, KR_MRD_CONFIG_FILE, "fake");
+        kr_auto char *xml = kr_strf("<ismrmrdHeader xmlns=\"http://www.ismrm.org/ISMRMRD\"><measurementInformation>%s</measurementInformation>%s", said[i], from);
+        kr_mrd_put_text(&t, KR_MRD_HEADER, xml);
+        if (!i)
+            line(&t, 0, 0, 0, 0, 1 << 18);
+        for (int ky = 0; ky < 4; ky++)
+            line(&t, ky, 0, 0, 0, 0);
+        say(begun, &t);
+        assert_int_equal(fake.noise, i < 2 ? 4 : 0);
+        assert_int_equal(answered(begun, KR_MRD_TEXT, "WRN the noise was measured in another scan, n2, which did not come here"), i == 2);
+        kr_text_clear(&h);
+        end(&begun, &t, 1);
+    }
+    kr_text_clear(&noise_kept.bytes);
 }
 
 static void series(void **state)
@@ -309,6 +366,6 @@ static void memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(last_flags), cmocka_unit_test(limits_and_repetitions), cmocka_unit_test(contrasts), cmocka_unit_test(calibration),
-                                        cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
+                                        cmocka_unit_test(noise_of_another), cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
