@@ -251,54 +251,62 @@ static long step_of(const kr_grid *g, int d) { return d == 0 ? 1 : d == 1 ? g->n
 static bool last(const kr_grid *g, size_t i, int d) { return (long)i / step_of(g, d) % g->n[d] == g->n[d] - 1; }
 static bool initial(const kr_grid *g, size_t i, int d) { return (long)i / step_of(g, d) % g->n[d] == 0; }
 
-/* Chambolle and Pock, algorithm 1 with K = (A / L, grad): A scaled to norm 1, so that sigma = tau = 1 / |K|. */
+/* Chambolle and Pock with a step of its own for each ray and voxel: 1 over the sum of its weights. Pock and Chambolle, ICCV 2011:1762. Dual steps are
+ * taken s times, primal ones 1 / s: of 0.003 to 1 times the longest ray's sum 0.1 settled first (24 views of an image of 100 x 100: 75 iterations). */
 static int tv(kr_projector *A, float *x, const float *y, size_t n, size_t m, const kr_grid *g, const kr_ct_opts *o, double *misfit, const kr_trace *trace)
 {
     int axes = g->n[2] > 1 ? 3 : 2;
-    kr_auto float *q = kr_alloc_zero(m, sizeof *q), *Ax = kr_alloc(m, sizeof *Ax), *z = kr_alloc(n, sizeof *z), *bar = kr_alloc_zero(n, sizeof *bar),
-        *p = kr_alloc_zero(n, (size_t)axes * sizeof *p);
-    if (!q || !Ax || !z || !bar || !p)
+    kr_auto float *q = kr_alloc_zero(m, sizeof *q), *Ax = kr_alloc(m, sizeof *Ax), *z = kr_alloc(n, sizeof *z), *bar = kr_alloc(n, sizeof *bar),
+        *p = kr_alloc_zero(n, (size_t)axes * sizeof *p), *row = kr_alloc(m, sizeof *row), *column = kr_alloc(n, sizeof *column);
+    if (!q || !Ax || !z || !bar || !p || !row || !column)
         return kr_error_code();
-    double L = 0, most = 0;
     for (size_t i = 0; i < n; i++)
-        bar[i] = (float)kr_rand_uniform(20260103, 0, i);
-    for (int k = 0; k < 12; k++) {                                   /* |A| by power iteration; positive weights: a positive start is near */
-        double s = sqrt(dot(bar, bar, n));
-        for (size_t i = 0; i < n; i++)
-            bar[i] = (float)((double)bar[i] / s);
-        kr_project(A, Ax, bar, 0, 1);
-        L = 1.02 * sqrt(dot(Ax, Ax, m));
-        kr_backproject(A, bar, Ax, 0, 1);
-    }
-    if (!(L > 0))
-        return kr_fail(KR_EREFUSED, "no ray meets the image");
+        bar[i] = 1;
+    for (size_t i = 0; i < m; i++)
+        q[i] = 1;
+    kr_project(A, row, bar, 0, 1);
+    kr_backproject(A, column, q, 0, 1);
     kr_backproject(A, z, y, 0, 1);
-    for (size_t i = 0; i < n; i++)
+    double most = 0, rays = 0, voxels = 0;
+    for (size_t i = 0; i < n; i++) {
         most = fmax(most, fabs((double)z[i]));
+        voxels = fmax(voxels, (double)column[i]);
+    }
+    for (size_t i = 0; i < m; i++)
+        rays = fmax(rays, (double)row[i]);
+    if (!(rays > 0))
+        return kr_fail(KR_EREFUSED, "no ray meets the image");
     memset(bar, 0, n * sizeof *bar);
-    float w = (float)(o->lambda * most / (L * L)), sigma = (float)(1 / sqrt(1 + 4.0 * axes)), tau = sigma, in = (float)(1 / L);
+    memset(q, 0, m * sizeof *q);
+    /* the gradient is weighed so that its part in a voxel's sum is that of all rays */
+    float w = (float)(o->lambda * most), k0 = (float)(voxels / (4.0 * axes)), s = 0.1f * (float)rays;
+    for (size_t i = 0; i < m; i++)
+        row[i] = row[i] > 1e-6f * (float)rays ? s / row[i] : 0;
+    for (size_t i = 0; i < n; i++)
+        column[i] = 1 / (s * (column[i] + 2 * (float)axes * k0));
+    float sigma = s / (2 * k0), limit = w / k0;
     for (int k = 0; k < o->iterations; k++) {
         if (kr_stopped(trace))
             return kr_error_code();
         kr_project(A, Ax, bar, 0, 1);
         for (size_t i = 0; i < m; i++)
-            q[i] = (q[i] + sigma * (Ax[i] - y[i]) * in) / (1 + sigma);
+            q[i] = (q[i] + row[i] * (Ax[i] - y[i])) / (1 + row[i]);
         for (size_t i = 0; i < n; i++) {
-            float d[3], s = 0;
+            float d[3], size = 0;
             for (int a = 0; a < axes; a++) {
-                d[a] = p[(size_t)a * n + i] + sigma * (last(g, i, a) ? 0 : bar[i + (size_t)step_of(g, a)] - bar[i]);
-                s += d[a] * d[a];
+                d[a] = p[(size_t)a * n + i] + sigma * k0 * (last(g, i, a) ? 0 : bar[i + (size_t)step_of(g, a)] - bar[i]);
+                size += d[a] * d[a];
             }
-            s = sqrtf(s) > w ? w / sqrtf(s) : 1;
+            size = sqrtf(size) > limit ? limit / sqrtf(size) : 1;
             for (int a = 0; a < axes; a++)
-                p[(size_t)a * n + i] = s * d[a];
+                p[(size_t)a * n + i] = size * d[a];
         }
         kr_backproject(A, z, q, 0, 1);
         for (size_t i = 0; i < n; i++) {
-            float back = z[i] * in;
+            float back = 0;
             for (int a = 0; a < axes; a++)
                 back += (initial(g, i, a) ? 0 : p[(size_t)a * n + i - (size_t)step_of(g, a)]) - (last(g, i, a) ? 0 : p[(size_t)a * n + i]);
-            float next = x[i] - tau * back;
+            float next = x[i] - column[i] * (z[i] + k0 * back);
             next = o->positive && next < 0 ? 0 : next;
             bar[i] = 2 * next - x[i];
             x[i] = next;

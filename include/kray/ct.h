@@ -20,7 +20,7 @@ int kr_ct_axis(double *column, double *mismatch, const kr_array *y, const kr_ray
 int kr_ct_rings(kr_array *y, long width) KR_MUST_USE;
 
 /* fbp: kr_fbp. sirt: x += C A^T R (y - A x) (Gilbert 1972). cgls: least squares by conjugate gradients. tv: 1/2 |A x - y|^2 + lambda |grad x|_1 by
- * primal-dual steps (Chambolle and Pock, J Math Imaging Vis 40:120 (2011)), lambda in parts of the largest of |A^T y|. */
+ * primal-dual steps (Chambolle and Pock, J Math Imaging Vis 40:120 (2011); Pock and Chambolle, ICCV 2011:1762), lambda in parts of the largest of |A^T y|. */
 enum kr_ct_method { KR_CT_FBP, KR_CT_SIRT, KR_CT_CGLS, KR_CT_TV, KR_CT_METHODS };
 typedef struct kr_ct_opts {
     enum kr_ct_method method;

@@ -1,0 +1,36 @@
+# ct.sh: images from X-ray projections: real files, bare arrays, and what is refused.
+. "$(dirname "$0")/lib.sh"
+
+works 'Feldkamp' kray ct --help
+array sino.npy x=48,y=36 blob
+refuses 2 '--geometry' kray ct sino.npy -o a.nii.gz
+refuses 2 'no geometry' kray ct sino.npy -o a.nii.gz --geometry spiral
+refuses 2 'sod=' kray ct sino.npy -o a.nii.gz --geometry fan:angles=0:360:36
+refuses 2 'not known' kray ct sino.npy -o a.nii.gz --geometry parallel:pitch=1
+refuses 1 '35 angles for 36 views' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:35
+refuses 1 'beyond the axis' kray ct sino.npy -o a.nii.gz --geometry fan:sod=500,sdd=400,pixel=1,angles=0:360:36
+refuses 2 'know no bounds' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method cgls --nonneg
+refuses 2 '--window is for fbp' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method tv --window hann
+refuses 2 'a column from 0 to 47' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 80
+refuses 2 '-o OUT' kray ct sino.npy --geometry parallel:angles=0:180:36
+refuses 2 'within 0:1' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --slices 1:3
+for m in fbp sirt cgls tv; do
+    works "$m" kray ct sino.npy -o "deep/$m.nii.gz" --geometry parallel:pixel=0.5,angles=0:180:36 --axis 23.5 --method $m -i 5
+done
+works '{x=48 y=48}' kray info deep/tv.nii.gz
+
+tooth=$KR_SHARED/data/ct/tooth_parallel_tomopy.h5
+if [ -f "$tooth" ]; then
+    works 'axis of rotation' kray ct "$tooth" -o tooth.nii.gz --slices 0:1 --json
+    column=$(sed -n 's/.*"axis_column": \([0-9.]*\).*/\1/p' "$out")
+    near 'the axis of the tooth' "$column" 296 1
+else
+    skip 'a tooth' "$tooth is absent"
+fi
+htc=$KR_SHARED/data/ct/htc2022_tb_merged.h5
+if [ -f "$htc" ]; then
+    works 'gaps' kray ct "$htc:sinogram" --angles "$htc:angles_deg" --geometry fan:sod=410.66,sdd=553.74,pixel=0.2 -o tb.nii.gz --matrix 128
+    works 'Helsinki' kray ct "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat" -o tb90.nii.gz --matrix 128
+else
+    skip 'a challenge' "$htc is absent"
+fi

@@ -1,0 +1,215 @@
+/* Images from exact line integrals: what each body is worth, by every geometry; the axis of rotation; counts; rings. */
+#include "test.h"
+#include "kray/ct.h"
+
+enum { BODIES = 4 };
+/* A body and three inserts that do not touch. */
+static const kr_ellipsoid flat[BODIES] = { { 0.02, { 0, 0, 0 }, { 45, 38, 0 }, 0.3 }, { 0.01, { -18, 5, 0 }, { 10, 7, 0 }, -0.4 },
+                                           { -0.008, { 16, 10, 0 }, { 9, 12, 0 }, 0.2 }, { 0.02, { 2, -18, 0 }, { 8, 8, 0 }, 0 } };
+
+/* Whether a point lies in body i, `margin` mm inside its edge. */
+static bool inside(const kr_ellipsoid *e, double x, double y, double margin)
+{
+    double c = cos(e->phi), s = sin(e->phi), dx = x - e->centre[0], dy = y - e->centre[1];
+    return pow((c * dx + s * dy) / (e->half[0] - margin), 2) + pow((-s * dx + c * dy) / (e->half[1] - margin), 2) <= 1;
+}
+
+/* The mean over each body, 3 pixels from every edge, is its value to a part `most`. */
+static void assert_means(const float *x, const kr_grid *g, const kr_ellipsoid *e, double most, const char *what)
+{
+    double margin = 3 * fabs(g->step[0]);
+    for (int b = 0; b < BODIES; b++) {
+        double sum = 0, want = b ? e[0].value + e[b].value : e[0].value;
+        long n = 0;
+        for (long i = 0; i < g->n[0] * g->n[1]; i++) {
+            double px = g->first[0] + (double)(i % g->n[0]) * g->step[0], py = g->first[1] + (double)(i / g->n[0]) * g->step[1];
+            bool in = inside(&e[b], px, py, margin);
+            for (int o = 1; o < BODIES && !b; o++)
+                in = in && !inside(&e[o], px, py, -margin);
+            if (in) {
+                sum += (double)x[i];
+                n++;
+            }
+        }
+        if (!(n > 20 && fabs(sum / (double)n - want) <= most * want))
+            fail_msg("%s: body %d is %.6f instead of %.6f (%ld pixels)", what, b, sum / (double)n, want, n);
+    }
+}
+
+static double angle[1000];
+static void turn(double from, double to, long n)
+{
+    for (long i = 0; i < n; i++)
+        angle[i] = (from + (to - from) * (double)i / (double)n) * M_PI / 180;
+}
+
+static void by_fbp(kr_rays *r, const char *what, double most)
+{
+    kr_grid g = kr_grid_centred((long[3]){ 200, 200, 1 }, (double[3]){ 0.5, 0.5, 0.5 });
+    assert_non_null(r);
+    float *y = malloc((size_t)(r->views * r->columns) * 4), *x = malloc(200 * 200 * 4);
+    kr_ellipsoids_scan(y, flat, BODIES, r, 2);
+    for (int w = 0; w < KR_WINDOW_NONE; w += 2) {
+        assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ .window = (enum kr_fbp_window)w }, NULL), 0);
+        assert_means(x, &g, flat, most, what);
+    }
+    free(x);
+    free(y);
+    kr_rays_unref(&r);
+}
+
+static void filtered(void **state)
+{
+    (void)state;
+    kr_detector d = { 221, 1, { 0.5, 0 }, { 0.3, 0 } }, f = { 221, 1, { 1, 0 }, { 0, 0 } };
+    turn(10, 190, 240);
+    by_fbp(kr_rays_parallel(&d, 240, angle), "parallel, half a turn", 0.01);
+    turn(0, 360, 320);
+    by_fbp(kr_rays_parallel(&d, 320, angle), "parallel, a turn", 0.01);
+    by_fbp(kr_rays_cone(&f, 200, 400, false, 320, angle, NULL), "fan", 0.01);
+    by_fbp(kr_rays_cone(&f, 200, 400, true, 320, angle, NULL), "fan, curved", 0.01);
+    turn(25, 25 + 215, 240);
+    by_fbp(kr_rays_cone(&f, 200, 400, false, 240, angle, NULL), "fan, short scan", 0.01);
+    by_fbp(kr_rays_cone(&f, 200, 400, true, 240, angle, NULL), "fan, curved, short scan", 0.01);
+    turn(0, 360, 360);
+    long n = 0;
+    for (long i = 0; i < 360; i++)                                   /* two holes, every line still measured once */
+        if (!(i >= 40 && i < 55) && !(i >= 130 && i < 149))
+            angle[n++] = angle[i];
+    by_fbp(kr_rays_cone(&f, 200, 400, false, n, angle, NULL), "fan with holes", 0.015);
+}
+
+static void volume(void **state)
+{
+    (void)state;
+    kr_ellipsoid e[BODIES];
+    memcpy(e, flat, sizeof e);
+    for (int i = 0; i < BODIES; i++)
+        e[i].half[2] = i ? 9 : 25;
+    turn(0, 360, 180);
+    kr_detector d = { 120, 24, { 1.8, 0 }, { 0, 0 } };
+    kr_rays *r = kr_rays_cone(&d, 300, 600, false, 180, angle, NULL);
+    kr_grid g = kr_grid_centred((long[3]){ 100, 100, 1 }, (double[3]){ 1, 1, 1 });
+    float *y = malloc(180 * 24 * 120 * 4), *x = malloc(100 * 100 * 4);
+    kr_ellipsoids_scan(y, e, BODIES, r, 2);
+    assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, NULL), 0);
+    assert_means(x, &g, e, 0.01, "the middle of a cone beam");
+    free(x);
+    free(y);
+    kr_rays_unref(&r);
+}
+
+static double error_of(const float *x, const float *truth, long n)
+{
+    double d = 0, s = 0;
+    for (long i = 0; i < n; i++) {
+        d += pow((double)(x[i] - truth[i]), 2);
+        s += pow((double)truth[i], 2);
+    }
+    return sqrt(d / s);
+}
+
+static void iterations(void **state)
+{
+    (void)state;
+    turn(0, 180, 24);
+    kr_detector d = { 110, 1, { 1, 0 }, { 0, 0 } };
+    kr_rays *r = kr_rays_parallel(&d, 24, angle);
+    kr_grid g = kr_grid_centred((long[3]){ 100, 100, 1 }, (double[3]){ 1, 1, 1 });
+    float *y = malloc(24 * 110 * 4), *x = malloc(100 * 100 * 4), *truth = malloc(100 * 100 * 4);
+    kr_ellipsoids_scan(y, flat, BODIES, r, 4);
+    kr_ellipsoids_draw(truth, flat, BODIES, &g, 4);
+    double error[KR_CT_METHODS], misfit;
+    for (int m = 0; m < KR_CT_METHODS; m++) {
+        kr_ct_opts o = { .method = (enum kr_ct_method)m, .iterations = m == KR_CT_CGLS ? 15 : 100, .lambda = 0.001, .positive = m != KR_CT_CGLS };
+        assert_int_equal(kr_ct_solve(x, &misfit, y, r, &g, &o, NULL), 0);
+        error[m] = error_of(x, truth, 100 * 100);
+        if (m)
+            assert_true(misfit < 0.03);
+    }
+    print_message("24 views: fbp %.3f sirt %.3f cgls %.3f tv %.3f\n", error[0], error[1], error[2], error[3]);
+    assert_true(error[KR_CT_SIRT] < error[KR_CT_FBP] && error[KR_CT_CGLS] < error[KR_CT_FBP] && error[KR_CT_TV] < 0.2 * error[KR_CT_FBP]);
+    free(x); free(y); free(truth);
+    kr_rays_unref(&r);
+}
+
+static void axis(void **state)
+{
+    (void)state;
+    static const double to[] = { 360, 180, 181 };                    /* with and without a view that is there twice */
+    for (int i = 0; i < 3; i++) {
+        long views = i == 2 ? 181 : 180;
+        turn(0, to[i], views);
+        kr_detector d = { 140, 1, { 1, 0 }, { 6.3, 0 } }, unknown = { 140, 1, { 1, 0 }, { 0, 0 } };
+        kr_rays *r = kr_rays_parallel(&d, views, angle), *u = kr_rays_parallel(&unknown, views, angle);
+        kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 140, [KR_VIEW] = views));
+        kr_ellipsoids_scan(KR_R(y), flat, BODIES, r, 4);
+        double column, mismatch;
+        assert_int_equal(kr_ct_axis(&column, &mismatch, y, u), 0);
+        assert_near(column, 69.5 - 6.3, i == 1 ? 0.4 : 0.15);
+        kr_rays_unref(&r);
+        kr_rays_unref(&u);
+    }
+    turn(0, 100, 50);
+    kr_rays *r = kr_rays_parallel(&(kr_detector){ 10, 1, { 1, 0 }, { 0, 0 } }, 50, angle);
+    kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 10, [KR_VIEW] = 50));
+    double column, mismatch;
+    assert_int_equal(kr_ct_axis(&column, &mismatch, y, r), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "half a turn apart");
+    kr_rays_unref(&r);
+}
+
+static void counts(void **state)
+{
+    (void)state;
+    kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 6, [KR_VIEW] = 2));
+    kr_scoped(array) white = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 6, [KR_VIEW] = 2));
+    kr_scoped(array) dark = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 6));
+    for (int i = 0; i < 12; i++) {
+        KR_R(white)[i] = i < 6 ? 900 : 1100;                         /* mean 1000 */
+        KR_R(y)[i] = (float)(100 + 900 * exp(-0.1 * (i % 6)));
+    }
+    for (int i = 0; i < 6; i++)
+        KR_R(dark)[i] = 100;
+    KR_R(white)[2] = KR_R(white)[8] = 100;                           /* a dead element */
+    KR_R(y)[11] = 50;                                                /* below the dark field */
+    assert_int_equal(kr_ct_log(y, white, dark), 3);
+    assert_near(KR_R(y)[1], 0.1, 1e-6);
+    assert_near(KR_R(y)[2], 0.2, 1e-6);                              /* from its neighbours */
+    assert_near(KR_R(y)[5], 0.5, 1e-6);
+    assert_near(KR_R(y)[11], -log(1e-6), 1e-4);
+    kr_scoped(array) bare = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 6, [KR_VIEW] = 2));
+    kr_fill(bare, 4000);
+    assert_true(kr_ct_log(bare, NULL, NULL) < 0);
+    assert_refused(KR_EREFUSED, "white field");
+    kr_scoped(array) other = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 5));
+    assert_true(kr_ct_log(bare, other, NULL) < 0);
+    assert_refused(KR_ESHAPE, "columns and rows");
+}
+
+static void rings(void **state)
+{
+    (void)state;
+    turn(0, 180, 90);
+    kr_rays *r = kr_rays_parallel(&(kr_detector){ 110, 1, { 1, 0 }, { 0, 0 } }, 90, angle);
+    kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 110, [KR_VIEW] = 90));
+    kr_ellipsoids_scan(KR_R(y), flat, BODIES, r, 4);
+    kr_scoped(array) faulty = kr_array_copy(y);
+    for (int v = 0; v < 90; v++)
+        for (int k = 20; k < 100; k += 17)
+            KR_R(faulty)[v * 110 + k] += 0.15f;
+    double before = distance(faulty, y);
+    assert_int_equal(kr_ct_rings(faulty, 9), 0);
+    print_message("stripes: %.4f before, %.4f after\n", before, distance(faulty, y));
+    assert_true(distance(faulty, y) < 0.6 * before);
+    assert_int_equal(kr_ct_rings(faulty, 1), KR_EREFUSED);
+    kr_error_clear();
+    kr_rays_unref(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(volume), cmocka_unit_test(iterations), cmocka_unit_test(axis),
+                                        cmocka_unit_test(counts), cmocka_unit_test(rings) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
