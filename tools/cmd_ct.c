@@ -12,7 +12,9 @@
 typedef struct opts {
     const char *output, *geometry, *angles, *white, *dark, *log, *axis, *method, *window, *slices, *model;
     long iterations, matrix, rings, threads;
-    double lambda, water;
+    double lambda, water, photons;
+    const char *keep;
+    long detector, seed;
     bool positive, json;
 } opts;
 
@@ -34,6 +36,10 @@ static const kr_opt table[] = {
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "FROM:TO", "parallel: these rows of the detector alone, TO left out" },
     { "matrix", 0, KR_OPT_INT, offsetof(opts, matrix), "0", "N", "pixels of the image along x and y; 0: as many as the views see" },
     { "water", 0, KR_OPT_REAL, offsetof(opts, water), "0", "MU", "attenuation of water per mm: the image is then in Hounsfield units" },
+    { "detector", 0, KR_OPT_INT, offsetof(opts, detector), "256", "N", "of the phantom: columns of the detector" },
+    { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "of the phantom: Poisson noise of so many photons a ray without the object; 0: none" },
+    { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "1", "N", "of the phantom: seed of the noise" },
+    { "projections", 0, KR_OPT_OUT, offsetof(opts, keep), NULL, "FILE", "write the line integrals too, as they go into the reconstruction" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
@@ -193,15 +199,55 @@ static int geometry(struct study *s, const char *text)
     return 0;
 }
 
+/* How many photons arrive where `mean` are expected; 0 counts as a tenth, so that its logarithm exists. */
+static double arrived(double mean, uint64_t seed, uint64_t ray)
+{
+    double n = 0;
+    if (mean < 60) {                                                 /* waiting times, Knuth 1969 */
+        double left = exp(-mean), p = 1;
+        for (uint64_t i = 0; (p *= kr_rand_uniform(seed, ray, i)) > left; i++)
+            n++;
+    } else {
+        double z[2];
+        kr_rand_normal2(seed, ray, 0, z);
+        n = rint(mean + sqrt(mean) * z[0]);
+    }
+    return n > 0 ? n : 0.1;
+}
+
+/* The head of Shepp and Logan, 90 % of the field of view: its exact line integrals, mean of 4 rays an element. */
+static int phantom(struct study *s, const opts *o)
+{
+    if (s->cone)
+        return kr_fail(KR_EREFUSED, "the phantom is one slice: parallel beams and fans");
+    if (o->detector < 2 || o->detector > 1L << 16 || !(o->photons >= 0) || !isfinite(o->photons))
+        return kr_fail(KR_EUSAGE, "--detector counts columns (2 to 65536), --photons must not be negative");
+    s->y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = o->detector, [KR_VIEW] = s->views));
+    kr_detector d = { o->detector, 1, { s->pixel, 0 }, { 0, 0 } };
+    kr_rays *r = !s->y ? NULL : s->fan ? kr_rays_cone(&d, s->sod, s->sdd, s->curved, s->views, s->angle, NULL) : kr_rays_parallel(&d, s->views, s->angle);
+    if (!r)
+        return kr_error_code();
+    kr_grid g = kr_grid_of(r);
+    kr_ellipsoid e[10];
+    double radius = 0.45 * fabs(g.step[0]) * (double)g.n[0];
+    long count = kr_shepp_logan(e, radius, 2 / radius, false, true), n = s->views * o->detector;
+    kr_ellipsoids_scan(KR_R(s->y), e, count, r, 4);
+    kr_rays_unref(&r);
+    for (long i = 0; o->photons > 0 && i < n; i++)
+        KR_R(s->y)[i] = (float)-log(arrived(o->photons * exp(-(double)KR_R(s->y)[i]), (uint64_t)o->seed, (uint64_t)i) / o->photons);
+    return 0;
+}
+
 static int open_study(struct study *s, const char *file, const opts *o, const kr_trace *trace)
 {
-    int known = known_file(s, file, trace);
+    bool made = !strcmp(file, "phantom");
+    int known = made ? 0 : known_file(s, file, trace);
     if (known < 0 || (o->geometry && geometry(s, o->geometry)))
         return kr_error_code();
     if (!known && !o->geometry)
         return kr_fail(KR_EUSAGE, "%s is neither a Data Exchange file nor one of the Helsinki Tomography Challenge: how it was measured is for --geometry to say, "
                        "such as --geometry parallel:angles=0:180:720", file);
-    if (!known && projections(&s->y, file))
+    if (!known && !made && projections(&s->y, file))
         return kr_error_code();
     if ((o->white && projections(&s->white, o->white)) || (o->dark && projections(&s->dark, o->dark)))
         return kr_error_code();
@@ -219,7 +265,7 @@ static int open_study(struct study *s, const char *file, const opts *o, const kr
         if (angles_between(s, half))
             return kr_error_code();
     }
-    if (s->views != s->y->n[KR_VIEW])
+    if (!made && s->views != s->y->n[KR_VIEW])
         return kr_fail(KR_ESHAPE, "%ld angles for %ld views", s->views, s->y->n[KR_VIEW]);
     double low = INFINITY, high = -INFINITY;
     for (long i = 0; i < s->views; i++) {
@@ -234,7 +280,7 @@ static int open_study(struct study *s, const char *file, const opts *o, const kr
         s->angle[i] *= M_PI / 180;
     if (!(s->pixel > 0))
         s->pixel = 1;
-    return 0;
+    return made ? phantom(s, o) : 0;
 }
 
 static kr_rays *rays(const struct study *s, long rows, double axis)
@@ -270,13 +316,15 @@ static int reconstruct(kr_image **out, struct study *s, const char *file, const 
         kr_say(trace, KR_WARNING, "%s: %ld of %ld transmissions were 0, negative or not finite and were replaced", file, replaced, kr_count(kr_array_shape(s->y)));
     if (o->rings && kr_ct_rings(s->y, o->rings))
         return kr_error_code();
+    if (o->keep && kr_array_write(s->y, NULL, o->keep))
+        return kr_error_code();
     double axis = (double)(columns - 1) / 2, mismatch = NAN;
     char *end;
     if (strcmp(o->axis, "auto")) {
         axis = strtod(o->axis, &end);
         if (!*o->axis || *end || !(axis >= 0) || !(axis <= (double)(columns - 1)))
             return kr_fail(KR_EUSAGE, "--axis %s: a column from 0 to %ld is wanted", o->axis, columns - 1);
-    } else if (!s->fan && !s->cone) {
+    } else if (!s->fan && !s->cone && strcmp(file, "phantom")) {      /* whose axis is the middle */
         kr_rays *r = rays(s, rows, axis);
         int e = r ? kr_ct_axis(&axis, &mismatch, s->y, r) : kr_error_code();
         kr_rays_unref(&r);
@@ -327,7 +375,7 @@ static int reconstruct(kr_image **out, struct study *s, const char *file, const 
     kr_text words = { 0 };
     kr_text_add(&words, "window=%s iterations=%ld lambda=%g nonneg=%d model=%s axis=%.4f rings=%ld log=%d", o->window, o->iterations, o->lambda, o->positive, o->model, axis,
                 o->rings, log);
-    e = kr_meta_set((*out)->meta, "unit", "%s", unit) || kr_meta_provenance((*out)->meta, kr_command_line(), o->method, words.s, &file, 1) ? kr_error_code() : 0;
+    e = kr_meta_set((*out)->meta, "unit", "%s", unit) || kr_meta_provenance((*out)->meta, kr_command_line(), o->method, words.s, &file, strcmp(file, "phantom") ? 1 : 0) ? kr_error_code() : 0;
     kr_text_clear(&words);
     json_object_set_new(j, "shape", json_shape(kr_array_shape(x)));
     json_object_set_new(j, "unit", json_words(unit));
@@ -358,7 +406,12 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--window is for fbp: %s has no filter", o->method);
     if (!strcmp(o->method, "cgls") && o->positive)
         return kr_fail(KR_EUSAGE, "--nonneg is for sirt and tv: conjugate gradients know no bounds");
-    if (kr_can_write(KR_PICTURE, o->output, NULL) || kr_output_apart(o->output, file[0]))
+    if (strcmp(file[0], "phantom") && (o->photons > 0 || o->detector != 256 || o->seed != 1))
+        return kr_fail(KR_EUSAGE, "--detector, --photons and --seed are for the phantom: %s is measured", file[0]);
+    if (kr_can_write(KR_PICTURE, o->output, NULL) || (o->keep && kr_can_write(KR_PLAIN, o->keep, NULL)))
+        return kr_error_code();
+    bool made = !strcmp(file[0], "phantom");
+    if (!made && (kr_output_apart(o->output, file[0]) || (o->keep && kr_output_apart(o->keep, file[0]))))
         return kr_error_code();
     if (o->threads)
         kr_threads_set((int)o->threads);
@@ -386,7 +439,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_ct = { "ct", "Reconstruct", "projections of an X-ray scan in, an image out", "IN -o OUT [options]",
+const kr_tool kr_tool_ct = { "ct", "Reconstruct", "projections of an X-ray scan in, an image out", "IN|phantom -o OUT [options]",
+    "  kray ct phantom -o head.nii.gz --geometry parallel:angles=0:180:60 --photons 1e5 --method tv     # Shepp and Logan's head, sparse and noisy\n"
     "  kray ct tooth.h5 -o tooth.nii.gz                              # Data Exchange: flats, darks, angles; the axis of rotation is found\n"
     "  kray ct htc2022_ta_full.mat -o ta.nii.gz --method tv          # Helsinki Tomography Challenge\n"
     "  kray ct sino.npy -o slice.nii.gz --geometry parallel:pixel=0.4,angles=0:180:720 --window hann\n"

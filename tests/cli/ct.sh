@@ -19,6 +19,15 @@ for m in fbp sirt cgls tv; do
 done
 works '{x=48 y=48}' kray info deep/tv.nii.gz
 
+for g in parallel:angles=0:180:60 fan:sod=400,sdd=800,pixel=1,angles=0:360:90; do
+    works 'fbp' kray ct phantom -o head.nii.gz --geometry $g --detector 96
+done
+works 'tv' kray ct phantom -o noisy.nii.gz --geometry parallel:angles=0:180:30 --detector 64 --photons 1e4 --projections noisy.npy --method tv -i 10
+works '' kray ct noisy.npy -o again.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --method tv -i 10
+check 'the same image from the projections that were kept' [ "$(kray convert noisy.nii.gz a.npy -q; kray convert again.nii.gz b.npy -q; cmp a.npy b.npy && echo same)" = same ]
+refuses 2 'for the phantom' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --photons 100
+refuses 2 'angles of the views are not known' kray ct phantom -o a.nii.gz --geometry parallel
+
 tooth=$KR_SHARED/data/ct/tooth_parallel_tomopy.h5
 if [ -f "$tooth" ]; then
     works 'axis of rotation' kray ct "$tooth" -o tooth.nii.gz --slices 0:1 --json
