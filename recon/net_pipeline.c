@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 const kr_opt net_table[] = {
-    { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights)" },
+    { "weights", 'w', KR_OPT_FILE, offsetof(net_opts, weights), NULL, "FILE", "trained weights: PyTorch, .atommic, safetensors, npz (see kray weights); default: those that come with Kray, if any" },
     { "config", 0, KR_OPT_FILE, offsetof(net_opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; default: the one beside the weights; 'none': without" },
     { "network", 0, KR_OPT_TEXT, offsetof(net_opts, network), NULL, "NAME", "name of the network, if the weights do not show it" },
     { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "number of time steps; 0: from the checkpoint, or the network's default" },
@@ -80,7 +80,7 @@ static const around *around_of(const kr_net_kind *kind)
 }
 
 /* ---- Opening ---- */
-struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside; };
+struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; };
 
 static void drop(net_opened *n)
 {
@@ -90,24 +90,28 @@ static void drop(net_opened *n)
     kr_weights_unref(&n->w);
     kr_free(n->facts);
     kr_free(n->beside);
+    kr_free(n->path);
     kr_free(n);
 }
 
 /* Weights with the YAML given, or the one beside weights that do not say themselves what they are. */
-static int read_weights(kr_weights **w, char **beside, const net_opts *o)
+static int read_weights(kr_weights **w, char **beside, const char *path, const net_opts *o)
 {
-    if (kr_weights_read(w, o->weights))
+    if (kr_weights_read(w, path))
         return kr_error_code();
     if (o->config && strcmp(o->config, "none") && kr_weights_config(*w, o->config))
         return kr_error_code();
-    if (!o->config && !kr_meta_get((*w)->meta, "network") && (*beside = kr_weights_config_beside(o->weights)) && kr_weights_config(*w, *beside))
+    if (!o->config && !kr_meta_get((*w)->meta, "network") && (*beside = kr_weights_config_beside(path)) && kr_weights_config(*w, *beside))
         return kr_fail_in("the configuration beside the weights (--config none leaves it out)");
     return o->steps > 0 ? kr_meta_set((*w)->meta, "hyper.run_steps", "%ld", o->steps) : 0;
 }
 
 static int fill(net_opened *n, const net_opts *o, const char *family)
 {
-    if (read_weights(&n->w, &n->beside, o))
+    n->path = o->weights ? kr_strdup(o->weights) : shipped_weights(family);
+    if (!n->path)
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (docs/networks.md says where published weights are; none came with Kray)");
+    if (read_weights(&n->w, &n->beside, n->path, o))
         return kr_error_code();
     if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
         return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
@@ -116,7 +120,7 @@ static int fill(net_opened *n, const net_opts *o, const char *family)
     if (!(n->net = kr_net_new(o->network, n->w, true)))
         return !o->config && kr_meta_get(n->w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
     const kr_net_kind *kind = kr_net_kind_of(n->net);
-    if (fits(kind, family, o->weights))
+    if (fits(kind, family, n->path))
         return kr_error_code();
     if (o->steps && !kind->steps)
         return kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
@@ -137,7 +141,8 @@ static net_opened *opened(const net_opts *o, const char *family)
 
 int net_open(net_opts *o, const char *family)
 {
-    return !o->weights || (o->opened = opened(o, family)) ? 0 : kr_error_code();
+    kr_auto char *shipped = o->weights ? NULL : shipped_weights(family);
+    return (!o->weights && !shipped) || (o->opened = opened(o, family)) ? 0 : kr_error_code();
 }
 
 void net_close(void *opts)
@@ -203,7 +208,7 @@ static int run_slices(struct stack *j)
     return e;
 }
 
-static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const net_opts *o, const kr_trace *trace)
+static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
 {
     const kr_net_kind *kind = kr_net_kind_of(n->net);
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
@@ -218,7 +223,7 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
         return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || crop(*out, scan, n->w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", o->weights)
+    if (!*out || crop(*out, scan, n->w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", n->path)
         || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", n->w->digest)) {
         kr_image_unref(out);
         return kr_error_code();
@@ -241,7 +246,7 @@ static kr_array *turned(const kr_array *a, bool back)
 
 /* A 3D scan whose readouts are whole falls apart into planes across them, as Calgary-Campinas volumes are taken by the published
  * programs: Y is their height, Z their width. */
-static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const net_opts *o, const kr_trace *trace)
+static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
 {
     kr_scoped(array) mask = kr_model_mask(scan);
     kr_scoped(array) flat = mask ? turned(mask, false) : NULL;
@@ -257,9 +262,10 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
     if (!data || (coils && !maps) || (scan->calib_area && !area) || (!(scan->in_image & KR_ON(KR_X)) && kr_fourier_inverse(data, KR_ON(KR_SLICE))))
         return kr_error_code();
     kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
+                       .whitened = scan->whitened, .dwell_us = scan->dwell_us, .noise_dwell_us = scan->noise_dwell_us,
                        .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
     kr_scoped(image) stack = NULL;
-    if (run_planes(&stack, &planes, maps, n, o, trace))
+    if (run_planes(&stack, &planes, maps, n, trace))
         return kr_error_code();
     kr_scoped(array) volume = turned(stack->data, true);
     kr_scoped(array) packed = volume ? kr_array_copy(volume) : NULL;
@@ -269,14 +275,12 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
 
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
-    if (!o->weights)
-        return kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (docs/networks.md says where published weights are)");
     net_opened *own = o->opened ? NULL : opened(o, family), *n = o->opened ? o->opened : own;
     if (!n)
         return kr_error_code();
     if (n->beside)
         kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
-    int e = scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, o, trace) : run_planes(out, scan, coils, n, o, trace);
+    int e = scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
     drop(own);
     return e;
 }
@@ -293,10 +297,10 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
     double parts = (double)kr_count(kr_shape_without(scan->shape, plane | KR_ON(KR_COIL)));
     double pixels = (double)nx * (double)ny, flops = 1e12 * pixels / 102400;
     cost->bytes = pixels * (5 * 8 * (double)coils + 6 * 64 * 4);
-    if (o && o->weights) {
+    if (o && (o->weights || o->opened)) {
         kr_scoped(weights) own = NULL;
         kr_auto char *beside = NULL;
-        if (!o->opened && read_weights(&own, &beside, o))
+        if (!o->opened && read_weights(&own, &beside, o->weights, o))
             return kr_error_code();
         const kr_weights *w = own ? own : o->opened->w;
         const kr_net_kind *kind = kr_net_kind_for(o->network, w);

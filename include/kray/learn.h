@@ -19,6 +19,7 @@ typedef struct kr_learn {
     /* Scans made of volumes */
     long slices, first, every;
     const char *cache, *coils, *accel, *masks, *planes, *noise;
+    bool clean;
     /* Steps */
     const char *loss, *optimiser;
     double other_outputs, air, rate, weight_decay, clip, average;

@@ -24,6 +24,7 @@ const kr_opt kr_learn_opts[] = {
     { "masks", 0, KR_OPT_TEXT, AT(masks), "equispaced,equispaced_fraction,random,random,gaussian1d,uniform,poisson", "KINDS", "of masks over lines (kray mask --help)" },
     { "planes", 0, KR_OPT_TEXT, AT(planes), "poisson,poisson,gaussian2d", "KINDS", "of masks over planes: a fifth of all slices" },
     { "noise", 0, KR_OPT_TEXT, AT(noise), "0.0005,0.06", "LOW,HIGH", "standard deviation of the samples' noise, the image's largest values being 1" },
+    { "clean", 0, KR_OPT_FLAG, AT(clean), NULL, NULL, "the target is without noise; otherwise the image of the full scan, as real scans have it" },
     { "loss", 0, KR_OPT_TEXT, AT(loss), "complex_log_nmse:0.1+ssim:0.5", "SUM", "losses with their weights: of magnitudes, or (complex_) of real and imaginary parts" },
     { "other-outputs", 0, KR_OPT_REAL, AT(other_outputs), "0.2", "X", "weight of the outputs before the last" },
     { "air", 0, KR_OPT_REAL, AT(air), "0.3", "X", "weight of what is outside of the object" },

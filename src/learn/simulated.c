@@ -246,7 +246,8 @@ static kr_array *mask_of(const kr_learn *o, bool planes, long nx, long ny, dice 
     return kr_mask_new(spec, KR_SHAPE([KR_X] = nx, [KR_Y] = ny), NULL);
 }
 
-static int scan_of(kr_scan *s, const kr_array *mask, double sigma, const kr_cfloat *coil_images, long nx, long ny, long coils, dice *d)
+/* coil_images become those of the full scan, with its noise, unless `clean`. */
+static int scan_of(kr_scan *s, const kr_array *mask, double sigma, kr_cfloat *coil_images, bool clean, long nx, long ny, long coils, dice *d)
 {
     s->data = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils));
     kr_scoped(array) wide = s->data ? kr_array_spread(mask, KR_SHAPE([KR_X] = nx, [KR_Y] = ny)) : NULL;
@@ -259,13 +260,19 @@ static int scan_of(kr_scan *s, const kr_array *mask, double sigma, const kr_cflo
     uint64_t from = d->at;
     d->at += (uint64_t)(nx * ny * coils);
     for (long i = 0; i < nx * ny * coils; i++) {
-        double z[2] = { 0, 0 };
-        bool measured = KR_R(m)[i % (nx * ny)] != 0;
-        if (measured)
-            kr_rand_normal2(d->seed, d->stream, from + (uint64_t)i, z);
-        kr_cfloat v = KR_C(s->data)[i];
-        KR_C(s->data)[i] = measured ? kr_c(kr_re(v) + (float)(sigma * z[0]), kr_im(v) + (float)(sigma * z[1])) : kr_c(0, 0);
+        double z[2];
+        kr_rand_normal2(d->seed, d->stream, from + (uint64_t)i, z);
+        KR_C(s->data)[i] += kr_c((float)(sigma * z[0]), (float)(sigma * z[1]));
     }
+    if (!clean) {
+        kr_scoped(array) full = kr_array_copy(s->data);
+        if (!full || kr_fourier_inverse(full, KR_ON(KR_X) | KR_ON(KR_Y)))
+            return kr_error_code();
+        memcpy(coil_images, full->data, (size_t)(nx * ny * coils) * sizeof *coil_images);
+    }
+    for (long i = 0; i < nx * ny * coils; i++)
+        if (KR_R(m)[i % (nx * ny)] == 0)
+            KR_C(s->data)[i] = kr_c(0, 0);
     s->mask = kr_array_ref(mask);
     s->shape = kr_array_shape(s->data);
     return s->mask ? 0 : kr_error_code();
@@ -344,7 +351,7 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     bool told = dice_uniform(d, 0, 1) < 0.4;                 /* a noise scan tells the noise; otherwise the outermost samples do */
     kr_scoped(array) mask = mask_of(o, planes, nx, ny, d);
     kr_scoped(scan) scan = kr_scan_new();
-    if (!mask || !scan || scan_of(scan, mask, sigma, images, nx, ny, coils, d))
+    if (!mask || !scan || scan_of(scan, mask, sigma, images, o->clean, nx, ny, coils, d))
         return kr_error_code();
     kr_coils_opts how = kr_coils_preset;
     long replaced = 0;

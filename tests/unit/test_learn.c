@@ -3,6 +3,8 @@
 #include "files.h"
 #include "kray/io.h"
 #include "kray/learn.h"
+#include "kray/net.h"
+#include "kray/phantom.h"
 #include <math.h>
 #include <sys/stat.h>
 
@@ -175,6 +177,67 @@ static void learns(void **state)
     kr_weights_unref(&w);
 }
 
+/* A slice of the phantom, undersampled, by `method`; its error against the full scan over the object. */
+static double error_of(const char *method, const char *mask)
+{
+    const kr_phantom *p = kr_phantom_named("brain");
+    kr_simulate how = kr_simulate_preset;
+    how.n[0] = 96;
+    how.n[1] = 88;
+    how.slices = 1;
+    how.coils = 5;
+    how.noise_scan = false;
+    kr_scoped(scan) s = NULL;
+    assert_int_equal(p->measure(&s, &how, NULL), 0);
+    kr_scoped(array) m = kr_mask_new(mask, kr_shape_without(s->shape, KR_ON(KR_COIL)), NULL);
+    assert_non_null(m);
+    assert_int_equal(kr_scan_undersample(s, m), 0);
+    const kr_recon *r = kr_recon_named(method);
+    void *opts = kr_alloc_zero(1, r->opts_size);
+    assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+    kr_scoped(image) im = NULL;
+    if (kr_reconstruct(&im, s, r, opts, NULL, NULL, NULL, NULL))
+        fail_msg("%s: %s", method, kr_error());
+    kr_free(opts);
+    kr_scoped(array) x = kr_abs(im->data);
+    kr_scoped(array) wide = kr_array_crop(s->reference->data, KR_X, x->n[KR_X]);
+    kr_scoped(array) t = kr_array_copy(wide);
+    double e = 0, all = 0, top = kr_max_abs(t);
+    for (long i = 0; i < kr_count(kr_array_shape(t)); i++)
+        if ((double)KR_R(t)[i] > 0.1 * top) {
+            e += pow((double)(KR_R(x)[i] - KR_R(t)[i]), 2);
+            all += pow((double)KR_R(t)[i], 2);
+        }
+    return sqrt(e / all);
+}
+
+/* With its last layers at 0 the network gives back the image that it begins with, for lines and planes; weights of that name are found. */
+static void begins_with_the_wavelet_image(void **state)
+{
+    (void)state;
+    const char *folder = test_file("shipped");
+    kr_weights *w = kr_weights_new();
+    assert_int_equal(kr_meta_set(w->meta, "hyper.channels", "4") | kr_meta_set(w->meta, "network", "refine"), 0);
+    for (int i = 0; kr_nets[i]; i++)
+        if (!strcmp(kr_nets[i]->name, "refine"))
+            assert_int_equal(kr_nets[i]->fresh(w, 1), 0);
+    char path[400];
+    snprintf(path, sizeof path, "%s/refine.safetensors", folder);
+    assert_int_equal(kr_folder_make(folder), 0);
+    kr_weights_digest(w);
+    assert_int_equal(kr_weights_write(w, path), 0);
+    kr_weights_unref(&w);
+    setenv("KR_WEIGHTS", folder, 1);
+    static const char *const masks[] = { "equispaced:accel=3,lines=16,seed=1", "poisson:accel=4,calib=16,axes=xy" };
+    for (int i = 0; i < 2; i++) {
+        double a = error_of("wavelet", masks[i]), b = error_of("refine", masks[i]);
+        print_message("%s: l1-wavelet %.4f, the network %.4f\n", masks[i], a, b);
+        assert_true(b < 1.1 * a && b > 0.8 * a);
+    }
+    unsetenv("KR_WEIGHTS");
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 static void wrong(const char *text, const char *sentence)
 {
     FILE *f = fopen(test_file("wrong.yaml"), "w");
@@ -250,6 +313,6 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(configurations), cmocka_unit_test(same_bits), cmocka_unit_test(learns), cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(configurations), cmocka_unit_test(same_bits), cmocka_unit_test(learns), cmocka_unit_test(begins_with_the_wavelet_image), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
