@@ -1,11 +1,12 @@
 /* cmd_convert.c: kray convert IN... -o OUT: the same data in another format: raw data, images or plain arrays. */
 #include "batch.h"
 #include "json.h"
+#include "regrid.h"
 #include "tool.h"
 #include <string.h>
 #include <strings.h>
 
-typedef struct opts { const char *output, *from, *to, *what; long multiband, caipi, single_band; bool recursive, json; } opts;
+typedef struct opts { const char *output, *from, *to, *what, *axes, *resample; long multiband, caipi, single_band; bool recursive, json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
@@ -15,6 +16,8 @@ static const kr_opt table[] = {
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "make a full scan a multiband (SMS) scan of factor N (noise adds up), with a single-band reference" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "with --multiband: CAIPI shift of FOV/N between neighbouring slices of a band; 1: none, 0: N = multiband factor" },
     { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "with --multiband: lines of the single-band reference; 0: all" },
+    { "axes", 0, KR_OPT_TEXT, offsetof(opts, axes), NULL, "RAS", "of images: put the axes in this order and direction (RAS, LPS, ...), as near as they come; voxels stay" },
+    { "resample", 0, KR_OPT_TEXT, offsetof(opts, resample), NULL, "MM[,MM,MM]", "of images: voxels of this size, over the same extent (cubic splines; labels: the nearest)" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
@@ -49,6 +52,11 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
         return kr_error_code();
     bool chosen = strcmp(o->what, "auto"), raw = chosen ? !strcmp(o->what, "raw") : can(o, to, in, "raw");
     bool image = chosen ? !strcmp(o->what, "image") : can(o, to, in, "image");
+    if (o->axes || o->resample) {                        /* only images have places in the patient */
+        if (!image || (chosen && raw))
+            return kr_fail(KR_EUSAGE, "--axes and --resample are for images, which %s and %s do not both hold", from, to);
+        raw = false;
+    }
     kr_auto char *why = NULL;                            /* of a format that can hold raw data this file has none */
     if (raw) {
         kr_scoped(scan) s = NULL;
@@ -70,6 +78,8 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
             const char *others = kr_meta_get(im->meta, "other_series");
             if (others)
                 kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
+            if ((o->axes && regrid_axes(&im, o->axes)) || (o->resample && regrid_resample(&im, o->resample, trace)))
+                return kr_fail_in("%s", from);
             batch_voxel_unknown(im, to, o->to, trace);
             json_object_set_new(j, "what", json_words("image"));
             json_object_set_new(j, "shape", json_shape(kr_array_shape(im->data)));
@@ -117,4 +127,5 @@ const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another f
     "  kray convert image.nii.gz image.png\n"
     "  kray convert brain.mat:kData@x,y,coil brain.h5           # ISMRMRD\n"
     "  kray convert full.h5 sms.h5 --multiband 3                # three slices at a time, FOV/3 apart, and a reference\n"
+    "  kray convert t1.nii.gz iso.nii.gz --axes RAS --resample 1       # axes to the right, front and head; voxels of 1 mm\n"
     "  kray convert study/ -o fastmri/ --to fastmri\n", table, sizeof(opts), NULL, run };

@@ -222,8 +222,10 @@ const kr_empty_rule *kr_empty_rule_named(const char *name)
 {
     kr_text t = { 0 };
     for (int i = 0; kr_empty_rules[i].name; i++) {
-        if (!strcmp(name, kr_empty_rules[i].name))
+        if (!strcmp(name, kr_empty_rules[i].name)) {
+            kr_text_clear(&t);
             return &kr_empty_rules[i];
+        }
         kr_text_add(&t, "%s%s", i ? ", " : "", kr_empty_rules[i].name);
     }
     kr_fail(KR_EUSAGE, "there is no rule for empty masks called '%s'; there are %s", name, t.s ? t.s : "");

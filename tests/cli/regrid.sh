@@ -1,0 +1,24 @@
+# regrid.sh: kray convert --axes and --resample: axes in another order and back, other voxel sizes, refusals.
+. "$(dirname "$0")/lib.sh"
+export KR_THREADS=1
+array a.npy x=8,y=6,z=4 blob
+refuses 1 'does not say how it lies' kray convert a.npy b.nii.gz --what image --axes RAS
+refuses 1 'does not say how large its voxels are' kray convert a.npy b.nii.gz --what image --resample 1
+refuses 2 'are for images' kray convert a.npy b.npy --what array --axes RAS
+scan=$KR_SHARED/golden/nnunet_plain3d/imagesTs/case_0000.nii.gz
+if [ -f "$scan" ]; then
+    works '' kray convert "$scan" s.nii.gz --axes SPR
+    works 'x=15' kray info s.nii.gz
+    works '' kray convert s.nii.gz back.nii.gz --axes LPS
+    works 'inf' kray eval --target "$scan" back.nii.gz                # equal: PSNR is infinite
+    place() { kray info "$1" --json | sed -n '/affine_ras/,/\]/p' | grep -oE -- '-?[0-9]+\.[0-9]+' | awk '{ printf "%.4f\n", $1 }'; }
+    place "$scan" > one; place back.nii.gz > two
+    check 'and lies where it lay' cmp one two
+    works '' kray convert "$scan" half.nii.gz --resample 1.8,2,7.2
+    works '1.8 x 2 x' kray info half.nii.gz
+    refuses 2 'three letters are wanted' kray convert "$scan" x.nii.gz --axes RRS
+    refuses 2 'a voxel size in mm' kray convert "$scan" x.nii.gz --resample 1,2
+    refuses 2 '0.001 to 1000' kray convert "$scan" x.nii.gz --resample 0
+else
+    skip 'axes and voxels' "$scan is absent"
+fi
