@@ -54,8 +54,8 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     return method_parse(&method, "sense", room, argc, argv);
 }
 
-/* z = a / (f b), 0 where b is 0. */
-static int write_ratio(const char *path, const kr_image *like, const kr_array *a, const kr_array *b, double f)
+/* z = a / (f b), 0 where b is 0: a map of `what`. */
+static int write_ratio(const char *path, const char *what, const kr_image *like, const kr_array *a, const kr_array *b, double f)
 {
     kr_scoped(array) z = kr_array_new(KR_R32, kr_array_shape(like->data));
     if (!z)
@@ -67,7 +67,7 @@ static int write_ratio(const char *path, const kr_image *like, const kr_array *a
     kr_scoped(image) im = kr_image_new(z, like->geom, like->meta);
     kr_text used = { 0 };
     kr_opt_describe(&used, method.asked->opts, method.values);
-    int e = !im || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method.asked->name)
+    int e = !im || kr_meta_set(im->meta, "map", "%s", what) || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method.asked->name)
          || kr_meta_set(im->meta, "kray_parameters", "%s", used.s ? used.s : "") || kr_image_write(im, path, NULL) ? kr_error_code() : 0;
     kr_text_clear(&used);
     return e;
@@ -142,9 +142,9 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     kr_scoped(array) size = image->data->type == KR_C32 ? kr_abs(image->data) : kr_array_packed(image->data);
     if (!size)
         return kr_error_code();
-    if ((o->output && write_ratio(o->output, image, size, sd->data, 1))
-        || (o->noise && write_ratio(o->noise, image, sd->data, NULL, 1))
-        || (o->gfactor && write_ratio(o->gfactor, image, sd->data, NULL, sigma * sqrt(accel))))
+    if ((o->output && write_ratio(o->output, "SNR", image, size, sd->data, 1))
+        || (o->noise && write_ratio(o->noise, "noise", image, sd->data, NULL, 1))
+        || (o->gfactor && write_ratio(o->gfactor, "g-factor", image, sd->data, NULL, sigma * sqrt(accel))))
         return kr_error_code();
     kr_text used = { 0 };
     for (const kr_opt *q = method.asked->opts; q && q->name; q++)          /* what lets g fall below 1 */

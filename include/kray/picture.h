@@ -32,6 +32,9 @@ kr_picture *kr_picture_draw(const kr_array *a, const kr_geom *geom, double low, 
 /* The smallest |a| that is not below `part` (0..1) of the finite values. */
 double kr_picture_level(const kr_array *a, double part);
 
+/* The picture with a colour bar from low to high below it, and numbers at its ends and middle; at least 96 pixels wide. Owner: the caller. */
+kr_picture *kr_picture_bar(const kr_picture *p, double low, double high, enum kr_palette palette) KR_MUST_USE;
+
 /* Appends the PNG to `png`; meta (or NULL) goes into its text chunks. mm: size of a pixel to the right and down, or NULL. */
 int kr_picture_png(kr_text *png, const kr_picture *p, const kr_meta *meta, const double mm[2]) KR_MUST_USE;
 

@@ -1,4 +1,4 @@
-/* fmt_ismrmrd.c: ISMRMRD / MRD v1 files: raw data and images (FORMATS section 1). */
+/* fmt_ismrmrd.c: ISMRMRD / MRD v1 files: raw data and images. */
 #include "kray/io.h"
 #include "mrd_h5.h"
 #include "mrd_header.h"

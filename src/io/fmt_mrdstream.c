@@ -1,5 +1,5 @@
-/* fmt_mrdstream.c: recorded MRD streams: the bytes that a scanner or a reconstruction sent, message after message (FORMATS
- * section 2; ismrmrd/ismrmrd, doc/mrd_streaming_protocol.md). Client to server: acquisitions; server to client: images. */
+/* fmt_mrdstream.c: recorded MRD streams: the bytes that a scanner or a reconstruction sent, message after message,
+ * as ismrmrd/ismrmrd, doc/mrd_streaming_protocol.md, states them. Client to server: acquisitions; server to client: images. */
 #include "file.h"
 #include "kray/io.h"
 #include "mrd_h5.h"

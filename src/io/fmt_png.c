@@ -41,8 +41,15 @@ static int write_image(const kr_image *im, const char *path)
         mm[0] = im->geom->fov_mm[v.right] / (double)im->data->n[v.right];
         mm[1] = im->geom->fov_mm[v.down] / (double)im->data->n[v.down];
     }
-    kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, 0, KR_GREY, 0, NULL);
-    return put(p, im->meta, mm, path);
+    if (!kr_meta_get(im->meta, "map")) {
+        kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, 0, KR_GREY, 0, NULL);
+        return put(p, im->meta, mm, path);
+    }
+    double high = kr_picture_level(a, 0.995);                /* maps of a quantity: in colours, with a bar */
+    high = high > 0 ? high : 1;
+    kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, high, KR_HOT, 0, NULL);
+    kr_scoped(picture) barred = p ? kr_picture_bar(p, 0, high, KR_HOT) : NULL;
+    return put(barred, im->meta, mm, path);
 }
 
 static bool is_mask(const kr_array *a)

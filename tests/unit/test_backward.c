@@ -13,7 +13,7 @@ static long place(long i, long n, enum kr_pad pad)
 
 struct shape { long in, out, k, d, h, w; enum kr_pad pad; };
 
-/* NETWORKS.md 0.1: y[o,y,x] = b[o] + sum w[o,c,i,j] x[c, y + i d - p, x + j d - p] */
+/* y[o,y,x] = b[o] + sum w[o,c,i,j] x[c, y + i d - p, x + j d - p] */
 static void convolve(double *y, const double *x, const double *w, const double *b, struct shape s)
 {
     long p = s.d * (s.k / 2);

@@ -32,7 +32,7 @@ static long clamp(long i, long n, enum kr_pad pad)
     return i < 0 ? -i : 2 * n - 2 - i;
 }
 
-/* NETWORKS.md 0.1 as it stands: out[o,y,x] = b[o] + sum w[o,c,i,j] in[c, y + i d - p, x + j d - p]. */
+/* As published: out[o,y,x] = b[o] + sum w[o,c,i,j] in[c, y + i d - p, x + j d - p]. */
 static double plain(const kr_tensor *w, const kr_tensor *b, const float *in, long h, long wd, long d, enum kr_pad pad, long o, long y, long x)
 {
     double s = b ? b->data[o] : 0;
@@ -104,7 +104,7 @@ static void convolutions(void **state)
 
 static double sg(double x) { return 1 / (1 + exp(-x)); }
 
-/* The formulas of NETWORKS.md 1.1 and 4.1, in double, pointwise and with 3 x 3 kernels. */
+/* The published formulas, in double, pointwise and with 3 x 3 kernels. */
 static void cells(void **state)
 {
     (void)state;

@@ -497,7 +497,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* What DIRECT does around a network (NETWORKS.md 10), step by step in the authors' own layout, [coil][readout][phase encode] with
+/* What DIRECT does around a network, step by step in the authors' own layout, [coil][readout][phase encode] with
  * kernels as they are stored: scaling by torch.kthvalue on the negated magnitudes, coil maps from the windowed calibration lines. */
 static void by_hand(float *image, const kr_weights *w, const kr_cfloat *k, long nx, long ny, long coils, const float *sampled, long from, long lines,
                     double q, double width)

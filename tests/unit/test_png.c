@@ -119,6 +119,29 @@ static void test_palettes(void **state)
     assert_true(c[0] > c[2]);
 }
 
+/* A map has a bar below it, from one end of the palette to the other, and numbers that can be read: "0" at its left. */
+static void test_bar(void **state)
+{
+    (void)state;
+    static const char zero[] = "111101101101111";
+    kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 40, [KR_Y] = 120));
+    for (long i = 0; i < 4800; i++)
+        KR_R(a)[i] = 2;
+    kr_image *im = kr_image_new(a, NULL, NULL);
+    assert_int_equal(kr_meta_set(im->meta, "map", "g-factor"), 0);
+    assert_int_equal(kr_image_write(im, in("g.png"), NULL), 0);
+    long w, h;
+    unsigned char *p = pixels(in("g.png"), &w, &h);
+    assert_true(w == 120 && h == 40 + 12 + 8 + 10);
+    assert_true(p[48 * w] == 0 && p[48 * w + w - 1] == 255);                         /* the bar's ends */
+    for (long x = 1; x < w; x++)
+        assert_true(p[48 * w + x] >= p[48 * w + x - 1]);
+    for (int d = 0; d < 15; d++)
+        assert_int_equal(p[(60 - 4 + d / 3 * 2) * w + d % 3 * 2] > 0, zero[d] == '1');
+    free(p);
+    kr_image_unref(&im);
+}
+
 /* Masks of any axes come back as they were. */
 static void test_masks(void **state)
 {
@@ -256,7 +279,7 @@ int main(void)
         return 1;
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matrix), cmocka_unit_test(test_radiological), cmocka_unit_test(test_level), cmocka_unit_test(test_palettes),
-        cmocka_unit_test(test_masks), cmocka_unit_test(test_notes), cmocka_unit_test(test_many), cmocka_unit_test(test_refusals) };
+        cmocka_unit_test(test_masks), cmocka_unit_test(test_bar), cmocka_unit_test(test_notes), cmocka_unit_test(test_many), cmocka_unit_test(test_refusals) };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     char line[128];
     snprintf(line, sizeof line, "rm -r %s", dir);
