@@ -298,7 +298,7 @@ static void activations(void **state)
     }
 }
 
-/* ---- Cells: NETWORKS.md 1.1, 3 and 4.1. Arguments: x, h, then weights and biases. ---- */
+/* ---- Cells. Arguments: x, h, then weights and biases. ---- */
 static double cell_loss(const struct problem *p)
 {
     struct shape s = p->s;
@@ -431,7 +431,7 @@ static double pool_loss(const struct problem *p)
     return l;
 }
 
-/* Transposed convolution, norm and leaky ReLU, the odd row and column by reflection (NETWORKS.md 0.1, 6). */
+/* Transposed convolution, norm and leaky ReLU, the odd row and column by reflection. */
 static double up_loss(const struct problem *p)
 {
     long h = p->s.h, w = p->s.w, in = p->s.in, out = p->s.out, H = 2 * h, W = 2 * w;
