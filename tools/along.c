@@ -34,6 +34,9 @@ int along_read(kr_stated *to, const along *a)
         to->traj_spec = a->traj;
     else if (a->traj && kr_array_read(&to->traj, a->traj))
         return kr_fail_in("trajectory");
+    if (a->spokes < 0)
+        return kr_fail(KR_EUSAGE, "--spokes %ld: a number of readouts is wanted", a->spokes);
+    to->spokes = a->spokes;
     to->delay_auto = a->delay && !strcmp(a->delay, "auto");
     if (a->delay && !to->delay_auto && read_delay(to->delay, a->delay))
         return kr_error_code();

@@ -3,7 +3,8 @@
 #define KRAY_ALONG_H
 #include "kray/io.h"
 
-/* traj: a specification, or a file of positions; matrix: X,Y[,Z]; delay: X,Y[,Z] or "auto"; density: a kind or a file. NULL: as the scan has it. */
-typedef struct along { const char *traj, *matrix, *delay, *density; } along;
+/* traj: a specification, or a file of positions; matrix: X,Y[,Z]; delay: X,Y[,Z] or "auto"; density: a kind or a file; spokes: readouts of a frame.
+ * NULL and 0: as the scan has it. */
+typedef struct along { const char *traj, *matrix, *delay, *density; long spokes; } along;
 int along_read(kr_stated *to, const along *a) KR_MUST_USE;
 #endif

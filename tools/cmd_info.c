@@ -1,5 +1,6 @@
 /* cmd_info.c: kray info FILE...: what is inside, for people and for scripts. */
 #include "kray/io.h"
+#include "kray/trajectory.h"
 #include "json.h"
 #include "judge.h"
 #include "tool.h"
@@ -246,6 +247,16 @@ static void scan_text(kr_text *t, const kr_scan *s, const sampling *p, const noi
     grid_line(t, "image", s->enc.recon, s->enc.recon_mm, "");
     if (*s->enc.trajectory && strcmp(s->enc.trajectory, "cartesian"))
         line(t, "trajectory", "%s%s%s", s->enc.trajectory, s->traj ? ", with k-space positions" : "", s->enc.ramp.read_us > 0 ? ", sampled on ramps" : "");
+    kr_traj_facts facts;
+    if (s->traj && !kr_traj_describe(&facts, s)) {
+        kr_text words = { 0 };
+        kr_traj_facts_text(&words, &facts);
+        line(t, "positions", "%s", words.s ? words.s : "");
+        kr_text_clear(&words);
+    } else if (s->traj) {
+        line(t, "positions", "%s", kr_error());
+        kr_error_clear();
+    }
     sampling_lines(t, s, p);
     if (s->dwell_us > 0)
         line(t, "dwell time", "%.4g us", s->dwell_us);
@@ -333,6 +344,13 @@ static json_t *scan_json(const kr_scan *s, const sampling *p, const noise *n, co
     if (oversampling(s) > 0)
         json_object_set_new(o, "readout_oversampling", json_real(oversampling(s)));
     json_object_set_new(o, "sampling", sampling_json(s, p));
+    kr_traj_facts facts;
+    if (s->traj && !kr_traj_describe(&facts, s))
+        json_object_set_new(o, "positions", json_pack("{s:I,s:I,s:I,s:o,s:s,s:s,s:f,s:o}", "readouts", (json_int_t)facts.views, "samples", (json_int_t)facts.samples, "frames", (json_int_t)facts.frames,
+                                                      "largest_k", json_numbers(facts.largest, facts.dims), "unit", facts.unit, "spokes", facts.spokes == 1 ? "through the centre" : facts.spokes ? "from the centre" : "none",
+                                                      "full_sampling", facts.full, "covered", json_number(facts.covered)));
+    else if (s->traj)
+        kr_error_clear();
     if (kr_is_multiband(s))
         json_object_set_new(o, "multiband", json_pack("{s:I,s:I,s:f}", "factor", (json_int_t)s->multiband.factor, "shift", (json_int_t)s->multiband.shift,
                                                       "distance_mm", kr_multiband_distance(s)));
@@ -463,7 +481,8 @@ static int read_scan(kr_scan **s, const char *file, const opts *p, const char *p
     struct stat st;
     if (kr_scan_read(s, file, p->from, &(kr_read){ .header_only = true }, trace))
         return kr_error_code();
-    bool known = (*s)->mask || (*s)->lines[KR_LINES_IMAGING].count, small = !stat(path, &st) && st.st_size <= SMALL;
+    bool along = (*s)->shape.n[KR_SAMPLE] > 1;                 /* whose positions stand beside the samples */
+    bool known = !along && ((*s)->mask || (*s)->lines[KR_LINES_IMAGING].count), small = !stat(path, &st) && st.st_size <= SMALL;
     if (!(*s)->data && (p->data || (!known && small))) {
         kr_scan_unref(s);
         if (kr_scan_read(s, file, p->from, NULL, trace))

@@ -17,7 +17,7 @@
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band, *traj, *matrix, *delay, *density;
-    long maps, calib, compress, threads, multiband, caipi;
+    long spokes, maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
     int64_t memory;
@@ -41,6 +41,7 @@ static const kr_opt table[] = {
       "EPI Nyquist ghost correction: from navigator lines, or from the data alone" },
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it" },
+    { "spokes", 0, KR_OPT_INT, offsetof(opts, spokes), "0", "N", "with a trajectory: a series of N readouts per frame, such as golden-angle spokes (GRASP: --method ttv)" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor; 0: from the file" },
@@ -217,7 +218,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     kr_scoped(array) maps = NULL;
     if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
         return kr_fail_in("coil maps");
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->spokes }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();
@@ -310,6 +311,7 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon knee.h5 -o zero.png --method rss -u random:accel=4,center=0.08,seed=file\n"
     "  kray recon brain.mat:kData@x,y,coil -o brain.nii.gz -u poisson:accel=7 --lambda 0.01\n"
     "  kray recon cine.mat -o cine.nii.gz --method llr --frames time     # a series at once: locally low rank\n"
+    "  kray recon golden.h5 -o dce.nii.gz --spokes 21 --method ttv     # GRASP: frames of 21 golden-angle spokes\n"
     "  kray recon scan.h5 -o best.nii.gz --method wavelet --lambda 1e-4:1e-1:7 --reference truth.nii.gz\n"
     "  kray recon epi.cfl -o epi.nii.gz --multiband 3 --caipi 3 --single-band sbref.cfl --method slice-grappa\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"

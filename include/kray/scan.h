@@ -173,6 +173,7 @@ typedef struct kr_stated {
     bool centred; long centre[3];    /* kr_scan_centre                                                  */
     kr_array *traj;                  /* kr_scan_attach_trajectory                                       */
     const char *traj_spec;           /* instead: kr_scan_make_trajectory                                */
+    long spokes;                     /* readouts of a frame: kr_scan_frames; 0: as measured             */
     double delay[3];                 /* samples by which the gradients along X, Y, Z lag: kr_traj_delay */
     bool delay_auto;                 /* instead: kr_scan_lag                                            */
     const char *density_kind;        /* kr_scan_density                                                 */

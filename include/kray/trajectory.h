@@ -34,6 +34,23 @@ int kr_traj_delay(kr_array *k, const double delay[3][3]) KR_MUST_USE;
  * Refuses fewer than 7 readouts through the centre. Source: in lag.c. */
 int kr_scan_lag(double delay[3][3], const kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 
+/* The readouts of a scan in frames of `views`, one after the other, along TIME; what is left over is left out. Refuses scans on a grid, series, and more
+ * than there are. */
+int kr_scan_frames(kr_scan *s, long views, const kr_trace *trace) KR_MUST_USE;
+
+typedef struct kr_traj_facts {
+    int dims;
+    long n[3], samples, views, frames;
+    double largest[3];               /* |k| along each axis, cycles per field of view                    */
+    const char *unit;                /* of the file: "cycles per sample", ...                            */
+    int spokes;                      /* 1: straight, through the centre; 2: straight, from the centre; 0: otherwise */
+    double full;                     /* spokes that sample all of k-space as far as the matrix; 0: no spokes */
+    double covered;                  /* part of the cells of one cycle that hold a sample (of the first frame) */
+} kr_traj_facts;
+/* Of a scan with a trajectory, in any unit. Refuses as kr_scan_trajectory does. */
+int kr_traj_describe(kr_traj_facts *f, const kr_scan *s) KR_MUST_USE;
+void kr_traj_facts_text(kr_text *t, const kr_traj_facts *f);
+
 #ifdef __cplusplus
 }
 #endif

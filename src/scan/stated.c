@@ -17,9 +17,11 @@ static int matrix(kr_scan *s, const long n[3])
 /* Delays and weights, in the trajectory's own units from here on. */
 static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
 {
+    if (what->spokes && what->density)
+        return kr_fail(KR_EUSAGE, "--density from a file is for the readouts as measured, not for frames of --spokes %ld", what->spokes);
     bool lag = what->delay_auto || what->delay[0] != 0 || what->delay[1] != 0 || what->delay[2] != 0;
     if (!lag && !what->density && !what->density_kind)
-        return 0;
+        return what->spokes ? kr_scan_frames(s, what->spokes, trace) : 0;
     if (!s->traj)
         return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", lag ? "delay" : "density");
     if (kr_scan_trajectory(s, trace))
@@ -30,6 +32,8 @@ static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
     if (what->delay_auto)
         kr_say(trace, KR_INFO, "gradient delays: x %.3f, y %.3f, xy %.3f samples%s", D[0][0], D[1][1], D[0][1], s->traj->n[KR_CHAN] > 2 ? " (z too)" : "");
     if (lag && kr_traj_delay(s->traj, (const double (*)[3])D))
+        return kr_error_code();
+    if (what->spokes && kr_scan_frames(s, what->spokes, trace))
         return kr_error_code();
     if (what->density_kind) {
         kr_array_unref(&s->density);

@@ -309,3 +309,137 @@ int kr_scan_attach_density(kr_scan *s, const kr_array *density)
     s->density = own;
     return own ? 0 : kr_error_code();
 }
+
+/* ---- A series from readouts that went on turning ---- */
+/* {VIEW = V} as {VIEW = views, TIME = V / views}. */
+static kr_array *in_frames(const kr_array *a, long views, long frames)
+{
+    kr_shape shape = kr_array_shape(a);
+    shape.n[KR_VIEW] = views;
+    shape.n[KR_TIME] = frames;
+    kr_array *out = kr_array_new(a->type, shape);
+    for (long f = 0; out && f < frames; f++) {
+        kr_scoped(array) from = kr_array_range(a, KR_VIEW, f * views, views);
+        kr_scoped(array) to = kr_array_at(out, KR_TIME, f);
+        if (!from || !to) {
+            kr_array_unref(&out);
+            break;
+        }
+        kr_array_assign(to, from);
+    }
+    return out;
+}
+
+int kr_scan_frames(kr_scan *s, long views, const kr_trace *trace)
+{
+    long all = s->shape.n[KR_VIEW], frames = views > 0 ? all / views : 0;
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--spokes is for scans along a trajectory; this one is on a grid");
+    if (s->shape.n[KR_TIME] > 1)
+        return kr_fail(KR_EREFUSED, "the scan is a series of %ld frames already, which --spokes cannot divide further", s->shape.n[KR_TIME]);
+    if (frames < 1)
+        return kr_fail(KR_EUSAGE, "--spokes %ld: from 1 to the %ld readouts of the scan are wanted", views, all);
+    kr_scoped(array) data = in_frames(s->data, views, frames);
+    kr_scoped(array) traj = data ? in_frames(s->traj, views, frames) : NULL;
+    if (!traj)
+        return kr_error_code();
+    if (all % views)
+        kr_say(trace, KR_INFO, "%ld frames of %ld readouts; the last %ld readouts are left out", frames, views, all % views);
+    kr_array_unref(&s->data);
+    kr_array_unref(&s->traj);
+    kr_array_unref(&s->density);
+    s->data = kr_array_ref(data);
+    s->traj = kr_array_ref(traj);
+    s->shape = kr_array_shape(data);
+    return 0;
+}
+
+/* ---- What a trajectory is like ---- */
+/* Straight, and within half a cycle of the centre: 1 from edge to edge, 2 outwards from the centre, 0 otherwise. */
+static int spoke_of(const kr_array *k, long v)
+{
+    long n = k->n[KR_SAMPLE], all = kr_count(kr_array_shape(k)) / k->n[KR_CHAN];
+    double a[3] = { 0 }, b[3] = { 0 }, dot = 0, size = 0, off = 0, bend = 0;
+    for (long d = 0; d < k->n[KR_CHAN]; d++) {
+        const float *at = KR_R(k) + d * all + v * n;
+        a[d] = at[0];
+        b[d] = (double)at[n - 1] - a[d];
+        dot += a[d] * b[d];
+        size += b[d] * b[d];
+        bend = fmax(bend, fabs((double)at[n / 3] - a[d] - b[d] * (double)(n / 3) / (double)(n > 1 ? n - 1 : 1)));
+    }
+    double along = size > 0 ? -dot / size : -1;
+    for (long d = 0; d < k->n[KR_CHAN]; d++)
+        off += pow(a[d] + b[d] * along, 2);
+    return !(size > 0) || sqrt(off) > .6 || bend > .2 || along < -.02 || along > .6 ? 0 : along < .1 ? 2 : 1;
+}
+
+int kr_traj_describe(kr_traj_facts *f, const kr_scan *s)
+{
+    *f = (kr_traj_facts){ 0 };
+    kr_scan own = *s;
+    own.traj = s->traj ? kr_array_packed(s->traj) : NULL;
+    double before = own.traj ? kr_max_abs(own.traj) : 0;
+    int e = own.traj ? kr_scan_trajectory(&own, NULL) : kr_error_code() ? kr_error_code() : kr_fail(KR_EREFUSED, "there are no k-space positions");
+    kr_array *k = own.traj;
+    if (!e) {
+        long n = k->n[KR_SAMPLE], all = kr_count(kr_array_shape(k)) / k->n[KR_CHAN], cells = 1, held = 0, inside = 0;
+        double ratio = kr_max_abs(k) / before, most = 0;
+        f->unit = ratio < 1.5 ? "cycles per field of view" : ratio > (double)own.enc.encoded[0] / 2 ? "cycles per sample" : "radians per sample";
+        f->dims = (int)k->n[KR_CHAN];
+        f->samples = n;
+        f->views = k->n[KR_VIEW];
+        f->frames = all / (n * f->views);
+        for (long d = 0; d < f->dims; d++) {
+            for (long i = 0; i < all; i++)
+                f->largest[d] = fmax(f->largest[d], fabs((double)KR_R(k)[d * all + i]));
+            f->n[d] = own.enc.encoded[d];
+            cells *= f->n[d] + 1;
+            most = fmax(most, (double)f->n[d]);
+        }
+        int kind = spoke_of(k, 0);
+        for (long v = 1; v < f->views && kind; v++)
+            kind = spoke_of(k, v) == kind ? kind : 0;
+        f->spokes = kind;
+        f->full = kind ? (f->dims == 2 ? M_PI / 2 * most : M_PI / 2 * most * most) * kind : 0;
+        /* Of the cells of one cycle within the ellipse (of the largest k), those that hold a sample of the first frame. */
+        kr_auto unsigned char *cell = cells > 0 && cells < 1L << 30 ? kr_alloc_zero((size_t)cells, 1) : NULL;
+        for (long i = 0; cell && i < n * f->views; i++) {
+            long at = 0;
+            for (long d = f->dims - 1; d >= 0; d--) {
+                long c = lround((double)KR_R(k)[d * all + i]) + f->n[d] / 2;
+                at = at * (f->n[d] + 1) + (c < 0 ? 0 : c > f->n[d] ? f->n[d] : c);
+            }
+            cell[at] = 1;
+        }
+        for (long i = 0; cell && i < cells; i++) {
+            double r = 0;
+            long at = i;
+            for (long d = 0; d < f->dims; d++) {
+                long c = at % (f->n[d] + 1) - f->n[d] / 2;
+                at /= f->n[d] + 1;
+                r += f->largest[d] > 0 ? pow((double)c / f->largest[d], 2) : 0;
+            }
+            if (r > 1)
+                continue;
+            inside++;
+            held += cell[i];
+        }
+        f->covered = cell && inside ? (double)held / (double)inside : NAN;
+    }
+    kr_array_unref(&own.traj);
+    return e;
+}
+
+void kr_traj_facts_text(kr_text *t, const kr_traj_facts *f)
+{
+    kr_text_add(t, "%ld %s of %ld samples%s, k up to %.4g x %.4g", f->views, f->spokes == 1 ? "spokes through the centre" : f->spokes == 2 ? "spokes from the centre" : "readouts",
+                f->samples, f->frames > 1 ? " a frame" : "", f->largest[0], f->largest[1]);
+    if (f->dims == 3)
+        kr_text_add(t, " x %.4g", f->largest[2]);
+    kr_text_add(t, " cycles per field of view (in the file %s)", f->unit);
+    if (f->full > 0)
+        kr_text_add(t, f->full > 1.05 * (double)f->views ? "; full sampling takes %.0f, %.3g times as many" : "; full sampling takes %.0f", ceil(f->full), f->full / (double)f->views);
+    else if (isfinite(f->covered))
+        kr_text_add(t, "; samples in %.3g %% of the cells of one cycle", 100 * f->covered);
+}

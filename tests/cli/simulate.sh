@@ -28,6 +28,13 @@ works 'k-space positions are not in' kray simulate shepplogan --matrix 48 --slic
 works 'sense' kray recon radial.cfl@-,sample,view,coil --traj radial --matrix 48,48 -o radial_y.nii.gz
 near 'and so it is from words' "$(nrmse radial_x.nii.gz radial_y.nii.gz)" 0 .001
 works '' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj spiral:interleaves=6 -o spiral.npy --positions spiral_k.npy
+works '60 spokes through the centre of 96 samples, k up to 24' kray info radial.h5
+works '"spokes": "through the centre"' kray info --json radial.h5
+works '' kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj radial:spokes=50,angle=golden -o golden.h5
+works '4 frames of 12 readouts; the last 2' kray recon golden.h5 --spokes 12 --method ttv --iterations 60 -o series.nii.gz
+works 'time=4' kray info series.nii.gz
+refuses 2 'readouts of the scan are wanted' kray recon golden.h5 --spokes 51 --method ttv -o x.nii.gz
+
 # Delays: data measured where gradients lag, found again; weights of every kind give the object.
 works 'gradient delays: x ' kray recon radial.h5 --delay auto --method adjoint -o radial_d.nii.gz
 works '' kray recon radial.h5 --density voronoi -o radial_v.nii.gz
