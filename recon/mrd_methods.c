@@ -12,7 +12,7 @@ typedef struct around {
     bool whiten, oversampling;
 } around;
 static const kr_opt table[] = {
-    { "coils", 0, KR_OPT_CHOICE, offsetof(around, coils), "espirit", "espirit|walsh|lowres", NULL },
+    { "coils", 0, KR_OPT_CHOICE, offsetof(around, coils), "espirit", KR_COIL_METHODS, NULL },
     { "maps", 0, KR_OPT_INT, offsetof(around, maps), "1", "N", NULL },
     { "calib", 0, KR_OPT_INT, offsetof(around, calib), "24", "N", NULL },
     { "compress", 0, KR_OPT_INT, offsetof(around, compress), "0", "N", NULL },

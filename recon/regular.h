@@ -17,7 +17,7 @@ typedef struct kr_regular {
 #define KR_REGULAR_SHARED(iterations_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
     { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
-    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|fista|admm|pdhg", "auto: FISTA, ADMM or PDHG, whichever first handles the regularisers" }
+    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: FISTA, ADMM or PDHG, whichever first handles the regularisers" }
 #define KR_REGULAR_WAVELET \
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }
 #define KR_REGULAR_SHIFTS \

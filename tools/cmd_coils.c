@@ -13,7 +13,7 @@ typedef struct opts {
 } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "MAPS", "file of the maps; its suffix chooses the format (.cfl, .npy)" },
-    { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "espirit", "espirit|walsh|lowres", "estimation method" },
+    { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "espirit", KR_COIL_METHODS, "estimation method" },
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "ESPIRiT map sets; 2 (soft-SENSE) if the object is larger than the field of view" },
     { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used" },
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "6", "N", "espirit: width of the kernel in k-space" },

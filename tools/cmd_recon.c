@@ -179,7 +179,7 @@ static int one(kr_job *job, const char *file, const char *output, const char *se
 }
 
 /* Coil maps come from a file. */
-static bool named_maps(const opts *o) { return strcmp(o->coils, "espirit") && strcmp(o->coils, "walsh") && strcmp(o->coils, "lowres"); }
+static bool named_maps(const opts *o) { return !method_makes_maps(o->coils); }
 
 /* Refuses what is given and would not be looked at. */
 static int all_options_count(const opts *o)

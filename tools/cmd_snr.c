@@ -118,7 +118,7 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     kr_scoped(scan) s = NULL;
     kr_scoped(array) maps = NULL;
     kr_coils_opts c = kr_coils_preset;
-    bool named = !strcmp(o->coils, "espirit") || !strcmp(o->coils, "walsh") || !strcmp(o->coils, "lowres");
+    bool named = method_makes_maps(o->coils);
     if (!named && method.asked->needs) {
         kr_scoped(array) read = NULL;
         if (kr_array_read(&read, o->coils) || !(maps = kr_array_complex(read)))

@@ -26,6 +26,14 @@ bool method_given(const kr_opt *table, const char *name, int argc, char **argv)
     return false;
 }
 
+bool method_makes_maps(const char *coils)
+{
+    for (int i = 0; kr_coil_methods[i]; i++)
+        if (!strcmp(coils, kr_coil_methods[i]->name))
+            return true;
+    return false;
+}
+
 const char *method_name(const struct method *m) { return m->asked ? m->asked->name : "auto"; }
 
 int method_parse(struct method *m, const char *usual, kr_opt_group *room, int argc, char **argv)

@@ -15,4 +15,6 @@ void method_close(struct method *m);
 /* Whether the words of a command set this option of a table. */
 bool method_given(const kr_opt *table, const char *name, int argc, char **argv);
 const char *method_name(const struct method *m);          /* "auto", or that of the one asked for */
+/* --coils NAME: one of kr_coil_methods; others are files of maps. */
+bool method_makes_maps(const char *coils);
 #endif

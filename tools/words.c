@@ -24,9 +24,8 @@ static void methods(put *p, void *self)
 
 static void coils(put *p, void *self)
 {
-    p(self, "espirit", "eigenvectors of the calibration area's correlations", "Uecker et al., MRM 71:990 (2014)");
-    p(self, "walsh", "local correlation of low-resolution coil images", "Walsh et al., MRM 43:682 (2000)");
-    p(self, "lowres", "low-resolution coil images over their root of the sum of squares", "McKenzie et al., MRM 47:529 (2002)");
+    for (int i = 0; kr_coil_methods[i]; i++)
+        p(self, kr_coil_methods[i]->name, kr_coil_methods[i]->summary, kr_coil_methods[i]->cite);
 }
 
 static void formats(put *p, void *self)

@@ -301,7 +301,7 @@ void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
  * Where a map is not 0, the sum over coils of |S|^2 is 1 (unless weighted) and the virtual coil with most energy sees phase 0. A single
  * coil has the map 1. */
 typedef struct kr_coils_opts {
-    const char *method;              /* "espirit", "walsh", "lowres"                                    */
+    const char *method;              /* of kr_coil_methods: "espirit", ...                              */
     long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data, at most 24  */
     long kernel;                     /* ESPIRiT kernel width, 6                                         */
     double threshold;                /* ESPIRiT: of squared singular values relative to the largest; <= 0: automatic */
@@ -317,6 +317,14 @@ typedef struct kr_coils_opts {
                                       * to *replaced; NULL: the former are refused, the latter kept     */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
+/* The methods: calibration block {X,Y,Z,COIL,SLICE} -> maps {X,Y,Z,COIL,MAP,SLICE}, contiguous, contents undefined before; each slice on its
+ * own. One file, one word in src/scan/meson.build. */
+typedef struct kr_coil_method {
+    const char *name, *summary, *cite;
+    int (*estimate)(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace);
+} kr_coil_method;
+extern const kr_coil_method *const kr_coil_methods[];    /* NULL-terminated                                */
+const kr_coil_method *kr_coil_method_named(const char *name);    /* NULL: refused                           */
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
 /* The warning of so many slices whose maps were replaced (kr_coils_opts.replaced); 0: none. */
 void kr_say_replaced(const char *file, long replaced, long slices, const kr_trace *trace);

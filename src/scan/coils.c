@@ -1,5 +1,6 @@
 /* coils.c: the table of methods that estimate coil maps, and what they share. */
 #include "coils.h"
+#include "kray_coil_methods.h"
 #include "kray/la.h"
 #include "kray/opt.h"
 #include <string.h>
@@ -7,21 +8,27 @@
 
 const kr_coils_opts kr_coils_preset = { .method = "espirit", .kernel = 6, .crop = -1, .maps = 1 };
 
-static const struct { const char *name; kr_coils_method *estimate; } table[] = {
-    { "espirit", kr_coils_espirit }, { "walsh", kr_coils_walsh }, { "lowres", kr_coils_lowres } };
-enum { METHODS = sizeof table / sizeof *table, MOST = 24 };
+enum { MOST = 24 };
+#define DECLARE(n) extern const kr_coil_method kr_coil_method_##n;
+KR_LIST(DECLARE)
+#define POINT(n) &kr_coil_method_##n,
+const kr_coil_method *const kr_coil_methods[] = { KR_LIST(POINT) NULL };
 
-static kr_coils_method *named(const char *name)
+const kr_coil_method *kr_coil_method_named(const char *name)
 {
-    const char *known[METHODS];
-    for (int i = 0; i < METHODS; i++) {
-        known[i] = table[i].name;
-        if (!strcasecmp(name, known[i]) || (!i && !strcasecmp(name, "ecalib")))
-            return table[i].estimate;
+    const char *known[sizeof kr_coil_methods / sizeof *kr_coil_methods];
+    int n = 0;
+    kr_text all = { 0 };
+    for (; kr_coil_methods[n]; n++) {
+        known[n] = kr_coil_methods[n]->name;
+        if (!strcasecmp(name, known[n]) || (!n && !strcasecmp(name, "ecalib")))
+            return kr_coil_methods[n];
     }
-    const char *near = kr_nearest(name, known, METHODS);
-    kr_fail(KR_EUSAGE, "there is no way '%s' to estimate coil maps; %s %s", name, near ? "did you mean" : "known are",
-            near ? near : "espirit, walsh, lowres");
+    for (int i = 0; i < n; i++)
+        kr_text_add(&all, "%s%s", i ? ", " : "", known[i]);
+    const char *near = kr_nearest(name, known, n);
+    kr_fail(KR_EUSAGE, "there is no way '%s' to estimate coil maps; %s %s", name, near ? "did you mean" : "known are", near ? near : all.s ? all.s : "");
+    kr_text_clear(&all);
     return NULL;
 }
 
@@ -120,7 +127,7 @@ static int careful_slice(void *self, long slice)
     double left = 0;
     if (!maps || !block)
         return kr_error_code();
-    int e = kr_coils_espirit(maps, block, j->o, j->trace);
+    int e = kr_coil_method_espirit.estimate(maps, block, j->o, j->trace);
     if (e && e != KR_EREFUSED && e != KR_ENUMBER)
         return e;
     if (!e && (e = unexplained(&left, maps, block)))
@@ -133,7 +140,7 @@ static int careful_slice(void *self, long slice)
     kr_coils_opts low = *j->o;
     low.crop = -1;
     __atomic_add_fetch(j->o->replaced, 1, __ATOMIC_RELAXED);
-    return kr_coils_lowres(maps, block, &low, j->trace);
+    return kr_coil_method_lowres.estimate(maps, block, &low, j->trace);
 }
 
 static int or_lowres(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace)
@@ -175,8 +182,8 @@ kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_t
 {
     if (kr_is_multiband(s))
         return of_singles(s, o, trace);
-    kr_coils_method *estimate = named(o->method);
-    if (!estimate)
+    const kr_coil_method *method = kr_coil_method_named(o->method);
+    if (!method)
         return NULL;
     kr_shape shape = kr_shape_only(s->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE));
     long coils = shape.n[KR_COIL] > 1 ? shape.n[KR_COIL] : 1;
@@ -208,7 +215,7 @@ kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_t
         return NULL;
     }
     kr_say(trace, KR_DETAIL, "coil maps by %s from a calibration area of %s", o->method, kr_shape_text(kr_array_shape(block)));
-    int e = o->replaced && o->maps == 1 && estimate == kr_coils_espirit ? or_lowres(maps, block, o, trace) : estimate(maps, block, o, trace);
+    int e = o->replaced && o->maps == 1 && method == &kr_coil_method_espirit ? or_lowres(maps, block, o, trace) : method->estimate(maps, block, o, trace);
     return e ? NULL : kr_array_ref(maps);
 }
 

@@ -3,11 +3,6 @@
 #define KRAY_COILS_H
 #include "kray/scan.h"
 
-/* A method: calibration block {X,Y,Z,COIL,SLICE} -> maps {X,Y,Z,COIL,MAP,SLICE}, contiguous, contents undefined before.
- * Each slice on its own. */
-typedef int kr_coils_method(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace);
-kr_coils_method kr_coils_espirit, kr_coils_walsh, kr_coils_lowres;
-
 /* The unit vector u {COIL} of the virtual coil that holds most of the energy of x {.., COIL}: the dominant eigenvector of
  * sum x x^H, its largest entry real and positive. Maps are turned so that the phase of u^H S is 0: they are smooth where
  * that coil sees anything, and the image has nearly the phase of that coil's. */

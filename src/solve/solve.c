@@ -1,10 +1,13 @@
 /* solve.c: the table of solvers, and the objective that they lower. */
 #include "kray/solve.h"
+#include "kray_solvers.h"
 #include <math.h>
 #include <string.h>
 
-extern const kr_solver kr_solver_fista, kr_solver_pdhg, kr_solver_admm;
-const kr_solver *const kr_solvers[] = { &kr_solver_fista, &kr_solver_pdhg, &kr_solver_admm, NULL };
+#define DECLARE(n) extern const kr_solver kr_solver_##n;
+KR_LIST(DECLARE)
+#define POINT(n) &kr_solver_##n,
+const kr_solver *const kr_solvers[] = { KR_LIST(POINT) NULL };
 
 double kr_ease(const kr_problem *p, int k) { return p->start > 1 ? fmax(1, p->start * pow(0.98, k)) : 1; }
 

@@ -4,7 +4,6 @@
 #include "kray/solve.h"
 
 enum { X = KR_ON(KR_X), Y = KR_ON(KR_Y), N = 40 };
-static const char *const names[] = { "fista", "admm", "pdhg" };
 
 /* A small undersampled problem of four coils. */
 struct small { kr_array *maps, *mask, *y, *b; kr_linop *A, *N; double bound, yy; };
@@ -91,13 +90,13 @@ static void denoising_is_the_map(void **state)
     fill_random(b, 3);
     kr_prox *g = kr_prox_wavelet(shape, X | Y, 3, 0, 0.8, false);
     kr_prox_apply(g, 1, want, b);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; kr_solvers[i]; i++) {
         kr_scoped(array) x = kr_array_like(b);
         kr_term t = { g, NULL };
         kr_problem p = { one, b, kr_dot_re(b, b), 1, &t, 1, 1 };
         kr_solution s;
-        assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 500, 1e-6 }, &s, NULL), 0);
-        assert_string_equal(s.solver, names[i]);
+        assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 500, 1e-6 }, &s, NULL), 0);
+        assert_string_equal(s.solver, kr_solvers[i]->name);
         assert_true(s.converged);
         assert_near(distance(x, want), 0, 2e-5);                     /* 1e-6 of the dual variables */
         kr_scoped(array) d = kr_array_copy(x);
@@ -117,45 +116,49 @@ static void ridge_is_linear(void **state)
     kr_prox *g = kr_prox_l2(kr_linop_domain(s.N), 0.2 * s.bound);
     kr_scoped(array) want = kr_array_like(s.b);
     assert_true(kr_cg_normal(s.N, want, s.b, (float)(0.2 * s.bound), (kr_stop){ 300, 1e-7 }, NULL) > 0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; kr_solvers[i]; i++) {
         kr_scoped(array) x = kr_array_like(s.b);
         kr_term t = { g, NULL };
         kr_problem p = problem(&s, &t, 1);
         p.bound = i == 1 ? 0 : p.bound;                              /* once with power iteration */
-        assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 3000, 1e-6 }, NULL, NULL), 0);
+        assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 3000, 1e-6 }, NULL, NULL), 0);
         assert_near(distance(x, want), 0, 5e-5);
     }
     kr_prox_unref(&g);
     close_small(&s);
 }
 
-/* TV by its proximal map, by the splitting of D x, and by the dual of D x: one minimum. */
+/* TV by its proximal map, and by l1 of D x, by each solver that can: one minimum. */
 static void solvers_agree(void **state)
 {
     (void)state;
+    enum { MOST = 32 };
     struct small s;
     open_small(&s, 0.4);
     kr_shape n = kr_linop_domain(s.N);
-    double lambda = 0.02 * s.bound, lowest = INFINITY, value[4];
+    double lambda = 0.02 * s.bound, lowest = INFINITY, value[MOST];
     kr_linop *D = kr_op_diff(n, X | Y);
-    kr_array *x[4];
-    for (int i = 0; i < 4; i++) {
-        bool split = i == 1 || i == 2;
-        kr_prox *g = split ? kr_prox_l1(kr_linop_codomain(D), lambda) : kr_prox_tv(n, X | Y, lambda, 30);
-        kr_term t = { g, split ? D : NULL };
+    kr_array *x[MOST];
+    int ways = 0;
+    for (int i = 0; kr_solvers[i / 2] && ways < MOST; i++) {
+        kr_prox *g = i % 2 ? kr_prox_l1(kr_linop_codomain(D), lambda) : kr_prox_tv(n, X | Y, lambda, 60);
+        kr_term t = { g, i % 2 ? D : NULL };
         kr_problem p = problem(&s, &t, 1);
         kr_solution out;
-        x[i] = kr_array_like(s.b);
-        assert_int_equal(kr_solve(&p, names[i % 3], x[i], (kr_stop){ 1000, 3e-4 }, &out, NULL), 0);
-        value[i] = out.objective;
-        lowest = fmin(lowest, value[i]);
+        if (kr_solvers[i / 2]->can(&p)) {
+            x[ways] = kr_array_like(s.b);
+            assert_int_equal(kr_solve(&p, kr_solvers[i / 2]->name, x[ways], (kr_stop){ 3000, 3e-5 }, &out, NULL), 0);
+            print_message("# %s %s: %.7g after %d\n", kr_solvers[i / 2]->name, i % 2 ? "of D x" : "by its map", out.objective, out.iterations);
+            lowest = fmin(lowest, value[ways++] = out.objective);
+        }
         kr_prox_unref(&g);
     }
-    for (int i = 0; i < 4; i++) {
-        assert_near(value[i] / lowest, 1, 3e-4);                     /* x is less certain than the objective */
-        assert_near(distance(x[i], x[0]), 0, 3e-3);
+    assert_true(ways >= 4);
+    for (int i = 0; i < ways; i++) {
+        assert_near(value[i] / lowest, 1, 1e-4);
+        assert_near(distance(x[i], x[0]), 0, 1e-3);
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < ways; i++)
         kr_array_unref(&x[i]);
     kr_linop_unref(&D);
     close_small(&s);
@@ -241,11 +244,11 @@ static void stops_where_it_says(void **state)
     kr_prox *g = kr_prox_l2(n, 1e-4);
     kr_term t = { g, NULL };
     for (double start = 1; start < 20; start += 10)
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (int i = 0; kr_solvers[i]; i++) {
             kr_problem p = { weight, b, 100, 1, &t, 1, start };
             kr_scoped(array) x = kr_array_new(KR_C32, n);
             kr_solution out;
-            assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 200000, 1e-2 }, &out, NULL), 0);
+            assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 200000, 1e-2 }, &out, NULL), 0);
             assert_true(out.converged && out.iterations > 10);
             double far = 0, size = 0;
             for (long k = 0; k < P; k++) {
@@ -255,8 +258,8 @@ static void stops_where_it_says(void **state)
             }
             assert_true(far <= 4e-4 * size);                          /* twice what was asked for */
             kr_fill(x, 0);
-            assert_int_equal(kr_solve(&p, names[i], x, (kr_stop){ 20, 1e-2 }, &out, NULL), 0);
-            assert_true(!strcmp(names[i], "admm") || !out.converged);
+            assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 20, 1e-2 }, &out, NULL), 0);
+            assert_true(!strcmp(kr_solvers[i]->name, "admm") || !out.converged);
         }
     kr_prox_unref(&g);
 }
