@@ -99,7 +99,7 @@ static void progress(void *self, const char *what, double done, double total)
 /* ---- Help ---- */
 void kr_overview(FILE *to)
 {
-    fprintf(to, "kray %s: images from undersampled MRI k-space\n\nusage: kray COMMAND [options] [files]\n", kr_version());
+    fprintf(to, "kray %s: images from undersampled MRI k-space and CT sinograms\n\nusage: kray COMMAND [options] [files]\n", kr_version());
     static const char *const group[] = { "Reconstruct", "Scanner", "Data", "Evaluate", "Other" };
     for (size_t g = 0; g < sizeof group / sizeof *group; g++) {
         bool first = true;

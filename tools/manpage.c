@@ -60,7 +60,7 @@ static void begin(const char *command, const char *summary)
 int manpage_print(const kr_tool *t)
 {
     if (!t) {
-        begin(NULL, "images from undersampled MRI k-space");
+        begin(NULL, "images from undersampled MRI k-space and CT sinograms");
         puts("COMMAND [options] [files]\n.SH COMMANDS");
         for (int i = 0; kr_tools[i]; i++) {
             printf(".TP\n.B %s\n", kr_tools[i]->name);
