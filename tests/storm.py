@@ -20,18 +20,18 @@ def verdict(good, words):
     print(('ok' if good else 'not ok'), count, '-', words, flush=True)
 
 
-server = subprocess.Popen([kray, 'serve', '--port', '0', '--idle', '5', '--sessions', '200', '-q'] + (['--threads', '1'] if sessions > 300 else []),
-                          stderr=subprocess.PIPE, env=dict(os.environ, KR_THREADS='1'))
 lines = []
 
 
-def listen():
-    for line in server.stderr:
+def listen(stderr):
+    for line in stderr:
         lines.append(line.decode(errors='replace'))
 
 
-# --quiet tells warnings alone, so the port is looked up among the sockets of the process
-threading.Thread(target=listen, daemon=True).start()
+def serve(idle):
+    p = subprocess.Popen([kray, 'serve', '--port', '0', '--idle', idle, '--sessions', '200', '-q'], stderr=subprocess.PIPE, env=dict(os.environ, KR_THREADS='1'))
+    threading.Thread(target=listen, args=(p.stderr,), daemon=True).start()
+    return p
 
 
 def port_of(pid):
@@ -50,17 +50,21 @@ def port_of(pid):
     return 0
 
 
-port = 0
-for i in range(600):
-    port = port_of(server.pid)
-    if port or server.poll() is not None:
-        break
-    time.sleep(0.1)
+# --quiet tells warnings alone, so the port is looked up among the sockets of the process
+def listening(p):
+    for i in range(600):
+        port = port_of(p.pid)
+        if port or p.poll() is not None:
+            return port
+        time.sleep(0.1)
 
 
-def connect():
-    s = socket.create_connection(('127.0.0.1', port), timeout=60)
-    return s
+server, impatient = serve('300'), serve('2')
+port, hasty = listening(server), listening(impatient)
+
+
+def connect(to=0):
+    return socket.create_connection(('127.0.0.1', to or port), timeout=120)
 
 
 def receive(s):
@@ -196,16 +200,22 @@ for i in range(40):
         a = receive(s)
     broken += a != b'' and not closed(a)
 verdict(broken == 0, '40 streams with bytes changed end with CLOSE, or the connection was gone')
-silent, slow = connect(), connect()
-deaf = [connect() for i in range(3)]
+silent, slow = connect(hasty), connect(hasty)
+deaf = [connect(hasty) for i in range(3)]
 slow.sendall(stream[:1])
 for d in deaf:
     d.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     d.sendall(struct.pack('<H', 1) + b'echo'.ljust(1024, b'\0') + stream[1026:1026 + 200000])
 answers = [receive(silent), receive(slow)]
-verdict(all(b'ERR nothing came for 5 seconds' in a and closed(a) for a in answers), 'who is silent is told so and let go')
+verdict(all(b'ERR nothing came for 2 seconds' in a and closed(a) for a in answers), 'who is silent is told so and let go')
+for i in range(100):
+    if len(os.listdir(f'/proc/{impatient.pid}/fd')) <= at_rest[1]:
+        break
+    time.sleep(0.1)
+verdict(len(os.listdir(f'/proc/{impatient.pid}/fd')) <= at_rest[1], 'so is who takes nothing of what is sent')
 for d in deaf:
     d.close()
+impatient.terminate()
 stop.set()
 well.join()
 verdict(all(beside) and len(beside) > 0, f'{len(beside)} sessions beside these were not disturbed')

@@ -21,7 +21,7 @@ stop() { kill -TERM $server; wait $server; [ $? = 143 ]; }
 send() { kray send "$@" --port "$port" -q; }
 until_log() { for i in $(seq 100); do grep -q "$1" server.log && return; sleep 0.1; done; return 1; }
 
-start --recipes recipes --save saved --idle 20
+start --recipes recipes --save saved
 check 'the server listens' [ -n "$port" ]
 
 # ---- The same bits as kray recon ----
