@@ -1,5 +1,5 @@
 #!/bin/bash
-# adding.sh [FOLDER]: what docs/adding.md promises: a method, a solver, coil maps, a model, a command, a format and a network are one file and one
+# adding.sh [FOLDER]: what docs/adding.md promises: a method, a solver, coil maps, a command and a format are one file and one
 # word. Each is made from the smallest of its kind under another name, in a copy of the sources in FOLDER (a temporary one), which is built;
 # they have to be in the lists, the help and the tests by themselves. Takes a whole build: not part of the tests of every change.
 set -e
@@ -17,7 +17,7 @@ new()   # list's file, list, like, name; then the file and its copy, and the nam
 }
 new recon/meson.build recons rss mine recon/rss.c recon/mine.c 's/kr_recon_rss/kr_recon_mine/; s/{ "rss"/{ "mine"/'
 new src/solve/meson.build solvers admm minesolver src/solve/admm.c src/solve/minesolver.c 's/kr_solver_admm/kr_solver_minesolver/; s/{ "admm"/{ "minesolver"/'
-new src/scan/meson.build coil_methods lowres minemaps src/scan/lowres.c src/scan/minemaps.c 's/kr_coil_method_lowres/kr_coil_method_minemaps/; s/{ "lowres"/{ "minemaps"/'
+new src/scan/meson.build coil_methods walsh minemaps src/scan/walsh.c src/scan/minemaps.c 's/kr_coil_method_walsh/kr_coil_method_minemaps/; s/{ "walsh"/{ "minemaps"/'
 new tools/meson.build tools convert minecommand tools/cmd_convert.c tools/cmd_minecommand.c 's/kr_tool_convert/kr_tool_minecommand/; s/{ "convert"/{ "minecommand"/'
 new src/io/meson.build formats ra mineformat src/io/fmt_ra.c src/io/fmt_mineformat.c 's/kr_format_ra/kr_format_mineformat/; s/{ "ra", "\.ra"/{ "mineformat", ".mineformat"/'
 [ -d build ] || meson setup build -Dwerror=true >setup.log
@@ -30,7 +30,6 @@ finds minesolver $k recon --method wavelet --help
 finds minemaps $k coils --help
 finds minecommand $k --help
 finds mineformat $k help --markdown
-finds minecommand $k help --markdown
 finds 'mine  ' build/tests/test_methods
 finds minesolver build/tests/test_solve
 exit $fails
