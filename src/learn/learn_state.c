@@ -197,7 +197,9 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
 {
     kr_scoped(weights) w = kr_weights_new();
     kr_auto char *path = kr_strf("%s/%s.safetensors", o->output, file);
-    int e = w && path ? describe(w->meta, o) : kr_error_code();
+    kr_learn public = *o;                                    /* without the places of files on this machine */
+    public.output = public.cache = public.folder = public.init = NULL;
+    int e = w && path ? describe(w->meta, &public) : kr_error_code();
     for (long i = 0; i < kr_meta_count(s->told) && !e; i++)
         e = kr_meta_set(w->meta, kr_meta_key(s->told, i), "%s", kr_meta_value(s->told, i));
     for (long i = 0; i < s->params && !e; i++)

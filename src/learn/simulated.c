@@ -257,12 +257,18 @@ static int scan_of(kr_scan *s, const kr_array *mask, double sigma, kr_cfloat *co
     memcpy(s->data->data, coil_images, (size_t)(nx * ny * coils) * sizeof *coil_images);
     if (kr_fourier(s->data, KR_ON(KR_X) | KR_ON(KR_Y)))
         return kr_error_code();
+    /* Channels differ in noise, and neighbours share some of it, as where no noise scan has whitened them. */
+    double shared = dice_uniform(d, 0, 0.35), gain[COILS];
+    for (long c = 0; c < coils; c++)
+        gain[c] = sigma * exp(0.12 * dice_normal(d)) / sqrt(1 + shared * shared);
     uint64_t from = d->at;
     d->at += (uint64_t)(nx * ny * coils);
-    for (long i = 0; i < nx * ny * coils; i++) {
-        double z[2];
+    for (long i = 0, n = nx * ny; i < n * coils; i++) {
+        double z[2], next[2];
         kr_rand_normal2(d->seed, d->stream, from + (uint64_t)i, z);
-        KR_C(s->data)[i] += kr_c((float)(sigma * z[0]), (float)(sigma * z[1]));
+        kr_rand_normal2(d->seed, d->stream, from + (uint64_t)((i + n) % (n * coils)), next);
+        double by = gain[i / n];
+        KR_C(s->data)[i] += kr_c((float)(by * (z[0] + shared * next[0])), (float)(by * (z[1] + shared * next[1])));
     }
     if (!clean) {
         kr_scoped(array) full = kr_array_copy(s->data);
@@ -310,7 +316,7 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     const char *name = "";
     double coils_wanted = 0, low, high, c = 0;
     bool planes = dice_uniform(d, 0, 1) < 0.2;
-    long nx = planes ? 96 + 16 * dice_choice(d, 4) : 112 + 16 * dice_choice(d, 5), ny = planes ? 96 + 16 * dice_choice(d, 4) : 176 + 16 * dice_choice(d, 8), n = nx * ny;
+    long nx = planes ? 112 + 16 * dice_choice(d, 8) : 112 + 16 * dice_choice(d, 5), ny = planes ? 112 + 16 * dice_choice(d, 8) : 176 + 16 * dice_choice(d, 8), n = nx * ny;
     char word[64];
     if (choose(&p, v, held, d, &name) || number_of(&coils_wanted, o->coils, d) || learn_word_at(word, sizeof word, o->noise, 0))
         return kr_error_code();

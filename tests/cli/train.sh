@@ -1,0 +1,52 @@
+# train.sh: kray train from a configuration, interrupted, resumed, used; its refusals.
+. "$(dirname "$0")/lib.sh"
+export KR_THREADS=1
+
+for contrast in t1 t2 pd; do
+    kray simulate brain --contrast $contrast --matrix 72,72 --slices 13 --coils 2 -o scan.npy --no-oversampling --no-noise-scan -r $contrast.nii.gz -q
+done
+cat > small.yaml <<X
+# three persons, a small network
+size: cascades=1,channels=4,pools=1
+folder: .
+images: [t1.nii.gz, t2.nii.gz, pd.nii.gz, missing.nii.gz]
+hold_back: 0.3
+slices: 2
+first: 2
+strip: 16
+batch: 1
+steps: 4
+validate: 2
+validation: 1
+save: 2
+X
+
+refuses 2 'where to?' kray train small.yaml
+echo 'step: 4' > wrong.yaml
+refuses 2 "there is no key 'step'; did you mean 'steps'" kray train wrong.yaml -o x
+refuses 2 'one configuration' kray train small.txt -o x
+refuses 2 'two numbers' kray train small.yaml -o x --prepare 3
+refuses 1 'nobody is left' kray train small.yaml -o x --images t1.nii.gz
+works 'missing.nii.gz is skipped' kray train small.yaml -o whole
+works 'done' kray train small.yaml -o parts --cache whole/slices --steps 3 --json
+works 'done' kray train small.yaml -o parts --cache whole/slices --resume --json
+digest() { kray weights info "$1" --json | jq -r '.[0].digest'; }
+check 'the same bits after an interruption' [ "$(digest whole/checkpoint.safetensors)" = "$(digest parts/checkpoint.safetensors)" ]
+check 'there is a digest' [ -n "$(digest whole/best.safetensors)" ]
+check 'and the same tables but for the seconds' cmp <(cut -d, -f1,3- whole/steps.csv) <(cut -d, -f1,3- parts/steps.csv)
+refuses 1 'is there already' kray train small.yaml -o parts
+refuses 1 'no checkpoint' kray train small.yaml -o none --resume
+works 'out of time' kray train small.yaml -o parts --resume --cache whole/slices --steps 100000 --max-time 0.01
+"$KR_BUILD/tools/kray" train small.yaml -o parts --resume --cache whole/slices --steps 100000 -q 2>"$err" &
+for i in $(seq 300); do [ "$(wc -l < parts/steps.csv)" -gt 8 ] && break; sleep 0.2; done
+kill -TERM $!; wait $!
+check 'SIGTERM ends it with 143' [ $? = 143 ]
+check 'and leaves a checkpoint of the last step' [ "$(kray weights info parts/checkpoint.safetensors --json | jq -r '.[0].meta.step')" = "$(tail -1 parts/steps.csv | cut -d, -f1)" ]
+works '"step_seconds"' kray train small.yaml -o plan --cache whole/slices --plan --json
+works '"person"' cat whole/run.json
+
+kray simulate brain --matrix 72,72 --slices 1 --coils 4 -o u.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
+works '' kray recon u.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
+mkdir weights && cp whole/best.safetensors weights/refine.safetensors
+works '' env KR_WEIGHTS="$work/weights" "$KR_BUILD/tools/kray" recon u.h5 -o bare.npy --method refine
+works '' kray weights info whole/best.safetensors
