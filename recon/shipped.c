@@ -35,7 +35,9 @@ char *shipped_weights(const char *family)
     for (int i = 0; i < 4; i++) {
         kr_auto char *in = folder(i, program);
         for (const char *p = family; in && *p; p += strcspn(p, " "), p += *p == ' ') {
-            char *path = kr_strf("%s/%.*s.safetensors", in, (int)strcspn(p, " "), p);
+            char name[64] = "";
+            memcpy(name, p, strcspn(p, " ") < sizeof name - 1 ? strcspn(p, " ") : sizeof name - 1);
+            char *path = kr_strf("%s/%s.safetensors", in, name);
             if (path && !access(path, R_OK))
                 return path;
             kr_free(path);
