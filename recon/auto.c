@@ -2,9 +2,7 @@
 #include "kray/recon.h"
 #include <stdio.h>
 
-/* Of so many calibration lines and more ESPIRiT's maps are good: with fewer, image and maps together (nlinv) gave 2 to 9 dB more on two
- * real brains, R = 4. */
-enum { FEW_LINES = 10 };
+/* With fewer than KR_FEW_LINES calibration lines image and maps together (nlinv) gave 2 to 9 dB more on two real brains, R = 4. */
 
 static int is_full(const kr_scan *s)
 {
@@ -25,7 +23,7 @@ static long lines_of(const kr_scan *s, const long most[3])
     }
     long least = calib->n[KR_X] * calib->n[KR_Y] * calib->n[KR_Z];
     for (int d = KR_X; d <= KR_Z; d++)
-        if (calib->n[d] < s->shape.n[d] && calib->n[d] < (most[d] > 0 ? most[d] : FEW_LINES) && !(s->in_image & KR_ON(d)))
+        if (calib->n[d] < s->shape.n[d] && calib->n[d] < (most[d] > 0 ? most[d] : KR_FEW_LINES) && !(s->in_image & KR_ON(d)))
             least = calib->n[d] < least ? calib->n[d] : least;
     return least;
 }
@@ -66,7 +64,7 @@ const kr_recon *kr_recon_auto(kr_auto_choice *a, const kr_scan *s, const kr_trac
                "give maps of another scan (--coils FILE)", s->file);
         return take(a, "rss", "undersampled, no calibration area");
     }
-    if (lines < FEW_LINES && !a->maps_asked && !s->calib)         /* nlinv looks at the data alone */
+    if (lines < KR_FEW_LINES && !a->maps_asked && !s->calib)         /* nlinv looks at the data alone */
         return take(a, "nlinv", "undersampled, few calibration lines: image and coil maps together");
     return take(a, KR_AUTO_USUAL, "undersampled, several coils");
 }

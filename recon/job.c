@@ -238,7 +238,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
     if (!j->told && warn_of_factor(s, m, trace))
         return kr_error_code();
     kr_coils_opts c = j->how.coils;
-    c.replaced = c.replaced ? c.replaced : j->replaced;
+    c.facts = c.facts ? c.facts : j->facts;
     const kr_array *maps = j->how.maps;
     bool window = maps && maps->n[KR_SLICE] > 1 && j->count < j->all;
     kr_scoped(array) part = window ? kr_array_range(maps, KR_SLICE, j->from, j->count) : NULL;

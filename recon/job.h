@@ -13,7 +13,7 @@ struct kr_job {
     char *source;                    /* the file being read; NULL                                       */
     bool told;                       /* this measurement's notes and warnings                           */
     long from, count, all;           /* the slices of a file that are worked on; all 0: what comes      */
-    long *replaced;                  /* counts slices whose maps were replaced; NULL: told at once      */
+    kr_coils_facts *facts;           /* of all pieces' maps; NULL: told at once                         */
     int keep;                        /* -1: nothing                                                     */
     kept_maps *kept;                 /* KEPT of them; NULL: none yet                                    */
     kr_array *noise; double noise_dwell_us, noise_bandwidth;

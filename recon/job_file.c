@@ -213,15 +213,16 @@ int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *t
     if (pieces < 0 || ((j->how.memory || pieces) && read_head(j, &head, source, trace)))
         return kr_error_code();
     const kr_recon *guess = head ? job_choose(j, head, NULL) : NULL;
-    long piece = !head ? 1 : guess ? piece_of(j, head, guess, pieces) : -1, replaced = 0;
+    long piece = !head ? 1 : guess ? piece_of(j, head, guess, pieces) : -1;
+    kr_coils_facts facts = { 0, 0 };
     if (piece < 0)
         return kr_error_code();
-    j->replaced = &replaced;
+    j->facts = &facts;
     int e = run_pieces(j, out, source, head, piece, trace);
-    j->replaced = NULL;
+    j->facts = NULL;
     j->all = 0;
     if (!e)
-        kr_say_replaced(source, replaced, (*out)->data->n[KR_SLICE], trace);
+        kr_say_coils(source, &facts, (*out)->data->n[KR_SLICE], trace);
     return e;
 }
 

@@ -142,12 +142,12 @@ static int take_back(kr_image *im, int exponent)
 static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_trace *trace)
 {
     kr_coils_opts o = *how;
-    long replaced = 0;
-    if (!o.replaced)
-        o.replaced = &replaced;
+    kr_coils_facts facts = { 0, 0 };
+    if (!o.facts)
+        o.facts = &facts;
     kr_array *maps = kr_coils_estimate(s, &o, trace);
     if (maps)
-        kr_say_replaced(s->file, replaced, s->shape.n[KR_SLICE], trace);
+        kr_say_coils(s->file, &facts, s->shape.n[KR_SLICE], trace);
     return maps;
 }
 

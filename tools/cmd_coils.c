@@ -80,17 +80,17 @@ static int coils(const opts *o, int files, char **file, struct answer *answer)
     if (kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();
     s->multiband.depth = 0;                      /* maps of slices, not of slabs */
-    long replaced = 0;
+    kr_coils_facts facts = { 0, 0 };
     kr_coils_opts how = { .method = o->method, .calib = { o->calib, o->calib, o->calib }, .kernel = o->kernel,
                                 .threshold = o->threshold, .crop = o->crop, .maps = o->maps, .soft = o->soft,
-                                .replaced = &replaced };
+                                .facts = &facts };
     kr_scoped(array) maps = kr_coils_estimate(s, &how, trace);
-    if (maps && replaced == (s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1)) {   /* of all slices: then the reason is wanted, or what there is */
+    if (maps && facts.replaced == (s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1)) {   /* of all slices: then the reason is wanted, or what there is */
         kr_array_unref(&maps);
-        how.replaced = NULL;
+        how.facts = NULL;
         maps = kr_coils_estimate(s, &how, trace);
     } else if (maps)
-        kr_say_replaced(file[0], replaced, s->shape.n[KR_SLICE], trace);
+        kr_say_coils(file[0], &facts, s->shape.n[KR_SLICE], trace);
     if (!maps || kr_stopped(trace) || write(maps, s->meta, o, file[0]))
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %s, %s, %.2f s", o->output ? o->output : o->png, kr_shape_text(kr_array_shape(maps)), o->method,

@@ -130,7 +130,7 @@ int kr_scan_voxel(kr_scan *s, const double mm[3]) KR_MUST_USE;
 
 /* ---- Where the centre of k-space is ---- */
 /* Adds a sentence to `t` for each thing that the samples say against the origin being at N/2: the energy of k-space peaks elsewhere
- * (lines along Y and Z, samples along X), lies in the corners, or the numbers look like an image. Looks at the first slice and frame. */
+ * (lines along Y and Z, samples along X), lies in the corners, the numbers look like an image, one sample is a spike, one channel too strong. Looks at the first slice and frame. */
 int kr_scan_centre_check(kr_text *t, const kr_scan *s) KR_MUST_USE;
 /* Moves what is at index at[a] along X, Y and Z (the counter, where lines were placed by counters; -1: stays) to N/2. An origin at 0 of a full
  * array is taken for the order of an FFT and turned round; else lines beyond the new grid, which grows as needed, are not measured. Refuses
@@ -300,6 +300,10 @@ void kr_mask_facts_text(kr_text *t, const kr_mask_facts *f);
 /* ---- Coil maps: C32 {X,Y,Z,COIL,MAP,SLICE} on the grid of data ----
  * Where a map is not 0, the sum over coils of |S|^2 is 1 (unless weighted) and the virtual coil with most energy sees phase 0. A single
  * coil has the map 1. */
+/* What is to be told of maps once they are made: slices whose maps were replaced, and the fewest calibration lines along an axis where samples are missing, if
+ * ESPIRiT had fewer than KR_FEW_LINES; else 0. */
+enum { KR_FEW_LINES = 10 };
+typedef struct kr_coils_facts { long replaced, lines; } kr_coils_facts;
 typedef struct kr_coils_opts {
     const char *method;              /* of kr_coil_methods: "espirit", ...                              */
     long calib[3];                   /* calibration area along X,Y,Z; 0: found in the data, at most 24  */
@@ -312,9 +316,9 @@ typedef struct kr_coils_opts {
     bool prior;                      /* for methods that regularise, maps weighted by how likely there is an image: times
                                       * eigenvalue^12, other methods signal / 0.1, at most 1. The image found with such maps
                                       * is to be multiplied by the root of sum |S|^2                    */
-    long *replaced;                  /* one set by espirit: slices of which it makes no maps (noise only, too few lines), or maps that
-                                      * leave more than a tenth of the calibration data unexplained, get those of lowres and are added
-                                      * to *replaced; NULL: the former are refused, the latter kept     */
+    kr_coils_facts *facts;           /* what is found is added to them. One set by espirit: slices of which it makes no maps (noise only, too
+                                      * few lines), or maps that leave more than a tenth of the calibration data unexplained, get those
+                                      * of lowres and count as replaced; NULL: the former are refused, the latter kept */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 /* The methods: calibration block {X,Y,Z,COIL,SLICE} -> maps {X,Y,Z,COIL,MAP,SLICE}, contiguous, contents undefined before; each slice on its
@@ -326,15 +330,15 @@ typedef struct kr_coil_method {
 extern const kr_coil_method *const kr_coil_methods[];    /* NULL-terminated                                */
 const kr_coil_method *kr_coil_method_named(const char *name);    /* NULL: refused                           */
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
-/* The warning of so many slices whose maps were replaced (kr_coils_opts.replaced); 0: none. */
-void kr_say_replaced(const char *file, long replaced, long slices, const kr_trace *trace);
+/* The warnings that these facts ask for. */
+void kr_say_coils(const char *file, const kr_coils_facts *facts, long slices, const kr_trace *trace);
 /* data, calib, noise and the file's own maps become those of `coils` virtual coils, of unit noise if the coils had it.
  * "svd": one mixture for all; "geometric": one for each place along the readout, each turned towards its neighbour's (noise
  * then is mixed as in the middle). Refuses more coils than there are; geometric: readouts with gaps. Sources: Buehrer 2007;
  * Zhang 2013. */
 int kr_coils_compress(kr_scan *s, long coils, const char *method, const kr_trace *trace) KR_MUST_USE;
 /* The calibration block {X,Y,Z,COIL,SLICE}: s->calib if there is one, otherwise the largest fully sampled box around
- * DC, at most `most` per axis (0: no limit). Refuses where there is none. */
+ * DC, within s->calib_area if that is known, at most `most` per axis (0: no limit). Refuses where there is none. */
 kr_array *kr_calibration(const kr_scan *s, const long most[3]) KR_MUST_USE;
 
 #ifdef __cplusplus

@@ -360,9 +360,9 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     if (!mask || !scan || scan_of(scan, mask, sigma, images, o->clean, nx, ny, coils, d))
         return kr_error_code();
     kr_coils_opts how = kr_coils_preset;
-    long replaced = 0;
+    kr_coils_facts facts = { 0, 0 };
     how.soft = true;
-    how.replaced = &replaced;
+    how.facts = &facts;
     kr_scoped(array) maps = kr_coils_estimate(scan, &how, NULL);
     if (!maps)
         return kr_error_code() == KR_EMEM ? KR_EMEM : 1;

@@ -10,6 +10,7 @@ static const unsigned repeats = KR_ON(KR_PHASE) | KR_ON(KR_TIME) | KR_ON(KR_AVG)
  * counts as one. */
 struct seen {
     const kr_array *data, *mask;
+    const kr_array *area;             /* R32 {X,Y,Z as needed}, what was meant for calibration; NULL: not known */
     unsigned in_image;
     long n[D], from[D];               /* the window searched: its lengths, and where it begins in data   */
     unsigned char *at;                /* [z][y][x] 1 where measured                                      */
@@ -57,6 +58,8 @@ static bool measured(const struct seen *s, const long x[D])
         n[d] = d == KR_COIL || (repeats & KR_ON(d)) || (d < D && s->in_image & KR_ON(d)) ? a->n[d] : 1;
     for (int d = 0; d < D; d++)
         at[d] = s->in_image & KR_ON(d) ? 0 : s->from[d] + x[d];
+    if (s->area && !(KR_R(s->area)[place(s->area, at)] > 0))
+        return false;
     for (at[KR_SLICE] = 0; at[KR_SLICE] < a->n[KR_SLICE]; at[KR_SLICE]++)
         if (!any(a, at, n))
             return false;
@@ -183,11 +186,17 @@ static kr_array *cut(const kr_array *a, const long box[D], unsigned in_image)
     return v;
 }
 
-static kr_array *block(const kr_array *data, const kr_array *mask, unsigned in_image, const long most[D])
+static kr_array *block(const kr_array *data, const kr_array *mask, const kr_array *area, unsigned in_image, const long most[D])
 {
-    struct seen s = { .data = data, .mask = mask, .in_image = in_image };
+    struct seen s = { .data = data, .mask = mask, .area = area, .in_image = in_image };
     long box[D];
-    if (find(&s, most, box))
+    int e = find(&s, most, box);
+    if (e == KR_EREFUSED && area) {                                  /* not around the centre */
+        kr_error_clear();
+        s.area = NULL;
+        e = find(&s, most, box);
+    }
+    if (e)
         return NULL;
     kr_array *b = cut(data, box, in_image);
     if (b && !kr_all_finite(b)) {
@@ -216,8 +225,8 @@ kr_array *kr_calibration(const kr_scan *s, const long most[D])
         kr_fail(KR_EREFUSED, "slices measured together are calibrated from a single-band reference, and there is none");
         return NULL;
     }
-    kr_array *b = s->calib ? block(s->calib, s->calib_mask, s->in_image & grid, most) : NULL;
+    kr_array *b = s->calib ? block(s->calib, s->calib_mask, NULL, s->in_image & grid, most) : NULL;
     if (b || !s->data || kr_is_multiband(s) || (s->calib && kr_error_code() == KR_EMEM))
         return b;
-    return block(s->data, s->mask, s->in_image & grid, most);
+    return block(s->data, s->mask, s->calib_area, s->in_image & grid, most);
 }

@@ -1,4 +1,4 @@
-/* centre.c: is the origin of k-space where the file says, and if not, put it there. */
+/* centre.c: is the origin of k-space where the file says, and if not, put it there; and do channels and samples keep to proportion. */
 #include "kray/fourier.h"
 #include "kray/scan.h"
 #include <math.h>
@@ -112,6 +112,66 @@ static int image_check(kr_text *t, const kr_array *a, unsigned axes)
     return t->failed ? KR_EMEM : 0;
 }
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A channel that outweighs all others: receivers of one array differ by a factor of ten at most. Whitening puts it right. */
+enum { TOO_LOUD = 100 };
+static int loud_check(kr_text *t, const kr_scan *s, const kr_array *a)
+{
+    long coils = a->n[KR_COIL], most = 0, heard = 0;
+    kr_auto double *level = kr_alloc((size_t)coils, sizeof *level), *sorted = kr_alloc((size_t)coils, sizeof *sorted);
+    if (!level || !sorted)
+        return kr_error_code();
+    for (long c = 0; c < coils; c++) {
+        kr_scoped(array) one = kr_array_at(a, KR_COIL, c);
+        if (!one)
+            return kr_error_code();
+        level[c] = kr_norm(one);
+        most = level[c] > level[most] ? c : most;
+        if (level[c] > 0)
+            sorted[heard++] = level[c];
+    }
+    qsort(sorted, (size_t)heard, sizeof *sorted, ascending);
+    if (heard > 2 && !s->noise && level[most] > TOO_LOUD * sorted[heard / 2])
+        kr_text_add(t, "channel %ld (of 0 to %ld) is %.3g times as strong as the median of the channels: the image will be that channel's; divide it by its gain, "
+                       "or give the noise covariance (--covariance)\n", most, coils - 1, level[most] / sorted[heard / 2]);
+    return t->failed ? KR_EMEM : 0;
+}
+
+/* The strongest sample, far from the centre and far above all beside it. What was not measured is no neighbour. */
+enum { SPIKE = 30 };
+static bool spike_check(kr_text *t, const kr_array *a)
+{
+    const kr_cfloat *x = a->data;
+    long n[3] = { a->n[0], a->n[1], a->n[2] }, count = kr_count(kr_array_shape(a)), top = 0, seen = 0, p[3];
+    for (long i = 1; i < count; i++)
+        top = kr_cabs2(x[i]) > kr_cabs2(x[top]) ? i : top;
+    for (long d = 0, i = top; d < 3; i /= n[d++])
+        p[d] = i % n[d];
+    double beside = 0;
+    bool far = false;
+    for (int d = 0; d < 3; d++)
+        far = far || labs(p[d] - n[d] / 2) > (n[d] / NEAR > 2 ? n[d] / NEAR : 2);
+    for (long i = 0; i < 125; i++) {
+        long at = top - p[0] - n[0] * (p[1] + n[1] * p[2]), q[3] = { p[0] + i % 5 - 2, p[1] + i / 5 % 5 - 2, p[2] + i / 25 - 2 };
+        bool within = i != 62;
+        for (int d = 0; d < 3; d++)
+            within = within && q[d] >= 0 && q[d] < n[d];
+        double v = within ? (double)kr_cabs2(x[at + q[0] + n[0] * (q[1] + n[1] * q[2])]) : 0;
+        seen += v > 0;
+        beside = fmax(beside, v);
+    }
+    if (!far || seen < 4 || !((double)kr_cabs2(x[top]) > (double)SPIKE * SPIKE * beside))
+        return false;
+    kr_text_add(t, "the sample at x = %ld, y = %ld, z = %ld of channel %ld is %.3g times as strong as any beside it: a spike, which puts stripes all over the image; set it to "
+                   "0, or leave its line out\n", p[0], p[1], p[2], top / (n[0] * n[1] * n[2]), sqrt((double)kr_cabs2(x[top]) / beside));
+    return true;
+}
+
 int kr_scan_centre_check(kr_text *t, const kr_scan *s)
 {
     if (!s->data || off_grid(s))
@@ -120,6 +180,10 @@ int kr_scan_centre_check(kr_text *t, const kr_scan *s)
     struct energy e = { .n = { s->data->n[KR_X], s->data->n[KR_Y], s->data->n[KR_Z] } };
     kr_auto double *room = kr_alloc_zero((size_t)(e.n[0] + e.n[1] + e.n[2]), sizeof *room);
     if (!a || !room)
+        return kr_error_code();
+    if (!(s->in_image & (KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z))) && spike_check(t, a))
+        return t->failed ? KR_EMEM : 0;                              /* energies tell nothing then */
+    if (loud_check(t, s, a))
         return kr_error_code();
     for (int d = 0; d < 3; d++)
         e.of[d] = d ? e.of[d - 1] + e.n[d - 1] : room;

@@ -139,7 +139,7 @@ static int careful_slice(void *self, long slice)
         kr_error_clear();
     kr_coils_opts low = *j->o;
     low.crop = -1;
-    __atomic_add_fetch(j->o->replaced, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&j->o->facts->replaced, 1, __ATOMIC_RELAXED);
     return kr_coil_method_lowres.estimate(maps, block, &low, j->trace);
 }
 
@@ -176,6 +176,16 @@ static kr_array *of_singles(const kr_scan *s, const kr_coils_opts *o, const kr_t
     singles.shape.n[KR_SLICE] = s->calib->n[KR_SLICE];
     kr_scoped(array) maps = kr_coils_estimate(&singles, o, trace);
     return !maps ? NULL : s->multiband.depth ? kr_multiband_stack(maps, s) : kr_array_ref(maps);
+}
+
+/* Few lines because few are asked for are no news. */
+static void count_lines(const kr_scan *s, const kr_coils_opts *o, const kr_array *block)
+{
+    for (int d = KR_X; o->facts && d <= KR_Z; d++) {
+        long n = block->n[d], *least = &o->facts->lines;
+        if (n < s->shape.n[d] && n < KR_FEW_LINES && n != o->calib[d] && !(s->in_image & KR_ON(d)) && (!*least || n < *least))
+            *least = n;
+    }
 }
 
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace)
@@ -215,13 +225,20 @@ kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_t
         return NULL;
     }
     kr_say(trace, KR_DETAIL, "coil maps by %s from a calibration area of %s", o->method, kr_shape_text(kr_array_shape(block)));
-    int e = o->replaced && o->maps == 1 && method == &kr_coil_method_espirit ? or_lowres(maps, block, o, trace) : method->estimate(maps, block, o, trace);
+    bool espirit = method == &kr_coil_method_espirit;
+    if (espirit)
+        count_lines(s, o, block);
+    int e = o->facts && o->maps == 1 && espirit ? or_lowres(maps, block, o, trace) : method->estimate(maps, block, o, trace);
     return e ? NULL : kr_array_ref(maps);
 }
 
-void kr_say_replaced(const char *file, long replaced, long slices, const kr_trace *trace)
+void kr_say_coils(const char *file, const kr_coils_facts *f, long slices, const kr_trace *trace)
 {
-    if (replaced)
+    file = file ? file : "scan";
+    if (f->replaced)
         kr_say(trace, KR_WARNING, "%s: in %ld of %ld slices the calibration area holds noise only, or too little for ESPIRiT: their coil maps are of low "
-               "resolution", file ? file : "scan", replaced, slices > 1 ? slices : 1);
+               "resolution", file, f->replaced, slices > 1 ? slices : 1);
+    else if (f->lines)
+        kr_say(trace, KR_WARNING, "%s: the coil maps come from %ld calibration lines; fewer than %d rarely tell enough, and errors of the maps become fold-over: measure "
+               "more, or take --method nlinv, which needs no maps", file, f->lines, KR_FEW_LINES);
 }

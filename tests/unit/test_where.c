@@ -283,6 +283,29 @@ static void test_centre(void **state)
     }
 }
 
+/* A spike, and one channel of four a thousand times too strong; a factor of 20 is nothing unusual. */
+static void test_out_of_proportion(void **state)
+{
+    (void)state;
+    kr_scoped(scan) s = square(48, 40);
+    kr_cfloat kept = KR_C(s->data)[10 + 48 * 31];
+    KR_C(s->data)[10 + 48 * 31] = kr_c(0, 1e4f);
+    says(s, "x = 10, y = 31");
+    KR_C(s->data)[10 + 48 * 31] = kept;
+    kr_scoped(scan) four = kr_scan_new();
+    four->shape = KR_SHAPE([KR_X] = 48, [KR_Y] = 40, [KR_COIL] = 4);
+    four->data = kr_array_new(KR_C32, four->shape);
+    for (long c = 0; c < 4; c++) {
+        kr_scoped(array) one = kr_array_at(four->data, KR_COIL, c);
+        kr_array_assign(one, s->data);
+        kr_scale(one, c == 2 ? 20 : 1);
+    }
+    says(four, NULL);
+    kr_scoped(array) loud = kr_array_at(four->data, KR_COIL, 2);
+    kr_scale(loud, 50);
+    says(four, "channel 2 (of 0 to 3) is 1e+03 times");
+}
+
 /* The first lines are missing, and nothing says so: the rest, with its centre given, is the scan with those lines at zero. */
 static void test_missing_side(void **state)
 {
@@ -431,6 +454,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
-        cmocka_unit_test(test_centre), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
+        cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
 }
