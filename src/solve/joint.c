@@ -19,6 +19,7 @@
 
 enum { GROUPS = 8 };                  /* parts of the sum over coils where there are fewer planes than that       */
 static const double WIDEST = 0.0789;  /* W = 1e-6 there                                                          */
+static const double BEGUN = 0.8;      /* the first steps find the scale, and leave 0.85 to 0.98 of the misfit    */
 static const double ONE_STEP = 0.999; /* a tolerance that lets conjugate gradients take at least one             */
 
 struct side {                         /* of the box: frequencies -half..half of an axis of n points               */
@@ -563,12 +564,18 @@ static int newton(kr_array *z, const kr_linop *D, struct model *m, const kr_join
     if (!dz || !b)
         return kr_error_code();
     add_start(m, z->data, 1);
-    double a = o->start;
-    for (int k = 0; k < o->steps; k++, a *= o->fall) {
+    double a = o->start, before = 0;
+    bool falls = false;
+    int k = 0;
+    for (; k < o->steps; k++, a *= o->fall) {
         run(m, b->data, z->data, GRADIENT);
         double rr = 0;
         for (long u = 0; u < units(m); u++)
             rr += m->misfit[u];
+        falls = falls || (k && sqrt(rr) < BEGUN * before);
+        if (falls && o->settle > 0 && sqrt(rr) > o->settle * before)
+            break;
+        before = sqrt(rr);
         kr_axpy(b, (float)-a, z);                                    /* b = DG^H (y - G(z)) + a (z0 - z) */
         add_start(m, b->data, a * o->image);
         kr_fill(dz, 0);
@@ -581,6 +588,8 @@ static int newton(kr_array *z, const kr_linop *D, struct model *m, const kr_join
         kr_say(trace, KR_DETAIL, "step %d, a %.3g, |y - G(z)| %.4g of |y|, %d inner steps", k + 1, a, sqrt(rr) / 100, inner);
         kr_progress(trace, "coils and image", k + 1, o->steps);
     }
+    if (o->taken)
+        *o->taken = k;
     run(m, NULL, z->data, MAPS);
     return 0;
 }

@@ -40,7 +40,7 @@ works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
 # Maps of few lines are told of; neighbours of the calibration lines that were kept at random are none of them.
 works 'coil maps come from 8 calibration lines' kray recon full.cfl -o few.npy --method sense -u uniform:accel=2,lines=8
-works 'calibration area of {x=24 y=12 coil=4}' kray recon full.cfl -o few.npy -v --method sense -u random:accel=1.3,lines=12,seed=2
+works 'calibration area of {x=24 y=12 coil=4 slice=5}' kray recon full.cfl -o few.npy -v --method sense -u random:accel=1.3,lines=12,seed=2
 
 works 'exceeds the 4 coils' kray recon full.cfl -o folded.npy --method sense -u uniform:accel=6,lines=8
 # ... also where the file says nothing of what was measured

@@ -11,6 +11,12 @@ for m in wavelet tv tgv cs; do
     check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
 done
 check "nlinv, which knows no maps, too: $(score nlinv.npy)" awk "BEGIN { exit !($(score nlinv.npy) < 0.95 * $(score adjoint.npy)) }"
+# How many steps: as many as fit more than noise. Of a noisy scan fewer than ten, which were taken of every scan before.
+kray simulate brain --matrix 64,64 --slices 1 --coils 12 --snr 10 -o noisy.h5 --reference clean.npy -q --undersample uniform:accel=3,lines=12
+error() { kray eval --target clean.npy --recon "$1" --protocol bart --scale fit --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+works 'nlinv: 6 steps' kray recon noisy.h5 -v -o chosen.npy --method nlinv
+works '' kray recon noisy.h5 -o ten.npy --method nlinv --steps 10
+check "fewer steps are nearer to the truth: $(error chosen.npy), ten $(error ten.npy)" awk "BEGIN { exit !($(error chosen.npy) < 0.8 * $(error ten.npy)) }"
 works 'two.npy: {x=80' kray recon scan.h5 -o two.npy --method nlinv --sets 2 --steps 8
 works 'one.npy: {x=80' kray recon scan.h5 -o one.npy --method nlinv --towards one --tolerance 0.2
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method cs -q
