@@ -1,26 +1,31 @@
 #!/bin/sh
 # rest.sh: does each default end where it would end? Each method as it comes, and with --tolerance 0 and ten times the iterations that it
 # used (at least 2000): decibels between their errors against the fully sampled image, and the NRMSE of one image to the other.
-# A real brain (LORAKS MPRAGE, 256 x 256), 4 coils and one (combined by its maps). Lines are added to TABLE; those that it has are not done again.
+# A real brain (LORAKS MPRAGE, 256 x 256), 4 coils and one (combined by its maps), or the middle SIZE x SIZE samples of its k-space and masks. Lines are added to TABLE; those that it has are not done again.
 #
 #   tests/peers/rest.sh [TABLE]
-#   KRAY=build/tools/kray METHODS="wavelet tv" MASKS="R2 kMaskRandACS7" COILS="4 1" LEAST=2000 OMP_NUM_THREADS=1 WORK=/dev/shm
+#   KRAY=build/tools/kray METHODS="wavelet tv" MASKS="R2 kMaskRandACS7" COILS="4 1" LEAST=2000 SIZE=256 OMP_NUM_THREADS=1 WORK=/dev/shm
 set -eu
 . "$(dirname "$0")/peer.sh"
 SCAN=$(absolute "${KR_SHARED:-../shared}/data/mri/brain_mprage_4ch_256_loraks.mat")
 TABLE=$(absolute "${1:-rest.txt}")
 LEAST=${LEAST:-2000}
+SIZE=${SIZE:-256}
 need bart
 [ -e "$SCAN" ] || skipped "$SCAN is absent"
 scratch
 touch "$TABLE"
-quiet "$KRAY" convert "$SCAN:kData@x,y,coil" full4.cfl
+middle() { quiet bart resize -c 0 "$SIZE" 1 "$SIZE" "$1" "$2"; }
+quiet "$KRAY" convert "$SCAN:kData@x,y,coil" whole4.cfl
 quiet "$KRAY" convert "$SCAN:coil_sens@x,y,coil" given.cfl
-quiet bart fft -iu 3 full4 images
-quiet bart rss 8 images truth4
+quiet bart fft -iu 3 whole4 images
 quiet bart fmac -C -s 8 images given one
-quiet bart fft -u 3 one full1
-quiet bart cabs one truth1
+quiet bart fft -u 3 one whole1
+for c in 4 1; do
+    middle whole$c full$c
+    quiet bart fft -iu 3 full$c images
+    quiet bart rss 8 images truth$c
+done
 
 # image NAME OPTIONS...: NAME.cfl; iterations and whether it has converged; seconds of all cores
 image() {
@@ -35,9 +40,9 @@ image() {
 for c in ${COILS:-4 1}; do
     for m in ${MASKS:-kMaskPFACS7 kMaskRand7 kMaskRandACS7 kMaskUnACS7 R2 R4 R8 P2 P4 P8}; do
         case $m in
-        R*) quiet bart upat -Y256 -Z1 "-y${m#R}" -z1 -c24 mask ;;
-        P*) quiet "$KRAY" mask "poisson:accel=${m#P},calib=20,axes=xy" --shape 256,256 -o mask.cfl ;;
-        *) quiet "$KRAY" convert "$SCAN:$m@x,y" mask.cfl ;;
+        R*) quiet bart upat "-Y$SIZE" -Z1 "-y${m#R}" -z1 -c24 mask ;;
+        P*) quiet "$KRAY" mask "poisson:accel=${m#P},calib=20,axes=xy" --shape "$SIZE,$SIZE" -o mask.cfl ;;
+        *) quiet "$KRAY" convert "$SCAN:$m@x,y" pattern.cfl && middle pattern mask ;;
         esac
         quiet bart fmac "full$c" mask k
         for how in ${METHODS:-wavelet wavelet_--no-shifts tv tgv cs cs_--no-shifts}; do
