@@ -76,7 +76,8 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
         int e = kr_h5_list(f, "/", note, &c);
         if (!e)
             e = kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
-                        "its axes, as in %s:%s@slice,coil,y,x; it holds %s", src->path, c.numeric ? c.name : "kspace", c.all.s ? c.all.s : "nothing");
+                        "its axes, as in %s:%s@slice,coil,y,x; it holds %s%s", src->path, c.numeric ? c.name : "kspace", c.all.s ? c.all.s : "nothing",
+                        c.all.s && strstr(c.all.s, "exchange/data") ? ". It looks like an X-ray scan (Data Exchange): kray ct" : "");
         kr_text_clear(&c.all);
         return e;
     }
