@@ -178,11 +178,13 @@ static int add_counted(void *self, long pair)
 }
 
 /* 1 / (p / mean + floor), p the power of all lines around each place along x. */
-static void count_places(float *count, const struct lines *j, double floor)
+static int count_places(float *count, const struct lines *j, double floor)
 {
     long size = j->lines * j->coils, run = j->nx - j->taps + 1;
     double mean = 0;
     kr_auto double *p = kr_alloc_zero((size_t)run, sizeof *p);
+    if (!p)
+        return kr_error_code();
     for (long x = 0; x < run; x++) {
         for (long i = 0; i < size; i++)
             for (long d = 0; d < j->taps; d++)
@@ -191,6 +193,7 @@ static void count_places(float *count, const struct lines *j, double floor)
     }
     for (long x = 0; x < run; x++)
         count[x] = mean > 0 ? (float)(1 / (p[x] / mean + floor)) : 1;
+    return 0;
 }
 
 /* The same of the placements of one hood: power of its sources, of all x. */
@@ -229,7 +232,8 @@ static int line_normals(struct normal *e, long hoods, const kr_array *block, lon
     j.M = M;
     if (!counted)
         return kr_for(taps, add_lag, &j);
-    count_places(count, &j, e->floor);
+    if (count_places(count, &j, e->floor))
+        return kr_error_code();
     for (long i = 0; i < hoods; i++)
         if (count_lines(&e[i], &j))
             return kr_error_code();
