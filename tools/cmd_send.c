@@ -115,7 +115,10 @@ static int put_text(struct link *l, const kr_mrd_message *m)
 {
     kr_auto char *text = kr_mrd_text_of(m);
     json_t *j = text ? json_loads(text, 0, NULL) : NULL, *p = json_object_get(j, "parameters");
-    bool dropped = l->given && ((json_object_get(p, "config") && !json_object_del(p, "config")) | (json_object_get(p, "customconfig") && !json_object_del(p, "customconfig")));
+    static const char *const key[] = { "config", "customconfig" };
+    bool dropped = false;
+    for (int i = 0; l->given && i < 2; i++)
+        dropped = (json_object_get(p, key[i]) && !json_object_del(p, key[i])) || dropped;
     char *changed = dropped ? json_dumps(j, JSON_INDENT(2)) : NULL;
     json_decref(j);
     if (dropped)

@@ -273,7 +273,7 @@ static int write_text(const opts *o, const struct shown *s, const struct shown *
                 long p = (i[2] * s->n[1] + i[1]) * s->n[0] + i[0];
                 v[k] = py < s->n[down] ? level(s, (double)KR_R(s->v)[p]) : 0;
                 long label = l ? (long)KR_R(l->v)[p] : 0;
-                letter = label > 0 ? (char)('0' + label % 10) : letter;
+                letter = label > 0 ? "0123456789"[label % 10] : letter;
             }
             if (letter && !colour)
                 kr_text_add(&t, "%c", letter);

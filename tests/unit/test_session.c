@@ -226,8 +226,8 @@ static void noise_of_another(void **state)
     kr_mrd_host with = host;
     with.keep_noise = keep_noise;
     with.noise_of = noise_of;
-    static const char *const said[] = { "<measurementID>n1</measurementID>", "<measurementID>s1</measurementID><measurementDependency><dependencyType>Noise</dependencyType>"
-                                        "<measurementID>n1</measurementID></measurementDependency>",
+    static const char *const said[] = { "<measurementID>n1</measurementID>",
+                                        "<measurementID>s1</measurementID><measurementDependency><dependencyType>Noise</dependencyType><measurementID>n1</measurementID></measurementDependency>",
                                         "<measurementDependency><dependencyType>Noise</dependencyType><measurementID>n2</measurementID></measurementDependency>" };
     for (int i = 0; i < 3; i++) {
         begin_with(&with);

@@ -217,7 +217,7 @@ static void spiral_limits(void **state)
         all++;
     }
     assert_true(steepest < 1.03 * 120);
-    assert_true(busy > .9 * (double)all);
+    assert_true((double)busy > .9 * (double)all);
     assert_near(dt * (double)n, 8e-3, 4e-3);                    /* milliseconds, as such readouts take */
 }
 
