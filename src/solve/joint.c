@@ -20,6 +20,7 @@
 enum { GROUPS = 8 };                  /* parts of the sum over coils where there are fewer planes than that       */
 static const double WIDEST = 0.0789;  /* W = 1e-6 there                                                          */
 static const double BEGUN = 0.8;      /* the first steps find the scale, and leave 0.85 to 0.98 of the misfit    */
+enum { FEW = 4 };                     /* a step of fewer inner iterations has hardly moved: that its misfit stays says nothing of noise */
 static const double ONE_STEP = 0.999; /* a tolerance that lets conjugate gradients take at least one             */
 
 struct side {                         /* of the box: frequencies -half..half of an axis of n points               */
@@ -566,21 +567,21 @@ static int newton(kr_array *z, const kr_linop *D, struct model *m, const kr_join
     add_start(m, z->data, 1);
     double a = o->start, before = 0;
     bool falls = false;
-    int k = 0;
+    int k = 0, inner = 0;
     for (; k < o->steps; k++, a *= o->fall) {
         run(m, b->data, z->data, GRADIENT);
         double rr = 0;
         for (long u = 0; u < units(m); u++)
             rr += m->misfit[u];
         falls = falls || (k && sqrt(rr) < BEGUN * before);
-        if (falls && o->settle > 0 && sqrt(rr) > o->settle * before)
+        if (falls && o->settle > 0 && inner >= FEW && sqrt(rr) > o->settle * before)
             break;
         before = sqrt(rr);
         kr_axpy(b, (float)-a, z);                                    /* b = DG^H (y - G(z)) + a (z0 - z) */
         add_start(m, b->data, a * o->image);
         kr_fill(dz, 0);
         double enough = o->tolerance * o->tolerance * kr_norm(b);    /* of |b| */
-        int inner = kr_cg_normal(D, dz, b, (float)a, (kr_stop){ o->iterations, enough < ONE_STEP ? enough : ONE_STEP }, trace);
+        inner = kr_cg_normal(D, dz, b, (float)a, (kr_stop){ o->iterations, enough < ONE_STEP ? enough : ONE_STEP }, trace);
         if (inner < 0)
             return inner;
         kr_axpy(z, 1, dz);
