@@ -16,7 +16,7 @@ struct nnunet {
     nnunet_plans p;
     kr_volnet *net[FOLDS];
     int folds;
-    bool mirror[3];
+    bool mirror[3], cleaned;         /* cleaned: the training left rules that remove small pieces, which are not applied */
     double step;
     void (*see)(void *self, const char *name, const float *numbers, long chan, const long n[3]);
     void *seer;
@@ -27,6 +27,21 @@ static bool there(const char *folder, const char *name)
 {
     kr_auto char *path = kr_strf("%s/%s", folder, name);
     return path && !access(path, R_OK);
+}
+
+/* nnU-Net's cross-validation leaves them in a folder of its own; copied models have them beside the plans. */
+static bool has_postprocessing(const char *folder)
+{
+    bool found = there(folder, "postprocessing.pkl") || there(folder, "postprocessing.json");
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && !found && (e = readdir(d)); )
+        if (!strncmp(e->d_name, "crossval_results", 16)) {
+            kr_auto char *in = kr_strf("%s/%s", folder, e->d_name);
+            found = in && (there(in, "postprocessing.pkl") || there(in, "postprocessing.json"));
+        }
+    if (d)
+        closedir(d);
+    return found;
 }
 
 static char *upper(const char *path)
@@ -200,6 +215,7 @@ static int open_(kr_segmenter *s, const char *model, const kr_segmenter_opts *o)
         kr_free(name[i]);
     if (e)
         return e;
+    m->cleaned = has_postprocessing(folder);
     s->channels = m->p.channels;
     m->step = o->step > 0 ? o->step : 0.5;
     m->see = o->see;
@@ -584,6 +600,8 @@ static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, co
 {
     struct job j = { .m = s->self };
     frame_of(&j.f, &j.m->p, n, affine);
+    if (j.m->cleaned)
+        kr_say(trace, KR_WARNING, "the model comes with postprocessing rules of nnU-Net, which are not applied (--largest keeps the largest piece of each label)");
     int e = prepare(&j, channel);
     e = e ? e : slide(&j, trace);
     long i = 0;

@@ -59,7 +59,10 @@ if [ -f "$gold/plans.json" ]; then
     check 'Dice with the labels of nnU-Net itself is above 0.999' awk -F, '$1 == "mean" && $4 == "" { exit !($6 > 0.999) }' n.csv
     tr -d ' \n' < "$gold/plans.json" | sed 's/"architecture":{.*},"batch_dice"/"UNet_class_name":"PlainConvUNet","UNet_base_num_features":32,"n_conv_per_stage_encoder":[2,2,2],"n_conv_per_stage_decoder":[2,2],"num_pool_per_axis":[2,2],"pool_op_kernel_sizes":[[1,1],[2,2],[2,2]],"conv_kernel_sizes":[[3,3],[3,3],[3,3]],"unet_max_num_features":512,"batch_dice"/' > m/plans.json
     check 'the plans are of the old form' [ "$(grep -c architecture m/plans.json)" = 0 ]
+    mkdir m/crossval_results_folds_0; echo > m/crossval_results_folds_0/postprocessing.pkl
     works 'organ' kray segment $one -o old.nii.gz --model m/fold_0/checkpoint_final.pth --json
+    works 'postprocessing rules of nnU-Net, which are not applied' kray segment $one -o old.nii.gz --model m
+    rm -r m/crossval_results_folds_0
     kray eval --labels --target n.nii.gz old.nii.gz --csv o.csv >/dev/null 2>&1
     check 'old plans give the same labels' awk -F, '$1 == "mean" && $4 == "" { exit !($6 == 1) }' o.csv
     works 'windows' kray segment $one --model m --plan
