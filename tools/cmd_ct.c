@@ -375,7 +375,7 @@ static int reconstruct(kr_image **out, struct study *s, const char *file, const 
     kr_text words = { 0 };
     kr_text_add(&words, "window=%s iterations=%ld lambda=%g nonneg=%d model=%s axis=%.4f rings=%ld log=%d", o->window, o->iterations, o->lambda, o->positive, o->model, axis,
                 o->rings, log);
-    e = kr_meta_set((*out)->meta, "unit", "%s", unit) || kr_meta_provenance((*out)->meta, kr_command_line(), o->method, words.s, &file, strcmp(file, "phantom") ? 1 : 0) ? kr_error_code() : 0;
+    e = kr_meta_set((*out)->meta, "upright", "x to the right, y up") || kr_meta_set((*out)->meta, "unit", "%s", unit) || kr_meta_provenance((*out)->meta, kr_command_line(), o->method, words.s, &file, strcmp(file, "phantom") ? 1 : 0) ? kr_error_code() : 0;
     kr_text_clear(&words);
     json_object_set_new(j, "shape", json_shape(kr_array_shape(x)));
     json_object_set_new(j, "unit", json_words(unit));

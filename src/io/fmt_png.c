@@ -32,7 +32,9 @@ static int write_image(const kr_image *im, const char *path)
     kr_view v;
     const char *layout = kr_meta_get(im->meta, "layout");
     bool rows = layout && !strcmp(layout, "rows,columns") && !im->geom->known;   /* NumPy's pictures: Y runs down, X to the right */
-    kr_scoped(array) a = rows ? kr_array_rename(im->data, KR_X, KR_Y) : kr_array_ref(im->data);
+    bool upright = kr_meta_get(im->meta, "upright");           /* X to the right, Y up */
+    kr_scoped(array) up = upright ? kr_array_flip(im->data, KR_Y) : kr_array_ref(im->data);
+    kr_scoped(array) a = !up ? NULL : rows || upright ? kr_array_rename(up, KR_X, KR_Y) : kr_array_ref(up);
     if (!a)
         return kr_error_code();
     kr_view_of(&v, a, im->geom);
