@@ -40,7 +40,7 @@ long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark)
         above = fmax(above, isfinite(KR_R(y)[i]) ? (double)KR_R(y)[i] : 0);
     if (!w && above > 1.5)
         return kr_fail(KR_EREFUSED, "counts of up to %g without a white field: give it (--white FILE), or say that the numbers are line integrals already "
-                       "(--no-log)", above);
+                       "(--log off)", above);
     for (long v = 0; v < y->n[KR_VIEW]; v++)
         for (long r = 0; r < rows; r++) {
             float *p = KR_R(y) + v * n + r * columns;
@@ -61,7 +61,7 @@ long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark)
         }
     if (replaced > n * y->n[KR_VIEW] / 2)
         return kr_fail(KR_ENUMBER, "%ld of %ld transmissions are 0, negative or not finite: are the white and the dark field of this scan, or are these "
-                       "numbers line integrals already (--no-log)?", replaced, n * y->n[KR_VIEW]);
+                       "numbers line integrals already (--log off)?", replaced, n * y->n[KR_VIEW]);
     return replaced;
 }
 

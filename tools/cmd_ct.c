@@ -103,6 +103,17 @@ static int one_number(double *to, const char *file, const char *var)
     return 0;
 }
 
+/* Whether a file is HDF5: of other formats the name of a variable within the file says nothing. */
+static bool is_hdf5(const char *file)
+{
+    char head[8] = { 0 };
+    FILE *f = fopen(file, "rb");
+    bool is = f && fread(head, 1, sizeof head, f) == sizeof head && !memcmp(head, "\x89HDF\r\n\x1a\n", sizeof head);
+    if (f)
+        fclose(f);
+    return is;
+}
+
 /* Data Exchange and the files of the Helsinki Tomography Challenge know all of themselves. 1: one of them, 0: neither, or a refusal. */
 static int known_file(struct study *s, const char *file, const kr_trace *trace)
 {
@@ -129,6 +140,8 @@ static int known_file(struct study *s, const char *file, const kr_trace *trace)
         kr_error_clear();
         return 0;
     }
+    if (!is_hdf5(file))
+        return 0;
     kr_auto char *data = kr_strf("%s:exchange/data@view,v,u", file), *white = kr_strf("%s:exchange/data_white@view,v,u", file);
     kr_auto char *dark = kr_strf("%s:exchange/data_dark@view,v,u", file), *theta = kr_strf("%s:exchange/theta", file);
     if (!data || !white || !dark || !theta)
@@ -299,6 +312,31 @@ static int slices_of(long *from, long *to, const char *text, long rows)
     return 0;
 }
 
+/* Whether rows from..to - 1 look like counts or transmissions: the outermost columns, which the object seldom covers, are above the mean. */
+static bool darker_within(const kr_array *y, long from, long to)
+{
+    long columns = y->n[KR_U], rows = y->n[KR_V], lines = (to - from) * y->n[KR_VIEW];
+    double edge = 0, all = 0;
+    for (long i = 0; i < lines; i++) {
+        const float *p = KR_R(y) + (i / (to - from) * rows + from + i % (to - from)) * columns;
+        edge += ((double)p[0] + (double)p[columns - 1]) / 2;
+        for (long u = 0; u < columns; u++)
+            all += (double)p[u] / (double)columns;
+    }
+    return all > 0 && edge > 1.05 * all;
+}
+
+/* Refuses line integrals that are not finite, which would spread over the whole image. */
+static int all_finite(const kr_array *y, long from, long to, const char *file)
+{
+    long columns = y->n[KR_U], rows = y->n[KR_V], bad = 0, first = 0;
+    for (long i = 0; i < columns * rows * y->n[KR_VIEW]; i++)
+        if (i / columns % rows >= from && i / columns % rows < to && !isfinite(KR_R(y)[i]) && !bad++)
+            first = i;
+    return bad ? kr_fail(KR_ENUMBER, "%s: %ld of %ld line integrals are not finite, the first in view %ld, row %ld, column %ld", file, bad,
+                         columns * (to - from) * y->n[KR_VIEW], first / columns / rows, first / columns % rows, first % columns) : 0;
+}
+
 static int reconstruct(kr_image **out, struct study *s, const char *file, const opts *o, json_t *j, const kr_trace *trace)
 {
     long rows = s->y->n[KR_V], columns = s->y->n[KR_U], from, to;
@@ -314,6 +352,11 @@ static int reconstruct(kr_image **out, struct study *s, const char *file, const 
         return (int)replaced;
     if (replaced)
         kr_say(trace, KR_WARNING, "%s: %ld of %ld transmissions were 0, negative or not finite and were replaced", file, replaced, kr_count(kr_array_shape(s->y)));
+    if (all_finite(s->y, from, to, file))
+        return kr_error_code();
+    if (!strcmp(o->log, "auto") && !log && strcmp(file, "phantom") && darker_within(s->y, from, to))
+        kr_say(trace, KR_WARNING, "%s: the numbers are larger beside the object than within it, as counts are and line integrals are not: --white FILE gives "
+               "the counts without the object, --log on takes transmissions, --log off says that they are line integrals", file);
     if (o->rings && kr_ct_rings(s->y, o->rings))
         return kr_error_code();
     if (o->keep && kr_array_write(s->y, NULL, o->keep))

@@ -214,6 +214,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "%d images: at most 64 channels are one case", files);
     if (!o->model || (!o->out && !o->plan))
         return kr_fail(KR_EUSAGE, o->model ? "where to? (-o LABELS.nii.gz)" : "which model? (--model model.json, or an nnU-Net's folder)");
+    if (!(o->step > 0 && o->step <= 1))
+        return kr_fail(KR_EUSAGE, "--step %g: a part of the window, above 0 and up to 1, is wanted", o->step);
     if (table_known(o->table))
         return kr_error_code();
     if (!o->plan) {

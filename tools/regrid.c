@@ -84,6 +84,22 @@ static kr_geom *geom_of(const kr_image *im, const long n[3], const long m[3])
     return g;
 }
 
+/* Whether volumes that are not marked as labels look like labels all the same: whole numbers from 0 on, mostly equal to their neighbour
+ * within what is not 0. Pictures of 8 bits have noise, and far fewer equal neighbours. */
+static bool like_labels(const float *v, long n, long count)
+{
+    long pairs = 0, equal = 0;
+    for (long i = 0; i < count; i++) {
+        if (!(v[i] >= 0 && v[i] <= KR_LABEL_MOST) || v[i] > floorf(v[i]))
+            return false;
+        if (i % n && v[i] > 0 && v[i - 1] > 0) {
+            pairs++;
+            equal += !(v[i] < v[i - 1] || v[i] > v[i - 1]);
+        }
+    }
+    return pairs && (double)equal > 0.75 * (double)pairs;
+}
+
 int regrid_resample(kr_image **im, const char *text, const kr_trace *trace)
 {
     double to[3], mm[3];
@@ -115,8 +131,6 @@ int regrid_resample(kr_image **im, const char *text, const kr_trace *trace)
         if (fabs((double)n[d] * mm[d] / (double)m[d] / to[d] - 1) > 1e-6)
             kr_say(trace, KR_INFO, "%ld voxels of %.5g mm along axis %d: the extent is no multiple of %g mm", m[d], (double)n[d] * mm[d] / (double)m[d], d + 1, to[d]);
     }
-    const char *kind = kr_meta_get((*im)->meta, "kray_kind");
-    int o = kind && !strcmp(kind, "labels") ? 0 : 3, order[3] = { o, o, o };
     shape.n[KR_X] = m[0];
     shape.n[KR_Y] = m[1];
     shape.n[KR_Z] = m[2];
@@ -126,6 +140,14 @@ int regrid_resample(kr_image **im, const char *text, const kr_trace *trace)
     kr_scoped(geom) g = geom_of(*im, n, m);
     if (!from || !b || !g)
         return kr_error_code();
+    for (long i = 0; i < in * volumes; i++)
+        if (!isfinite(KR_R(from)[i]))
+            return kr_fail(KR_ENUMBER, "voxel (%ld, %ld, %ld) is not finite, which resampling would spread", i % n[0], i / n[0] % n[1], i / n[0] / n[1] % n[2]);
+    const char *kind = kr_meta_get((*im)->meta, "kray_kind");
+    bool marked = kind && !strcmp(kind, "labels"), labels = marked || like_labels(KR_R(from), n[0], in * volumes);
+    if (labels && !marked)
+        kr_say(trace, KR_WARNING, "the image holds whole numbers that hardly differ between neighbours: they are taken as labels, and each voxel gets the nearest");
+    int o = labels ? 0 : 3, order[3] = { o, o, o };
     for (long v = 0; v < volumes; v++)
         if (kr_resize(KR_R(b) + v * out, m, KR_R(from) + v * in, n, order, -1))
             return kr_error_code();

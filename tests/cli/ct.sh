@@ -14,6 +14,12 @@ refuses 2 '--window is for fbp' kray ct sino.npy -o a.nii.gz --geometry parallel
 refuses 2 'a column from 0 to 47' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 80
 refuses 2 '-o OUT' kray ct sino.npy --geometry parallel:angles=0:180:36
 refuses 2 'within 0:1' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --slices 1:3
+array cone.npy x=16,y=12,z=36 blob
+works 'cone.npy: 36 views of 16 x 12 elements, cone beam' kray ct cone.npy -o cone.nii.gz --geometry cone:sod=500,sdd=1000,pixel=0.8,angles=0:360:36
+array counts.npy x=48,y=36 blob scale=-1 offset=1
+works 'larger beside the object than within it' kray ct counts.npy -o a.nii.gz --geometry parallel:pixel=1,angles=0:180:36 --axis 23.5
+array dead.npy x=48,y=36 blob nan=1
+refuses 1 'line integrals are not finite, the first in view 1' kray ct dead.npy -o a.nii.gz --geometry parallel:pixel=1,angles=0:180:36
 for m in fbp sirt cgls tv; do
     works "$m" kray ct sino.npy -o "deep/$m.nii.gz" --geometry parallel:pixel=0.5,angles=0:180:36 --axis 23.5 --method $m -i 5
 done

@@ -5,6 +5,12 @@ array a.npy x=8,y=6,z=4 blob
 refuses 1 'does not say how it lies' kray convert a.npy b.nii.gz --what image --axes RAS
 refuses 1 'does not say how large its voxels are' kray convert a.npy b.nii.gz --what image --resample 1
 refuses 2 'are for images' kray convert a.npy b.npy --what array --axes RAS
+array labels.npy x=8,y=6,z=4 flat scale=3
+kray convert labels.npy labels.nii.gz --what image -q
+works 'taken as labels' kray convert labels.nii.gz fine.nii.gz --resample 0.5
+array nan.npy x=8,y=6,z=4 blob nan=1
+kray convert nan.npy nan.nii.gz --what image -q
+refuses 1 'is not finite, which resampling would spread' kray convert nan.nii.gz fine.nii.gz --resample 0.5
 scan=$KR_SHARED/golden/nnunet_plain3d/imagesTs/case_0000.nii.gz
 if [ -f "$scan" ]; then
     works '' kray convert "$scan" s.nii.gz --axes SPR

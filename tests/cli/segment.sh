@@ -32,6 +32,7 @@ refuses 2 'wants 1 image' kray segment a.npy a.npy -o l.nii.gz --model model.jso
 refuses 1 'is no model that Kray segments with' kray segment a.npy -o l.nii.gz --model a.npy
 refuses 2 '.ctbl' kray segment a.npy -o l.nii.gz --model model.json --table t.csv
 refuses 2 "nnU-Net's" kray segment a.npy -o l.nii.gz --model model.json --folds 0
+refuses 2 'above 0 and up to 1' kray segment --step 0 t1.nii.gz -o x.nii.gz --model nothing
 head -c 100 weights.bin > short.bin; sed 's/weights.bin/short.bin/' model.json > short.json
 refuses 1 "end before 'a/kernel'" kray segment a.npy -o l.nii.gz --model short.json
 

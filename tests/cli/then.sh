@@ -17,3 +17,5 @@ array other.npy x=8,y=8,z=2 flat
 kray convert other.npy other.nii.gz --voxel 1,1,1 >/dev/null 2>&1 || kray convert other.npy other.nii.gz >/dev/null 2>&1
 refuses 1 'the same grid is wanted' recon im.nii.gz 'cp other.nii.gz {labels}'
 refuses 2 'runs on a file' kray recon scan.h5 -o - --to npy --method rss --then true
+refuses 2 'is empty: a command is wanted' kray recon scan.h5 -o im.nii.gz --method rss --then ' '
+refuses 2 'is for --then, which is not given' kray recon scan.h5 -o im.nii.gz --method rss --timeout 5
