@@ -1,6 +1,7 @@
 /* traj.c: "KIND:key=value,..." to a trajectory. The kinds are in trj_*.c. */
 #include "trj.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define X(name) extern const trj_kind kr_trj_##name;
@@ -68,6 +69,12 @@ static int read_keys(const trj_kind *kind, void *into, char *words)
         }
         if (kr_opt_set(kind->opts, into, word, value))
             return kr_error_code();
+        /* 0 stands for a count that was not given, so that 0 itself would quietly become the preset. */
+        static const char *const counts[] = { "spokes", "samples", "interleaves", "lines", "shots", "partitions", "cones", "frames" };
+        char *end;
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+            if (!strcmp(word, counts[i]) && strtod(value, &end) == 0 && !*end)
+                return kr_fail(KR_EUSAGE, "0 %s are not possible", word);
     }
     return 0;
 }

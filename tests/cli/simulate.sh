@@ -45,6 +45,7 @@ refuses 2 'numbers of samples' kray recon radial.h5 --delay 0.1 -o x.nii.gz
 refuses 1 'there is no such file' kray recon radial.h5 --density vorono -o x.nii.gz
 refuses 2 'a kind of trajectory is wanted' kray simulate --traj loops -o x.h5
 refuses 2 "there is no 'spoke'" kray simulate --traj radial:spoke=4 -o x.h5
+refuses 2 '0 spokes are not possible' kray simulate --traj radial:spokes=0 -o x.h5
 refuses 2 'is for scans on a grid' kray simulate --traj radial -u random:accel=4 -o x.h5
 refuses 2 'and there is none' kray simulate --positions x.npy -o x.h5
 
