@@ -20,7 +20,14 @@ static void last_line(char to[200], const char *said)
     size_t n = said ? strlen(said) : 0;
     while (n && (said[n - 1] == '\n' || said[n - 1] == '\r' || said[n - 1] == ' '))
         n--;
+    /* Kray ends a refusal with where to read on: the line before tells why. */
+    static const char pointer[] = "\nkray: see kray ";
     size_t from = n;
+    while (from && said[from - 1] != '\n' && n - from < 190)
+        from--;
+    if (from && !strncmp(said + from - 1, pointer, sizeof pointer - 1))
+        n = from - 1;
+    from = n;
     while (from && said[from - 1] != '\n' && n - from < 190)
         from--;
     snprintf(to, 200, "%.*s", (int)(n - from), said ? said + from : "");

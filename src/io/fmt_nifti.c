@@ -315,6 +315,8 @@ static kr_geom *geom_of(const nifti_image *m, const kr_array *a, bool slices)
 
 static int read_image(kr_image **out, const kr_source *src)
 {
+    if (src->var)
+        return kr_fail(KR_EUSAGE, "a NIfTI file holds one volume and no variables, '%s' is none", src->var);
     volume v;
     static const int usual[7] = { KR_X, KR_Y, KR_Z, KR_TIME, KR_CHAN, KR_SET, KR_BATCH };
     int order[KR_AXES], e = volume_open(&v, src->path);

@@ -39,6 +39,8 @@ recipe 'steps:' '  - reckon: {input: a}'
 refuses 2 "'reckon' is no command of kray" kray run r.yaml
 recipe 'steps:' '  - recon: {input: none.h5, output: a.nii.gz}'
 refuses 1 'step 1 recon: ended with status 1; it said last: kray: none.h5' kray run r.yaml
+recipe 'steps:' '  - recon: {input: none.h5, output: a.nii.gz, bogus: 3}'
+refuses 1 'it said last: kray: there is no option --bogus' kray run r.yaml
 recipe 'stages:' '  - recon: {input: none.h5}'
 refuses 1 'no list of steps' kray run r.yaml
 recipe 'steps: [' 

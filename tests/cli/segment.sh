@@ -28,11 +28,11 @@ refuses 1 'does not say where its voxels lie' kray segment a.npy -o l.nii.gz --m
 refuses 1 "the activation 'swish' is not built" kray segment a.npy -o l.nii.gz --model swish.json
 refuses 1 'of class Concatenate' kray segment a.npy -o l.nii.gz --model branch.json
 refuses 2 'which model' kray segment a.npy -o l.nii.gz
+refuses 2 'above 0 and up to 1' kray segment a.npy -o l.nii.gz --model model.json --step 0
 refuses 2 'wants 1 image' kray segment a.npy a.npy -o l.nii.gz --model model.json
 refuses 1 'is no model that Kray segments with' kray segment a.npy -o l.nii.gz --model a.npy
 refuses 2 '.ctbl' kray segment a.npy -o l.nii.gz --model model.json --table t.csv
 refuses 2 "nnU-Net's" kray segment a.npy -o l.nii.gz --model model.json --folds 0
-refuses 2 'above 0 and up to 1' kray segment --step 0 t1.nii.gz -o x.nii.gz --model nothing
 head -c 100 weights.bin > short.bin; sed 's/weights.bin/short.bin/' model.json > short.json
 refuses 1 "end before 'a/kernel'" kray segment a.npy -o l.nii.gz --model short.json
 
