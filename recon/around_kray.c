@@ -1,9 +1,12 @@
 /* around_kray.c: what stands around Kray's own network: the l1-wavelet image that it begins with, and the noise of the scan. */
 #include "around.h"
 
+typedef struct facts { const kr_weights *w; } facts;
+
 static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 {
-    (void)to, (void)w, (void)kind;
+    ((facts *)to)->w = w;
+    (void)kind;
     return 0;
 }
 
@@ -11,6 +14,9 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 {
     kr_scan part = { 0 };
     kr_refine_input r = { 0 };
+    const char *limits = kr_meta_get(((const facts *)j->facts)->w->meta, "limits");      /* what the weights say that they are for */
+    if (!i && limits)
+        kr_say(j->trace, KR_WARNING, "these weights: %s", limits);
     kr_scoped(array) view = kr_part(j->coils, j->scan, i);
     kr_scoped(array) maps = view ? kr_array_packed(view) : NULL;
     int e = maps ? kr_part_open(&part, j->scan, kr_problem_axes, i) : kr_error_code();
@@ -42,4 +48,4 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 
 static const kr_fact keys[] = { { .key = NULL } };
 
-const around around_kray = { "kray", keys, 0, read, NULL, one };
+const around around_kray = { "kray", keys, sizeof(facts), read, NULL, one };
