@@ -202,11 +202,15 @@ static int geometry(struct study *s, const char *text)
         } else if (!strcmp(w, "angles")) {
             if (angles_between(s, value))
                 return kr_error_code();
-        } else if (!strcmp(w, "curved"))
+        } else if (!strcmp(w, "curved")) {
             s->curved = !strcmp(value, "yes");
-        else
+            if (!s->fan || (!s->curved && strcmp(value, "no")))
+                return kr_fail(KR_EUSAGE, s->fan ? "--geometry: curved=%s; yes or no is wanted" : "--geometry: curved=%s is for fan beams", value);
+        } else
             return kr_fail(KR_EUSAGE, "--geometry %s: '%s' is not known; known are sod, sdd, pixel, angles, curved", text, w);
     }
+    if (!s->fan && !s->cone && (s->sod > 0 || s->sdd > 0))
+        return kr_fail(KR_EUSAGE, "--geometry %s: a parallel beam has no source, so that sod= and sdd= say nothing", text);
     if ((s->fan || s->cone) && (!(s->sod > 0) || !(s->sdd > 0) || !(s->pixel > 0)))
         return kr_fail(KR_EUSAGE, "--geometry %s: a %s beam wants sod= (source to axis), sdd= (source to detector) and pixel=, in mm", text, words);
     return 0;
@@ -445,6 +449,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--iterations, --matrix, --threads, --lambda and --water must not be negative, and at least one iteration is wanted");
     if (!iterates && o->positive)
         return kr_fail(KR_EUSAGE, "--nonneg is for sirt and tv: filtered back-projection has values below 0");
+    if (!iterates && (o->iterations != 100 || strcmp(o->model, "joseph")))
+        return kr_fail(KR_EUSAGE, "--iterations and --model are for sirt, cgls and tv: filtered back-projection has neither");
+    if (strcmp(o->method, "tv") && (o->lambda < 0.001 || o->lambda > 0.001))
+        return kr_fail(KR_EUSAGE, "--lambda is for tv, not for %s", o->method);
     if (iterates && strcmp(o->window, "ramp"))
         return kr_fail(KR_EUSAGE, "--window is for fbp: %s has no filter", o->method);
     if (!strcmp(o->method, "cgls") && o->positive)
