@@ -131,8 +131,6 @@ static int tell(const kr_image *im, const int32_t *labels, const long n[3], cons
     json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(s)));
     json_object_set_new(a->last, "labels", all);
     json_object_set_new(a->last, "seconds", json_real(seconds));
-    if (!a->list)
-        json_decref(all);
     int e = a->list ? 0 : kr_text_write("-", &t);
     kr_text_clear(&t);
     return e;
