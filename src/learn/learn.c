@@ -129,11 +129,20 @@ typedef struct job {
 static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
 {
     *j = (job){ .o = o, .trace = trace };
-    if (o->batch < 1 || o->batch > 64 || o->strip < 16 || o->steps < 1 || o->first < 1 || o->slices < o->first || o->every < 1 || o->validate < 1 || o->save < 1
-        || o->validation < 1 || o->decay < 0 || o->decay > o->steps || !(o->rate > 0) || !(o->average >= 0 && o->average < 1) || !(o->hold_back > 0 && o->hold_back < 1)
-        || !(o->clip > 0) || !(o->air > 0 && o->air <= 1))
-        return kr_fail(KR_EUSAGE, "options out of their range: batch 1 to 64, strip 16 and more, first 1 to slices, hold-back and average within 0 and 1, air above 0 and at "
-                       "most 1, decay 0 to steps; steps, every, validate, validation, save, rate and clip above 0");
+    const struct {
+        bool good;
+        const char *wanted;
+    } ranges[] = {
+        { o->batch >= 1 && o->batch <= 64, "batch is 1 to 64" }, { o->strip >= 16, "strip is 16 or more" }, { o->steps >= 1, "steps is 1 or more" },
+        { o->first >= 1 && o->slices >= o->first, "first is 1 to slices" }, { o->every >= 1, "every is 1 or more" },
+        { o->validate >= 1, "validate is 1 or more" }, { o->save >= 1, "save is 1 or more" }, { o->validation >= 1, "validation is 1 or more" },
+        { o->decay >= 0 && o->decay <= o->steps, "decay is 0 to steps" }, { o->rate > 0, "rate is above 0" },
+        { o->average >= 0 && o->average < 1, "average is 0 or more and below 1" }, { o->hold_back > 0 && o->hold_back < 1, "hold-back is above 0 and below 1" },
+        { o->clip > 0, "clip is above 0" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (!ranges[i].good)
+            return kr_fail(KR_EUSAGE, "an option is out of its range: %s", ranges[i].wanted);
     int e = learn_losses_of(&j->losses, o->loss);
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);

@@ -26,6 +26,7 @@ echo 'step: 4' > wrong.yaml
 refuses 2 "there is no key 'step'; did you mean 'steps'" kray train wrong.yaml -o x
 refuses 2 'one configuration' kray train small.txt -o x
 refuses 2 'two numbers' kray train small.yaml -o x --prepare 3
+refuses 2 'strip is 16 or more' kray train small.yaml -o x --strip 8
 refuses 1 'nobody is left' kray train small.yaml -o x --images t1.nii.gz
 works 'missing.nii.gz is skipped' kray train small.yaml -o whole
 works 'done' kray train small.yaml -o parts --cache whole/slices --steps 3 --json
