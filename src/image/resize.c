@@ -160,6 +160,17 @@ int kr_resize(float *out, const long m[3], const float *in, const long n[3], con
 }
 
 /* ---- Sampling along an affine map ---- */
+/* Where voxel `at` of the result lies among n voxels: above voxel `low`, by p of a voxel (outside: low -2). */
+static void between(double p[3], long low[3], const double to_in[12], const long at[3], const long n[3])
+{
+    for (int d = 0; d < 3; d++) {
+        p[d] = to_in[4 * d] * (double)at[0] + to_in[4 * d + 1] * (double)at[1] + to_in[4 * d + 2] * (double)at[2] + to_in[4 * d + 3];
+        p[d] = fabs(p[d] - round(p[d])) < 1e-9 ? round(p[d]) : p[d];
+        low[d] = p[d] > -2 && p[d] < (double)n[d] + 1 ? (long)floor(p[d]) : -2;
+        p[d] -= (double)low[d];
+    }
+}
+
 struct sampling { float *out; const float *in; const long *m, *n; const double *to_in; };
 static int sample_row(void *self, long r)
 {
@@ -169,12 +180,7 @@ static int sample_row(void *self, long r)
     for (long x = 0; x < s->m[0]; x++) {
         double p[3], sum = 0;
         long low[3];
-        for (int d = 0; d < 3; d++) {
-            p[d] = s->to_in[4 * d] * (double)x + s->to_in[4 * d + 1] * (double)y + s->to_in[4 * d + 2] * (double)z + s->to_in[4 * d + 3];
-            p[d] = fabs(p[d] - round(p[d])) < 1e-9 ? round(p[d]) : p[d];
-            low[d] = p[d] > -2 && p[d] < (double)n[d] + 1 ? (long)floor(p[d]) : -2;
-            p[d] -= (double)low[d];
-        }
+        between(p, low, s->to_in, (const long[3]){ x, y, z }, n);
         for (int c = 0; c < 8; c++) {
             long at[3];
             double w = 1;
@@ -209,12 +215,7 @@ static int vote_row(void *self, long r)
         int32_t label[8];
         long low[3];
         int count = 0, best = 0;
-        for (int d = 0; d < 3; d++) {
-            p[d] = s->to_in[4 * d] * (double)x + s->to_in[4 * d + 1] * (double)y + s->to_in[4 * d + 2] * (double)z + s->to_in[4 * d + 3];
-            p[d] = fabs(p[d] - round(p[d])) < 1e-9 ? round(p[d]) : p[d];
-            low[d] = p[d] > -2 && p[d] < (double)n[d] + 1 ? (long)floor(p[d]) : -2;
-            p[d] -= (double)low[d];
-        }
+        between(p, low, s->to_in, (const long[3]){ x, y, z }, n);
         for (int c = 0; c < 8; c++) {
             long at[3];
             double w = 1;
