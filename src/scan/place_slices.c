@@ -1,0 +1,128 @@
+/* place_slices.c: where slices lie in the patient, and in which order. */
+#include "place.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double along(const float p[3], const double d[3]) { return p[0] * d[0] + p[1] * d[1] + p[2] * d[2]; }
+
+static bool unit(double to[3], const float from[3])
+{
+    double n = sqrt((double)from[0] * from[0] + (double)from[1] * from[1] + (double)from[2] * from[2]);
+    for (int k = 0; k < 3; k++)
+        to[k] = from[k] / n;
+    return n > 1e-6 && isfinite(n);
+}
+
+static double dot3(const double a[3], const double b[3]) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+static int by_place(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Directions of the first imaging line, where they are some. */
+static void set_directions(kr_scan *s, kr_geom *geom, const kr_line *l)
+{
+    double dir[3][3];
+    memcpy(geom->fov_mm, s->geom->fov_mm, sizeof geom->fov_mm);
+    bool read = unit(dir[0], l->read_dir), phase = unit(dir[1], l->phase_dir), slice = unit(dir[2], l->slice_dir);
+    geom->known = read && phase && slice;        /* all three are set, whichever is missing */
+    if (!geom->known) {
+        kr_scan_note(s, "the lines give no directions; the image is assumed to lie along the axes of the patient");
+        return;
+    }
+    memcpy(geom->read_dir, dir[0], sizeof dir[0]);
+    memcpy(geom->phase_dir, dir[1], sizeof dir[1]);
+    memcpy(geom->slice_dir, dir[2], sizeof dir[2]);
+    if (fabs(dot3(dir[0], dir[1])) + fabs(dot3(dir[0], dir[2])) + fabs(dot3(dir[1], dir[2])) > 0.01)
+        kr_scan_note(s, "the readout, phase and slice directions are not at right angles");
+}
+
+/* Slices whose counters do not follow their positions are put in the order of their positions, so that they lie along one
+ * axis. first: a line of each slice, NULL where there is none. */
+static int order_slices(kr_placing *p, const kr_geom *geom, const kr_line *const *first)
+{
+    kr_auto double (*sorted)[2] = kr_alloc_zero((size_t)p->slices, sizeof *sorted);
+    p->rank = kr_alloc_zero((size_t)p->slices, sizeof *p->rank);
+    if (!sorted || !p->rank)
+        return kr_error_code();
+    bool rising = true, falling = true, apart = geom->known;
+    for (long k = 0; k < p->slices; k++) {
+        p->rank[k] = k;
+        apart = apart && first[k] && isfinite(along(first[k]->position, geom->slice_dir));
+        sorted[k][0] = apart ? along(first[k]->position, geom->slice_dir) : 0;
+        sorted[k][1] = (double)k;
+        rising = rising && (!k || sorted[k][0] > sorted[k - 1][0]);
+        falling = falling && (!k || sorted[k][0] < sorted[k - 1][0]);
+    }
+    qsort(sorted, (size_t)p->slices, sizeof *sorted, by_place);
+    for (long k = 1; k < p->slices; k++)
+        apart = apart && sorted[k][0] - sorted[k - 1][0] > 1e-3;
+    if (!apart || rising || falling)
+        return 0;
+    for (long k = 0; k < p->slices; k++)
+        p->rank[(long)sorted[k][1]] = k;
+    kr_scan_note(p->s, "the slice counters do not follow the slices' positions; slices are put in the order of their positions");
+    return 0;
+}
+
+long place_images(const kr_placing *p) { return kr_is_multiband(p->s) ? p->slices * p->s->multiband.factor : p->slices; }
+
+/* Of slices measured together: those of the single-band reference, or as far from the first of a band as the header says. They are
+ * counted as the reference counts them. */
+static int place_together(kr_placing *p, kr_geom *geom)
+{
+    p->rank = kr_alloc((size_t)p->slices, sizeof *p->rank);
+    if (!p->rank)
+        return kr_error_code();
+    for (long k = 0; k < p->slices; k++)
+        p->rank[k] = k;
+    for (int pass = 0; pass < 2; pass++)                     /* what the reference says replaces what was reckoned */
+        for (long i = 0; i < p->plan.count; i++) {
+            const kr_line *l = &p->line[i];
+            long at = pass ? l->slice : l->slice % p->slices;
+            if (p->kind[i] != (pass ? KR_LINES_CALIB : KR_LINES_IMAGING))
+                continue;
+            for (long j = 0; at < place_images(p) && (!j || !pass); j++, at += p->slices)
+                for (int d = 0; d < 3; d++) {
+                    double v = l->position[d] + (double)j * p->s->multiband.distance_mm * geom->slice_dir[d];
+                    geom->position_mm[at][d] = isfinite(v) ? v : 0;
+                }
+        }
+    kr_geom *old = p->s->geom;
+    p->s->geom = kr_geom_copy(geom);
+    kr_geom_unref(&old);
+    return p->s->geom ? 0 : kr_error_code();
+}
+
+int place_slices(kr_placing *p)
+{
+    kr_auto const kr_line **first = kr_alloc_zero((size_t)p->slices, sizeof *first);
+    kr_scoped(geom) geom = kr_geom_new(place_images(p));
+    const kr_line *any = NULL;
+    if (!first || !geom)
+        return kr_error_code();
+    for (long i = 0; i < p->plan.count; i++)
+        if (p->kind[i] == KR_LINES_IMAGING && p->line[i].slice < p->slices && !first[p->line[i].slice]) {
+            first[p->line[i].slice] = &p->line[i];
+            any = any ? any : &p->line[i];
+        }
+    set_directions(p->s, geom, any);
+    if (kr_is_multiband(p->s))
+        return place_together(p, geom);
+    if (order_slices(p, geom, first))
+        return kr_error_code();
+    for (long k = 0; k < p->slices; k++)
+        for (int d = 0; d < 3; d++) {
+            double v = first[k] ? first[k]->position[d] : any->position[d];
+            geom->position_mm[p->rank[k]][d] = isfinite(v) ? v : 0;
+        }
+    memmove(geom->position_mm, geom->position_mm + p->from, (size_t)p->window * sizeof *geom->position_mm);
+    geom->slices = p->window;
+    kr_geom *old = p->s->geom;
+    p->s->geom = geom;
+    geom = old;
+    return 0;
+}
