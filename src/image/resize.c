@@ -171,28 +171,37 @@ static void between(double p[3], long low[3], const double to_in[12], const long
     }
 }
 
+/* The eight voxels around it: where each is stored (-1: outside) and how much it counts. */
+static void corners(long at[8], double w[8], const double to_in[12], const long to[3], const long n[3])
+{
+    double p[3];
+    long low[3];
+    between(p, low, to_in, to, n);
+    for (int c = 0; c < 8; c++) {
+        long v[3];
+        bool in = true;
+        w[c] = 1;
+        for (int d = 0; d < 3; d++) {
+            v[d] = low[d] + (c >> d & 1);
+            w[c] *= c >> d & 1 ? p[d] : 1 - p[d];
+            in = in && v[d] >= 0 && v[d] < n[d];
+        }
+        at[c] = in ? (v[2] * n[1] + v[1]) * n[0] + v[0] : -1;
+    }
+}
+
 struct sampling { float *out; const float *in; const long *m, *n; const double *to_in; };
 static int sample_row(void *self, long r)
 {
     const struct sampling *s = self;
-    const long *n = s->n;
-    long y = r % s->m[1], z = r / s->m[1], plane = n[0] * n[1];
+    long y = r % s->m[1], z = r / s->m[1];
     for (long x = 0; x < s->m[0]; x++) {
-        double p[3], sum = 0;
-        long low[3];
-        between(p, low, s->to_in, (const long[3]){ x, y, z }, n);
-        for (int c = 0; c < 8; c++) {
-            long at[3];
-            double w = 1;
-            bool in = true;
-            for (int d = 0; d < 3; d++) {
-                at[d] = low[d] + (c >> d & 1);
-                w *= c >> d & 1 ? p[d] : 1 - p[d];
-                in = in && at[d] >= 0 && at[d] < n[d];
-            }
-            if (in && w > 0)
-                sum += w * (double)s->in[at[2] * plane + at[1] * n[0] + at[0]];
-        }
+        double w[8], sum = 0;
+        long at[8];
+        corners(at, w, s->to_in, (const long[3]){ x, y, z }, s->n);
+        for (int c = 0; c < 8; c++)
+            if (at[c] >= 0 && w[c] > 0)
+                sum += w[c] * (double)s->in[at[c]];
         s->out[(z * s->m[1] + y) * s->m[0] + x] = (float)sum;
     }
     return 0;
@@ -208,24 +217,15 @@ struct voting { int32_t *out; const int32_t *in; const long *m, *n; const double
 static int vote_row(void *self, long r)
 {
     const struct voting *s = self;
-    const long *n = s->n;
-    long y = r % s->m[1], z = r / s->m[1], plane = n[0] * n[1];
+    long y = r % s->m[1], z = r / s->m[1];
     for (long x = 0; x < s->m[0]; x++) {
-        double p[3], weight[8];
+        double w[8], weight[8];
         int32_t label[8];
-        long low[3];
+        long at[8];
         int count = 0, best = 0;
-        between(p, low, s->to_in, (const long[3]){ x, y, z }, n);
+        corners(at, w, s->to_in, (const long[3]){ x, y, z }, s->n);
         for (int c = 0; c < 8; c++) {
-            long at[3];
-            double w = 1;
-            bool in = true;
-            for (int d = 0; d < 3; d++) {
-                at[d] = low[d] + (c >> d & 1);
-                w *= c >> d & 1 ? p[d] : 1 - p[d];
-                in = in && at[d] >= 0 && at[d] < n[d];
-            }
-            int32_t v = in ? s->in[at[2] * plane + at[1] * n[0] + at[0]] : 0;
+            int32_t v = at[c] >= 0 ? s->in[at[c]] : 0;
             int k = 0;
             while (k < count && label[k] != v)
                 k++;
@@ -233,7 +233,7 @@ static int vote_row(void *self, long r)
                 label[count] = v;
                 weight[count++] = 0;
             }
-            weight[k] += w;
+            weight[k] += w[c];
         }
         for (int k = 1; k < count; k++)
             if (weight[k] > weight[best] + 1e-12 || (fabs(weight[k] - weight[best]) <= 1e-12 && label[k] < label[best]))

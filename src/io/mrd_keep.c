@@ -1,9 +1,8 @@
 /* mrd_keep.c: a recorded stream as an ISMRMRD file. */
-#include "file.h"
 #include "kray/io.h"
 #include "mrd_h5.h"
+#include "mrd_walk.h"
 #include <string.h>
-#include <unistd.h>
 
 enum { PIECE_LINES = 256, PIECE_BYTES = 32 << 20 };
 
@@ -68,8 +67,9 @@ static int keep_wave(struct keeper *k, const kr_mrd_message *m)
     return 0;
 }
 
-static int keep(struct keeper *k, const kr_mrd_message *m)
+static int keep(void *self, const kr_mrd_message *m)
 {
+    struct keeper *k = self;
     int t = m->id == KR_MRD_HEADER ? 0 : m->id == KR_MRD_CONFIG_FILE || m->id == KR_MRD_CONFIG_TEXT ? 1 : m->id == KR_MRD_TEXT ? 2 : -1;
     if (t >= 0 && !k->text[t])
         return (k->text[t] = kr_mrd_text_of(m)) ? 0 : kr_error_code();
@@ -81,42 +81,23 @@ static int keep(struct keeper *k, const kr_mrd_message *m)
     return 0;
 }
 
-static int walk(struct keeper *k, const char *stream)
+/* What is whole of a stream that was cut off is kept. */
+static int keep_file(struct keeper *k, const char *stream)
 {
-    int64_t bytes, at = 0;
-    int fd = kr_file_open(stream, &bytes);
-    kr_mrd_wire *w = fd < 0 ? NULL : kr_mrd_wire_new(bytes + 1);
-    int e = w ? 0 : kr_error_code();
-    while (!e && at < bytes && !k->what->cut) {
-        size_t room;
-        unsigned char *p = kr_mrd_wire_room(w, &room);
-        room = bytes - at < (int64_t)room ? (size_t)(bytes - at) : room;
-        e = p ? kr_file_read(fd, p, room, at) : kr_error_code();
-        if (e)
-            break;
-        kr_mrd_wire_filled(w, room);
-        at += (int64_t)room;
-        kr_mrd_message m;
-        int more;
-        while (!e && (more = kr_mrd_wire_next(w, &m)) > 0)
-            e = keep(k, &m);
-        k->what->cut |= !e && more < 0;
-    }
-    if (!e)
-        k->what->cut |= kr_mrd_wire_end(w) != 0;
-    k->what->whole = w ? kr_mrd_wire_at(w) : 0;
-    if (!e)
-        kr_error_clear();
-    kr_mrd_wire_unref(&w);
-    if (fd >= 0)
-        close(fd);
-    return e;
+    kr_mrd_walk w;
+    int e = kr_mrd_walk_file(&w, stream, keep, k);
+    k->what->cut = w.cut;
+    k->what->whole = w.whole;
+    if (!w.cut)
+        return e;
+    kr_error_clear();
+    return 0;
 }
 
 static int write_all(struct keeper *k, const char *stream)
 {
     static const char *const name[3] = { "dataset/xml", "dataset/config", "dataset/configAdditional" };
-    if (walk(k, stream) || flush(k))
+    if (keep_file(k, stream) || flush(k))
         return kr_error_code();
     if (!k->text[0] || !k->what->lines)
         return kr_fail(KR_EFORMAT, "%s holds %s", stream, k->text[0] ? "no acquisitions" : "no header");

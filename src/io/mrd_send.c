@@ -1,9 +1,8 @@
 /* mrd_send.c: what a client sends of a file. */
-#include "file.h"
 #include "kray/io.h"
 #include "mrd_h5.h"
+#include "mrd_walk.h"
 #include <string.h>
-#include <unistd.h>
 
 struct sender {
     int (*put)(void *self, const kr_mrd_message *m);
@@ -11,6 +10,7 @@ struct sender {
     const kr_scan *s;                /* its waveforms                                                   */
     const kr_line *line;
     long wave, lines;
+    kr_mrd_walk walk;                /* of a recorded stream                                            */
     const kr_trace *trace;
 };
 
@@ -97,38 +97,14 @@ static int put_file(struct sender *to, const kr_source *src)
 }
 
 /* ---- From a recorded stream ---- */
-static int put_stream(struct sender *to, const kr_source *src)
+/* The server's configuration is its client's matter. */
+static int put_recorded(void *self, const kr_mrd_message *m)
 {
-    int64_t bytes, at = 0;
-    int fd = kr_file_open(src->path, &bytes);
-    if (fd < 0)
+    struct sender *to = self;
+    kr_progress(to->trace, "sending", (double)to->walk.at, (double)to->walk.bytes);
+    if (kr_stopped(to->trace))
         return kr_error_code();
-    kr_mrd_wire *w = kr_mrd_wire_new(bytes + 1);
-    int e = w ? 0 : kr_error_code();
-    for (int more = 0; !e && at < bytes; ) {
-        size_t room;
-        unsigned char *p = kr_mrd_wire_room(w, &room);
-        room = bytes - at < (int64_t)room ? (size_t)(bytes - at) : room;
-        e = p ? kr_file_read(fd, p, room, at) : kr_error_code();
-        if (e)
-            break;
-        kr_mrd_wire_filled(w, room);
-        at += (int64_t)room;
-        kr_mrd_message m;
-        while (!e && (more = kr_mrd_wire_next(w, &m)) > 0)
-            if (m.id != KR_MRD_CONFIG_FILE && m.id != KR_MRD_CONFIG_TEXT && m.id != KR_MRD_CLOSE)
-                e = to->put(to->self, &m);
-        if (!e && more < 0)
-            e = more;
-        if (!e && kr_stopped(to->trace))
-            e = kr_error_code();
-        kr_progress(to->trace, "sending", (double)at, (double)bytes);
-    }
-    if (!e)
-        e = kr_mrd_wire_end(w);
-    kr_mrd_wire_unref(&w);
-    close(fd);
-    return e;
+    return m->id == KR_MRD_CONFIG_FILE || m->id == KR_MRD_CONFIG_TEXT || m->id == KR_MRD_CLOSE ? 0 : to->put(to->self, m);
 }
 
 int kr_mrd_messages(const char *source, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace)
@@ -138,7 +114,7 @@ int kr_mrd_messages(const char *source, int (*put)(void *self, const kr_mrd_mess
     if (kr_source_parse(&src, source))
         return kr_error_code();
     const kr_format *f = kr_format_of(src.path);
-    int e = !f ? kr_error_code() : !strcmp(f->name, "mrdstream") ? put_stream(&to, &src) : !strcmp(f->name, "ismrmrd") ? put_file(&to, &src)
+    int e = !f ? kr_error_code() : !strcmp(f->name, "mrdstream") ? kr_mrd_walk_file(&to.walk, src.path, put_recorded, &to) : !strcmp(f->name, "ismrmrd") ? put_file(&to, &src)
           : kr_fail(KR_EFORMAT, "a file of the format %s is no list of messages", f->name);
     if (e)
         kr_fail_in("%s", source);

@@ -1,5 +1,5 @@
 /* loss.c: the table of losses; each by its own maximum; what they are of. */
-#include "kray/train.h"
+#include "loss.h"
 #include "kray_losses.h"
 #include <math.h>
 #include <string.h>
@@ -20,6 +20,23 @@ const kr_loss *kr_loss_named(const char *name)
     kr_fail(KR_EUSAGE, "no loss '%s'; known are %s", name, t.failed ? "" : t.s);
     kr_text_clear(&t);
     return NULL;
+}
+
+int kr_loss_sums(double *sum, double *norm, const kr_pair *p, const char *name)
+{
+    *sum = *norm = 0;
+    for (long i = 0; i < p->items * p->h * p->w; i++) {
+        double e = p->x[i] - p->t[i];
+        *sum += e * e;
+        *norm += p->t[i] * p->t[i];
+    }
+    return *norm > 0 ? 0 : kr_fail(KR_ENUMBER, "the target is 0 everywhere: the loss %s divides by it", name);
+}
+
+void kr_loss_pull(const kr_pair *p, double by)
+{
+    for (long i = 0; p->d && i < p->items * p->h * p->w; i++)
+        p->d[i] += by * (p->x[i] - p->t[i]);
 }
 
 static double largest(const double *x, long n, long *at)

@@ -1,5 +1,5 @@
 /* loss_log_nmse.c: log(1 + NMSE / floor) over all items: every image counts by the ratio of its error, not by the size of it, as in means of PSNR. */
-#include "kray/train.h"
+#include "loss.h"
 #include <math.h>
 
 struct log_nmse { double floor; };
@@ -10,21 +10,13 @@ static const kr_opt opts[] = {
 
 static int run(double *value, const kr_pair *p, double weight, const void *o)
 {
-    double floor = ((const struct log_nmse *)o)->floor, sum = 0, norm = 0;
-    long n = p->items * p->h * p->w;
+    double floor = ((const struct log_nmse *)o)->floor, sum, norm;
     if (!(floor > 0))
         return kr_fail(KR_EREFUSED, "the floor of log_nmse is above 0, not %g", floor);
-    for (long i = 0; i < n; i++) {
-        double e = p->x[i] - p->t[i];
-        sum += e * e;
-        norm += p->t[i] * p->t[i];
-    }
-    if (!(norm > 0))
-        return kr_fail(KR_ENUMBER, "the target is 0 everywhere: the loss log_nmse divides by it");
+    if (kr_loss_sums(&sum, &norm, p, "log_nmse"))
+        return kr_error_code();
     *value = log1p(sum / norm / floor);
-    double by = weight * 2 / (norm * floor * (1 + sum / norm / floor));
-    for (long i = 0; p->d && i < n; i++)
-        p->d[i] += by * (p->x[i] - p->t[i]);
+    kr_loss_pull(p, weight * 2 / (norm * floor * (1 + sum / norm / floor)));
     return 0;
 }
 

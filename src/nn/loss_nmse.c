@@ -1,21 +1,14 @@
 /* loss_nmse.c: sum (x - t)^2 / sum t^2. */
-#include "kray/train.h"
+#include "loss.h"
 
 static int run(double *value, const kr_pair *p, double weight, const void *opts)
 {
     (void)opts;
-    long n = p->items * p->h * p->w;
-    double sum = 0, norm = 0;
-    for (long i = 0; i < n; i++) {
-        double e = p->x[i] - p->t[i];
-        sum += e * e;
-        norm += p->t[i] * p->t[i];
-    }
-    if (!(norm > 0))
-        return kr_fail(KR_ENUMBER, "the target is 0 everywhere: the loss nmse divides by it");
+    double sum, norm;
+    if (kr_loss_sums(&sum, &norm, p, "nmse"))
+        return kr_error_code();
     *value = sum / norm;
-    for (long i = 0; p->d && i < n; i++)
-        p->d[i] += weight * 2 * (p->x[i] - p->t[i]) / norm;
+    kr_loss_pull(p, weight * 2 / norm);
     return 0;
 }
 

@@ -1,22 +1,16 @@
 /* loss_nrmse.c: the root of sum (x - t)^2 / sum t^2. */
-#include "kray/train.h"
+#include "loss.h"
 #include <math.h>
 
 static int run(double *value, const kr_pair *p, double weight, const void *opts)
 {
     (void)opts;
-    long n = p->items * p->h * p->w;
-    double sum = 0, norm = 0;
-    for (long i = 0; i < n; i++) {
-        double e = p->x[i] - p->t[i];
-        sum += e * e;
-        norm += p->t[i] * p->t[i];
-    }
-    if (!(norm > 0))
-        return kr_fail(KR_ENUMBER, "the target is 0 everywhere: the loss nrmse divides by it");
+    double sum, norm;
+    if (kr_loss_sums(&sum, &norm, p, "nrmse"))
+        return kr_error_code();
     *value = sqrt(sum / norm);
-    for (long i = 0; p->d && *value > 0 && i < n; i++)
-        p->d[i] += weight * (p->x[i] - p->t[i]) / (norm * *value);
+    if (*value > 0)
+        kr_loss_pull(p, weight / (norm * *value));
     return 0;
 }
 
