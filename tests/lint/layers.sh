@@ -17,7 +17,7 @@ owner()
     nn|net|graph|weights|train|volume) echo nn ;;
     image|metric|segment) echo image ;;
     scan|trajectory) echo scan ;;
-    io|picture|wire) echo io ;;
+    io|picture|wire|projections) echo io ;;
     mrd) echo mrd ;;
     recon|segmenter|ct) echo recon ;;
     phantom) echo phantoms ;;

@@ -1,0 +1,50 @@
+/* projections.h: projections of an X-ray scan as files hold them, and how they were measured. */
+#ifndef KRAY_PROJECTIONS_H
+#define KRAY_PROJECTIONS_H
+#include "kray/io.h"
+#include "kray/rays.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* y {U,V,VIEW}: U columns, V rows of the detector. How they were measured stands in plain numbers, or, where `rays` is not NULL, there. */
+typedef struct kr_projections {
+    const char *kind;                 /* of the file, in words; NULL: a bare array                                    */
+    kr_array *y, *white, *dark;       /* white (without the object), dark (without the beam) {U,V,VIEW}; NULL: none   */
+    bool integrals;                   /* y is known to hold line integrals                                            */
+    double full;                      /* counts without the object, the same everywhere; 0: not said                  */
+    double water;                     /* attenuation of water in 1/mm; 0: not said                                    */
+    enum kr_beam beam;
+    bool volume;                      /* the rows belong together; false: each is a slice                             */
+    bool curved, lengths;             /* lengths: they are mm; false: elements of the detector                        */
+    double sod, sdd, pixel[2], shift[2];      /* as kr_rays_cone, kr_detector; pixel[1] 0: as pixel[0]                */
+    double *angle;                    /* degrees, one a view; NULL: not known                                         */
+    long views;
+    kr_rays *rays;
+} kr_projections;
+void kr_projections_unref(kr_projections **p);
+/* Reads projections and what the file tells of them: one of the kinds below, recognised by content, or any array (as kr_projections_array). What a
+ * file should have, but does not, is said by warnings; what cannot be is refused. Owner: the caller. */
+int kr_projections_read(kr_projections **out, const char *source, const kr_trace *trace) KR_MUST_USE;
+/* A real array {U,V,VIEW}, contiguous, from FILE[:VARIABLE][@AXES]; without axes (view, row, column) or (view, column). */
+int kr_projections_array(kr_array **out, const char *source) KR_MUST_USE;
+/* Adds, or replaces, how they were measured: KIND[:NAME=VALUE,...], KIND parallel, fan or cone, names sod, sdd, pixel (mm), angles=FROM:TO:N (degrees, TO
+ * left out), curved=yes|no. Refuses names that the kind does not have, and lengths that are missing or not above 0. */
+int kr_projections_geometry(kr_projections *p, const char *text) KR_MUST_USE;
+/* Angles in degrees from the numbers of an array FILE[:VARIABLE]. */
+int kr_projections_angles(kr_projections *p, const char *source) KR_MUST_USE;
+/* The rays, with `rows` rows (1: a slice) and the axis of rotation at detector column `axis`, counted from 0: (columns - 1) / 2 is what the file says.
+ * Refuses where angles are missing, not as many as views, or not finite. */
+kr_rays *kr_projections_rays(const kr_projections *p, long rows, double axis) KR_MUST_USE;
+
+/* A kind of file; all of them, NULL at the end. read: 1: it is of this kind; 0: it is not; else a refusal. */
+typedef struct kr_projections_kind {
+    const char *name, *summary;
+    int (*read)(kr_projections *p, const char *source, const kr_trace *trace);
+} kr_projections_kind;
+extern const kr_projections_kind *const kr_projections_kinds[];
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,13 @@
+/* prj.h: what the readers of projections share. Private to this folder. */
+#ifndef KRAY_PRJ_H
+#define KRAY_PRJ_H
+#include "kray/projections.h"
+
+/* All numbers of an array, whatever its axes, kr_free them; NULL: a refusal. */
+double *prj_numbers(const char *source, long *count);
+/* A single number FILE:VAR. */
+int prj_number(double *to, const char *file, const char *var) KR_MUST_USE;
+/* Whether the file holds HDF5; false of FILE@AXES and FILE:VARIABLE. */
+bool prj_is_hdf5(const char *source);
+bool prj_ends(const char *source, const char *suffix);
+#endif
