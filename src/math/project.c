@@ -27,6 +27,7 @@ void kr_projector_unref(kr_projector **p)
     if (*p) {
         kr_rays_unref(&(*p)->rays);
         ray_plane_unref(&(*p)->plane);
+        ray_stack_unref(&(*p)->stack);
         kr_free((*p)->parts);
     }
     kr_free(*p);
@@ -63,7 +64,9 @@ kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_m
     bool good = p->rays;
     if (good && !plain && ray_plane_can(r, g, model))
         good = (p->plane = ray_plane_new(r, g, model)) != NULL || kr_error_code() == KR_EREFUSED;      /* a detector far finer than the pixels */
-    if (good && !p->plane)
+    else if (good && !plain && ray_stack_can(r, g, model))
+        good = (p->stack = ray_stack_new(p->rays, &p->grid, model)) != NULL;
+    if (good && !p->plane && !p->stack)
         good = (p->parts = kr_alloc((size_t)(g->n[0] * g->n[1] * g->n[2]), PARTS * sizeof *p->parts)) != NULL;
     if (!good)
         kr_projector_unref(&p);
@@ -72,10 +75,10 @@ kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_m
 
 size_t kr_projector_bytes(const kr_projector *p)
 {
-    return sizeof *p + (size_t)p->rays->views * 12 * sizeof(double) + (p->plane ? ray_plane_bytes(p->plane) : (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]) * PARTS * sizeof *p->parts);
+    return sizeof *p + (size_t)p->rays->views * 12 * sizeof(double) + (p->plane ? ray_plane_bytes(p->plane) : p->stack ? ray_stack_bytes(p->stack) : (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]) * PARTS * sizeof *p->parts);
 }
 
-bool kr_projector_fast(const kr_projector *p) { return p->plane; }
+bool kr_projector_fast(const kr_projector *p) { return p->plane || p->stack; }
 const kr_rays *kr_projector_rays(const kr_projector *p) { return p->rays; }
 const kr_grid *kr_projector_grid(const kr_projector *p) { return &p->grid; }
 
@@ -132,6 +135,10 @@ void kr_project(kr_projector *p, float *y, const float *x, long first, long step
         ray_plane_project(p->plane, y, x, first, step);
         return;
     }
+    if (p->stack) {
+        ray_stack_project(p->stack, y, x, first, step);
+        return;
+    }
     struct plain j = { .p = p, .y = y, .cx = x, .first = first, .step = step };
     int e = kr_for((p->rays->views - first + step - 1) / step, plain_view, &j);
     kr_assert(!e);
@@ -142,6 +149,10 @@ void kr_backproject(kr_projector *p, float *x, const float *y, long first, long 
     kr_assert(first >= 0 && first < p->rays->views && step >= 1);
     if (p->plane) {
         ray_plane_back(p->plane, x, y, first, step);
+        return;
+    }
+    if (p->stack) {
+        ray_stack_back(p->stack, x, y, first, step);
         return;
     }
     size_t n = (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]);

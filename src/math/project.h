@@ -4,11 +4,13 @@
 #include "kray/rays.h"
 
 typedef struct ray_plane ray_plane;       /* fan.c: one slice            */
+typedef struct ray_stack ray_stack;       /* stack.c: detector columns along an axis of the volume */
 struct kr_projector {
     kr_rays *rays;
     kr_grid grid;
     enum kr_ray_model model;
-    ray_plane *plane;                     /* NULL: plain */
+    ray_plane *plane;                     /* these two NULL: plain */
+    ray_stack *stack;
     float *parts;                         /* the plain transpose's volumes; NULL: not plain */
 };
 
@@ -18,6 +20,13 @@ void ray_plane_unref(ray_plane **p);
 size_t ray_plane_bytes(const ray_plane *p);
 void ray_plane_project(ray_plane *p, float *y, const float *x, long first, long step);
 void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step);
+
+bool ray_stack_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
+ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);      /* keeps r and g */
+void ray_stack_unref(ray_stack **p);
+size_t ray_stack_bytes(const ray_stack *p);
+void ray_stack_project(ray_stack *p, float *y, const float *x, long first, long step);
+void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step);
 
 /* raywalk.c: voxels of one ray and their weights, one after the other; at: index in the volume. */
 typedef void ray_use(void *self, long at, double weight);

@@ -275,6 +275,135 @@ static void beam(float *to, long n, const ray_beam *s)
     }
 }
 
+/* ---- Columns of the detector along lines of voxels ---- */
+static void mix(float *to, const float *from, long step, const float *w, int lines, long n)
+{
+    if (lines == 2)
+        for (long i = 0; i < n; i += VL)
+            put_any(to + i, w[0] * any(from + i) + w[1] * any(from + step + i));
+    else
+        for (long i = 0; i < n; i += VL) {
+            vf sum = w[0] * any(from + i);
+            for (int k = 1; k < lines; k++)
+                sum += w[k] * any(from + k * step + i);
+            put_any(to + i, sum);
+        }
+}
+
+static void spread(float *to, const float *from, long step, const float *w, int lines, long n)
+{
+    for (long i = 0; i < n; i += VL) {
+        vf a = any(from + i);
+        for (int k = 0; k < lines; k++)
+            put_any(to + k * step + i, any(to + k * step + i) + w[k] * a);
+    }
+}
+
+INLINE long floor_of(double a) { long i = (long)a; return i - (a < (double)i); }
+
+INLINE void through_lines(float *sum, const ray_column *c, const bool box, const bool wide, const int taps)
+{
+    const vf lane = ramp();
+    for (long k = 0; k < c->rays; k += VL) {
+        vf acc = any(sum + k);
+        for (long r = 0; r < c->rows; r++) {
+            double far = c->far[r], z = c->at[r] + ((double)k - (box ? 0.5 : 0)) * far;      /* distance: the left edge of the first ray */
+            if (z + (double)VL * far < -0.5 || z > (double)c->n)
+                continue;
+            long base = floor_of(box ? z + 0.5 : z), low = -RAY_PAD - base, high = c->n + RAY_PAD - 2 * VL - base;
+            float wide_as = (float)far;
+            vf at = (float)(z - (double)base) + lane * wide_as, end = at + wide_as, lo = { 0 }, hi = lo, line = lo;
+            vi i = down(box ? at + 0.5f : at);
+            vf f = at - real(i), pixel = real(i);
+            const float *p = c->p + r * c->stride + base;
+            if (!wide) {
+                long from = low > 0 ? low : high < 0 ? high : 0;
+                lo = any(p + from);
+                hi = any(p + from + VL);
+            }
+            if (box) {
+                int n = taps ? taps : (int)(far + 1e-3) + 2;
+                for (int j = 0; j < n; j++) {
+                    vf v = wide ? gather(p, within(i + j, (int)low, (int)high + 2 * VL - 1)) : look(lo, hi, i + j);
+                    line += largest(least(end, pixel + ((float)j + 0.5f)) - largest(at, pixel + ((float)j - 0.5f)), (vf){ 0 }) * v;
+                }
+                acc += c->scale[r] * line;
+            } else {
+                vf a = wide ? gather(p, within(i, (int)low, (int)high + 2 * VL - 1)) : look(lo, hi, i);
+                vf b = wide ? gather(p, within(i + 1, (int)low, (int)high + 2 * VL - 1)) : look(lo, hi, i + 1);
+                acc += a + f * (b - a);
+            }
+        }
+        put_any(sum + k, acc);
+    }
+}
+
+static void column(float *sum, const ray_column *c)
+{
+    double far = 0;
+    for (long r = 0; r < c->rows; r++)
+        far = c->far[r] > far ? c->far[r] : far;
+    int taps = c->box ? (int)(far + 1e-3) + 2 : 2;
+    bool wide = !CAN_LOOK || (double)(VL - 1) * far + taps + 1.5 > 2 * VL;
+    if (!c->box)
+        wide ? through_lines(sum, c, false, true, 2) : through_lines(sum, c, false, false, 2);
+    else if (wide)
+        through_lines(sum, c, true, true, 0);
+    else if (taps == 2)
+        through_lines(sum, c, true, false, 2);
+    else
+        through_lines(sum, c, true, false, 0);
+}
+
+/* The rays that voxels i0..i1-1 of line r lie between. */
+INLINE void into_line(float *line, const ray_column *c, long r, const bool box, const int span, const int known)
+{
+    const double far = c->far[r], inverse = 1 / far, reach = (box ? 0.5 + 0.5 * inverse : inverse) + 4e-3;
+    const int taps = known ? known : (int)(2 * reach) + 1;
+    const float farf = (float)far, in = (float)inverse, reachf = (float)reach, half = 0.5f * farf, scale = box ? c->scale[r] : 1;
+    const vf lane = ramp();
+    for (long i = c->i0[r]; i < c->i1[r]; i += VL) {
+        double q = (double)i - c->at[r], k0 = q * inverse - reach;
+        vf sum = { 0 };
+        if (k0 < (double)c->rays && k0 + (double)VL * inverse + taps > 0) {
+            long base = floor_of(k0);                                /* the window begins here, one ray before what is touched */
+            long low = -RAY_PAD - base, high = c->rays + RAY_PAD - 1 - base;
+            long from = low > 0 ? low : 0;
+            vf d = (float)(q - (double)base * far) + lane;           /* from ray `base` */
+            vi k = up(d * in - reachf);
+            struct window w = window(c->p + base + (span ? from : 0), span);
+            vf first = d - farf * real(k);
+            for (int j = 0; j < taps; j++) {
+                vf v = span ? of(&w, k + (j - (int)from), span) : gather(w.p, within(k + j, (int)low, (int)high)), a = first - (float)j * farf;
+                if (box)
+                    sum += largest(least(all(half), a + 0.5f) - largest(all(-half), a - 0.5f), (vf){ 0 }) * v;
+                else
+                    sum += largest(1 - absolute(a), (vf){ 0 }) * v;
+            }
+            if (box)
+                sum *= scale;
+        }
+        put_any(line + i, sum);
+    }
+}
+
+static void column_back(float *lines, const ray_column *c)
+{
+    for (long r = 0; r < c->rows; r++) {
+        float *line = lines + r * c->stride;
+        double inverse = 1 / c->far[r], reach = (c->box ? 0.5 + 0.5 * inverse : inverse) + 4e-3, most = (double)(VL - 1) * inverse + 2 * reach + 3;
+        int taps = (int)(2 * reach) + 1, span = !CAN_LOOK ? 0 : most < 2 * VL ? 2 : most < 3 * VL && 3 * VL <= RAY_PAD ? 3 : 0;
+        if (span == 2 && !c->box && taps == 3)
+            into_line(line, c, r, false, 2, 3);
+        else if (span == 2)
+            c->box ? into_line(line, c, r, true, 2, 0) : into_line(line, c, r, false, 2, 0);
+        else if (span == 3)
+            c->box ? into_line(line, c, r, true, 3, 0) : into_line(line, c, r, false, 3, 0);
+        else
+            c->box ? into_line(line, c, r, true, 0, 0) : into_line(line, c, r, false, 0, 0);
+    }
+}
+
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, column, column_back };

@@ -46,6 +46,16 @@ typedef struct ray_smear {
 /* A line of voxels and a flat detector: element (u / w + cu, v / w + cv), u, v, w growing by du, dv, dw from voxel to voxel; weight / w^2. */
 typedef struct ray_beam { const float *p; int columns, rows; float u, du, v, dv, w, dw, cu, cv, weight; } ray_beam;
 
+/* Rays of one detector column through `rows` mixed lines of voxels: ray k, 0..rays-1, lies at voxel at[r] + k far[r] of line r, far above 0. Forward: p is voxel
+ * 0 of the first line; back: p is ray 0, and lines are written from voxel i0[r] to i1[r], multiples of 16. RAY_PAD zeros lie on both sides of lines
+ * (n voxels, up to a multiple of 16) and of rays. box: distance, line r weighed by scale[r]. */
+typedef struct ray_column {
+    const float *p;
+    long stride, n, rays, rows;
+    const double *at, *far; const float *scale; const long *i0, *i1;
+    bool box;
+} ray_column;
+
 typedef struct kr_raykern {
     int lanes;
     void (*project)(float *sum, const ray_group *g);        /* sum[k] += ..., joseph; lanes of them                        */
@@ -54,6 +64,10 @@ typedef struct kr_raykern {
     void (*back_box)(const ray_tile *t);
     void (*smear)(const ray_smear *s);                      /* image += ...                                                */
     void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
+    void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step]; n a multiple of 16 */
+    void (*spread)(float *to, const float *from, long step, const float *w, int lines, long n);    /* its transpose, added: to[i step] += w[i] from     */
+    void (*column)(float *sum, const ray_column *c);        /* sum[k] += ..., up to a multiple of 16                        */
+    void (*column_back)(float *lines, const ray_column *c); /* lines[r stride + i] = ...                                    */
 } kr_raykern;
 extern const kr_raykern kr_raykern_base, kr_raykern_v3, kr_raykern_v4;
 const kr_raykern *kr_raykern_best(void);

@@ -114,10 +114,15 @@ static void distance(const kr_rays *r, const kr_grid *g, long view, long column,
     line_of(&l, r, g, view, (double)column, (double)row);
     bool deep = g->n[l.c] > 1;
     for (long a = 0; a < g->n[l.a]; a++) {
-        double x[2], z[2], aside;
+        double x[2], z[2], ex[2][2];
+        for (int i = 0; i < 2; i++)
+            crossing(r, g, &l, view, (double)column + (i ? 0.5 : -0.5), (double)row, a, &ex[i][0], &ex[i][1]);
+        bool along = !deep || fabs(ex[1][0] - ex[0][0]) >= fabs(ex[1][1] - ex[0][1]);      /* columns of the detector follow each other along b */
         for (int i = 0; i < 2; i++) {
-            crossing(r, g, &l, view, (double)column + (i ? 0.5 : -0.5), (double)row, a, &x[i], &aside);
-            crossing(r, g, &l, view, (double)column, (double)row + (i ? 0.5 : -0.5), a, &aside, &z[i]);
+            double b, c;
+            crossing(r, g, &l, view, (double)column, (double)row + (i ? 0.5 : -0.5), a, &b, &c);
+            x[i] = along ? ex[i][0] : b;
+            z[i] = along ? c : ex[i][1];
         }
         double x0 = fmin(x[0], x[1]), x1 = fmax(x[0], x[1]), z0 = deep ? fmin(z[0], z[1]) : -0.5, z1 = deep ? fmax(z[0], z[1]) : 0.5;
         for (long b = (long)fmax(0, floor(x0 + 0.5)); b < g->n[l.b] && (double)b - 0.5 < x1; b++)

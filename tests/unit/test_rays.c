@@ -104,6 +104,82 @@ static void projectors(void **state)
     }
 }
 
+/* Volumes whose detector columns stand along an axis: cones (flat, cylindrical, helical), parallel rays aslant, the axis y as RTK has it. */
+static kr_rays *volume_scan(int kind, uint64_t seed)
+{
+    double angle[7], z[7], nine[7][9] = { { 0 } };
+    for (long i = 0; i < 7; i++) {
+        angle[i] = spread(seed, 20 + i, 0, 2 * M_PI);
+        z[i] = spread(seed, 40 + i, -6, 6);
+        memcpy(nine[i], (double[9]){ 90, 140, angle[i] * 180 / M_PI, spread(seed, 50 + i, -3, 3), 2 }, sizeof nine[i]);
+    }
+    double width = spread(seed, 2, 0.6, 2.2);
+    kr_detector d = { 25 + (long)spread(seed, 1, 0, 20), 17 + (long)spread(seed, 3, 0, 20), { 1.5 * width, spread(seed, 4, 0.7, 2.6) }, { spread(seed, 5, -3, 3), 1.2 } };
+    if (kind == 4) {
+        double origin[2] = { -0.75 * width * (double)(d.columns - 1), -0.5 * d.pitch[1] * (double)(d.rows - 1) };
+        return kr_rays_rtk(&d, origin, 7, (const double (*)[9])nine);
+    }
+    if (kind < 3)
+        return kr_rays_cone(&d, 90, 140, kind == 1, 7, angle, kind == 2 ? z : NULL);
+    kr_rays *r = kr_rays_parallel(&d, 7, angle);
+    for (long i = 0; r && i < 7; i++) {
+        r->source[i][2] = spread(seed, 60 + i, -0.5, 0.5);
+        r->v[i][2] *= seed % 2 ? 1 : -1;
+    }
+    return r;
+}
+
+static void volumes(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 15; seed++) {
+        kr_rays *r = volume_scan((int)(seed % 5), seed);
+        assert_non_null(r);
+        kr_grid g = kr_grid_centred((long[3]){ 18 + (long)(seed % 3), 21, 15 + 4 * (long)(seed % 4) }, (double[3]){ 1.2, seed % 2 ? 1.3 : -1.1, seed % 3 ? 1.25 : -1.4 });
+        long n = g.n[0] * g.n[1] * g.n[2], m = r->views * r->rows * r->columns, view = r->rows * r->columns;
+        float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)m * 4), *By = malloc((size_t)n * 4), *again = malloc((size_t)(m + n) * 4);
+        fill(x, n, seed);
+        fill(y, m, seed + 100);
+        for (int model = 0; model <= KR_RAY_DISTANCE; model++) {
+            kr_projector *plain = kr_projector_new(r, &g, (enum kr_ray_model)model, true), *fast = kr_projector_new(r, &g, (enum kr_ray_model)model, false);
+            assert_true(plain && fast && kr_projector_fast(fast) && !kr_projector_fast(plain));
+            kr_project(plain, Ax, x, 0, 1);
+            kr_backproject(plain, By, y, 0, 1);
+            kr_project(fast, again, x, 0, 1);
+            kr_backproject(fast, again + m, y, 0, 1);
+            double top = 0, topx = 0, all = product(Ax, y, m);
+            for (long i = 0; i < m; i++)
+                top = fmax(top, (double)Ax[i]);
+            for (long i = 0; i < n; i++)
+                topx = fmax(topx, (double)By[i]);
+            assert_true(top > 0 && topx > 0);
+            assert_near(product(again, y, m), product(x, again + m, n), 1e-6 * all);
+            for (long i = 0; i < m; i++)
+                assert_near(again[i], Ax[i], 5e-6 * top);            /* of 7 rounding steps in float along the longest ray's 40 rows */
+            for (long i = 0; i < n; i++)
+                assert_near(again[m + i], By[i], 5e-6 * topx);
+            for (long i = 0; i < m; i++)
+                Ax[i] = -1;
+            kr_project(fast, Ax, x, 1, 3);
+            for (long i = 0; i < m; i++)
+                assert_true(Ax[i] == (i / view % 3 == 1 ? again[i] : -1.f));
+            int threads = kr_threads();
+            kr_threads_set(threads == 1 ? 3 : 1);
+            kr_projector *other = kr_projector_new(r, &g, (enum kr_ray_model)model, false);
+            kr_project(other, Ax, x, 0, 1);
+            kr_backproject(other, By, y, 0, 1);
+            kr_threads_set(threads);
+            assert_memory_equal(again, Ax, (size_t)m * 4);
+            assert_memory_equal(again + m, By, (size_t)n * 4);
+            kr_projector_unref(&other);
+            kr_projector_unref(&fast);
+            kr_projector_unref(&plain);
+        }
+        free(x); free(y); free(Ax); free(By); free(again);
+        kr_rays_unref(&r);
+    }
+}
+
 static void fast_where_it_can(void **state)
 {
     (void)state;
@@ -192,7 +268,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
                                         cmocka_unit_test(grids_of_scans), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
