@@ -439,7 +439,8 @@ static int add_class(void *self, long c)
     return 0;
 }
 
-static int window(struct job *j, const long at[3], float *x, float *classes, const kr_trace *trace)
+/* done, total: windows, for the progress. */
+static int window(struct job *j, const long at[3], float *x, float *classes, long done, long total, const kr_trace *trace)
 {
     struct nnunet *m = j->m;
     const int *n = m->p.patch;
@@ -447,14 +448,16 @@ static int window(struct job *j, const long at[3], float *x, float *classes, con
     unsigned all = m->mirror[0] | (unsigned)m->mirror[1] << 1 | (unsigned)m->mirror[2] << 2, ways = 0;
     for (unsigned flip = 0; flip < 8; flip++)
         ways += !(flip & ~all);
+    unsigned passes = ways * (unsigned)m->folds, pass = 0;
     for (unsigned flip = 0; flip < 8; flip++) {
         if (flip & ~all)
             continue;
         cut(x, j, at, flip);
         for (int f = 0; f < m->folds; f++) {
+            kr_progress(trace, "segmenting", (double)done + (double)pass++ / (double)passes, (double)total);
             if (kr_stopped(trace) || kr_volnet_run(m->net[f], classes, x, size, NULL, NULL, trace ? &(kr_trace){ .stop = trace->stop } : NULL))
                 return kr_error_code();
-            struct adding s = { j, classes, at, flip, 1.f / (float)(ways * (unsigned)m->folds) };
+            struct adding s = { j, classes, at, flip, 1.f / (float)passes };
             for (long c = 0; (long)n[0] * n[1] * n[2] * m->p.classes < 1 << 20 && c < m->p.classes; c++)
                 add_class(&s, c);                             /* too little to wake threads for */
             if ((long)n[0] * n[1] * n[2] * m->p.classes >= 1 << 20 && kr_for(m->p.classes, add_class, &s))
@@ -581,10 +584,8 @@ static int slide(struct job *j, const kr_trace *trace)
     e = e ? e : kr_patch_weights(j->weight, (long[3]){ p->patch[2], p->patch[1], p->patch[0] });
     for (long a = 0; !e && a < count[0]; a++) {
         for (long b = 0; !e && b < count[1]; b++)
-            for (long d = 0; !e && d < count[2]; d++) {
-                kr_progress(trace, "segmenting", (double)done++, (double)(count[0] * count[1] * count[2]));
-                e = window(j, (long[3]){ start[0][a], start[1][b], start[2][d] }, x, classes, trace);
-            }
+            for (long d = 0; !e && d < count[2]; d++)
+                e = window(j, (long[3]){ start[0][a], start[1][b], start[2][d] }, x, classes, done++, count[0] * count[1] * count[2], trace);
         long next = a + 1 < count[0] ? start[0][a + 1] : j->padded[0];
         if (!e && j->m->see)
             show(j, &shown, next);

@@ -17,7 +17,7 @@ build() {   # build DIRECTORY [setup options]
 }
 
 build build -Dwerror=true
-(CC=clang build build-clang -Dwerror=true)
+(CC=clang CXX=clang++ build build-clang -Dwerror=true)
 build build-asan -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
 
 meson test -C build --no-rebuild || status=1

@@ -126,6 +126,8 @@ static int add_folder(struct batch *b, const char *path, const char *output, boo
 static int add_word(struct batch *b, const char *word, const char *output, bool deep)
 {
     if (folder(word)) {
+        if (kr_folder_format(word))                          /* such as a series of DICOM files */
+            return add(b, word, "", 0);
         b->many = true;
         return add_folder(b, word, output, deep);
     }
@@ -163,6 +165,8 @@ static char *stem(const char *input)
     }
     if (!src.path)
         return NULL;
+    for (size_t k = strlen(src.path); k > 1 && src.path[k - 1] == '/'; k--)
+        src.path[k - 1] = 0;
     const char *slash = strrchr(src.path, '/'), *name = slash ? slash + 1 : src.path;
     size_t n = strlen(name);
     static const char *const twice[] = { ".nii.gz" };
@@ -200,7 +204,7 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
     }
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);
-    bool out = !strcmp(output, "-"), many = !out && (b->many || folder(output) || (n && output[n - 1] == '/'));
+    bool out = !strcmp(output, "-"), many = !out && (b->many || (folder(output) && !kr_folder_format(output)) || (n && output[n - 1] == '/'));
     if (out && (b->many || b->count > 1))
         return kr_fail(KR_EUSAGE, "one input alone can go to standard output (-); %ld, from several words, a folder or a pattern, go into a folder", b->count);
     if (many && b->many && named_as_file(output))

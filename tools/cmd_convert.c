@@ -78,7 +78,7 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
             const char *others = kr_meta_get(im->meta, "other_series");
             if (others)
                 kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
-            if ((o->axes && regrid_axes(&im, o->axes)) || (o->resample && regrid_resample(&im, o->resample, trace)))
+            if ((o->axes && regrid_axes(&im, o->axes, trace)) || (o->resample && regrid_resample(&im, o->resample, trace)))
                 return kr_fail_in("%s", from);
             batch_voxel_unknown(im, to, o->to, trace);
             json_object_set_new(j, "what", json_words("image"));

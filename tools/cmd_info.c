@@ -615,7 +615,7 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     struct answer a;
     answer_begin(&a, p->json, trace);
     for (int i = 0; i < files && e != KR_ESTOPPED; i++) {
-        if (is_folder(file[i]) && !p->from) {
+        if (is_folder(file[i]) && !p->from && !kr_folder_format(file[i])) {
             e = tell_folder(file[i], p, &a);
             failed += e != 0;
             code = e < 0 ? e : e > 0 ? KR_EFORMAT : code;

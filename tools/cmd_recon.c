@@ -201,6 +201,8 @@ static int all_options_count(const opts *o)
         return kr_fail(KR_EUSAGE, "a sweep of lambda with --partial-fourier %s is not possible", o->partial);
     if (o->then && !o->then[strspn(o->then, " ")])
         return kr_fail(KR_EUSAGE, "--then is empty: a command is wanted, such as 'COMMAND {image} {labels}'");
+    if (o->then && stage_then_check(o->then))
+        return kr_error_code();
     if (!o->then && (o->timeout < 3600 || o->timeout > 3600))
         return kr_fail(KR_EUSAGE, "--timeout is for --then, which is not given");
     if (o->then && o->output && !strcmp(o->output, "-"))

@@ -257,19 +257,31 @@ static char *result_of(const struct step *s)
     return d;
 }
 
-static int run_step(const struct step *s, struct stage_end *end, double timeout, const kr_trace *trace)
+static const char *first_input(const struct step *s)
 {
-    timeout = s->timeout >= 0 ? s->timeout : timeout;
-    if (strcmp(s->kind, "command"))
-        return stage_exec(end, s->argv, timeout, trace);
     json_t *in = json_object_get(s->at, "input");
-    const char *first = json_string_value(json_is_array(in) ? json_array_get(in, 0) : in);
+    return json_string_value(json_is_array(in) ? json_array_get(in, 0) : in);
+}
+
+static struct stage stage_of(const struct step *s, double timeout)
+{
+    const char *first = first_input(s);
     struct stage g = { json_string_value(json_object_get(s->at, "command")), timeout, { { 0 } } };
     int n = 0;
     if (first)
         g.word[n++] = (struct stage_word){ "input", first };
     if (s->output)
         g.word[n++] = (struct stage_word){ "output", s->output };
+    return g;
+}
+
+static int run_step(const struct step *s, struct stage_end *end, double timeout, const kr_trace *trace)
+{
+    timeout = s->timeout >= 0 ? s->timeout : timeout;
+    if (strcmp(s->kind, "command"))
+        return stage_exec(end, s->argv, timeout, trace);
+    const char *first = first_input(s);
+    struct stage g = stage_of(s, timeout);
     if (s->output && kr_folder_for(s->output))
         return kr_error_code();
     int e = stage_run(end, &g, trace);
@@ -277,6 +289,62 @@ static int run_step(const struct step *s, struct stage_end *end, double timeout,
         e = kr_fail(KR_EFILE, "ended well, but wrote no %s", s->output);
     if (!e && json_is_true(json_object_get(s->at, "labels")))
         e = s->output && first ? stage_check_labels(s->output, first) : kr_fail(KR_EUSAGE, "labels: true wants an input (the image) and an output (its labels)");
+    return e;
+}
+
+/* "out/./a//b" as "out/a/b". */
+static char *plain_path(const char *path)
+{
+    kr_text t = { 0 };
+    for (const char *p = path; *p; ) {
+        if (*p == '/' && p[1] == '/')
+            p++;
+        else if (p[0] == '.' && p[1] == '/' && (p == path || p[-1] == '/'))
+            for (p += 2; *p == '/'; )
+                p++;
+        else
+            kr_text_put(&t, p++, 1);
+    }
+    kr_text_put(&t, "", 1);
+    return t.failed ? (kr_text_clear(&t), NULL) : t.s;
+}
+
+/* Refuses a second step that writes `path`; `by` notes who writes what. */
+static int claim(json_t *by, const char *path, const char *name)
+{
+    if (!strcmp(path, "-"))
+        return 0;
+    kr_auto char *plain = plain_path(path);
+    const char *other = plain ? json_string_value(json_object_get(by, plain)) : NULL;
+    if (other)
+        return kr_fail(KR_EUSAGE, "steps %s and %s both write %s: each output is one step's", other, name, path);
+    return plain && !json_object_set_new(by, plain, json_words(name)) ? 0 : kr_error_code();
+}
+
+/* What can be refused of all steps before the first runs. */
+static int check_steps(json_t *steps)
+{
+    size_t i;
+    json_t *one, *by = json_object(), *v;
+    int e = 0;
+    json_array_foreach(steps, i, one) {
+        char name[200];
+        const char *key;
+        struct step s;
+        e = step_of(&s, one, i, name, sizeof name);
+        if (!e && !strcmp(s.kind, "command")) {
+            struct stage g = stage_of(&s, 0);
+            e = stage_check(&g) ? kr_fail_in("step %s", name) : 0;
+        }
+        json_object_foreach(s.at, key, v)
+            if (!e && is_output(key) && json_is_string(v))
+                e = claim(by, json_string_value(v), name);
+        for (int k = 0; k < s.words; k++)
+            kr_free(s.argv[k]);
+        if (e)
+            break;
+    }
+    json_decref(by);
     return e;
 }
 
@@ -363,6 +431,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     }
     struct answer a;
     answer_begin(&a, o->json, trace);
+    e = e ? e : check_steps(steps);
     e = e ? e : all_steps(steps, o, done, record, &a);
     if (e)
         answer_failed(&a);

@@ -217,6 +217,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     if (table_known(o->table))
         return kr_error_code();
     if (!o->plan) {
+        if (ends(o->out, ".png"))
+            return kr_fail(KR_EUSAGE, "-o %s: a picture cannot hold labels; write a volume (.nii.gz), and look at it with kray view IMAGE LABELS", o->out);
         if (kr_can_write(KR_PICTURE, o->out, NULL) || (o->table && kr_text_can_write(o->table)))
             return kr_error_code();
         for (int i = 0; i < files; i++)

@@ -107,7 +107,7 @@ static int by_name(const void *a, const void *b)
 static int add_word(struct judge_files *f, const char *word, const char *name)
 {
     size_t n = strlen(word);
-    if (folder(word)) {
+    if (folder(word) && !kr_folder_format(word)) {
         kr_auto char *path = kr_strf("%.*s", (int)(n > 1 && word[n - 1] == '/' ? n - 1 : n), word);
         kr_auto char *inside = kr_strf("%s%s", name, *name && name[strlen(name) - 1] != '/' ? "/" : "");
         f->many = true;

@@ -66,13 +66,16 @@ static long wanted(int32_t **list, const struct labels_opts *o, const int32_t *a
     return *list ? n : kr_error_code();
 }
 
-static int score_images(struct result *r, struct case_ *c, const kr_image *ref, const kr_image *given)
+static int score_images(struct result *r, struct case_ *c, const kr_image *ref, const kr_image *given, const kr_trace *trace)
 {
     kr_turning how;
     kr_scoped(image) pred = NULL;
     double mm[3], stated[3];
     if (kr_image_turn(&pred, &how, given, ref) || kr_image_same_grid(pred, ref, c->prediction, c->reference) || keep_names(r, ref->meta) || keep_names(r, given->meta))
         return kr_error_code();
+    if (given->geom->known != ref->geom->known)
+        kr_say(trace, KR_WARNING, "%s does not say where its voxels lie, %s does: they are compared in the order of their files", given->geom->known ? c->reference : c->prediction,
+               given->geom->known ? c->prediction : c->reference);
     long n[3], m[3];
     kr_auto int32_t *a = NULL, *b = NULL, *list = NULL;
     if (kr_labels_of(&a, n, ref))
@@ -121,13 +124,14 @@ static int lose(struct result *r, const char *name, int e, const kr_trace *trace
     return 0;
 }
 
-static int one_case(struct result *r, const char *name, long set, const kr_image *ref, const char *reference, const char *prediction)
+static int one_case(struct result *r, const char *name, long set, const kr_image *ref, const char *reference, const char *prediction,
+                    const kr_trace *trace)
 {
     struct case_ *c = &r->at[r->cases];
     *c = (struct case_){ .name = name, .reference = reference, .prediction = prediction, .set = set };
     kr_scoped(image) given = NULL;
     int e = kr_image_read(&given, prediction);
-    e = e ? e : score_images(r, c, ref, given);
+    e = e ? e : score_images(r, c, ref, given, trace);
     if (e)
         kr_free_at(&c->score);
     r->cases += !e;
@@ -152,7 +156,7 @@ static int all_cases(struct result *r, const struct judge_files *t, const kr_tra
             for (long k = 0; !e && k < f->count; k++) {
                 if (t->many && strcmp(f->at[k].name, t->at[i].name))
                     continue;
-                e = one_case(r, f->at[k].name, s, ref, t->at[i].path, f->at[k].path);
+                e = one_case(r, f->at[k].name, s, ref, t->at[i].path, f->at[k].path, trace);
                 if (e && (t->many || f->count > 1 || r->sets > 1))
                     e = lose(r, f->at[k].name, e, trace);
             }
@@ -170,6 +174,18 @@ static int all_cases(struct result *r, const struct judge_files *t, const kr_tra
             }
     kr_progress(trace, "scoring", 1, 1);
     return e;
+}
+
+/* Labels that --only names, and no file holds. */
+static void absent(const struct result *r, const kr_trace *trace)
+{
+    for (long i = 0; r->cases && i < r->at[0].labels; i++) {
+        bool held = false;
+        for (long c = 0; c < r->cases; c++)
+            held = held || r->at[c].score[i].reference || r->at[c].score[i].prediction;
+        if (!held)
+            kr_say(trace, KR_WARNING, "--only %d: no file holds that label", (int)r->at[0].score[i].label);
+    }
 }
 
 /* ---- Means: per label of a set (label > 0), or over all its labels and cases (0) ---- */
@@ -441,6 +457,8 @@ int labels_evaluate(const struct labels_opts *o, const struct judge_files *refer
     e = e ? e : r.at && r.names ? 0 : kr_error_code();
     answer_add(a, NULL);                       /* to which warnings go */
     e = e ? e : all_cases(&r, reference, &a->trace);
+    if (!e && o->only)
+        absent(&r, &a->trace);
     if (!e && (r.cases || a->list))
         e = tell(&r, a);
     if (!e && r.lost)

@@ -6,7 +6,40 @@
 #include <stdio.h>
 #include <string.h>
 
-int regrid_axes(kr_image **im, const char *axes)
+/* Whether volumes that are not marked as labels look like labels all the same: whole numbers from 0 on, mostly equal to their neighbour
+ * within what is not 0. Pictures of 8 bits have noise, and far fewer equal neighbours. */
+static bool like_labels(const float *v, long n, long count)
+{
+    long pairs = 0, equal = 0;
+    for (long i = 0; i < count; i++) {
+        if (!(v[i] >= 0 && v[i] <= KR_LABEL_MOST) || v[i] > floorf(v[i]))
+            return false;
+        if (i % n && v[i] > 0 && v[i - 1] > 0) {
+            pairs++;
+            equal += !(v[i] < v[i - 1] || v[i] > v[i - 1]);
+        }
+    }
+    return pairs && (double)equal > 0.75 * (double)pairs;
+}
+
+/* Whether the image holds labels: marked so, or (told, and marked from here on, so that they are written as whole numbers) by its numbers. */
+static int holds_labels(bool *labels, kr_image *im, const kr_trace *trace)
+{
+    const char *kind = kr_meta_get(im->meta, "kray_kind");
+    *labels = kind && !strcmp(kind, "labels");
+    if (*labels || im->data->type != KR_R32)
+        return 0;
+    kr_scoped(array) a = kr_array_packed(im->data);
+    if (!a)
+        return kr_error_code();
+    if (!like_labels(KR_R(a), a->n[KR_X], kr_count(kr_array_shape(a))))
+        return 0;
+    *labels = true;
+    kr_say(trace, KR_WARNING, "the image holds whole numbers that hardly differ between neighbours: they are taken as labels, and stay whole numbers (resampled: the nearest)");
+    return kr_meta_set(im->meta, "kray_kind", "labels");
+}
+
+int regrid_axes(kr_image **im, const char *axes, const kr_trace *trace)
 {
     static const char letter[] = "RLAPSI";
     static const double lps[6][3] = { { -1, 0, 0 }, { 1, 0, 0 }, { 0, -1, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 0, 0, -1 } };
@@ -29,6 +62,9 @@ int regrid_axes(kr_image **im, const char *axes)
     if (!(*im)->geom->known)
         return kr_fail(KR_EREFUSED, "the image does not say how it lies in the patient, so that its axes cannot be put in order");
     g->known = true;
+    bool labels;
+    if (holds_labels(&labels, *im, trace))
+        return kr_error_code();
     kr_scoped(image) like = kr_image_new(a, g, NULL);
     kr_turning how;
     kr_image *out = NULL;
@@ -84,22 +120,6 @@ static kr_geom *geom_of(const kr_image *im, const long n[3], const long m[3])
     return g;
 }
 
-/* Whether volumes that are not marked as labels look like labels all the same: whole numbers from 0 on, mostly equal to their neighbour
- * within what is not 0. Pictures of 8 bits have noise, and far fewer equal neighbours. */
-static bool like_labels(const float *v, long n, long count)
-{
-    long pairs = 0, equal = 0;
-    for (long i = 0; i < count; i++) {
-        if (!(v[i] >= 0 && v[i] <= KR_LABEL_MOST) || v[i] > floorf(v[i]))
-            return false;
-        if (i % n && v[i] > 0 && v[i - 1] > 0) {
-            pairs++;
-            equal += !(v[i] < v[i - 1] || v[i] > v[i - 1]);
-        }
-    }
-    return pairs && (double)equal > 0.75 * (double)pairs;
-}
-
 int regrid_resample(kr_image **im, const char *text, const kr_trace *trace)
 {
     double to[3], mm[3];
@@ -143,10 +163,9 @@ int regrid_resample(kr_image **im, const char *text, const kr_trace *trace)
     for (long i = 0; i < in * volumes; i++)
         if (!isfinite(KR_R(from)[i]))
             return kr_fail(KR_ENUMBER, "voxel (%ld, %ld, %ld) is not finite, which resampling would spread", i % n[0], i / n[0] % n[1], i / n[0] / n[1] % n[2]);
-    const char *kind = kr_meta_get((*im)->meta, "kray_kind");
-    bool marked = kind && !strcmp(kind, "labels"), labels = marked || like_labels(KR_R(from), n[0], in * volumes);
-    if (labels && !marked)
-        kr_say(trace, KR_WARNING, "the image holds whole numbers that hardly differ between neighbours: they are taken as labels, and each voxel gets the nearest");
+    bool labels;
+    if (holds_labels(&labels, *im, trace))
+        return kr_error_code();
     int o = labels ? 0 : 3, order[3] = { o, o, o };
     for (long v = 0; v < volumes; v++)
         if (kr_resize(KR_R(b) + v * out, m, KR_R(from) + v * in, n, order, -1))

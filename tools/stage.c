@@ -139,30 +139,49 @@ static void quoted(kr_text *t, const char *value)
     kr_text_put(t, "'", 1);
 }
 
+/* The name in braces that p begins with: its number in `word`, and its length; -1 where p begins with none, -2 a refusal. */
+static int word_at(const char *p, const struct stage_word *word, size_t *length)
+{
+    size_t n = *p == '{' ? strspn(p + 1, "abcdefghijklmnopqrstuvwxyz") : 0;
+    int k = 0;
+    if (!n || p[n + 1] != '}')
+        return -1;
+    *length = n + 2;
+    while (word[k].name && (strlen(word[k].name) != n || strncmp(word[k].name, p + 1, n)))
+        k++;
+    if (word[k].name)
+        return k;
+    kr_text known = { 0 };
+    for (k = 0; word[k].name; k++)
+        kr_text_add(&known, "%s{%s}", k ? ", " : "", word[k].name);
+    kr_fail(KR_EUSAGE, "{%.*s} stands for nothing; %s do", (int)n, p + 1, known.s ? known.s : "no words");
+    kr_text_clear(&known);
+    return -2;
+}
+
+int stage_check(const struct stage *s)
+{
+    size_t n;
+    for (const char *p = s->command; *p; p++)
+        if (word_at(p, s->word, &n) == -2)
+            return kr_error_code();
+    return 0;
+}
+
 int stage_run(struct stage_end *end, const struct stage *s, const kr_trace *trace)
 {
     kr_text t = { 0 };
     *end = (struct stage_end){ .status = -1 };
+    if (stage_check(s))
+        return kr_error_code();
     for (const char *p = s->command; *p; ) {
-        size_t n = *p == '{' ? strspn(p + 1, "abcdefghijklmnopqrstuvwxyz") : 0;
-        if (!n || p[n + 1] != '}') {
-            kr_text_put(&t, p++, 1);
-            continue;
-        }
-        int k = 0;
-        while (s->word[k].name && (strlen(s->word[k].name) != n || strncmp(s->word[k].name, p + 1, n)))
-            k++;
-        if (!s->word[k].name) {
-            kr_text known = { 0 };
-            for (k = 0; s->word[k].name; k++)
-                kr_text_add(&known, "%s{%s}", k ? ", " : "", s->word[k].name);
-            kr_fail(KR_EUSAGE, "{%.*s} stands for nothing; %s do", (int)n, p + 1, known.s ? known.s : "no words");
-            kr_text_clear(&known);
-            kr_text_clear(&t);
-            return KR_EUSAGE;
-        }
-        quoted(&t, s->word[k].value);
-        p += n + 2;
+        size_t n = 1;
+        int k = word_at(p, s->word, &n);
+        if (k < 0)
+            kr_text_put(&t, p, 1);
+        else
+            quoted(&t, s->word[k].value);
+        p += n;
     }
     kr_text_put(&t, "", 1);
     char *argv[] = { "/bin/sh", "-c", t.s, NULL };
@@ -180,6 +199,12 @@ int stage_check_labels(const char *labels, const char *image)
     if (kr_image_read(&l, labels) || kr_image_read(&im, image))
         return kr_error_code();
     return kr_image_same_grid(l, im, labels, image) ? kr_error_code() : kr_labels_of(&v, n, l) ? kr_fail_in("%s", labels) : 0;
+}
+
+int stage_then_check(const char *command)
+{
+    const struct stage s = { command, 0, { { "image", "" }, { "labels", "" } } };
+    return stage_check(&s) ? kr_fail_in("--then") : 0;
 }
 
 int stage_then(const char *command, double seconds, const char *image, json_t *j, const kr_trace *trace)

@@ -39,11 +39,15 @@ typedef struct kr_format {
     /* The variables that can be named in FILE:NAME, a line each: "NAME (what it is)". NULL where files hold one thing. */
     int (*list)(kr_text *out, const kr_source *src);
     bool streams;                           /* one file that makes sense read from first byte to last: may go to standard output */
+    bool folder;                            /* `path` is a folder of files, which writers make, and which replaces an earlier one of its kind */
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);
 /* By content, then suffix. Refuses with a sentence that says what was found. */
 const kr_format *kr_format_of(const char *path);
+
+/* The format of a folder that is one thing, such as a series of DICOM files; NULL without a refusal: it is none. */
+const kr_format *kr_folder_format(const char *path);
 
 /* Read: recognised by content; `format` NULL or a name that forces one. The refusal names the file. */
 int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr_read *how, const kr_trace *trace) KR_MUST_USE;

@@ -29,8 +29,8 @@ static void remove_folder(int at, const char *name)
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     for (struct dirent *f; d && (f = readdir(d)); )
-        if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
-            unlinkat(dirfd(d), f->d_name, 0);
+        if (strcmp(f->d_name, ".") && strcmp(f->d_name, "..") && unlinkat(dirfd(d), f->d_name, 0) && errno == EISDIR)
+            remove_folder(dirfd(d), f->d_name);
     if (d)
         closedir(d);
     else if (fd >= 0)
@@ -85,9 +85,42 @@ int kr_beside_open(kr_beside *b, const char *path)
     return 0;
 }
 
+/* All files of a folder to the disk. */
+static int sync_files(const char *folder)
+{
+    DIR *d = opendir(folder);
+    int e = d ? 0 : kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
+    for (struct dirent *f; !e && (f = readdir(d)); ) {
+        int fd = f->d_name[0] == '.' ? -1 : openat(dirfd(d), f->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && (fsync(fd) | close(fd)))
+            e = kr_fail(KR_EFILE, "%s cannot be written: %s", f->d_name, strerror(errno));
+    }
+    if (d)
+        closedir(d);
+    return e;
+}
+
+/* A folder that is the output: the one that it replaces goes where all that is temporary goes, and comes back where this one cannot be put there. */
+static int put_folder_in_place(const char *from, const char *to)
+{
+    kr_auto char *old = kr_strf("%s.old", from);
+    if (!old || sync_files(from))
+        return kr_error_code();
+    bool was = !rename(to, old);
+    if (!rename(from, to))
+        return 0;
+    int why = errno;
+    if (was)
+        (void)!rename(old, to);
+    return kr_fail(KR_EFILE, "cannot be put in place: %s", strerror(why));
+}
+
 /* One file of the folder, on the disk before the one that it replaces goes. */
 static int put_in_place(const char *from, const char *to)
 {
+    struct stat st;
+    if (!lstat(from, &st) && S_ISDIR(st.st_mode))
+        return put_folder_in_place(from, to);
     int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));

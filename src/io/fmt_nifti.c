@@ -1,6 +1,7 @@
 /* fmt_nifti.c: NIfTI-1 and -2 volumes (.nii, .nii.gz): read any of the usual kinds of numbers, written as NIfTI-1 in
  * floats. libnifti knows what headers mean; sizes are checked before it sees them, and the bytes are moved here. */
 #include "kray/io.h"
+#include "affine.h"
 #include "file.h"
 #include <errno.h>
 #include <math.h>
@@ -350,6 +351,8 @@ static int read_image(kr_image **out, const kr_source *src)
     double ms = unit == NIFTI_UNITS_SEC ? 1e3 : unit == NIFTI_UNITS_MSEC ? 1 : unit == NIFTI_UNITS_USEC ? 1e-3 : 0;
     if (*out && a->n[KR_TIME] > 1 && ms * fabs(v.nim->pixdim[4]) > 0 && kr_meta_set((*out)->meta, "frame_ms", "%.9g", ms * fabs(v.nim->pixdim[4])))
         kr_image_unref(out);
+    if (*out && v.nim->intent_code == NIFTI_INTENT_LABEL && !complex && kr_meta_set((*out)->meta, "kray_kind", "labels"))
+        kr_image_unref(out);
     volume_close(&v);
     return *out ? 0 : kr_error_code();
 }
@@ -388,34 +391,10 @@ static int place_axes(const kr_array *a, int order[KR_AXES], short dim[8])
     return axes;
 }
 
-/* Slabs of several partitions can follow each other along k only if they touch. */
-static int affine_of(const kr_image *im, double A[16])
-{
-    const kr_array *a = im->data;
-    const kr_geom *g = im->geom;
-    long nz = a->n[KR_Z], slices = a->n[KR_SLICE], n[3] = { a->n[KR_X], a->n[KR_Y], nz };
-    if (slices == 1 || (nz == 1 && g->slices > 1))
-        return kr_geom_affine(g, n, A);
-    kr_scoped(geom) slab = kr_geom_copy(g);
-    if (!slab)
-        return kr_error_code();
-    if (nz == 1) {                           /* positions unknown: one behind the other */
-        n[2] = slices;
-        slab->fov_mm[2] = (double)slices * (g->spacing_mm > 0 ? g->spacing_mm : g->fov_mm[2]);
-        return kr_geom_affine(slab, n, A);
-    }
-    for (long s = 0; s < slices && s < g->slices; s++)
-        for (int k = 0; k < 3; k++)
-            if (fabs(g->position_mm[s][k] - g->position_mm[0][k] - (double)s * g->fov_mm[2] * g->slice_dir[k]) > 0.02 * g->fov_mm[2] / (double)nz)
-                return kr_fail(KR_EREFUSED, "slab %ld does not touch the one before, so that one NIfTI volume cannot hold them; write them apart", s);
-    slab->slices = 1;
-    return kr_geom_affine(slab, n, A);
-}
-
 static int put_orientation(nifti_1_header *h, const kr_image *im)
 {
     double A[16];
-    if (affine_of(im, A))
+    if (kr_image_affine(im, A))
         return kr_error_code();
     nifti_dmat44 R, back;
     for (int r = 0; r < 4; r++)

@@ -4,6 +4,7 @@
 #include "kray_formats.h"
 #include "kray/opt.h"
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -210,6 +211,17 @@ const kr_format *kr_format_of(const char *path)
     return best;
 }
 
+const kr_format *kr_folder_format(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return NULL;
+    for (int i = 0; kr_formats[i]; i++)
+        if (kr_formats[i]->folder && kr_formats[i]->probe((const unsigned char *)"", 0, path) > 0)
+            return kr_formats[i];
+    return NULL;
+}
+
 /* ---- Reading ---- */
 static const char *const noun[] = { "raw data", "images", "plain arrays" };
 
@@ -335,15 +347,33 @@ static const kr_format *writer(const char *path, const char *format, enum kr_wha
     return f;
 }
 
-/* The folder of a file that can be made or replaced there, with the folder if need be; NULL: it cannot. */
-static char *place_for(const char *path)
+/* A folder that holds nothing but files with the suffix: an earlier output. */
+static bool replaceable(const char *path, const char *suffix)
+{
+    DIR *d = opendir(path);
+    bool good = d != NULL;
+    size_t k = strlen(suffix);
+    for (struct dirent *f; good && (f = readdir(d)); ) {
+        size_t n = strlen(f->d_name);
+        good = !strcmp(f->d_name, ".") || !strcmp(f->d_name, "..") || (n > k && !strcasecmp(f->d_name + n - k, suffix));
+    }
+    if (d)
+        closedir(d);
+    return good;
+}
+
+/* The folder of a file (or, of a format of folders, of a folder) that can be made or replaced there, with the folder if need be; NULL: it cannot. */
+static char *place_for(const char *path, const kr_format *f)
 {
     struct stat st;
     char *dir = kr_file_folder(path);
     if (!dir)
         return NULL;
     int e = kr_folder_possible(dir);
-    if (!e && !stat(path, &st) && !S_ISREG(st.st_mode))
+    bool there = !e && !stat(path, &st);
+    if (there && f && f->folder)
+        e = S_ISDIR(st.st_mode) && replaceable(path, f->suffix) ? 0 : kr_fail(KR_EFILE, "is there, and is no folder of %s files alone: it is not replaced", f->suffix);
+    else if (there && !S_ISREG(st.st_mode))
         e = kr_fail(KR_EFILE, S_ISDIR(st.st_mode) ? "is a folder" : "is not a plain file");
     if (e)
         kr_free_at(&dir);
@@ -353,7 +383,7 @@ static char *place_for(const char *path)
 /* What belongs to a file (NAME.hdr to NAME.cfl, NAME.npy.json to NAME.npy) is written beside it and goes to its place first. */
 static int write_to(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
 {
-    kr_auto char *dir = place_for(path);
+    kr_auto char *dir = place_for(path, f);
     kr_beside to = { 0 };
     long refused = kr_mem_refused();
     if (!dir || kr_folder_make(dir) || kr_beside_open(&to, path))
@@ -412,12 +442,13 @@ static int write_beside(const kr_format *f, enum kr_what w, const void *thing, c
 
 int kr_can_write(enum kr_what what, const char *path, const char *format)
 {
-    if (!writer(path, format, what))
+    const kr_format *f = writer(path, format, what);
+    if (!f)
         return kr_error_code();
     if (is_stdout(path))
         return 0;
     char *real = behind(path);
-    kr_auto char *dir = place_for(real ? real : path);
+    kr_auto char *dir = place_for(real ? real : path, f);
     free(real);
     return dir ? 0 : kr_fail_in("%s", path);
 }
@@ -457,14 +488,14 @@ int kr_text_can_write(const char *path)
     if (!strcmp(path, "-"))
         return 0;
     char *real = behind(path);
-    kr_auto char *dir = place_for(real ? real : path);
+    kr_auto char *dir = place_for(real ? real : path, NULL);
     free(real);
     return dir ? 0 : kr_fail_in("%s", path);
 }
 
 static int write_text_to(const kr_text *text, const char *path)
 {
-    kr_auto char *dir = place_for(path);
+    kr_auto char *dir = place_for(path, NULL);
     kr_beside to = { 0 };
     if (!dir || kr_folder_make(dir) || kr_beside_open(&to, path))
         return kr_error_code();
@@ -515,7 +546,7 @@ int kr_output_apart(const char *output, const char *input)
     for (int i = 0; !e && i < SAME_NAME; i++)
         for (int j = 0; !e && j < SAME_NAME; j++) {
             struct stat a, b;
-            if (!stat(in[i], &a) && !stat(out[j], &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino && !S_ISDIR(a.st_mode))
+            if (!stat(in[i], &a) && !stat(out[j], &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino && (!S_ISDIR(a.st_mode) || (!i && !j)))
                 e = kr_fail(KR_EUSAGE, "%s: input and output are the same file", output);
         }
     for (int i = 0; i < SAME_NAME; i++) {

@@ -21,6 +21,7 @@ refuses 1 'a label is a whole number' kray eval --labels --target point.npy half
 refuses 2 'not for --labels' kray eval --labels --target point.npy all.npy --voxel 1 --protocol bart
 refuses 2 'wants --labels' kray eval --target point.npy all.npy --empty brats
 refuses 2 'there are strict, monai' kray eval --labels --target point.npy all.npy --voxel 1 --empty mine
+works '--only 7: no file holds that label' kray eval --labels --target three.npy three.npy --voxel 1 --only 3,7
 array wide.npy x=10,y=9,z=9 flat
 refuses 1 'same grid' kray eval --labels --target point.npy wide.npy --voxel 1
 

@@ -8,6 +8,7 @@ refuses 2 'are for images' kray convert a.npy b.npy --what array --axes RAS
 array labels.npy x=8,y=6,z=4 flat scale=3
 kray convert labels.npy labels.nii.gz --what image -q
 works 'taken as labels' kray convert labels.nii.gz fine.nii.gz --resample 0.5
+check 'and written as whole numbers' sh -c 'gunzip -c fine.nii.gz | head -c 72 | tail -c 2 | od -An -tu1 | grep -q "2 *0"'
 refuses 2 'no variables' kray convert labels.nii.gz:seg fine.nii.gz
 array nan.npy x=8,y=6,z=4 blob nan=1
 kray convert nan.npy nan.nii.gz --what image -q

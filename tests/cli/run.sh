@@ -41,6 +41,11 @@ recipe 'steps:' '  - recon: {input: none.h5, output: a.nii.gz}'
 refuses 1 'step 1 recon: ended with status 1; it said last: kray: none.h5' kray run r.yaml
 recipe 'steps:' '  - recon: {input: none.h5, output: a.nii.gz, bogus: 3}'
 refuses 1 'it said last: kray: there is no option --bogus' kray run r.yaml
+recipe 'steps:' '  - command: "touch a; touch ran"' '    output: out/a' '  - {name: again, command: "true", output: ./out//a}'
+refuses 2 'steps 1 command and 2 again both write ./out//a' kray run r.yaml
+check 'and nothing has run' [ ! -e ran ]
+recipe 'steps:' '  - command: "touch ran"' '  - {command: "cat {out}", input: r.yaml}'
+refuses 2 '{out} stands for nothing; {input} do' kray run r.yaml
 recipe 'stages:' '  - recon: {input: none.h5}'
 refuses 1 'no list of steps' kray run r.yaml
 recipe 'steps: [' 

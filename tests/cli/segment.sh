@@ -27,6 +27,7 @@ kray convert a.npy a.nii.gz >/dev/null 2>&1
 refuses 1 'does not say where its voxels lie' kray segment a.npy -o l.nii.gz --model model.json
 refuses 1 "the activation 'swish' is not built" kray segment a.npy -o l.nii.gz --model swish.json
 refuses 1 'of class Concatenate' kray segment a.npy -o l.nii.gz --model branch.json
+refuses 2 'a picture cannot hold labels' kray segment a.npy -o l.png --model model.json
 refuses 2 'which model' kray segment a.npy -o l.nii.gz
 refuses 2 'above 0 and up to 1' kray segment a.npy -o l.nii.gz --model model.json --step 0
 refuses 2 'wants 1 image' kray segment a.npy a.npy -o l.nii.gz --model model.json
@@ -44,6 +45,9 @@ if [ -f "$head" ]; then
         works '"ml"' kray segment "$head" -o l2.nii.gz --model model.json --json --largest --fill-holes
         check 'the table is as ITK-SNAP reads it' grep -q '^ *1 .*"label 1"' t.txt
         works '36' kray info l.nii.gz
+        works '' kray convert l.nii.gz turned.nii.gz --axes SPR
+        works '' kray convert turned.nii.gz fine.nii.gz --resample 1.5
+        check 'turned and resampled labels stay whole numbers with names' sh -c 'gunzip -c fine.nii.gz | head -c 72 | tail -c 2 | od -An -tu1 | grep -q "2 *0" && gunzip -c fine.nii.gz | head -c 4096 | grep -aq "label_1: label 1"'
         works 'all labels' kray eval --labels --target l.nii.gz l2.nii.gz
     fi
 else

@@ -12,6 +12,7 @@ refuses 1 'was stopped after 0.3 s; it said last: start' recon im.nii.gz 'echo s
 refuses 1 'ended by signal 9' recon im.nii.gz 'kill -9 $$'
 refuses 1 'ended well, but wrote no im_labels.nii.gz' recon im.nii.gz 'true {labels}'
 refuses 1 'a label is a whole number' recon im.nii.gz 'cp {image} {labels}'
+refuses 2 '--then: {label} stands for nothing; {image}, {labels} do' kray recon none.h5 -o im.nii.gz --then 'cat {label}'
 refuses 2 '{input} stands for nothing; {image}, {labels} do' recon im.nii.gz 'cat {input}'
 array other.npy x=8,y=8,z=2 flat
 kray convert other.npy other.nii.gz --voxel 1,1,1 >/dev/null 2>&1 || kray convert other.npy other.nii.gz >/dev/null 2>&1

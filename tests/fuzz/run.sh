@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 seconds=$1; shift
 command -v clang >/dev/null || { echo "1..0 # SKIP clang is absent"; exit 0; }
 build=build-fuzz
-[ -d $build ] || CC=clang meson setup $build -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 \
+[ -d $build ] || CC=clang CXX=clang++ meson setup $build -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 \
     -Dc_args=-fsanitize=fuzzer-no-link >/dev/null
 ninja -C $build >$build/build.log 2>&1 || { grep -A12 -E "FAILED|error:" $build/build.log; exit 1; }
 mkdir -p $build/corpus $build/broken $build/library
