@@ -20,8 +20,10 @@ static const kr_opt table[] = {
  * best, and this rule is within 0.4 dB of them; a noise scan is not needed. */
 static const double SETTLED = 0.88;
 enum { MOST_STEPS = 14 };
+/* Noise and model leave at most 0.2 of a scan's samples on all of those, or about what the outermost of them hold. */
+static const double UNEXPLAINED = 0.2, BEYOND_NOISE = 2;
 
-struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; };
+struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; double *left, *all; };   /* left: |y - G(z)|; all: |y| */
 
 static bool at_centre(const kr_array *mask, const kr_array *y)
 {
@@ -48,11 +50,31 @@ static int one(void *self, long i)
         return kr_fail(KR_EREFUSED, "nlinv finds coil maps in the middle of k-space, and there nothing was measured: take maps of another scan, "
                        "--coils FILE, with --method sense");
     kr_joint_opts o = *j->o;
+    double misfit = 0;
     o.taken = &j->taken[i];
+    o.misfit = &misfit;
     int e = kr_joint(image, NULL, y, P, kr_in_kspace(&part), &o, j->trace);
     if (!e)
         kr_array_assign(to, image);
+    j->all[i] = kr_norm(y);
+    j->left[i] = misfit * j->all[i];
     return e;
+}
+
+/* A model that does not fit leaves an image that looks like one. */
+static int warn_of_misfit(const struct parts *j)
+{
+    double left = 0, all = 0, noise = 0;
+    for (long i = 0; i < kr_parts(j->scan); i++) {
+        left = hypot(left, j->left[i]);
+        all = hypot(all, j->all[i]);
+    }
+    if (left > UNEXPLAINED * all && kr_noise_level(&noise, j->scan))
+        return kr_error_code();
+    if (left > UNEXPLAINED * all && left > BEYOND_NOISE * noise)
+        kr_say(j->trace, KR_WARNING, "nlinv: image and coil maps leave %.0f %% of the data unexplained, and noise would leave %.0f %%: the image is not to be relied on; "
+               "try more --steps, --sets 2, or another method", 100 * left / all, 100 * noise / all);
+    return 0;
 }
 
 static int record(kr_image *image, const struct parts *j)
@@ -77,11 +99,12 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
         return kr_fail(KR_EREFUSED, "nlinv wants 1 to 8 sets and 0 <= tolerance < 1, not %ld and %g", o->sets, o->tolerance);
     kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
     kr_auto int *taken = kr_alloc_zero((size_t)kr_parts(scan), sizeof *taken);
-    if (!image || !taken)
+    kr_auto double *left = kr_alloc_zero((size_t)kr_parts(scan), 2 * sizeof *left);
+    if (!image || !taken || !left)
         return kr_error_code();
     const kr_joint_opts how = { .sets = o->sets, .steps = o->steps ? (int)o->steps : MOST_STEPS, .settle = o->steps ? 0 : SETTLED, .iterations = (int)o->iterations, .tolerance = o->tolerance,
                                 .start = o->start, .fall = o->fall, .image = !strcmp(o->towards, "one") };
-    struct parts j = { scan, image, &how, trace, taken };
+    struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan) };
     int e = 0;
     if (kr_parts(scan) >= kr_threads())
         e = kr_for(kr_parts(scan), one, &j);
@@ -91,9 +114,9 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
             j.trace = kr_trace_of(&room, trace, "slice", i, kr_parts(scan));
             e = one(&j, i);
         }
-    if (e)
-        return e;
     j.trace = trace;
+    if (e || (e = warn_of_misfit(&j)))
+        return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();
 }

@@ -40,9 +40,9 @@ float kr_sense_unit(const kr_array *coils);
  * maps. maps {X,Y,Z,COIL,MAP}, or NULL: c_sj / the root of sum over coils of |c_sj|^2. y {X,Y,Z,COIL}, C32, any steps, 0 where not measured; mask
  * {X,Y,Z} R32, contiguous, without axes along which it does not vary; axes: those of y in k-space, among them all that the mask has.
  * settle > 0: fewer than `steps`, once |y - G(z)| has begun to fall (by a fifth in a step) and is then left above `settle` of what it was by a step
- * of 4 inner iterations or more: what is fitted from there on is noise. *taken, unless NULL: the steps that it took. Refuses data that are all zero or not finite. Sources: Uecker et al., Magn Reson Med 60:674 (2008); several sets: Holme et al.,
+ * of 4 inner iterations or more: what is fitted from there on is noise. *taken, unless NULL: the steps that it took; *misfit: the last |y - G(z)| over |y| that was computed. Refuses data that are all zero or not finite. Sources: Uecker et al., Magn Reson Med 60:674 (2008); several sets: Holme et al.,
  * Sci Rep 9:3034 (2019). */
-typedef struct kr_joint_opts { long sets; int steps, iterations; double tolerance, start, fall, image, settle; int *taken; } kr_joint_opts;
+typedef struct kr_joint_opts { long sets; int steps, iterations; double tolerance, start, fall, image, settle; int *taken; double *misfit; } kr_joint_opts;
 int kr_joint(kr_array *image, kr_array *maps, const kr_array *y, const kr_array *mask, unsigned axes, const kr_joint_opts *o,
              const kr_trace *trace) KR_MUST_USE;
 double kr_joint_bytes(kr_shape y, long sets);    /* that it takes, about */

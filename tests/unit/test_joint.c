@@ -191,10 +191,41 @@ static void test_zeros(void **state)
     kr_array_unref(&without);
 }
 
+static void count_warnings(void *self, int level, const char *sentence)
+{
+    *(int *)self += level == KR_WARNING && strstr(sentence, "unexplained");
+}
+
+/* Coils that see unlike objects have no image in common: told, and only then. */
+static void test_unexplained(void **state)
+{
+    (void)state;
+    for (int alike = 0; alike < 2; alike++) {
+        kr_scoped(scan) s = kr_scan_new();
+        s->data = object(64, 64, 1, 4);
+        s->shape = kr_array_shape(s->data);
+        for (long c = 0; c < 4 && !alike; c++) {
+            kr_scoped(array) coil = kr_array_at(s->data, KR_COIL, c);
+            kr_scoped(array) image = kr_array_packed(coil);
+            assert_int_equal(kr_fourier_inverse(image, xyz), 0);
+            for (long i = 0; i < 64 * 64; i++)
+                KR_C(image)[i] = (i % 64 / (8 + 3 * c) + i / 64 / (5 + 2 * c)) % 2 ? KR_C(image)[i] : kr_c(0, 0);
+            assert_int_equal(kr_fourier(image, xyz), 0);
+            kr_array_assign(coil, image);
+        }
+        int warned = 0;
+        kr_trace trace = { .self = &warned, .say = count_warnings };
+        kr_scoped(job) j = kr_job_open("nlinv", NULL, NULL);
+        kr_scoped(image) im = NULL;
+        assert_int_equal(kr_job_run(j, &im, s, &trace), 0);
+        assert_int_equal(warned, !alike);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_real), cmocka_unit_test(test_ways), cmocka_unit_test(test_object), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_zeros) };
+        cmocka_unit_test(test_zeros), cmocka_unit_test(test_unexplained) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
