@@ -89,7 +89,7 @@ kr_job *kr_job_open(const char *method, const char *options, const kr_job_opts *
 static void forget(kr_job *j)
 {
     for (int i = 0; j->kept && i < KEPT; i++)
-        kr_array_unref(&j->kept[i].maps);
+        kept_drop(&j->kept[i]);
     kr_free_at(&j->kept);
     kr_array_unref(&j->noise);
     kr_free_at(&j->source);
@@ -245,7 +245,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
     if (window && !part)
         return kr_error_code();
     maps = window ? part : maps;
-    kept_maps *k = j->keep >= 0 ? &j->kept[j->keep] : NULL;
+    kept *k = j->keep >= 0 ? &j->kept[j->keep] : NULL;
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;
     const kr_recon *with_phase = partial && !j->asked && !strcmp(m->name, "rss") ? kr_recon_named("adjoint") : m;
     int e = partial ? partial_kept(out, s, with_phase, job_values_of(j, m), partial, maps, &c, k, trace)

@@ -15,7 +15,7 @@ struct kr_job {
     long from, count, all;           /* the slices of a file that are worked on; all 0: what comes      */
     kr_coils_facts *facts;           /* of all pieces' maps; NULL: told at once                         */
     int keep;                        /* -1: nothing                                                     */
-    kept_maps *kept;                 /* KEPT of them; NULL: none yet                                    */
+    kept *kept;                      /* KEPT of them; NULL: none yet                                    */
     kr_array *noise; double noise_dwell_us, noise_bandwidth;
 };
 /* The options that the job has for a method; NULL: no memory. */

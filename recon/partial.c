@@ -161,15 +161,16 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 }
 
 int partial_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,
-                 const kr_coils_opts *coil_opts, kept_maps *maps, const kr_trace *trace)
+                 const kr_coils_opts *coil_opts, kept *keep, const kr_trace *trace)
 {
     struct partial p = { method, opts, how };
     kr_recon m = *method;
     m.run = run;
+    m.again = NULL;
     m.needs &= ~(unsigned)KR_TAKES_PRIOR;
     if (m.needs & KR_MAY_USE_COILS)                      /* combined by maps the image keeps its phase */
         m.needs = (m.needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS;
-    return reconstruct_kept(out, scan, &m, &p, coils, coil_opts, maps, trace);
+    return reconstruct_kept(out, scan, &m, &p, coils, coil_opts, keep, trace);
 }
 
 int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const char *how, const kr_array *coils,

@@ -17,6 +17,7 @@ struct slice {
     long count;                      /* of planes                                                    */
     void *shared, **kernel, **unmix; /* of each plane; unmix NULL: not tried, or it does not pay      */
     long frames, seen;               /* of this slice; with this mask                                */
+    kr_shape of;                     /* the frames seen                                              */
     const void *maps;                /* that unmix was made with                                     */
     double (*floors)[2];             /* of each slice: the least and the largest that kernels were fitted with */
     bool noise;                      /* the image's deviation is wanted, not the image               */
@@ -77,6 +78,12 @@ static int one_plane(void *self, long i)
     return 0;
 }
 
+static kr_array *calibration(const kr_scan *scan)
+{
+    const long all[3] = { 0, 0, 0 };
+    return kr_calibration(scan, all);
+}
+
 /* What is missing where: axes, planes, the calibration block with its planes. */
 static int set_up(struct slice *j, kr_array *mask, long slice)
 {
@@ -93,7 +100,8 @@ static int set_up(struct slice *j, kr_array *mask, long slice)
             j->planes |= KR_ON(d);
             j->count *= j->y->n[d];
         }
-    kr_scoped(array) mine = kr_array_at(j->calib, KR_SLICE, j->calib->n[KR_SLICE] > 1 ? slice : 0);
+    kr_scoped(array) calib = j->calib ? kr_array_ref(j->calib) : calibration(j->scan);
+    kr_scoped(array) mine = calib ? kr_array_at(calib, KR_SLICE, calib->n[KR_SLICE] > 1 ? slice : 0) : NULL;
     kr_array *block = mine;
     mine = NULL;
     for (int d = KR_Y; block && d <= KR_Z; d++)
@@ -222,10 +230,17 @@ static int try_unmix(struct slice *j, const kr_array *maps, long left)
     return e;
 }
 
+static long slices_of(const kr_scan *s)
+{
+    return s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1;
+}
+
+/* In a stream nobody knows how many; its first frames are not the last. */
 static long frames_left(const struct slice *j, long part)
 {
-    long slices = j->scan->shape.n[KR_SLICE] > 1 ? j->scan->shape.n[KR_SLICE] : 1;
-    return (kr_parts(j->scan) - part + slices - 1) / slices;
+    enum { SOME = 16 };
+    long slices = slices_of(j->scan), left = (kr_parts(j->scan) - part + slices - 1) / slices;
+    return j->seen > left && left < SOME ? SOME : left;
 }
 
 static bool same(const kr_array *a, const kr_array *b)
@@ -250,7 +265,7 @@ static int one_frame(struct slice *j, long slice, long part)
     kr_array *P = kr_model_mask(&as);
     if (!P)
         return kr_error_code();
-    if (j->mask && same(j->mask, P)) {
+    if (j->mask && same(j->mask, P) && kr_shape_equal(j->of, kr_array_shape(j->y))) {
         kr_array_unref(&P);
         j->seen++;
     } else {
@@ -259,6 +274,7 @@ static int one_frame(struct slice *j, long slice, long part)
         drop(j);
         j->y = y;
         j->seen = 1;
+        j->of = kr_array_shape(j->y);
         if (set_up(j, P, slice))
             return kr_error_code();
     }
@@ -286,14 +302,60 @@ static int one_frame(struct slice *j, long slice, long part)
     return j->noise ? deviation(j, z, maps) : combine(z, j->out, maps);
 }
 
+/* What is left for the next scan: the slices as they ended, and the options that they were made with. */
+struct left { const kr_filling *method; long slices; size_t opts_size; void *opts; struct slice s[]; };
+
+void kr_fill_planes_forget(void **left)
+{
+    struct left *l = *left;
+    for (long i = 0; l && i < l->slices; i++)
+        drop(&l->s[i]);
+    if (l)
+        kr_free(l->opts);
+    kr_free_at(left);
+}
+
+/* Those that were left, or new ones. */
+static int take_up(struct left **l, const kr_filling *method, long slices, const void *opts, size_t opts_size)
+{
+    struct left *old = *l;
+    if (old && old->method == method && old->slices == slices && old->opts_size == opts_size && (!opts_size || !memcmp(old->opts, opts, opts_size)))
+        return 0;
+    kr_fill_planes_forget((void **)l);
+    struct left *x = *l = kr_alloc_zero(1, sizeof *x + (size_t)slices * sizeof *x->s);
+    if (!x || !(x->opts = kr_alloc(1, opts_size ? opts_size : 1)))
+        return kr_error_code();
+    memcpy(x->opts, opts, opts_size);
+    for (long i = 0; i < slices; i++)
+        x->s[i].method = method;
+    x->method = method;
+    x->slices = slices;
+    x->opts_size = opts_size;
+    return 0;
+}
+
+struct all { struct slice first; struct left *left; };
+
 static int one_slice(void *self, long slice)
 {
-    struct slice j = *(const struct slice *)self;
-    long slices = j.scan->shape.n[KR_SLICE] > 1 ? j.scan->shape.n[KR_SLICE] : 1, parts = kr_parts(j.scan);
+    const struct all *a = self;
+    struct slice own = a->first, *j = a->left ? &a->left->s[slice] : &own;
+    if (j != &own) {
+        j->scan = own.scan;
+        j->coils = own.coils;
+        j->calib = own.calib;
+        j->image = own.image;
+        j->method = own.method;
+        j->p.opts = own.p.opts;
+        j->p.trace = own.p.trace;
+        j->floors = own.floors;
+    }
+    long slices = slices_of(j->scan), parts = kr_parts(j->scan);
     int e = 0;
     for (long part = slice; !e && part < parts; part += slices)
-        e = one_frame(&j, slice, part);
-    drop(&j);
+        e = one_frame(j, slice, part);
+    if (e || j == &own)
+        drop(j);
     return e;
 }
 
@@ -314,16 +376,15 @@ static int record(kr_image *image, const struct slice *j, long slices)
 }
 
 static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts, bool noise,
-                const kr_trace *trace)
+                struct left *left, const kr_trace *trace)
 {
     if (scan->shape.n[KR_COIL] < 2)
         return kr_fail(KR_EREFUSED, "kernels in k-space need several coils, this scan has one: take --method wavelet");
     if (coils && kr_coils_check(coils, scan))
         return kr_error_code();
-    const long all[3] = { 0, 0, 0 };
-    kr_scoped(array) calib = kr_calibration(scan, all);
-    kr_scoped(array) image = calib ? kr_array_new(coils && !noise ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
-    long slices = scan->shape.n[KR_SLICE] > 1 ? scan->shape.n[KR_SLICE] : 1;
+    kr_scoped(array) calib = left ? NULL : calibration(scan);
+    kr_scoped(array) image = left || calib ? kr_array_new(coils && !noise ? KR_C32 : KR_R32, kr_shape_without(scan->shape, KR_ON(KR_COIL))) : NULL;
+    long slices = slices_of(scan);
     kr_auto double (*floors)[2] = kr_alloc((size_t)slices, sizeof *floors);
     if (!image || !floors)
         return kr_error_code();
@@ -331,28 +392,37 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
         floors[i][0] = INFINITY;
         floors[i][1] = -INFINITY;
     }
-    struct slice j = { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
-                       .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors };
+    struct all a = { { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
+                       .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors }, left };
     int e = 0;
     if (slices >= 2 * kr_threads())
-        e = kr_for(slices, one_slice, &j);
+        e = kr_for(slices, one_slice, &a);
     else
         for (long i = 0; !e && i < slices; i++)      /* few: the threads share the work of each */
-            e = one_slice(&j, i);
+            e = one_slice(&a, i);
     if (e)
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
-    return *out ? record(*out, &j, slices) : kr_error_code();
+    return *out ? record(*out, &a.first, slices) : kr_error_code();
+}
+
+int kr_fill_planes_again(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts, size_t opts_size,
+                         void **left, const kr_trace *trace)
+{
+    struct left *l = *left;
+    int e = take_up(&l, method, slices_of(scan), opts, opts_size);
+    *left = l;
+    return e ? e : fill(out, scan, coils, method, opts, false, l, trace);
 }
 
 int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                    const kr_trace *trace)
 {
-    return fill(out, scan, coils, method, opts, false, trace);
+    return fill(out, scan, coils, method, opts, false, NULL, trace);
 }
 
 int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                          const kr_trace *trace)
 {
-    return coils && coils->n[KR_MAP] > 1 ? 1 : fill(sd, scan, coils, method, opts, true, trace);
+    return coils && coils->n[KR_MAP] > 1 ? 1 : fill(sd, scan, coils, method, opts, true, NULL, trace);
 }

@@ -36,6 +36,10 @@ typedef struct kr_filling {
  * of the sum of squares. Frames share kernels as long as they share the mask. Refuses one coil. */
 int kr_fill_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                    const kr_trace *trace) KR_MUST_USE;
+/* kr_recon.again and forget: one slice and one frame after the other, as the frames of a series; opts_size: of the options, with which kernels go. */
+int kr_fill_planes_again(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts, size_t opts_size,
+                         void **left, const kr_trace *trace) KR_MUST_USE;
+void kr_fill_planes_forget(void **left);
 /* Instead of the image its standard deviation, R32, where samples have noise of deviation 1. Returns 1 where it is not known
  * in closed form: with several sets of maps. */
 int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,

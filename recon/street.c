@@ -18,7 +18,7 @@ static int fits(const kr_array *maps, const kr_scan *s)
 
 /* Points that are left of an image of n points along one axis. The header's own matrix, unless its field of view asks for more of the points
  * that were measured: a coarser image of the whole is not made by cutting. Fields of view are rounded: 5 %. */
-static long kept(const kr_encoding *e, int a, long n)
+static long within(const kr_encoding *e, int a, long n)
 {
     long want = e->recon[a];
     if (want < 1 || want >= n)
@@ -35,7 +35,7 @@ static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
     kr_array *a = kr_array_ref(im->data);
     bool whole = kr_meta_get(im->meta, "kray_uncropped");    /* the configuration of a network wants it so */
     for (int i = 0; a && i < 3; i++) {
-        long want = s->enc.recon[i], have = a->n[axes[i]], keep = whole ? have : kept(&s->enc, i, have);
+        long want = s->enc.recon[i], have = a->n[axes[i]], keep = whole ? have : within(&s->enc, i, have);
         if (!whole && keep != want && want > 0 && want < have)
             kr_say(trace, KR_INFO, "the header asks for %ld points along %s in a field of view of %.4g mm; the %ld that were measured there are kept", want,
                    kr_axis_name(axes[i]), s->enc.recon_mm[i], keep);
@@ -58,14 +58,26 @@ static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
     return 0;
 }
 
+void kept_drop(kept *k)
+{
+    kr_array_unref(&k->maps);
+    if (k->left)
+        k->by->forget(&k->left);
+}
+
 /* Runs the method with the image's geometry in place of the scan's, whose directions belong to raw data. */
-static int run_placed(kr_image **out, kr_scan *scan, const kr_recon *method, const kr_array *maps, const void *opts, const kr_trace *trace)
+static int run_placed(kr_image **out, kr_scan *scan, const kr_recon *method, const kr_array *maps, const void *opts, kept *keep, const kr_trace *trace)
 {
     kr_geom *stored = scan->geom, *placed = kr_scan_image_geom(scan);
     if (!placed)
         return kr_error_code();
     scan->geom = placed;
-    int e = method->run(out, scan, maps, opts, trace);
+    bool again = keep && method->again;
+    if (again && keep->left && keep->by != method)
+        keep->by->forget(&keep->left);
+    if (again)
+        keep->by = method;
+    int e = again ? method->again(out, scan, maps, opts, &keep->left, trace) : method->run(out, scan, maps, opts, trace);
     scan->geom = stored;
     kr_geom_unref(&placed);
     return e;
@@ -152,7 +164,7 @@ static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_t
 }
 
 static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils,
-                       const kr_coils_opts *coil_opts, kept_maps *keep, const kr_trace *trace)
+                       const kr_coils_opts *coil_opts, kept *keep, const kr_trace *trace)
 {
     kr_scoped(scan) grid = scan->traj ? kr_scan_gridded(scan, scan->density) : NULL;     /* for coil maps, and for methods that want a grid */
     if (scan->traj && !grid)
@@ -193,7 +205,7 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     }
     if (maps && method->needs && fits(maps, grid ? grid : scan))
         return kr_error_code();
-    if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, trace))
+    if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, keep, trace))
         return kr_error_code();
     int e = weighted ? unweigh(*out, maps) : 0;
     if (!e && slab && (*out)->data->n[KR_Z] == scan->multiband.depth)        /* not where the method did */
@@ -208,7 +220,7 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
 }
 
 int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
-                     kept_maps *keep, const kr_trace *trace)
+                     kept *keep, const kr_trace *trace)
 {
     *out = NULL;
     if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1) {

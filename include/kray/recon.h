@@ -31,6 +31,10 @@ typedef struct kr_recon {
      * read by themselves. */
     int (*open)(void *opts);
     void (*close)(void *opts);
+    /* As run, for scans of one slice that come one after the other: what rests on mask, maps and calibration lines (kernels) is left in *left
+     * for the next, which drops it where it does not fit; and drops it for good. NULL: run leaves nothing. */
+    int (*again)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, void **left, const kr_trace *trace);
+    void (*forget)(void **left);
 } kr_recon;
 extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
@@ -91,7 +95,7 @@ int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, cons
 /* The next scan is another measurement: what auto chose and what is kept go. Weights stay. */
 void kr_job_reset(kr_job *j);
 /* Coil maps made by the runs that follow are kept under this number (0 to 4095: a slice, say) and used by later runs under it, of scans of the same
- * shape; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
+ * shape; so are kernels that a method fitted to the calibration lines, for scans of the same mask; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
 int kr_job_keep(kr_job *j, int number) KR_MUST_USE;
 /* The method, NULL until auto has chosen; its options, which may be changed between runs; coil maps that are given or kept under the number in
  * use and are not weighted by a prior, else NULL. Of the job. */

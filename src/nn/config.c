@@ -172,7 +172,7 @@ static const kr_fact *entry(const kr_fact *f, const char *path)
     for (; f && f->key; f++) {
         size_t k = strlen(f->key);
         if (k > 2 && !strcmp(f->key + k - 2, ".*")) {
-            for (const char *p = path; p; p = strchr(p, '.'), p += p != NULL)
+            for (const char *p = path; p; p = strchr(p, '.') ? strchr(p, '.') + 1 : NULL)
                 if (!strncmp(p, f->key, k - 1))
                     return f;
         } else if (f->key[0] == '=' ? !strcmp(path, f->key + 1) : ends(path, f->key))

@@ -211,6 +211,55 @@ static void slice_by_slice(void **state)
     kr_error_clear();
 }
 
+/* Frames that come one by one share the kernels of the first, as those of a series do: also a frame whose calibration lines are worth nothing. Another
+ * mask, or other options, make new ones. */
+static void kept_kernels(void **state)
+{
+    (void)state;
+    kr_scoped(scan) series = NULL;
+    assert_int_equal(kr_scan_read(&series, scan_path[SERIES], NULL, NULL, NULL), 0);
+    kr_scoped(array) first = kr_array_at(series->data, KR_TIME, 0);
+    kr_scoped(array) middle = kr_array_crop(first, KR_Y, 12);
+    kr_scoped(array) calib = kr_array_packed(middle);
+    kr_scoped(array) nothing = kr_array_like(calib);
+    kr_job_opts how = kr_job_preset();
+    how.undersample = masks[SERIES];
+    kr_scoped(job) whole = kr_job_open("grappa", NULL, &how);
+    kr_scoped(job) stream = kr_job_open("grappa", NULL, &how);
+    kr_scoped(job) anew = kr_job_open("grappa", NULL, &how);
+    kr_scoped(image) all = NULL;
+    kr_scoped(scan) s = kr_scan_slices(series, 0, 1);
+    s->calib = kr_array_ref(calib);
+    assert_int_equal(kr_job_run(whole, &all, s, NULL), 0);
+    for (long t = 0; t < 4; t++) {
+        kr_scoped(scan) one = kr_scan_slices(series, 0, 1);
+        kr_array_unref(&one->data);
+        kr_scoped(array) at = kr_array_at(series->data, KR_TIME, t);
+        one->data = kr_array_packed(at);
+        one->shape.n[KR_TIME] = 1;
+        one->calib = kr_array_ref(t ? nothing : calib);
+        kr_scoped(image) im = NULL;
+        assert_int_equal(kr_job_keep(stream, 7), 0);
+        if (kr_job_run(stream, &im, one, NULL))
+            fail_msg("frame %ld: %s", t, kr_error());
+        kr_scoped(array) of_all = kr_array_at(all->data, KR_TIME, t);
+        kr_scoped(array) packed = kr_array_packed(of_all);
+        kr_scoped(image) want = kr_image_new(packed, all->geom, NULL);
+        same(im, want, "grappa, frame of a stream");
+    }
+    kr_image *of[2] = { NULL };
+    for (int i = 0; i < 2; i++) {
+        kr_job *j = i ? stream : anew;
+        assert_int_equal(kr_opt_set(kr_job_method(j)->opts, kr_job_values(j), "lambda", "0.1"), 0);
+        kr_scoped(scan) one = kr_scan_slices(series, 0, 1);
+        one->calib = kr_array_ref(calib);
+        assert_int_equal(kr_job_run(j, &of[i], one, NULL), 0);
+    }
+    same(of[0], of[1], "grappa, another lambda");
+    kr_image_unref(&of[0]);
+    kr_image_unref(&of[1]);
+}
+
 /* Readouts stay whole for networks, whoever makes the scan ready. */
 static void whole_readouts(void **state)
 {
@@ -269,7 +318,7 @@ static void side_by_side(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(library_and_command), cmocka_unit_test(in_one_call), cmocka_unit_test(slice_by_slice),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(library_and_command), cmocka_unit_test(in_one_call), cmocka_unit_test(slice_by_slice), cmocka_unit_test(kept_kernels),
         cmocka_unit_test(whole_readouts), cmocka_unit_test(side_by_side) };
     return cmocka_run_group_tests_name("job", tests, setup, scratch_remove);
 }
