@@ -1,14 +1,15 @@
 /* cmd_help.c: kray help: commands, methods and lists of names as text and Markdown; man pages and completion. */
 #include "kray/io.h"
-#include "kray/phantom.h"
 #include "kray/recon.h"
+#include "kray/trajectory.h"
 #include "words.h"
+#include <ctype.h>
 #include <string.h>
 
 typedef struct opts { bool man, markdown; const char *completion; } opts;
 static const kr_opt table[] = {
     { "man", 0, KR_OPT_FLAG, offsetof(opts, man), NULL, NULL, "as a man page" },
-    { "markdown", 0, KR_OPT_FLAG, offsetof(opts, markdown), NULL, NULL, "the lists of methods, formats and phantoms in Markdown" },
+    { "markdown", 0, KR_OPT_FLAG, offsetof(opts, markdown), NULL, NULL, "all lists of names (methods, formats, masks, ...) in Markdown" },
     { "completion", 0, KR_OPT_CHOICE, offsetof(opts, completion), NULL, "bash|zsh|fish", "completion for a shell" },
     KR_OPT_END };
 
@@ -24,7 +25,7 @@ static void markdown_options(const kr_opt *o)
 
 static int markdown(void)
 {
-    puts("# Methods, formats, phantoms\n\nMade by `kray help --markdown` from the tables in the code.\n\n## Methods (`kray recon --method`)");
+    puts("# Methods, formats and other lists\n\nMade by `kray help --markdown` from the tables in the code.\n\n## Methods (`kray recon --method`)");
     for (int i = 0; kr_recons[i]; i++) {
         printf("\n### %s\n\n%s. %s.\n", kr_recons[i]->name, kr_recons[i]->summary, kr_recons[i]->cite);
         markdown_options(kr_recons[i]->opts);
@@ -36,15 +37,21 @@ static int markdown(void)
                f->read_image ? "read " : "", f->write_image ? "write" : "", f->read_array ? "read " : "", f->write_array ? "write" : "",
                f->summary);
     }
-    puts("\n## Sampling masks (`kray mask`, `--undersample`)\n\n```");
-    kr_text masks = { 0 };
-    kr_mask_kinds(&masks);
-    fputs(masks.s ? masks.s : "", stdout);
-    kr_text_clear(&masks);
-    puts("```\n\n## Phantoms (`kray simulate`)\n\n| phantom | | source |\n| --- | --- | --- |");
-    for (int i = 0; kr_phantoms[i]; i++)
-        printf("| %s | %s | %s |\n", kr_phantoms[i]->name, kr_phantoms[i]->summary, kr_phantoms[i]->cite ? kr_phantoms[i]->cite : "");
-    return 0;
+    kr_text all = { 0 };
+    kr_text_add(&all, "\n## Sampling masks (`kray mask`, `--undersample`)\n\n```\n");
+    kr_mask_kinds(&all);
+    kr_text_add(&all, "```\n\n## Trajectories (`kray simulate`, `kray recon --traj`)\n\n```\n");
+    kr_traj_kinds(&all);
+    kr_text_add(&all, "```\n");
+    const char *list;
+    for (int i = 0; (list = words_list(i)); i++)
+        if (strcmp(list, "methods") && strcmp(list, "formats") && strcmp(list, "masks") && strcmp(list, "trajectories")) {
+            kr_text_add(&all, "\n## %c%s\n\n", toupper(*list), list + 1);
+            words_table(&all, list);
+        }
+    int e = kr_text_write("-", &all);
+    kr_text_clear(&all);
+    return e;
 }
 
 /* kray help recon wavelet: with the options of that method. */
@@ -94,13 +101,20 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (files == 1 && is_method(file[0]))
         return method_help(tool_named("recon"), file[0]);
     const char *word = file[files > 1 && tool ? 1 : 0], *near = words_nearest(word);
-    return kr_fail(KR_EUSAGE, near ? "there is no help on '%s'; did you mean kray help %s?" : "there is no help on '%s'; it takes a command, a method, "
-                   "or one of commands, methods, coils, formats, masks, networks, phantoms, protocols", word, near);
+    if (near)
+        return kr_fail(KR_EUSAGE, "there is no help on '%s'; did you mean kray help %s?", word, near);
+    kr_text lists = { 0 };
+    for (int i = 0; words_list(i); i++)
+        kr_text_add(&lists, "%s%s", i ? ", " : "", words_list(i));
+    kr_fail(KR_EUSAGE, "there is no help on '%s'; it takes a command, a method, or one of %s", word, lists.s ? lists.s : "");
+    kr_text_clear(&lists);
+    return KR_EUSAGE;
 }
 
 const kr_tool kr_tool_help = { "help", "Other", "help on a command, a method or a list of names; man pages, completion",
-    "[COMMAND|METHOD|methods|formats|masks|networks|phantoms|protocols|coils] [options]",
+    "[COMMAND|METHOD|LIST] [options]",
     "  kray help recon\n  kray help recon wavelet                    # with the options of that method\n"
     "  kray help formats                          # what is read and written\n"
+    "  kray help masks                            # or commands, methods, coils, solvers, trajectories, networks, phantoms, protocols, ...\n"
     "  kray help --completion bash > /etc/bash_completion.d/kray\n"
     "  kray help --completion fish > ~/.config/fish/completions/kray.fish\n", table, sizeof(opts), NULL, run };

@@ -45,8 +45,8 @@ static void help_words(kr_text *t)
 {
     words_names(t, "commands");
     words_names(t, "methods");
-    for (int i = 0; words_lists[i]; i++)
-        kr_text_add(t, "%s ", words_lists[i]);
+    for (int i = 0; words_list(i); i++)
+        kr_text_add(t, "%s ", words_list(i));
 }
 
 /* ---- fish ---- */

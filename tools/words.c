@@ -5,28 +5,29 @@
 #include "kray/net.h"
 #include "kray/phantom.h"
 #include "kray/recon.h"
-#include <ctype.h>
+#include "kray/sampling.h"
+#include "kray/solve.h"
+#include "kray/train.h"
 #include <string.h>
 
 typedef void put(void *self, const char *name, const char *summary, const char *more);
 
-static void commands(put *p, void *self)
-{
-    for (int i = 0; kr_tools[i]; i++)
-        p(self, kr_tools[i]->name, kr_tools[i]->summary, NULL);
+#define LIST(word, table, summary_, more)              \
+static void word(put *p, void *self)                   \
+{                                                      \
+    for (int i = 0; table[i]; i++)                     \
+        p(self, table[i]->name, table[i]->summary_, more); \
 }
-
-static void methods(put *p, void *self)
-{
-    for (int i = 0; kr_recons[i]; i++)
-        p(self, kr_recons[i]->name, kr_recons[i]->summary, kr_recons[i]->cite);
-}
-
-static void coils(put *p, void *self)
-{
-    for (int i = 0; kr_coil_methods[i]; i++)
-        p(self, kr_coil_methods[i]->name, kr_coil_methods[i]->summary, kr_coil_methods[i]->cite);
-}
+LIST(commands, kr_tools, summary, NULL)
+LIST(methods, kr_recons, summary, kr_recons[i]->cite)
+LIST(coils, kr_coil_methods, summary, kr_coil_methods[i]->cite)
+LIST(solvers, kr_solvers, cite, NULL)
+LIST(networks, kr_nets, summary, kr_nets[i]->cite)
+LIST(phantoms, kr_phantoms, summary, kr_phantoms[i]->cite)
+LIST(protocols, kr_protocols, summary, kr_protocols[i]->cite)
+LIST(losses, kr_losses, summary, kr_losses[i]->cite)
+LIST(optimisers, kr_optimisers, summary, kr_optimisers[i]->cite)
+LIST(schedules, kr_schedules, summary, kr_schedules[i]->cite)
 
 static void formats(put *p, void *self)
 {
@@ -40,47 +41,27 @@ static void formats(put *p, void *self)
     }
 }
 
-/* From the lines of their help: "  NAME   summary". */
 static void masks(put *p, void *self)
 {
-    kr_text all = { 0 };
-    kr_mask_kinds(&all);
-    kr_auto char *text = all.s ? kr_strdup(all.s) : NULL;
-    char *rest = NULL;
-    for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line && strncmp(line, "Keys:", 5); line = strtok_r(NULL, "\n", &rest)) {
-        if (strncmp(line, "  ", 2) || line[2] == ' ')
-            continue;
-        char *end = line + 2 + strcspn(line + 2, " "), *summary = end + strspn(end, " ");
-        char *keys = strtok_r(NULL, "\n", &rest);
-        *end = 0;
-        p(self, line + 2, summary, keys ? keys + strspn(keys, " ") : NULL);
-    }
-    kr_text_clear(&all);
+    const char *name, *summary, *keys;
+    for (int i = 0; (name = kr_mask_kind(i, &summary, &keys)); i++)
+        p(self, name, summary, keys);
 }
 
-static void networks(put *p, void *self)
+static void trajectories(put *p, void *self)
 {
-    for (int i = 0; kr_nets[i]; i++)
-        p(self, kr_nets[i]->name, kr_nets[i]->summary, kr_nets[i]->cite);
-}
-
-static void phantoms(put *p, void *self)
-{
-    for (int i = 0; kr_phantoms[i]; i++)
-        p(self, kr_phantoms[i]->name, kr_phantoms[i]->summary, kr_phantoms[i]->cite);
-}
-
-static void protocols(put *p, void *self)
-{
-    for (int i = 0; kr_protocols[i]; i++)
-        p(self, kr_protocols[i]->name, kr_protocols[i]->summary, kr_protocols[i]->cite);
+    const char *name, *summary, *cite;
+    for (int i = 0; (name = kr_traj_kind(i, &summary, &cite)); i++)
+        p(self, name, summary, cite);
 }
 
 static const struct { const char *name; void (*each)(put *p, void *self); } table[] = {
-    { "commands", commands }, { "methods", methods }, { "coils", coils }, { "formats", formats }, { "masks", masks }, { "networks", networks },
-    { "phantoms", phantoms }, { "protocols", protocols } };
+    { "commands", commands }, { "methods", methods }, { "coils", coils }, { "solvers", solvers }, { "formats", formats }, { "masks", masks },
+    { "trajectories", trajectories }, { "networks", networks }, { "phantoms", phantoms }, { "protocols", protocols },
+    { "losses", losses }, { "optimisers", optimisers }, { "schedules", schedules } };
 enum { LISTS = sizeof table / sizeof *table };
-const char *const words_lists[] = { "commands", "methods", "coils", "formats", "masks", "networks", "phantoms", "protocols", NULL };
+
+const char *words_list(int i) { return i < LISTS ? table[i].name : NULL; }
 
 static int find(const char *list)
 {
@@ -105,6 +86,17 @@ static void put_line(void *self, const char *name, const char *summary, const ch
     kr_text_add(self, "%-20s %s\n", name, summary ? summary : "");
     if (more && *more)
         kr_text_add(self, "%-20s   %s\n", "", more);
+}
+
+static void put_row(void *self, const char *name, const char *summary, const char *more)
+{
+    kr_text_add(self, "| %s | %s | %s |\n", name, summary ? summary : "", more ? more : "");
+}
+
+void words_table(kr_text *t, const char *list)
+{
+    kr_text_add(t, "| name | | |\n| --- | --- | --- |\n");
+    table[find(list)].each(put_row, t);
 }
 
 int words_print(const char *list)
@@ -151,8 +143,8 @@ const char *words_nearest(const char *word)
     for (int i = 0; i < LISTS; i++)
         if (strcmp(table[i].name, "formats") && strcmp(table[i].name, "masks"))
             words_names(&all, table[i].name);
-    for (int i = 0; words_lists[i]; i++)
-        kr_text_add(&all, "%s ", words_lists[i]);
+    for (int i = 0; i < LISTS; i++)
+        kr_text_add(&all, "%s ", table[i].name);
     static char found[48];
     const char *known[256], *near = NULL;
     int n = 0;

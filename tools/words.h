@@ -3,11 +3,13 @@
 #define KRAY_WORDS_H
 #include "tool.h"
 
-/* "commands", "methods", "coils", "formats", "masks", "networks", "phantoms", "protocols"; NULL-terminated. */
-extern const char *const words_lists[];
+/* The name of list i: "commands", "methods", "coils" ...; NULL beyond the last. */
+const char *words_list(int i);
 bool words_is_list(const char *name);
 /* The names of a list with a space after each. */
 void words_names(kr_text *t, const char *list);
+/* The names as a Markdown table. */
+void words_table(kr_text *t, const char *list);
 /* The names with a line about each. */
 int words_print(const char *list);
 /* The list that an option of a command takes its values from, or NULL. */

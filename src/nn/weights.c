@@ -1,5 +1,6 @@
 /* weights.c: tensors by name; recognising weight files. */
 #include "wt.h"
+#include "kray_readers.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -191,9 +192,13 @@ void wt_floats(float *to, const unsigned char *p, enum wt_type t, long count)
 }
 
 /* ---- Recognising ---- */
+#define DECLARE(name) extern const wt_format wt_##name;
+KR_LIST(DECLARE)
+#define ENTRY(name) &wt_##name,
+static const wt_format *const formats[] = { KR_LIST(ENTRY) NULL };
+
 int kr_weights_read(kr_weights **out, const char *path)
 {
-    static const wt_format *const formats[] = { &wt_torch_zip, &wt_npz, &wt_safetensors, &wt_atommic, &wt_torch_legacy };
     *out = NULL;
     long refused = kr_mem_refused();
     size_t n = 0;
@@ -202,15 +207,21 @@ int kr_weights_read(kr_weights **out, const char *path)
         return kr_error_code();
     const wt_format *best = NULL;
     int sure = 0;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+    for (int i = 0; formats[i]; i++) {
         int p = formats[i]->probe(bytes, n);
         if (p > sure) {
             sure = p;
             best = formats[i];
         }
     }
-    if (!best)
-        return kr_mem_lacked(kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (PyTorch, safetensors, npz, atommic)", path), refused);
+    if (!best) {
+        kr_text known = { 0 };
+        for (int i = 0; formats[i]; i++)
+            kr_text_add(&known, "%s%s", i ? ", " : "", formats[i]->name);
+        kr_fail(KR_EFORMAT, "%s: not a file of weights that Kray knows (%s)", path, known.s ? known.s : "");
+        kr_text_clear(&known);
+        return kr_mem_lacked(kr_error_code(), refused);
+    }
     kr_weights *w = kr_weights_new();
     if (w)
         w->most = wt_room(n);

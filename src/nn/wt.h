@@ -3,13 +3,13 @@
 #define KRAY_WT_H
 #include "kray/weights.h"
 
-/* A weight file format: bytes of the whole file in, tensors out. */
+/* A weight file format: bytes of the whole file in, tensors out. One file wt_NAME.c that defines wt_NAME, and one word in meson.build. */
 typedef struct wt_format {
     const char *name;
     int (*probe)(const unsigned char *bytes, size_t n);                 /* 0 no ... 100 surely */
     int (*read)(kr_weights *w, const unsigned char *bytes, size_t n);
 } wt_format;
-extern const wt_format wt_torch_zip, wt_torch_legacy, wt_safetensors, wt_npz, wt_atommic;
+extern const wt_format wt_torch_zip, wt_torch_legacy;                  /* for archives that hold such a file */
 
 /* Element types, with what they are called in safetensors, NumPy and PyTorch. */
 enum wt_type { WT_F32, WT_F64, WT_F16, WT_BF16, WT_I8, WT_U8, WT_BOOL, WT_I16, WT_U16, WT_I32, WT_I64, WT_C64, WT_TYPES };

@@ -1,13 +1,37 @@
 /* mask.c: "KIND:key=value,..." to a sampling mask: the words, the seed, the axes. The kinds are in mask_*.c. */
 #include "mask.h"
 #include "kray/opt.h"
+#include "kray/sampling.h"
+#include "kray_masks.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const mask_kind *const tables[] = { kr_masks_line, kr_masks_plane, kr_masks_poisson, kr_masks_time, kr_masks_direct };
+#define DECLARE(name) extern const mask_kind kr_masks_##name[];
+KR_LIST(DECLARE)
+#define ENTRY(name) kr_masks_##name,
+static const mask_kind *const tables[] = { KR_LIST(ENTRY) };
 enum { TABLES = sizeof tables / sizeof *tables, MOST_KINDS = 64 };
+
+static const mask_kind *kind_at(int i)
+{
+    for (int t = 0; t < TABLES; t++)
+        for (const mask_kind *k = tables[t]; k->name; k++)
+            if (!i--)
+                return k;
+    return NULL;
+}
+
+const char *kr_mask_kind(int i, const char **summary, const char **given)
+{
+    const mask_kind *k = kind_at(i);
+    if (summary)
+        *summary = k ? k->summary : NULL;
+    if (given)
+        *given = k ? k->keys : NULL;
+    return k ? k->name : NULL;
+}
 
 /* ---- The keys: how a value is read, and where it goes ---- */
 struct request { mask_job job; const char *axes, *seed; size_t axes_n, seed_n; bool given_center, given_calib; };
@@ -346,11 +370,10 @@ void kr_mask_centre(uint8_t *m, long N, long n)
 /* ---- Putting it together ---- */
 static const mask_kind *find_kind(const char *name, size_t n)
 {
-    for (int t = 0; t < TABLES; t++)
-        for (const mask_kind *k = tables[t]; k->name; k++)
-            if (strlen(k->name) == n && !strncmp(k->name, name, n))
-                return k;
-    return NULL;
+    const mask_kind *k = NULL;
+    for (int i = 0; (k = kind_at(i)) && (strlen(k->name) != n || strncmp(k->name, name, n)); i++)
+        ;
+    return k;
 }
 
 bool kr_mask_is_spec(const char *text) { return find_kind(text, strcspn(text, ":")) != NULL; }
@@ -359,9 +382,8 @@ static void no_such_kind(const char *name, size_t n)
 {
     const char *known[MOST_KINDS];
     int count = 0;
-    for (int t = 0; t < TABLES; t++)
-        for (const mask_kind *k = tables[t]; k->name && count < MOST_KINDS; k++)
-            known[count++] = k->name;
+    while (count < MOST_KINDS && (known[count] = kr_mask_kind(count, NULL, NULL)))
+        count++;
     char word[48];
     snprintf(word, sizeof word, "%.*s", (int)n, name);
     const char *near = kr_nearest(word, known, count);
@@ -464,9 +486,9 @@ int kr_mask_calib(kr_array **out, const char *spec, kr_shape shape, const char *
 void kr_mask_kinds(kr_text *help)
 {
     kr_text_add(help, "Kinds of masks, written KIND:key=value,... (presets after =):\n");
-    for (int t = 0; t < TABLES; t++)
-        for (const mask_kind *k = tables[t]; k->name; k++)
-            kr_text_add(help, "  %-20s %s\n  %-20s   %s\n", k->name, k->summary, "", k->keys);
+    const mask_kind *k;
+    for (int i = 0; (k = kind_at(i)); i++)
+        kr_text_add(help, "  %-20s %s\n  %-20s   %s\n", k->name, k->summary, "", k->keys);
     kr_text_add(help, "Keys:\n");
     for (int i = 0; i < KEYS; i++)
         kr_text_add(help, "  %-20s %s\n", keys[i].name, keys[i].help);

@@ -34,8 +34,7 @@ typedef struct mask_kind {
     int (*make)(mask_job *j, uint8_t *m);
     int (*calib)(mask_job *j, uint8_t *m);
 } mask_kind;
-
-extern const mask_kind kr_masks_line[], kr_masks_plane[], kr_masks_poisson[], kr_masks_time[], kr_masks_direct[];   /* each ends with name NULL */
+/* One file mask_NAME.c defines kr_masks_NAME[], kinds that share their insides, ended by one without a name; and one word in meson.build. */
 
 /* How many of the cols lines at the centre are wanted: lines as given, or round-half-even(cols * center). */
 long kr_mask_low_lines(const mask_job *j);

@@ -1,4 +1,5 @@
 /* traj.c: "KIND:key=value,..." to a trajectory. The kinds are in trj_*.c. */
+#include "kray/sampling.h"
 #include "trj.h"
 #include <math.h>
 #include <stdlib.h>
@@ -115,6 +116,16 @@ kr_array *kr_traj_new(const char *spec, kr_traj_want *want)
     }
     memcpy(want->n, j.want.n, sizeof want->n);
     return j.k;
+}
+
+const char *kr_traj_kind(int i, const char **summary, const char **cite)
+{
+    const trj_kind *k = i >= 0 && i < KINDS ? kinds[i] : NULL;
+    if (summary)
+        *summary = k ? k->summary : NULL;
+    if (cite)
+        *cite = k ? k->cite : NULL;
+    return k ? k->name : NULL;
 }
 
 void kr_traj_kinds(kr_text *help)

@@ -16,7 +16,7 @@ owner()
     solve) echo solve ;;
     nn|net|graph|weights|train|volume) echo nn ;;
     image|metric|segment) echo image ;;
-    scan|trajectory) echo scan ;;
+    scan|trajectory|sampling) echo scan ;;
     io|picture|wire|projections) echo io ;;
     mrd) echo mrd ;;
     recon|segmenter|ct) echo recon ;;
