@@ -151,13 +151,13 @@ static void close_problem(struct problem *q)
     }
 }
 
-static kr_linop *times(float f, kr_shape to, kr_shape from)           /* f x, summed over the axes that `to` lacks */
+static kr_linop *times(enum kr_type type, float f, kr_shape to, kr_shape from)           /* f x, summed over the axes that `to` lacks */
 {
     kr_scoped(array) w = kr_array_new(KR_R32, (kr_shape){ 0 });
     if (!w)
         return NULL;
     kr_fill(w, f);
-    return kr_op_weight(w, to, from);
+    return kr_op_weight(type, w, to, from);
 }
 
 /* Along which neighbours are alike: the slices of a band are far apart. */
@@ -186,12 +186,13 @@ static int tgv(struct problem *q, kr_shape n, unsigned along, double lambda)
     for (int d = 0; d < 3; d++)
         dims += axes >> d & 1;
     kr_shape v = chans(n, dims);
-    kr_linop *D = kr_op_diff(n, axes), *E = kr_op_symdiff(n, axes);
-    q->K[0] = kr_adjoint(kr_stack(kr_adjoint(D), times(-1, v, v), KR_CHAN));                  /* [D, -1] */
-    q->K[1] = kr_mul(E, kr_adjoint(kr_stack(times(0, n, v), kr_op_identity(v), KR_CHAN)));    /* [0, E]  */
-    q->g[0] = kr_prox_l1(v, lambda);
-    q->g[1] = kr_prox_l1(chans(n, dims * (dims + 1) / 2), 2 * lambda);
-    kr_linop *first = kr_adjoint(kr_stack(kr_op_identity(n), times(0, v, n), KR_CHAN));       /* x of (x, v) */
+    enum kr_type type = kr_linop_type(q->N);
+    kr_linop *D = kr_op_diff(type, n, axes), *E = kr_op_symdiff(type, n, axes);
+    q->K[0] = kr_adjoint(kr_stack(kr_adjoint(D), times(type, -1, v, v), KR_CHAN));                  /* [D, -1] */
+    q->K[1] = kr_mul(E, kr_adjoint(kr_stack(times(type, 0, n, v), kr_op_identity(type, v), KR_CHAN)));    /* [0, E]  */
+    q->g[0] = kr_prox_l1(type, v, lambda);
+    q->g[1] = kr_prox_l1(type, chans(n, dims * (dims + 1) / 2), 2 * lambda);
+    kr_linop *first = kr_adjoint(kr_stack(kr_op_identity(type, n), times(type, 0, v, n), KR_CHAN));       /* x of (x, v) */
     kr_linop *turned = kr_adjoint(kr_linop_ref(first));
     q->N = kr_mul(turned, kr_mul(q->N, first));
     q->chans = 1 + dims;
@@ -203,9 +204,10 @@ static int tgv(struct problem *q, kr_shape n, unsigned along, double lambda)
  * Source: Otazo et al., Magn Reson Med 73:1125 (2015). */
 static int lowrank_sparse(struct problem *q, kr_shape n, double lambda, double frames, int axis)
 {
-    kr_prox *g[2] = { kr_prox_lowrank(n, lambda * sqrt((double)kr_count(kr_shape_only(n, space)) / frames)), kr_prox_spectrum(n, axis, lambda) };
+    enum kr_type type = kr_linop_type(q->N);
+    kr_prox *g[2] = { kr_prox_lowrank(type, n, lambda * sqrt((double)kr_count(kr_shape_only(n, space)) / frames)), kr_prox_spectrum(type, n, axis, lambda) };
     q->g[0] = kr_prox_parts(g, 2);
-    kr_linop *sum = times(1, n, chans(n, 2)), *turned = kr_adjoint(kr_linop_ref(sum));
+    kr_linop *sum = times(type, 1, n, chans(n, 2)), *turned = kr_adjoint(kr_linop_ref(sum));
     q->N = kr_mul(turned, kr_mul(q->N, sum));
     q->bound *= 2;
     q->chans = 2;
@@ -214,10 +216,10 @@ static int lowrank_sparse(struct problem *q, kr_shape n, double lambda, double f
 }
 
 /* Total variation of x is l1 of its differences, K = D: no inner iterations, whose errors an accelerated method would collect. */
-static kr_prox *differences(kr_linop **D, kr_shape n, unsigned axes, double lambda)
+static kr_prox *differences(enum kr_type type, kr_linop **D, kr_shape n, unsigned axes, double lambda)
 {
-    *D = kr_op_diff(n, axes);
-    return *D ? kr_prox_l1(kr_linop_codomain(*D), lambda) : NULL;
+    *D = kr_op_diff(type, n, axes);
+    return *D ? kr_prox_l1(type, kr_linop_codomain(*D), lambda) : NULL;
 }
 
 /* lambda/2 sum of |F x|^2 / |m|^2 over x-f, m the training series: with noise of variance lambda, the likeliest image. */
@@ -230,17 +232,18 @@ static kr_prox *trained(const struct job *j, const struct one *p, kr_shape n, do
 static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one *p, int i, kr_shape n)
 {
     const kr_regular *o = j->o;
+    enum kr_type type = p->m.type;
     double lambda = j->sum->lambda[i] * j->unit;
     unsigned here = long_axes(n, smooth_axes(j->scan));
     switch (j->sum->kind[i]) {
-    case WAVELET: return kr_prox_mean(kr_prox_wavelet(n, here, (int)o->order, 0, lambda, o->shifts), 4);
-    case TV: return differences(K, n, here, lambda);
-    case TTV: return differences(K, n, KR_ON(j->frames), lambda);
-    case LLR: return kr_prox_mean(kr_prox_llr(n, o->block, lambda, o->shifts), 2);
-    case LOWRANK: return kr_prox_lowrank(n, lambda);
+    case WAVELET: return kr_prox_mean(kr_prox_wavelet(type, n, here, (int)o->order, 0, lambda, o->shifts), 4);
+    case TV: return differences(type, K, n, here, lambda);
+    case TTV: return differences(type, K, n, KR_ON(j->frames), lambda);
+    case LLR: return kr_prox_mean(kr_prox_llr(type, n, o->block, lambda, o->shifts), 2);
+    case LOWRANK: return kr_prox_lowrank(type, n, lambda);
     case KT: return trained(j, p, n, lambda);
-    case SPECTRUM: return kr_prox_spectrum(n, j->frames, lambda);
-    default: return kr_prox_l2(n, lambda);
+    case SPECTRUM: return kr_prox_spectrum(type, n, j->frames, lambda);
+    default: return kr_prox_l2(type, n, lambda);
     }
 }
 

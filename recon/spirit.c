@@ -527,7 +527,7 @@ static int sparse(struct work *j)
     kr_scoped(array) u = kr_array_like(j->to);
     kr_auto double (*sum)[3] = kr_alloc((size_t)(pixels * j->p->coils / BLOCK + 1), sizeof *sum);
     kr_predict *M = predict_all(j);
-    kr_wavelet *W = kr_wavelet_new(shape, axes, 2, 0);
+    kr_wavelet *W = kr_wavelet_new(KR_C32, shape, axes, 2, 0);
     kr_fft *fft = kr_fft_new(shape, j->p->axes, KR_CENTRED);
     struct sparse s = { .j = j, .M = M, .fft = fft, .x = x, .v = v, .z = z, .u = u, .pixels = pixels, .sum = sum, .threshold = -1 };
     int e = x && v && z && u && sum && M && W && fft ? 0 : kr_error_code();

@@ -98,7 +98,7 @@ double kr_norm(const kr_array *x);                             /* sqrt(sum |x|^2
 double kr_max_abs(const kr_array *x);
 bool kr_all_finite(const kr_array *x);
 /* z = sum over the axes that z lacks of x * y (or x * conj(y)), axes meeting by name; an axis of length 1
- * repeats. One function for coil maps, masks, bases, inner products. z is C32, x and y C32 or R32.
+ * repeats. One function for coil maps, masks, bases, inner products. z is C32, x and y C32 or R32; or all are R32.
  * Source: BART's md_ztenmul has the same algebra. */
 void kr_contract(kr_array *z, const kr_array *x, const kr_array *y, bool conj_y);
 kr_array *kr_abs(const kr_array *x) KR_MUST_USE;               /* R32 |x|            */

@@ -15,10 +15,12 @@ typedef struct kr_linop_ops {
     void (*destroy)(void *self);
     size_t (*bytes)(const void *self);                                /* scratch and tables; may be NULL */
 } kr_linop_ops;
-/* Takes self (destroyed on refusal too). Arrays given to an operator are C32, contiguous, of its shapes. */
-kr_linop *kr_linop_new(const kr_linop_ops *ops, kr_shape domain, kr_shape codomain, void *self) KR_MUST_USE;
+/* Takes self (destroyed on refusal too). Arrays given to an operator, on both sides, are of its type, contiguous, of its shapes. On real ones A^H is
+ * the transpose. */
+kr_linop *kr_linop_new(const kr_linop_ops *ops, enum kr_type type, kr_shape domain, kr_shape codomain, void *self) KR_MUST_USE;
 kr_linop *kr_linop_ref(kr_linop *A);
 void kr_linop_unref(kr_linop **A);
+enum kr_type kr_linop_type(const kr_linop *A);
 kr_shape kr_linop_domain(const kr_linop *A);
 kr_shape kr_linop_codomain(const kr_linop *A);
 const char *kr_linop_name(const kr_linop *A);
@@ -30,15 +32,16 @@ void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x);  /* z =
 /* Largest eigenvalue of A^H A by power iteration from a fixed random start. -1: no memory. */
 double kr_linop_norm2(const kr_linop *A, int iterations);
 
-/* ---- Compositions take their operands; NULL operands give NULL and free the others. ---- */
+/* ---- Compositions take their operands; NULL operands give NULL and free the others. Refuse operands of two types. ---- */
 kr_linop *kr_mul(kr_linop *A, kr_linop *B) KR_MUST_USE;                   /* A B, in the order of the page */
 kr_linop *kr_adjoint(kr_linop *A) KR_MUST_USE;                            /* A^H */
 kr_linop *kr_stack(kr_linop *A, kr_linop *B, int axis) KR_MUST_USE;       /* [A; B] along an axis of the codomain */
 
 /* ---- Simple operators ---- */
-kr_linop *kr_op_identity(kr_shape s) KR_MUST_USE;
-/* y = sum over axes that y lacks of w x (see kr_contract): coil maps, masks, weights. Borrows w (kept by reference). */
-kr_linop *kr_op_weight(const kr_array *w, kr_shape codomain, kr_shape domain) KR_MUST_USE;
+kr_linop *kr_op_identity(enum kr_type type, kr_shape s) KR_MUST_USE;
+/* y = sum over axes that y lacks of w x (see kr_contract): coil maps, masks, weights. Borrows w (kept by reference). Refuses
+ * complex w for real x. */
+kr_linop *kr_op_weight(enum kr_type type, const kr_array *w, kr_shape codomain, kr_shape domain) KR_MUST_USE;
 /* Centred unitary Fourier transform over the axes. */
 kr_linop *kr_op_fourier(kr_shape s, unsigned axes) KR_MUST_USE;
 /* A = P F S in one pass: x {X,Y,Z,MAP} -> y {X,Y,Z,COIL}; y_c = P F sum_m S_cm x_m. Borrows both (kept by reference).
@@ -59,11 +62,11 @@ kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const 
 
 /* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
  * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */
-kr_linop *kr_op_diff(kr_shape s, unsigned axes) KR_MUST_USE;
+kr_linop *kr_op_diff(enum kr_type type, kr_shape s, unsigned axes) KR_MUST_USE;
 /* The symmetric gradient of TGV, E v = (D v + (D v)^T) / 2 with backward differences: v {s, CHAN = axes}, one component an axis;
  * E v {s, CHAN = axes (axes + 1) / 2}: the diagonal, then sqrt 2 times each pair, so that the norm is the matrix's. |E|^2 <= 4 times
  * the number of axes. Source: Bredies, Kunisch and Pock, SIAM J Imaging Sci 3:492 (2010). */
-kr_linop *kr_op_symdiff(kr_shape s, unsigned axes) KR_MUST_USE;
+kr_linop *kr_op_symdiff(enum kr_type type, kr_shape s, unsigned axes) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

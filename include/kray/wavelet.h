@@ -16,13 +16,11 @@ int kr_wavelet_filter(int order, double *h) KR_MUST_USE;
  * so many, 0: no limit. Low bands come first. The last sample of a band of odd length goes to the low band as it is: W stays
  * orthogonal, W^H W = 1. Refuses orders that do not exist and more than 20 levels. One thread at a time. */
 typedef struct kr_wavelet kr_wavelet;
-kr_wavelet *kr_wavelet_new(kr_shape shape, unsigned axes, int order, int levels) KR_MUST_USE;
+kr_wavelet *kr_wavelet_new(enum kr_type type, kr_shape shape, unsigned axes, int order, int levels) KR_MUST_USE;
 void kr_wavelet_unref(kr_wavelet **w);
-#ifndef __cplusplus
-/* c = W x of x moved cyclically: point i of axis d becomes point i - shift[d]; and back. c and x may be the same. */
-void kr_wavelet_forward(const kr_wavelet *w, kr_cfloat *c, const kr_cfloat *x, const long shift[3]);
-void kr_wavelet_inverse(const kr_wavelet *w, kr_cfloat *x, const kr_cfloat *c, const long shift[3]);
-#endif
+/* c = W x of x moved cyclically: point i of axis d becomes point i - shift[d]; and back. Numbers of `type`. c and x may be the same. */
+void kr_wavelet_forward(const kr_wavelet *w, void *c, const void *x, const long shift[3]);
+void kr_wavelet_inverse(const kr_wavelet *w, void *x, const void *c, const long shift[3]);
 
 #ifdef __cplusplus
 }

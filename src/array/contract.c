@@ -34,9 +34,14 @@ static int one(void *self, long index)
         ey += i * c->y->step[d];
     }
     long n = c->n[c->inner], sz = c->z->step[c->inner], sx = c->x->step[c->inner], sy = c->y->step[c->inner];
-    kr_cfloat *z = (kr_cfloat *)c->z->data + ez;
+    bool real = c->z->type == KR_R32;
+    kr_cfloat *z = real ? NULL : (kr_cfloat *)c->z->data + ez;
+    float *r = real ? (float *)c->z->data + ez : NULL;
     for (long i = 0; i < n; i++)
-        z[i * sz] = 0;
+        if (real)
+            r[i * sz] = 0;
+        else
+            z[i * sz] = 0;
     for (long s = 0; s < sums; s++) {
         long rest = s, fx = ex, fy = ey;
         for (int d = 0; d < KR_AXES; d++)
@@ -48,7 +53,10 @@ static int one(void *self, long index)
             }
         bool rx = c->x->type == KR_R32, ry = c->y->type == KR_R32;
         const void *x = at(c->x, fx), *y = at(c->y, fy);
-        if (n > 1 && sz == 1 && sx == 1 && sy == 1 && !rx && !ry)
+        if (real)
+            for (long i = 0; i < n; i++)
+                r[i * sz] += ((const float *)x)[i * sx] * ((const float *)y)[i * sy];
+        else if (n > 1 && sz == 1 && sx == 1 && sy == 1 && !rx && !ry)
             (c->conj_y ? c->k->cmulc_add : c->k->cmul_add)((float *)z, x, y, n);
         else if (n > 1 && sz == 1 && sx == 1 && sy == 1 && rx != ry && !(rx && c->conj_y))
             c->k->rmul_add((float *)z, rx ? y : x, rx ? x : y, n);
@@ -64,7 +72,7 @@ static int one(void *self, long index)
 
 void kr_contract(kr_array *z, const kr_array *x, const kr_array *y, bool conj_y)
 {
-    kr_assert(z->type == KR_C32);
+    kr_assert(z->type == KR_C32 || (x->type == KR_R32 && y->type == KR_R32));
     struct contract c = { .k = kr_kern_best(), .z = z, .x = x, .y = y, .conj_y = conj_y, .inner = -1 };
     long best = 0, outer = 1, work = 1;
     for (int d = 0; d < KR_AXES; d++) {

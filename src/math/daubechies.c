@@ -58,7 +58,8 @@ int kr_wavelet_filter(int order, double *h)
 /* ---- Transforms ---- */
 enum { LEVELS = 20, SMALLEST = 32 };
 struct kr_wavelet {
-    long n[3], volume, batch;
+    long n[3], volume, batch, lanes;  /* lines of a panel: real ones fill the places of imaginary parts, too  */
+    bool real;
     int levels, taps;
     long band[LEVELS + 1][3];         /* lengths of the low band after so many levels                        */
     float h[2 * KR_WAVELET_ORDERS], g[2 * KR_WAVELET_ORDERS];
@@ -72,7 +73,7 @@ static const kr_wavekern *best(void)
     return cpu >= 4 ? &kr_wavekern_v4 : cpu >= 3 ? &kr_wavekern_v3 : &kr_wavekern_base;
 }
 
-kr_wavelet *kr_wavelet_new(kr_shape shape, unsigned axes, int order, int levels)
+kr_wavelet *kr_wavelet_new(enum kr_type type, kr_shape shape, unsigned axes, int order, int levels)
 {
     double h[2 * KR_WAVELET_ORDERS];
     if (kr_wavelet_filter(order, h))
@@ -84,6 +85,8 @@ kr_wavelet *kr_wavelet_new(kr_shape shape, unsigned axes, int order, int levels)
     kr_wavelet *w = kr_alloc_zero(1, sizeof *w);
     if (!w)
         return NULL;
+    w->real = type == KR_R32;
+    w->lanes = w->real ? KR_ROW : KR_LANES;
     w->taps = 2 * order;
     for (int k = 0; k < w->taps; k++) {
         w->h[k] = (float)h[k];
@@ -123,23 +126,52 @@ void kr_wavelet_unref(kr_wavelet **w)
 }
 
 /* One axis of one level: panels of lines along `axis` within the band. */
-struct step { const kr_wavelet *w; const kr_cfloat *from; kr_cfloat *to; const long *band; int axis; long shift, other[2], panels; bool inverse; };
+struct step { const kr_wavelet *w; const void *from; void *to; const long *band; int axis; long shift, other[2], panels; bool inverse; };
 
-/* Rows of the panel, moved cyclically; the copies run along the line in two pieces. */
-static void load(const struct step *s, float *panel, const kr_cfloat *x, long line, long point, long n, long lines)
+/* `lines` lines of n numbers to the rows of a panel, and back: the first number at element `at`, the next line `line` further, the next point
+ * `point`. */
+static void bring(const kr_wavelet *w, float *panel, const void *x, long at, long line, long point, long n, long lines)
 {
-    long first = n - s->shift;
-    kr_lanes_load(panel, x + s->shift * point, line, point, first, lines);
-    if (s->shift)
-        kr_lanes_load(panel + first * KR_ROW, x, line, point, s->shift, lines);
+    if (!w->real) {
+        kr_lanes_load(panel, (const kr_cfloat *)x + at, line, point, n, lines);
+        return;
+    }
+    const float *from = (const float *)x + at;
+    for (long k = 0; k < n; k++) {
+        for (long l = 0; l < lines; l++)
+            panel[k * KR_ROW + l] = from[k * point + l * line];
+        for (long l = lines; l < KR_ROW; l++)
+            panel[k * KR_ROW + l] = 0;
+    }
 }
 
-static void store(const struct step *s, kr_cfloat *x, const float *panel, long line, long point, long n, long lines)
+static void take(const kr_wavelet *w, void *x, long at, long line, long point, const float *panel, long n, long lines)
+{
+    if (!w->real) {
+        kr_lanes_store((kr_cfloat *)x + at, line, point, panel, n, lines);
+        return;
+    }
+    float *to = (float *)x + at;
+    for (long k = 0; k < n; k++)
+        for (long l = 0; l < lines; l++)
+            to[k * point + l * line] = panel[k * KR_ROW + l];
+}
+
+/* Rows of the panel, moved cyclically; the copies run along the line in two pieces. */
+static void load(const struct step *s, float *panel, long at, long line, long point, long n, long lines)
 {
     long first = n - s->shift;
-    kr_lanes_store(x + s->shift * point, line, point, panel, first, lines);
+    bring(s->w, panel, s->from, at + s->shift * point, line, point, first, lines);
     if (s->shift)
-        kr_lanes_store(x, line, point, panel + first * KR_ROW, s->shift, lines);
+        bring(s->w, panel + first * KR_ROW, s->from, at, line, point, s->shift, lines);
+}
+
+static void store(const struct step *s, const float *panel, long at, long line, long point, long n, long lines)
+{
+    long first = n - s->shift;
+    take(s->w, s->to, at + s->shift * point, line, point, panel, first, lines);
+    if (s->shift)
+        take(s->w, s->to, at, line, point, panel + first * KR_ROW, s->shift, lines);
 }
 
 static int panel(void *self, long i)
@@ -149,12 +181,12 @@ static int panel(void *self, long i)
     long step[3] = { 1, w->n[0], w->n[0] * w->n[1] };
     long n = s->band[s->axis], half = n / 2, low = n - half, point = step[s->axis], line = step[s->other[0]], pad = w->taps / 2 - 1;
     long a = i % s->panels, b = i / s->panels % s->band[s->other[1]], batch = i / s->panels / s->band[s->other[1]];
-    long left = s->band[s->other[0]] - a * KR_LANES, lines = left < KR_LANES ? left : KR_LANES;
-    long at = batch * w->volume + b * step[s->other[1]] + a * KR_LANES * line;
+    long left = s->band[s->other[0]] - a * w->lanes, lines = left < w->lanes ? left : w->lanes;
+    long at = batch * w->volume + b * step[s->other[1]] + a * w->lanes * line;
     float *x = w->work + kr_worker() * w->room, *y = x + (n + w->taps) * KR_ROW;
     size_t row = KR_ROW * sizeof *x;
     if (!s->inverse) {
-        load(s, x, s->from + at, line, point, n, lines);
+        load(s, x, at, line, point, n, lines);
         float last[KR_ROW];
         memcpy(last, x + (n - 1) * KR_ROW, row);
         for (long k = 0; k < w->taps - 2; k++)                       /* periodic; over the odd sample */
@@ -162,12 +194,12 @@ static int panel(void *self, long i)
         best()->analyse(y, y + low * KR_ROW, x, w->h, w->g, w->taps, half);
         if (n & 1)
             memcpy(y + half * KR_ROW, last, row);
-        kr_lanes_store(s->to + at, line, point, y, n, lines);
+        take(w, s->to, at, line, point, y, n, lines);
     } else {
         float *l = x + pad * KR_ROW, *u = l + (low + pad) * KR_ROW;
         float *out = u + half * KR_ROW;
-        kr_lanes_load(l, s->from + at, line, point, low, lines);
-        kr_lanes_load(u, s->from + at + low * point, line, point, half, lines);
+        bring(w, l, s->from, at, line, point, low, lines);
+        bring(w, u, s->from, at + low * point, line, point, half, lines);
         for (long k = 1; k <= pad; k++) {
             long from = (half - k % half) % half;
             memcpy(l - k * KR_ROW, l + from * KR_ROW, row);
@@ -176,26 +208,28 @@ static int panel(void *self, long i)
         best()->synthesise(out, l, u, w->h, w->g, w->taps, half);
         if (n & 1)
             memcpy(out + (n - 1) * KR_ROW, l + half * KR_ROW, row);
-        store(s, s->to + at, out, line, point, n, lines);
+        store(s, out, at, line, point, n, lines);
     }
     return 0;
 }
 
-static void one(const kr_wavelet *w, kr_cfloat *to, const kr_cfloat *from, int level, int axis, const long shift[3], bool inverse)
+static void one(const kr_wavelet *w, void *to, const void *from, int level, int axis, const long shift[3], bool inverse)
 {
     const long *band = w->band[level];
     struct step s = { .w = w, .from = from, .to = to, .band = band, .axis = axis, .inverse = inverse };
     s.other[0] = axis == KR_X ? KR_Y : KR_X;
     s.other[1] = KR_X + KR_Y + KR_Z - axis - s.other[0];
     s.shift = level ? 0 : (shift[axis] % band[axis] + band[axis]) % band[axis];
-    s.panels = (band[s.other[0]] + KR_LANES - 1) / KR_LANES;
+    s.panels = (band[s.other[0]] + w->lanes - 1) / w->lanes;
     int e = kr_for(s.panels * band[s.other[1]] * w->batch, panel, &s);
     kr_assert(!e);
 }
 
-void kr_wavelet_forward(const kr_wavelet *w, kr_cfloat *c, const kr_cfloat *x, const long shift[3])
+static size_t bytes(const kr_wavelet *w) { return (size_t)(w->volume * w->batch) * (w->real ? sizeof(float) : sizeof(kr_cfloat)); }
+
+void kr_wavelet_forward(const kr_wavelet *w, void *c, const void *x, const long shift[3])
 {
-    const kr_cfloat *from = x;
+    const void *from = x;
     for (int level = 0; level < w->levels; level++)
         for (int d = 0; d < 3; d++)
             if (w->band[level + 1][d] < w->band[level][d]) {
@@ -203,13 +237,13 @@ void kr_wavelet_forward(const kr_wavelet *w, kr_cfloat *c, const kr_cfloat *x, c
                 from = c;
             }
     if (from != c)
-        memcpy((void *)c, (const void *)x, (size_t)(w->volume * w->batch) * sizeof *c);
+        memcpy(c, x, bytes(w));
 }
 
-void kr_wavelet_inverse(const kr_wavelet *w, kr_cfloat *x, const kr_cfloat *c, const long shift[3])
+void kr_wavelet_inverse(const kr_wavelet *w, void *x, const void *c, const long shift[3])
 {
     if (x != c)
-        memcpy((void *)x, (const void *)c, (size_t)(w->volume * w->batch) * sizeof *c);
+        memcpy(x, c, bytes(w));
     for (int level = w->levels - 1; level >= 0; level--)
         for (int d = 2; d >= 0; d--)
             if (w->band[level + 1][d] < w->band[level][d])

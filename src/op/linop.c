@@ -7,16 +7,17 @@
 
 struct kr_linop {
     const kr_linop_ops *ops;
+    enum kr_type type;
     kr_shape domain, codomain;
     void *self;
     atomic_int refs;
     kr_array *between;                /* for a derived normal operator; made at once, so that applying cannot fail */
 };
 
-kr_linop *kr_linop_new(const kr_linop_ops *ops, kr_shape domain, kr_shape codomain, void *self)
+kr_linop *kr_linop_new(const kr_linop_ops *ops, enum kr_type type, kr_shape domain, kr_shape codomain, void *self)
 {
     kr_linop *A = self ? kr_alloc_zero(1, sizeof *A) : NULL;
-    if (A && !ops->normal && !(A->between = kr_array_new(KR_C32, codomain)))
+    if (A && !ops->normal && !(A->between = kr_array_new(type, codomain)))
         kr_free_at(&A);
     if (!A) {
         if (self && ops->destroy)
@@ -24,6 +25,7 @@ kr_linop *kr_linop_new(const kr_linop_ops *ops, kr_shape domain, kr_shape codoma
         return NULL;
     }
     A->ops = ops;
+    A->type = type;
     A->domain = domain;
     A->codomain = codomain;
     A->self = self;
@@ -50,39 +52,42 @@ void kr_linop_unref(kr_linop **A)
     kr_free(a);
 }
 
+enum kr_type kr_linop_type(const kr_linop *A) { return A->type; }
 kr_shape kr_linop_domain(const kr_linop *A) { return A->domain; }
 kr_shape kr_linop_codomain(const kr_linop *A) { return A->codomain; }
 const char *kr_linop_name(const kr_linop *A) { return A->ops->name; }
 
+static size_t number(enum kr_type type) { return type == KR_C32 ? sizeof(kr_cfloat) : sizeof(float); }
+
 size_t kr_linop_bytes(const kr_linop *A)
 {
     size_t n = A->ops->bytes ? A->ops->bytes(A->self) : 0;
-    return n + (A->between ? (size_t)kr_count(A->codomain) * sizeof(kr_cfloat) : 0);
+    return n + (A->between ? (size_t)kr_count(A->codomain) * number(A->type) : 0);
 }
 
-static void check(const kr_array *a, kr_shape s)
+static void check(const kr_linop *A, const kr_array *a, kr_shape s)
 {
-    kr_assert(a->type == KR_C32 && kr_shape_equal(kr_array_shape(a), s));
+    kr_assert(a->type == A->type && kr_shape_equal(kr_array_shape(a), s));
 }
 
 void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x)
 {
-    check(y, A->codomain);
-    check(x, A->domain);
+    check(A, y, A->codomain);
+    check(A, x, A->domain);
     A->ops->forward(A->self, y, x);
 }
 
 void kr_apply_adj(const kr_linop *A, kr_array *x, const kr_array *y)
 {
-    check(y, A->codomain);
-    check(x, A->domain);
+    check(A, y, A->codomain);
+    check(A, x, A->domain);
     A->ops->adjoint(A->self, x, y);
 }
 
 void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x)
 {
-    check(z, A->domain);
-    check(x, A->domain);
+    check(A, z, A->domain);
+    check(A, x, A->domain);
     if (A->ops->normal)
         A->ops->normal(A->self, z, x);
     else {
@@ -93,15 +98,17 @@ void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x)
 
 double kr_linop_norm2(const kr_linop *A, int iterations)
 {
-    kr_scoped(array) x = kr_array_new(KR_C32, A->domain);
-    kr_scoped(array) z = kr_array_new(KR_C32, A->domain);
+    kr_scoped(array) x = kr_array_new(A->type, A->domain);
+    kr_scoped(array) z = kr_array_new(A->type, A->domain);
     if (!x || !z)
         return -1;
-    kr_cfloat *p = x->data;
     for (long i = 0, n = kr_count(A->domain); i < n; i++) {
         double g[2];
         kr_rand_normal2(20260101, 0, (uint64_t)i, g);
-        p[i] = kr_c((float)g[0], (float)g[1]);
+        if (A->type == KR_C32)
+            KR_C(x)[i] = kr_c((float)g[0], (float)g[1]);
+        else
+            KR_R(x)[i] = (float)g[0];
     }
     double norm = 0;
     for (int k = 0; k < iterations; k++) {
@@ -116,6 +123,14 @@ double kr_linop_norm2(const kr_linop *A, int iterations)
         z = t;
     }
     return norm;
+}
+
+static bool alike(const char *what, const kr_linop *A, const kr_linop *B)
+{
+    if (A->type != B->type)
+        kr_fail(KR_ESHAPE, "%s: %s takes %s numbers, %s %s ones", what, A->ops->name, A->type == KR_C32 ? "complex" : "real", B->ops->name,
+                B->type == KR_C32 ? "complex" : "real");
+    return A->type == B->type;
 }
 
 /* ---- A B ---- */
@@ -156,14 +171,14 @@ static void product_destroy(void *self)
 static size_t product_bytes(const void *self)
 {
     const struct product *p = self;
-    return kr_linop_bytes(p->A) + kr_linop_bytes(p->B) + 2 * (size_t)kr_count(p->B->codomain) * sizeof(kr_cfloat);
+    return kr_linop_bytes(p->A) + kr_linop_bytes(p->B) + 2 * (size_t)kr_count(p->B->codomain) * number(p->B->type);
 }
 
 static const kr_linop_ops product_ops = { "product", product_forward, product_adjoint, product_normal, product_destroy, product_bytes };
 
 kr_linop *kr_mul(kr_linop *A, kr_linop *B)
 {
-    struct product *p = A && B ? kr_alloc_zero(1, sizeof *p) : NULL;
+    struct product *p = A && B && alike("product", A, B) ? kr_alloc_zero(1, sizeof *p) : NULL;
     if (p && !kr_shape_equal(A->domain, B->codomain)) {
         kr_fail(KR_ESHAPE, "product: %s takes %s, %s gives %s", A->ops->name, kr_shape_text(A->domain), B->ops->name,
                 kr_shape_text(B->codomain));
@@ -176,13 +191,13 @@ kr_linop *kr_mul(kr_linop *A, kr_linop *B)
     }
     p->A = A;
     p->B = B;
-    p->between = kr_array_new(KR_C32, B->codomain);
-    p->back = p->between ? kr_array_new(KR_C32, B->codomain) : NULL;
+    p->between = kr_array_new(B->type, B->codomain);
+    p->back = p->between ? kr_array_new(B->type, B->codomain) : NULL;
     if (!p->back) {
         product_destroy(p);
         return NULL;
     }
-    return kr_linop_new(&product_ops, B->domain, A->codomain, p);
+    return kr_linop_new(&product_ops, B->type, B->domain, A->codomain, p);
 }
 
 /* ---- A^H ---- */
@@ -194,7 +209,7 @@ static const kr_linop_ops turned_ops = { "adjoint", turned_forward, turned_adjoi
 
 kr_linop *kr_adjoint(kr_linop *A)
 {
-    return A ? kr_linop_new(&turned_ops, A->codomain, A->domain, A) : NULL;
+    return A ? kr_linop_new(&turned_ops, A->type, A->codomain, A->domain, A) : NULL;
 }
 
 /* ---- [A; B] ---- */
@@ -208,7 +223,7 @@ static void stacked_forward(void *self, kr_array *y, const kr_array *x)
     kr_array top = *y, low = *y;
     top.n[s->axis] = s->a->n[s->axis];
     low.n[s->axis] = s->b->n[s->axis];
-    low.data = (kr_cfloat *)y->data + top.n[s->axis] * y->step[s->axis];
+    low.data = (char *)y->data + (size_t)(top.n[s->axis] * y->step[s->axis]) * number(y->type);
     kr_array_assign(&top, s->a);
     kr_array_assign(&low, s->b);
 }
@@ -219,7 +234,7 @@ static void stacked_adjoint(void *self, kr_array *x, const kr_array *y)
     kr_array top = *y, low = *y;
     top.n[s->axis] = s->a->n[s->axis];
     low.n[s->axis] = s->b->n[s->axis];
-    low.data = (kr_cfloat *)y->data + top.n[s->axis] * y->step[s->axis];
+    low.data = (char *)y->data + (size_t)(top.n[s->axis] * y->step[s->axis]) * number(y->type);
     kr_array_assign(s->a, &top);
     kr_array_assign(s->b, &low);
     kr_apply_adj(s->A, x, s->a);
@@ -250,7 +265,7 @@ static const kr_linop_ops stacked_ops = { "stack", stacked_forward, stacked_adjo
 
 kr_linop *kr_stack(kr_linop *A, kr_linop *B, int axis)
 {
-    struct stacked *s = A && B ? kr_alloc_zero(1, sizeof *s) : NULL;
+    struct stacked *s = A && B && alike("stack", A, B) ? kr_alloc_zero(1, sizeof *s) : NULL;
     if (s && (!kr_shape_equal(A->domain, B->domain)
               || !kr_shape_equal(kr_shape_without(A->codomain, KR_ON(axis)), kr_shape_without(B->codomain, KR_ON(axis))))) {
         kr_fail(KR_ESHAPE, "stack: %s takes %s and gives %s, %s takes %s and gives %s", A->ops->name, kr_shape_text(A->domain),
@@ -267,14 +282,14 @@ kr_linop *kr_stack(kr_linop *A, kr_linop *B, int axis)
     s->axis = axis;
     kr_shape whole = A->codomain, domain = A->domain;
     whole.n[axis] = (A->codomain.n[axis] ? A->codomain.n[axis] : 1) + (B->codomain.n[axis] ? B->codomain.n[axis] : 1);
-    s->a = kr_array_new(KR_C32, A->codomain);
-    s->b = s->a ? kr_array_new(KR_C32, B->codomain) : NULL;
-    s->x = s->b ? kr_array_new(KR_C32, domain) : NULL;
+    s->a = kr_array_new(A->type, A->codomain);
+    s->b = s->a ? kr_array_new(A->type, B->codomain) : NULL;
+    s->x = s->b ? kr_array_new(A->type, domain) : NULL;
     if (!s->x) {
         stacked_destroy(s);
         return NULL;
     }
-    return kr_linop_new(&stacked_ops, domain, whole, s);
+    return kr_linop_new(&stacked_ops, s->x->type, domain, whole, s);
 }
 
 /* ---- Identity ---- */
@@ -286,4 +301,4 @@ static void copy_over(void *self, kr_array *y, const kr_array *x)
 static void free_self(void *self) { kr_free(self); }
 static const kr_linop_ops identity_ops = { "identity", copy_over, copy_over, copy_over, free_self, NULL };
 
-kr_linop *kr_op_identity(kr_shape s) { return kr_linop_new(&identity_ops, s, s, kr_alloc_zero(1, 1)); }
+kr_linop *kr_op_identity(enum kr_type type, kr_shape s) { return kr_linop_new(&identity_ops, type, s, s, kr_alloc_zero(1, 1)); }

@@ -8,4 +8,4 @@ static void normal(void *self, kr_array *z, const kr_array *x) { (void)self; kr_
 static void destroy(void *self) { kr_fft *p = self; kr_fft_unref(&p); }
 static const kr_linop_ops ops = { "fourier", forward, adjoint, normal, destroy, NULL };
 
-kr_linop *kr_op_fourier(kr_shape s, unsigned axes) { return kr_linop_new(&ops, s, s, kr_fft_new(s, axes, KR_CENTRED)); }
+kr_linop *kr_op_fourier(kr_shape s, unsigned axes) { return kr_linop_new(&ops, KR_C32, s, s, kr_fft_new(s, axes, KR_CENTRED)); }

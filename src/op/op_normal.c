@@ -228,5 +228,5 @@ kr_linop *kr_op_sense_normal(const kr_array *coils, const kr_array *mask, unsign
     kr_shape domain = kr_shape_only(have, space | KR_ON(KR_MAP));
     for (int d = KR_MAP + 1; d < KR_AXES; d++)
         domain.n[d] = series.n[d];
-    return kr_linop_new(&ops, domain, domain, s);
+    return kr_linop_new(&ops, KR_C32, domain, domain, s);
 }

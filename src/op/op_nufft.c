@@ -187,7 +187,7 @@ kr_linop *kr_op_nufft(const kr_array *coils, const kr_array *traj, kr_shape fram
     codomain.n[KR_SAMPLE] = traj->n[KR_SAMPLE];
     codomain.n[KR_VIEW] = traj->n[KR_VIEW];
     codomain.n[KR_COIL] = C;
-    return kr_linop_new(&ops, domain, codomain, s);
+    return kr_linop_new(&ops, KR_C32, domain, codomain, s);
 }
 
 kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const kr_array *weights, kr_shape frames, double tolerance)
@@ -213,5 +213,5 @@ kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const 
         domain.n[d] = n[d];
     domain.n[KR_MAP] = coils->n[KR_MAP];
     s->moving = plans > 1;
-    return kr_linop_new(&normal_ops, domain, domain, s);
+    return kr_linop_new(&normal_ops, KR_C32, domain, domain, s);
 }

@@ -186,5 +186,5 @@ kr_linop *kr_op_sense(const kr_array *coils, const kr_array *mask, unsigned axes
         destroy(s);
         return NULL;
     }
-    return kr_linop_new(&ops, kr_shape_only(have, space | KR_ON(KR_MAP)), kr_shape_only(have, space | KR_ON(KR_COIL)), s);
+    return kr_linop_new(&ops, KR_C32, kr_shape_only(have, space | KR_ON(KR_MAP)), kr_shape_only(have, space | KR_ON(KR_COIL)), s);
 }

@@ -7,10 +7,14 @@ static void destroy(void *self) { kr_array *w = self; kr_array_unref(&w); }
 static size_t bytes(const void *self) { const kr_array *w = self; return (size_t)kr_count(kr_array_shape(w)) * (w->type == KR_C32 ? 8 : 4); }
 static const kr_linop_ops ops = { "weight", forward, adjoint, NULL, destroy, bytes };
 
-kr_linop *kr_op_weight(const kr_array *w, kr_shape codomain, kr_shape domain)
+kr_linop *kr_op_weight(enum kr_type type, const kr_array *w, kr_shape codomain, kr_shape domain)
 {
     if (!w)
         return NULL;
+    if (type == KR_R32 && w->type != KR_R32) {
+        kr_fail(KR_ESHAPE, "complex weights, %s, of real numbers: the product would not be real", kr_shape_text(kr_array_shape(w)));
+        return NULL;
+    }
     for (int d = 0; d < KR_AXES; d++) {
         long x = domain.n[d] ? domain.n[d] : 1, y = codomain.n[d] ? codomain.n[d] : 1, n = x > y ? x : y;
         n = w->n[d] > n ? w->n[d] : n;
@@ -20,5 +24,5 @@ kr_linop *kr_op_weight(const kr_array *w, kr_shape codomain, kr_shape domain)
             return NULL;
         }
     }
-    return kr_linop_new(&ops, domain, codomain, kr_array_ref(w));
+    return kr_linop_new(&ops, type, domain, codomain, kr_array_ref(w));
 }

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-struct kr_prox { const kr_prox_ops *ops; kr_shape shape; void *self; };
+struct kr_prox { const kr_prox_ops *ops; enum kr_type type; kr_shape shape; void *self; };
 
 const kr_proxkern *kr_proxkern_best(void)
 {
@@ -12,7 +12,7 @@ const kr_proxkern *kr_proxkern_best(void)
     return cpu >= 4 ? &kr_proxkern_v4 : cpu >= 3 ? &kr_proxkern_v3 : &kr_proxkern_base;
 }
 
-kr_prox *kr_prox_new(const kr_prox_ops *ops, kr_shape shape, void *self)
+kr_prox *kr_prox_new(const kr_prox_ops *ops, enum kr_type type, kr_shape shape, void *self)
 {
     kr_prox *g = self ? kr_alloc_zero(1, sizeof *g) : NULL;
     if (!g) {
@@ -20,7 +20,7 @@ kr_prox *kr_prox_new(const kr_prox_ops *ops, kr_shape shape, void *self)
             ops->destroy(self);
         return NULL;
     }
-    *g = (kr_prox){ ops, shape, self };
+    *g = (kr_prox){ ops, type, shape, self };
     return g;
 }
 
@@ -32,12 +32,12 @@ void kr_prox_unref(kr_prox **g)
     *g = NULL;
 }
 
+enum kr_type kr_prox_type(const kr_prox *g) { return g->type; }
 kr_shape kr_prox_shape(const kr_prox *g) { return g->shape; }
-const char *kr_prox_name(const kr_prox *g) { return g->ops->name; }
 
 static void check(const kr_prox *g, const kr_array *a)
 {
-    kr_assert(a->type == KR_C32 && kr_array_contiguous(a) && kr_shape_equal(kr_array_shape(a), g->shape));
+    kr_assert(a->type == g->type && kr_array_contiguous(a) && kr_shape_equal(kr_array_shape(a), g->shape));
 }
 
 void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v)
@@ -61,6 +61,57 @@ long kr_prox_place(long k, int d)
     long bits = (1L << KR_PLACE_BITS) - 1, odd = bits / 3;
     k &= bits;
     return d == 0 ? k : d == 1 ? (k & odd) << 1 | (k >> 1 & odd) : k ^ k >> 1;
+}
+
+/* ---- A map of complex arrays on real ones ----
+ * Of all points the complex map of a real array minimises at a real one: g is as large at the conjugate, and convex. */
+struct real { kr_prox *g; kr_array *v, *z; };
+
+static void real_apply(void *self, float t, kr_array *z, const kr_array *v)
+{
+    struct real *s = self;
+    kr_array_assign(s->v, v);
+    kr_prox_apply(s->g, t, s->z, s->v);
+    for (long i = 0, n = kr_count(s->g->shape); i < n; i++)
+        KR_R(z)[i] = kr_re(KR_C(s->z)[i]);
+}
+
+static double real_value(void *self, const kr_array *u)
+{
+    struct real *s = self;
+    kr_array_assign(s->v, u);
+    return kr_prox_value(s->g, s->v);
+}
+
+static bool real_next(void *self, long k) { return kr_prox_next(((struct real *)self)->g, k); }
+
+static void real_destroy(void *self)
+{
+    struct real *s = self;
+    kr_prox_unref(&s->g);
+    kr_array_unref(&s->v);
+    kr_array_unref(&s->z);
+    kr_free(s);
+}
+
+static const kr_prox_ops real_ops = { "real", real_apply, real_value, real_next, real_destroy };
+
+const char *kr_prox_name(const kr_prox *g) { return g->ops == &real_ops ? kr_prox_name(((const struct real *)g->self)->g) : g->ops->name; }
+
+kr_prox *kr_prox_as(enum kr_type type, kr_prox *g)
+{
+    if (!g || type == KR_C32)
+        return g;
+    struct real *s = kr_alloc_zero(1, sizeof *s);
+    if (!s || !(s->v = kr_array_new(KR_C32, g->shape)) || !(s->z = kr_array_new(KR_C32, g->shape))) {
+        if (s)
+            kr_array_unref(&s->v);
+        kr_free(s);
+        kr_prox_unref(&g);
+        return NULL;
+    }
+    s->g = g;
+    return kr_prox_new(&real_ops, KR_R32, g->shape, s);
 }
 
 /* ---- The mean over places of a grid ---- */
@@ -105,14 +156,14 @@ kr_prox *kr_prox_mean(kr_prox *g, long places)
     if (!g || !kr_prox_next(g, 0))                                   /* nothing moves */
         return g;
     struct mean *s = kr_alloc_zero(1, sizeof *s);
-    kr_array *one = s ? kr_array_new(KR_C32, g->shape) : NULL;
+    kr_array *one = s ? kr_array_new(g->type, g->shape) : NULL;
     if (!one) {
         kr_prox_unref(&g);
         kr_free(s);
         return NULL;
     }
     *s = (struct mean){ g, places, one };
-    return kr_prox_new(&mean_ops, g->shape, s);
+    return kr_prox_new(&mean_ops, g->type, g->shape, s);
 }
 
 /* ---- Parts along CHAN ---- */
@@ -122,7 +173,7 @@ static kr_array part(const struct parts *s, int i, const kr_array *a)
 {
     kr_array p = *a;
     p.n[KR_CHAN] = 1;
-    p.data = KR_C(a) + i * kr_count(s->g[i]->shape);
+    p.data = (float *)a->data + i * kr_count(s->g[i]->shape) * (a->type == KR_C32 ? 2 : 1);
     return p;
 }
 
@@ -174,7 +225,7 @@ kr_prox *kr_prox_parts(kr_prox *const *g, int count)
         whole = whole && g[i];
     if (whole)
         for (int i = 1; i < count; i++)
-            if (!kr_shape_equal(g[i]->shape, g[0]->shape)) {
+            if (g[i]->type != g[0]->type || !kr_shape_equal(g[i]->shape, g[0]->shape)) {
                 kr_fail(KR_ESHAPE, "regularisers of parts of shapes %s and %s", kr_shape_text(g[0]->shape), kr_shape_text(g[i]->shape));
                 whole = false;
             }
@@ -190,5 +241,5 @@ kr_prox *kr_prox_parts(kr_prox *const *g, int count)
     memcpy(s->g, g, (size_t)count * sizeof *g);
     kr_shape shape = g[0]->shape;
     shape.n[KR_CHAN] = count;
-    return kr_prox_new(&parts_ops, shape, s);
+    return kr_prox_new(&parts_ops, g[0]->type, shape, s);
 }

@@ -224,7 +224,7 @@ static struct lowrank *plan(kr_shape shape, double lambda)
     return s;
 }
 
-kr_prox *kr_prox_llr(kr_shape shape, long block, double lambda, bool shifts)
+kr_prox *kr_prox_llr(enum kr_type type, kr_shape shape, long block, double lambda, bool shifts)
 {
     struct lowrank *s = plan(shape, lambda);
     if (s && (block < 1 || block > 64)) {
@@ -249,10 +249,10 @@ kr_prox *kr_prox_llr(kr_shape shape, long block, double lambda, bool shifts)
         destroy(s);
         return NULL;
     }
-    return kr_prox_new(&llr_ops, shape, s);
+    return kr_prox_as(type, kr_prox_new(&llr_ops, KR_C32, shape, s));
 }
 
-kr_prox *kr_prox_lowrank(kr_shape shape, double lambda)
+kr_prox *kr_prox_lowrank(enum kr_type type, kr_shape shape, double lambda)
 {
     struct lowrank *s = plan(shape, lambda);
     if (!s)
@@ -262,5 +262,5 @@ kr_prox *kr_prox_lowrank(kr_shape shape, double lambda)
         destroy(s);
         return NULL;
     }
-    return kr_prox_new(&lowrank_ops, shape, s);
+    return kr_prox_as(type, kr_prox_new(&lowrank_ops, KR_C32, shape, s));
 }

@@ -5,8 +5,8 @@
 #include <math.h>
 
 enum { BLOCK = 1 << 13 };
-struct plain { double lambda; long points, parts; kr_fft *spectrum; kr_array *c, *power; };
-struct job { const struct plain *s; kr_cfloat *z; const kr_cfloat *v; float t; double *sum; };
+struct plain { double lambda; long points, parts; int width; kr_fft *spectrum; kr_array *c, *power; };
+struct job { const struct plain *s; void *z; const void *v; float t; double *sum; };
 
 static int good(double lambda)
 {
@@ -26,7 +26,8 @@ static int shrink(void *self, long i)
 {
     const struct job *j = self;
     long from = i * BLOCK, left = j->s->points - from, n = left < BLOCK ? left : BLOCK;
-    kr_proxkern_best()->soft((float *)(j->z + from), (const float *)(j->v + from), j->t, n, j->s->parts, j->s->points);
+    int w = j->s->width;
+    kr_proxkern_best()->soft((float *)j->z + w * from, (const float *)j->v + w * from, j->t, n, j->s->parts, j->s->points, w);
     return 0;
 }
 
@@ -34,20 +35,20 @@ static int measure(void *self, long i)
 {
     const struct job *j = self;
     long from = i * BLOCK, left = j->s->points - from, n = left < BLOCK ? left : BLOCK;
-    j->sum[i] = kr_proxkern_best()->norms((const float *)(j->v + from), n, j->s->parts, j->s->points);
+    j->sum[i] = kr_proxkern_best()->norms((const float *)j->v + j->s->width * from, n, j->s->parts, j->s->points, j->s->width);
     return 0;
 }
 
 static long blocks(const struct plain *s) { return (s->points + BLOCK - 1) / BLOCK; }
 
-static void soft(const struct plain *s, float t, kr_cfloat *z, const kr_cfloat *v)
+static void soft(const struct plain *s, float t, void *z, const void *v)
 {
     struct job j = { s, z, v, (float)s->lambda * t, NULL };
     int e = kr_for(blocks(s), shrink, &j);
     kr_assert(!e);
 }
 
-static double norms(const struct plain *s, const kr_cfloat *u)
+static double norms(const struct plain *s, const void *u)
 {
     kr_auto double *sum = kr_alloc((size_t)blocks(s), sizeof *sum);
     struct job j = { s, NULL, u, 0, sum };
@@ -83,9 +84,11 @@ static int shrink_by_power(void *self, long i)
     long from = i * BLOCK, left = j->s->points - from, n = left < BLOCK ? left : BLOCK;
     const float *p = KR_R(j->s->power) + from;
     float t = (float)j->s->lambda * j->t;
+    kr_cfloat *z = (kr_cfloat *)j->z + from;
+    const kr_cfloat *v = (const kr_cfloat *)j->v + from;
     for (long k = 0; k < n; k++) {
         float f = p[k] / (p[k] + t);
-        j->z[from + k] = kr_c(f * kr_re(j->v[from + k]), f * kr_im(j->v[from + k]));
+        z[k] = kr_c(f * kr_re(v[k]), f * kr_im(v[k]));
     }
     return 0;
 }
@@ -124,23 +127,24 @@ static const kr_prox_ops l1_ops = { "l1", l1_apply, l1_value, NULL, destroy };
 static const kr_prox_ops power_ops = { "power", power_apply, power_value, NULL, destroy };
 static const kr_prox_ops spectrum_ops = { "spectrum", spectrum_apply, spectrum_value, NULL, destroy };
 
-static struct plain *plan(kr_shape shape, double lambda)
+static struct plain *plan(enum kr_type type, kr_shape shape, double lambda)
 {
     struct plain *s = good(lambda) ? NULL : kr_alloc_zero(1, sizeof *s);
     if (s) {
         s->lambda = lambda;
+        s->width = type == KR_C32 ? 2 : 1;
         s->parts = shape.n[KR_CHAN] > 1 ? shape.n[KR_CHAN] : 1;
         s->points = kr_count(shape) / s->parts;
     }
     return s;
 }
 
-kr_prox *kr_prox_l2(kr_shape shape, double lambda) { return kr_prox_new(&l2_ops, shape, plan(shape, lambda)); }
-kr_prox *kr_prox_l1(kr_shape shape, double lambda) { return kr_prox_new(&l1_ops, shape, plan(shape, lambda)); }
+kr_prox *kr_prox_l2(enum kr_type type, kr_shape shape, double lambda) { return kr_prox_new(&l2_ops, type, shape, plan(type, shape, lambda)); }
+kr_prox *kr_prox_l1(enum kr_type type, kr_shape shape, double lambda) { return kr_prox_new(&l1_ops, type, shape, plan(type, shape, lambda)); }
 
 static struct plain *plan_spectrum(kr_shape shape, int axis, double lambda)
 {
-    struct plain *s = plan(shape, lambda);
+    struct plain *s = plan(KR_C32, shape, lambda);
     if (!s)
         return NULL;
     s->points *= s->parts;
@@ -153,7 +157,10 @@ static struct plain *plan_spectrum(kr_shape shape, int axis, double lambda)
     return NULL;
 }
 
-kr_prox *kr_prox_spectrum(kr_shape shape, int axis, double lambda) { return kr_prox_new(&spectrum_ops, shape, plan_spectrum(shape, axis, lambda)); }
+kr_prox *kr_prox_spectrum(enum kr_type type, kr_shape shape, int axis, double lambda)
+{
+    return kr_prox_as(type, kr_prox_new(&spectrum_ops, KR_C32, shape, plan_spectrum(shape, axis, lambda)));
+}
 
 /* A copy in which nothing is less likely than 1e-6 of the likeliest. */
 static kr_array *bounded(kr_shape shape, const kr_array *power)
@@ -188,5 +195,5 @@ kr_prox *kr_prox_power(kr_shape shape, int axis, const kr_array *power, double l
         destroy(s);
         return NULL;
     }
-    return kr_prox_new(&power_ops, shape, s);
+    return kr_prox_new(&power_ops, KR_C32, shape, s);
 }

@@ -10,7 +10,7 @@
 enum { CHUNK = 4096 };
 struct tv {
     double lambda;
-    int axes, steps;
+    int axes, steps, width;           /* floats of a number                                                     */
     long inner[TV_AXES], n[TV_AXES];  /* elements between neighbours, and the length, of each axis             */
     long nx, rows, per, all;          /* rows of nx points, so many to a job                                    */
     float *p[TV_AXES], *q[TV_AXES];
@@ -32,15 +32,15 @@ static int primal(void *self, long i)                                /* u = v - 
     const struct tv *s = j->s;
     const kr_proxkern *k = kr_proxkern_best();
     for (long r = i * s->per; r < (i + 1) * s->per && r < s->rows; r++) {
-        long at = 2 * r * s->nx, n = 2 * s->nx;
+        long at = s->width * r * s->nx, n = s->width * s->nx;
         memcpy(j->u + at, j->v + at, (size_t)n * sizeof(float));
         for (int d = 0; d < s->axes; d++) {
             const float *q = s->q[d] + at;
             if (s->inner[d] == 1) {
-                k->diverge(j->u + at, j->w, q, NULL, 2);
-                k->diverge(j->u + at + 2, j->w, q + 2, q, n - 2);
+                k->diverge(j->u + at, j->w, q, NULL, s->width);
+                k->diverge(j->u + at + s->width, j->w, q + s->width, q, n - s->width);
             } else
-                k->diverge(j->u + at, j->w, q, has(s, d, r, -1) ? q - 2 * s->inner[d] : NULL, n);
+                k->diverge(j->u + at, j->w, q, has(s, d, r, -1) ? q - s->width * s->inner[d] : NULL, n);
         }
     }
     return 0;
@@ -57,16 +57,16 @@ static int dual(void *self, long i)                                  /* p = P(q 
             bool along = false, last = x == s->nx - 1;
             for (int d = 0; d < s->axes; d++)
                 along |= s->inner[d] == 1;
-            long n = s->nx - x - (along && !last), at = 2 * (r * s->nx + x);
+            long n = s->nx - x - (along && !last), at = s->width * (r * s->nx + x);
             n = n < TV_RUN ? n : TV_RUN;
             float *p[TV_AXES], *q[TV_AXES];
             const float *ahead[TV_AXES];
             for (int d = 0; d < s->axes; d++) {
                 p[d] = s->p[d] + at;
                 q[d] = s->q[d] + at;
-                ahead[d] = s->inner[d] == 1 ? last ? NULL : j->u + at + 2 : has(s, d, r, 1) ? j->u + at + 2 * s->inner[d] : NULL;
+                ahead[d] = s->inner[d] == 1 ? last ? NULL : j->u + at + s->width : has(s, d, r, 1) ? j->u + at + s->width * s->inner[d] : NULL;
             }
-            k->dual(p, q, j->u + at, ahead, step, j->b, s->axes, n);
+            k->dual(p, q, j->u + at, ahead, step, j->b, s->axes, n, s->width);
             x += n;
         }
     return 0;
@@ -80,11 +80,12 @@ static int sums(void *self, long i)                                  /* sum of |
     for (long r = i * s->per; r < (i + 1) * s->per && r < s->rows; r++)
         for (long x = 0; x < s->nx; x++) {
             double n2 = 0;
-            long at = 2 * (r * s->nx + x);
+            long at = s->width * (r * s->nx + x);
             for (int d = 0; d < s->axes; d++) {
                 bool inside = s->inner[d] == 1 ? x + 1 < s->nx : has(s, d, r, 1);
-                const float *a = j->v + at, *b = a + (inside ? 2 * s->inner[d] : 0);
-                n2 += (double)(b[0] - a[0]) * (double)(b[0] - a[0]) + (double)(b[1] - a[1]) * (double)(b[1] - a[1]);
+                const float *a = j->v + at, *b = a + (inside ? s->width * s->inner[d] : 0);
+                for (int c = 0; c < s->width; c++)
+                    n2 += (double)(b[c] - a[c]) * (double)(b[c] - a[c]);
             }
             all += sqrt(n2);
         }
@@ -105,7 +106,7 @@ static void apply(void *self, float t, kr_array *z, const kr_array *v)
     double a = 1;
     int e = 0;
     for (int d = 0; d < s->axes; d++)
-        memcpy(s->q[d], s->p[d], (size_t)(2 * s->all) * sizeof(float));
+        memcpy(s->q[d], s->p[d], (size_t)(s->width * s->all) * sizeof(float));
     for (int k = 0; k < s->steps && !e; k++) {
         double a1 = (1 + sqrt(1 + 4 * a * a)) / 2;
         j.b = k + 1 < s->steps ? (float)((a - 1) / a1) : 0;          /* q = p at the end: u belongs to p */
@@ -142,7 +143,7 @@ static void destroy(void *self)
 
 static const kr_prox_ops ops = { "tv", apply, value, NULL, destroy };
 
-kr_prox *kr_prox_tv(kr_shape shape, unsigned axes, double lambda, int steps)
+kr_prox *kr_prox_tv(enum kr_type type, kr_shape shape, unsigned axes, double lambda, int steps)
 {
     int count = 0;
     for (int d = 0; d < KR_AXES; d++)
@@ -154,7 +155,7 @@ kr_prox *kr_prox_tv(kr_shape shape, unsigned axes, double lambda, int steps)
     struct tv *s = kr_alloc_zero(1, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct tv){ .lambda = lambda, .steps = steps, .all = kr_count(shape), .nx = 1 };
+    *s = (struct tv){ .lambda = lambda, .steps = steps, .width = type == KR_C32 ? 2 : 1, .all = kr_count(shape), .nx = 1 };
     for (int d = 0; d < KR_AXES && s->nx == 1; d++)                  /* rows run along the fastest axis there is */
         s->nx = shape.n[d] > 1 ? shape.n[d] : 1;
     s->rows = s->all / s->nx;
@@ -169,12 +170,12 @@ kr_prox *kr_prox_tv(kr_shape shape, unsigned axes, double lambda, int steps)
         inner *= n;
     }
     for (int d = 0; d < s->axes; d++) {
-        s->p[d] = kr_alloc_zero((size_t)s->all, sizeof(kr_cfloat));
-        s->q[d] = kr_alloc((size_t)s->all, sizeof(kr_cfloat));
+        s->p[d] = kr_alloc_zero((size_t)(s->width * s->all), sizeof(float));
+        s->q[d] = kr_alloc((size_t)(s->width * s->all), sizeof(float));
         if (!s->p[d] || !s->q[d]) {
             destroy(s);
             return NULL;
         }
     }
-    return kr_prox_new(&ops, shape, s);
+    return kr_prox_new(&ops, type, shape, s);
 }

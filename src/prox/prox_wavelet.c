@@ -5,18 +5,18 @@
 #include <math.h>
 
 enum { BLOCK = 1 << 13 };
-struct wavelets { kr_wavelet *W; double lambda; bool shifts; long n[3], shift[3], count; };
-struct job { kr_cfloat *c; float t; long n; double *sum; };
+struct wavelets { kr_wavelet *W; int width; double lambda; bool shifts; long n[3], shift[3], count; };
+struct job { float *c; int width; float t; long n; double *sum; };
 
 static int shrink(void *self, long i)
 {
     const struct job *j = self;
     long left = j->n - i * BLOCK, n = left < BLOCK ? left : BLOCK;
-    float *c = (float *)(j->c + i * BLOCK);
+    float *c = j->c + j->width * i * BLOCK;
     if (j->sum)
-        j->sum[i] = kr_proxkern_best()->norms(c, n, 1, 0);
+        j->sum[i] = kr_proxkern_best()->norms(c, n, 1, 0, j->width);
     else
-        kr_proxkern_best()->soft(c, c, j->t, n, 1, 0);
+        kr_proxkern_best()->soft(c, c, j->t, n, 1, 0, j->width);
     return 0;
 }
 
@@ -24,7 +24,7 @@ static void apply(void *self, float t, kr_array *z, const kr_array *v)
 {
     const struct wavelets *s = self;
     kr_wavelet_forward(s->W, z->data, v->data, s->shift);            /* z = W^H soft(W v) */
-    struct job j = { z->data, (float)s->lambda * t, s->count, NULL };
+    struct job j = { z->data, s->width, (float)s->lambda * t, s->count, NULL };
     int e = kr_for((s->count + BLOCK - 1) / BLOCK, shrink, &j);
     kr_assert(!e);
     kr_wavelet_inverse(s->W, z->data, z->data, s->shift);
@@ -39,7 +39,7 @@ static double value(void *self, const kr_array *u)
     if (!c || !sum)
         return NAN;
     kr_wavelet_forward(s->W, c->data, u->data, s->shift);
-    struct job j = { c->data, 0, s->count, sum };
+    struct job j = { c->data, s->width, 0, s->count, sum };
     int e = kr_for(blocks, shrink, &j);
     kr_assert(!e);
     double all = 0;
@@ -65,7 +65,7 @@ static void destroy(void *self)
 
 static const kr_prox_ops ops = { "wavelet", apply, value, next, destroy };
 
-kr_prox *kr_prox_wavelet(kr_shape shape, unsigned axes, int order, int levels, double lambda, bool shifts)
+kr_prox *kr_prox_wavelet(enum kr_type type, kr_shape shape, unsigned axes, int order, int levels, double lambda, bool shifts)
 {
     if (!(lambda >= 0) || !isfinite(lambda)) {
         kr_fail(KR_EREFUSED, "a regularisation of strength %g; it must not be negative", lambda);
@@ -75,14 +75,15 @@ kr_prox *kr_prox_wavelet(kr_shape shape, unsigned axes, int order, int levels, d
     if (!s)
         return NULL;
     s->lambda = lambda;
+    s->width = type == KR_C32 ? 2 : 1;
     s->shifts = shifts;
     s->count = kr_count(shape);
     for (int d = 0; d < 3; d++)
         s->n[d] = shape.n[d] > 1 ? shape.n[d] : 1;
-    s->W = kr_wavelet_new(shape, axes, order, levels);
+    s->W = kr_wavelet_new(type, shape, axes, order, levels);
     if (!s->W) {
         destroy(s);
         return NULL;
     }
-    return kr_prox_new(&ops, shape, s);
+    return kr_prox_new(&ops, type, shape, s);
 }

@@ -21,49 +21,61 @@ INLINE vf root(vf a)
     return s;
 }
 
-/* ---- Shrinkage ---- */
+/* ---- Shrinkage. Widths are known to the compiler where these are made. ---- */
 enum { RUN = 256 };
-static void squares(float *restrict s, const float *restrict v, long n, long parts, long apart)
+INLINE void squares(float *restrict s, const float *restrict v, long n, long parts, long apart, int width)
 {
     for (long i = 0; i < n; i++)
-        s[i] = v[2 * i] * v[2 * i] + v[2 * i + 1] * v[2 * i + 1];
+        s[i] = width > 1 ? v[2 * i] * v[2 * i] + v[2 * i + 1] * v[2 * i + 1] : v[i] * v[i];
     for (long p = 1; p < parts; p++) {
-        const float *restrict u = v + 2 * p * apart;
+        const float *restrict u = v + width * p * apart;
         for (long i = 0; i < n; i++)
-            s[i] += u[2 * i] * u[2 * i] + u[2 * i + 1] * u[2 * i + 1];
+            s[i] += width > 1 ? u[2 * i] * u[2 * i] + u[2 * i + 1] * u[2 * i + 1] : u[i] * u[i];
     }
 }
 
-static void soft(float *z, const float *v, float t, long n, long parts, long apart)
+INLINE void soft_of(float *z, const float *v, float t, long n, long parts, long apart, int width)
 {
     float f[RUN];
     for (long from = 0; from < n; from += RUN) {
         long run = n - from < RUN ? n - from : RUN;
-        squares(f, v + 2 * from, run, parts, apart);
+        squares(f, v + width * from, run, parts, apart, width);
         for (long i = 0; i < run; i++)
             f[i] = f[i] > t * t ? 1 - t / sqrtf(f[i]) : 0;
         for (long p = 0; p < parts; p++) {
-            float *to = z + 2 * (from + p * apart);
-            const float *u = v + 2 * (from + p * apart);
-            for (long i = 0; i < run; i++) {
-                to[2 * i] = f[i] * u[2 * i];
-                to[2 * i + 1] = f[i] * u[2 * i + 1];
-            }
+            float *to = z + width * (from + p * apart);
+            const float *u = v + width * (from + p * apart);
+            for (long i = 0; i < run; i++)
+                for (int c = 0; c < width; c++)
+                    to[width * i + c] = f[i] * u[width * i + c];
         }
     }
 }
 
-static double norms(const float *v, long n, long parts, long apart)
+static void soft(float *z, const float *v, float t, long n, long parts, long apart, int width)
+{
+    if (width == 1)
+        soft_of(z, v, t, n, parts, apart, 1);
+    else
+        soft_of(z, v, t, n, parts, apart, 2);
+}
+
+INLINE double norms_of(const float *v, long n, long parts, long apart, int width)
 {
     float f[RUN];
     double sum = 0;
     for (long from = 0; from < n; from += RUN) {
         long run = n - from < RUN ? n - from : RUN;
-        squares(f, v + 2 * from, run, parts, apart);
+        squares(f, v + width * from, run, parts, apart, width);
         for (long i = 0; i < run; i++)
             sum += sqrt((double)f[i]);
     }
     return sum;
+}
+
+static double norms(const float *v, long n, long parts, long apart, int width)
+{
+    return width == 1 ? norms_of(v, n, parts, apart, 1) : norms_of(v, n, parts, apart, 2);
 }
 
 /* ---- Total variation ---- */
@@ -77,33 +89,40 @@ static void diverge(float *restrict u, float w, const float *restrict q, const f
             u[i] += w * q[i];
 }
 
-static void dual(float *const *p, float *const *q, const float *u, const float *const *ahead, float s, float b, int axes, long n)
+INLINE void dual_of(float *const *p, float *const *q, const float *u, const float *const *ahead, float s, float b, int axes, long n, int width)
 {
     float g[TV_AXES][2 * TV_RUN], f[TV_RUN];
     for (int d = 0; d < axes; d++) {
         const float *restrict qd = q[d], *restrict next = ahead[d];
         float *restrict to = g[d];
         if (next)
-            for (long i = 0; i < 2 * n; i++)
+            for (long i = 0; i < width * n; i++)
                 to[i] = qd[i] + s * (next[i] - u[i]);
         else
-            for (long i = 0; i < 2 * n; i++)
+            for (long i = 0; i < width * n; i++)
                 to[i] = 0;
     }
-    squares(f, g[0], n, axes, TV_RUN);
+    squares(f, g[0], n, axes, 2 * TV_RUN / width, width);
     for (long i = 0; i < n; i++)
         f[i] = f[i] > 1 ? 1 / sqrtf(f[i]) : 1;
     for (int d = 0; d < axes; d++) {
         float *restrict pd = p[d], *restrict qd = q[d];
         const float *restrict from = g[d];
-        for (long i = 0; i < n; i++) {
-            float re = f[i] * from[2 * i], im = f[i] * from[2 * i + 1];
-            qd[2 * i] = re + b * (re - pd[2 * i]);
-            qd[2 * i + 1] = im + b * (im - pd[2 * i + 1]);
-            pd[2 * i] = re;
-            pd[2 * i + 1] = im;
-        }
+        for (long i = 0; i < n; i++)
+            for (int c = 0; c < width; c++) {
+                float v = f[i] * from[width * i + c];
+                qd[width * i + c] = v + b * (v - pd[width * i + c]);
+                pd[width * i + c] = v;
+            }
     }
+}
+
+static void dual(float *const *p, float *const *q, const float *u, const float *const *ahead, float s, float b, int axes, long n, int width)
+{
+    if (width == 1)
+        dual_of(p, q, u, ahead, s, b, axes, n, 1);
+    else
+        dual_of(p, q, u, ahead, s, b, axes, n, 2);
 }
 
 /* ---- Singular values of many small matrices ---- */

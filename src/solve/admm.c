@@ -97,7 +97,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
     for (int i = 0; i < p->terms && whole; i++) {
         kr_array **a[4] = { &s.t[i].z, &s.t[i].u, &s.t[i].Kx, &s.t[i].old };
         for (int k = 0; k < 4; k++)
-            whole = whole && (*a[k] = kr_array_new(KR_C32, kr_prox_shape(p->term[i].g)));
+            whole = whole && (*a[k] = kr_array_new(x->type, kr_prox_shape(p->term[i].g)));
         if (whole)
             K(&p->term[i], s.t[i].z, x);
     }

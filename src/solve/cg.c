@@ -50,7 +50,7 @@ int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda
 
 int kr_cg(const kr_linop *A, kr_array *x, const kr_array *y, float lambda, kr_stop stop, const kr_trace *trace)
 {
-    kr_scoped(array) b = kr_array_new(KR_C32, kr_linop_domain(A));
+    kr_scoped(array) b = kr_array_new(x->type, kr_linop_domain(A));
     if (!b)
         return kr_error_code();
     kr_apply_adj(A, b, y);                                           /* b = A^H y           */

@@ -47,7 +47,7 @@ static int extrapolate(void *self, long i)
 
 static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop, kr_solution *s, const kr_trace *trace)
 {
-    long n = 2 * kr_count(kr_array_shape(x)), blocks = (n + BLOCK - 1) / BLOCK;
+    long n = kr_count(kr_array_shape(x)) * (x->type == KR_C32 ? 2 : 1), blocks = (n + BLOCK - 1) / BLOCK;
     kr_prox *g = p->terms ? p->term[0].g : NULL;
     kr_scoped(array) z = kr_array_copy(x);
     kr_scoped(array) x0 = kr_array_copy(x);

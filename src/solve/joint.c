@@ -501,7 +501,7 @@ static kr_linop *model_of(struct model **model, const kr_array *y, const kr_arra
     weights(m);
     *model = m;
     kr_shape all = KR_SHAPE([KR_X] = (m->planes * m->sets * m->block + m->coils * m->sets * m->box) / 2);
-    return kr_linop_new(&ops, all, all, m);
+    return kr_linop_new(&ops, KR_C32, all, all, m);
 }
 
 /* x += f of the images to start from: 1, and in further sets a wave, one period more each, so that no two of them see the data

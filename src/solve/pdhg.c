@@ -37,11 +37,13 @@ static void ascend(struct state *s, int i, const kr_array *x, double *moved)
  * eigenvalue that is neither 0 nor L would leave more than the rounding of the transforms (1e-6). */
 static bool projects(const kr_problem *p, kr_array *v, kr_array *w)
 {
-    kr_cfloat *a = v->data;
     for (long i = 0, n = kr_count(kr_array_shape(v)); i < n; i++) {
         double g[2];
         kr_rand_normal2(20260102, 0, (uint64_t)i, g);
-        a[i] = kr_c((float)g[0], (float)g[1]);
+        if (v->type == KR_C32)
+            KR_C(v)[i] = kr_c((float)g[0], (float)g[1]);
+        else
+            KR_R(v)[i] = (float)g[0];
     }
     double L = p->bound, all = kr_norm(v);
     kr_apply(p->N, w, v);
@@ -80,7 +82,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
     bool whole = (s.x1 = kr_array_like(x)) && (s.g = kr_array_like(x)) && (s.w = kr_array_like(x));
     for (int i = 0; i < p->terms && whole; i++) {
         kr_shape n = kr_prox_shape(p->term[i].g);
-        whole = (s.t[i].p = kr_array_new(KR_C32, n)) && (s.t[i].v = kr_array_new(KR_C32, n)) && (s.t[i].z = kr_array_new(KR_C32, n));
+        whole = (s.t[i].p = kr_array_new(x->type, n)) && (s.t[i].v = kr_array_new(x->type, n)) && (s.t[i].z = kr_array_new(x->type, n));
     }
     kr_rest rest;
     int e = kr_rest_open(&rest, x);

@@ -22,7 +22,7 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
         *misfit = sum;
     for (int i = 0; i < p->terms; i++) {
         const kr_term *t = &p->term[i];
-        kr_scoped(array) Kx = t->K ? kr_array_new(KR_C32, kr_linop_codomain(t->K)) : NULL;
+        kr_scoped(array) Kx = t->K ? kr_array_new(x->type, kr_linop_codomain(t->K)) : NULL;
         if (t->K && !Kx)
             return NAN;
         if (t->K)
@@ -35,12 +35,12 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
 static int fits(const kr_problem *p, const kr_array *x)
 {
     kr_shape n = kr_array_shape(x);
-    bool good = kr_shape_equal(kr_linop_domain(p->N), n) && kr_shape_equal(kr_array_shape(p->b), n) && p->terms >= 0 && p->terms <= KR_TERMS;
+    bool good = kr_linop_type(p->N) == x->type && p->b->type == x->type && kr_shape_equal(kr_linop_domain(p->N), n) && kr_shape_equal(kr_array_shape(p->b), n) && p->terms >= 0 && p->terms <= KR_TERMS;
     for (int i = 0; good && i < p->terms; i++) {
         const kr_term *t = &p->term[i];
-        good = kr_shape_equal(kr_prox_shape(t->g), t->K ? kr_linop_codomain(t->K) : n) && (!t->K || kr_shape_equal(kr_linop_domain(t->K), n));
+        good = kr_prox_type(t->g) == x->type && (!t->K || kr_linop_type(t->K) == x->type) && kr_shape_equal(kr_prox_shape(t->g), t->K ? kr_linop_codomain(t->K) : n) && (!t->K || kr_shape_equal(kr_linop_domain(t->K), n));
     }
-    return good ? 0 : kr_fail(KR_ESHAPE, "a problem of up to %d terms whose shapes fit is wanted, for x of shape %s", KR_TERMS, kr_shape_text(n));
+    return good ? 0 : kr_fail(KR_ESHAPE, "a problem of up to %d terms whose shapes and numbers fit is wanted, for %s x of shape %s", KR_TERMS, x->type == KR_C32 ? "complex" : "real", kr_shape_text(n));
 }
 
 int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)

@@ -52,10 +52,10 @@ int main(int argc, char **argv)
         misfit += kr_dot_re(r, r) / 2;
     }
     kr_shape n = kr_array_shape(x);
-    kr_prox *g = !strcmp(argv[4], "spun") ? kr_prox_wavelet(n, here, 2, 0, lambda, true)
-               : !strcmp(argv[4], "wavelet") ? kr_prox_wavelet(n, here, 2, 0, lambda, false)
-               : !strcmp(argv[4], "haar") ? kr_prox_wavelet(n, here, 1, 0, lambda, false)
-               : !strcmp(argv[4], "llr") ? kr_prox_llr(n, 8, lambda, false) : kr_prox_tv(n, here, lambda, 1);
+    kr_prox *g = !strcmp(argv[4], "spun") ? kr_prox_wavelet(KR_C32, n, here, 2, 0, lambda, true)
+               : !strcmp(argv[4], "wavelet") ? kr_prox_wavelet(KR_C32, n, here, 2, 0, lambda, false)
+               : !strcmp(argv[4], "haar") ? kr_prox_wavelet(KR_C32, n, here, 1, 0, lambda, false)
+               : !strcmp(argv[4], "llr") ? kr_prox_llr(KR_C32, n, 8, lambda, false) : kr_prox_tv(KR_C32, n, here, lambda, 1);
     if (!g)
         return refuse();
     double sum = 0, turns = !strcmp(argv[4], "spun") ? 64 : 1;

@@ -37,24 +37,24 @@ static kr_linop *dropping(kr_linop *A, kr_array *a, kr_array *b)     /* borrowed
     return A;
 }
 
-static kr_linop *identity(kr_shape s) { return kr_op_identity(s); }
+static kr_linop *identity(kr_shape s) { return kr_op_identity(KR_C32, s); }
 
 static kr_linop *weight_maps(kr_shape s)                              /* y_c = S_c x */
 {
     kr_array *w = noise(KR_C32, with(s, KR_COIL, 3), 1);
-    return dropping(kr_op_weight(w, with(s, KR_COIL, 3), s), w, NULL);
+    return dropping(kr_op_weight(KR_C32, w, with(s, KR_COIL, 3), s), w, NULL);
 }
 
 static kr_linop *weight_sum(kr_shape s)                               /* y = sum over y and coil of w x, w real */
 {
     kr_array *w = noise(KR_R32, with(s, KR_COIL, 2), 2);
-    return dropping(kr_op_weight(w, with(s, KR_Y, 1), with(s, KR_COIL, 2)), w, NULL);
+    return dropping(kr_op_weight(KR_C32, w, with(s, KR_Y, 1), with(s, KR_COIL, 2)), w, NULL);
 }
 
 static kr_linop *weight_mask(kr_shape s)                              /* a mask of lines */
 {
     kr_array *w = some_mask(kr_shape_only(s, KR_ON(KR_Y)));
-    return dropping(kr_op_weight(w, s, s), w, NULL);
+    return dropping(kr_op_weight(KR_C32, w, s, s), w, NULL);
 }
 
 static kr_linop *fourier_xy(kr_shape s) { return kr_op_fourier(with(s, KR_COIL, 2), KR_ON(KR_X) | KR_ON(KR_Y)); }
@@ -113,19 +113,30 @@ static kr_linop *nufft_normal(kr_shape s)
     return dropping(N, coils, k);
 }
 
-static kr_linop *diff_plane(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 2), X | Y); }
-static kr_linop *diff_time(kr_shape s) { return kr_op_diff(with(s, KR_TIME, 4), KR_ON(KR_TIME)); }
-static kr_linop *symdiff(kr_shape s) { return kr_op_symdiff(s, X | Y | Z); }
+static kr_linop *diff_plane(kr_shape s) { return kr_op_diff(KR_C32, with(s, KR_TIME, 2), X | Y); }
+static kr_linop *diff_time(kr_shape s) { return kr_op_diff(KR_C32, with(s, KR_TIME, 4), KR_ON(KR_TIME)); }
+static kr_linop *symdiff(kr_shape s) { return kr_op_symdiff(KR_C32, s, X | Y | Z); }
 
 static kr_linop *product(kr_shape s) { return kr_mul(fourier_xy(s), weight_maps(with(s, KR_COIL, 1))); }
 static kr_linop *product_fits(kr_shape s)
 {
     kr_array *w = noise(KR_C32, with(s, KR_COIL, 2), 6);
-    kr_linop *S = kr_op_weight(w, with(s, KR_COIL, 2), s);
+    kr_linop *S = kr_op_weight(KR_C32, w, with(s, KR_COIL, 2), s);
     return dropping(kr_mul(fourier_xy(s), S), w, NULL);
 }
 static kr_linop *turned(kr_shape s) { return kr_adjoint(weight_maps(s)); }
 static kr_linop *stacked(kr_shape s) { return kr_stack(weight_maps(s), kr_mul(weight_maps(s), identity(s)), KR_COIL); }
+
+static kr_linop *real_identity(kr_shape s) { return kr_op_identity(KR_R32, s); }
+static kr_linop *real_sum(kr_shape s)                                /* y = sum over y and coil of w x */
+{
+    kr_array *w = noise(KR_R32, with(s, KR_COIL, 2), 2);
+    return dropping(kr_op_weight(KR_R32, w, with(s, KR_Y, 1), with(s, KR_COIL, 2)), w, NULL);
+}
+static kr_linop *real_diff(kr_shape s) { return kr_op_diff(KR_R32, with(s, KR_TIME, 2), X | Y | Z); }
+static kr_linop *real_symdiff(kr_shape s) { return kr_op_symdiff(KR_R32, s, X | Y); }
+static kr_linop *real_product(kr_shape s) { return kr_mul(kr_adjoint(kr_op_diff(KR_R32, s, X | Y)), kr_op_diff(KR_R32, s, X | Y)); }
+static kr_linop *real_stack(kr_shape s) { return kr_stack(real_identity(s), real_product(s), KR_CHAN); }
 
 static kr_linop *model(kr_shape s)
 {
@@ -165,6 +176,12 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_mul", "product", product_fits },
     { "kr_adjoint", "adjoint", turned },
     { "kr_stack", "stack", stacked },
+    { "kr_op_identity", "identity of real numbers", real_identity },
+    { "kr_op_weight", "weighted sum of real numbers", real_sum },
+    { "kr_op_diff", "differences of real numbers", real_diff },
+    { "kr_op_symdiff", "symmetric gradient of real numbers", real_symdiff },
+    { "kr_mul", "product on real numbers", real_product },
+    { "kr_stack", "stack on real numbers", real_stack },
     { "kr_model", "model of a scan", model },
 };
 enum { SAMPLES = sizeof samples / sizeof *samples };
@@ -189,10 +206,12 @@ static void holds(void **state)
         kr_linop *A = t->make(s);
         if (!A)
             fail_msg("%s on %s: %s", t->name, kr_shape_text(s), kr_error());
+        enum kr_type type = kr_linop_type(A);
+        size_t number = type == KR_C32 ? sizeof(kr_cfloat) : sizeof(float);
         kr_shape dom = kr_linop_domain(A), cod = kr_linop_codomain(A);
-        kr_array *x = noise(KR_C32, dom, 11), *x2 = noise(KR_C32, dom, 12), *y = noise(KR_C32, cod, 13);
-        kr_array *Ax = noise(KR_C32, cod, 14), *Ax2 = noise(KR_C32, cod, 15), *Ay = noise(KR_C32, dom, 16);
-        kr_array *N = noise(KR_C32, dom, 17), *AAx = noise(KR_C32, dom, 18);    /* what is there before must not matter */
+        kr_array *x = noise(type, dom, 11), *x2 = noise(type, dom, 12), *y = noise(type, cod, 13);
+        kr_array *Ax = noise(type, cod, 14), *Ax2 = noise(type, cod, 15), *Ay = noise(type, dom, 16);
+        kr_array *N = noise(type, dom, 17), *AAx = noise(type, dom, 18);    /* what is there before must not matter */
         kr_apply(A, Ax, x);
         kr_apply_adj(A, Ay, y);
         kr_apply(A, Ax2, x2);
@@ -217,10 +236,10 @@ static void holds(void **state)
             assert_non_null(A = t->make(s));
             kr_apply(A, Asum, x);
             kr_apply_normal(A, AAx, x);
-            assert_memory_equal(KR_C(Asum), KR_C(Ax), (size_t)kr_count(cod) * sizeof(kr_cfloat));
-            assert_memory_equal(KR_C(AAx), KR_C(N), (size_t)kr_count(dom) * sizeof(kr_cfloat));
+            assert_memory_equal(Asum->data, Ax->data, (size_t)kr_count(cod) * number);
+            assert_memory_equal(AAx->data, N->data, (size_t)kr_count(dom) * number);
             kr_apply_adj(A, AAx, y);
-            assert_memory_equal(KR_C(AAx), KR_C(Ay), (size_t)kr_count(dom) * sizeof(kr_cfloat));
+            assert_memory_equal(AAx->data, Ay->data, (size_t)kr_count(dom) * number);
         }
         kr_threads_set(threads);
         kr_array *all[] = { x, x2, y, Ax, Ax2, Ay, N, AAx, sum, Asum, wanted };
@@ -275,6 +294,14 @@ static void compositions_refuse_what_does_not_fit(void **state)
     assert_refused(KR_ESHAPE, "product: fourier takes");
     assert_null(kr_stack(identity(s), identity(other), KR_COIL));
     assert_refused(KR_ESHAPE, "stack: identity takes {x=6 y=5}");
+    assert_null(kr_mul(identity(s), real_identity(s)));
+    assert_refused(KR_ESHAPE, "complex numbers, identity real ones");
+    assert_null(kr_stack(identity(s), real_identity(s), KR_COIL));
+    assert_refused(KR_ESHAPE, "complex numbers, identity real ones");
+    kr_array *maps = noise(KR_C32, s, 1);
+    assert_null(kr_op_weight(KR_R32, maps, s, s));
+    assert_refused(KR_ESHAPE, "of real numbers");
+    kr_array_unref(&maps);
     assert_null(kr_mul(NULL, identity(s)));
     assert_null(kr_mul(identity(s), NULL));
     assert_null(kr_stack(NULL, identity(s), KR_X));
@@ -290,7 +317,7 @@ static void norm_of_known_operators(void **state)
     kr_array *w = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 4));         /* diagonal: the largest square */
     for (int i = 0; i < 4; i++)
         KR_R(w)[i] = (float)(i - 2) * 1.5f;
-    kr_linop *D = kr_op_weight(w, KR_SHAPE([KR_X] = 4), KR_SHAPE([KR_X] = 4));
+    kr_linop *D = kr_op_weight(KR_C32, w, KR_SHAPE([KR_X] = 4), KR_SHAPE([KR_X] = 4));
     assert_near(kr_linop_norm2(D, 100), 9, 1e-4);
     kr_linop_unref(&D);
     kr_array_unref(&w);

@@ -6,20 +6,21 @@
 
 static const kr_shape series = { .n = { [KR_X] = 37, [KR_Y] = 34, [KR_TIME] = 6 } };
 static kr_shape with(kr_shape s, int axis, long n) { s.n[axis] = n; return s; }
+static enum kr_type numbers = KR_C32;         /* of the maps that are made */
 enum { XY = KR_ON(KR_X) | KR_ON(KR_Y), XYZ = XY | KR_ON(KR_Z) };
 
-static kr_prox *l2(void) { return kr_prox_l2(series, 0.7); }
-static kr_prox *l1(void) { return kr_prox_l1(series, 0.7); }
-static kr_prox *l1_vectors(void) { return kr_prox_l1(with(series, KR_CHAN, 3), 0.7); }
-static kr_prox *wavelet(void) { return kr_prox_wavelet(series, XY, 2, 0, 0.7, true); }
-static kr_prox *tv(void) { return kr_prox_tv(series, XY, 0.3, 400); }
-static kr_prox *tv_volume(void) { return kr_prox_tv(KR_SHAPE([KR_X] = 13, [KR_Y] = 9, [KR_Z] = 11), XYZ, 0.3, 400); }
-static kr_prox *tv_time(void) { return kr_prox_tv(series, KR_ON(KR_TIME), 0.5, 400); }
-static kr_prox *tv_long(void) { return kr_prox_tv(KR_SHAPE([KR_X] = 600, [KR_Y] = 3), XY, 0.3, 400); }
-static kr_prox *llr(void) { return kr_prox_llr(series, 8, 1.5, true); }
-static kr_prox *llr_wide(void) { return kr_prox_llr(KR_SHAPE([KR_X] = 9, [KR_Y] = 7, [KR_Z] = 3, [KR_TIME] = 20), 2, 1.5, false); }
-static kr_prox *lowrank(void) { return kr_prox_lowrank(series, 20); }
-static kr_prox *spectrum(void) { return kr_prox_spectrum(series, KR_TIME, 0.7); }
+static kr_prox *l2(void) { return kr_prox_l2(numbers, series, 0.7); }
+static kr_prox *l1(void) { return kr_prox_l1(numbers, series, 0.7); }
+static kr_prox *l1_vectors(void) { return kr_prox_l1(numbers, with(series, KR_CHAN, 3), 0.7); }
+static kr_prox *wavelet(void) { return kr_prox_wavelet(numbers, series, XY, 2, 0, 0.7, true); }
+static kr_prox *tv(void) { return kr_prox_tv(numbers, series, XY, 0.3, 400); }
+static kr_prox *tv_volume(void) { return kr_prox_tv(numbers, KR_SHAPE([KR_X] = 13, [KR_Y] = 9, [KR_Z] = 11), XYZ, 0.3, 400); }
+static kr_prox *tv_time(void) { return kr_prox_tv(numbers, series, KR_ON(KR_TIME), 0.5, 400); }
+static kr_prox *tv_long(void) { return kr_prox_tv(numbers, KR_SHAPE([KR_X] = 600, [KR_Y] = 3), XY, 0.3, 400); }
+static kr_prox *llr(void) { return kr_prox_llr(numbers, series, 8, 1.5, true); }
+static kr_prox *llr_wide(void) { return kr_prox_llr(numbers, KR_SHAPE([KR_X] = 9, [KR_Y] = 7, [KR_Z] = 3, [KR_TIME] = 20), 2, 1.5, false); }
+static kr_prox *lowrank(void) { return kr_prox_lowrank(numbers, series, 20); }
+static kr_prox *spectrum(void) { return kr_prox_spectrum(numbers, series, KR_TIME, 0.7); }
 static kr_prox *power(void)
 {
     kr_scoped(array) p = kr_array_new(KR_R32, series);
@@ -36,7 +37,7 @@ static kr_prox *parts(void)
 static const struct sample { const char *name; kr_prox *(*make)(void); double tolerance; } samples[] = {
     { "l2", l2, 1e-6 }, { "l1", l1, 1e-6 }, { "l1 of vectors", l1_vectors, 1e-6 }, { "wavelet", wavelet, 1e-6 },
     { "tv", tv, 3e-5 }, { "tv of a volume", tv_volume, 3e-5 }, { "tv in time", tv_time, 3e-5 }, { "tv of long rows", tv_long, 3e-5 },   /* 400 steps of a 1/k^2 method */
-    { "llr", llr, 1e-6 }, { "llr, more frames than points", llr_wide, 1e-6 }, { "low rank", lowrank, 1e-6 }, { "spectrum", spectrum, 1e-6 }, { "power", power, 1e-6 }, { "parts", parts, 1e-6 } };
+    { "llr", llr, 1e-6 }, { "llr, more frames than points", llr_wide, 1e-6 }, { "low rank", lowrank, 1e-6 }, { "spectrum", spectrum, 1e-6 }, { "parts", parts, 1e-6 }, { "power", power, 1e-6 } };     /* the last: of complex numbers alone */
 
 /* g(u) + |u - v|^2 / 2t */
 static double height(kr_prox *g, const kr_array *u, const kr_array *v, double t)
@@ -46,12 +47,11 @@ static double height(kr_prox *g, const kr_array *u, const kr_array *v, double t)
     return kr_prox_value(g, u) + kr_dot_re(d, d) / (2 * t);
 }
 
-static void is_the_minimum(void **state)
+static void minimum(const struct sample *s)
 {
-    const struct sample *s = *state;
     kr_prox *g = s->make();
     assert_non_null(g);
-    kr_scoped(array) v = kr_array_new(KR_C32, kr_prox_shape(g));
+    kr_scoped(array) v = kr_array_new(kr_prox_type(g), kr_prox_shape(g));
     kr_scoped(array) z = kr_array_like(v);
     kr_scoped(array) u = kr_array_like(v);
     fill_random(v, 1);
@@ -91,11 +91,48 @@ static void is_the_minimum(void **state)
     kr_prox_unref(&g);
 }
 
+static void is_the_minimum(void **state)
+{
+    const struct sample *s = *state;
+    for (int t = s->make == power; t < 2; t++) {
+        numbers = t ? KR_C32 : KR_R32;
+        minimum(s);
+    }
+}
+
+/* The map and the value of a real array are those of the complex one without imaginary part. */
+static void real_as_complex(void **state)
+{
+    const struct sample *s = *state;
+    numbers = KR_R32;
+    kr_prox *g = s->make();
+    numbers = KR_C32;
+    kr_prox *whole = s->make();
+    kr_shape n = kr_prox_shape(g);
+    assert_int_equal(kr_prox_type(g), KR_R32);
+    assert_string_equal(kr_prox_name(g), kr_prox_name(whole));
+    kr_scoped(array) v = kr_array_new(KR_R32, n);
+    fill_random(v, 1);
+    kr_scoped(array) z = kr_array_like(v);
+    kr_scoped(array) u = kr_array_complex(v);
+    kr_scoped(array) w = kr_array_like(u);
+    for (int again = 0; again < 2; again++) {                        /* total variation goes on from where it was */
+        assert_true(kr_prox_next(g, 5) == kr_prox_next(whole, 5));
+        kr_prox_apply(g, 0.4f, z, v);
+        kr_prox_apply(whole, 0.4f, w, u);
+        kr_scoped(array) as = kr_array_complex(z);
+        assert_near(distance(as, w), 0, 1e-6);                       /* squares are summed with one rounding less */
+        assert_near(kr_prox_value(g, z) / kr_prox_value(whole, w), 1, 1e-6);
+    }
+    kr_prox_unref(&g);
+    kr_prox_unref(&whole);
+}
+
 static void shrinks_one_number(void **state)
 {
     (void)state;
     kr_shape s = KR_SHAPE([KR_X] = 3);
-    kr_prox *g = kr_prox_l1(s, 2);
+    kr_prox *g = kr_prox_l1(KR_C32, s, 2);
     kr_scoped(array) v = kr_array_new(KR_C32, s);
     kr_scoped(array) z = kr_array_like(v);
     KR_C(v)[0] = kr_c(3, 4);
@@ -113,7 +150,7 @@ static void tv_of_a_step(void **state)
 {
     (void)state;
     kr_shape s = KR_SHAPE([KR_Y] = 10);
-    kr_prox *g = kr_prox_tv(s, KR_ON(KR_Y), 0.5, 1000);
+    kr_prox *g = kr_prox_tv(KR_C32, s, KR_ON(KR_Y), 0.5, 1000);
     kr_scoped(array) v = kr_array_new(KR_C32, s);
     kr_scoped(array) z = kr_array_like(v);
     for (int i = 0; i < 10; i++)
@@ -132,7 +169,7 @@ static void llr_of_one_block(void **state)
     for (int wide = 0; wide < 2; wide++) {
         kr_shape s = KR_SHAPE([KR_X] = wide ? 2 : 5, [KR_Y] = 4, [KR_TIME] = 11);
         long m = wide ? 8 : 20, n = 11, k = wide ? 8 : 11;
-        kr_prox *g = kr_prox_llr(s, 5, 1, false), *whole = kr_prox_lowrank(s, 1);
+        kr_prox *g = kr_prox_llr(KR_C32, s, 5, 1, false), *whole = kr_prox_lowrank(KR_C32, s, 1);
         kr_scoped(array) v = kr_array_new(KR_C32, s);
         kr_scoped(array) z = kr_array_like(v);
         kr_scoped(array) all = kr_array_like(v);
@@ -172,14 +209,15 @@ static void any_threads(void **state)
         kr_array *first = NULL;
         for (int n = 1; n <= 3; n++) {
             kr_threads_set(n);
+            numbers = i % 2 ? KR_C32 : KR_R32;
             kr_prox *g = samples[i].make();
-            kr_scoped(array) v = kr_array_new(KR_C32, kr_prox_shape(g));
+            kr_scoped(array) v = kr_array_new(kr_prox_type(g), kr_prox_shape(g));
             kr_array *z = kr_array_like(v);
             fill_random(v, 1);
             kr_prox_next(g, 7);
             kr_prox_apply(g, 0.5f, z, v);
             if (first)
-                assert_memory_equal(first->data, z->data, (size_t)kr_count(kr_prox_shape(g)) * 8);
+                assert_memory_equal(first->data, z->data, (size_t)kr_count(kr_prox_shape(g)) * (numbers == KR_C32 ? 8 : 4));
             kr_prox_unref(&g);
             if (first)
                 kr_array_unref(&z);
@@ -189,20 +227,21 @@ static void any_threads(void **state)
         kr_array_unref(&first);
     }
     kr_threads_set(threads);
+    numbers = KR_C32;
 }
 
 static void refusals(void **state)
 {
     (void)state;
-    assert_null(kr_prox_l1(series, -1));
+    assert_null(kr_prox_l1(KR_C32, series, -1));
     assert_refused(KR_EREFUSED, "strength -1");
-    assert_null(kr_prox_tv(series, 0, 1, 5));
+    assert_null(kr_prox_tv(KR_C32, series, 0, 1, 5));
     assert_refused(KR_EREFUSED, "1 to 4 axes");
-    assert_null(kr_prox_llr(KR_SHAPE([KR_X] = 8), 4, 1, false));
+    assert_null(kr_prox_llr(KR_C32, KR_SHAPE([KR_X] = 8), 4, 1, false));
     assert_refused(KR_EREFUSED, "a series of 2 to 128 frames");
-    assert_null(kr_prox_llr(series, 100, 1, false));
+    assert_null(kr_prox_llr(KR_C32, series, 100, 1, false));
     assert_refused(KR_EREFUSED, "blocks of 100 points");
-    assert_null(kr_prox_wavelet(series, XY, 12, 0, 1, false));
+    assert_null(kr_prox_wavelet(KR_C32, series, XY, 12, 0, 1, false));
     assert_refused(KR_EREFUSED, "orders 1 to 10");
     kr_prox *g[2] = { l1(), NULL };
     assert_null(kr_prox_parts(g, 2));
@@ -211,11 +250,14 @@ static void refusals(void **state)
 int main(void)
 {
     enum { SAMPLES = sizeof samples / sizeof *samples };
-    struct CMUnitTest tests[SAMPLES + 5];
-    for (int i = 0; i < SAMPLES; i++)
+    struct CMUnitTest tests[2 * SAMPLES - 1 + 5];
+    for (int i = 0; i < SAMPLES; i++) {
         tests[i] = (struct CMUnitTest){ samples[i].name, is_the_minimum, NULL, NULL, (void *)(uintptr_t)&samples[i] };
+        if (i < SAMPLES - 1)
+            tests[SAMPLES + i] = (struct CMUnitTest){ samples[i].name, real_as_complex, NULL, NULL, (void *)(uintptr_t)&samples[i] };
+    }
     const struct CMUnitTest more[5] = { cmocka_unit_test(shrinks_one_number), cmocka_unit_test(tv_of_a_step), cmocka_unit_test(llr_of_one_block),
         cmocka_unit_test(any_threads), cmocka_unit_test(refusals) };
-    memcpy(tests + SAMPLES, more, sizeof more);
+    memcpy(tests + 2 * SAMPLES - 1, more, sizeof more);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

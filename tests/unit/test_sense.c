@@ -35,8 +35,8 @@ static kr_linop *composed(const struct size *s, const kr_array *maps, const kr_a
     kr_shape image = KR_SHAPE([KR_X] = s->x, [KR_Y] = s->y, [KR_Z] = s->z, [KR_MAP] = s->map), data = image;
     data.n[KR_MAP] = 1;
     data.n[KR_COIL] = s->coil;
-    kr_linop *FS = kr_mul(kr_op_fourier(data, s->axes), kr_op_weight(maps, data, image));
-    return mask ? kr_mul(kr_op_weight(mask, data, data), FS) : FS;
+    kr_linop *FS = kr_mul(kr_op_fourier(data, s->axes), kr_op_weight(KR_C32, maps, data, image));
+    return mask ? kr_mul(kr_op_weight(KR_C32, mask, data, data), FS) : FS;
 }
 
 static void adjoint_and_normal(void **state)
