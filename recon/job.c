@@ -202,6 +202,7 @@ static int share_noise(kr_job *j, kr_scan *s)
 int kr_job_prepare(kr_job *j, kr_scan *s, const kr_trace *trace)
 {
     kr_prepare prepare = j->how.prepare;
+    prepare.mixtures = j->keep >= 0 ? &j->kept[j->keep].mixtures : prepare.mixtures;
     prepare.oversampling &= !(j->asked && j->asked->needs & KR_WHOLE_READOUT);
     if (kr_scan_state(s, &j->how.stated, j->told ? NULL : trace) || (j->keep >= 0 && share_noise(j, s)) || kr_scan_prepare(s, &prepare, trace))
         return kr_error_code();

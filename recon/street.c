@@ -60,6 +60,7 @@ static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
 
 void kept_drop(kept *k)
 {
+    kr_mixtures_unref(&k->mixtures);
     kr_array_unref(&k->maps);
     if (k->left)
         k->by->forget(&k->left);

@@ -95,7 +95,7 @@ int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, cons
 /* The next scan is another measurement: what auto chose and what is kept go. Weights stay. */
 void kr_job_reset(kr_job *j);
 /* Coil maps made by the runs that follow are kept under this number (0 to 4095: a slice, say) and used by later runs under it, of scans of the same
- * shape; so are kernels that a method fitted to the calibration lines, for scans of the same mask; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
+ * shape; so are the mixtures of compressed coils, and kernels that a method fitted to the calibration lines, for scans of the same mask; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
 int kr_job_keep(kr_job *j, int number) KR_MUST_USE;
 /* The method, NULL until auto has chosen; its options, which may be changed between runs; coil maps that are given or kept under the number in
  * use and are not weighted by a prior, else NULL. Of the job. */

@@ -191,6 +191,7 @@ typedef struct kr_prepare {
     bool oversampling;               /* remove readout oversampling (encoded_mm[0] > recon_mm[0])       */
     long coils;                      /* compress to so many virtual coils; 0: leave                     */
     const char *compression;         /* "svd" or "geometric"                                            */
+    struct kr_mixtures **mixtures;   /* of the compression, for further scans of the same coils: kr_coils_compress; NULL: each its own */
     bool average;                    /* average over AVG                                                */
     const char *ghost;               /* of echo-planar scans: kr_epi_prepare; NULL: "auto"               */
 } kr_prepare;
@@ -336,7 +337,11 @@ void kr_say_coils(const char *file, const kr_coils_facts *facts, long slices, co
  * "svd": one mixture for all; "geometric": one for each place along the readout, each turned towards its neighbour's (noise
  * then is mixed as in the middle). Refuses more coils than there are; geometric: readouts with gaps. Sources: Buehrer 2007;
  * Zhang 2013. */
-int kr_coils_compress(kr_scan *s, long coils, const char *method, const kr_trace *trace) KR_MUST_USE;
+typedef struct kr_mixtures kr_mixtures;
+void kr_mixtures_unref(kr_mixtures **m);
+/* keep: *keep NULL: the mixtures found are left there (owner: the caller); else these are used, so that maps and kernels of the scan that they were
+ * found for fit this one. Refuses other counts of coils or places. keep NULL: found for this scan alone. */
+int kr_coils_compress(kr_scan *s, long coils, const char *method, kr_mixtures **keep, const kr_trace *trace) KR_MUST_USE;
 /* The calibration block {X,Y,Z,COIL,SLICE}: s->calib if there is one, otherwise the largest fully sampled box around
  * DC, within s->calib_area if that is known, at most `most` per axis (0: no limit). Refuses where there is none. */
 kr_array *kr_calibration(const kr_scan *s, const long most[3]) KR_MUST_USE;

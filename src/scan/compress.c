@@ -76,9 +76,16 @@ static kr_array *hybrid_centre(const kr_scan *s)
 }
 
 /* ---- The mixtures: W [place][c][v], virtual coil v = sum over c of W d_c ---- */
-struct mixtures { long places, coils, virtual; kr_cfloat *W; double kept; };
+struct kr_mixtures { long places, coils, virtual; kr_cfloat *W; double kept; };
 
-static int leading(struct mixtures *m, long place, kr_cfloat *C, double *kept)
+void kr_mixtures_unref(kr_mixtures **m)
+{
+    if (*m)
+        kr_free((*m)->W);
+    kr_free_at(m);
+}
+
+static int leading(kr_mixtures *m, long place, kr_cfloat *C, double *kept)
 {
     long n = m->coils;
     double all = 0, some = 0;
@@ -97,7 +104,7 @@ static int leading(struct mixtures *m, long place, kr_cfloat *C, double *kept)
     return 0;
 }
 
-struct places { struct mixtures *m; const kr_array *hybrid; double *kept; };
+struct places { kr_mixtures *m; const kr_array *hybrid; double *kept; };
 
 static int one_place(void *self, long x)
 {
@@ -111,7 +118,7 @@ static int one_place(void *self, long x)
 }
 
 /* W_x <- W_x R, R unitary such that |W_x R - W_to| is smallest: R = U V^H of W_x^H W_to = U s V^H. */
-static int align(struct mixtures *m, long x, long to)
+static int align(kr_mixtures *m, long x, long to)
 {
     long n = m->coils, v = m->virtual;
     kr_cfloat *A = m->W + x * n * v, *B = m->W + to * n * v;       /* as matrices v x n: transposed */
@@ -129,7 +136,7 @@ static int align(struct mixtures *m, long x, long to)
     return 0;
 }
 
-static int find_one(struct mixtures *m, const kr_scan *s)
+static int find_one(kr_mixtures *m, const kr_scan *s)
 {
     double kept[2] = { 0 };
     kr_auto kr_cfloat *C = kr_alloc((size_t)m->coils, (size_t)m->coils * sizeof *C);
@@ -139,7 +146,7 @@ static int find_one(struct mixtures *m, const kr_scan *s)
     return 0;
 }
 
-static int find_all(struct mixtures *m, const kr_scan *s)
+static int find_all(kr_mixtures *m, const kr_scan *s)
 {
     kr_scoped(array) hybrid = hybrid_centre(s);
     kr_auto double *kept = kr_alloc_zero((size_t)m->places, 2 * sizeof *kept);
@@ -161,7 +168,7 @@ static int find_all(struct mixtures *m, const kr_scan *s)
 }
 
 /* ---- Mixing an array ---- */
-struct mix { const struct mixtures *m; const kr_cfloat *from; kr_cfloat *to; long pixels, lines, n; const kr_fft *in, *out;
+struct mix { const kr_mixtures *m; const kr_cfloat *from; kr_cfloat *to; long pixels, lines, n; const kr_fft *in, *out;
              const kr_cfloat *W; kr_cfloat *buffer; };
 
 static int mix_block(void *self, long index)
@@ -200,7 +207,7 @@ static int mix_line(void *self, long index)
 }
 
 /* W [v][c][x] on a readout of n places; on a coarser or finer one the nearest place counts. */
-static kr_cfloat *spread(const struct mixtures *m, long n)
+static kr_cfloat *spread(const kr_mixtures *m, long n)
 {
     kr_cfloat *W = kr_alloc((size_t)(m->virtual * m->coils), (size_t)n * sizeof *W);
     for (long x = 0; W && x < n; x++) {
@@ -236,7 +243,7 @@ static int by_place(struct mix *s, long outer, bool in_image)
 }
 
 /* The array with virtual coils in place of its own. */
-static kr_array *mixed(const kr_array *a, const struct mixtures *m, bool in_image)
+static kr_array *mixed(const kr_array *a, const kr_mixtures *m, bool in_image)
 {
     kr_scoped(array) from = kr_array_packed(a);
     kr_shape shape = kr_array_shape(a);
@@ -287,10 +294,10 @@ static int readout_is_whole(const kr_scan *s, kr_array **mask)
     return 0;
 }
 
-static int replace(kr_scan *s, const struct mixtures *m, const kr_array *mask)
+static int replace(kr_scan *s, const kr_mixtures *m, const kr_array *mask)
 {
     bool in_image = s->in_image & KR_ON(KR_X);
-    struct mixtures middle = { 1, m->coils, m->virtual, m->W + m->places / 2 * m->coils * m->virtual, 0 };
+    const kr_mixtures middle = { 1, m->coils, m->virtual, m->W + m->places / 2 * m->coils * m->virtual, 0 };
     kr_scoped(array) data = mixed(s->data, m, in_image);
     kr_scoped(array) calib = data && s->calib ? mixed(s->calib, m, in_image) : NULL;
     kr_scoped(array) coils = data && s->coils ? mixed(s->coils, m, true) : NULL;
@@ -315,26 +322,44 @@ static int replace(kr_scan *s, const struct mixtures *m, const kr_array *mask)
     return 0;
 }
 
-int kr_coils_compress(kr_scan *s, long coils, const char *method, const kr_trace *trace)
+/* New ones, from the data. */
+static kr_mixtures *find(const kr_scan *s, long coils, bool geometric)
+{
+    kr_mixtures *m = kr_alloc_zero(1, sizeof *m);
+    if (!m)
+        return NULL;
+    *m = (kr_mixtures){ geometric ? s->data->n[KR_X] : 1, s->data->n[KR_COIL], coils, NULL, 0 };
+    m->W = kr_alloc((size_t)(m->places * m->coils), (size_t)coils * sizeof *m->W);
+    int e = !m->W || (geometric ? find_all(m, s) : find_one(m, s)) ? kr_error_code() : 0;
+    if (!e && !isfinite(m->kept))
+        e = kr_fail(KR_ENUMBER, "coil compression of data that are all zero or not finite");
+    if (e)
+        kr_mixtures_unref(&m);
+    return m;
+}
+
+int kr_coils_compress(kr_scan *s, long coils, const char *method, kr_mixtures **keep, const kr_trace *trace)
 {
     bool geometric = !strcmp(method, "geometric");
     if (!geometric && strcmp(method, "svd"))
         return kr_fail(KR_EUSAGE, "there is no coil compression '%s'; known are svd and geometric", method);
     if (check(s, coils, geometric))
         return kr_error_code();
-    struct mixtures m = { geometric ? s->data->n[KR_X] : 1, s->data->n[KR_COIL], coils, NULL, 0 };
-    if (coils == m.coils)
+    long have = s->data->n[KR_COIL];
+    if (coils == have)
         return 0;
     kr_scoped(array) mask = NULL;
     if (geometric && readout_is_whole(s, &mask))
         return kr_error_code();
-    kr_auto kr_cfloat *W = m.W = kr_alloc((size_t)(m.places * m.coils), (size_t)coils * sizeof *W);
-    if (!W || (geometric ? find_all(&m, s) : find_one(&m, s)))
+    kr_mixtures *own = NULL, **m = keep ? keep : &own;
+    if (*m && ((*m)->coils != have || (*m)->virtual != coils || (*m)->places != (geometric ? s->data->n[KR_X] : 1)))
+        return kr_fail(KR_ESHAPE, "the coils were compressed from %ld to %ld before, and now %ld are to become %ld", (*m)->coils, (*m)->virtual, have, coils);
+    bool fresh = !*m;
+    if (fresh && !(*m = find(s, coils, geometric)))
         return kr_error_code();
-    if (!isfinite(m.kept))
-        return kr_fail(KR_ENUMBER, "coil compression of data that are all zero or not finite");
-    int e = replace(s, &m, mask);
-    if (!e)
-        kr_say(trace, KR_INFO, "%ld coils compressed to %ld (%s), which hold %.2f %% of the energy", m.coils, coils, method, 100 * m.kept);
+    int e = replace(s, *m, mask);
+    if (!e && fresh)
+        kr_say(trace, KR_INFO, "%ld coils compressed to %ld (%s), which hold %.2f %% of the energy", have, coils, method, 100 * (*m)->kept);
+    kr_mixtures_unref(&own);
     return e;
 }

@@ -55,7 +55,7 @@ static void energy(void **state)
         kr_scoped(array) before = rss(s);
         kr_scoped(array) data = kr_array_ref(s->data);
         kr_scoped(array) copy = kr_array_copy(s->data);
-        assert_int_equal(kr_coils_compress(s, t[k].keep, t[k].method, NULL), 0);
+        assert_int_equal(kr_coils_compress(s, t[k].keep, t[k].method, NULL, NULL), 0);
         assert_int_equal(s->shape.n[KR_COIL], t[k].keep);
         assert_true(kr_shape_equal(kr_array_shape(s->data), s->shape));
         assert_near(distance(data, copy), 0, 0);     /* those who share the old data still have them */
@@ -74,7 +74,7 @@ static void smooth(void **state)
     double change[2];
     for (int after = 0; after < 2; after++) {
         if (after)
-            assert_int_equal(kr_coils_compress(s, 3, "geometric", NULL), 0);
+            assert_int_equal(kr_coils_compress(s, 3, "geometric", NULL, NULL), 0);
         kr_scoped(array) x = kr_array_copy(s->data);
         assert_int_equal(kr_fourier_inverse(x, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
         kr_scoped(array) right = kr_array_range(x, KR_X, 1, 63);
@@ -98,7 +98,7 @@ static void in_step(void **state)
         /* maps S and an object: data = F (S o); maps of the virtual coils explain the virtual data */
         s->coils = kr_array_copy(s->data);
         assert_int_equal(kr_fourier_inverse(s->coils, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
-        assert_int_equal(kr_coils_compress(s, 3, method[k], NULL), 0);
+        assert_int_equal(kr_coils_compress(s, 3, method[k], NULL, NULL), 0);
         assert_near(distance(s->calib, s->data), 0, 0);
         kr_scoped(array) x = kr_array_copy(s->data);
         assert_int_equal(kr_fourier_inverse(x, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
@@ -121,7 +121,7 @@ static void threads(void **state)
         for (int n = 0; n < 2; n++) {
             kr_threads_set(n ? 3 : 1);
             kr_scoped(scan) s = scan_of(images(150, 120, 2, 5, 3, true));
-            assert_int_equal(kr_coils_compress(s, 3, method[k], NULL), 0);
+            assert_int_equal(kr_coils_compress(s, 3, method[k], NULL, NULL), 0);
             out[n] = kr_array_ref(s->data);
         }
         assert_memory_equal(out[0]->data, out[1]->data, (size_t)kr_count(kr_array_shape(out[0])) * sizeof(kr_cfloat));
@@ -139,7 +139,7 @@ static void readouts_with_gaps(void **state)
     for (long x = 8; x < 32; x++)
         KR_R(echo)[x] = 1;
     assert_int_equal(kr_scan_undersample(s, echo), 0);
-    assert_int_equal(kr_coils_compress(s, 2, "geometric", NULL), 0);
+    assert_int_equal(kr_coils_compress(s, 2, "geometric", NULL, NULL), 0);
     for (long i = 0; i < kr_count(s->shape); i++)
         assert_true(i % 32 >= 8 || kr_cabs2(KR_C(s->data)[i]) == 0);
 
@@ -148,9 +148,9 @@ static void readouts_with_gaps(void **state)
     for (long i = 0; i < 32 * 24; i++)
         KR_R(gaps)[i] = i * 7 % 5 < 3;
     assert_int_equal(kr_scan_undersample(g, gaps), 0);
-    assert_true(kr_coils_compress(g, 2, "geometric", NULL));
+    assert_true(kr_coils_compress(g, 2, "geometric", NULL, NULL));
     assert_refused(KR_EREFUSED, "gaps along x");
-    assert_int_equal(kr_coils_compress(g, 2, "svd", NULL), 0);
+    assert_int_equal(kr_coils_compress(g, 2, "svd", NULL, NULL), 0);
     for (long i = 0; i < 32 * 24; i++)
         assert_true(KR_R(gaps)[i] > 0 || kr_cabs2(KR_C(g->data)[i]) == 0);
 }
@@ -159,18 +159,18 @@ static void refusals(void **state)
 {
     (void)state;
     kr_scoped(scan) s = scan_of(images(16, 12, 1, 4, 2, false));
-    assert_true(kr_coils_compress(s, 5, "svd", NULL));
+    assert_true(kr_coils_compress(s, 5, "svd", NULL, NULL));
     assert_refused(KR_EREFUSED, "5 virtual coils of 4 coils");
-    assert_true(kr_coils_compress(s, 0, "svd", NULL));
+    assert_true(kr_coils_compress(s, 0, "svd", NULL, NULL));
     assert_refused(KR_EREFUSED, "0 virtual coils");
-    assert_true(kr_coils_compress(s, 2, "pca", NULL));
+    assert_true(kr_coils_compress(s, 2, "pca", NULL, NULL));
     assert_refused(KR_EUSAGE, "known are svd and geometric");
     s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = 10, [KR_COIL] = 3));
-    assert_true(kr_coils_compress(s, 2, "svd", NULL));
+    assert_true(kr_coils_compress(s, 2, "svd", NULL, NULL));
     assert_refused(KR_ESHAPE, "noise of 3 coils for data of 4");
     kr_array_unref(&s->noise);
     kr_fill(s->data, 0);
-    assert_true(kr_coils_compress(s, 2, "svd", NULL));
+    assert_true(kr_coils_compress(s, 2, "svd", NULL, NULL));
     assert_refused(KR_ENUMBER, "all zero");
     assert_int_equal(s->shape.n[KR_COIL], 4);
 }
