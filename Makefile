@@ -18,4 +18,4 @@ install: build
 	meson install -C build
 
 clean:
-	rm -rf build build-asan build-clang demo
+	rm -rf build build-asan demo

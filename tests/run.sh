@@ -1,6 +1,6 @@
 #!/bin/sh
-# All tests: once as built for use, once under the address and undefined-behaviour sanitizers; the build with clang
-# must be free of warnings too. The last line counts all of them: "N passed, N failed".
+# All tests: once as built for use by gcc, once built by clang with the address and undefined-behaviour sanitizers, and the fuzzers; both builds
+# must be free of warnings. The last line counts all of them: "N passed, N failed".
 set -eu
 cd "$(dirname "$0")/.."
 CC=${CC:-gcc}; export CC
@@ -17,8 +17,7 @@ build() {   # build DIRECTORY [setup options]
 }
 
 build build -Dwerror=true
-(CC=clang CXX=clang++ build build-clang -Dwerror=true)
-build build-asan -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1
+(CC=clang CXX=clang++ build build-asan -Dwerror=true -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1)
 
 meson test -C build --no-rebuild || status=1
 LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \

@@ -1,17 +1,16 @@
 #!/bin/sh
 # tests/fuzz/run.sh SECONDS [FORMAT...]: fuzzes the readers of each format (all, when none is named) for that long, from the
 # files in corpus/FORMAT, under the address and undefined-behaviour sanitizers. Needs clang. New files that reach new code
-# collect in build-fuzz/corpus/FORMAT and serve the next run; what breaks a reader is kept in build-fuzz/broken and printed.
+# collect in build-asan/corpus/FORMAT and serve the next run; what breaks a reader is kept in build-asan/broken and printed.
 # libhdf5 is not ours to mend: inputs that break down inside of it, which the kray command answers with a sentence
-# (tools/guard.c), are counted, kept in build-fuzz/library, and no failure.
+# (tools/guard.c), are counted, kept in build-asan/library, and no failure.
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -ge 1 ] || { sed -n 's/^# //; 2,3p' "$0" >&2; exit 2; }
 seconds=$1; shift
 command -v clang >/dev/null || { echo "1..0 # SKIP clang is absent"; exit 0; }
-build=build-fuzz
-[ -d $build ] || CC=clang CXX=clang++ meson setup $build -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 \
-    -Dc_args=-fsanitize=fuzzer-no-link >/dev/null
+build=build-asan                     # as tests/run.sh makes it
+[ -d $build ] || CC=clang CXX=clang++ meson setup $build -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 >/dev/null
 ninja -C $build >$build/build.log 2>&1 || { grep -A12 -E "FAILED|error:" $build/build.log; exit 1; }
 mkdir -p $build/corpus $build/broken $build/library
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 KR_THREADS=1 OMP_NUM_THREADS=1
