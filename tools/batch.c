@@ -199,8 +199,8 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
         if (!f)
             return kr_error_code();
         suffix = f->suffix;
-        const char *packed = strstr(suffix, ".nii.gz");      /* as without --to */
-        suffix = packed ? packed : suffix;
+        if (!strcmp(suffix, ".nii .nii.gz"))                 /* as without --to */
+            suffix = ".nii.gz";
     }
     int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);

@@ -91,7 +91,7 @@ static void fish(void)
         words_options(t, fish_option, (void *)t);
     }
     puts("complete -c kray -s h -l help -d 'help on this command'\ncomplete -c kray -s v -l verbose -d 'tell more on the way'\n"
-         "complete -c kray -s q -l quiet -d 'warnings only'\ncomplete -c kray -n __fish_use_subcommand -l version -d 'version of kray'");
+         "complete -c kray -s q -l quiet -d 'warnings only'\ncomplete -c kray -l provenance -x -a 'names full' -d 'what files say of their origin'\ncomplete -c kray -n __fish_use_subcommand -l version -d 'version of kray'");
 }
 
 /* ---- bash and zsh share a function that prints words: _kray_words COMMAND OPTION ---- */
@@ -129,7 +129,7 @@ static void shell_words(void)
         const kr_tool *t = kr_tools[i];
         printf("        %s:options) echo '", t->name);
         words_options(t, shell_name, NULL);
-        puts("--help --verbose --quiet' ;;");
+        puts("--help --verbose --quiet --provenance' ;;");
         if (!strcmp(t->name, "help"))
             help_words(&words);
         else if (words_after(t))

@@ -19,7 +19,14 @@ const kr_tool *const kr_tools[] = { KR_LIST(ENTRY) NULL };
 static volatile int stop;
 static kr_text typed;
 
-const char *kr_command_line(void) { return typed.s ? typed.s : ""; }
+/* With names of files alone, where --provenance does not ask for more. */
+const char *kr_command_line(void)
+{
+    static kr_text told;
+    if (!told.s && typed.s)
+        kr_provenance_words(&told, typed.s);
+    return told.s ? told.s : "";
+}
 
 enum { PATIENCE = 2 };                     /* seconds until a job that does not look up is left */
 
@@ -131,7 +138,8 @@ int kr_print_help(const kr_tool *t, int argc, char **argv)
         else
             kr_text_add(&out, "%s\n", more[i].title);        /* not options, but something else to know */
     }
-    kr_text_add(&out, "  -h, --help                   this text\n  -v, --verbose                tell more on the way\n  -q, --quiet                  warnings only\n");
+    kr_text_add(&out, "  -h, --help                   this text\n  -v, --verbose                tell more on the way\n  -q, --quiet                  warnings only\n"
+                "      --provenance names|full  what files say of their origin: names of files alone (default), or paths and institution too\n");
     if (!strcmp(t->name, "recon") || !strcmp(t->name, "snr"))
         kr_text_add(&out, "\nEach method has options of its own: kray %s --method NAME --help shows them. All methods: kray help methods\n", t->name);
     if (t->examples)
@@ -266,6 +274,7 @@ int main(int argc, char **argv)
         return 0;
     }
     bool help = false;
+    const char *provenance = "names";
     const kr_tool *tool = NULL;
     const char *known[64];
     int n = 0;
@@ -279,7 +288,7 @@ int main(int argc, char **argv)
         kr_fail(KR_EUSAGE, near ? "there is no command '%s'; did you mean %s?" : "there is no command '%s'", word, near);
         return refuse(&d, NULL, KR_EUSAGE);
     }
-    /* What every command knows: --help, --verbose, --quiet. */
+    /* What every command knows: --help, --verbose, --quiet, --provenance. */
     int kept = 1;
     argv++;
     argc--;
@@ -293,10 +302,17 @@ int main(int argc, char **argv)
             d.level = KR_DETAIL;
         else if (!strcmp(argv[i], "--quiet") || !strcmp(argv[i], "-q"))
             d.level = KR_WARNING;
+        else if (!strcmp(argv[i], "--provenance") || !strncmp(argv[i], "--provenance=", 13))
+            provenance = argv[i][12] ? argv[i] + 13 : i + 1 < argc ? argv[++i] : "";
         else
             argv[kept++] = argv[i];
     }
     argc = kept;
+    kr_provenance_full(!strcmp(provenance, "full"));
+    if (strcmp(provenance, "full") && strcmp(provenance, "names")) {
+        kr_fail(KR_EUSAGE, "--provenance %s: names (of files alone) or full (paths, institution) are known", provenance);
+        return refuse(&d, tool->name, KR_EUSAGE);
+    }
     if (help) {
         int e = kr_print_help(tool, argc, argv);
         return e ? refuse(&d, tool->name, e) : 0;

@@ -193,7 +193,10 @@ static void origin_row(kr_text *t, const char *name, const char *value)
     kr_text_add(t, "<dt>");
     page_escape(t, name);
     kr_text_add(t, "</dt><dd><code>");
-    page_escape(t, value);
+    kr_text told = { 0 };
+    kr_provenance_words(&told, value);
+    page_escape(t, told.s ? told.s : "");
+    kr_text_clear(&told);
     kr_text_add(t, "</code></dd>\n");
 }
 

@@ -78,9 +78,13 @@ int resume_done(const char *output, const char *input, const char *settings, con
         return 0;
     kr_scoped(image) im = NULL;
     char why[320] = "", was[64], is[64];
-    kr_text now = { 0 };
+    kr_text now = { 0 }, words = { 0 };
     kr_source src;
     int e = kr_source_describe(&now, input);
+    kr_provenance_words(&words, settings);           /* as the image has them */
+    kr_auto char *wanted = words.s;
+    settings = wanted ? wanted : "";
+    e = e || !words.failed ? e : kr_error_code();
     if (!e && now.failed)
         e = kr_error_code();
     bool newer = !e && !kr_source_parse(&src, input);

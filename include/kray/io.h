@@ -84,12 +84,19 @@ int kr_text_write(const char *path, const kr_text *text) KR_MUST_USE;
  * also where the suffix is left out). */
 int kr_output_apart(const char *output, const char *input) KR_MUST_USE;
 
-/* "NAME, N bytes, SHA-256 X": what a source is; of files over 2 MiB the digest is of the first and the last MiB joined; a folder is
+/* What files say of where they come from: names of files alone, and nothing of institution and station (false, the default), or all that is known, with
+ * the folders as they were given. Of the whole process; before anything is written. */
+void kr_provenance_full(bool full);
+/* Appends text in which paths are cut to their last part, unless kr_provenance_full(true). */
+void kr_provenance_words(kr_text *t, const char *text);
+/* A copy of the notes as files get them: kray_* and masks through kr_provenance_words, without institution and station, unless kr_provenance_full(true). */
+kr_meta *kr_provenance_meta(const kr_meta *m) KR_MUST_USE;
+/* "NAME, N bytes, SHA-256 X": what a source is (NAME through kr_provenance_words); of files over 2 MiB the digest is of the first and the last MiB joined; a folder is
  * its name alone. */
 int kr_source_describe(kr_text *t, const char *source) KR_MUST_USE;
 /* Notes in `m` where a result came from: kray_version, kray_command, kray_method, kray_parameters (NULL: left out), and for each
  * input kray_input, kray_input_2, ... as kr_source_describe tells it.
- * Every writer of images puts all of a kr_meta into its file. */
+ * Every writer of images puts all of a kr_meta (kr_provenance_meta) into its file. */
 int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input,
                        int inputs) KR_MUST_USE;
 

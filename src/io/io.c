@@ -473,13 +473,17 @@ static const char *challenge_of(const kr_image *im, const char *path)
 int kr_image_write(const kr_image *im, const char *path, const char *format)
 {
     const kr_format *f = writer(path, format || is_stdout(path) ? format : challenge_of(im, path), KR_PICTURE);
-    return f ? write_beside(f, KR_PICTURE, im, NULL, path) : kr_error_code();
+    kr_scoped(meta) m = f ? kr_provenance_meta(im->meta) : NULL;
+    kr_image told = *im;
+    told.meta = m;
+    return m ? write_beside(f, KR_PICTURE, &told, NULL, path) : kr_error_code();
 }
 
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path)
 {
     const kr_format *f = writer(path, NULL, KR_PLAIN);
-    return f ? write_beside(f, KR_PLAIN, a, meta, path) : kr_error_code();
+    kr_scoped(meta) m = f && meta ? kr_provenance_meta(meta) : NULL;
+    return f && (m || !meta) ? write_beside(f, KR_PLAIN, a, m, path) : kr_error_code();
 }
 
 /* ---- Text: tables, pages, JSON ---- */

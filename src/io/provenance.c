@@ -2,11 +2,53 @@
 #include "kray/io.h"
 #include "file.h"
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* Two ends and the length tell measurements apart; hashing gigabytes would take longer than many reconstructions. */
 enum { END = 1 << 20 };
+
+static bool full;
+
+void kr_provenance_full(bool all) { full = all; }
+
+void kr_provenance_words(kr_text *t, const char *text)
+{
+    static const char apart[] = " '\"=,;()<>|&{}\n";
+    while (*text) {
+        size_t n = strcspn(text, apart), end = n;
+        while (!full && end > 1 && text[end - 1] == '/')
+            end--;
+        size_t from = full ? 0 : end;
+        while (from && text[from - 1] != '/')
+            from--;
+        kr_text_put(t, text + from, n - from);
+        text += n;
+        n = strspn(text, apart);
+        kr_text_put(t, text, n);
+        text += n;
+    }
+}
+
+kr_meta *kr_provenance_meta(const kr_meta *m)
+{
+    kr_meta *out = kr_meta_new();
+    for (long i = 0; out && i < kr_meta_count(m); i++) {
+        const char *key = kr_meta_key(m, i);
+        if (!full && (!strcmp(key, "institution") || !strcmp(key, "station")))
+            continue;
+        kr_text t = { 0 };
+        if (!strncmp(key, "kray_", 5) || !strcmp(key, "mask"))
+            kr_provenance_words(&t, kr_meta_value(m, i));
+        else
+            kr_text_add(&t, "%s", kr_meta_value(m, i));
+        if (t.failed || kr_meta_set(out, key, "%s", t.s ? t.s : ""))
+            kr_meta_unref(&out);
+        kr_text_clear(&t);
+    }
+    return out;
+}
 
 int kr_source_describe(kr_text *t, const char *source)
 {
@@ -18,7 +60,7 @@ int kr_source_describe(kr_text *t, const char *source)
     int64_t bytes = 0;
     int fd = kr_file_open(pair ? pair : src.path, &bytes);
     kr_source_clear(&src);
-    kr_text_add(t, "%s", source);
+    kr_provenance_words(t, source);
     if (fd < 0) {                        /* a folder: the name must do */
         kr_error_clear();
         return 0;

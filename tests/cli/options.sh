@@ -3,7 +3,7 @@
 
 tools=$(kray --help | sed -n 's/^  \([a-z][a-z0-9]*\)  *.*/\1/p')
 for t in $tools; do
-    kray "$t" --help | grep -E '^  (-[A-Za-z],|   ) --' | sed -E 's/^  (-[A-Za-z],|   ) (--[a-z0-9-]+( [^ ]+)?)( .*)?$/\2/' | grep -vE '^--(help|verbose|quiet)' | sed "s/\$/\t$t/"
+    kray "$t" --help | grep -E '^  (-[A-Za-z],|   ) --' | sed -E 's/^  (-[A-Za-z],|   ) (--[a-z0-9-]+( [^ ]+)?)( .*)?$/\2/' | grep -vE '^--(help|verbose|quiet|provenance)' | sed "s/\$/\t$t/"
 done | sort -u >used
 sed -E 's/ .*\t/\t/' used | cut -f1 | sort | uniq -d >shared
 check 'commands share words' [ "$(wc -l <shared)" -gt 20 ]
