@@ -331,8 +331,8 @@ static int one_problem(void *self, long x)
 enum { BLOCK = 4096 };
 struct sparse {
     const struct work *j;
-    const kr_predict *M; const kr_fft *fft;          /* of all pixels                                  */
-    kr_array *x, *v, *z, *u;                         /* in image space; u: room for wavelets           */
+    const kr_predict *M; const kr_fft *fft; const kr_shrink *shrink;          /* of all pixels                                  */
+    kr_array *x, *v, *z, *u;                         /* in image space; u: before shrinkage            */
     long pixels;
     float threshold, ahead;
     double (*sum)[3];                                /* of each block                                  */
@@ -377,7 +377,7 @@ static double largest_eigenvalue(const struct sparse *s)
     return top;
 }
 
-/* Coefficients of a block of pixels: the largest vector over the coils to sum[0]; or each shrunk. */
+/* Coefficients of a block of pixels: the largest vector over the coils to sum[0]. */
 static int size_block(void *self, long b)
 {
     const struct sparse *s = self;
@@ -390,24 +390,6 @@ static int size_block(void *self, long b)
         top = size > top ? size : top;
     }
     s->sum[b][0] = sqrt((double)top);
-    return 0;
-}
-
-static int shrink_block(void *self, long b)
-{
-    const struct sparse *s = self;
-    long from = b * BLOCK, n = s->pixels - from < BLOCK ? s->pixels - from : BLOCK;
-    float size[BLOCK] = { 0 }, t = s->threshold;
-    for (long c = 0; c < s->j->p->coils; c++)
-        for (long i = 0; i < n; i++)
-            size[i] += kr_cabs2(KR_C(s->u)[c * s->pixels + from + i]);
-    for (long i = 0; i < n; i++)
-        size[i] = size[i] > t * t ? 1 - t / sqrtf(size[i]) : 0;
-    for (long c = 0; c < s->j->p->coils; c++)
-        for (long i = 0; i < n; i++) {
-            kr_cfloat *w = KR_C(s->u) + c * s->pixels + from + i;
-            *w = kr_c(size[i] * kr_re(*w), size[i] * kr_im(*w));
-        }
     return 0;
 }
 
@@ -444,42 +426,37 @@ static int advance_block(void *self, long b)
     return 0;
 }
 
-/* v = the gradient step from z, its wavelets shrunk, the mean over four places of their grid; the threshold is relative to the largest
- * vector of the first ones. */
-static int shrink_step(struct sparse *s, const kr_wavelet *W, double step)
+/* The threshold is relative to the largest vector of the coefficients of u. */
+static int choose_threshold(struct sparse *s, const kr_wavelet *W)
 {
-    static const long shifts[][3] = { { 0, 0, 0 }, { 1, 2, 1 }, { 2, 1, 3 }, { 3, 3, 2 } };
-    const opts *o = s->j->p->opts;
     long blocks = (s->pixels + BLOCK - 1) / BLOCK;
-    enum { PLACES = sizeof shifts / sizeof *shifts };
-    kr_predict_apply(s->M, KR_C(s->v), KR_C(s->z));
-    kr_xpay(s->v, (float)-step, s->z);
-    kr_scoped(array) from = kr_array_copy(s->v);
-    if (!from)
+    double most = 0;
+    kr_wavelet_forward(W, KR_C(s->u), KR_C(s->u), (const long[3]){ 0 });
+    if (kr_for(blocks, size_block, s))
         return kr_error_code();
-    for (int k = 0; k < PLACES; k++) {
-        kr_wavelet_forward(W, KR_C(s->u), KR_C(from), shifts[k]);
-        if (!(s->threshold >= 0)) {
-            double most = 0;
-            if (kr_for(blocks, size_block, s))
-                return kr_error_code();
-            for (long b = 0; b < blocks; b++)
-                most = fmax(most, s->sum[b][0]);
-            s->threshold = (float)(o->l1 * most);
-        }
-        if (kr_for(blocks, shrink_block, s))
-            return kr_error_code();
-        kr_wavelet_inverse(W, KR_C(s->u), KR_C(s->u), shifts[k]);
-        if (k)
-            kr_axpy(s->v, 1, s->u);
-        else
-            kr_array_assign(s->v, s->u);
-    }
-    kr_scale(s->v, 1.f / PLACES);
+    for (long b = 0; b < blocks; b++)
+        most = fmax(most, s->sum[b][0]);
+    s->threshold = (float)(((const opts *)s->j->p->opts)->l1 * most);
     return 0;
 }
 
-static int iterate(struct sparse *s, const kr_wavelet *W, kr_rest *rest)
+/* v = the gradient step from z, its wavelets shrunk, the mean over four places of their grid. */
+static int shrink_step(struct sparse *s, double step)
+{
+    static const long shifts[][3] = { { 0, 0, 0 }, { 1, 2, 1 }, { 2, 1, 3 }, { 3, 3, 2 } };
+    kr_predict_apply(s->M, KR_C(s->u), KR_C(s->z));
+    kr_xpay(s->u, (float)-step, s->z);
+    if (!(s->threshold >= 0)) {
+        kr_array_assign(s->v, s->u);
+        if (choose_threshold(s, kr_shrink_wavelet(s->shrink)))
+            return kr_error_code();
+        kr_array_assign(s->u, s->v);
+    }
+    kr_shrink_apply(s->shrink, KR_C(s->v), KR_C(s->u), s->threshold, shifts, sizeof shifts / sizeof *shifts);
+    return 0;
+}
+
+static int iterate(struct sparse *s, kr_rest *rest)
 {
     const opts *o = s->j->p->opts;
     long blocks = (s->pixels * s->j->p->coils + BLOCK - 1) / BLOCK, most = o->iterations ? o->iterations : 2000, i = 0;
@@ -489,7 +466,7 @@ static int iterate(struct sparse *s, const kr_wavelet *W, kr_rest *rest)
     kr_array_assign(s->z, s->x);
     bool rests = false;
     for (; i < most && !rests; i++) {
-        if (kr_stopped(s->j->p->trace) || shrink_step(s, W, 1 / (1.05 * top)))
+        if (kr_stopped(s->j->p->trace) || shrink_step(s, 1 / (1.05 * top)))
             return kr_error_code();
         kr_fft_forward(s->fft, KR_C(s->v));
         if (kr_for(s->j->p->coils, keep_coil, s))
@@ -527,15 +504,15 @@ static int sparse(struct work *j)
     kr_scoped(array) u = kr_array_like(j->to);
     kr_auto double (*sum)[3] = kr_alloc((size_t)(pixels * j->p->coils / BLOCK + 1), sizeof *sum);
     kr_predict *M = predict_all(j);
-    kr_wavelet *W = kr_wavelet_new(KR_C32, shape, axes, 2, 0);
+    kr_shrink *shrink = kr_shrink_new(KR_C32, shape, axes, 2, 0, j->p->coils);
     kr_fft *fft = kr_fft_new(shape, j->p->axes, KR_CENTRED);
-    struct sparse s = { .j = j, .M = M, .fft = fft, .x = x, .v = v, .z = z, .u = u, .pixels = pixels, .sum = sum, .threshold = -1 };
-    int e = x && v && z && u && sum && M && W && fft ? 0 : kr_error_code();
+    struct sparse s = { .j = j, .M = M, .fft = fft, .shrink = shrink, .x = x, .v = v, .z = z, .u = u, .pixels = pixels, .sum = sum, .threshold = -1 };
+    int e = x && v && z && u && sum && M && shrink && fft ? 0 : kr_error_code();
     if (!e) {
         kr_fft_inverse(fft, KR_C(x));
         kr_rest rest;
         e = kr_rest_open(&rest, x);
-        e = e ? e : iterate(&s, W, &rest);
+        e = e ? e : iterate(&s, &rest);
         kr_rest_close(&rest);
     }
     if (!e) {
@@ -543,7 +520,7 @@ static int sparse(struct work *j)
         kr_array_assign(j->to, x);
     }
     kr_predict_unref(&M);
-    kr_wavelet_unref(&W);
+    kr_shrink_unref(&shrink);
     kr_fft_unref(&fft);
     return e;
 }

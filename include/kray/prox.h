@@ -13,6 +13,7 @@ typedef struct kr_prox_ops {
     double (*value)(void *self, const kr_array *u);                       /* g(u)                                  */
     bool (*next)(void *self, long k);                                     /* place k of a grid; does anything move? NULL: no */
     void (*destroy)(void *self);
+    void (*mean)(void *self, long places, float t, kr_array *z, const kr_array *v);   /* of that map over the first places; NULL: by apply */
 } kr_prox_ops;
 /* Takes self (destroyed on refusal too). Arrays given to it are of its type, contiguous, of its shape. One thread at a time. */
 kr_prox *kr_prox_new(const kr_prox_ops *ops, enum kr_type type, kr_shape shape, void *self) KR_MUST_USE;
@@ -50,9 +51,10 @@ kr_prox *kr_prox_spectrum(enum kr_type type, kr_shape shape, int axis, double la
 /* lambda/2 sum of |F u|^2 / power, F as above: power, R32 of the same shape, is what |F u|^2 is expected to be; below 1e-6 of its largest it
  * counts as that much. Of complex arrays alone. Refuses power that is 0 everywhere, negative or not finite. Source: Tsao et al., Magn Reson Med 50:1031 (2003). */
 kr_prox *kr_prox_power(kr_shape shape, int axis, const kr_array *power, double lambda) KR_MUST_USE;
-/* The mean of g over its first `places` places: value, and the mean of the maps, which is the map of a convex function near that mean
+/* The mean of g over its first `places` places (1 to KR_PLACES): value, and the mean of the maps, which is the map of a convex function near that mean
  * (the proximal average: above their mean nowhere, below by at most t/2 times the square of the largest subgradient). g itself where nothing of it
  * moves. Takes g. Source: Bauschke et al., SIAM J Optim 19:766 (2008); Yu, NIPS 2013. */
+enum { KR_PLACES = 64 };
 kr_prox *kr_prox_mean(kr_prox *g, long places) KR_MUST_USE;
 /* g_0(u_0) + g_1(u_1) + ... of the parts u_i along CHAN, one index each. Takes the g_i; a NULL among them frees the others. */
 kr_prox *kr_prox_parts(kr_prox *const *g, int count) KR_MUST_USE;

@@ -1,4 +1,4 @@
-/* wavelet.h: orthogonal wavelet transforms of named axes, in place and in panels of sixteen lines (lanes.h). */
+/* wavelet.h: orthogonal wavelet transforms of named axes, and the shrinkage of their coefficients. */
 #ifndef KRAY_WAVELET_H
 #define KRAY_WAVELET_H
 #include "kray/array.h"
@@ -21,6 +21,17 @@ void kr_wavelet_unref(kr_wavelet **w);
 /* c = W x of x moved cyclically: point i of axis d becomes point i - shift[d]; and back. Numbers of `type`. c and x may be the same. */
 void kr_wavelet_forward(const kr_wavelet *w, void *c, const void *x, const long shift[3]);
 void kr_wavelet_inverse(const kr_wavelet *w, void *x, const void *c, const long shift[3]);
+
+/* z = the mean over `places` shifts of W^H shrink(W x), W as above of x moved by that shift: for one of them the proximal map of t |W x|_1.
+ * shrink: v max(0, 1 - t / |v|), v the vectors of coefficients at the same place of `joint` arrays of the batch in a row (coils, whose wavelets
+ * then vanish together; 1: each by itself). Refuses what kr_wavelet_new does, and a batch that is not a multiple of joint. z and x: the
+ * shape given, not the same. One thread at a time. Sources: Donoho, IEEE Trans Inf Theory 41:613 (1995); jointly: Yuan and Lin, J R Stat
+ * Soc B 68:49 (2006). */
+typedef struct kr_shrink kr_shrink;
+kr_shrink *kr_shrink_new(enum kr_type type, kr_shape shape, unsigned axes, int order, int levels, long joint) KR_MUST_USE;
+void kr_shrink_unref(kr_shrink **s);
+const kr_wavelet *kr_shrink_wavelet(const kr_shrink *s);         /* W; the shrinkage owns it */
+void kr_shrink_apply(const kr_shrink *s, void *z, const void *x, float t, const long (*shift)[3], long places);
 
 #ifdef __cplusplus
 }

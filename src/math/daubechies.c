@@ -2,7 +2,7 @@
  *
  * Every axis is one pass over memory per level: sixteen lines go into a panel (lanes.h), are filtered there row by row and
  * come back, whatever their stride. Cyclic shifts ride on the first and the last of these copies. */
-#include "kray/wavelet.h"
+#include "daubechies.h"
 #include "wavekern.h"
 #include <math.h>
 #include <string.h>
@@ -56,18 +56,8 @@ int kr_wavelet_filter(int order, double *h)
 }
 
 /* ---- Transforms ---- */
-enum { LEVELS = 20, SMALLEST = 32 };
-struct kr_wavelet {
-    long n[3], volume, batch, lanes;  /* lines of a panel: real ones fill the places of imaginary parts, too  */
-    bool real;
-    int levels, taps;
-    long band[LEVELS + 1][3];         /* lengths of the low band after so many levels                        */
-    float h[2 * KR_WAVELET_ORDERS], g[2 * KR_WAVELET_ORDERS];
-    long room;                        /* floats per worker                                                   */
-    float *work;
-};
-
-static const kr_wavekern *best(void)
+enum { SMALLEST = 32 };
+const kr_wavekern *kr_wavekern_best(void)
 {
     int cpu = kr_cpu();
     return cpu >= 4 ? &kr_wavekern_v4 : cpu >= 3 ? &kr_wavekern_v3 : &kr_wavekern_base;
@@ -78,8 +68,8 @@ kr_wavelet *kr_wavelet_new(enum kr_type type, kr_shape shape, unsigned axes, int
     double h[2 * KR_WAVELET_ORDERS];
     if (kr_wavelet_filter(order, h))
         return NULL;
-    if (levels < 0 || levels > LEVELS) {
-        kr_fail(KR_EREFUSED, "a wavelet transform of %d levels; 0 (no limit) to %d are possible", levels, LEVELS);
+    if (levels < 0 || levels > KR_WAVELET_LEVELS) {
+        kr_fail(KR_EREFUSED, "a wavelet transform of %d levels; 0 (no limit) to %d are possible", levels, KR_WAVELET_LEVELS);
         return NULL;
     }
     kr_wavelet *w = kr_alloc_zero(1, sizeof *w);
@@ -100,7 +90,7 @@ kr_wavelet *kr_wavelet_new(enum kr_type type, kr_shape shape, unsigned axes, int
         longest = w->n[d] > longest ? w->n[d] : longest;
     }
     w->batch = kr_count(shape) / w->volume;
-    for (bool more = true; more && w->levels < (levels ? levels : LEVELS); ) {
+    for (bool more = true; more && w->levels < (levels ? levels : KR_WAVELET_LEVELS); ) {
         more = false;
         for (int d = 0; d < 3; d++) {
             long n = w->band[w->levels][d];
@@ -191,7 +181,7 @@ static int panel(void *self, long i)
         memcpy(last, x + (n - 1) * KR_ROW, row);
         for (long k = 0; k < w->taps - 2; k++)                       /* periodic; over the odd sample */
             memcpy(x + (2 * half + k) * KR_ROW, x + k % (2 * half) * KR_ROW, row);
-        best()->analyse(y, y + low * KR_ROW, x, w->h, w->g, w->taps, half);
+        kr_wavekern_best()->analyse(y, y + low * KR_ROW, KR_ROW, x, w->h, w->g, w->taps, half);
         if (n & 1)
             memcpy(y + half * KR_ROW, last, row);
         take(w, s->to, at, line, point, y, n, lines);
@@ -205,7 +195,7 @@ static int panel(void *self, long i)
             memcpy(l - k * KR_ROW, l + from * KR_ROW, row);
             memcpy(u - k * KR_ROW, u + from * KR_ROW, row);
         }
-        best()->synthesise(out, l, u, w->h, w->g, w->taps, half);
+        kr_wavekern_best()->synthesise(out, KR_ROW, l, u, w->h, w->g, w->taps, half);
         if (n & 1)
             memcpy(out + (n - 1) * KR_ROW, l + half * KR_ROW, row);
         store(s, out, at, line, point, n, lines);

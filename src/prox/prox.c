@@ -120,6 +120,10 @@ struct mean { kr_prox *g; long places; kr_array *one; };
 static void mean_apply(void *self, float t, kr_array *z, const kr_array *v)
 {
     struct mean *s = self;
+    if (s->g->ops->mean) {
+        s->g->ops->mean(s->g->self, s->places, t, z, v);
+        return;
+    }
     for (long k = 0; k < s->places; k++) {
         kr_prox_next(s->g, k);
         kr_prox_apply(s->g, t, k ? s->one : z, v);
@@ -152,12 +156,12 @@ static const kr_prox_ops mean_ops = { "mean", mean_apply, mean_value, NULL, mean
 
 kr_prox *kr_prox_mean(kr_prox *g, long places)
 {
-    kr_assert(places >= 1);
+    kr_assert(places >= 1 && places <= KR_PLACES);
     if (!g || !kr_prox_next(g, 0))                                   /* nothing moves */
         return g;
     struct mean *s = kr_alloc_zero(1, sizeof *s);
-    kr_array *one = s ? kr_array_new(g->type, g->shape) : NULL;
-    if (!one) {
+    kr_array *one = s && !g->ops->mean ? kr_array_new(g->type, g->shape) : NULL;
+    if (!s || (!one && !g->ops->mean)) {
         kr_prox_unref(&g);
         kr_free(s);
         return NULL;

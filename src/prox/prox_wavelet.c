@@ -5,29 +5,36 @@
 #include <math.h>
 
 enum { BLOCK = 1 << 13 };
-struct wavelets { kr_wavelet *W; int width; double lambda; bool shifts; long n[3], shift[3], count; };
-struct job { float *c; int width; float t; long n; double *sum; };
+struct wavelets { kr_shrink *prox; int width; double lambda; bool shifts; long n[3], shift[3], count; };
+struct job { const float *c; int width; long n; double *sum; };
 
-static int shrink(void *self, long i)
+static int norms(void *self, long i)
 {
     const struct job *j = self;
-    long left = j->n - i * BLOCK, n = left < BLOCK ? left : BLOCK;
-    float *c = j->c + j->width * i * BLOCK;
-    if (j->sum)
-        j->sum[i] = kr_proxkern_best()->norms(c, n, 1, 0, j->width);
-    else
-        kr_proxkern_best()->soft(c, c, j->t, n, 1, 0, j->width);
+    long left = j->n - i * BLOCK;
+    j->sum[i] = kr_proxkern_best()->norms(j->c + j->width * i * BLOCK, left < BLOCK ? left : BLOCK, 1, 0, j->width);
     return 0;
 }
 
 static void apply(void *self, float t, kr_array *z, const kr_array *v)
 {
     const struct wavelets *s = self;
-    kr_wavelet_forward(s->W, z->data, v->data, s->shift);            /* z = W^H soft(W v) */
-    struct job j = { z->data, s->width, (float)s->lambda * t, s->count, NULL };
-    int e = kr_for((s->count + BLOCK - 1) / BLOCK, shrink, &j);
-    kr_assert(!e);
-    kr_wavelet_inverse(s->W, z->data, z->data, s->shift);
+    kr_shrink_apply(s->prox, z->data, v->data, (float)s->lambda * t, &s->shift, 1);
+}
+
+static void place(const struct wavelets *s, long k, long shift[3])
+{
+    for (int d = 0; d < 3 && s->shifts; d++)
+        shift[d] = kr_prox_place(k, d) % s->n[d];
+}
+
+static void mean(void *self, long places, float t, kr_array *z, const kr_array *v)
+{
+    const struct wavelets *s = self;
+    long shift[KR_PLACES][3] = { { 0 } };
+    for (long k = 0; k < places; k++)
+        place(s, k, shift[k]);
+    kr_shrink_apply(s->prox, z->data, v->data, (float)s->lambda * t, shift, places);
 }
 
 static double value(void *self, const kr_array *u)
@@ -38,9 +45,9 @@ static double value(void *self, const kr_array *u)
     kr_auto double *sum = kr_alloc((size_t)blocks, sizeof *sum);
     if (!c || !sum)
         return NAN;
-    kr_wavelet_forward(s->W, c->data, u->data, s->shift);
-    struct job j = { c->data, s->width, 0, s->count, sum };
-    int e = kr_for(blocks, shrink, &j);
+    kr_wavelet_forward(kr_shrink_wavelet(s->prox), c->data, u->data, s->shift);
+    struct job j = { c->data, s->width, s->count, sum };
+    int e = kr_for(blocks, norms, &j);
     kr_assert(!e);
     double all = 0;
     for (long i = 0; i < blocks; i++)
@@ -51,19 +58,18 @@ static double value(void *self, const kr_array *u)
 static bool next(void *self, long k)
 {
     struct wavelets *s = self;
-    for (int d = 0; d < 3 && s->shifts; d++)
-        s->shift[d] = kr_prox_place(k, d) % s->n[d];
+    place(s, k, s->shift);
     return s->shifts;
 }
 
 static void destroy(void *self)
 {
     struct wavelets *s = self;
-    kr_wavelet_unref(&s->W);
+    kr_shrink_unref(&s->prox);
     kr_free(s);
 }
 
-static const kr_prox_ops ops = { "wavelet", apply, value, next, destroy };
+static const kr_prox_ops ops = { "wavelet", apply, value, next, destroy, mean };
 
 kr_prox *kr_prox_wavelet(enum kr_type type, kr_shape shape, unsigned axes, int order, int levels, double lambda, bool shifts)
 {
@@ -80,8 +86,8 @@ kr_prox *kr_prox_wavelet(enum kr_type type, kr_shape shape, unsigned axes, int o
     s->count = kr_count(shape);
     for (int d = 0; d < 3; d++)
         s->n[d] = shape.n[d] > 1 ? shape.n[d] : 1;
-    s->W = kr_wavelet_new(type, shape, axes, order, levels);
-    if (!s->W) {
+    s->prox = kr_shrink_new(type, shape, axes, order, levels, 1);
+    if (!s->prox) {
         destroy(s);
         return NULL;
     }

@@ -27,14 +27,17 @@ static int extrapolate(void *self, long i)
     for (long run = from; run < to; run += RUN) {
         float s[4][LANES] = { { 0 } };
         long end = run + RUN < to ? run + RUN : to;
-        for (long k = run; k < end; k++) {
-            float x = j->x[k], d = j->z[k] - x, m = x - j->x0[k];
-            s[0][k % LANES] += d * d;
-            s[1][k % LANES] += d * m;
-            s[2][k % LANES] += x * x;
-            s[3][k % LANES] += m * m;
-            j->z[k] = x + j->beta * m;
-            j->x0[k] = x;
+        for (long k = run; k < end; k += LANES) {
+            long lanes = end - k < LANES ? end - k : LANES;
+            for (long l = 0; l < lanes; l++) {
+                float x = j->x[k + l], d = j->z[k + l] - x, m = x - j->x0[k + l];
+                s[0][l] += d * d;
+                s[1][l] += d * m;
+                s[2][l] += x * x;
+                s[3][l] += m * m;
+                j->z[k + l] = x + j->beta * m;
+                j->x0[k + l] = x;
+            }
         }
         for (int c = 0; c < 4; c++)
             for (int l = 0; l < LANES; l++)

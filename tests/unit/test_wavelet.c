@@ -148,9 +148,61 @@ static void real_as_complex(void **state)
     }
 }
 
+/* Shrinkage is W^H shrink(W x) of the transform above, any sizes, axes, levels, places and groups, real and complex; with one thread and with more, the
+ * same bits. */
+static void shrinkage_by_its_parts(void **state)
+{
+    (void)state;
+    static const struct { enum kr_type type; long n[3], batch, joint; unsigned axes; int order, levels; } cases[] = {
+        { KR_C32, { 64, 48, 1 }, 1, 1, 3, 4, 0 }, { KR_C32, { 37, 71, 1 }, 6, 3, 3, 2, 0 }, { KR_R32, { 33, 34, 35 }, 2, 2, 7, 3, 0 }, { KR_C32, { 40, 66, 3 }, 5, 1, 2, 1, 2 },
+        { KR_C32, { 130, 9, 2 }, 2, 1, 1, 7, 0 }, { KR_C32, { 5, 7, 40 }, 2, 2, 4, 10, 0 }, { KR_C32, { 6, 7, 1 }, 4, 2, 3, 4, 0 }, { KR_R32, { 66, 7, 1 }, 1, 1, 3, 4, 0 } };
+    static const long shift[][3] = { { 0, 0, 0 }, { 3, 40, -1 }, { -70, 5, 2 } };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        kr_shape s = KR_SHAPE([KR_X] = cases[c].n[0], [KR_Y] = cases[c].n[1], [KR_Z] = cases[c].n[2], [KR_COIL] = cases[c].batch);
+        long parts = cases[c].type == KR_C32 ? 2 : 1, floats = parts * kr_count(s) / cases[c].batch, joint = cases[c].joint, places = (long)c % 3 + 1;
+        kr_scoped(array) x = kr_array_new(cases[c].type, s);
+        kr_scoped(array) w = kr_array_like(x);
+        kr_scoped(array) want = kr_array_like(x);
+        kr_scoped(array) one = kr_array_like(x);
+        fill_random(x, c);
+        kr_wavelet *W = kr_wavelet_new(cases[c].type, s, cases[c].axes, cases[c].order, cases[c].levels);
+        assert_non_null(W);
+        for (long p = 0; p < places; p++) {
+            kr_wavelet_forward(W, w->data, x->data, shift[p]);
+            for (long g = 0; g < cases[c].batch / joint; g++)
+                for (long i = 0; i < floats; i += parts) {
+                    float *v = (float *)w->data + g * joint * floats + i;
+                    double sum = 0;
+                    for (long k = 0; k < joint * parts; k++)
+                        sum += pow((double)v[k / parts * floats + k % parts], 2);
+                    for (long k = 0; k < joint * parts; k++)
+                        v[k / parts * floats + k % parts] *= (float)fmax(0, 1 - 0.9 / sqrt(sum));
+                }
+            kr_wavelet_inverse(W, w->data, w->data, shift[p]);
+            kr_axpy(want, 1 / (float)places, w);
+        }
+        kr_wavelet_unref(&W);
+        int before = kr_threads();
+        for (int threads = 1; threads <= 3; threads++) {
+            kr_threads_set(threads);
+            kr_shrink *S = kr_shrink_new(cases[c].type, s, cases[c].axes, cases[c].order, cases[c].levels, joint);
+            assert_non_null(S);
+            kr_shrink_apply(S, threads == 1 ? one->data : w->data, x->data, 0.9f, shift, places);
+            kr_shrink_unref(&S);
+            if (threads == 1)
+                assert_near(distance(one, want), 0, 1e-6);           /* rounding of float sums of at most 20 products, level by level */
+            else
+                assert_memory_equal(w->data, one->data, (size_t)(cases[c].batch * floats) * sizeof(float));
+        }
+        kr_threads_set(before);
+    }
+    assert_null(kr_shrink_new(KR_C32, KR_SHAPE([KR_X] = 40, [KR_COIL] = 3), 1, 4, 0, 2));
+    assert_refused(KR_ESHAPE, "vectors of 2 of 3 arrays");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(filters_as_published), cmocka_unit_test(filters_as_defined),
-        cmocka_unit_test(one_level_is_the_formula), cmocka_unit_test(orthogonal), cmocka_unit_test(real_as_complex) };
+        cmocka_unit_test(one_level_is_the_formula), cmocka_unit_test(orthogonal), cmocka_unit_test(real_as_complex), cmocka_unit_test(shrinkage_by_its_parts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
