@@ -41,6 +41,8 @@ typedef struct kr_h5_set {
     bool woven;                      /* the last axis holds re, im, re, im, ...                          */
     int reim;                        /* the axis of the file, not among n, that holds re and im; -1 none */
 } kr_h5_set;
+/* What a name stands for: 'd' dataset, 'g' group, 'x' behind a link to another file, 0: none of these. */
+char kr_h5_object(kr_h5 *f, const char *name);
 /* A dataset of that name in this file. Links inside of the file are followed, those to other files never. */
 bool kr_h5_has(kr_h5 *f, const char *name);
 kr_h5_set *kr_h5_set_open(kr_h5 *f, const char *name) KR_MUST_USE;
