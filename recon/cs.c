@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "sum of regularisers: wavelet, tv, l2 and, for series, ttv, llr, lowrank, spectrum, kt-sense; alone: tgv, lowrank-sparse" },
+    { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "sum of regularisers (kray help regularisers): " KR_REGULARISERS },
     KR_REGULAR_SHARED("3000"),
     KR_REGULAR_WAVELET,
     KR_REGULAR_BLOCK,

@@ -3,10 +3,9 @@
  * The scale of the data. Maps of any size and data in any unit give the same problem: with u the largest sum over coils of |S|^2
  * and s the 99th percentile of |A^H y| / u over the points of the whole scan where there is a coil map,
  * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. */
-#include "kray/solve.h"
-#include "model.h"
-#include "regular.h"
-#include "training.h"
+#include "kray/regularisers.h"
+#include "kray_regs.h"
+#include "reg.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,30 +16,40 @@ static const int series_axes[] = { KR_TIME, KR_PHASE, KR_ECHO, KR_SET };
 static const double EMPTY = 0.05;     /* model_kind.normal: of 0.01, 0.1 and 1 the larger blur images that a prior in time alone would sharpen */
 
 /* ---- What is asked for ---- */
-enum kind { WAVELET, TV, TTV, TGV, LLR, LOWRANK, SPECTRUM, KT, L2, SPARSE, KINDS };
-static const struct { const char *name; bool series, alone; } kinds[KINDS] = {
-    [WAVELET] = { "wavelet", false, false }, [TV] = { "tv", false, false }, [TTV] = { "ttv", true, false }, [TGV] = { "tgv", false, true },
-    [LLR] = { "llr", true, false }, [LOWRANK] = { "lowrank", true, false }, [SPECTRUM] = { "spectrum", true, false },
-    [KT] = { "kt-sense", true, false }, [L2] = { "l2", false, false }, [SPARSE] = { "lowrank-sparse", true, true } };
-struct sum { int count; enum kind kind[KR_TERMS]; double lambda[KR_TERMS]; bool series; };
+#define DECLARE(n) extern const reg_kind reg_##n;
+KR_LIST(DECLARE)
+#define POINT(n) &reg_##n,
+static const reg_kind *const kinds[] = { KR_LIST(POINT) };
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const char *kr_regulariser(int i, const char **summary, const char **cite)
+{
+    const reg_kind *k = i >= 0 && i < KINDS ? kinds[i] : NULL;
+    if (summary)
+        *summary = k ? k->summary : NULL;
+    if (cite)
+        *cite = k ? k->cite : NULL;
+    return k ? k->name : NULL;
+}
+
+struct sum { int count; const reg_kind *kind[KR_TERMS]; double lambda[KR_TERMS]; bool series; };
 
 static int add_term(struct sum *s, const char *word, double lambda)
 {
     const char *known[KINDS];
     for (int k = 0; k < KINDS; k++) {
-        known[k] = kinds[k].name;
-        if (strcmp(word, kinds[k].name))
+        known[k] = kinds[k]->name;
+        if (strcmp(word, kinds[k]->name))
             continue;
         if (s->count == KR_TERMS || !(lambda >= 0) || !isfinite(lambda))
             return kr_fail(KR_EREFUSED, "%s:%g: at most %d terms of strength 0 or more are possible", word, lambda, KR_TERMS);
-        s->kind[s->count] = (enum kind)k;
+        s->kind[s->count] = kinds[k];
         s->lambda[s->count++] = lambda;
-        s->series |= kinds[k].series;
+        s->series |= kinds[k]->series;
         return 0;
     }
     const char *near = kr_nearest(word, known, KINDS);
-    return kr_fail(KR_EUSAGE, "there is no regularisation '%s'; %s%s%s", word, near ? "did you mean " : "known are wavelet, tv, ttv, tgv, llr, lowrank, spectrum, kt-sense, l2, lowrank-sparse",
-                   near ? near : "", near ? "?" : "");
+    return kr_fail(KR_EUSAGE, "there is no regularisation '%s'; %s%s%s", word, near ? "did you mean " : "known are " KR_REGULARISERS, near ? near : "", near ? "?" : "");
 }
 
 /* "wavelet:0.01+tv:2e-3": words joined by a plus that a letter follows. */
@@ -140,9 +149,7 @@ static double percentile(const kr_array *b)
 }
 
 /* ---- The problem of one part ---- */
-struct problem { kr_linop *N, *K[KR_TERMS]; kr_prox *g[KR_TERMS]; kr_term term[KR_TERMS]; int terms; long chans; double bound; };
-
-static void close_problem(struct problem *q)
+static void close_problem(reg_problem *q)
 {
     kr_linop_unref(&q->N);
     for (int i = 0; i < KR_TERMS; i++) {
@@ -151,13 +158,32 @@ static void close_problem(struct problem *q)
     }
 }
 
-static kr_linop *times(enum kr_type type, float f, kr_shape to, kr_shape from)           /* f x, summed over the axes that `to` lacks */
+int reg_term(reg_problem *q, kr_prox *g, kr_linop *K)
+{
+    q->K[q->terms] = K;
+    q->g[q->terms++] = g;
+    return g ? 0 : kr_error_code();
+}
+
+int reg_differences(reg_problem *q, const reg_at *at, unsigned axes)
+{
+    kr_linop *D = kr_op_diff(at->type, at->n, axes);
+    return D ? reg_term(q, kr_prox_l1(at->type, kr_linop_codomain(D), at->lambda), D) : kr_error_code();
+}
+
+kr_linop *reg_times(enum kr_type type, float f, kr_shape to, kr_shape from)
 {
     kr_scoped(array) w = kr_array_new(KR_R32, (kr_shape){ 0 });
     if (!w)
         return NULL;
     kr_fill(w, f);
     return kr_op_weight(type, w, to, from);
+}
+
+kr_shape reg_chans(kr_shape s, long n)
+{
+    s.n[KR_CHAN] = n;
+    return s;
 }
 
 /* Along which neighbours are alike: the slices of a band are far apart. */
@@ -171,102 +197,22 @@ static unsigned long_axes(kr_shape s, unsigned axes)
     return on;
 }
 
-static kr_shape chans(kr_shape s, long n)
+static int open_problem(reg_problem *q, const struct job *j, const struct one *p)
 {
-    s.n[KR_CHAN] = n;
-    return s;
-}
-
-/* TGV of second order: unknowns x and v, one component an axis: lambda (|D x - v|_1 + 2 |E v|_1). Source: Knoll et al., Magn Reson
- * Med 65:480 (2011). */
-static int tgv(struct problem *q, kr_shape n, unsigned along, double lambda)
-{
-    unsigned axes = long_axes(n, along);
-    long dims = 0;
-    for (int d = 0; d < 3; d++)
-        dims += axes >> d & 1;
-    kr_shape v = chans(n, dims);
-    enum kr_type type = kr_linop_type(q->N);
-    kr_linop *D = kr_op_diff(type, n, axes), *E = kr_op_symdiff(type, n, axes);
-    q->K[0] = kr_adjoint(kr_stack(kr_adjoint(D), times(type, -1, v, v), KR_CHAN));                  /* [D, -1] */
-    q->K[1] = kr_mul(E, kr_adjoint(kr_stack(times(type, 0, n, v), kr_op_identity(type, v), KR_CHAN)));    /* [0, E]  */
-    q->g[0] = kr_prox_l1(type, v, lambda);
-    q->g[1] = kr_prox_l1(type, chans(n, dims * (dims + 1) / 2), 2 * lambda);
-    kr_linop *first = kr_adjoint(kr_stack(kr_op_identity(type, n), times(type, 0, v, n), KR_CHAN));       /* x of (x, v) */
-    kr_linop *turned = kr_adjoint(kr_linop_ref(first));
-    q->N = kr_mul(turned, kr_mul(q->N, first));
-    q->chans = 1 + dims;
-    q->terms = 2;
-    return q->K[0] && q->K[1] && q->g[0] && q->g[1] && q->N ? 0 : kr_error_code();
-}
-
-/* x = L + S: lambda (|L|_* + 1/8 |F S|_1): a series of a few images changing in strength, and what is sparse in frequency.
- * Source: Otazo et al., Magn Reson Med 73:1125 (2015). */
-static int lowrank_sparse(struct problem *q, kr_shape n, double lambda, double frames, int axis)
-{
-    enum kr_type type = kr_linop_type(q->N);
-    kr_prox *g[2] = { kr_prox_lowrank(type, n, lambda * sqrt((double)kr_count(kr_shape_only(n, space)) / frames)), kr_prox_spectrum(type, n, axis, lambda) };
-    q->g[0] = kr_prox_parts(g, 2);
-    kr_linop *sum = times(type, 1, n, chans(n, 2)), *turned = kr_adjoint(kr_linop_ref(sum));
-    q->N = kr_mul(turned, kr_mul(q->N, sum));
-    q->bound *= 2;
-    q->chans = 2;
-    q->terms = 1;
-    return q->g[0] && q->N ? 0 : kr_error_code();
-}
-
-/* Total variation of x is l1 of its differences, K = D: no inner iterations, whose errors an accelerated method would collect. */
-static kr_prox *differences(enum kr_type type, kr_linop **D, kr_shape n, unsigned axes, double lambda)
-{
-    *D = kr_op_diff(type, n, axes);
-    return *D ? kr_prox_l1(type, kr_linop_codomain(*D), lambda) : NULL;
-}
-
-/* lambda/2 sum of |F x|^2 / |m|^2 over x-f, m the training series: with noise of variance lambda, the likeliest image. */
-static kr_prox *trained(const struct job *j, const struct one *p, kr_shape n, double lambda)
-{
-    kr_scoped(array) power = kr_training_power(p->of.data, p->m.coils, p->m.mask, p->m.axes, j->frames, (float)(1 / (j->unit * j->scale)));
-    return power ? kr_prox_power(n, j->frames, power, lambda) : NULL;
-}
-
-static kr_prox *regulariser(kr_linop **K, const struct job *j, const struct one *p, int i, kr_shape n)
-{
-    const kr_regular *o = j->o;
-    enum kr_type type = p->m.type;
-    double lambda = j->sum->lambda[i] * j->unit;
-    unsigned here = long_axes(n, smooth_axes(j->scan));
-    switch (j->sum->kind[i]) {
-    case WAVELET: return kr_prox_mean(kr_prox_wavelet(type, n, here, (int)o->order, 0, lambda, o->shifts), 4);
-    case TV: return differences(type, K, n, here, lambda);
-    case TTV: return differences(type, K, n, KR_ON(j->frames), lambda);
-    case LLR: return kr_prox_mean(kr_prox_llr(type, n, o->block, lambda, o->shifts), 2);
-    case LOWRANK: return kr_prox_lowrank(type, n, lambda);
-    case KT: return trained(j, p, n, lambda);
-    case SPECTRUM: return kr_prox_spectrum(type, n, j->frames, lambda);
-    default: return kr_prox_l2(type, n, lambda);
-    }
-}
-
-static int open_problem(struct problem *q, const struct job *j, const struct one *p)
-{
-    *q = (struct problem){ .bound = p->m.bound > 0 ? j->unit : 0, .chans = 1 };
+    *q = (reg_problem){ .bound = p->m.bound > 0 ? j->unit : 0 };
     bool spatial = false;                                             /* is there a prior in space? */
     for (int i = 0; i < j->sum->count; i++)
-        spatial |= !kinds[j->sum->kind[i]].series;
+        spatial |= !j->sum->kind[i]->series;
     q->N = p->m.kind->normal(&p->m, spatial ? 0 : EMPTY);
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
+    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, 0, (float)(1 / (j->unit * j->scale)) };
     int e = 0;
-    if (j->sum->kind[0] == TGV)
-        e = tgv(q, n, smooth_axes(j->scan), j->sum->lambda[0] * j->unit);
-    else if (j->sum->kind[0] == SPARSE)
-        e = lowrank_sparse(q, n, j->sum->lambda[0] * j->unit, (double)kr_count(p->m.series), j->frames);
-    else
-        for (q->terms = 0; q->terms < j->sum->count && !e; q->terms++)
-            e = (q->g[q->terms] = regulariser(&q->K[q->terms], j, p, q->terms, n)) ? 0 : kr_error_code();
-    for (int i = 0; i < q->terms; i++)
-        q->term[i] = (kr_term){ q->g[i], q->K[i] };
+    for (int i = 0; i < j->sum->count && !e; i++) {
+        at.lambda = j->sum->lambda[i] * j->unit;
+        e = j->sum->kind[i]->add(q, &at);
+    }
     return e;
 }
 
@@ -278,7 +224,7 @@ static int image_of(const struct job *j, long i, kr_array *x)
     kr_scoped(array) sum = first ? kr_array_copy(first) : NULL;
     if (!to || !sum)
         return kr_error_code();
-    if (j->sum->kind[0] == SPARSE) {
+    if (j->sum->kind[0]->sum) {
         kr_scoped(array) second = kr_array_at(x, KR_CHAN, 1);
         if (!second)
             return kr_error_code();
@@ -307,7 +253,7 @@ static int solve(void *self, long i)
 {
     struct job *j = self;
     struct one p;
-    struct problem q = { 0 };
+    reg_problem q = { 0 };
     int e = open_part(&p, j, i);
     if (!e)
         e = open_problem(&q, j, &p);
@@ -318,7 +264,7 @@ static int solve(void *self, long i)
         kr_scoped(array) b = kr_array_new(KR_C32, n);
         kr_scoped(array) x = kr_array_new(KR_C32, n);
         if (from && b && x) {
-            for (long c = 0; c < (j->sum->kind[0] == SPARSE ? 2 : 1) && !e; c++) {
+            for (long c = 0; c < (j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
                 kr_scoped(array) to = kr_array_at(b, KR_CHAN, c);
                 if (to)
                     kr_array_assign(to, from);
@@ -326,7 +272,10 @@ static int solve(void *self, long i)
                     e = kr_error_code();
             }
             kr_scale(b, (float)(j->unit / j->scale));
-            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, q.term, q.terms, p.m.coils->n[KR_COIL] > 1 ? 1 : 100 };
+            kr_term term[KR_TERMS];
+            for (int k = 0; k < q.terms; k++)
+                term[k] = (kr_term){ q.g[k], q.K[k] };
+            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, p.m.coils->n[KR_COIL] > 1 ? 1 : 100 };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
@@ -347,8 +296,8 @@ static int check(const kr_regular *o, const struct sum *s)
     if (o->order < 1 || o->order > 10 || o->block < 1 || o->block > 64)
         return kr_fail(KR_EREFUSED, "wavelets have orders 1 to 10, blocks have 1 to 64 points; not %ld and %ld", o->order, o->block);
     for (int i = 0; i < s->count; i++)
-        if (kinds[s->kind[i]].alone && s->count > 1)
-            return kr_fail(KR_EREFUSED, "%s cannot be summed with other terms", kinds[s->kind[i]].name);
+        if (s->kind[i]->alone && s->count > 1)
+            return kr_fail(KR_EREFUSED, "%s cannot be summed with other terms", s->kind[i]->name);
     return 0;
 }
 
@@ -396,7 +345,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return e;
     struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
-        return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", kinds[sum.kind[0]].name, kr_shape_text(scan->shape));
+        return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
     j.joint = kr_problem_axes | (j.frames < 0 ? 0 : KR_ON(j.frames));
     if (j.frames >= 0 && coils->n[j.frames] > 1)
         return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(j.frames));

@@ -5,6 +5,7 @@
 #include "kray/net.h"
 #include "kray/phantom.h"
 #include "kray/recon.h"
+#include "kray/regularisers.h"
 #include "kray/sampling.h"
 #include "kray/solve.h"
 #include "kray/train.h"
@@ -55,8 +56,15 @@ static void trajectories(put *p, void *self)
         p(self, name, summary, cite);
 }
 
+static void regularisers(put *p, void *self)
+{
+    const char *name, *summary, *cite;
+    for (int i = 0; (name = kr_regulariser(i, &summary, &cite)); i++)
+        p(self, name, summary, cite);
+}
+
 static const struct { const char *name; void (*each)(put *p, void *self); } table[] = {
-    { "commands", commands }, { "methods", methods }, { "coils", coils }, { "solvers", solvers }, { "formats", formats }, { "masks", masks },
+    { "commands", commands }, { "methods", methods }, { "coils", coils }, { "solvers", solvers }, { "regularisers", regularisers }, { "formats", formats }, { "masks", masks },
     { "trajectories", trajectories }, { "networks", networks }, { "phantoms", phantoms }, { "protocols", protocols },
     { "losses", losses }, { "optimisers", optimisers }, { "schedules", schedules } };
 enum { LISTS = sizeof table / sizeof *table };

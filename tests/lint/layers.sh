@@ -19,7 +19,7 @@ owner()
     scan|trajectory|sampling) echo scan ;;
     io|picture|wire|projections) echo io ;;
     mrd) echo mrd ;;
-    recon|segmenter|ct) echo recon ;;
+    recon|segmenter|ct|regularisers) echo recon ;;
     phantom) echo phantoms ;;
     learn) echo learn ;;
     *) echo "unknown" ;;

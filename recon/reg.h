@@ -1,0 +1,43 @@
+/* reg.h: what a regulariser is to regular.c. Private to this folder. One file reg_NAME.c that defines reg_NAME, and one word in meson.build. */
+#ifndef KRAY_REG_H
+#define KRAY_REG_H
+#include "kray/solve.h"
+#include "model.h"
+#include "regular.h"
+
+/* min over x of 1/2 x^H N x - Re b^H x + sum of g_i(K_i x). Owns all; K[i] NULL: identity. */
+typedef struct reg_problem {
+    kr_linop *N, *K[KR_TERMS];
+    kr_prox *g[KR_TERMS];
+    int terms;
+    double bound;                    /* of N; 0: power iteration tells                                  */
+} reg_problem;
+
+/* Where a term is added. */
+typedef struct reg_at {
+    const kr_regular *o;
+    const model *m;                  /* of one problem; m->part: its data                               */
+    enum kr_type type;
+    kr_shape n;                      /* of the image                                                    */
+    unsigned space;                  /* axes longer than 1 along which neighbours are alike             */
+    int frames;                      /* axis of the series, -1: none                                    */
+    double lambda;                   /* strength, in units of N                                         */
+    float scale;                     /* what the part's data are multiplied by to be those of the problem */
+} reg_at;
+
+typedef struct reg_kind {
+    const char *name, *summary, *cite;
+    bool series;                     /* a prior in time: wants frames                                   */
+    bool alone;                      /* has an unknown of its own and cannot be summed with others      */
+    bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
+    int (*add)(reg_problem *q, const reg_at *at);
+} reg_kind;
+
+/* Adds g(K x), K NULL: identity. Takes both; refuses a g that could not be made. */
+int reg_term(reg_problem *q, kr_prox *g, kr_linop *K) KR_MUST_USE;
+/* Adds lambda |D x| along axes. Total variation is l1 of differences, K = D: no inner iterations, whose errors an accelerated method would collect. */
+int reg_differences(reg_problem *q, const reg_at *at, unsigned axes) KR_MUST_USE;
+/* The operator f x, summed over the axes that `to` lacks. */
+kr_linop *reg_times(enum kr_type type, float f, kr_shape to, kr_shape from) KR_MUST_USE;
+kr_shape reg_chans(kr_shape s, long n);      /* s with n along CHAN */
+#endif
