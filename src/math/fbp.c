@@ -182,11 +182,10 @@ static double redundancy(const kr_arc *a, double at, double g, double most)
 /* ---- A view's geometry ---- */
 static double dot(const double a[3], const double b[3]) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
-struct view { double n[3], depth, axis; };                           /* detector normal, distance of detector and of the axis along it */
-static struct view view_of(const kr_rays *r, long i)
+ray_view ray_view_of(const kr_rays *r, long i)
 {
     const double *u = r->u[i], *v = r->v[i];
-    struct view w = { .n = { u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0] } };
+    ray_view w = { .n = { u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0] } };
     double size = sqrt(dot(w.n, w.n)), e[3], o[3];
     for (int d = 0; d < 3; d++) {
         w.n[d] /= size;
@@ -209,7 +208,7 @@ static int weigh(float *weight, double *scale, double *arc, float *twice, const 
     double most = 0;
     *arc = 0;
     for (long i = 0; i < r->views; i++) {
-        struct view w = view_of(r, i);
+        ray_view w = ray_view_of(r, i);
         double p[3], d[3], all = o->even ? a.covered / (double)r->views : share[i];
         double u = sqrt(dot(r->u[i], r->u[i]));
         if (r->beam == KR_PARALLEL) {
@@ -241,7 +240,7 @@ static int weigh(float *weight, double *scale, double *arc, float *twice, const 
             }
     }
     for (long i = 0; i < r->views && r->beam == KR_DIVERGENT; i++) {
-        struct view w = view_of(r, i);
+        ray_view w = ray_view_of(r, i);
         double at = atan2(r->source[i][0], -r->source[i][1]), p[3], d[3];
         for (long v = 0; v < r->rows; v++)
             for (long k = 0; k < r->columns; k++) {
@@ -333,7 +332,7 @@ static int smear_rows(void *self, long block)
         double number = 1;
         if (r->beam == KR_DIVERGENT) {
             double e[2] = { r->centre[v][0] - r->source[v][0], r->centre[v][1] - r->source[v][1] };
-            number = r->curved ? hypot(r->source[v][0], r->source[v][1]) / hypot(e[0], e[1]) : view_of(r, v).axis;
+            number = r->curved ? hypot(r->source[v][0], r->source[v][1]) / hypot(e[0], e[1]) : ray_view_of(r, v).axis;
         }
         for (long c = 0; c < s->g->n[0]; c += lanes)
             for (long a = 0, n; a < rows; a += n) {
@@ -383,38 +382,30 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
     return kr_for((g->n[1] + RAY_ROWS - 1) / RAY_ROWS, smear_rows, &s);
 }
 
-/* ---- Of a volume: flat detectors in any position ---- */
-struct volume { const kr_rays *r; const kr_grid *g; const kr_raykern *k; const float *p; float *x; };
-
-static int smear_line(void *self, long line)
+/* Of detectors that turn about another axis than z: the same with coordinates named anew. */
+static kr_rays *about_z(const kr_rays *r, int axis)
 {
-    const struct volume *s = self;
-    const kr_rays *r = s->r;
-    const kr_grid *g = s->g;
-    float *to = s->x + line * g->n[0];
-    double P[3] = { g->first[0], g->first[1] + (double)(line % g->n[1]) * g->step[1], g->first[2] + (double)(line / g->n[1]) * g->step[2] };
-    memset(to, 0, (size_t)g->n[0] * sizeof *to);
-    for (long v = 0; v < r->views; v++) {
-        struct view w = view_of(r, v);
-        const double *u = r->u[v], *d = r->v[v];
-        double e[3], q[3], un[3], dn[3], step[3] = { g->step[0], 0, 0 }, D = w.depth;
-        for (int k = 0; k < 3; k++) {
-            e[k] = r->centre[v][k] - r->source[v][k];
-            q[k] = P[k] - r->source[v][k];
+    kr_rays *t = kr_rays_copy(r);
+    double (*all[4])[3] = { t ? t->source : NULL, t ? t->centre : NULL, t ? t->u : NULL, t ? t->v : NULL };
+    for (int k = 0; k < 4 && t; k++)
+        for (long i = 0; i < r->views; i++) {
+            double p[3] = { all[k][i][(axis + 1) % 3], all[k][i][(axis + 2) % 3], all[k][i][axis] };
+            memcpy(all[k][i], p, sizeof p);
         }
-        double sign = dot(e, w.n) < 0 ? -1 : 1, uu = dot(u, u), vv = dot(d, d), uv = dot(u, d), det = uu * vv - uv * uv;
-        for (int k = 0; k < 3; k++) {                                /* dual vectors of u and v */
-            un[k] = (vv * u[k] - uv * d[k]) / det;
-            dn[k] = (uu * d[k] - uv * u[k]) / det;
-        }
-        double depth = sign * dot(q, w.n) / D, dw = sign * dot(step, w.n) / D;       /* lambda: 1 at the detector */
-        double cu = (double)(r->columns - 1) / 2 - dot(e, un), cv = (double)(r->rows - 1) / 2 - dot(e, dn);
-        ray_beam b = { .p = s->p + v * r->rows * r->columns, .columns = (int)r->columns, .rows = (int)r->rows, .u = (float)dot(q, un), .du = (float)dot(step, un),
-                       .v = (float)dot(q, dn), .dv = (float)dot(step, dn), .w = (float)depth, .dw = (float)dw, .cu = (float)cu, .cv = (float)cv,
-                       .weight = (float)(w.axis * w.axis) };
-        s->k->beam(to, g->n[0], &b);
+    return t;
+}
+
+/* The axis that the rows of the detector follow each other along, more than along others, in all views; -1: none. */
+static int axis_of(const kr_rays *r)
+{
+    for (int a = 2; a >= 0; a--) {
+        bool all = true;
+        for (long i = 0; i < r->views && all; i++)
+            all = fabs(r->v[i][a]) > 0.7071 * sqrt(dot(r->v[i], r->v[i]));
+        if (all)
+            return a;
     }
-    return 0;
+    return -1;
 }
 
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
@@ -428,13 +419,18 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
     kr_auto float *weight = kr_alloc(n, sizeof *weight);
     kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
     double arc = 0;
-    if (!weight || !scale || weigh(weight, scale, &arc, o->weights, r, o, trace) || kr_stopped(trace))
+    int axis = slice ? 2 : axis_of(r), e = 0;
+    if (axis < 0)
+        return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");
+    kr_rays *turned = axis == 2 ? NULL : about_z(r, axis);
+    e = !weight || !scale || (axis != 2 && !turned) ? kr_error_code() : weigh(weight, scale, &arc, o->weights, turned ? turned : r, o, trace);
+    kr_rays_unref(&turned);
+    if (e || kr_stopped(trace))
         return kr_error_code();
-    kr_auto float *p = kr_alloc(n, sizeof *p);
+    kr_auto float *p = kr_alloc(n + 16, sizeof *p);                  /* registers read a little further */
     if (!p || filter(p, y, weight, scale, r, o->window, arc) || kr_stopped(trace))
         return kr_error_code();
     if (slice)
         return smear_slice(x, p, r, g, arc);
-    struct volume s = { r, g, kr_raykern_best(), p, x };
-    return kr_for(g->n[1] * g->n[2], smear_line, &s);
+    return ray_feldkamp(x, p, r, g);
 }

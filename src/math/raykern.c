@@ -355,6 +355,28 @@ static void column(float *sum, const ray_column *c)
         through_lines(sum, c, true, false, 0);
 }
 
+static void take(float *to, const float *p, long n, double at, double far, long k0, long k1)
+{
+    const vf lane = ramp();
+    const bool wide = !CAN_LOOK || (double)(VL - 1) * far + 3.5 > 2 * VL;
+    for (long k = k0 / VL * VL; k <= k1; k += VL) {
+        double z = at + (double)k * far;
+        long base = floor_of(z), low = -RAY_PAD - base, high = n + RAY_PAD - 2 * VL - base, from = low > 0 ? low : high < 0 ? high : 0;
+        vf x = (float)(z - (double)base) + lane * (float)far;
+        vi i = down(x), number = __builtin_convertvector(lane, vi) + (int)k, in = (number >= (int)k0) & (number <= (int)k1);
+        vf f = x - real(i), a, b;
+        if (wide) {
+            a = gather(p + base, within(i, (int)low, (int)high + 2 * VL - 1));
+            b = gather(p + base, within(i + 1, (int)low, (int)high + 2 * VL - 1));
+        } else {
+            vf lo = any(p + base + from), hi = any(p + base + from + VL);
+            a = look(lo, hi, i - (int)from);
+            b = look(lo, hi, i + 1 - (int)from);
+        }
+        put_any(to + k, any(to + k) + (vf)((vi)(a + f * (b - a)) & in));
+    }
+}
+
 /* The rays that voxels i0..i1-1 of line r lie between. */
 INLINE void into_line(float *line, const ray_column *c, long r, const bool box, const int span, const int known)
 {
@@ -406,4 +428,4 @@ static void column_back(float *lines, const ray_column *c)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, column, column_back };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, take, column, column_back };

@@ -66,6 +66,7 @@ typedef struct kr_raykern {
     void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
     void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step]; n a multiple of 16 */
     void (*spread)(float *to, const float *from, long step, const float *w, int lines, long n);    /* its transpose, added: to[i step] += w[i] from     */
+    void (*take)(float *to, const float *p, long n, double at, double far, long k0, long k1);      /* to[k] += p at at + k far, k0 <= k <= k1; RAY_PAD on both sides */
     void (*column)(float *sum, const ray_column *c);        /* sum[k] += ..., up to a multiple of 16                        */
     void (*column_back)(float *lines, const ray_column *c); /* lines[r stride + i] = ...                                    */
 } kr_raykern;

@@ -120,8 +120,7 @@ static void column_of(struct column *c, const int axis[3], const kr_rays *r, con
     }
 }
 
-/* p, q, w; false: the columns stand along no axis. */
-static bool axes_of(int axis[3], const kr_rays *r)
+bool ray_stack_axes(int axis[3], const kr_rays *r)
 {
     for (int w = 2; w >= 0; w--) {
         axis[0] = w == 0 ? 1 : 0;
@@ -141,7 +140,7 @@ static bool axes_of(int axis[3], const kr_rays *r)
 bool ray_stack_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model)
 {
     int axis[3];
-    if (r->rows < 2 || (model != KR_RAY_JOSEPH && model != KR_RAY_DISTANCE) || !axes_of(axis, r) || kr_threads() > 256)
+    if (r->rows < 2 || (model != KR_RAY_JOSEPH && model != KR_RAY_DISTANCE) || !ray_stack_axes(axis, r) || kr_threads() > 256)
         return false;
     for (int d = 0; d < 3; d++)
         if (g->n[d] < 2)
@@ -192,7 +191,7 @@ ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
     if (!p)
         return NULL;
     *p = (ray_stack){ .k = kr_raykern_best(), .box = model == KR_RAY_DISTANCE, .rays = r, .grid = g, .threads = kr_threads() };
-    bool stand = axes_of(p->axis, r);
+    bool stand = ray_stack_axes(p->axis, r);
     kr_assert(stand);
     for (int d = 0; d < 3; d++) {
         p->n[d] = g->n[p->axis[d]];
