@@ -19,8 +19,8 @@ typedef struct opts {
 
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "image file" },
-    { "geometry", 'g', KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "parallel[:pixel=MM], fan:sod=MM,sdd=MM,pixel=MM[,curved=yes] or cone:..., and angles=FROM:TO:N (degrees, TO left out)" },
-    { "angles", 0, KR_OPT_TEXT, offsetof(opts, angles), NULL, "FILE[:VAR]", "angles of the views in degrees" },
+    { "geometry", 'g', KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "parallel, fan, cone[:sod=MM,sdd=MM,pixel=MM,angles=FROM:TO:N,vectors=FILE,turn=right,flip=uv,...], or FILE.xml of RTK" },
+    { "angles", 0, KR_OPT_TEXT, offsetof(opts, angles), NULL, "FILE[:VAR]", "angles of the views in degrees; also a text file" },
     { "white", 0, KR_OPT_TEXT, offsetof(opts, white), NULL, "FILE[:VAR]@AXES", "counts without the object (flat field)" },
     { "dark", 0, KR_OPT_TEXT, offsetof(opts, dark), NULL, "FILE[:VAR]@AXES", "counts without the beam" },
     { "log", 0, KR_OPT_CHOICE, offsetof(opts, log), "auto", "auto|on|off", "-log of the transmission; auto: where a white field is" },
@@ -100,7 +100,7 @@ static int open_study(kr_projections **out, const char *file, const opts *o, con
         low = fmin(low, p->angle[i]);
         high = fmax(high, p->angle[i]);
     }
-    if (p->views > 8 && high - low < 6.4 && high - low > 0.3)
+    if (!p->rays && p->views > 8 && high - low < 6.4 && high - low > 0.3)
         kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", high - low);
     return made ? phantom(p, o) : 0;
 }
@@ -188,6 +188,8 @@ static int reconstruct(kr_image **out, kr_projections *s, const char *file, cons
     kr_grid g = kr_grid_of(r);
     if (!s->volume)
         g.n[2] = 1, g.first[2] = 0;
+    if (s->grid.n[0] && !o->matrix)
+        g = s->grid;
     if (o->matrix)
         g = kr_grid_centred((long[3]){ o->matrix, o->matrix, g.n[2] }, g.step);
     kr_ct_opts how = { KR_CT_FBP, (enum kr_fbp_window)kr_fbp_window_named(o->window), (int)o->iterations, o->lambda, o->positive,

@@ -12,12 +12,13 @@ typedef struct kr_projections {
     const char *kind;                 /* of the file, in words; NULL: a bare array                                    */
     kr_array *y, *white, *dark;       /* white (without the object), dark (without the beam) {U,V,VIEW}; NULL: none   */
     bool integrals;                   /* y is known to hold line integrals                                            */
-    double full;                      /* counts without the object, the same everywhere; 0: not said                  */
     double water;                     /* attenuation of water in 1/mm; 0: not said                                    */
     enum kr_beam beam;
     bool volume;                      /* the rows belong together; false: each is a slice                             */
     bool curved, lengths;             /* lengths: they are mm; false: elements of the detector                        */
     double sod, sdd, pixel[2], shift[2];      /* as kr_rays_cone, kr_detector; pixel[1] 0: as pixel[0]                */
+    double middle[2];                 /* where the middle of the detector lies, by files that hold pictures with a place; 0  */
+    kr_grid grid;                     /* of the image that the data set is meant for; n[0] 0: not said                */
     double *angle;                    /* degrees, one a view; NULL: not known                                         */
     long views;
     kr_rays *rays;
@@ -28,10 +29,14 @@ void kr_projections_unref(kr_projections **p);
 int kr_projections_read(kr_projections **out, const char *source, const kr_trace *trace) KR_MUST_USE;
 /* A real array {U,V,VIEW}, contiguous, from FILE[:VARIABLE][@AXES]; without axes (view, row, column) or (view, column). */
 int kr_projections_array(kr_array **out, const char *source) KR_MUST_USE;
-/* Adds, or replaces, how they were measured: KIND[:NAME=VALUE,...], KIND parallel, fan or cone, names sod, sdd, pixel (mm), angles=FROM:TO:N (degrees, TO
- * left out), curved=yes|no. Refuses names that the kind does not have, and lengths that are missing or not above 0. */
+/* Adds, or replaces, how they were measured: WHAT[:NAME=VALUE,...]. WHAT: parallel, fan, cone (one volume), parallel3d (likewise), or a file that a kind
+ * below knows. Names: sod, sdd, pixel, row (pitch of rows; else pixel) in mm; angles=FROM:TO:N (degrees, TO left out); curved=yes|no;
+ * vectors=FILE[:VARIABLE] (rows of ASTRA's vectors, 6 or 12 numbers a view, nothing else then); turn=left|right (right: angles count clockwise);
+ * flip=u|v|uv (the detector's columns or rows, or both, are stored the other way about). Refuses names that WHAT does not have, what contradicts itself, and
+ * lengths that are missing or not above 0. */
 int kr_projections_geometry(kr_projections *p, const char *text) KR_MUST_USE;
-/* Angles in degrees from the numbers of an array FILE[:VARIABLE]. */
+/* Angles in degrees from the numbers of an array FILE[:VARIABLE], or of a text file: one after the other, with blanks, commas, semicolons or line ends
+ * between them, '#' before a comment. */
 int kr_projections_angles(kr_projections *p, const char *source) KR_MUST_USE;
 /* The rays, with `rows` rows (1: a slice) and the axis of rotation at detector column `axis`, counted from 0: (columns - 1) / 2 is what the file says.
  * Refuses where angles are missing, not as many as views, or not finite. */
@@ -40,7 +45,8 @@ kr_rays *kr_projections_rays(const kr_projections *p, long rows, double axis) KR
 /* A kind of file; all of them, NULL at the end. read: 1: it is of this kind; 0: it is not; else a refusal. */
 typedef struct kr_projections_kind {
     const char *name, *summary;
-    int (*read)(kr_projections *p, const char *source, const kr_trace *trace);
+    int (*read)(kr_projections *p, const char *source, const kr_trace *trace);       /* NULL: holds no projections */
+    int (*geometry)(kr_projections *p, const char *file);            /* of a file with geometry alone, likewise; NULL: none */
 } kr_projections_kind;
 extern const kr_projections_kind *const kr_projections_kinds[];
 

@@ -157,6 +157,8 @@ static void *read_numbers(const header *h, int fd)
 
 static int read_array(kr_array **out, const kr_source *src)
 {
+    if (src->var)
+        return kr_fail(KR_EUSAGE, "a NumPy file holds one array without a name: ':%s' says nothing", src->var);
     int64_t length = 0;
     int fd = kr_file_open(src->path, &length);
     if (fd < 0)

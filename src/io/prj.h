@@ -9,5 +9,9 @@ double *prj_numbers(const char *source, long *count);
 int prj_number(double *to, const char *file, const char *var) KR_MUST_USE;
 /* Whether the file holds HDF5; false of FILE@AXES and FILE:VARIABLE. */
 bool prj_is_hdf5(const char *source);
+/* The number behind NAME= at the beginning of a line, blanks about it left out; false: there is none. */
+bool prj_says(const char *text, const char *name, double *value);
+/* A picture turned about: columns, rows. */
+void prj_flip(kr_array *y, bool u, bool v);
 bool prj_ends(const char *source, const char *suffix);
 #endif

@@ -32,4 +32,4 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     return 1;
 }
 
-const kr_projections_kind kr_projections_dataexchange = { "dataexchange", "Data Exchange (HDF5): counts, white and dark fields, angles; parallel beams", read };
+const kr_projections_kind kr_projections_dataexchange = { "dataexchange", "Data Exchange (HDF5): counts, white and dark fields, angles; parallel beams", read, NULL };

@@ -24,4 +24,4 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     return 0;
 }
 
-const kr_projections_kind kr_projections_htc = { "htc", "Helsinki Tomography Challenge 2022 (.mat): line integrals of a fan beam", read };
+const kr_projections_kind kr_projections_htc = { "htc", "Helsinki Tomography Challenge 2022 (.mat): line integrals of a fan beam", read, NULL };

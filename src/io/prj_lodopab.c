@@ -51,7 +51,8 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     for (long i = 0; i < n; i++)                                     /* to true line integrals: values are then per mm */
         KR_R(p->y)[i] *= 81.35858f;
     p->water = 0.02;
+    p->grid = kr_grid_centred((long[3]){ 362, 362, 1 }, (double[3]){ 260.0 / 362, 260.0 / 362, 1 });
     return 1;
 }
 
-const kr_projections_kind kr_projections_lodopab = { "lodopab", "LoDoPaB-CT (observation_*.hdf5[:SAMPLE]): line integrals of parallel beams", read };
+const kr_projections_kind kr_projections_lodopab = { "lodopab", "LoDoPaB-CT (observation_*.hdf5[:SAMPLE]): line integrals of parallel beams", read, NULL };

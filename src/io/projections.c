@@ -1,5 +1,6 @@
 /* projections.c: projections of an X-ray scan: which kind of file it is, bare arrays, and geometry in words. */
 #include "prj.h"
+#include "file.h"
 #include "kray_projections.h"
 #include <math.h>
 #include <stdio.h>
@@ -75,6 +76,40 @@ bool prj_ends(const char *source, const char *suffix)
     return n > k && !strcasecmp(source + n - k, suffix);
 }
 
+bool prj_says(const char *text, const char *name, double *value)
+{
+    size_t n = strlen(name);
+    for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0) {
+        const char *p = line + strspn(line, " \t");
+        char *end;
+        if (strncasecmp(p, name, n) || !(p += n, *(p += strspn(p, " \t")) == '='))
+            continue;
+        *value = strtod(p + 1, &end);
+        return end != p + 1 && isfinite(*value);
+    }
+    return false;
+}
+
+void prj_flip(kr_array *y, bool u, bool v)
+{
+    long columns = y->n[KR_U], rows = y->n[KR_V];
+    for (long i = 0; i < y->n[KR_VIEW]; i++) {
+        float *p = KR_R(y) + i * rows * columns;
+        for (long r = 0; u && r < rows; r++)
+            for (long k = 0; k < columns / 2; k++) {
+                float keep = p[r * columns + k];
+                p[r * columns + k] = p[r * columns + columns - 1 - k];
+                p[r * columns + columns - 1 - k] = keep;
+            }
+        for (long r = 0; v && r < rows / 2; r++)
+            for (long k = 0; k < columns; k++) {
+                float keep = p[r * columns + k];
+                p[r * columns + k] = p[(rows - 1 - r) * columns + k];
+                p[(rows - 1 - r) * columns + k] = keep;
+            }
+    }
+}
+
 /* ---- Reading ---- */
 int kr_projections_array(kr_array **out, const char *source)
 {
@@ -83,13 +118,20 @@ int kr_projections_array(kr_array **out, const char *source)
     if (kr_source_parse(&src, source))
         return kr_error_code();
     bool named = src.axes;
+    const kr_format *f = kr_format_of(src.path);
+    bool fastest_first = f && (!strcmp(f->name, "nifti") || !strcmp(f->name, "metaimage"));      /* (column, row, view) by nature */
     kr_source_clear(&src);
     kr_scoped(array) a = NULL;
-    kr_auto char *three = kr_strf("%s@view,v,u", source), *two = kr_strf("%s@view,u", source);
+    if (!f)
+        return kr_error_code();
+    kr_auto char *three = kr_strf(fastest_first ? "%s@u,v,view" : "%s@view,v,u", source), *two = kr_strf(fastest_first ? "%s@u,view" : "%s@view,u", source);
     if (!three || !two)
         return kr_error_code();
-    if (named ? kr_array_read(&a, source) : kr_array_read(&a, three) && kr_array_read(&a, two))
-        return kr_error_code();
+    int e = kr_array_read(&a, named ? source : three);
+    if (!named && e == KR_EUSAGE)                                    /* another number of axes */
+        e = kr_array_read(&a, two);
+    if (e)
+        return e;
     if (a->type != KR_R32)
         return kr_fail(KR_EFORMAT, "%s: projections are real numbers, these are complex", source);
     kr_shape s = kr_array_shape(a);
@@ -107,7 +149,7 @@ int kr_projections_read(kr_projections **out, const char *source, const kr_trace
         return kr_error_code();
     int is = 0;
     for (int i = 0; kr_projections_kinds[i] && !is; i++)
-        is = kr_projections_kinds[i]->read(p, source, trace);
+        is = kr_projections_kinds[i]->read ? kr_projections_kinds[i]->read(p, source, trace) : 0;
     if (is < 0 || (!is && kr_projections_array(&p->y, source))) {
         kr_projections_unref(&p);
         return kr_error_code();
@@ -132,40 +174,117 @@ static int angles_between(kr_projections *p, const char *text)
     return p->angle ? 0 : kr_error_code();
 }
 
+/* Rows of ASTRA's vectors. */
+static int vectors(kr_projections *p, const char *source, bool deep)
+{
+    kr_scoped(array) a = NULL;
+    if (kr_array_read(&a, source))
+        return kr_error_code();
+    long count = 0, each = a->n[KR_X], columns = p->y ? p->y->n[KR_U] : 1, rows = p->y ? p->y->n[KR_V] : 1;
+    kr_auto double *v = prj_numbers(source, &count);
+    if (!v)
+        return kr_error_code();
+    if ((each != 6 && each != 12) || count % each)
+        return kr_fail(KR_ESHAPE, "%s: rows of 6 (2D) or 12 numbers (3D) are wanted, one a view, not %s", source, kr_shape_text(kr_array_shape(a)));
+    if (deep != (each == 12))
+        return kr_fail(KR_EUSAGE, "%s: vectors of %ld numbers are of a %s beam", source, each, each == 12 ? "cone or parallel3d" : "parallel or fan");
+    if (p->y && !deep && rows > 1)
+        return kr_fail(KR_ESHAPE, "%s: vectors of 6 numbers are of one row, the detector has %ld", source, rows);
+    kr_rays_unref(&p->rays);
+    p->rays = kr_rays_vectors(p->beam, columns, rows, count / each, (int)each, v);
+    p->lengths = true;
+    return p->rays ? 0 : kr_error_code();
+}
+
+struct words { bool sod, sdd, pixel, row, angles, curved, vectors, turn; };      /* which were said */
+
+static int length(double *to, bool *said, const char *name, const char *value)
+{
+    char *end;
+    *to = strtod(value, &end);
+    *said = true;
+    return !*value || *end || !(*to > 0) || !isfinite(*to) ? kr_fail(KR_EUSAGE, "--geometry: %s=%s; a length in mm, above 0, is wanted", name, value) : 0;
+}
+
 int kr_projections_geometry(kr_projections *p, const char *text)
 {
-    kr_auto char *words = kr_strdup(text);
+    kr_auto char *words = kr_strdup(text), *from = NULL;
     if (!words)
         return kr_error_code();
     char *rest = strchr(words, ':');
     if (rest)
         *rest++ = 0;
-    bool fan = !strcmp(words, "fan"), cone = !strcmp(words, "cone");
-    if (!fan && !cone && strcmp(words, "parallel"))
-        return kr_fail(KR_EUSAGE, "there is no geometry '%s'; known are parallel, fan, cone", words);
-    p->beam = fan || cone ? KR_DIVERGENT : KR_PARALLEL;
-    p->volume = cone;
+    bool fan = !strcmp(words, "fan"), cone = !strcmp(words, "cone"), deep = cone || !strcmp(words, "parallel3d"), file = false;
+    if (!fan && !deep && strcmp(words, "parallel")) {
+        FILE *f = fopen(words, "rb");
+        file = f;
+        if (f)
+            fclose(f);
+        else
+            return kr_fail(KR_EUSAGE, "there is neither a geometry nor a file '%s'; known are parallel, fan, cone, parallel3d", words);
+    } else {
+        p->beam = fan || cone ? KR_DIVERGENT : KR_PARALLEL;
+        p->volume = deep;
+    }
+    struct words said = { 0 };
     for (char *save = NULL, *w = rest ? strtok_r(rest, ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save)) {
-        char *value = strchr(w, '='), *end = NULL;
+        char *value = strchr(w, '=');
         if (!value)
             return kr_fail(KR_EUSAGE, "--geometry %s: '%s' has no value; NAME=VALUE is wanted", text, w);
         *value++ = 0;
-        double *to = !strcmp(w, "sod") ? &p->sod : !strcmp(w, "sdd") ? &p->sdd : !strcmp(w, "pixel") ? &p->pixel[0] : NULL;
-        if (to) {
-            *to = strtod(value, &end);
-            if (!*value || *end || !(*to > 0) || !isfinite(*to))
-                return kr_fail(KR_EUSAGE, "--geometry: %s=%s; a length in mm, above 0, is wanted", w, value);
-            p->lengths |= to == &p->pixel[0];
-        } else if (!strcmp(w, "angles")) {
-            if (angles_between(p, value))
-                return kr_error_code();
+        int e = 0;
+        if (!strcmp(w, "sod"))
+            e = length(&p->sod, &said.sod, w, value);
+        else if (!strcmp(w, "sdd"))
+            e = length(&p->sdd, &said.sdd, w, value);
+        else if (!strcmp(w, "pixel"))
+            e = length(&p->pixel[0], &said.pixel, w, value);
+        else if (!strcmp(w, "row"))
+            e = length(&p->pixel[1], &said.row, w, value);
+        else if (!strcmp(w, "angles")) {
+            e = angles_between(p, value);
+            said.angles = true;
         } else if (!strcmp(w, "curved")) {
-            p->curved = !strcmp(value, "yes");
+            p->curved = said.curved = !strcmp(value, "yes");
             if (!fan || (!p->curved && strcmp(value, "no")))
                 return kr_fail(KR_EUSAGE, fan ? "--geometry: curved=%s; yes or no is wanted" : "--geometry: curved=%s is for fan beams", value);
+        } else if (!strcmp(w, "vectors")) {
+            kr_free(from);
+            from = kr_strdup(value);
+            said.vectors = true;
+        } else if (!strcmp(w, "turn")) {
+            said.turn = !strcmp(value, "right");
+            if (!said.turn && strcmp(value, "left"))
+                return kr_fail(KR_EUSAGE, "--geometry: turn=%s; left or right is wanted", value);
+        } else if (!strcmp(w, "flip")) {
+            bool u = !strcmp(value, "u") || !strcmp(value, "uv"), v = !strcmp(value, "v") || !strcmp(value, "uv");
+            if (!u && !v)
+                return kr_fail(KR_EUSAGE, "--geometry: flip=%s; u, v or uv is wanted", value);
+            kr_array *all[3] = { p->y, p->white, p->dark };
+            for (int i = 0; i < 3; i++)
+                if (all[i])
+                    prj_flip(all[i], u, v);
         } else
-            return kr_fail(KR_EUSAGE, "--geometry %s: '%s' is not known; known are sod, sdd, pixel, angles, curved", text, w);
+            return kr_fail(KR_EUSAGE, "--geometry %s: '%s' is not known; known are sod, sdd, pixel, row, angles, curved, vectors, turn, flip", text, w);
+        if (e)
+            return e;
     }
+    p->lengths |= said.pixel;
+    if (said.vectors && (said.sod || said.sdd || said.pixel || said.row || said.angles || said.curved || said.turn || file))
+        return kr_fail(KR_EUSAGE, "--geometry %s: vectors say all of the geometry; sod, sdd, pixel, row, angles, curved and turn would contradict them", text);
+    if (said.vectors)
+        return vectors(p, from, deep);
+    if (file) {
+        if (said.sod || said.sdd || said.angles || said.turn)
+            return kr_fail(KR_EUSAGE, "--geometry %s: the file says distances and angles; sod, sdd, angles and turn would contradict it", text);
+        int is = 0;
+        for (int i = 0; kr_projections_kinds[i] && !is; i++)
+            is = kr_projections_kinds[i]->geometry ? kr_projections_kinds[i]->geometry(p, words) : 0;
+        return is > 0 ? 0 : is ? is : kr_fail(KR_EFORMAT, "%s: no kind of geometry that Kray reads (RTK's XML is)", words);
+    }
+    kr_rays_unref(&p->rays);
+    for (long i = 0; said.turn && i < p->views; i++)
+        p->angle[i] = -p->angle[i];
     if (!fan && !cone && (p->sod > 0 || p->sdd > 0))
         return kr_fail(KR_EUSAGE, "--geometry %s: a parallel beam has no source, so that sod= and sdd= say nothing", text);
     if ((fan || cone) && (!(p->sod > 0) || !(p->sdd > 0) || !(p->pixel[0] > 0)))
@@ -173,10 +292,50 @@ int kr_projections_geometry(kr_projections *p, const char *text)
     return 0;
 }
 
+/* Numbers of a text file; NULL without a refusal: it is none. */
+static double *text_numbers(const char *path, long *count)
+{
+    FILE *f = fopen(path, "rb");
+    char head[4096];
+    size_t got = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f)
+        fclose(f);
+    for (size_t i = 0; i < got; i++)
+        if ((unsigned char)head[i] >= 127 || ((unsigned char)head[i] < 32 && !strchr("\n\r\t", head[i])))
+            return NULL;
+    kr_auto char *text = got ? kr_file_text(path, 1 << 26) : NULL;
+    if (!text)
+        return NULL;
+    double *v = kr_alloc(strlen(text) / 2 + 1, sizeof *v);
+    *count = 0;
+    for (char *p = text, *end; v && *p; p = end) {
+        p += strspn(p, " ,;\t\r\n");
+        end = p + (*p == '#' ? strcspn(p, "\n") : 0);
+        if (!*p || *p == '#')
+            continue;
+        v[(*count)++] = strtod(p, &end);
+        if (end == p) {
+            kr_fail(KR_EFORMAT, "%s: '%.*s' is no number", path, (int)strcspn(p, " ,;\t\r\n"), p);
+            kr_free(v);
+            return NULL;
+        }
+    }
+    if (v && !*count) {
+        kr_fail(KR_EFORMAT, "%s: there are no numbers in this file", path);
+        kr_free(v);
+        return NULL;
+    }
+    return v;
+}
+
 int kr_projections_angles(kr_projections *p, const char *source)
 {
     kr_free(p->angle);
-    p->angle = prj_numbers(source, &p->views);
+    kr_rays_unref(&p->rays);
+    kr_error_clear();
+    p->angle = text_numbers(source, &p->views);
+    if (!p->angle && !kr_error_code())
+        p->angle = prj_numbers(source, &p->views);
     return p->angle ? 0 : kr_error_code();
 }
 

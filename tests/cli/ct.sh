@@ -4,7 +4,7 @@
 works 'Feldkamp' kray ct --help
 array sino.npy x=48,y=36 blob
 refuses 2 '--geometry' kray ct sino.npy -o a.nii.gz
-refuses 2 'no geometry' kray ct sino.npy -o a.nii.gz --geometry spiral
+refuses 2 'neither a geometry nor a file' kray ct sino.npy -o a.nii.gz --geometry spiral
 refuses 2 'sod=' kray ct sino.npy -o a.nii.gz --geometry fan:angles=0:360:36
 refuses 2 'not known' kray ct sino.npy -o a.nii.gz --geometry parallel:pitch=1
 refuses 1 '35 angles for 36 views' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:35

@@ -21,7 +21,7 @@ class Fbp(C.Structure):
     _fields_ = [("window", C.c_int), ("even", C.c_bool), ("weights", C.c_void_p)]
 
 
-for f in ("kr_rays_rtk", "kr_rays_cone", "kr_projector_new"):
+for f in ("kr_rays_rtk", "kr_rays_cone", "kr_rays_parallel", "kr_projector_new"):
     getattr(kr, f).restype = C.c_void_p
 kr.kr_grid_centred.restype = Grid
 

@@ -1,0 +1,167 @@
+/* fmt_metaimage.c: MetaImage (.mhd beside a raw file, .mha in one piece), read only: a raw file of any scanner can be read by writing six lines of
+ * header. Source: ITK's MetaIO documentation. */
+#include "kray/io.h"
+#include "file.h"
+#include "metaimage.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include <zlib.h>
+
+static int probe(const unsigned char *head, size_t bytes, const char *path)
+{
+    (void)path;
+    char text[256] = "";
+    memcpy(text, head, bytes < sizeof text - 1 ? bytes : sizeof text - 1);
+    return strstr(text, "ObjectType = Image") || strstr(text, "NDims =") ? 85 : 0;
+}
+
+static int numbers_of(double *to, int most, const char *text)
+{
+    int n = 0;
+    for (char *end; n < most; n++, text = end) {
+        to[n] = strtod(text, &end);
+        if (end == text)
+            break;
+    }
+    return n;
+}
+
+static int line(kr_metaimage *m, const char *name, const char *value, const char *path, bool *local)
+{
+    static const struct { const char *name; enum kr_number kind; } types[] = {
+        { "MET_UCHAR", KR_U8 }, { "MET_CHAR", KR_I8 }, { "MET_USHORT", KR_U16 }, { "MET_SHORT", KR_I16 }, { "MET_UINT", KR_U32 }, { "MET_INT", KR_I32 },
+        { "MET_ULONG_LONG", KR_U64 }, { "MET_LONG_LONG", KR_I64 }, { "MET_FLOAT", KR_F32 }, { "MET_DOUBLE", KR_F64 } };
+    double v[KR_AXES] = { 0 };
+    int got = numbers_of(v, KR_AXES, value);
+    if (!strcmp(name, "DimSize")) {
+        m->dims = got;
+        m->count = 1;
+        for (int i = 0; i < got; i++) {
+            m->n[i] = v[i] >= 1 && v[i] < 1e12 ? (long)v[i] : 0;
+            if (m->n[i] < 1 || __builtin_mul_overflow(m->count, m->n[i], &m->count))
+                return kr_fail(KR_EFORMAT, "DimSize = %s", value);
+        }
+    } else if (!strcmp(name, "ElementType")) {
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+            m->kind = strcmp(value, types[i].name) ? m->kind : types[i].kind;
+        if (m->kind == KR_NUMBER_NONE)
+            return kr_fail(KR_EFORMAT, "ElementType = %s; integers of 1 to 8 bytes (MET_USHORT, ...), MET_FLOAT and MET_DOUBLE are read", value);
+    } else if (!strcmp(name, "ElementByteOrderMSB") || !strcmp(name, "BinaryDataByteOrderMSB"))
+        m->swap = !strcasecmp(value, "True");
+    else if (!strcmp(name, "CompressedData"))
+        m->packed = !strcasecmp(value, "True");
+    else if (!strcmp(name, "ElementNumberOfChannels") && v[0] > 1)
+        return kr_fail(KR_EFORMAT, "%s numbers a voxel; one is read", value);
+    else if (!strcmp(name, "HeaderSize"))
+        m->at = got ? (long)v[0] : 0;
+    else if (!strcmp(name, "ElementSpacing"))
+        for (int i = 0; i < got && i < 3; i++)
+            m->spacing[i] = v[i];
+    else if (!strcmp(name, "Offset") || !strcmp(name, "Position") || !strcmp(name, "Origin"))
+        for (int i = 0; i < got && i < 3; i++)
+            m->first[i] = v[i];
+    else if (!strcmp(name, "ElementDataFile")) {
+        *local = !strcmp(value, "LOCAL");
+        kr_auto char *folder = kr_file_folder(path);
+        if (strchr(value, '%') || !strcmp(value, "LIST"))
+            return kr_fail(KR_EFORMAT, "numbers in a list of files are not read; one file is");
+        m->data = *local ? kr_strdup(path) : *value == '/' ? kr_strdup(value) : folder ? kr_strf("%s/%s", folder, value) : NULL;
+        return m->data ? 0 : kr_error_code();
+    }
+    return 0;
+}
+
+int kr_metaimage_read(kr_metaimage *m, const char *path)
+{
+    *m = (kr_metaimage){ 0 };
+    char name[64], value[1024], text[1200];
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return kr_fail(KR_EFILE, "%s: cannot be opened", path);
+    int e = 0;
+    bool local = false;
+    for (int lines = 0; !e && !m->data && lines < 200 && fgets(text, sizeof text, f); lines++)
+        if (sscanf(text, " %63[A-Za-z] = %1023[^\r\n]", name, value) == 2) {
+            for (size_t k = strlen(value); k && value[k - 1] == ' '; )
+                value[--k] = 0;
+            e = line(m, name, value, path, &local);
+        }
+    if (local)
+        m->at = ftell(f);
+    fclose(f);
+    if (!e && (!m->data || !m->dims || m->kind == KR_NUMBER_NONE))
+        e = kr_fail(KR_EFORMAT, "a MetaImage header without %s", !m->dims ? "DimSize" : m->kind == KR_NUMBER_NONE ? "ElementType" : "ElementDataFile");
+    if (e) {
+        kr_free(m->data);
+        m->data = NULL;
+    }
+    return e;
+}
+
+static int unpack(char *to, size_t bytes, const char *from, size_t length)
+{
+    uLongf got = bytes;
+    return uncompress((Bytef *)to, &got, (const Bytef *)from, length) == Z_OK && got == bytes ? 0 : kr_fail(KR_EFORMAT, "packed numbers of a MetaImage are damaged");
+}
+
+static int numbers(float *to, const kr_metaimage *m)
+{
+    int64_t length = 0, each = kr_number_bytes(m->kind), bytes = 0;
+    int fd = kr_file_open(m->data, &length), e = 0;
+    if (fd < 0)
+        return fd;
+    if (__builtin_mul_overflow(m->count, each, &bytes) || m->at < -1 || (m->packed ? m->at > length : bytes > length - (m->at < 0 ? 0 : m->at)))
+        e = kr_fail(KR_EFORMAT, "%s holds %lld bytes, %s numbers of %lld bytes behind the first %ld are announced", m->data, (long long)length,
+                    kr_lengths_text(m->n, m->dims), (long long)each, m->at < 0 ? 0 : m->at);
+    kr_auto char *raw = e ? NULL : kr_alloc((size_t)bytes, 1);
+    e = e ? e : raw ? 0 : kr_error_code();
+    if (!e && m->packed) {
+        long from = m->at < 0 ? 0 : m->at;
+        kr_auto char *packed = kr_alloc((size_t)(length - from) + 1, 1);
+        e = packed ? kr_file_read(fd, packed, (size_t)(length - from), from) : kr_error_code();
+        e = e ? e : unpack(raw, (size_t)bytes, packed, (size_t)(length - from));
+    } else if (!e)
+        e = kr_file_read(fd, raw, (size_t)bytes, m->at < 0 ? length - bytes : m->at);
+    close(fd);
+    if (!e) {
+        if (m->swap)
+            kr_number_swap(raw, m->kind, m->count);
+        kr_number_floats(to, 1, raw, m->kind, m->count);
+    }
+    return e;
+}
+
+static int read_array(kr_array **out, const kr_source *src)
+{
+    static const int usual[] = { KR_X, KR_Y, KR_Z, KR_TIME };
+    kr_metaimage m;
+    int order[KR_AXES], memory[KR_AXES], axes = 0;
+    if (kr_metaimage_read(&m, src->path))
+        return kr_error_code();
+    kr_auto float *data = NULL;
+    int e = kr_axes_of(order, src, m.n, m.dims, usual, 4, "scan.mhd@u,v,view");
+    e = e ? e : (data = kr_alloc((size_t)m.count, sizeof *data)) ? numbers(data, &m) : kr_error_code();
+    kr_free(m.data);
+    if (e)
+        return e;
+    kr_shape shape = { { 0 } };
+    for (int i = 0; i < m.dims; i++)
+        if (order[i] < KR_AXES) {
+            shape.n[order[i]] = m.n[i];
+            memory[axes++] = order[i];
+        }
+    kr_scoped(array) a = kr_array_take_order(KR_R32, shape, data, memory, axes);
+    if (!a)
+        return kr_error_code();
+    data = NULL;
+    *out = kr_array_packed(a);
+    return *out ? 0 : kr_error_code();
+}
+
+const kr_format kr_format_metaimage = {
+    .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage, also as the header of a raw file: projections of CT (read only)", .probe = probe,
+    .read_array = read_array };

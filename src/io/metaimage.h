@@ -1,0 +1,15 @@
+/* metaimage.h: the header of MetaImage files (.mhd, .mha). Private to this folder. */
+#ifndef KRAY_METAIMAGE_H
+#define KRAY_METAIMAGE_H
+#include "number.h"
+
+typedef struct kr_metaimage {
+    enum kr_number kind;
+    bool swap, packed;                /* big endian on a little one; zlib                     */
+    int dims;
+    long n[KR_AXES], count, at;       /* fastest first; at: where numbers begin, -1: at the end of the file */
+    double spacing[3], first[3];      /* first: where element (0, 0, 0) lies; 0 where not said */
+    char *data;                       /* file with the numbers, kr_free it                    */
+} kr_metaimage;
+int kr_metaimage_read(kr_metaimage *m, const char *path) KR_MUST_USE;
+#endif
