@@ -9,8 +9,8 @@
 #include <string.h>
 
 typedef struct opts {
-    const char *output, *geometry, *angles, *white, *dark, *log, *axis, *method, *window, *slices, *model;
-    long iterations, matrix, rings, threads;
+    const char *output, *geometry, *angles, *white, *dark, *log, *axis, *method, *window, *slices, *model, *harden;
+    long iterations, matrix, rings, stripes, threads;
     double lambda, water, photons;
     const char *keep;
     long detector, seed;
@@ -24,8 +24,10 @@ static const kr_opt table[] = {
     { "white", 0, KR_OPT_TEXT, offsetof(opts, white), NULL, "FILE[:VAR]@AXES", "counts without the object (flat field)" },
     { "dark", 0, KR_OPT_TEXT, offsetof(opts, dark), NULL, "FILE[:VAR]@AXES", "counts without the beam" },
     { "log", 0, KR_OPT_CHOICE, offsetof(opts, log), "auto", "auto|on|off", "-log of the transmission; auto: where a white field is" },
-    { "axis", 0, KR_OPT_TEXT, offsetof(opts, axis), "auto", "COLUMN|auto", "detector column of the axis of rotation, from 0; auto: found (parallel beams), else the middle" },
+    { "axis", 0, KR_OPT_TEXT, offsetof(opts, axis), "auto", "COLUMN|auto", "detector column of the axis of rotation, from 0; auto: found where lines were measured twice, else the middle" },
     { "rings", 0, KR_OPT_INT, offsetof(opts, rings), "0", "N", "remove rings: median over N columns of sorted values (31, say); 0: no" },
+    { "rings-wavelet", 0, KR_OPT_INT, offsetof(opts, stripes), "0", "N", "remove rings of up to 2^N columns by wavelets (2, say); 0: no" },
+    { "beam-hardening", 0, KR_OPT_TEXT, offsetof(opts, harden), NULL, "A,B,...", "line integrals p become A p + B p^2 + ..." },
     { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "fbp", "fbp|sirt|cgls|tv", "filtered back-projection (cone: Feldkamp), or iterations" },
     { "window", 0, KR_OPT_CHOICE, offsetof(opts, window), "ramp", "ramp|shepp-logan|cosine|hamming|hann", "fbp: window on the ramp filter" },
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "100", "N", "of sirt, cgls and tv" },
@@ -42,22 +44,6 @@ static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
-
-/* How many photons arrive where `mean` are expected; 0 counts as a tenth, so that its logarithm exists. */
-static double arrived(double mean, uint64_t seed, uint64_t ray)
-{
-    double n = 0;
-    if (mean < 60) {                                                 /* waiting times, Knuth 1969 */
-        double left = exp(-mean), p = 1;
-        for (uint64_t i = 0; (p *= kr_rand_uniform(seed, ray, i)) > left; i++)
-            n++;
-    } else {
-        double z[2];
-        kr_rand_normal2(seed, ray, 0, z);
-        n = rint(mean + sqrt(mean) * z[0]);
-    }
-    return n > 0 ? n : 0.1;
-}
 
 /* The head of Shepp and Logan, 90 % of the field of view: its exact line integrals, mean of 4 rays an element. */
 static int phantom(kr_projections *s, const opts *o)
@@ -76,8 +62,8 @@ static int phantom(kr_projections *s, const opts *o)
     long count = kr_shepp_logan(e, radius, 2 / radius, false, true), n = s->views * o->detector;
     kr_ellipsoids_scan(KR_R(s->y), e, count, r, 4);
     kr_rays_unref(&r);
-    for (long i = 0; o->photons > 0 && i < n; i++)
-        KR_R(s->y)[i] = (float)-log(arrived(o->photons * exp(-(double)KR_R(s->y)[i]), (uint64_t)o->seed, (uint64_t)i) / o->photons);
+    if (o->photons > 0)
+        kr_photons(KR_R(s->y), n, o->photons, 0, (uint64_t)o->seed);
     return 0;
 }
 
@@ -140,6 +126,45 @@ static int all_finite(const kr_array *y, long from, long to, const char *file)
                          columns * (to - from) * y->n[KR_VIEW], first / columns / rows, first / columns % rows, first % columns) : 0;
 }
 
+static int harden(kr_array *y, const char *text)
+{
+    double factor[16];
+    int n = 0;
+    for (const char *p = text; ; p++) {
+        char *end;
+        double v = strtod(p, &end);
+        if (end == p || (*end && *end != ',') || n == 16 || !isfinite(v))
+            return kr_fail(KR_EUSAGE, "--beam-hardening %s: up to 16 numbers with commas between them are wanted, such as 1,0.05", text);
+        factor[n++] = v;
+        if (!*end)
+            return kr_ct_polynomial(y, factor, n);
+        p = end;
+    }
+}
+
+/* The axis of fans and cones on a full turn; the middle where nothing speaks for another. Warns where the views seem to turn the other way. */
+static int fan_axis(double *axis, double *mismatch, const kr_projections *s, const char *file, const kr_trace *trace)
+{
+    double column, before, otherwise;
+    kr_rays *r = kr_projections_rays(s, s->y->n[KR_V], *axis);
+    int e = r ? kr_ct_axis_fan(&column, mismatch, &before, &otherwise, s->y, r) : kr_error_code();
+    kr_rays_unref(&r);
+    if (e == KR_EREFUSED || e == KR_ENUMBER) {                       /* no full turn: what the file says */
+        kr_error_clear();
+        return 0;
+    }
+    if (e)
+        return e;
+    if (otherwise < 0.7 * *mismatch)
+        kr_say(trace, KR_WARNING, "%s: rays and those that run the other way differ by %.3g of their size, but by %.3g where the views turn the other way about: is the direction of rotation "
+               "right? --geometry ...,turn=right counts angles clockwise, flip=u turns the detector's columns about", file, *mismatch, otherwise);
+    else if (fabs(column - *axis) > 0.25 && *mismatch < 0.8 * before && *mismatch < 0.3) {
+        kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where rays in both directions differ by %.3g of their size; %.3g in the middle", column, s->y->n[KR_U], *mismatch, before);
+        *axis = column;
+    }
+    return 0;
+}
+
 static int reconstruct(kr_image **out, kr_projections *s, const char *file, const opts *o, json_t *j, const kr_trace *trace)
 {
     long rows = s->y->n[KR_V], columns = s->y->n[KR_U], from, to;
@@ -160,7 +185,7 @@ static int reconstruct(kr_image **out, kr_projections *s, const char *file, cons
     if (!strcmp(o->log, "auto") && !log && strcmp(file, "phantom") && darker_within(s->y, from, to))
         kr_say(trace, KR_WARNING, "%s: the numbers are larger beside the object than within it, as counts are and line integrals are not: --white FILE gives "
                "the counts without the object, --log on takes transmissions, --log off says that they are line integrals", file);
-    if (o->rings && kr_ct_rings(s->y, o->rings))
+    if ((o->rings && kr_ct_rings(s->y, o->rings)) || (o->stripes && kr_ct_rings_wavelet(s->y, (int)o->stripes, 1)) || (o->harden && harden(s->y, o->harden)))
         return kr_error_code();
     if (o->keep && kr_array_write(s->y, NULL, o->keep))
         return kr_error_code();
@@ -182,6 +207,8 @@ static int reconstruct(kr_image **out, kr_projections *s, const char *file, cons
         else
             kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where opposite views differ by %.3g of their size", axis, columns, mismatch);
     }
+    else if (s->beam == KR_DIVERGENT && strcmp(file, "phantom") && fan_axis(&axis, &mismatch, s, file, trace))
+        return kr_error_code();
     kr_rays *r = kr_projections_rays(s, s->volume ? rows : 1, axis);
     if (!r)
         return kr_error_code();
@@ -219,7 +246,7 @@ static int reconstruct(kr_image **out, kr_projections *s, const char *file, cons
         return kr_error_code();
     for (int d = 0; d < 3; d++)
         (*out)->geom->fov_mm[d] = fabs(g.step[d]) * (double)(d < 2 || s->volume ? g.n[d] : count);
-    const char *unit = o->water > 0 ? "HU" : s->lengths ? "1/mm" : "1/pixel";
+    const char *unit = o->water > 0 ? "HU" : s->unit ? s->unit : s->lengths ? "1/mm" : "1/pixel";
     kr_text words = { 0 };
     kr_text_add(&words, "window=%s iterations=%ld lambda=%g nonneg=%d model=%s axis=%.4f rings=%ld log=%d", o->window, o->iterations, o->lambda, o->positive, o->model, axis,
                 o->rings, log);
@@ -248,6 +275,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     bool iterates = strcmp(o->method, "fbp");
     if (o->iterations < 1 || o->iterations > 1000000 || o->matrix < 0 || o->matrix > 32768 || o->threads < 0 || !(o->lambda >= 0) || !(o->water >= 0))
         return kr_fail(KR_EUSAGE, "--iterations, --matrix, --threads, --lambda and --water must not be negative, and at least one iteration is wanted");
+    if (o->rings && o->stripes)
+        return kr_fail(KR_EUSAGE, "--rings and --rings-wavelet are two ways to the same end: one of them");
     if (!iterates && o->positive)
         return kr_fail(KR_EUSAGE, "--nonneg is for sirt and tv: filtered back-projection has values below 0");
     if (!iterates && (o->iterations != 100 || strcmp(o->model, "joseph")))

@@ -47,10 +47,10 @@ struct result {
     long columns, volumes, lost, room;
     struct volume *volume;
     struct lost *lose;
-    bool set, vif;                         /* several targets; some VIF is known */
+    bool set, known[KR_MEASURES];          /* several targets; of which measures some values are known */
 };
 
-static bool shown(const struct result *r, int k) { return strcmp(kr_measures[k].name, "vif") || r->vif; }
+static bool shown(const struct result *r, int k) { return r->known[k]; }
 static bool named(const struct result *r) { return r->column[0].name != NULL; }
 
 /* ---- Text ---- */
@@ -403,7 +403,7 @@ static int summarise(struct result *r)
                     v[n++] = kr_score_get(&r->volume[i].j.volume, k);
             if (kr_summarise(&r->column[c].summary[k], v, n))
                 return kr_error_code();
-            r->vif |= k == KR_MEASURES - 1 && r->column[c].summary[k].n > 0;
+            r->known[k] |= r->column[c].summary[k].n > 0;
         }
     return 0;
 }

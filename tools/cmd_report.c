@@ -164,7 +164,7 @@ static void definitions(kr_text *t, const struct report *r)
         "&Vert;recon &minus; target&Vert;&sup2; / &Vert;target&Vert;&sup2;",
         "&Vert;recon &minus; target&Vert; / &Vert;target&Vert;",
         "the same of both images through a Laplacian of Gaussian, 15 &times; 15, &sigma; = 1.5: errors at edges and in fine detail",
-        "visual information fidelity in the pixel domain (Sheikh and Bovik 2006)" };
+        "visual information fidelity in the pixel domain (Sheikh and Bovik 2006)", "Matthews' correlation coefficient of binary images" };
     for (int k = 0; k < KR_MEASURES; k++)
         if (report_has(r, k))
             kr_text_add(t, "<dt>%s</dt><dd>%s</dd>\n", kr_measures[k].label, text[k]);

@@ -2,16 +2,17 @@
 #include "kray/io.h"
 #include "kray/phantom.h"
 #include "kray/trajectory.h"
-#include "json.h"
+#include "simulate_ct.h"
+#include "kray/rays.h"
 #include "tool.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct opts {
-    const char *out, *matrix, *fov, *contrast, *undersample, *traj, *positions, *reference, *maps, *to;
+    const char *out, *matrix, *fov, *contrast, *undersample, *traj, *positions, *reference, *maps, *to, *geometry, *detector;
     long slices, coils, seed, multiband, caipi, single_band;
-    double thickness, gap, snr, correlation;
+    double thickness, gap, snr, correlation, photons, electronic, dose, radius;
     bool phase, oversampling, noise_scan, json;
 } opts;
 static const kr_opt table[] = {
@@ -37,6 +38,12 @@ static const kr_opt table[] = {
     { "phase", 0, KR_OPT_FLAG, offsetof(opts, phase), "on", NULL, "give the object a smooth phase" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "oversample the readout twice" },
     { "noise-scan", 0, KR_OPT_FLAG, offsetof(opts, noise_scan), "on", NULL, "include a noise scan" },
+    { "geometry", 'g', KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "projections of CT instead (see kray ct): of the CT phantoms below, or of a volume in Hounsfield units" },
+    { "detector", 0, KR_OPT_TEXT, offsetof(opts, detector), "256", "COLUMNS[,ROWS]", "CT: elements of the detector" },
+    { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "CT: photons of a ray without the object, for Poisson noise; 0: no noise" },
+    { "electronic", 0, KR_OPT_REAL, offsetof(opts, electronic), "0", "X", "CT: standard deviation of the electronics' noise, in photons" },
+    { "dose", 0, KR_OPT_REAL, offsetof(opts, dose), "1", "X", "CT: part of the photons that is used" },
+    { "radius", 0, KR_OPT_REAL, offsetof(opts, radius), "0", "MM", "CT: longest half axis of the phantom; 0: 90 % of what the detector sees" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
@@ -196,19 +203,41 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
     return e;
 }
 
+/* What of the options is for magnetic resonance alone; NULL: none was given. */
+static const char *of_mr(const opts *o)
+{
+    return strcmp(o->matrix, "256,256") ? "--matrix" : o->slices != 8 ? "--slices" : o->coils != 8 ? "--coils" : strcmp(o->contrast, "t1") ? "--contrast" : o->snr < 30 || o->snr > 30 ? "--snr"
+         : o->undersample ? "--undersample" : o->traj ? "--traj" : o->positions ? "--positions" : o->multiband || o->caipi || o->single_band != 32 ? "--multiband" : o->maps ? "--maps"
+         : o->fov ? "--fov" : o->thickness < 5 || o->thickness > 5 ? "--thickness" : o->gap < 1.5 || o->gap > 1.5 ? "--gap" : o->correlation < 0.2 || o->correlation > 0.2 ? "--correlation"
+         : !o->phase ? "--no-phase" : !o->oversampling ? "--no-oversampling" : !o->noise_scan ? "--no-noise-scan" : o->to ? "--to" : NULL;
+}
+
+static int ct(const opts *o, int files, char **file, struct answer *a)
+{
+    if (!o->geometry)
+        return kr_fail(KR_EUSAGE, "--detector, --photons, --electronic, --dose and --radius are for CT: --geometry says how it is measured");
+    if (files > 1 || !o->out)
+        return kr_fail(KR_EUSAGE, files > 1 ? "one object at a time" : "where should the projections go? Give -o OUT, for example -o sino.npy");
+    if (of_mr(o))
+        return kr_fail(KR_EUSAGE, "%s is for scans of magnetic resonance, --geometry for CT", of_mr(o));
+    simulate_ct how = { files ? file[0] : "shepplogan", o->out, o->geometry, o->detector, o->reference, o->photons, o->electronic, o->dose, o->radius, o->seed };
+    return simulate_ct_run(&how, a);
+}
+
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
     struct answer a;
     answer_begin(&a, o->json, trace);
-    int e = simulate(o, files, file, &a);
+    bool x_rays = o->geometry || strcmp(o->detector, "256") || o->photons > 0 || o->electronic > 0 || o->dose < 1 || o->radius > 0;
+    int e = x_rays ? ct(o, files, file, &a) : simulate(o, files, file, &a);
     if (e)
         answer_failed(&a);
     return answer_end(&a, e);
 }
 
 /* The help names the phantoms of the table. */
-static char examples[2048];
+static char examples[4096];
 static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **argv)
 {
     (void)room_count, (void)argc, (void)argv;
@@ -225,9 +254,15 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
                     "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
                     "  kray simulate brain --slices 1 --traj radial:spokes=64,angle=golden -o radial.h5\n"
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
-                    "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n\nPhantoms:\n");
+                    "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n"
+                    "  kray simulate thorax --geometry parallel:pixel=1.5,angles=0:180:60 --photons 1e5 --dose 0.25 --electronic 10 -o sino.npy    # CT, sparse, low dose\n"
+                    "  kray simulate head --geometry cone:sod=500,sdd=1000,pixel=2.5,angles=0:360:90 --detector 128,96 -o cone.npy\n\nPhantoms:\n");
     for (int i = 0; kr_phantoms[i]; i++)
         kr_text_add(&t, "  %-11s %s\n", kr_phantoms[i]->name, kr_phantoms[i]->summary);
+    kr_text_add(&t, "\nof CT:\n");
+    const char *summary = NULL;
+    for (int i = 0; kr_bodies_name(i, &summary); i++)
+        kr_text_add(&t, "  %-11s %s\n", kr_bodies_name(i, NULL), summary);
     strncpy(examples, t.s ? t.s : "", sizeof examples - 1);
     int e = t.failed ? kr_error_code() : 0;
     kr_text_clear(&t);

@@ -12,7 +12,7 @@ const char *report_number(int measure, double v)
     static char text[8][32];
     static int turn;
     char *t = text[turn++ % 8];
-    static const char *const form[KR_MEASURES] = { "%.4f", "%.2f", "%#.3g", "%.4f", "%.4f", "%.4f" };
+    static const char *const form[KR_MEASURES] = { "%.4f", "%.2f", "%#.3g", "%.4f", "%.4f", "%.4f", "%.4f" };
     if (isnan(v))
         return "\xe2\x80\x93";             /* an en dash */
     if (isinf(v))

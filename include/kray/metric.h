@@ -7,13 +7,13 @@ extern "C" {
 #endif
 
 /* NAN: not defined here (no such measure in this protocol, or an empty region). PSNR of equal images is INFINITY. */
-typedef struct kr_score { double ssim, psnr, nmse, nrmse, hfen, vif; } kr_score;
+typedef struct kr_score { double ssim, psnr, nmse, nrmse, hfen, vif, mcc; } kr_score;
 typedef struct kr_measure {
     const char *name, *label, *unit;     /* "psnr", "PSNR", "dB"                                           */
     bool higher;                         /* more is better                                                 */
     size_t at;                           /* offsetof(kr_score, ...)                                        */
 } kr_measure;
-enum { KR_MEASURES = 6 };
+enum { KR_MEASURES = 7 };
 extern const kr_measure kr_measures[KR_MEASURES];
 double kr_score_get(const kr_score *s, int measure);
 void kr_score_set(kr_score *s, int measure, double value);

@@ -12,9 +12,10 @@ typedef struct kr_projections {
     const char *kind;                 /* of the file, in words; NULL: a bare array                                    */
     kr_array *y, *white, *dark;       /* white (without the object), dark (without the beam) {U,V,VIEW}; NULL: none   */
     bool integrals;                   /* y is known to hold line integrals                                            */
-    double water;                     /* attenuation of water in 1/mm; 0: not said                                    */
+    double water;                     /* attenuation of water in the image's unit; 0: not said                        */
     enum kr_beam beam;
     bool volume;                      /* the rows belong together; false: each is a slice                             */
+    const char *unit;                 /* of an image; NULL: 1/mm, or 1/pixel                                         */
     bool curved, lengths;             /* lengths: they are mm; false: elements of the detector                        */
     double sod, sdd, pixel[2], shift[2];      /* as kr_rays_cone, kr_detector; pixel[1] 0: as pixel[0]                */
     double middle[2];                 /* where the middle of the detector lies, by files that hold pictures with a place; 0  */

@@ -109,6 +109,14 @@ void kr_ellipsoids_draw(float *x, const kr_ellipsoid *e, long count, const kr_gr
 /* The head of Shepp and Logan, values per mm scaled to `value` (of the skull), radius in mm: 10 ellipses, or as a volume 10 ellipsoids.
  * contrast: Toft's values, which can be seen; else those of the paper. Source: IEEE Trans Nucl Sci 21:21 (1974); Kak and Slaney 1988, table 3.2. */
 long kr_shepp_logan(kr_ellipsoid e[10], double radius, double value, bool volume, bool contrast);
+/* Phantoms by name; kr_bodies_name(i) NULL: no more. Values per mm, `water` that of water (of shepplogan: of the skull); radius: of the longest half axis, in mm.
+ * Returns how many ellipsoids, 0: there is no such phantom. volume false: elliptic cylinders along z. */
+enum { KR_BODIES = 32 };
+const char *kr_bodies_name(int i, const char **summary);
+long kr_bodies(kr_ellipsoid e[KR_BODIES], const char *name, double radius, double water, bool volume);
+/* Line integrals as measured: y = -log(max(N, 0.1) / photons), N Poisson of mean photons exp(-y) plus normal of deviation `electronic`. Number i depends on
+ * seed and i alone. */
+void kr_photons(float *y, long n, double photons, double electronic, uint64_t seed);
 
 #ifdef __cplusplus
 }

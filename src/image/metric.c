@@ -36,6 +36,7 @@ const kr_measure kr_measures[KR_MEASURES] = {
     { "ssim", "SSIM", "", true, offsetof(kr_score, ssim) },     { "psnr", "PSNR", "dB", true, offsetof(kr_score, psnr) },
     { "nmse", "NMSE", "", false, offsetof(kr_score, nmse) },    { "nrmse", "NRMSE", "", false, offsetof(kr_score, nrmse) },
     { "hfen", "HFEN", "", false, offsetof(kr_score, hfen) },    { "vif", "VIF", "", true, offsetof(kr_score, vif) },
+    { "mcc", "MCC", "", true, offsetof(kr_score, mcc) },
 };
 double kr_score_get(const kr_score *s, int k) { return *(const double *)((const char *)s + kr_measures[k].at); }
 void kr_score_set(kr_score *s, int k, double v) { *(double *)((char *)s + kr_measures[k].at) = v; }
@@ -426,7 +427,7 @@ static int measure_picture(void *self, long i)
     o->nmse = over(s->se, s->tt);
     o->nrmse = sqrt(o->nmse);
     o->hfen = sqrt(over(s->log_d, s->log_t));
-    o->vif = (double)NAN;
+    o->vif = o->mcc = (double)NAN;
     return j->d->vif > 0 ? vif(&o->vif, &p, j->d->vif) : 0;
 }
 

@@ -48,9 +48,10 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
         return kr_error_code();
     for (long i = 0; i < p->views; i++)
         p->angle[i] = 180 * ((double)i + 0.5) / (double)p->views;
-    for (long i = 0; i < n; i++)                                     /* to true line integrals: values are then per mm */
-        KR_R(p->y)[i] *= 81.35858f;
-    p->water = 0.02;
+    for (long i = 0; i < n; i++)                                     /* lengths in mm, values in the data set's unit */
+        KR_R(p->y)[i] *= 1000;
+    p->unit = "81.35858/m";
+    p->water = 20 / 81.35858;
     p->grid = kr_grid_centred((long[3]){ 362, 362, 1 }, (double[3]){ 260.0 / 362, 260.0 / 362, 1 });
     return 1;
 }

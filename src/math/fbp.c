@@ -71,7 +71,7 @@ static int two_rows(void *self, long i)                              /* as real 
     return 0;
 }
 
-static int filter(float *y, const float *p, const float *weight, const double *scale, const kr_rays *r, enum kr_fbp_window w, double arc)
+static int filter(float *y, const float *p, const float *weight, const double *scale, const kr_rays *r, long views, enum kr_fbp_window w, double arc)
 {
     long P = 64;
     while (P < 2 * r->columns)
@@ -82,8 +82,8 @@ static int filter(float *y, const float *p, const float *weight, const double *s
     int e = H && scratch && fft ? 0 : kr_error_code();
     if (!e) {
         kr_fbp_filter(H, P, w, arc);
-        struct filter j = { y, p, weight, w == KR_WINDOW_NONE ? NULL : H, r->columns, P, r->rows * r->views, r->rows, fft, scratch, scale };
-        e = kr_for((r->rows * r->views + 1) / 2, two_rows, &j);
+        struct filter j = { y, p, weight, w == KR_WINDOW_NONE ? NULL : H, r->columns, P, r->rows * views, r->rows, fft, scratch, scale };
+        e = kr_for((r->rows * views + 1) / 2, two_rows, &j);
     }
     kr_fft_unref(&fft);
     return e;
@@ -198,69 +198,77 @@ ray_view ray_view_of(const kr_rays *r, long i)
     return w;
 }
 
-/* Weights of all rays, and what a filtered row is to be multiplied by. arc: of a curved detector. */
-static int weigh(float *weight, double *scale, double *arc, float *twice, const kr_rays *r, const kr_fbp_opts *o, const kr_trace *trace)
+/* What the weights of rays follow from: which angles were measured, the widest fan about the axis; of curved detectors the arc of an element. */
+struct survey { kr_arc a; double most, arc; };
+
+/* And what a filtered row of each view is to be multiplied by. */
+static int survey(struct survey *w, double *scale, const kr_rays *r, const kr_fbp_opts *o, const kr_trace *trace)
 {
-    kr_arc a;
+    *w = (struct survey){ 0 };
     kr_auto double *share = kr_alloc((size_t)r->views, sizeof *share);
-    if (!share || kr_arc_of(&a, r, share))
+    if (!share || kr_arc_of(&w->a, r, share))
         return kr_error_code();
-    double most = 0;
-    *arc = 0;
     for (long i = 0; i < r->views; i++) {
-        ray_view w = ray_view_of(r, i);
-        double p[3], d[3], all = o->even ? a.covered / (double)r->views : share[i];
+        ray_view v = ray_view_of(r, i);
+        double p[3], d[3], all = o->even ? w->a.covered / (double)r->views : share[i];
         double u = sqrt(dot(r->u[i], r->u[i]));
         if (r->beam == KR_PARALLEL) {
             double s = sqrt(dot(r->source[i], r->source[i]));
-            scale[i] = all / (u * fabs(dot(r->source[i], w.n)) / s);
+            scale[i] = all / (u * fabs(dot(r->source[i], v.n)) / s);
             if (o->window == KR_WINDOW_NONE)
                 scale[i] = all;
-            for (long k = 0; k < r->rows * r->columns; k++)
-                weight[i * r->rows * r->columns + k] = 1;
-            if (twice)
-                for (long k = 0; k < r->rows * r->columns; k++)
-                    twice[i * r->rows * r->columns + k] = 1;
             continue;
         }
         double e[3], sod = sqrt(dot(r->source[i], r->source[i])), far;
         for (int k = 0; k < 3; k++)
             e[k] = r->centre[i][k] - r->source[i][k];
         far = sqrt(dot(e, e));
-        if (!(w.axis > 0.01) || !(w.axis <= 1 + 1e-9))
+        if (!(v.axis > 0.01) || !(v.axis <= 1 + 1e-9))
             return kr_fail(KR_EREFUSED, "filtered back-projection: the axis of rotation does not lie between source and detector in view %ld", i);
         if (r->curved)
-            *arc = u / far;
-        scale[i] = o->window == KR_WINDOW_NONE ? all : all / (r->curved ? u / far * sod : u * w.axis);
+            w->arc = u / far;
+        scale[i] = o->window == KR_WINDOW_NONE ? all : all / (r->curved ? u / far * sod : u * v.axis);
         for (long k = 0; k < r->columns; k++)                        /* the widest fan about the axis */
             if (k == 0 || k == r->columns - 1) {
                 kr_ray(r, i, (double)k, (double)(r->rows - 1) / 2, p, d);
                 double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
-                most = fmax(most, fabs(atan2(across, along)));
+                w->most = fmax(w->most, fabs(atan2(across, along)));
             }
     }
-    for (long i = 0; i < r->views && r->beam == KR_DIVERGENT; i++) {
+    if (r->beam == KR_DIVERGENT && w->a.holes && (w->a.holes > 1 || (w->a.covered - M_PI) / 2 < w->most * (1 - 1e-9)))
+        kr_say(trace, KR_WARNING, "the views cover %.4g degrees with %ld gap%s: %s", w->a.covered * 180 / M_PI, w->a.holes, w->a.holes > 1 ? "s" : "",
+               w->a.covered < M_PI + 2 * w->most ? "some lines were never measured, and filtered back-projection shows it; tv or sirt do better" :
+               "lines that were measured twice are shared between their views");
+    if (r->beam == KR_PARALLEL && w->a.holes)
+        kr_say(trace, KR_WARNING, "the views cover %.4g of 180 degrees: filtered back-projection shows what is missing; tv or sirt do better", w->a.covered * 180 / M_PI);
+    return 0;
+}
+
+/* Weights of the rays of views from..to - 1. */
+static void weigh(float *weight, float *twice, const struct survey *s, const kr_rays *r, long from, long to)
+{
+    for (long i = from; i < to; i++) {
         ray_view w = ray_view_of(r, i);
+        for (long k = 0; k < r->rows * r->columns && r->beam == KR_PARALLEL; k++) {
+            weight[(i - from) * r->rows * r->columns + k] = 1;
+            if (twice)
+                twice[i * r->rows * r->columns + k] = 1;
+        }
+        if (r->beam == KR_PARALLEL)
+            continue;
         double at = atan2(r->source[i][0], -r->source[i][1]), p[3], d[3];
         for (long v = 0; v < r->rows; v++)
             for (long k = 0; k < r->columns; k++) {
                 kr_ray(r, i, (double)k, (double)v, p, d);
                 double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
-                double own = redundancy(&a, at, atan2(across, along), most);
-                long n = (i * r->rows + v) * r->columns + k;
+                double own = redundancy(&s->a, at, atan2(across, along), s->most);
+                long n = ((i - from) * r->rows + v) * r->columns + k;
                 double cosine = r->curved ? along / sqrt(dot(r->source[i], r->source[i])) : fabs(dot(d, w.n));
                 weight[n] = (float)(own * cosine);
                 if (twice)
-                    twice[n] = (float)own;
+                    twice[n + from * r->rows * r->columns] = (float)own;
             }
     }
-    if (r->beam == KR_DIVERGENT && a.holes && (a.holes > 1 || (a.covered - M_PI) / 2 < most * (1 - 1e-9)))
-        kr_say(trace, KR_WARNING, "the views cover %.4g degrees with %ld gap%s: %s", a.covered * 180 / M_PI, a.holes, a.holes > 1 ? "s" : "",
-               a.covered < M_PI + 2 * most ? "some lines were never measured, and filtered back-projection shows it; tv or sirt do better" :
-               "lines that were measured twice are shared between their views");
-    if (r->beam == KR_PARALLEL && a.holes)
-        kr_say(trace, KR_WARNING, "the views cover %.4g of 180 degrees: filtered back-projection shows what is missing; tv or sirt do better", a.covered * 180 / M_PI);
-    return 0;
 }
 
 /* ---- Back-projection of one slice ---- */
@@ -382,6 +390,8 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
     return kr_for((g->n[1] + RAY_ROWS - 1) / RAY_ROWS, smear_rows, &s);
 }
 
+enum { AT_ONCE = 32 };                    /* views                                                                                   */
+
 /* Of detectors that turn about another axis than z: the same with coordinates named anew. */
 static kr_rays *about_z(const kr_rays *r, int axis)
 {
@@ -415,22 +425,24 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
         return kr_fail(KR_EREFUSED, "filtered back-projection does slices, and volumes of cone beams on flat detectors; take sirt or cgls for this geometry");
     if (r->views < 2)
         return kr_fail(KR_EREFUSED, "filtered back-projection of a single view");
-    size_t n = (size_t)(r->views * r->rows * r->columns);
-    kr_auto float *weight = kr_alloc(n, sizeof *weight);
+    /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
+    long each = r->rows * r->columns, at_once = slice || r->views < AT_ONCE ? r->views : AT_ONCE;
+    kr_auto float *weight = kr_alloc((size_t)at_once, (size_t)each * sizeof *weight);
+    kr_auto float *p = kr_alloc((size_t)(at_once * each) + 16, sizeof *p);      /* registers read a little further */
     kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
-    double arc = 0;
-    int axis = slice ? 2 : axis_of(r), e = 0;
+    int axis = slice ? 2 : axis_of(r);
     if (axis < 0)
         return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");
     kr_rays *turned = axis == 2 ? NULL : about_z(r, axis);
-    e = !weight || !scale || (axis != 2 && !turned) ? kr_error_code() : weigh(weight, scale, &arc, o->weights, turned ? turned : r, o, trace);
+    const kr_rays *as = turned ? turned : r;
+    struct survey s;
+    int e = !weight || !scale || !p || (axis != 2 && !turned) || survey(&s, scale, as, o, trace) ? kr_error_code() : 0;
+    for (long from = 0; from < r->views && !e; from += at_once) {
+        long to = from + at_once < r->views ? from + at_once : r->views;
+        weigh(weight, o->weights, &s, as, from, to);
+        e = kr_stopped(trace) ? kr_error_code() : filter(p, y + from * each, weight, scale + from, r, to - from, o->window, s.arc);
+        e = e ? e : slice ? smear_slice(x, p, r, g, s.arc) : ray_feldkamp(x, p, r, g, from, to);
+    }
     kr_rays_unref(&turned);
-    if (e || kr_stopped(trace))
-        return kr_error_code();
-    kr_auto float *p = kr_alloc(n + 16, sizeof *p);                  /* registers read a little further */
-    if (!p || filter(p, y, weight, scale, r, o->window, arc) || kr_stopped(trace))
-        return kr_error_code();
-    if (slice)
-        return smear_slice(x, p, r, g, arc);
-    return ray_feldkamp(x, p, r, g);
+    return e;
 }

@@ -36,7 +36,7 @@ static struct sight sight_of(const kr_rays *r, const kr_grid *g, long view)
     return s;
 }
 
-struct volume { const kr_rays *r; const kr_grid *g; const kr_raykern *k; float *p, *x; const struct sight *sight; int axis[3]; long n[3], stride[3], line; float *scratch; long each; };
+struct volume { const kr_rays *r; const kr_grid *g; const kr_raykern *k; float *p, *x; long from, to; const struct sight *sight; int axis[3]; long n[3], stride[3], line; float *scratch; long each; };
 
 /* ---- Any detector: along x ---- */
 static int along_x(void *self, long line)
@@ -45,10 +45,11 @@ static int along_x(void *self, long line)
     const kr_rays *r = s->r;
     double j = (double)(line % s->g->n[1]), k = (double)(line / s->g->n[1]);
     float *to = s->x + line * s->g->n[0];
-    memset(to, 0, (size_t)s->g->n[0] * sizeof *to);
-    for (long v = 0; v < r->views; v++) {
+    if (!s->from)
+        memset(to, 0, (size_t)s->g->n[0] * sizeof *to);
+    for (long v = s->from; v < s->to; v++) {
         const struct sight *a = &s->sight[v];
-        ray_beam b = { .p = s->p + v * r->rows * r->columns, .columns = (int)r->columns, .rows = (int)r->rows, .u = (float)(a->u + j * a->du[1] + k * a->du[2]),
+        ray_beam b = { .p = s->p + (v - s->from) * r->rows * r->columns, .columns = (int)r->columns, .rows = (int)r->rows, .u = (float)(a->u + j * a->du[1] + k * a->du[2]),
                        .du = (float)a->du[0], .v = (float)(a->v + j * a->dv[1] + k * a->dv[2]), .dv = (float)a->dv[0],
                        .w = (float)(a->w + j * a->dw[1] + k * a->dw[2]), .dw = (float)a->dw[0], .cu = (float)a->cu, .cv = (float)a->cv, .weight = (float)a->weight };
         s->k->beam(to, s->g->n[0], &b);
@@ -57,12 +58,12 @@ static int along_x(void *self, long line)
 }
 
 /* ---- Columns along axis w ---- */
-static int turn(void *self, long view)                               /* rows become columns, in place, in the order of voxels */
+static int turn(void *self, long i)                                  /* rows become columns, in place, in the order of voxels */
 {
     const struct volume *s = self;
     long U = s->r->columns, V = s->r->rows;
-    bool turned = s->sight[view].dv[s->axis[2]] < 0;
-    float *p = s->p + view * U * V, *to = s->scratch + (long)kr_worker() * s->each;
+    bool turned = s->sight[s->from + i].dv[s->axis[2]] < 0;
+    float *p = s->p + i * U * V, *to = s->scratch + (long)kr_worker() * s->each;
     for (long u0 = 0; u0 < U; u0 += 16)
         for (long v = 0; v < V; v++)
             for (long u = u0; u < u0 + 16 && u < U; u++)
@@ -87,7 +88,7 @@ static void into_line(const struct volume *s, float *line, float *mixed, long vi
     long V = s->r->rows, column = (long)fmin(u, fmax(last - 1, 0)), from = (long)fmax(at + k0 * far, 0) / 16 * 16, to = ((long)(at + k1 * far) / 16 + 1) * 16;
     double f = u - (double)column, scale = a->weight / (w * w);
     float share[2] = { (float)((1 - f) * scale), (float)(f * scale) };
-    s->k->mix(mixed + RAY_PAD + from, s->p + (view * s->r->columns + column) * V + from, V, share, s->r->columns > 1 ? 2 : 1, to - from);
+    s->k->mix(mixed + RAY_PAD + from, s->p + ((view - s->from) * s->r->columns + column) * V + from, V, share, s->r->columns > 1 ? 2 : 1, to - from);
     mixed[RAY_PAD + V] = mixed[RAY_PAD + V - 1];                     /* for what rounding puts behind the last row */
     s->k->take(line, mixed + RAY_PAD, V, at, far, (long)k0, (long)k1);
 }
@@ -98,7 +99,12 @@ static int planes(void *self, long task)
     long from = task * ACROSS, to = from + ACROSS < s->n[1] ? from + ACROSS : s->n[1];
     float *mixed = s->scratch + (long)kr_worker() * s->each, *lines = mixed + 2 * RAY_PAD + s->r->rows + 16;
     memset(mixed, 0, (size_t)s->each * sizeof *mixed);
-    for (long v = 0; v < s->r->views; v++)
+    for (long j = from; j < to && s->from; j++)
+        for (long i0 = 0; i0 < s->n[0]; i0 += 16)
+            for (long k = 0; k < s->n[2]; k++)
+                for (long i = i0; i < i0 + 16 && i < s->n[0]; i++)
+                    lines[((j - from) * s->n[0] + i) * s->line + k] = s->x[i * s->stride[0] + j * s->stride[1] + k * s->stride[2]];
+    for (long v = s->from; v < s->to; v++)
         for (long j = from; j < to; j++)
             for (long i = 0; i < s->n[0]; i++)
                 into_line(s, lines + ((j - from) * s->n[0] + i) * s->line, mixed, v, (double)i, (double)j);
@@ -110,14 +116,14 @@ static int planes(void *self, long task)
     return 0;
 }
 
-int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g)
+int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to)
 {
     kr_auto struct sight *sight = kr_alloc((size_t)r->views, sizeof *sight);
     if (!sight)
         return kr_error_code();
-    for (long v = 0; v < r->views; v++)
+    for (long v = from; v < to; v++)
         sight[v] = sight_of(r, g, v);
-    struct volume s = { .r = r, .g = g, .k = kr_raykern_best(), .p = p, .x = x, .sight = sight };
+    struct volume s = { .r = r, .g = g, .k = kr_raykern_best(), .p = p, .x = x, .from = from, .to = to, .sight = sight };
     if (!ray_stack_axes(s.axis, r))
         return kr_for(g->n[1] * g->n[2], along_x, &s);
     for (int d = 0; d < 3; d++) {
@@ -130,7 +136,7 @@ int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g)
         s.each = r->columns * r->rows;
     kr_auto float *scratch = kr_alloc((size_t)s.each, (size_t)kr_threads() * sizeof *scratch);
     s.scratch = scratch;
-    if (!scratch || kr_for(r->views, turn, &s))
+    if (!scratch || kr_for(to - from, turn, &s))
         return kr_error_code();
     return kr_for((s.n[1] + ACROSS - 1) / ACROSS, planes, &s);
 }

@@ -31,11 +31,11 @@ void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long ste
 /* p, q and w, along which the columns of the detector stand in all views; false: none. */
 bool ray_stack_axes(int axis[3], const kr_rays *r);
 
-/* fbp.c, feldkamp.c: a detector's normal, its distance and that of the axis along it; back-projection into a volume. p, filtered, is overwritten; 16 floats
- * may be read behind it. */
+/* fbp.c, feldkamp.c: a detector's normal, its distance and that of the axis along it; back-projection of views from..to - 1 into a
+ * volume, added to it unless from is 0. p, the filtered rows of these views, is overwritten; 16 floats may be read behind it. */
 typedef struct ray_view { double n[3], depth, axis; } ray_view;
 ray_view ray_view_of(const kr_rays *r, long view);
-int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g);
+int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to);
 
 /* raywalk.c: voxels of one ray and their weights, one after the other; at: index in the volume. */
 typedef void ray_use(void *self, long at, double weight);

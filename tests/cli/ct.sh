@@ -49,6 +49,20 @@ if [ -f "$htc" ]; then
 else
     skip 'a challenge' "$htc is absent"
 fi
+# What kray simulate measures is found again: a fan whose detector lies aside, one that turns the other way, stripes.
+fan=fan:sod=400,sdd=800,pixel=4
+works 'line integrals of thorax' kray simulate thorax --geometry $fan,angles=0:360:120 --detector 128 -o fan.npy --reference thorax.nii.gz
+works 'fbp' kray ct fan.npy -o fan.nii.gz --geometry $fan,angles=0:360:120 --json
+works 'where the views turn the other way' kray ct fan.npy -o wrong.nii.gz --geometry $fan,angles=0:360:120,turn=right
+works 'line integrals of head' kray simulate head --geometry cone:sod=500,sdd=1000,pixel=6,angles=0:360:20 --detector 48,40 --photons 1e5 --dose 0.5 --electronic 5 -o cone2.npy
+works 'shepplogan' kray simulate --geometry parallel:angles=0:180:30 --detector 64 -o sl.npy
+works 'fbp' kray ct sl.npy -o sl.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --beam-hardening 1,0.01
+refuses 2 'for scans of magnetic resonance' kray simulate head --geometry parallel:angles=0:180:30 --coils 4 -o x.npy
+refuses 2 'are for CT' kray simulate brain --photons 1e4 -o x.h5
+refuses 2 'rows are for cone' kray simulate head --geometry parallel:angles=0:180:30 --detector 64,32 -o x.npy
+refuses 2 'wants rows too' kray simulate head --geometry cone:sod=500,sdd=1000,pixel=6,angles=0:360:20 -o x.npy
+refuses 2 'two ways to the same end' kray ct sl.npy -o x.nii.gz --geometry parallel:angles=0:180:30 --rings 5 --rings-wavelet 2
+refuses 2 'up to 16 numbers' kray ct sl.npy -o x.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --beam-hardening 1,x
 refuses 2 'yes or no is wanted' kray ct phantom -o a.nii.gz --geometry fan:sod=400,sdd=800,pixel=1,curved=maybe,angles=0:360:8
 refuses 2 'sod= and sdd= say nothing' kray ct phantom -o a.nii.gz --geometry parallel:sod=400,angles=0:180:8
 refuses 2 'for sirt, cgls and tv' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -i 5

@@ -220,12 +220,60 @@ static kr_array *picture(long nx, long ny, long slices, uint64_t seed)
     return a;
 }
 
+/* LoDoPaB-CT: the range is that of the target's values. HTC 2022: Matthews' coefficient from counts. */
+static void tomography(void **state)
+{
+    (void)state;
+    kr_array *t = picture(45, 50, 2, 3), *r = picture(45, 50, 2, 3);
+    for (long i = 0; i < 45 * 50 * 2; i++)
+        KR_R(r)[i] += (float)(i % 3) * 0.1f;
+    kr_score s[2], v;
+    score("lodopab", s, &v, t, r);
+    for (int k = 0; k < 2; k++) {
+        double low = INFINITY, high = -INFINITY, sum = 0;
+        for (long i = k * 2250; i < (k + 1) * 2250; i++) {
+            low = fmin(low, (double)KR_R(t)[i]);
+            high = fmax(high, (double)KR_R(t)[i]);
+            sum += pow((double)KR_R(t)[i] - (double)KR_R(r)[i], 2) / 2250;
+        }
+        assert_near(s[k].psnr, 10 * log10((high - low) * (high - low) / sum), 1e-4);
+        assert_near(s[k].ssim, kr_ssim(KR_R(t) + k * 2250, KR_R(r) + k * 2250, 45, 50, high - low), 1e-5);
+    }
+    assert_near(v.psnr, (s[0].psnr + s[1].psnr) / 2, 1e-9);
+    for (long i = 0; i < 45 * 50 * 2; i++) {                         /* in tenths: 3 of both, 1 of the target alone, 2 of the other alone, 4 of none */
+        KR_R(t)[i] = i % 10 < 4 ? 255 : 0;
+        KR_R(r)[i] = i % 10 < 3 || i % 10 > 7 ? 1 : 0;
+    }
+    score("htc2022", s, &v, t, r);
+    double mcc = (3.0 * 4 - 2 * 1) / sqrt((3.0 + 2) * (3 + 1) * (4 + 2) * (4 + 1));
+    assert_near(s[0].mcc, mcc, 1e-12);
+    assert_near(v.mcc, mcc, 1e-12);
+    assert_true(isnan(v.ssim) && isnan(v.vif));
+    for (long i = 0; i < 45 * 50 * 2; i++)                           /* grey: two clouds about 0.1 and 0.9 */
+        KR_R(r)[i] = 0.1f + 0.8f * KR_R(r)[i] + 0.05f * (float)(i % 7 - 3) / 3;
+    score("htc2022", s, &v, t, r);
+    assert_near(v.mcc, mcc, 1e-12);
+    score("htc2022", s, &v, t, t);
+    assert_near(v.mcc, 1, 1e-12);
+    memset(r->data, 0, 45 * 50 * 2 * sizeof(float));
+    score("htc2022", s, &v, t, r);
+    assert_near(v.mcc, 0, 1e-12);
+    kr_array *grey = picture(45, 50, 2, 3);
+    assert_true(kr_protocol_named("htc2022")->score(s, &v, grey, t, NULL) < 0);
+    assert_refused(KR_ENUMBER, "a binary image is wanted");
+    kr_array_unref(&grey);
+    kr_array_unref(&t);
+    kr_array_unref(&r);
+}
+
 static void analytic(void **state)
 {
     (void)state;
     kr_array *t = picture(45, 50, 3, 1), *r = kr_array_copy(t);
     kr_score s[3], v;
     for (int i = 0; kr_protocols[i]; i++) {                         /* the target against itself */
+        if (!strcmp(kr_protocols[i]->name, "htc2022"))
+            continue;                                                /* of binary images, below */
         score(kr_protocols[i]->name, s, &v, t, r);
         assert_near(v.ssim, 1, 1e-12);
         assert_true(isinf(v.psnr) && v.psnr > 0);
@@ -299,6 +347,8 @@ static void refused(void **state)
     assert_refused(KR_EUSAGE, "known are fastmri, cmrxrecon2023");
     for (int i = 0; kr_protocols[i]; i++) {
         const kr_protocol *p = kr_protocols[i];
+        if (!strcmp(p->name, "htc2022"))
+            continue;                                                /* of binary images, without windows */
         assert_int_equal(p->score(s, &v, t, other, NULL), KR_ESHAPE);
         assert_refused(KR_ESHAPE, "the target is {x=16 y=16 slice=2}, the reconstruction {x=16 y=15 slice=2}");
         assert_int_equal(p->score(s, &v, small, small, NULL), KR_ESHAPE);
@@ -404,7 +454,7 @@ static void same_on_any_number_of_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(golden_fastmri), cmocka_unit_test(golden_others), cmocka_unit_test(other_programs),
-        cmocka_unit_test(bart_measure), cmocka_unit_test(analytic), cmocka_unit_test(region), cmocka_unit_test(refused), cmocka_unit_test(crops),
+        cmocka_unit_test(bart_measure), cmocka_unit_test(analytic), cmocka_unit_test(tomography), cmocka_unit_test(region), cmocka_unit_test(refused), cmocka_unit_test(crops),
         cmocka_unit_test(statistics), cmocka_unit_test(same_on_any_number_of_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,7 +348,7 @@ static void lodopab(void **state)
     kr_scoped(array) one = kr_array_at(a, KR_BATCH, 1);
     kr_scoped(array) packed = one ? kr_array_packed(one) : NULL;
     for (long i = 0; i < n; i += 13)
-        assert_near(KR_R(p->y)[i], 81.35858f * KR_R(packed)[i], 1e-4f);
+        assert_near(KR_R(p->y)[i], 1000 * KR_R(packed)[i], 1e-3f);
     assert_near(p->angle[0], 90.0 / (double)p->views, 1e-9);
     assert_near(p->pixel[0] * (double)p->y->n[KR_U], 2 * 183.847763, 1e-5);
     assert_int_equal(p->grid.n[0], 362);
