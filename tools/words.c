@@ -4,6 +4,7 @@
 #include "kray/metric.h"
 #include "kray/net.h"
 #include "kray/phantom.h"
+#include "kray/projections.h"
 #include "kray/recon.h"
 #include "kray/regularisers.h"
 #include "kray/sampling.h"
@@ -26,6 +27,7 @@ LIST(solvers, kr_solvers, cite, NULL)
 LIST(networks, kr_nets, summary, kr_nets[i]->cite)
 LIST(phantoms, kr_phantoms, summary, kr_phantoms[i]->cite)
 LIST(protocols, kr_protocols, summary, kr_protocols[i]->cite)
+LIST(projections, kr_projections_kinds, summary, NULL)
 LIST(losses, kr_losses, summary, kr_losses[i]->cite)
 LIST(optimisers, kr_optimisers, summary, kr_optimisers[i]->cite)
 LIST(schedules, kr_schedules, summary, kr_schedules[i]->cite)
@@ -65,7 +67,7 @@ static void regularisers(put *p, void *self)
 
 static const struct { const char *name; void (*each)(put *p, void *self); } table[] = {
     { "commands", commands }, { "methods", methods }, { "coils", coils }, { "solvers", solvers }, { "regularisers", regularisers }, { "formats", formats }, { "masks", masks },
-    { "trajectories", trajectories }, { "networks", networks }, { "phantoms", phantoms }, { "protocols", protocols },
+    { "trajectories", trajectories }, { "networks", networks }, { "phantoms", phantoms }, { "protocols", protocols }, { "projections", projections },
     { "losses", losses }, { "optimisers", optimisers }, { "schedules", schedules } };
 enum { LISTS = sizeof table / sizeof *table };
 

@@ -108,13 +108,14 @@ static int unpack(char *to, size_t bytes, const char *from, size_t length)
     return uncompress((Bytef *)to, &got, (const Bytef *)from, length) == Z_OK && got == bytes ? 0 : kr_fail(KR_EFORMAT, "packed numbers of a MetaImage are damaged");
 }
 
-static int numbers(float *to, const kr_metaimage *m)
+/* As many floats as the header announces, where the file can hold them. */
+static float *numbers(const kr_metaimage *m)
 {
     int64_t length = 0, each = kr_number_bytes(m->kind), bytes = 0;
     int fd = kr_file_open(m->data, &length), e = 0;
     if (fd < 0)
-        return fd;
-    if (__builtin_mul_overflow(m->count, each, &bytes) || m->at < -1 || (m->packed ? m->at > length : bytes > length - (m->at < 0 ? 0 : m->at)))
+        return NULL;
+    if (__builtin_mul_overflow(m->count, each, &bytes) || m->at < -1 || (m->packed ? m->at > length || bytes / 2000 > length : bytes > length - (m->at < 0 ? 0 : m->at)))
         e = kr_fail(KR_EFORMAT, "%s holds %lld bytes, %s numbers of %lld bytes behind the first %ld are announced", m->data, (long long)length,
                     kr_lengths_text(m->n, m->dims), (long long)each, m->at < 0 ? 0 : m->at);
     kr_auto char *raw = e ? NULL : kr_alloc((size_t)bytes, 1);
@@ -127,12 +128,13 @@ static int numbers(float *to, const kr_metaimage *m)
     } else if (!e)
         e = kr_file_read(fd, raw, (size_t)bytes, m->at < 0 ? length - bytes : m->at);
     close(fd);
-    if (!e) {
+    float *to = e ? NULL : kr_alloc((size_t)m->count, sizeof *to);
+    if (to) {
         if (m->swap)
             kr_number_swap(raw, m->kind, m->count);
         kr_number_floats(to, 1, raw, m->kind, m->count);
     }
-    return e;
+    return to;
 }
 
 static int read_array(kr_array **out, const kr_source *src)
@@ -144,7 +146,7 @@ static int read_array(kr_array **out, const kr_source *src)
         return kr_error_code();
     kr_auto float *data = NULL;
     int e = kr_axes_of(order, src, m.n, m.dims, usual, 4, "scan.mhd@u,v,view");
-    e = e ? e : (data = kr_alloc((size_t)m.count, sizeof *data)) ? numbers(data, &m) : kr_error_code();
+    e = e ? e : (data = numbers(&m)) ? 0 : kr_error_code();
     kr_free(m.data);
     if (e)
         return e;
