@@ -106,7 +106,7 @@ static double best_shift(double *left, const kr_array *y, const kr_rays *r, stru
     return at;
 }
 
-int kr_ct_axis_fan(double *column, double *mismatch, double *before, double *otherwise, const kr_array *y, const kr_rays *r)
+static int about_z(double *column, double *mismatch, double *before, double *otherwise, const kr_array *y, const kr_rays *r)
 {
     long n = r->columns, views = r->views;
     kr_arc arc;
@@ -131,4 +131,16 @@ int kr_ct_axis_fan(double *column, double *mismatch, double *before, double *oth
     fan_of(&f, r, row_of(r), 0);
     *before = sqrt(opposed(y, &f, t, views, (long)rint(row_of(r)), views > 48 ? views / 48 : 1, 1));
     return 0;
+}
+
+int kr_ct_axis_fan(double *column, double *mismatch, double *before, double *otherwise, const kr_array *y, const kr_rays *r)
+{
+    int axis = r->rows > 1 ? kr_rays_axis(r) : 2;
+    kr_rays *turned = axis == 0 || axis == 1 ? kr_rays_about_z(r, axis) : NULL;
+    if (turned || axis == 2) {
+        int e = about_z(column, mismatch, before, otherwise, y, turned ? turned : r);
+        kr_rays_unref(&turned);
+        return e;
+    }
+    return axis < 0 ? kr_fail(KR_EREFUSED, "the detector's rows follow each other along no axis of the volume") : kr_error_code();
 }

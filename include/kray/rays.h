@@ -36,13 +36,17 @@ kr_rays *kr_rays_vectors(enum kr_beam beam, long columns, long rows, long views,
 /* RTK's nine parameters, one row a view: source to axis and to detector (0: parallel), gantry angle, detector offset x and y, out-of-plane and
  * in-plane angle, source offset x and y; lengths in mm, angles in degrees; the axis is y. Element (0, 0) of the detector at `origin`. */
 kr_rays *kr_rays_rtk(const kr_detector *d, const double origin[2], long views, const double (*nine)[9]) KR_MUST_USE;
+/* The axis (0 x, 1 y, 2 z) along which the rows of the detector follow each other in all views, about which a scan then turns; -1: none. */
+int kr_rays_axis(const kr_rays *r);
+/* The same scan with coordinates named anew, in turn, so that this axis is z: (axis + 1, axis + 2, axis) become x, y, z. Owner: the caller. */
+kr_rays *kr_rays_about_z(const kr_rays *r, int axis) KR_MUST_USE;
 /* A point and the unit direction of the ray through (column, row), which may lie between elements. */
 void kr_ray(const kr_rays *r, long view, double column, double row, double point[3], double direction[3]);
 
 /* Voxel (i, j, k) is centred at first + (i step[0], j step[1], k step[2]); steps may be negative. */
 typedef struct kr_grid { long n[3]; double first[3], step[3]; } kr_grid;
 kr_grid kr_grid_centred(const long n[3], const double step[3]);
-/* Pixels as wide as the detector's elements at the axis, as many as cover what every view sees. */
+/* About the axis of kr_rays_axis (z where there is none): pixels as wide as the detector's elements at the axis, as many as cover what every view sees. */
 kr_grid kr_grid_of(const kr_rays *r);
 int kr_grid_check(const kr_grid *g) KR_MUST_USE;
 

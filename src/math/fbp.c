@@ -392,32 +392,6 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
 
 enum { AT_ONCE = 32 };                    /* views                                                                                   */
 
-/* Of detectors that turn about another axis than z: the same with coordinates named anew. */
-static kr_rays *about_z(const kr_rays *r, int axis)
-{
-    kr_rays *t = kr_rays_copy(r);
-    double (*all[4])[3] = { t ? t->source : NULL, t ? t->centre : NULL, t ? t->u : NULL, t ? t->v : NULL };
-    for (int k = 0; k < 4 && t; k++)
-        for (long i = 0; i < r->views; i++) {
-            double p[3] = { all[k][i][(axis + 1) % 3], all[k][i][(axis + 2) % 3], all[k][i][axis] };
-            memcpy(all[k][i], p, sizeof p);
-        }
-    return t;
-}
-
-/* The axis that the rows of the detector follow each other along, more than along others, in all views; -1: none. */
-static int axis_of(const kr_rays *r)
-{
-    for (int a = 2; a >= 0; a--) {
-        bool all = true;
-        for (long i = 0; i < r->views && all; i++)
-            all = fabs(r->v[i][a]) > 0.7071 * sqrt(dot(r->v[i], r->v[i]));
-        if (all)
-            return a;
-    }
-    return -1;
-}
-
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
 {
     bool slice = ray_plane_can(r, g, KR_RAY_JOSEPH);
@@ -430,10 +404,10 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
     kr_auto float *weight = kr_alloc((size_t)at_once, (size_t)each * sizeof *weight);
     kr_auto float *p = kr_alloc((size_t)(at_once * each) + 16, sizeof *p);      /* registers read a little further */
     kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
-    int axis = slice ? 2 : axis_of(r);
+    int axis = slice ? 2 : kr_rays_axis(r);
     if (axis < 0)
         return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");
-    kr_rays *turned = axis == 2 ? NULL : about_z(r, axis);
+    kr_rays *turned = axis == 2 ? NULL : kr_rays_about_z(r, axis);
     const kr_rays *as = turned ? turned : r;
     struct survey s;
     int e = !weight || !scale || !p || (axis != 2 && !turned) || survey(&s, scale, as, o, trace) ? kr_error_code() : 0;

@@ -180,6 +180,31 @@ kr_rays *kr_rays_rtk(const kr_detector *d, const double origin[2], long views, c
     return checked(r);
 }
 
+int kr_rays_axis(const kr_rays *r)
+{
+    for (int a = 2; a >= 0; a--) {
+        bool all = true;
+        for (long i = 0; i < r->views && all; i++)
+            all = fabs(r->v[i][a]) > 0.7071 * size(r->v[i]);
+        if (all)
+            return a;
+    }
+    return -1;
+}
+
+kr_rays *kr_rays_about_z(const kr_rays *r, int axis)
+{
+    kr_assert(axis >= 0 && axis < 3);
+    kr_rays *t = kr_rays_copy(r);
+    double (*all[4])[3] = { t ? t->source : NULL, t ? t->centre : NULL, t ? t->u : NULL, t ? t->v : NULL };
+    for (int k = 0; k < 4 && t; k++)
+        for (long i = 0; i < r->views; i++) {
+            double p[3] = { all[k][i][(axis + 1) % 3], all[k][i][(axis + 2) % 3], all[k][i][axis] };
+            memcpy(all[k][i], p, sizeof p);
+        }
+    return t;
+}
+
 void kr_ray(const kr_rays *r, long view, double column, double row, double point[3], double direction[3])
 {
     const double *s = r->source[view], *c = r->centre[view], *u = r->u[view], *v = r->v[view];
@@ -237,7 +262,7 @@ static double miss(const double p[3], const double d[3], double *z)
     return sqrt(x * x + y * y);
 }
 
-kr_grid kr_grid_of(const kr_rays *r)
+static kr_grid grid_about_z(const kr_rays *r)
 {
     double reach = 0, pitch = 0, low = INFINITY, high = -INFINITY, thick = 0;
     for (long i = 0; i < r->views; i++) {
@@ -276,4 +301,19 @@ kr_grid kr_grid_of(const kr_rays *r)
     kr_grid g = kr_grid_centred((long[3]){ across, across, deep }, (double[3]){ pitch, pitch, thick > 0 ? thick : pitch });
     g.first[2] += (low + high) / 2;
     return g;
+}
+
+kr_grid kr_grid_of(const kr_rays *r)
+{
+    int axis = r->rows > 1 ? kr_rays_axis(r) : 2;
+    kr_rays *turned = axis == 0 || axis == 1 ? kr_rays_about_z(r, axis) : NULL;
+    kr_grid g = grid_about_z(turned ? turned : r), back = g;
+    for (int d = 0; turned && d < 3; d++) {
+        int to = (axis + 1 + d) % 3;
+        back.n[to] = g.n[d];
+        back.first[to] = g.first[d];
+        back.step[to] = g.step[d];
+    }
+    kr_rays_unref(&turned);
+    return back;
 }

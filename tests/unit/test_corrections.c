@@ -44,6 +44,20 @@ static void axis_of_fans(void **state)
     }
     kr_detector d = { 140, 1, { 1.6, 0 }, { 0, 0 } };
     double column, mismatch, before, otherwise;
+    double nine[120][9] = { { 0 } }, origin[2] = { -1.6 * 69.5, -1.6 * 4 };      /* RTK turns about y */
+    kr_detector wide = { 140, 9, { 1.6, 1.6 }, { 0, 0 } };
+    for (int i = 0; i < 120; i++)
+        memcpy(nine[i], (double[4]){ 200, 320, 3.0 * i, 1.6 * 6.3 }, 4 * sizeof(double));
+    kr_rays *aside = kr_rays_rtk(&wide, origin, 120, (const double (*)[9])nine);
+    for (int i = 0; i < 120; i++)
+        nine[i][3] = 0;
+    kr_rays *middle = kr_rays_rtk(&wide, origin, 120, (const double (*)[9])nine);
+    kr_scoped(array) seen = scan(aside);
+    assert_int_equal(kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, seen, middle), 0);
+    assert_near(column, 69.5 - 6.3, 0.15);
+    assert_true(otherwise > 3 * mismatch);
+    kr_rays_unref(&aside);
+    kr_rays_unref(&middle);
     turn(0, 220, 240);
     kr_rays *r = kr_rays_cone(&d, 200, 320, false, 240, angle, NULL);
     kr_scoped(array) y = scan(r);

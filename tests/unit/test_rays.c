@@ -242,6 +242,15 @@ static void grids_of_scans(void **state)
     assert_near(g.step[2], 0.2, 1e-9);
     assert_int_equal(g.n[2], 50);
     kr_rays_unref(&r);
+    double nine[60][9] = { { 0 } }, origin[2] = { -0.4 * 49.5, -0.4 * 24.5 };      /* RTK turns about y */
+    for (int i = 0; i < 60; i++)
+        memcpy(nine[i], (double[3]){ 100, 200, 6.0 * i }, 3 * sizeof(double));
+    r = kr_rays_rtk(&d, origin, 60, (const double (*)[9])nine);
+    assert_int_equal(kr_rays_axis(r), 1);
+    kr_grid y = kr_grid_of(r);
+    assert_true(y.n[1] == g.n[2] && y.n[0] == g.n[0] && y.n[2] == g.n[1]);
+    assert_near(y.first[1], g.first[2], 1e-9);
+    kr_rays_unref(&r);
 }
 
 static void refusals(void **state)
