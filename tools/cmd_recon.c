@@ -16,7 +16,7 @@
 
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
-    const char *single_band, *traj, *matrix, *delay, *density;
+    const char *single_band, *traj, *units, *matrix, *fov, *shift, *delay, *density;
     long spokes, maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
@@ -40,7 +40,11 @@ static const kr_opt table[] = {
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "EPI Nyquist ghost correction: from navigator lines, or from the data alone" },
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
+    { "traj-units", 0, KR_OPT_CHOICE, offsetof(opts, units), "auto", "auto|fov|sample|radians|1/m|rad/m",
+      "what k-space positions are in: cycles per field of view or per sample, radians per sample, cycles or radians per metre; auto: by their range" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it" },
+    { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X,Y[,Z]", "with a trajectory: image this field of view in mm, in voxels as measured; wider than the header's, it shows what lies around" },
+    { "fov-shift", 0, KR_OPT_TEXT, offsetof(opts, shift), NULL, "X,Y[,Z]", "with a trajectory: move the middle of the image by so many mm along its axes; all stays where it is in the patient" },
     { "spokes", 0, KR_OPT_INT, offsetof(opts, spokes), "0", "N", "with a trajectory: a series of N readouts per frame, such as golden-angle spokes (GRASP: --method ttv)" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
@@ -224,7 +228,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     kr_scoped(array) maps = NULL;
     if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
         return kr_fail_in("coil maps");
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->spokes }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->spokes }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();

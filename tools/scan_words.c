@@ -1,5 +1,6 @@
 /* scan_words.c: what options say of a scan beyond its file: words to numbers, names of files to what they hold. */
 #include "scan_words.h"
+#include "kray/trajectory.h"
 #include <stdlib.h>
 
 /* "a,b[,c]": how many numbers, or a refusal. "-" gives -1 where that is possible. */
@@ -51,6 +52,7 @@ int stated_open(kr_stated *s, const struct stated *w, const kr_trace *trace)
 
 void stated_close(kr_stated *s)
 {
+    kr_free((void *)s->along);
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);
     kr_array_unref(&s->covariance);

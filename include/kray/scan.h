@@ -64,7 +64,10 @@ typedef struct kr_scan {
     kr_array *calib_mask;            /* R32, which of calib was measured; NULL: all                     */
     kr_array *noise;                 /* C32 {SAMPLE,COIL} noise only; NULL: not measured                */
     kr_array *traj;                  /* R32 {SAMPLE,VIEW,CHAN} and axes along which it changes, as in the file (kr_scan_trajectory); NULL: Cartesian */
+    const char *traj_unit;           /* of traj, one of kr_traj_units; NULL: told by its range           */
     kr_array *density;               /* R32 {SAMPLE,VIEW and axes of traj}, see kr_scan_density; NULL: not made yet */
+    kr_array *field;                 /* R32 {X,Y,Z,SLICE} off-resonance in Hz on the grid of the image, kr_scan_field; NULL: none */
+    double first_us;                 /* time from time zero, where off-resonance has no phase, to the first sample of a readout */
     kr_array *coils;                 /* C32 {X,Y,Z,COIL,MAP,SLICE} maps that came with the file; NULL    */
     kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
     unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
@@ -94,8 +97,8 @@ int kr_scan_check(const kr_scan *s) KR_MUST_USE;
 kr_array *kr_scan_kspace(const kr_scan *s) KR_MUST_USE;
 
 /* ---- Samples that lie anywhere in k-space ----
- * Brings traj to cycles per field of view of the encoded matrix, by its range: up to 1/2 it is in cycles per sample, up to pi in radians per
- * sample. A third coordinate that is 0 everywhere goes; a matrix that is not known becomes twice the largest k (in cycles per field of view), or,
+ * Brings traj to cycles per field of view of the encoded matrix, from traj_unit or, where that is not stated, by its range: up to 1/2 it is in
+ * cycles per sample, up to pi in radians per sample. A third coordinate that is 0 everywhere goes; a matrix that is not known becomes twice the largest k (in cycles per field of view), or,
  * in cycles per sample, the number of samples of readouts that go through the centre from edge to edge. Refuses another shape than that of the
  * data, coordinates that are not finite, ranges that are none of these, and other readouts in cycles per sample without a matrix. */
 int kr_scan_trajectory(kr_scan *s, const kr_trace *trace) KR_MUST_USE;
@@ -178,6 +181,7 @@ typedef struct kr_stated {
     bool delay_auto;                 /* instead: kr_scan_lag                                            */
     const char *density_kind;        /* kr_scan_density                                                 */
     kr_array *density;               /* instead: weights of every sample                                */
+    const struct kr_along *along;    /* more of a trajectory: trajectory.h; NULL: nothing, borrowed     */
     long matrix[3];                  /* of the image of a scan with a trajectory; 0: not stated         */
     long multiband, caipi;           /* factor and shift of kr_multiband_set; 0: as the file says       */
     kr_scan *single_band;            /* the same slices one at a time, full or low resolution: becomes calib */

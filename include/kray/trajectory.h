@@ -26,11 +26,31 @@ int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3]) KR_MU
  * counts, negative numbers and what is not finite. */
 int kr_scan_attach_density(kr_scan *s, const kr_array *density) KR_MUST_USE;
 
+/* Units that a trajectory may be stated in, kr_scan.traj_unit: "fov" cycles per field of view, "sample" cycles per sample (to 0.5), "radians" per
+ * sample (to pi), "1/m" cycles and "rad/m" radians per metre, which want a field of view. NULL-terminated. */
+extern const char *const kr_traj_units[];
+
+/* What is stated of a scan along a trajectory, part of kr_stated. */
+typedef struct kr_along {
+    const char *unit;                /* of the trajectory, one of kr_traj_units; NULL: told by its range */
+    double file_mm[3];               /* field of view that the trajectory's file tells: where the scan's does not; 0: unknown */
+    double fov_mm[3];                /* kr_scan_widen; 0: as the file says                              */
+    double shift_mm[3];              /* kr_scan_shift                                                   */
+} kr_along;
+
+/* The image of a scan with a trajectory gets a field of view of mm along X, Y and, for volumes, Z (0: as it is), in voxels of the same size (to whole
+ * voxels): wider, k and the matrix grow; narrower, the image is cut and what lies beyond is still taken into account. Where no field of view was
+ * known it is stated. Refuses what is not above 0, and scans on a grid. */
+int kr_scan_widen(kr_scan *s, const double mm[3]) KR_MUST_USE;
+/* The middle of the image moves by mm along its axes X, Y and, for volumes, Z: data times exp(2 pi i k mm / fov), k as the trajectory stands, and the
+ * positions of the geometry with it, so that nothing moves in the patient. Refuses scans on a grid, an unknown field of view, and a move across a plane. */
+int kr_scan_shift(kr_scan *s, const double mm[3]) KR_MUST_USE;
+
 /* In place, k {SAMPLE,VIEW and further axes,CHAN} contiguous: coordinate d lags behind by delay[d][d] samples, and takes up what coordinate e
  * would lose by a lag of delay[d][e] (spokes of direction u are shifted by -delay u, in samples). Refuses other shapes. */
 int kr_traj_delay(kr_array *k, const double delay[3][3]) KR_MUST_USE;
 
-/* Those delays, found from where readouts meet about the centre of k-space, of the first slice: symmetric, in samples. After kr_scan_trajectory.
+/* Those delays, found from where readouts meet about the centre of k-space, of the middle slice and frame, which is said where there are several: symmetric, in samples. After kr_scan_trajectory.
  * Refuses fewer than 7 readouts through the centre. Source: in lag.c. */
 int kr_scan_lag(double delay[3][3], const kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 

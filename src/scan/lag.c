@@ -187,17 +187,25 @@ static int gather(struct fit *f, const kr_scan *s, const kr_array *k, const kr_a
     return 0;
 }
 
+static long middle(const kr_scan *s, int d) { return s->shape.n[d] / 2; }
+
 int kr_scan_lag(double delay[3][3], const kr_scan *s, const kr_trace *trace)
 {
     kr_array *k = s->traj ? kr_array_ref(s->traj) : NULL, *y = kr_array_ref(s->data);
-    for (int d = 0; k && y && d < KR_AXES; d++) {            /* of the first slice and frame */
+    kr_text at = { 0 };
+    for (int d = 0; k && y && d < KR_AXES; d++) {            /* of the middle slice and frame */
         bool stays = d == KR_SAMPLE || d == KR_VIEW || d == KR_CHAN || d == KR_COIL;
-        kr_array *a = stays ? kr_array_ref(k) : kr_array_at(k, d, 0), *b = stays ? kr_array_ref(y) : kr_array_at(y, d, s->shape.n[d] / 2);
+        kr_array *a = stays ? kr_array_ref(k) : kr_array_at(k, d, k->n[d] > 1 ? middle(s, d) : 0), *b = stays ? kr_array_ref(y) : kr_array_at(y, d, middle(s, d));
         kr_array_unref(&k);
         kr_array_unref(&y);
         k = a;
         y = b;
+        if (!stays && s->shape.n[d] > 1)
+            kr_text_add(&at, ", %s %ld of 0 to %ld", kr_axis_name(d), middle(s, d), s->shape.n[d] - 1);
     }
+    if (at.len)
+        kr_say(trace, KR_INFO, "gradient delays are found in %s and taken for all", at.s + 2);
+    kr_text_clear(&at);
     kr_scoped(array) K = k ? kr_array_packed(k) : NULL;
     kr_scoped(array) data = y ? kr_array_packed(y) : NULL;
     kr_array_unref(&k);

@@ -37,6 +37,7 @@ void kr_scan_unref(kr_scan **scan)
     kr_array_unref(&s->noise);
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);
+    kr_array_unref(&s->field);
     kr_array_unref(&s->coils);
     kr_image_unref(&s->reference);
     kr_geom_unref(&s->geom);
@@ -126,6 +127,8 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     v->in_image = s->in_image;
     v->whitened = s->whitened;
     v->kspace_sign = s->kspace_sign;
+    v->traj_unit = s->traj_unit;
+    v->first_us = s->first_us;
     v->dwell_us = s->dwell_us;
     v->noise_dwell_us = s->noise_dwell_us;
     v->noise_bandwidth = s->noise_bandwidth;
@@ -137,7 +140,7 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     bool good = part(&v->data, s->data, from, count) && part(&v->mask, s->mask, from, count)
              && part(&v->calib_area, s->calib_area, 0, 1)
              && part_of_calib(&v->calib, s->calib, s, from, count) && part_of_calib(&v->calib_mask, s->calib_mask, s, from, count)
-             && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, from, count) && part(&v->density, s->density, from, count) && part(&v->coils, s->coils, from, count)
+             && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, from, count) && part(&v->density, s->density, from, count) && part(&v->field, s->field, from, count) && part(&v->coils, s->coils, from, count)
              && (v->geom = kr_geom_copy(s->geom)) && (v->meta = kr_meta_copy(s->meta))
              && part_of_lines(&v->lines[KR_LINES_IMAGING], &s->lines[KR_LINES_IMAGING], from, count)       /* for kr_epi_prepare */
              && part_of_lines(&v->lines[KR_LINES_CALIB], &s->lines[KR_LINES_CALIB], from, count)

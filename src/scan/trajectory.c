@@ -15,6 +15,37 @@ static double reach(const kr_array *traj, int d)
     return packed ? kr_max_abs(packed) : -1;
 }
 
+enum unit { PER_FOV, PER_SAMPLE, RADIANS, PER_METRE, RADIANS_PER_METRE };
+const char *const kr_traj_units[] = { "fov", "sample", "radians", "1/m", "rad/m", NULL };
+static const char *const words[] = { "cycles per field of view", "cycles per sample", "radians per sample", "cycles per metre", "radians per metre" };
+
+static enum unit unit_of(const char *name)
+{
+    int u = 0;
+    while (kr_traj_units[u] && strcmp(kr_traj_units[u], name))
+        u++;
+    kr_assert(kr_traj_units[u]);
+    return (enum unit)u;
+}
+
+/* Cycles per field of view reach to about half of the matrix, cycles per sample to 1/2, radians per sample to pi. */
+static enum unit likely(double largest, long n) { return largest <= .52 ? PER_SAMPLE : largest < 3.3 && n > 16 ? RADIANS : PER_FOV; }
+
+/* k per metre to cycles per field of view, each axis by its own. */
+static int metres(kr_array *k, const kr_scan *s, enum unit unit)
+{
+    for (int d = 0; d < k->n[KR_CHAN]; d++) {
+        double mm = s->enc.encoded_mm[d] > 0 ? s->enc.encoded_mm[d] : s->enc.recon_mm[d];
+        if (!(mm > 0))
+            return kr_fail(KR_EREFUSED, "a trajectory in %s wants the field of view, which the file does not tell: give it (--fov X,Y[,Z])", words[unit]);
+        kr_scoped(array) axis = kr_array_at(k, KR_CHAN, d);
+        if (!axis)
+            return kr_error_code();
+        kr_scale(axis, (float)(mm / 1000 / (unit == PER_METRE ? 1 : 2 * M_PI)));
+    }
+    return 0;
+}
+
 /* Where the first coordinate that is not a number stands. */
 static int refuse_nan(const kr_array *k)
 {
@@ -68,17 +99,17 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
     kr_scoped(array) own = flat ? kr_array_copy(flat) : NULL;
     if (!own)
         return kr_error_code();
-    /* Cycles per field of view reach to about half of the matrix, cycles per sample to 1/2, radians per sample to pi. */
     long dims = own->n[KR_CHAN], n = 0;
     for (int d = 0; d < dims; d++) {
         long have = s->enc.encoded[d] > 0 ? s->enc.encoded[d] : s->enc.recon[d];
         n = have > n ? have : n;
     }
-    const char *unit = "cycles per field of view";
+    enum unit unit = s->traj_unit ? unit_of(s->traj_unit) : likely(largest, n);
     double scale = 1;
-    if (largest <= .52 || (largest < 3.3 && n > 16)) {
-        bool turns = largest <= .52;
-        unit = turns ? "cycles per sample" : "radians per sample";
+    if (unit == PER_SAMPLE || unit == RADIANS) {
+        bool turns = unit == PER_SAMPLE;
+        if (largest > (turns ? .52 : 3.3))
+            return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which is not in %s: these end at %s", largest, words[unit], turns ? "0.5" : "3.14");
         long from = n ? n : diameters(own, largest) ? s->shape.n[KR_SAMPLE] : 0;
         if (!from)
             return kr_fail(KR_EREFUSED, "the trajectory reaches to %.3g, in cycles per sample, and the file does not tell the image's matrix: give it (--matrix X,Y)", largest);
@@ -87,9 +118,15 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
                 s->enc.encoded[d] = s->enc.recon[d] = from;
         n = from;
         scale = (double)n / (turns ? 1 : 2 * M_PI);
-    } else if (n && largest > .55 * (double)n)
+    } else if (unit != PER_FOV && metres(own, s, unit))
+        return kr_error_code();
+    for (int d = 0; unit >= PER_METRE && d < dims; d++)
+        if ((most[d] = reach(own, d)) < 0)
+            return kr_error_code();
+    largest = unit < PER_METRE ? largest : fmax(most[0], fmax(most[1], dims > 2 ? most[2] : 0));
+    if (scale == 1 && n && largest > .55 * (double)n)
         return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which for a matrix of %ld is neither cycles per field of view (%ld) nor per sample (0.5), nor "
-                       "radians per sample (3.14)", largest, n, n / 2);
+                       "radians per sample (3.14)%s", largest, n, n / 2, s->traj_unit ? ", as it was stated in" : "; --traj-units states others");
     for (int d = 0; d < dims; d++) {
         long have = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
         if (have <= 1)                                         /* a spoke need not lie along this very axis */
@@ -103,9 +140,10 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
     }
     for (long d = dims; d < 3; d++)
         s->enc.encoded[d] = 1;
-    kr_say(trace, KR_DETAIL, "trajectory in %s, k up to %.4g cycles per field of view", unit, largest * scale);
+    kr_say(trace, KR_DETAIL, "trajectory in %s, k up to %.4g cycles per field of view", words[unit], largest * scale);
     kr_array_unref(&s->traj);
     s->traj = kr_array_ref(own);
+    s->traj_unit = kr_traj_units[PER_FOV];
     return 0;
 }
 
@@ -185,7 +223,8 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
     g->geom = kr_geom_copy(s->geom);
     kr_meta_unref(&g->meta);
     g->meta = kr_meta_copy(s->meta);
-    g->kspace_sign = s->kspace_sign;
+    bool known;
+    g->kspace_sign = kr_scan_kspace_sign(s, &known);           /* which the grid alone no longer tells of a spiral */
     g->file = s->file ? kr_strdup(s->file) : NULL;
     if (!g->geom || !g->meta)
         kr_scan_unref(&g);
@@ -265,6 +304,7 @@ int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj)
     kr_array_unref(&s->density);
     s->data = kr_array_ref(data);
     s->traj = kr_array_ref(own);
+    s->traj_unit = NULL;
     s->shape = kr_array_shape(data);
     return 0;
 }
@@ -285,6 +325,7 @@ int kr_scan_make_trajectory(kr_scan *s, const char *spec, const long n[3])
         return kr_error_code();
     for (int d = 0; d < 3; d++)
         s->enc.encoded[d] = d < k->n[KR_CHAN] ? want.n[d] : 1;
+    s->traj_unit = kr_traj_units[PER_FOV];
     return 0;
 }
 
@@ -308,6 +349,93 @@ int kr_scan_attach_density(kr_scan *s, const kr_array *density)
     kr_array_unref(&s->density);
     s->density = own;
     return own ? 0 : kr_error_code();
+}
+
+/* ---- Another field of view ---- */
+int kr_scan_widen(kr_scan *s, const double mm[3])
+{
+    kr_encoding *e = &s->enc;
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--fov is for scans along a trajectory; this one is on a grid");
+    bool stated = e->encoded_mm[0] > 0 || e->recon_mm[0] > 0;        /* by the file */
+    for (int d = 0; d < 3 && !stated; d++)
+        e->encoded_mm[d] = e->recon_mm[d] = mm[d];
+    if (kr_scan_trajectory(s, NULL) || !stated)
+        return kr_error_code();
+    kr_scoped(array) k = kr_array_copy(s->traj);
+    if (!k)
+        return kr_error_code();
+    for (int d = 0; d < k->n[KR_CHAN]; d++) {
+        double have = e->encoded_mm[d] > 0 ? e->encoded_mm[d] : e->recon_mm[d], voxel = have / (double)e->encoded[d];
+        long n = mm[d] > 0 ? lround(mm[d] / voxel) : 0;
+        if (!mm[d])
+            continue;
+        if (!(mm[d] > 0 && n >= 2 && n <= 8192))
+            return kr_fail(KR_EUSAGE, "--fov: %g mm along %s are %ld voxels of %.4g mm; 2 to 8192 are wanted", mm[d], kr_axis_name(d), n, voxel);
+        if (n > e->encoded[d]) {
+            kr_scoped(array) axis = kr_array_at(k, KR_CHAN, d);
+            if (!axis)
+                return kr_error_code();
+            kr_scale(axis, (float)((double)n / (double)e->encoded[d]));
+            e->encoded[d] = n;
+            e->encoded_mm[d] = voxel * (double)n;
+        }
+        e->recon[d] = n;
+        e->recon_mm[d] = voxel * (double)n;
+    }
+    kr_array_unref(&s->traj);
+    kr_array_unref(&s->density);
+    s->traj = kr_array_ref(k);
+    return 0;
+}
+
+struct turn { kr_cfloat *y; const kr_array *data, *k; kr_shape frames; double cycles[3]; };      /* per cycle per field of view */
+
+/* One readout of one frame and coil. */
+static int turn_view(void *self, long i)
+{
+    const struct turn *t = self;
+    long n = t->data->n[KR_SAMPLE], views = t->data->n[KR_VIEW], v = i % views, coils = t->data->n[KR_COIL], f = i / (views * coils);
+    const float *k = KR_R(t->k) + place(t->k, t->frames, f) + v * n;
+    kr_cfloat *y = t->y + place(t->data, t->frames, f) + (i / views % coils * views + v) * n;
+    for (long s = 0; s < n; s++) {
+        double turns = 0;
+        for (int d = 0; d < t->k->n[KR_CHAN]; d++)
+            turns += (double)k[s + d * t->k->step[KR_CHAN]] * t->cycles[d];
+        y[s] = kr_cmul(y[s], kr_c((float)cos(2 * M_PI * turns), (float)sin(2 * M_PI * turns)));
+    }
+    return 0;
+}
+
+int kr_scan_shift(kr_scan *s, const double mm[3])
+{
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--fov-shift is for scans along a trajectory; this one is on a grid");
+    if (kr_scan_trajectory(s, NULL))
+        return kr_error_code();
+    kr_scoped(array) k = kr_array_packed(s->traj);
+    kr_scoped(array) y = kr_array_copy(s->data);
+    kr_scoped(geom) placed = kr_scan_image_geom(s);
+    if (!k || !y || !placed)
+        return kr_error_code();
+    struct turn t = { KR_C(y), y, k, kr_shape_without(s->shape, readout | KR_ON(KR_COIL)), { 0 } };
+    for (int d = 0; d < 3; d++) {
+        double fov = s->enc.encoded_mm[d] > 0 ? s->enc.encoded_mm[d] : s->enc.recon_mm[d];
+        if (mm[d] != 0 && d >= k->n[KR_CHAN])
+            return kr_fail(KR_EUSAGE, "--fov-shift: slices do not move along %s, which the trajectory does not encode", kr_axis_name(d));
+        if (mm[d] != 0 && !(fov > 0))
+            return kr_fail(KR_EREFUSED, "--fov-shift wants the field of view, which the file does not tell: give it (--fov X,Y[,Z])");
+        t.cycles[d] = mm[d] != 0 ? mm[d] / fov : 0;
+    }
+    int e = kr_for(kr_count(s->shape) / s->shape.n[KR_SAMPLE], turn_view, &t);
+    if (e)
+        return e;
+    for (long i = 0; i < s->geom->slices; i++)
+        for (int c = 0; c < 3; c++)
+            s->geom->position_mm[i][c] += mm[0] * placed->read_dir[c] + mm[1] * placed->phase_dir[c] + mm[2] * placed->slice_dir[c];
+    kr_array_unref(&s->data);
+    s->data = kr_array_ref(y);
+    return 0;
 }
 
 /* ---- A series from readouts that went on turning ---- */
@@ -379,13 +507,13 @@ int kr_traj_describe(kr_traj_facts *f, const kr_scan *s)
     *f = (kr_traj_facts){ 0 };
     kr_scan own = *s;
     own.traj = s->traj ? kr_array_packed(s->traj) : NULL;
-    double before = own.traj ? kr_max_abs(own.traj) : 0;
+    double before = own.traj && !s->traj_unit ? kr_max_abs(own.traj) : 0;
     int e = own.traj ? kr_scan_trajectory(&own, NULL) : kr_error_code() ? kr_error_code() : kr_fail(KR_EREFUSED, "there are no k-space positions");
     kr_array *k = own.traj;
     if (!e) {
         long n = k->n[KR_SAMPLE], all = kr_count(kr_array_shape(k)) / k->n[KR_CHAN], cells = 1, held = 0, inside = 0;
-        double ratio = kr_max_abs(k) / before, most = 0;
-        f->unit = ratio < 1.5 ? "cycles per field of view" : ratio > (double)own.enc.encoded[0] / 2 ? "cycles per sample" : "radians per sample";
+        double ratio = before > 0 ? kr_max_abs(k) / before : 0, most = 0;
+        f->unit = s->traj_unit ? words[unit_of(s->traj_unit)] : ratio < 1.5 ? "cycles per field of view" : ratio > (double)own.enc.encoded[0] / 2 ? "cycles per sample" : "radians per sample";
         f->dims = (int)k->n[KR_CHAN];
         f->samples = n;
         f->views = k->n[KR_VIEW];

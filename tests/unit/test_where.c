@@ -3,6 +3,7 @@
 #include "kray/fourier.h"
 #include "kray/io.h"
 #include "kray/recon.h"
+#include "kray/trajectory.h"
 
 static const char *temp(const char *name)
 {
@@ -138,6 +139,149 @@ static void test_which_axes(void **state)
     assert_near(spiral->read_dir[0] - spiral->phase_dir[1] + spiral->slice_dir[2], -1, 0);
     assert_int_equal(kr_scan_kspace_sign(s, &known), -1);
     assert_false(known);
+}
+
+/* ---- A blob off the centre, measured along a trajectory by formula ---- */
+/* k = exp(sign 2 pi i k r), r = `away` voxels along the stored directions; spec says how k runs. */
+static kr_scan *blob(const char *spec, const double away[3], const char *vendor, int sign, long nz)
+{
+    enum { N = 24 };
+    kr_traj_want want = { .n = { N, N, nz } };
+    kr_scan *s = kr_scan_new();
+    s->traj = kr_traj_new(spec, &want);
+    if (!s->traj)
+        fail_msg("%s", kr_error());
+    s->shape = kr_shape_without(kr_array_shape(s->traj), KR_ON(KR_CHAN));
+    s->data = kr_array_new(KR_C32, s->shape);
+    long points = kr_count(s->shape);
+    for (long i = 0; i < points; i++) {
+        double turns = 0, size = 0;
+        for (long d = 0; d < s->traj->n[KR_CHAN]; d++) {
+            double k = (double)KR_R(s->traj)[i + d * points] / (double)want.n[d];
+            turns += k * away[d];
+            size += k * k;
+        }
+        double blur = exp(-6 * size);                         /* less than a voxel wide */
+        KR_C(s->data)[i] = kr_c((float)(blur * cos(2 * M_PI * turns)), (float)(blur * sign * sin(2 * M_PI * turns)));
+    }
+    for (int a = 0; a < 3; a++) {
+        s->enc.encoded[a] = s->enc.recon[a] = want.n[a];
+        s->enc.encoded_mm[a] = s->enc.recon_mm[a] = s->geom->fov_mm[a] = d_mm[a] * (double)want.n[a];
+        s->geom->position_mm[0][a] = at_mm[a];
+    }
+    memcpy(s->geom->read_dir, axial[0], sizeof axial[0]);
+    memcpy(s->geom->phase_dir, axial[1], sizeof axial[1]);
+    memcpy(s->geom->slice_dir, axial[2], sizeof axial[2]);
+    s->geom->known = true;
+    snprintf(s->enc.trajectory, sizeof s->enc.trajectory, "%.*s", (int)strcspn(spec, ":"), spec);
+    assert_int_equal(kr_meta_set(s->meta, "vendor", "%s", vendor), 0);
+    return s;
+}
+
+/* The image's brightest voxel lies where the blob is: position + away. */
+static void check_blob(kr_scan *s, const char *method, const double away[3], long nx)
+{
+    kr_scoped(image) im = NULL;
+    const kr_recon *m = kr_recon_named(method);
+    kr_auto char *opts = kr_alloc_zero(1, m->opts_size + 1);
+    assert_true(!m->opts || !kr_opt_defaults(m->opts, opts));
+    if (kr_reconstruct(&im, s, m, opts, &kr_prepare_preset, NULL, NULL, NULL))
+        fail_msg("%s: %s", method, kr_error());
+    kr_scoped(array) size = im->data->type == KR_C32 ? kr_abs(im->data) : kr_array_ref(im->data);
+    const long *n = im->data->n;
+    long best = 0;
+    assert_int_equal(n[0], nx);
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++)
+        best = KR_R(size)[i] > KR_R(size)[best] ? i : best;
+    double v[3];
+    lps(v, im->geom, n, (const long[]){ best % n[0], best / n[0] % n[1], best / (n[0] * n[1]) });
+    for (int k = 0; k < 3; k++)
+        assert_near(v[k], at_mm[k] + away[0] * d_mm[0] * axial[0][k] + away[1] * d_mm[1] * axial[1][k] + away[2] * d_mm[2] * axial[2][k], 1e-6);
+}
+
+/* The vendor's sign along trajectories, by methods on samples and on a grid. Spirals of the converter come with positions negated already. */
+static void test_trajectories(void **state)
+{
+    (void)state;
+    static const struct { const char *spec, *vendor; int sign; bool deep; } cases[] = {
+        { "radial:spokes=40", "SIEMENS", 1, false }, { "radial:spokes=40", "Kray", -1, false }, { "spiral:interleaves=8", "SIEMENS", -1, false },
+        { "spiral:interleaves=8", "Philips", -1, false }, { "koosh:spokes=120", "Siemens Healthineers", 1, true }, { "koosh:spokes=120", "GE", -1, true } };
+    static const char *const methods[] = { "rss", "adjoint", "sense" };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int m = 0; m < (cases[i].deep ? 1 : 3); m++) {        /* volumes take longer, and methods agree */
+            const double away[3] = { 5, -3, cases[i].deep ? 2 : 0 };
+            kr_scoped(scan) s = blob(cases[i].spec, away, cases[i].vendor, cases[i].sign, cases[i].deep ? 8 : 1);
+            check_blob(s, methods[m], away, 24);
+        }
+}
+
+/* A readout that was oversampled is no wider image: k-space positions say what was measured, and the matrix of the header what is shown. */
+static void test_trajectory_fields(void **state)
+{
+    (void)state;
+    const double away[3] = { 5, -3, 0 }, out[3] = { 16, -14, 0 };
+    kr_scoped(scan) wide = blob("radial:spokes=40", away, "SIEMENS", 1, 1);
+    kr_scale(wide->traj, 2);                                  /* cycles per field of view of the header: twice as wide */
+    for (int d = 0; d < 2; d++) {
+        wide->enc.encoded[d] *= 2;
+        wide->enc.encoded_mm[d] *= 2;
+    }
+    check_blob(wide, "adjoint", away, 24);
+
+    kr_scoped(scan) hidden = blob("radial:spokes=80", out, "SIEMENS", 1, 1);             /* beyond the field of view of 24 voxels */
+    assert_int_equal(kr_scan_widen(hidden, (const double[]){ 480, 720, 0 }), 0);
+    assert_near(kr_max_abs(hidden->traj), 24, 1e-4);
+    check_blob(hidden, "adjoint", out, 48);
+    kr_scoped(scan) narrow = blob("radial:spokes=40", away, "SIEMENS", 1, 1);
+    assert_int_equal(kr_scan_widen(narrow, (const double[]){ 140, 0, 0 }), 0);
+    check_blob(narrow, "adjoint", away, 14);
+    assert_true(kr_scan_widen(narrow, (const double[]){ 5, 0, 0 }) < 0);
+    assert_refused(KR_EUSAGE, "2 to 8192");
+
+    static const struct { const char *vendor; int sign; } both[] = { { "SIEMENS", 1 }, { "Kray", -1 } };
+    for (int i = 0; i < 2; i++) {                             /* moved by 4 and -5 voxels; the blob stays in the patient */
+        kr_scoped(scan) s = blob("radial:spokes=40", away, both[i].vendor, both[i].sign, 1);
+        assert_int_equal(kr_scan_shift(s, (const double[]){ 40, -75, 0 }), 0);
+        check_blob(s, "adjoint", away, 24);
+        kr_scoped(image) im = NULL;
+        assert_int_equal(kr_reconstruct(&im, s, kr_recon_named("rss"), NULL, NULL, NULL, NULL, NULL), 0);
+        int s_of = both[i].sign;                              /* Siemens: the image's axes run against the stored ones */
+        assert_near(im->geom->position_mm[0][0], at_mm[0] + s_of * 40, 1e-9);
+        assert_near(im->geom->position_mm[0][1], at_mm[1] + s_of * 75, 1e-9);
+        assert_true(kr_scan_shift(s, (const double[]){ 0, 0, 3 }) < 0);
+        assert_refused(KR_EUSAGE, "do not move along z");
+    }
+}
+
+/* The same positions in other units, stated: where their range would tell another one, and per metre, which it cannot. */
+static void test_trajectory_units(void **state)
+{
+    (void)state;
+    const double away[3] = { 5, -3, 0 };
+    static const struct { const char *unit; double x, y; } cases[] = {
+        { "fov", 1, 1 }, { "sample", 1. / 24, 1. / 24 }, { "radians", 2 * M_PI / 24, 2 * M_PI / 24 }, { "1/m", 1 / .24, 1 / .36 }, { "rad/m", 2 * M_PI / .24, 2 * M_PI / .36 } };
+    for (int i = 0; i < 5; i++) {
+        kr_scoped(scan) s = blob("radial:spokes=40", away, "Kray", -1, 1);
+        long points = kr_count(s->shape);
+        for (long k = 0; k < points; k++) {
+            KR_R(s->traj)[k] *= (float)cases[i].x;
+            KR_R(s->traj)[points + k] *= (float)cases[i].y;
+        }
+        for (int u = 0; kr_traj_units[u]; u++)
+            s->traj_unit = strcmp(kr_traj_units[u], cases[i].unit) ? s->traj_unit : kr_traj_units[u];
+        check_blob(s, "adjoint", away, 24);
+        assert_string_equal(s->traj_unit, "fov");
+        assert_near(kr_max_abs(s->traj), 12, 1e-4);
+    }
+    kr_scoped(scan) s = blob("radial:spokes=40", away, "Kray", -1, 1);
+    s->traj_unit = kr_traj_units[1];
+    assert_true(kr_scan_trajectory(s, NULL) < 0);
+    assert_refused(KR_ENUMBER, "which is not in cycles per sample: these end at 0.5");
+    s->traj_unit = kr_traj_units[3];
+    memset(s->enc.encoded_mm, 0, sizeof s->enc.encoded_mm);
+    memset(s->enc.recon_mm, 0, sizeof s->enc.recon_mm);
+    assert_true(kr_scan_trajectory(s, NULL) < 0);
+    assert_refused(KR_EREFUSED, "wants the field of view");
 }
 
 static void affine_of(double a[16], kr_scan *s)
@@ -452,7 +596,8 @@ static void test_nifti_time(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes), cmocka_unit_test(test_trajectories),
+        cmocka_unit_test(test_trajectory_fields), cmocka_unit_test(test_trajectory_units),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
         cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
