@@ -113,6 +113,10 @@ int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
         part->traj = kr_part_of(s->traj, s, whole | KR_ON(KR_CHAN), i);
         kr_scoped(array) weights = kr_part_of(s->density, s, whole, i);
         part->density = weights ? kr_array_packed(weights) : NULL;
+        if (s->field && !(part->field = kr_part_of(s->field, s, whole, i)))
+            return kr_error_code();
+        part->first_us = s->first_us;
+        part->dwell_us = s->dwell_us;
         return part->traj && part->density ? 0 : kr_error_code();
     }
     part->mask = s->mask ? kr_part_of(s->mask, s, whole, i) : NULL;
@@ -125,6 +129,7 @@ void kr_part_close(kr_scan *part)
     kr_array_unref(&part->mask);
     kr_array_unref(&part->traj);
     kr_array_unref(&part->density);
+    kr_array_unref(&part->field);
 }
 
 static int predict_part(kr_array *y, const kr_scan *scan, const kr_array *coils, const kr_array *x, long i)

@@ -1,6 +1,7 @@
 /* model_trajectory.c: samples along a trajectory: A = F S by NUFFT, N = A^H W A as a convolution, W the density; and what becomes of k-space that
  * samples never reach. */
 #include "model.h"
+#include "kray/offres.h"
 #include <math.h>
 #include <string.h>
 
@@ -46,10 +47,27 @@ static long beyond(long *at, const kr_array *k, const long n[3])
     return count;
 }
 
+static kr_linop *forward(const model *m);
+
+/* With off-resonance N is no convolution: A^H W A as it stands. */
+static kr_linop *by_samples(const model *m)
+{
+    kr_linop *A = forward(m);
+    if (!A)
+        return NULL;
+    kr_shape y = kr_linop_codomain(A);
+    kr_scoped(array) spread = kr_array_spread(m->part->density, y);
+    kr_scoped(array) w = spread ? kr_array_packed(spread) : NULL;
+    kr_linop *turned = kr_adjoint(kr_linop_ref(A));
+    return kr_mul(turned, kr_mul(w ? kr_op_weight(KR_C32, w, y, y) : NULL, A));
+}
+
 /* Points of the image's grid in k-space beyond the ellipse that samples reach count as samples of value 0 with the weight `empty` (1: like a
  * measured one). Nothing is known there, and without a prior in space an image collects there what maps and samples disagree in. */
 static kr_linop *normal(const model *m, double empty)
 {
+    if (m->part->field)
+        return by_samples(m);
     const kr_array *k = m->part->traj, *w = m->part->density, *coils = m->coils;
     kr_shape series = m->series;
     const long n[3] = { coils->n[KR_X], coils->n[KR_Y], coils->n[KR_Z] };
@@ -92,7 +110,12 @@ static int open_trajectory(model *m)
     return 0;                                                /* uneven density: power iteration tells the bound */
 }
 
-static kr_linop *forward(const model *m) { return kr_op_nufft(m->coils, m->part->traj, m->series, TOLERANCE); }
+static kr_linop *forward(const model *m)
+{
+    const kr_scan *p = m->part;
+    return p->field ? kr_op_offres(m->coils, p->traj, m->series, TOLERANCE, p->field, 1e-6 * p->first_us, 1e-6 * p->dwell_us)
+                    : kr_op_nufft(m->coils, p->traj, m->series, TOLERANCE);
+}
 
 static int adjoint(const model *m, kr_array *x, double *yy)
 {

@@ -20,7 +20,8 @@ typedef struct reg_at {
     enum kr_type type;
     kr_shape n;                      /* of the image                                                    */
     unsigned space;                  /* axes longer than 1 along which neighbours are alike             */
-    int frames;                      /* axis of the series, -1: none                                    */
+    int frames;                      /* axis of the series, -1: none; the first of several              */
+    unsigned along;                  /* all its axes                                                    */
     double lambda;                   /* strength, in units of N                                         */
     float scale;                     /* what the part's data are multiplied by to be those of the problem */
 } reg_at;
@@ -28,6 +29,7 @@ typedef struct reg_at {
 typedef struct reg_kind {
     const char *name, *summary, *cite;
     bool series;                     /* a prior in time: wants frames                                   */
+    bool many;                       /* of a series along several axes, too                             */
     bool alone;                      /* has an unknown of its own and cannot be summed with others      */
     bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
     int (*add)(reg_problem *q, const reg_at *at);

@@ -81,6 +81,7 @@ struct job {
     const kr_scan *scan; const kr_array *coils; const kr_regular *o; const struct sum *sum; const kr_trace *trace;
     unsigned joint;                   /* axes of one problem                                                     */
     int frames;                       /* the axis of the series, or -1                                           */
+    unsigned along;                   /* all axes of it: of --frames all there are several                       */
     kr_array *b, *image;              /* A^H y / u with MAP; the result                                          */
     double unit, scale;
     kr_solution *solved;              /* per part                                                                */
@@ -207,7 +208,7 @@ static int open_problem(reg_problem *q, const struct job *j, const struct one *p
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
-    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, 0, (float)(1 / (j->unit * j->scale)) };
+    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, j->along, 0, (float)(1 / (j->unit * j->scale)) };
     int e = 0;
     for (int i = 0; i < j->sum->count && !e; i++) {
         at.lambda = j->sum->lambda[i] * j->unit;
@@ -306,7 +307,7 @@ static int series_axis(const kr_regular *o, const kr_scan *scan)
 {
     for (int k = 0; k < 4; k++) {
         int d = series_axes[k];
-        if (scan->shape.n[d] > 1 && (!strcmp(o->frames, "auto") || !strcmp(o->frames, kr_axis_name(d))))
+        if (scan->shape.n[d] > 1 && (!strcmp(o->frames, "auto") || !strcmp(o->frames, "all") || !strcmp(o->frames, kr_axis_name(d))))
             return d;
     }
     return -1;
@@ -346,9 +347,18 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
-    j.joint = kr_problem_axes | (j.frames < 0 ? 0 : KR_ON(j.frames));
-    if (j.frames >= 0 && coils->n[j.frames] > 1)
-        return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(j.frames));
+    j.along = j.frames < 0 ? 0 : KR_ON(j.frames);
+    if (j.frames >= 0 && !strcmp(o->frames, "all")) {
+        for (int k = 0; k < 4; k++)
+            j.along |= scan->shape.n[series_axes[k]] > 1 ? KR_ON(series_axes[k]) : 0;
+        for (int i = 0; i < sum.count; i++)
+            if ((sum.kind[i]->series && !sum.kind[i]->many) || coils->n[KR_MAP] > 1)
+                return kr_fail(KR_EREFUSED, "--frames all is for ttv and llr with one set of maps, not for %s with %ld", sum.kind[i]->name, coils->n[KR_MAP]);
+    }
+    j.joint = kr_problem_axes | j.along;
+    for (int k = 0; k < 4; k++)
+        if (j.along & KR_ON(series_axes[k]) && coils->n[series_axes[k]] > 1)
+            return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(series_axes[k]));
     j.parts = kr_count(kr_shape_without(scan->shape, j.joint));
     kr_shape shape = kr_scan_image_shape(scan), sets = shape;
     sets.n[KR_MAP] = coils->n[KR_MAP];

@@ -25,7 +25,7 @@ typedef struct kr_regular {
 #define KR_REGULAR_BLOCK \
     { "block", 0, KR_OPT_INT, offsetof(kr_regular, block), "8", "N", "width of a locally low rank block" }
 #define KR_REGULAR_FRAMES \
-    { "frames", 0, KR_OPT_CHOICE, offsetof(kr_regular, frames), "auto", "auto|time|phase|echo|set", "axis of the series; auto: the first that is longer than 1" }
+    { "frames", 0, KR_OPT_CHOICE, offsetof(kr_regular, frames), "auto", "auto|all|time|phase|echo|set", "axis of the series; auto: the first that is longer than 1; all (ttv, llr): these together, such as heart phases and breathing" }
 
 /* kind: a word of the sum ("wavelet"), whose strength is o->lambda, or NULL: o->reg says it. */
 int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, const kr_trace *trace);

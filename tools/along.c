@@ -1,5 +1,6 @@
 /* along.c: trajectories that the user names. */
 #include "along.h"
+#include "kray/pulseq.h"
 #include "kray/trajectory.h"
 #include <math.h>
 #include <stdio.h>
@@ -35,25 +36,56 @@ static int read_fov(double mm[3], const char *text)
     return mm[0] > 0 && mm[1] > 0 && mm[2] >= 0 ? 0 : kr_fail(KR_EUSAGE, "--fov %s: %s", text, wanted);
 }
 
-int along_read(kr_stated *to, const along *a)
+/* Positions by the gradients of a Pulseq sequence, in the field of view that it states. */
+static int read_seq(kr_stated *to, kr_along *more, const along *a, const kr_trace *trace)
 {
-    if (a->matrix && read_matrix(to->matrix, a->matrix))
+    kr_seq_facts f;
+    if (more->unit && strcmp(more->unit, "1/m"))
+        return kr_fail(KR_EUSAGE, "--traj-units %s: positions by a Pulseq sequence are per metre", more->unit);
+    if (kr_seq_read(&to->traj, &f, a->traj))
         return kr_error_code();
-    if (a->traj && kr_traj_is_spec(a->traj))
-        to->traj_spec = a->traj;
-    else if (a->traj && kr_array_read(&to->traj, a->traj))
-        return kr_fail_in("trajectory");
+    for (int i = 0; kr_traj_units[i]; i++)
+        more->unit = strcmp(kr_traj_units[i], "1/m") ? more->unit : kr_traj_units[i];
+    memcpy(more->file_mm, f.fov_mm, sizeof more->file_mm);
+    kr_say(trace, KR_INFO, "%s: Pulseq %d.%d.%d, %ld readouts of %ld samples", a->traj, f.version[0], f.version[1], f.version[2], f.readouts, to->traj->n[KR_SAMPLE]);
+    if (f.left_out)
+        kr_say(trace, KR_INFO, "%s: %ld readouts are left out: marked as noise or navigators, or of another length than the others", a->traj, f.left_out);
+    return 0;
+}
+
+int along_read(kr_stated *to, const along *a, const kr_trace *trace)
+{
     kr_along *more = kr_alloc_zero(1, sizeof *more);
     to->along = more;
     if (!more)
         return kr_error_code();
     for (int i = 0; a->units && kr_traj_units[i]; i++)
         more->unit = strcmp(a->units, kr_traj_units[i]) ? more->unit : kr_traj_units[i];
+    if (a->matrix && read_matrix(to->matrix, a->matrix))
+        return kr_error_code();
+    if (a->traj && kr_traj_is_spec(a->traj))
+        to->traj_spec = a->traj;
+    else if (a->traj && kr_is_seq(a->traj)) {
+        if (read_seq(to, more, a, trace))
+            return kr_fail_in("trajectory %s", a->traj);
+    } else if (a->traj && kr_array_read(&to->traj, a->traj))
+        return kr_fail_in("trajectory");
     if ((a->fov && read_fov(more->fov_mm, a->fov)) || (a->shift && read_numbers(more->shift_mm, "--fov-shift", a->shift, 1e4, "two or three distances in mm are wanted, such as 10,-4.5")))
         return kr_error_code();
     if (a->spokes < 0)
         return kr_fail(KR_EUSAGE, "--spokes %ld: a number of readouts is wanted", a->spokes);
     to->spokes = a->spokes;
+    if (a->phases < 0 || a->phases > 1000 || a->breathing < 0 || a->breathing > 1000)
+        return kr_fail(KR_EUSAGE, "--phases %ld, --breathing %ld: numbers of states up to 1000 are wanted", a->phases, a->breathing);
+    more->gates = (kr_gates){ a->phases, a->breathing };
+    if (!(a->dwell >= 0) || !isfinite(a->dwell) || !isfinite(a->first))
+        return kr_fail(KR_EUSAGE, "--dwell and --field-zero are times in us");
+    if (!a->field && (a->dwell > 0 || a->first < 0 || a->first > 0))
+        return kr_fail(KR_EUSAGE, "--dwell and --field-zero are for --field-map, which is not given");
+    if (a->field && kr_image_read(&more->field, a->field))
+        return kr_fail_in("field map");
+    more->first_us = a->first;
+    more->dwell_us = a->dwell;
     to->delay_auto = a->delay && !strcmp(a->delay, "auto");
     if (a->delay && !to->delay_auto && read_numbers(to->delay, "--delay", a->delay, 100, "'auto', or two or three numbers of samples by which the gradients lag, such as 0.3,-0.1"))
         return kr_error_code();

@@ -1,20 +1,23 @@
 /* cmd_info.c: kray info FILE...: what is inside, for people and for scripts. */
 #include "kray/io.h"
+#include "kray/pulseq.h"
 #include "kray/trajectory.h"
 #include "json.h"
 #include "judge.h"
 #include "tool.h"
+#include "traj_plot.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct opts { const char *from; bool json, data; } opts;
+typedef struct opts { const char *from, *plot; bool json, data; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: a list with an object for each file" },
     { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "read all data of large scans, too: range and missing lines" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever the content looks like" },
+    { "plot", 0, KR_OPT_OUT, offsetof(opts, plot), NULL, "FILE.png", "draw where the readouts of one file run through k-space" },
     KR_OPT_END };
 
 /* ---- Facts ---- */
@@ -529,6 +532,25 @@ static bool is_maps(const kr_scan *s, const char *file)
     return by && !strncmp(by, "coils ", 6);
 }
 
+/* A sequence as the scan that it would measure, without samples. */
+static int read_seq(kr_scan **out, const char *path)
+{
+    kr_error_clear();
+    kr_scan *s = *out = kr_scan_new();
+    kr_seq_facts f;
+    if (!s || kr_seq_read(&s->traj, &f, path))
+        return kr_fail_in("%s", path);
+    s->shape = kr_shape_without(kr_array_shape(s->traj), KR_ON(KR_CHAN));
+    for (int i = 0; kr_traj_units[i]; i++)
+        s->traj_unit = strcmp(kr_traj_units[i], "1/m") ? s->traj_unit : kr_traj_units[i];
+    memcpy(s->enc.encoded_mm, f.fov_mm, sizeof f.fov_mm);
+    s->dwell_us = f.dwell_us;
+    snprintf(s->enc.trajectory, sizeof s->enc.trajectory, "pulseq %d.%d.%d", f.version[0], f.version[1], f.version[2]);
+    if (f.left_out)
+        kr_scan_note(s, "readouts marked as noise or navigators, or of another length than the others, left out: %ld", f.left_out);
+    return 0;
+}
+
 /* As raw data, as an image or as an array, whichever it is first. */
 static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const kr_trace *trace)
 {
@@ -539,10 +561,13 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     kr_scoped(scan) s = NULL;
     kr_scoped(image) im = NULL;
     kr_scoped(array) a = NULL;
+    bool seq = f && !strcmp(f->name, "pulseq");
     int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
     bool maps = false;
     if (f && !o)
         kr_text_add(t, "%s: %s\n", file, f->summary);
+    if (seq && (e = read_seq(&s, src.path)) == 0)
+        e = tell_scan(o, t, s);
     if (f && f->read && (first = e = read_scan(&s, file, p, src.path, trace)) == 0) {
         maps = f->read_array && is_maps(s, file);
         if (maps || (f->read_image && !is_kspace(s))) {
@@ -554,7 +579,7 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     kr_auto char *why = first ? kr_strdup(kr_error()) : NULL;
     if (e && !s && !maps && f && f->read_image && (e = kr_image_read(&im, file)) == 0)
         e = tell_image(o, t, im);
-    if (e && !s && !im && f && f->read_array && (e = kr_array_read(&a, file)) == 0)
+    if (e && !s && !im && !seq && f && f->read_array && (e = kr_array_read(&a, file)) == 0)
         e = tell_array(o, t, a, maps ? "coil maps" : "array");
     if (e && first == KR_EUSAGE && !src.var && f->list)
         e = tell_variables(o, t, f, &src);
@@ -562,6 +587,8 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
         e = kr_fail(first, "%s", why);
     if (!e && o)
         json_object_set_new(*o, "format", json_words(f->name));
+    if (!e && p->plot)
+        e = s ? traj_plot(s, p->plot) : kr_fail(KR_EUSAGE, "--plot draws the k-space positions of raw data or of a sequence, and %s is neither", file);
     kr_source_clear(&src);
     return e;
 }
@@ -612,6 +639,8 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     int failed = 0, code = 0, e = 0;
     if (!files)
         return kr_fail(KR_EUSAGE, "which file?");
+    if (p->plot && (files > 1 || is_folder(file[0])))
+        return kr_fail(KR_EUSAGE, "--plot draws one file, not %s", files > 1 ? "several" : "a folder");
     struct answer a;
     answer_begin(&a, p->json, trace);
     for (int i = 0; i < files && e != KR_ESTOPPED; i++) {
@@ -650,5 +679,6 @@ const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling,
     "  kray info scan.h5                        # raw data of any format\n"
     "  kray info scan.h5:dataset2               # one of several ISMRMRD groups\n"
     "  kray info image.nii.gz maps.cfl          # images and arrays, too\n"
+    "  kray info golden.h5 --plot golden.png    # where its readouts run through k-space\n"
     "  kray info study/                         # a line for each file of a folder\n"
     "  kray info --json *.h5 | jq '.[].sampling.acceleration'\n", table, sizeof(opts), NULL, run };

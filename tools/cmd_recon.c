@@ -17,7 +17,9 @@
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band, *traj, *units, *matrix, *fov, *shift, *delay, *density;
-    long spokes, maps, calib, compress, threads, multiband, caipi;
+    const char *field;
+    double first, dwell;
+    long spokes, phases, breathing, maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
     int64_t memory;
@@ -46,6 +48,11 @@ static const kr_opt table[] = {
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X,Y[,Z]", "with a trajectory: image this field of view in mm, in voxels as measured; wider than the header's, it shows what lies around" },
     { "fov-shift", 0, KR_OPT_TEXT, offsetof(opts, shift), NULL, "X,Y[,Z]", "with a trajectory: move the middle of the image by so many mm along its axes; all stays where it is in the patient" },
     { "spokes", 0, KR_OPT_INT, offsetof(opts, spokes), "0", "N", "with a trajectory: a series of N readouts per frame, such as golden-angle spokes (GRASP: --method ttv)" },
+    { "phases", 0, KR_OPT_INT, offsetof(opts, phases), "0", "N", "with a trajectory: sort readouts into N heart phases, by time stamps or the ECG; odd beats are left out" },
+    { "breathing", 0, KR_OPT_INT, offsetof(opts, breathing), "0", "N", "with a trajectory: sort readouts into N states of breathing, by the centre of k-space (both: --method ttv --frames all)" },
+    { "field-map", 0, KR_OPT_FILE, offsetof(opts, field), NULL, "FILE", "with a trajectory: off-resonance in Hz (NIfTI; resampled to the image by where both lie), undone in time segments" },
+    { "field-zero", 0, KR_OPT_REAL, offsetof(opts, first), "0", "US", "of --field-map: time from where off-resonance has no phase to the first sample; 0: it begins with the readout" },
+    { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map: time between samples, where the file gives none; 0: as in the file" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor; 0: from the file" },
@@ -228,7 +235,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     kr_scoped(array) maps = NULL;
     if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
         return kr_fail_in("coil maps");
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->spokes }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();

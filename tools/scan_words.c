@@ -43,7 +43,7 @@ int stated_open(kr_stated *s, const struct stated *w, const kr_trace *trace)
         if (n != 3 || !(s->voxel_mm[0] > 0) || !(s->voxel_mm[1] > 0) || !(s->voxel_mm[2] > 0))
             return n < 0 ? n : kr_fail(KR_EUSAGE, "--voxel '%s': three sizes in mm are wanted, X,Y,Z", w->voxel);
     }
-    if ((w->centre && set_centre(s, w->centre)) || along_read(s, &w->along))
+    if ((w->centre && set_centre(s, w->centre)) || along_read(s, &w->along, trace))
         return kr_error_code();
     if (w->single_band && (kr_scan_read(&s->single_band, w->single_band, NULL, NULL, trace) || kr_scan_check(s->single_band)))
         return kr_fail_in("single-band reference");
@@ -52,7 +52,10 @@ int stated_open(kr_stated *s, const struct stated *w, const kr_trace *trace)
 
 void stated_close(kr_stated *s)
 {
-    kr_free((void *)s->along);
+    kr_along *more = (kr_along *)s->along;                     /* along_read made it */
+    if (more)
+        kr_image_unref(&more->field);
+    kr_free(more);
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);
     kr_array_unref(&s->covariance);

@@ -30,12 +30,29 @@ int kr_scan_attach_density(kr_scan *s, const kr_array *density) KR_MUST_USE;
  * sample (to pi), "1/m" cycles and "rad/m" radians per metre, which want a field of view. NULL-terminated. */
 extern const char *const kr_traj_units[];
 
+/* States into which readouts are sorted; 0 and 1: all are one. */
+typedef struct kr_gates { long phases, breathing; } kr_gates;
+/* Readouts of a scan that went on through heart beats and breathing: heart phases become PHASE, states of breathing TIME. The phase is the part of its beat that
+ * has passed, by the time since the last trigger (physio[0] of the lines) or, where that does not change, by R waves of an electrocardiogram (waveform 0); beats
+ * more than a quarter longer or shorter than the median are left out and counted. The state is the rank of what all coils see change in the centre of k-space,
+ * smoothed over 0.6 s. Frames of fewer readouts repeat some, so that all have the same number. Refuses scans on a grid, series, beats that are not
+ * known, readouts that stay away from the centre (breathing), and states without a readout. */
+int kr_scan_gate(kr_scan *s, const kr_gates *g, const kr_trace *trace) KR_MUST_USE;
+
+/* s->field: the map (Hz; R32, or the real part) at the voxels of the scan's image, by where both lie in the patient, linear between voxels, 0 outside of the
+ * map; where one of them does not say where it lies, voxel by voxel. Its sign follows that of k (kr_scan_kspace_sign). first_us: from time zero,
+ * where off-resonance has no phase yet, to the middle of the first sample; dwell_us: between samples, 0: as the scan says. Refuses scans on a grid, unknown
+ * times and others than the scan's (1 %), numbers that are not finite, and maps of other sizes that do not say where they lie. */
+int kr_scan_field(kr_scan *s, const kr_image *map, double first_us, double dwell_us, const kr_trace *trace) KR_MUST_USE;
+
 /* What is stated of a scan along a trajectory, part of kr_stated. */
 typedef struct kr_along {
     const char *unit;                /* of the trajectory, one of kr_traj_units; NULL: told by its range */
     double file_mm[3];               /* field of view that the trajectory's file tells: where the scan's does not; 0: unknown */
     double fov_mm[3];                /* kr_scan_widen; 0: as the file says                              */
     double shift_mm[3];              /* kr_scan_shift                                                   */
+    kr_gates gates;                  /* kr_scan_gate                                                    */
+    kr_image *field; double first_us, dwell_us;      /* kr_scan_field; NULL: on resonance */
 } kr_along;
 
 /* The image of a scan with a trajectory gets a field of view of mm along X, Y and, for volumes, Z (0: as it is), in voxels of the same size (to whole

@@ -19,10 +19,15 @@ static bool some(const double v[3]) { return v[0] != 0 || v[1] != 0 || v[2] != 0
 /* What moves the trajectory (field of view, delays) or goes by it (shifts, weights). */
 static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
 {
-    if (what->spokes && what->density)
-        return kr_fail(KR_EUSAGE, "--density from a file is for the readouts as measured, not for frames of --spokes %ld", what->spokes);
     static const kr_along none = { 0 };
     const kr_along *a = what->along ? what->along : &none;
+    bool gated = a->gates.phases > 1 || a->gates.breathing > 1;
+    if (gated && what->spokes)
+        return kr_fail(KR_EUSAGE, "--spokes makes frames of time, --phases and --breathing of states of heart and breathing: only one of these is possible");
+    if (gated && what->density)
+        return kr_fail(KR_EUSAGE, "--density from a file is for the readouts as measured, not for those sorted by --phases and --breathing");
+    if (what->spokes && what->density)
+        return kr_fail(KR_EUSAGE, "--density from a file is for the readouts as measured, not for frames of --spokes %ld", what->spokes);
     bool lag = what->delay_auto || some(what->delay), moved = some(a->fov_mm) || some(a->shift_mm);
     if (a->unit && !s->traj)
         return kr_fail(KR_EUSAGE, "--traj-units are of a trajectory; this scan is on a grid");
@@ -32,10 +37,10 @@ static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
     bool known = s->enc.encoded_mm[0] > 0 || s->enc.recon_mm[0] > 0;
     if ((some(a->file_mm) && !known && kr_scan_widen(s, a->file_mm)) || (some(a->fov_mm) && kr_scan_widen(s, a->fov_mm)))
         return kr_error_code();
-    if (!moved && !lag && !what->density && !what->density_kind)
+    if (!moved && !lag && !gated && !a->field && !what->density && !what->density_kind)
         return what->spokes ? kr_scan_frames(s, what->spokes, trace) : 0;
     if (!s->traj)
-        return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", moved ? "fov-shift" : lag ? "delay" : "density");
+        return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", moved ? "fov-shift" : a->field ? "field-map" : gated ? a->gates.phases > 1 ? "phases" : "breathing" : lag ? "delay" : "density");
     if (kr_scan_trajectory(s, trace))
         return kr_error_code();
     double D[3][3] = { { what->delay[0], 0, 0 }, { 0, what->delay[1], 0 }, { 0, 0, what->delay[2] } };
@@ -45,8 +50,10 @@ static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
         kr_say(trace, KR_INFO, "gradient delays: x %.3f, y %.3f, xy %.3f samples%s", D[0][0], D[1][1], D[0][1], s->traj->n[KR_CHAN] > 2 ? " (z too)" : "");
     if (lag && kr_traj_delay(s->traj, (const double (*)[3])D))
         return kr_error_code();
-    if ((some(a->shift_mm) && kr_scan_shift(s, a->shift_mm)) || (what->spokes && kr_scan_frames(s, what->spokes, trace)))
+    if ((some(a->shift_mm) && kr_scan_shift(s, a->shift_mm)) || (what->spokes && kr_scan_frames(s, what->spokes, trace)) || (gated && kr_scan_gate(s, &a->gates, trace)))
         return kr_error_code();
+    if (a->field && kr_scan_field(s, a->field, a->first_us, a->dwell_us, trace))
+        return kr_fail_in("field map");
     if (what->density_kind) {
         kr_array_unref(&s->density);
         s->density = kr_scan_density(s, what->density_kind);

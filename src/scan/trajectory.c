@@ -1,6 +1,7 @@
 /* trajectory.c: scans whose samples lie anywhere in k-space: units, density, and what a Cartesian grid would have held. */
 #include "kray/fourier.h"
 #include "kray/nufft.h"
+#include "kray/segments.h"
 #include "kray/trajectory.h"
 #include <math.h>
 #include <string.h>
@@ -172,6 +173,16 @@ static long place(const kr_array *a, kr_shape frames, long f)
     return at;
 }
 
+/* Samples times the conjugate shares of a segment: off-resonance is undone at each. */
+static void conjugate_phase(kr_cfloat *y, long n, const kr_segments *seg, long l)
+{
+    const float *w = seg->share + 2 * l * seg->samples;
+    for (long i = 0; i < n; i++) {
+        long m = i % seg->samples;
+        y[i] = kr_cmul(y[i], kr_c(w[2 * m], -w[2 * m + 1]));
+    }
+}
+
 kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
 {
     enum { COIL_GROUP = 8 };
@@ -182,9 +193,13 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
     kr_scan *g = grid ? kr_scan_new() : NULL;
     long points = s->traj->n[KR_SAMPLE] * s->traj->n[KR_VIEW], coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
     kr_auto kr_cfloat *y = kr_alloc((size_t)points, COIL_GROUP * sizeof *y);
+    long pixels = s->enc.encoded[0] * s->enc.encoded[1] * s->enc.encoded[2];
+    kr_auto kr_cfloat *part = s->field ? kr_alloc((size_t)pixels, COIL_GROUP * sizeof *part) : NULL;
+    kr_segments seg = { .count = 0 };
+    const float *segmented = NULL;
     kr_nufft *p = NULL;
     long planned = -1;
-    int e = g && y ? 0 : kr_error_code();
+    int e = g && y && (part || !s->field) ? 0 : kr_error_code();
     for (long f = 0; !e && f < kr_count(frames); f++) {
         long at = place(s->traj, frames, f);
         if (at != planned) {
@@ -197,16 +212,32 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
             if (!p)
                 e = kr_error_code();
         }
-        const float *w = KR_R(density) + place(density, frames, f);
+        const float *w = KR_R(density) + place(density, frames, f), *hz = s->field ? KR_R(s->field) + place(s->field, frames, f) : NULL;
+        if (!e && hz && hz != segmented) {
+            kr_segments_close(&seg);
+            e = kr_segments_open(&seg, hz, pixels, 1e-6 * s->first_us, 1e-6 * s->dwell_us, s->traj->n[KR_SAMPLE], 1e-3);
+            segmented = hz;
+        }
         for (long c = 0; !e && c < coils; c += COIL_GROUP) {
             long count = coils - c < COIL_GROUP ? coils - c : COIL_GROUP;
             const kr_cfloat *from = KR_C(data) + place(data, frames, f) + c * points;
-            for (long i = 0; i < count * points; i++)
-                y[i] = from[i] * w[i % points];
-            kr_nufft_adjoint(p, KR_C(grid) + place(grid, frames, f) + c * grid->step[KR_COIL], y, count);
+            kr_cfloat *to = KR_C(grid) + place(grid, frames, f) + c * grid->step[KR_COIL];
+            for (long l = 0; l < (hz ? seg.count : 1); l++) {
+                for (long i = 0; i < count * points; i++)
+                    y[i] = from[i] * w[i % points];
+                if (hz)
+                    conjugate_phase(y, count * points, &seg, l);
+                kr_nufft_adjoint(p, hz ? part : to, y, count);
+                for (long i = 0; hz && i < count * pixels; i++) {
+                    double a = 2 * M_PI * (double)hz[i % pixels] * seg.at_s[l];
+                    kr_cfloat z = kr_cmul(part[i], kr_c((float)cos(a), (float)sin(a)));
+                    to[i] = l ? to[i] + z : z;
+                }
+            }
         }
     }
     kr_nufft_unref(&p);
+    kr_segments_close(&seg);
     unsigned axes = KR_ON(KR_X) | KR_ON(KR_Y) | (s->traj->n[KR_CHAN] == 3 ? KR_ON(KR_Z) : 0);
     if (!e)
         e = kr_fourier(grid, axes);

@@ -10,14 +10,14 @@ owner()
     case $1 in
     base|opt) echo base ;;
     array) echo array ;;
-    fourier|la|lanes|nufft|wavelet|rays) echo math ;;
-    linop) echo op ;;
+    fourier|la|lanes|nufft|segments|wavelet|rays) echo math ;;
+    linop|offres) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
     nn|net|graph|weights|train|volume) echo nn ;;
     image|metric|segment) echo image ;;
     scan|trajectory|sampling) echo scan ;;
-    io|picture|wire|projections) echo io ;;
+    io|picture|wire|projections|pulseq) echo io ;;
     mrd) echo mrd ;;
     recon|segmenter|ct|regularisers) echo recon ;;
     phantom) echo phantoms ;;

@@ -1,0 +1,55 @@
+# along.sh: what the command says of a scan along a trajectory: units, fields of view, shifts, sequences, gates, pictures.
+. "$(dirname "$0")/lib.sh"
+nrmse() { kray eval --json --target "$1" "$2" | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 --traj radial:spokes=60 -o radial.h5 -q
+kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 0 -o grid.h5 -q
+
+# ---- Units and fields of view ----
+works '{x=48 y=48}' kray recon radial.h5 -o plain.nii.gz -m adjoint
+works '{x=48 y=48}' kray recon radial.h5 -o same.nii.gz -m adjoint --traj-units fov
+near 'stated units change nothing where they are right' "$(nrmse plain.nii.gz same.nii.gz)" 0 1e-7
+refuses 1 'which is not in cycles per sample' kray recon radial.h5 -o x.nii.gz --traj-units sample
+refuses 2 'is one of auto|fov|sample' kray recon radial.h5 -o x.nii.gz --traj-units mm
+refuses 2 'this scan is on a grid' kray recon grid.h5 -o x.nii.gz --traj-units fov
+works '{x=72 y=60}' kray recon radial.h5 -o wide.nii.gz -m adjoint --fov 330,275
+works '4.5833 x 4.5833' kray info wide.nii.gz
+refuses 2 'lengths in mm' kray recon radial.h5 -o x.nii.gz --fov 300
+refuses 2 'this one is on a grid' kray recon grid.h5 -o x.nii.gz --fov 300,300
+works '{x=48 y=48}' kray recon radial.h5 -o moved.nii.gz -m adjoint --fov-shift 9.16667,0
+refuses 2 'do not move along z' kray recon radial.h5 -o x.nii.gz --fov-shift 0,0,5
+refuses 2 'distances in mm' kray recon radial.h5 -o x.nii.gz --fov-shift far
+
+# ---- Pictures ----
+works 'positions' kray info radial.h5 --plot plot.png
+check 'there is a picture' [ -s plot.png ]
+refuses 2 'there are none' kray info grid.h5 --plot x.png
+refuses 2 'several' kray info radial.h5 grid.h5 --plot x.png
+
+# ---- A Pulseq sequence: two spokes, the second turned round by a refocusing pulse ----
+seq=$here/../fuzz/corpus/pulseq/v1.5
+cp "$seq" scan.seq
+works '10 samples' kray info scan.seq --plot seq.png
+works '"format": "pulseq"' kray info --json scan.seq
+works '' kray convert scan.seq k.npy --what array
+array two.npy x=10,y=2 blob
+works 'Pulseq 1.5.0, 2 readouts of 10 samples' kray recon two.npy@view,sample --traj scan.seq --matrix 32,32 -m adjoint -o two.nii.gz
+refuses 2 'are per metre' kray recon two.npy@view,sample --traj scan.seq --traj-units fov -m adjoint -o x.nii.gz
+refuses 1 'the data 96 of 60' kray recon radial.h5 --traj scan.seq -m adjoint -o x.nii.gz
+
+# ---- Gates ----
+kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 20 --traj radial:spokes=60 -o noisy.h5 -q
+works 'state' kray recon noisy.h5 --breathing 3 -m adjoint -o breath.nii.gz
+works 'time=3' kray info breath.nii.gz
+refuses 1 'this scan has neither' kray recon radial.h5 --phases 4 -m adjoint -o x.nii.gz
+refuses 2 'is for scans with a trajectory' kray recon grid.h5 --phases 4 -o x.nii.gz
+refuses 2 'only one of these' kray recon radial.h5 --breathing 3 --spokes 10 -m adjoint -o x.nii.gz
+refuses 1 'for ttv and llr' kray recon noisy.h5 --breathing 3 -m lowrank-sparse --frames all -o x.nii.gz
+works 'time=3' kray recon noisy.h5 --breathing 3 -m ttv --frames all --iterations 20 -o series.nii.gz
+
+# ---- Field maps ----
+works 'off-resonance from' kray recon radial.h5 --field-map plain.nii.gz --field-zero=-2400 -m sense -o field.nii.gz
+check 'which changes the image' [ "$(cmp -s field.nii.gz plain.nii.gz; echo $?)" = 1 ]
+refuses 1 'the file says 5 us' kray recon radial.h5 --field-map plain.nii.gz --dwell 10 -m sense -o x.nii.gz
+refuses 2 'which is not given' kray recon radial.h5 --dwell 10 -m sense -o x.nii.gz
+refuses 2 'is for scans with a trajectory' kray recon grid.h5 --field-map plain.nii.gz -o x.nii.gz
+refuses 1 'there is no such file' kray recon radial.h5 --field-map none.nii.gz -m sense -o x.nii.gz
