@@ -265,6 +265,26 @@ static void test_placing(void **state)
     unlink(m.path);
 }
 
+/* Readouts measured backwards are mirrored first, with what is discarded of them; the centre is then as far from the end as it was from the start. */
+static void test_backwards(void **state)
+{
+    (void)state;
+    maker m = begin("backwards.h5", "dataset", HEADER(ENCODING(8, 4, 1, LIMIT(1, 0, 3, 2), CARTESIAN)));
+    line(&m, HEAD(.number_of_samples = 6, .center_sample = 2, .idx = { .kspace_encode_step_1 = 0 }, .flags = FLAG(22)), 1);        /* x = 0..5 */
+    line(&m, HEAD(.number_of_samples = 6, .center_sample = 4, .idx = { .kspace_encode_step_1 = 1 }, .flags = FLAG(22)), 2);        /* x = 2..7 */
+    line(&m, HEAD(.number_of_samples = 7, .center_sample = 4, .discard_pre = 1, .idx = { .kspace_encode_step_1 = 2 }, .flags = FLAG(22)), 3);   /* x = 1..6 */
+    line(&m, HEAD(.number_of_samples = 7, .center_sample = 4, .discard_post = 1, .idx = { .kspace_encode_step_1 = 3 }, .flags = FLAG(22)), 4);  /* x = 2..7 */
+    kr_scan *s = finish(&m);
+    for (long x = 0; x < 8; x++) {
+        assert_sample(at(s->data, x, 0, 0), x > 5 ? 0 : 1, x > 5 ? 0 : (float)(5 - x));
+        assert_sample(at(s->data, x, 1, 0), x < 2 ? 0 : 2, x < 2 ? 0 : (float)(7 - x));
+        assert_sample(at(s->data, x, 2, 0), x < 1 || x > 6 ? 0 : 3, x < 1 || x > 6 ? 0 : (float)(7 - x));
+        assert_sample(at(s->data, x, 3, 0), x < 2 ? 0 : 4, x < 2 ? 0 : (float)(7 - x));
+    }
+    kr_scan_unref(&s);
+    unlink(m.path);
+}
+
 static void test_kinds(void **state)
 {
     (void)state;
@@ -826,7 +846,7 @@ static void test_crafted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_images), cmocka_unit_test(test_image_of_libismrmrd),
-        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing),
+        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
         cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),

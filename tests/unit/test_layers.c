@@ -235,8 +235,41 @@ static void norm_pool_up(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* Of each tensor of a cell, one number more along each axis is one too many. */
+static void cells_refuse(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        bool direct = kind == KR_CELL_GRU_DIRECT, ind = kind == KR_CELL_INDRNN;
+        long f = 4, parts = kind == KR_CELL_GRU ? 3 : kind == KR_CELL_MGU ? 2 : 1;
+        int tensors = direct ? 3 : 2;
+        for (int bad = 0; bad < tensors; bad++)
+            for (int axis = 0; axis < 2; axis++) {
+                kr_tensor t[3], b[3];
+                for (int i = 0; i < 3; i++) {
+                    long shape[] = { parts * f, direct ? 2 * f : f, 1, 1 };
+                    if (ind && i == 1)
+                        shape[0] = 1;
+                    shape[axis] += i == bad;
+                    t[i] = tensor("t", 1, 1, 4, shape);
+                    b[i] = tensor("b", 2, 1, 1, (long[]){ parts * f });
+                }
+                const kr_tensor *tp[3] = { t, t + 1, t + 2 }, *bp[3] = { b, b + 1, b + 2 };
+                kr_cell *c = kr_cell_new((enum kr_cell_kind)kind, tp, bp, false);
+                if (c)
+                    fail_msg("kind %d takes a tensor %d too long along axis %d", kind, bad, axis);
+                assert_refused(KR_ESHAPE, "do not make a recurrent cell");
+                for (int i = 0; i < 3; i++) {
+                    free(t[i].data);
+                    free(b[i].data);
+                }
+            }
+    }
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions), cmocka_unit_test(cells), cmocka_unit_test(norm_pool_up) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions), cmocka_unit_test(cells), cmocka_unit_test(cells_refuse), cmocka_unit_test(norm_pool_up) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

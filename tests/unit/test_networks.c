@@ -328,8 +328,8 @@ static void memory(void **state)
 }
 
 /* ---- Whole scans ---- */
-/* More of a run: its --config, the size that the header wants of the image, and (out) the size it got. */
-static struct { const char *config; long wanted, made[2]; } more;
+/* More of a run: its --config, the size that the header wants of the image, and (out) the size it got and where its middle lies, voxels of 2 mm. */
+static struct { const char *config; long wanted, made[2]; double at_mm[2]; } more;
 
 static int reconstruct(const char *method, const char *weights, kr_shape shape, const char *mask, const char *steps)
 {
@@ -349,6 +349,8 @@ static int reconstruct(const char *method, const char *weights, kr_shape shape, 
     assert_int_equal(kr_opt_set(r->opts, opts, "steps", steps), 0);
     assert_int_equal(more.config ? kr_opt_set(r->opts, opts, "config", more.config) : 0, 0);
     s->enc.recon[0] = s->enc.recon[1] = more.wanted;
+    for (int a = 0; a < 2; a++)
+        s->enc.encoded_mm[a] = 2 * (double)shape.n[a];
     kr_shape one = kr_shape_without(shape, 0);
     one.n[KR_MAP] = 1;
     kr_array *maps = kr_array_new(KR_C32, one);
@@ -357,8 +359,13 @@ static int reconstruct(const char *method, const char *weights, kr_shape shape, 
     kr_image *image = NULL;
     int e = kr_reconstruct(&image, s, r, opts, NULL, maps, NULL, NULL);
     kr_free(opts);
-    for (int a = 0; image && a < 2; a++)
+    for (int a = 0; image && a < 2; a++) {
+        double *dir = a ? image->geom->phase_dir : image->geom->read_dir;
         more.made[a] = image->data->n[a];
+        more.at_mm[a] = 0;
+        for (int d = 0; d < 3; d++)
+            more.at_mm[a] += image->geom->position_mm[0][d] * dir[d];
+    }
     kr_image_unref(&image);
     kr_array_unref(&maps);
     kr_array_unref(&m);
@@ -474,6 +481,12 @@ static void asked_for(void **state)
             fail_msg("%s", kr_error());
         assert_int_equal(more.made[0], i ? 32 : 16);
         assert_int_equal(more.made[1], i ? 24 : 16);
+        /* 15 of 32: 8 voxels are cut off before, so that voxel 7, which the position belongs to now, is the former voxel 15, one before the middle */
+        more.wanted = 15;
+        run_configured(&e, rvn_under(i ? "" : "model."), "recurrentvarnet", text, "1");
+        more.wanted = 0;
+        assert_int_equal(e, 0);
+        assert_near(more.at_mm[0], i ? 0 : -2, 1e-6);
     }
     /* A part that nobody reads, and one that is promised and absent. */
     kr_weights *w = small(RIM_DIRECT);

@@ -191,9 +191,26 @@ static void refusals(void **state)
     assert_refused(KR_ESHAPE, "mask of shape {x=4 y=5}");
 }
 
+/* The largest sum over coils counts wherever it lies: at the ends of a line, of the pieces that it is taken in, in the last set. */
+static void unit_wherever(void **state)
+{
+    (void)state;
+    kr_scoped(array) maps = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 300, [KR_Y] = 2, [KR_COIL] = 3, [KR_MAP] = 2));
+    static const long x[] = { 0, 1, 127, 128, 255, 256, 299 };
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        for (long y = 0; y < 2; y++)
+            for (long m = 0; m < 2; m++) {
+                for (long k = 0; k < kr_count(kr_array_shape(maps)); k++)
+                    KR_C(maps)[k] = kr_c(0.25f, 0);
+                for (long c = 0; c < 3; c++)
+                    KR_C(maps)[x[i] + y * maps->step[KR_Y] + c * maps->step[KR_COIL] + m * maps->step[KR_MAP]] = kr_c(0, (float)(c + 1));
+                assert_near((double)kr_sense_unit(maps), 14, 1e-5);          /* 1 + 4 + 9; float32 */
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(adjoint_and_normal), cmocka_unit_test(against_a_dense_solve),
-        cmocka_unit_test(in_blocks), cmocka_unit_test(exact_object), cmocka_unit_test(any_threads), cmocka_unit_test(refusals) };
+        cmocka_unit_test(in_blocks), cmocka_unit_test(exact_object), cmocka_unit_test(any_threads), cmocka_unit_test(refusals), cmocka_unit_test(unit_wherever) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
