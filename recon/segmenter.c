@@ -3,6 +3,7 @@
 #include "kray/io.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const segmenter_kind *const kinds[] = { &segmenter_meshnet, &segmenter_nnunet };
@@ -42,6 +43,62 @@ const char *kr_segmenter_channel(const kr_segmenter *s, long i)
     snprintf(key, sizeof key, "channel_%ld", i);
     const char *name = kr_meta_get(s->names, key);
     return name ? name : "image";
+}
+
+/* ---- Several models ---- */
+static long number_of(const char *key)
+{
+    int n, used = 0;
+    return sscanf(key, "label_%d%n", &n, &used) == 1 && !key[used] ? n : 0;
+}
+
+static int by_number(const void *a, const void *b) { return (*(const long *)a > *(const long *)b) - (*(const long *)a < *(const long *)b); }
+
+int kr_labels_join(kr_image *into, const kr_image *part)
+{
+    if (kr_image_same_grid(part, into, "the labels of a further model", "those of the first"))
+        return kr_error_code();
+    long most = 0, theirs = 0, count = 0, voxels = kr_count(kr_array_shape(into->data));
+    kr_scoped(array) p = kr_array_packed(part->data);
+    kr_assert(kr_array_contiguous(into->data));
+    if (!p)
+        return kr_error_code();
+    for (long i = 0; i < kr_meta_count(into->meta); i++)
+        most = number_of(kr_meta_key(into->meta, i)) > most ? number_of(kr_meta_key(into->meta, i)) : most;
+    for (long i = 0; i < voxels; i++) {
+        most = (long)KR_R(into->data)[i] > most ? (long)KR_R(into->data)[i] : most;
+        theirs = (long)KR_R(p)[i] > theirs ? (long)KR_R(p)[i] : theirs;
+    }
+    kr_auto long *number = kr_alloc((size_t)kr_meta_count(part->meta) + 1, sizeof *number);
+    for (long i = 0; number && i < kr_meta_count(part->meta); i++)
+        if (number_of(kr_meta_key(part->meta, i))) {
+            number[count++] = number_of(kr_meta_key(part->meta, i));
+            theirs = number[count - 1] > theirs ? number[count - 1] : theirs;
+        }
+    kr_auto long *to = number ? kr_alloc_zero((size_t)theirs + 1, sizeof *to) : NULL;
+    if (!to)
+        return kr_error_code();
+    qsort(number, (size_t)count, sizeof *number, by_number);
+    for (long i = 0; i < count; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "label_%ld", number[i]);
+        const char *name = kr_meta_get(part->meta, key);
+        for (long k = 0; k < kr_meta_count(into->meta) && !to[number[i]]; k++)
+            if (number_of(kr_meta_key(into->meta, k)) && !strcmp(kr_meta_value(into->meta, k), name))
+                to[number[i]] = number_of(kr_meta_key(into->meta, k));
+        if (to[number[i]])
+            continue;
+        to[number[i]] = ++most;
+        snprintf(key, sizeof key, "label_%ld", most);
+        if (kr_meta_set(into->meta, key, "%s", name))
+            return kr_error_code();
+    }
+    for (long i = 0; i < voxels; i++) {
+        long l = (long)KR_R(p)[i];
+        if (l > 0)
+            KR_R(into->data)[i] = (float)(to[l] ? to[l] : (to[l] = ++most));
+    }
+    return 0;
 }
 
 static void grid_of(long n[3], const kr_image *im)

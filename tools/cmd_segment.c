@@ -3,9 +3,13 @@
 #include "labels.h"
 #include "tool.h"
 #include "kray/segmenter.h"
+#include <dirent.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct opts {
     const char *out, *model, *table, *normalise, *folds, *configuration, *checkpoint;
@@ -13,8 +17,8 @@ typedef struct opts {
     bool largest, fill, mirroring, plan, json;
 } opts;
 static const kr_opt table[] = {
-    { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz)" },
-    { "model", 'm', KR_OPT_FILE, offsetof(opts, model), NULL, "M", "a MeshNet's model.json (brainchop), or the folder of an nnU-Net v2" },
+    { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz); of a folder of cases a folder" },
+    { "model", 'm', KR_OPT_FILE, offsetof(opts, model), NULL, "M[,M]", "a MeshNet's model.json (brainchop), or the folder of an nnU-Net v2; several: their labels are joined" },
     { "table", 0, KR_OPT_OUT, offsetof(opts, table), NULL, "FILE", "also write the labels' names: .txt as ITK-SNAP reads them, .ctbl as 3D Slicer, .json" },
     { "largest", 0, KR_OPT_FLAG, offsetof(opts, largest), NULL, NULL, "keep the largest connected part of each label" },
     { "fill-holes", 0, KR_OPT_FLAG, offsetof(opts, fill), NULL, NULL, "fill what each label encloses" },
@@ -136,52 +140,100 @@ static int tell(const kr_image *im, const int32_t *labels, const long n[3], cons
     return e;
 }
 
-static int plan(kr_segmenter *s, const kr_image *im, struct answer *a)
+/* ---- Models: one, or parts whose labels are joined ---- */
+enum { CHANNELS = 64, PARTS = 16 };
+struct models { kr_segmenter *at[PARTS]; int count; kr_text digests; };
+
+static void models_close(struct models *m)
 {
-    kr_segmenter_cost c;
-    if (kr_segmenter_plan(s, &c, im))
-        return kr_error_code();
-    json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(s)));
-    json_object_set_new(a->last, "plan", json_pack("{s:f,s:f,s:I,s:i}", "memory_bytes", c.bytes, "flops", c.flops, "windows", (json_int_t)c.windows, "threads", kr_threads()));
+    for (int i = 0; i < m->count; i++)
+        kr_segmenter_unref(&m->at[i]);
+    kr_text_clear(&m->digests);
+}
+
+static int models_open(struct models *m, const opts *o)
+{
+    const kr_segmenter_opts how = { .normalise = o->normalise, .folds = o->folds, .configuration = o->configuration, .checkpoint = o->checkpoint, .no_mirroring = !o->mirroring,
+                                    .step = o->step < 0.5 || o->step > 0.5 ? o->step : 0 };
+    bool one = !access(o->model, F_OK);
+    for (const char *p = o->model; *p; ) {
+        size_t n = one ? strlen(p) : strcspn(p, ",");
+        kr_auto char *path = kr_strf("%.*s", (int)n, p);
+        if (!path)
+            return kr_error_code();
+        if (m->count == PARTS)
+            return kr_fail(KR_EUSAGE, "--model names more than %d models", PARTS);
+        if (!(m->at[m->count] = kr_segmenter_open(path, &how)))
+            return kr_error_code();
+        m->count++;
+        if (kr_segmenter_channels(m->at[m->count - 1]) != kr_segmenter_channels(m->at[0]))
+            return kr_fail(KR_EUSAGE, "%s wants %ld images, the model before it %ld: parts of one segmentation take the same", path, kr_segmenter_channels(m->at[m->count - 1]),
+                           kr_segmenter_channels(m->at[0]));
+        kr_text_add(&m->digests, "%s%.16s", m->count > 1 ? "," : "", kr_segmenter_digest(m->at[m->count - 1]));
+        p += n + (p[n] == ',');
+    }
+    return m->digests.failed ? kr_error_code() : 0;
+}
+
+static int plan(const struct models *m, const kr_image *im, struct answer *a)
+{
+    kr_segmenter_cost all = { 0 };
+    for (int i = 0; i < m->count; i++) {
+        kr_segmenter_cost c;
+        if (kr_segmenter_plan(m->at[i], &c, im))
+            return kr_error_code();
+        all.bytes = fmax(all.bytes, c.bytes);
+        all.flops += c.flops;
+        all.windows += c.windows;
+    }
+    json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(m->at[0])));
+    json_object_set_new(a->last, "plan", json_pack("{s:f,s:f,s:I,s:i}", "memory_bytes", all.bytes, "flops", all.flops, "windows", (json_int_t)all.windows, "threads", kr_threads()));
     if (!a->list)
-        kr_print("%.2f GiB beside the image, %.3g floating-point operations in %ld window%s on %d threads: about %.0f s at 50 Gflop/s each\n", c.bytes / 1073741824., c.flops, c.windows,
-                 c.windows == 1 ? "" : "s", kr_threads(), c.flops / 5e10 / kr_threads());
+        kr_print("%.2f GiB beside the image, %.3g floating-point operations in %ld window%s on %d threads: about %.0f s at 50 Gflop/s each\n", all.bytes / 1073741824., all.flops,
+                 all.windows, all.windows == 1 ? "" : "s", kr_threads(), all.flops / 5e10 / kr_threads());
     return 0;
 }
 
-static int segment(const opts *o, int files, char **file, struct answer *a)
+static int right_channels(const struct models *m, const char *model, long files)
 {
-    enum { MOST = 64 };
-    kr_image *im[MOST] = { NULL };
-    const kr_image *in[MOST];
+    long want = kr_segmenter_channels(m->at[0]);
+    kr_text names = { 0 };
+    if (want == files)
+        return 0;
+    for (long c = 0; c < want; c++)
+        kr_text_add(&names, "%s%s", c ? ", " : "", kr_segmenter_channel(m->at[0], c));
+    kr_fail(KR_EUSAGE, "%s wants %ld image%s (%s), %ld %s given", model, want, want == 1 ? "" : "s", names.s ? names.s : "", files, files == 1 ? "was" : "were");
+    kr_text_clear(&names);
+    return KR_EUSAGE;
+}
+
+/* One case: its channels to labels at `to`; the table where `table` is not NULL. */
+static int segment(const struct models *m, const opts *o, int files, char **file, const char *to, const char *table_to, struct answer *a)
+{
+    kr_image *im[CHANNELS] = { NULL }, *out = NULL;
+    const kr_image *in[CHANNELS];
     kr_auto int32_t *labels = NULL, *list = NULL;
     long n[3], count = 0;
     double start = kr_seconds();
-    const kr_segmenter_opts how = { .normalise = o->normalise, .folds = o->folds, .configuration = o->configuration, .checkpoint = o->checkpoint, .no_mirroring = !o->mirroring,
-                                    .step = o->step < 0.5 || o->step > 0.5 ? o->step : 0 };
-    kr_segmenter *s = kr_segmenter_open(o->model, &how);
-    kr_image *out = NULL;
-    int e = s ? 0 : kr_error_code();
-    if (!e && kr_segmenter_channels(s) != files) {
-        kr_text want = { 0 };
-        for (long c = 0; c < kr_segmenter_channels(s); c++)
-            kr_text_add(&want, "%s%s", c ? ", " : "", kr_segmenter_channel(s, c));
-        e = kr_fail(KR_EUSAGE, "%s wants %ld image%s (%s), %d %s given", o->model, kr_segmenter_channels(s), kr_segmenter_channels(s) == 1 ? "" : "s", want.s ? want.s : "", files,
-                    files == 1 ? "was" : "were");
-        kr_text_clear(&want);
-    }
+    int e = 0;
+    answer_add(a, o->plan ? file[0] : to);
+    json_object_set_new(a->last, o->plan ? "model" : "input", json_words(o->plan ? o->model : file[0]));
     for (int i = 0; !e && i < files; i++) {
         e = kr_image_read(&im[i], file[i]);
         in[i] = im[i];
     }
     for (int i = 1; !e && i < files; i++)
         e = kr_image_same_grid(im[i], im[0], file[i], file[0]);
-    answer_add(a, o->plan ? file[0] : o->out);
-    json_object_set_new(a->last, o->plan ? "model" : "input", json_words(o->plan ? o->model : file[0]));
     if (!e && o->plan)
-        e = plan(s, im[0], a);
+        e = plan(m, im[0], a);
     else if (!e) {
-        e = kr_segmenter_run(s, &out, in, files, &a->trace);
+        for (int k = 0; !e && k < m->count; k++) {
+            kr_image *part = NULL;
+            kr_trace_unit room;
+            e = kr_segmenter_run(m->at[k], k ? &part : &out, in, files, kr_trace_of(&room, &a->trace, "model", k, m->count));
+            e = e || !k ? e : kr_labels_join(out, part);
+            kr_image_unref(&part);
+        }
         e = e ? kr_fail_in("%s", file[0]) : after(out, o, &labels, n);
         count = e ? 0 : kr_labels_list(&list, labels, NULL, n[0] * n[1] * n[2]);
         e = e ? e : count < 0 ? (int)count : name_all(out, list, count);
@@ -189,18 +241,98 @@ static int segment(const opts *o, int files, char **file, struct answer *a)
         for (int i = 0; source && i < files; i++)
             source[i] = file[i];
         kr_text how_text = { 0 };
-        kr_text_add(&how_text, "model=%.16s%s%s", e ? "" : kr_segmenter_digest(s), o->largest ? " largest" : "", o->fill ? " fill-holes" : "");
-        e = e ? e : source ? kr_meta_provenance(out->meta, kr_command_line(), kr_segmenter_kind(s), how_text.s, source, files) : kr_error_code();
+        kr_text_add(&how_text, "model=%s%s%s", m->digests.s, o->largest ? " largest" : "", o->fill ? " fill-holes" : "");
+        e = e ? e : source ? kr_meta_provenance(out->meta, kr_command_line(), kr_segmenter_kind(m->at[0]), how_text.s, source, files) : kr_error_code();
         kr_text_clear(&how_text);
-        e = e ? e : kr_image_write(out, o->out, NULL);
-        e = e || !o->table ? e : write_table(o->table, out->meta);
-        e = e ? e : tell(out, labels, n, list, count, o->out, s, kr_seconds() - start, a);
+        e = e ? e : kr_image_write(out, to, NULL);
+        e = e || !table_to ? e : write_table(table_to, out->meta);
+        e = e ? e : tell(out, labels, n, list, count, to, m->at[0], kr_seconds() - start, a);
     }
     kr_image_unref(&out);
-    for (int i = 0; i < files && i < MOST; i++)
+    for (int i = 0; i < files && i < CHANNELS; i++)
         kr_image_unref(&im[i]);
-    kr_segmenter_unref(&s);
     return e;
+}
+
+/* ---- A folder of cases: CASE.nii.gz, or CASE_0000.nii.gz, CASE_0001.nii.gz, ... as nnU-Net names channels ---- */
+static size_t stem_of(const char *name)
+{
+    size_t n = strlen(name);
+    return ends(name, ".nii.gz") ? n - 7 : ends(name, ".nii") || ends(name, ".dcm") ? n - 4 : 0;
+}
+
+static bool numbered(const char *name, size_t n, long channel)
+{
+    char number[32];
+    snprintf(number, sizeof number, "_%04ld", channel);
+    return n > 5 && !strncmp(name + n - 5, number, 5);
+}
+
+/* The case that file i of a sorted list begins, with its channels; 0: none begins there. */
+static int case_of(char **channel, long channels, char **name, struct dirent *const *all, int count, int i, const char *folder)
+{
+    const char *first = all[i]->d_name;
+    size_t n = stem_of(first), base = n;
+    bool many = n && numbered(first, n, 0);
+    if (!n || *first == '.' || (!many && channels > 1))
+        return 0;
+    for (long c = 1; !many && channels == 1 && c < CHANNELS; c++)      /* a further channel of a case that begins elsewhere */
+        many = numbered(first, n, c);
+    base = many ? n - 5 : n;
+    for (long c = 0; c < channels; c++) {
+        int k = i;
+        while (k < count && !(stem_of(all[k]->d_name) == n && !strncmp(all[k]->d_name, first, base) && (!many || numbered(all[k]->d_name, n, channels == 1 ? 0 : c))))
+            k++;
+        if (k == count)
+            return channels == 1 ? 0 : kr_fail(KR_EFILE, "%s/%.*s has no channel %04ld", folder, (int)base, first, c);
+        channel[c] = kr_strf("%s/%s", folder, all[k]->d_name);
+        if (!channel[c])
+            return kr_error_code();
+    }
+    *name = kr_strf("%.*s", (int)base, first);
+    return *name ? 1 : kr_error_code();
+}
+
+static int segment_folder(const struct models *m, const opts *o, const char *folder, struct answer *a)
+{
+    struct dirent **all = NULL;
+    long channels = kr_segmenter_channels(m->at[0]), done = 0, failed = 0;
+    int count = scandir(folder, &all, NULL, alphasort), e = count < 0 ? kr_fail(KR_EFILE, "%s cannot be read", folder) : 0;
+    for (int i = 0; i < count && !e; i++) {
+        char *channel[CHANNELS] = { NULL }, *name = NULL;
+        int found = case_of(channel, channels, &name, all, count, i, folder);
+        kr_auto char *to = found > 0 && o->out ? kr_strf("%s/%s.nii.gz", o->out, name) : NULL;
+        e = kr_stopped(&a->trace);
+        if (found < 0)
+            answer_add(a, NULL);
+        else if (found && !e)
+            found = o->out && !to ? kr_error_code() : segment(m, o, (int)channels, channel, to ? to : channel[0], done ? NULL : o->table, a) ? kr_error_code() : 1;
+        done += found > 0;
+        if (found < 0 && !e) {
+            failed++;
+            answer_failed(a);
+            e = found == KR_ESTOPPED || found == KR_EMEM || found == KR_EUSAGE ? found : 0;
+            if (!e) {
+                kr_say(&a->trace, KR_WARNING, "%s", kr_error());
+                kr_error_clear();
+            }
+        }
+        for (long c = 0; c < CHANNELS; c++)
+            kr_free(channel[c]);
+        kr_free(name);
+    }
+    for (int i = 0; i < count; i++)
+        free(all[i]);
+    free(all);
+    if (!e && !done && !failed)
+        e = kr_fail(KR_EFILE, channels > 1 ? "%s holds no cases (CASE_0000.nii.gz, CASE_0001.nii.gz, ...)" : "%s holds no cases (.nii.gz, .nii, .dcm)", folder);
+    return e ? e : failed ? kr_fail(KR_EREFUSED, "%ld of %ld cases failed", failed, failed + done) : 0;
+}
+
+static bool folder_of_cases(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode) && !kr_folder_format(path);
 }
 
 static int run(void *opt, int files, char **file, const kr_trace *trace)
@@ -208,33 +340,48 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     const opts *o = opt;
     if (!files)
         return kr_fail(KR_EUSAGE, "what is to be segmented? (kray segment IMAGE -o LABELS --model M)");
-    if (files > 64)
-        return kr_fail(KR_EUSAGE, "%d images: at most 64 channels are one case", files);
+    if (files > CHANNELS)
+        return kr_fail(KR_EUSAGE, "%d images: at most %d channels are one case", files, CHANNELS);
     if (!o->model || (!o->out && !o->plan))
         return kr_fail(KR_EUSAGE, o->model ? "where to? (-o LABELS.nii.gz)" : "which model? (--model model.json, or an nnU-Net's folder)");
     if (!(o->step > 0 && o->step <= 1))
         return kr_fail(KR_EUSAGE, "--step %g: a part of the window, above 0 and up to 1, is wanted", o->step);
     if (table_known(o->table))
         return kr_error_code();
+    bool cases = files == 1 && folder_of_cases(file[0]);
     if (!o->plan) {
         if (ends(o->out, ".png"))
             return kr_fail(KR_EUSAGE, "-o %s: a picture cannot hold labels; write a volume (.nii.gz), and look at it with kray view IMAGE LABELS", o->out);
-        if (kr_can_write(KR_PICTURE, o->out, NULL) || (o->table && kr_text_can_write(o->table)))
+        if (cases && stem_of(o->out))
+            return kr_fail(KR_EUSAGE, "%s is a folder of cases: their labels go into a folder, and %s is named like one file", file[0], o->out);
+        if (cases ? kr_folder_make(o->out) || kr_output_apart(o->out, file[0]) : kr_can_write(KR_PICTURE, o->out, NULL))
+            return kr_error_code();
+        if (o->table && kr_text_can_write(o->table))
             return kr_error_code();
         for (int i = 0; i < files; i++)
             if (kr_output_apart(o->out, file[i]))
                 return kr_error_code();
     }
     struct answer a;
+    struct models m = { .count = 0 };
     answer_begin(&a, o->json, trace);
-    int e = segment(o, files, file, &a);
+    int e = models_open(&m, o);
+    e = e || cases ? e : right_channels(&m, o->model, files);
+    bool begun = !e;
     if (e)
+        answer_add(&a, o->plan ? file[0] : o->out);
+    else
+        e = cases ? segment_folder(&m, o, file[0], &a) : segment(&m, o, files, file, o->out, o->table, &a);
+    if (e && !(cases && begun))
         answer_failed(&a);
+    models_close(&m);
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_segment = { "segment", "Evaluate", "labels of an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options]",
+const kr_tool kr_tool_segment = { "segment", "Evaluate", "labels of an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options], or FOLDER -o FOLDER --model M",
     "  kray segment t1.nii.gz -o tissue.nii.gz --model model5_gw_ae/model.json        # brainchop's MeshNet\n"
     "  kray segment case_0000.nii.gz case_0001.nii.gz -o seg.nii.gz --model nnUNetTrainer__nnUNetPlans__3d_fullres/\n"
-    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n",
+    "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n"
+    "  kray segment imagesTs/ -o labels/ --model Dataset001/nnUNetTrainer__nnUNetPlans__3d_fullres/      # a folder of cases\n"
+    "  kray segment ct.nii.gz -o seg.nii.gz --model part1/,part2/                   # parts of one segmentation: one label table\n",
     table, sizeof(opts), NULL, run };

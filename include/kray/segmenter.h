@@ -33,6 +33,10 @@ int kr_segmenter_run(kr_segmenter *s, kr_image **labels, const kr_image *const *
 typedef struct kr_segmenter_cost { double bytes, flops; long windows; } kr_segmenter_cost;        /* bytes beside the input */
 int kr_segmenter_plan(kr_segmenter *s, kr_segmenter_cost *cost, const kr_image *like) KR_MUST_USE;
 
+/* Joins the labels of a further model, on the same grid, into `into`: their numbers go on behind the largest of `into`, in the order of their own numbers,
+ * but a name that `into` has keeps its number there; where both label a voxel, `part` wins. As TotalSegmentator joins its parts. Refuses other grids. */
+int kr_labels_join(kr_image *into, const kr_image *part) KR_MUST_USE;
+
 /* Refuses an image on another grid than `like`: other sizes, or voxels that lie elsewhere by more than a hundredth of one (where both say where
  * they lie). what, like_what: names for the sentence. */
 int kr_image_same_grid(const kr_image *im, const kr_image *like, const char *what, const char *like_what) KR_MUST_USE;

@@ -113,6 +113,45 @@ static void pack(float *to, const float *weight, long outs, long ins, long taps,
 
 enum { TAPS = 343 };
 
+/* ---- Winograd: 3 taps along y (and z) as F(4,3), those along x as they are: 2 (4) times fewer products. The sums over channels are convolutions of 3
+ * taps for each point. Rounding grows to some 1e-6 of the largest value; weights take 2 (4) times the room, so that layers of many channels, which see
+ * few voxels, stay direct. ---- */
+enum { TILED_LEAST = 16, TILED_MOST = 256 * 128 };            /* channels in and out; their product */
+
+static bool can_tile(const vol_conv *c)
+{
+    bool cube = c->k[0] == 3 && c->k[1] == 3 && (c->k[2] == 3 || c->k[2] == 1);
+    for (int d = 0; d < 3; d++)
+        cube = cube && c->stride[d] == 1 && c->dilation[d] == 1;
+    return cube && c->ins >= TILED_LEAST && c->outs >= TILED_LEAST && c->ins * c->outs <= TILED_MOST;
+}
+
+/* Weights of a point for each tap along x: G w along y, and along z. */
+static int tile_weights(vol_conv *c, const float *weight)
+{
+    static const double G[6][3] = { { 1. / 4, 0, 0 }, { -1. / 6, -1. / 6, -1. / 6 }, { -1. / 6, 1. / 6, -1. / 6 }, { 1. / 24, 1. / 12, 1. / 6 }, { 1. / 24, -1. / 12, 1. / 6 }, { 0, 0, 1 } };
+    bool deep = c->k[2] == 3;
+    c->points = deep ? 36 : 6;
+    long each = c->outs * c->ins * 3;
+    c->tiled = kr_alloc((size_t)(c->points * each), sizeof *c->tiled);
+    kr_auto float *point = kr_alloc((size_t)each, sizeof *point);
+    if (!c->tiled || !point)
+        return kr_error_code();
+    for (int p = 0; p < c->points; p++) {
+        const double *gy = G[p % 6], one[3] = { 1, 0, 0 }, *gz = deep ? G[p / 6] : one;
+        for (long i = 0; i < c->outs * c->ins; i++)
+            for (int x = 0; x < 3; x++) {
+                double sum = 0;
+                for (int z = 0; z < c->k[2]; z++)
+                    for (int y = 0; y < 3; y++)
+                        sum += gz[z] * gy[y] * (double)weight[((i * c->k[2] + z) * 3 + y) * 3 + x];
+                point[i * 3 + x] = (float)sum;
+            }
+        pack(c->tiled + p * each, point, c->outs, c->ins, 3, c->kern->most, c->ins * 3, 3);
+    }
+    return 0;
+}
+
 int vol_conv_make(vol_conv *c, const float *weight, const float *bias, long outs, long ins, const int k[3], const int stride[3], const int dilation[3],
                   enum vol_act act, float slope)
 {
@@ -135,6 +174,10 @@ int vol_conv_make(vol_conv *c, const float *weight, const float *bias, long outs
         return kr_error_code();
     }
     pack(c->w, weight, outs, ins, taps, c->kern->most, ins * taps, taps);
+    if (can_tile(c) && tile_weights(c, weight)) {
+        vol_conv_close(c);
+        return kr_error_code();
+    }
     if (bias)
         memcpy(c->bias, bias, (size_t)outs * sizeof *bias);
     return 0;
@@ -144,12 +187,15 @@ void vol_conv_close(vol_conv *c)
 {
     kr_free_at(&c->w);
     kr_free_at(&c->bias);
+    kr_free_at(&c->tiled);
 }
 
 double vol_conv_flops(const vol_conv *c, const long out[3])
 {
     return 2. * (double)c->outs * (double)c->ins * (double)(c->k[0] * c->k[1] * c->k[2]) * (double)out[0] * (double)out[1] * (double)out[2];
 }
+
+double vol_conv_bytes(const vol_conv *c) { return 4. * (double)(c->outs * c->ins) * (double)(c->k[0] * c->k[1] * c->k[2] + 3 * (c->tiled ? c->points : 0)); }
 
 struct job {
     const vol_conv *c;
@@ -270,10 +316,89 @@ static int split_channel(void *self, long i)
     return 0;
 }
 
+/* Some tiles side by side along y, `together` of them, each 4 rows (of 4 planes) of outputs. */
+struct tiling {
+    const vol_conv *c;
+    const vol *y, *a, *b;
+    long together, across, length, room;     /* tasks along y; numbers of a channel of a point; of a worker */
+    float *rooms;
+    const float *zeros;
+};
+
+enum { TILE_ROOM = 320 << 10 };              /* numbers of a worker, about: they stay in its cache          */
+
+/* How many tiles side by side keep registers full: the kernel's groups are 48 positions wide. */
+static long together_of(const vol_conv *c, const vol *y)
+{
+    long best = 1, tiles = (y->n[1] + 3) / 4;
+    double most = 0;
+    for (long t = 1; t <= 16 && t <= tiles; t++) {
+        long n = t * (y->n[0] + 2) - 2, rest = n % 48;
+        double cost = (double)(n / 48 * 3) + (rest > 24 ? 3 : 1.3 * (double)((rest + 15) / 16)), worth = (double)(t * y->n[0]) / cost;
+        if (t > 1 && c->points * (c->ins + c->outs) * t * (y->n[0] + 2) > TILE_ROOM)
+            break;
+        if (worth > 1.03 * most) {
+            most = worth;
+            best = t;
+        }
+    }
+    return best;
+}
+
+static int tiles(void *self, long i)
+{
+    const struct tiling *j = self;
+    const vol_conv *c = j->c;
+    bool deep = c->points == 36;
+    long width = j->y->n[0] + 2, length = j->length, z0 = i / j->across * (deep ? 4 : 1), first = i % j->across * j->together;
+    float *in = j->rooms + kr_worker() * j->room, *sum = in + c->points * c->ins * length;
+    static const int tap[3] = { 0, 1, 2 };
+    static const long offset[3] = { 0, 1, 2 };
+    for (long t = 0; t < j->together; t++)
+        for (long ch = 0; ch < c->ins; ch++) {
+            const vol *v = ch < j->a->c ? j->a : j->b;
+            const float *rows[36];
+            for (int k = 0; k < c->points; k++) {
+                long y = 4 * (first + t) + k % 6 - 1, z = z0 + (deep ? k / 6 - 1 : 0);
+                rows[k] = y < 0 || z < 0 || y >= v->n[1] || z >= v->n[2] ? j->zeros : vol_at(v, ch - (v == j->a ? 0 : j->a->c), y, z) - 1;
+            }
+            c->kern->tile_in(in + ch * length + t * width, c->ins * length, rows, width, deep);
+        }
+    for (int k = 0; k < c->points; k++) {
+        vol_row r = { .in = { { in + k * c->ins * length, length, c->ins }, { NULL, 0, 0 } }, .taps = 3, .all = 3, .offset = offset, .tap = tap,
+                      .w = c->tiled + k * c->outs * c->ins * 3, .bias = j->zeros, .y = sum + k * c->outs * length, .chan = length, .outs = c->outs, .n = (j->together * width + 13) / 16 * 16 };      /* whole vectors, the last numbers for nobody */
+        c->kern->conv(&r);
+    }
+    for (long t = 0; t < j->together; t++)
+        for (long ch = 0; ch < c->outs; ch++) {
+            float *rows[16];
+            for (int k = 0; k < (deep ? 16 : 4); k++) {
+                long y = 4 * (first + t) + k % 4, z = z0 + k / 4;
+                rows[k] = y < j->y->n[1] && z < j->y->n[2] ? vol_at(j->y, ch, y, z) : NULL;
+            }
+            c->kern->tile_out(rows, sum + ch * length + t * width, c->outs * length, j->y->n[0], deep, c->bias[ch], c->act, c->slope);
+        }
+    return 0;
+}
+
+static int run_tiles(const vol_conv *c, vol *y, const vol *a, const vol *b)
+{
+    struct tiling j = { .c = c, .y = y, .a = a, .b = b, .together = together_of(c, y) };
+    long count = (y->n[1] + 3) / 4, longest = c->outs > y->n[0] + 2 ? c->outs : y->n[0] + 2;
+    j.across = (count + j.together - 1) / j.together;
+    j.length = j.together * (y->n[0] + 2) + 16;
+    j.room = c->points * (c->ins + c->outs) * j.length + SLACK;
+    kr_auto float *rooms = j.rooms = kr_alloc_zero((size_t)(kr_threads() * j.room), sizeof *rooms), *zeros = kr_alloc_zero((size_t)(longest + SLACK), sizeof *zeros);
+    j.zeros = zeros;
+    return rooms && zeros ? spread(vol_conv_flops(c, y->n), (y->n[2] + (c->points == 36 ? 3 : 0)) / (c->points == 36 ? 4 : 1) * j.across, tiles, &j) : kr_error_code();
+}
+
 int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol *b)
 {
     int phases = c->stride[0] * c->stride[1] * c->stride[2], e = 0;
     kr_assert(a->c + (b ? b->c : 0) == c->ins && y->c == c->outs && (!b || (phases == 1 && a->chan == b->chan && a->row == b->row)));
+    if (c->tiled && y->n[0] * y->n[1] >= 64 && y->n[1] >= 4 && (c->points == 6 || y->n[2] >= 4) && a->halo[0])
+        return run_tiles(c, y, a, b);
     vol *split = NULL;
     if (phases > 1) {
         split = vol_take(p, a->c * phases, y->n, y->halo);

@@ -23,12 +23,15 @@ static inline float *vol_at(const vol *v, long c, long y, long z) { return v->da
 void vol_load(vol *v, const float *from);
 void vol_store(float *to, const vol *v);
 
-typedef struct vol_conv { long ins, outs; int k[3], stride[3], dilation[3]; float *w, *bias; enum vol_act act; float slope; const vol_kern *kern; } vol_conv;
+typedef struct vol_conv { long ins, outs; int k[3], stride[3], dilation[3]; float *w, *bias; enum vol_act act; float slope; const vol_kern *kern;
+    float *tiled; int points;        /* weights of Winograd's tiles and how many points these have; NULL: direct */
+} vol_conv;
 /* weight [out][in]([kz])[ky][kx] with odd kernels, padded so that a stride of 1 keeps the size; bias may be NULL; what: for the refusal. */
 int vol_conv_make(vol_conv *c, const float *weight, const float *bias, long outs, long ins, const int k[3], const int stride[3], const int dilation[3],
                   enum vol_act act, float slope) KR_MUST_USE;
 void vol_conv_close(vol_conv *c);
-double vol_conv_flops(const vol_conv *c, const long out[3]);
+double vol_conv_flops(const vol_conv *c, const long out[3]);         /* as written: Winograd's tiles take fewer */
+double vol_conv_bytes(const vol_conv *c);    /* of its weights */
 /* y = conv of the channels of a and, behind them, of b (NULL: none). */
 int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol *b) KR_MUST_USE;
 /* In place: the output is written over the input, `far` planes further down (or up): *x then lies there. far is at least what the kernel reaches

@@ -3,6 +3,7 @@
 #include "kray/volume.h"
 #include "vol.h"
 #include <jansson.h>
+#include <pthread.h>
 #include <string.h>
 
 enum { STAGES = 12, CONVS = 16 };
@@ -43,6 +44,31 @@ static void stage_close(struct stage *s)
     kr_free_at(&s->block);
 }
 
+/* The values of the last run serve the next of as much work, also by another fold of the same network: their memory is not asked of the system for each
+ * window anew. They go when a network is closed. */
+static struct { pthread_mutex_t lock; vol_pool pool; double work; } stored = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static vol_pool kept_take(double work)
+{
+    pthread_mutex_lock(&stored.lock);
+    if (stored.work < work || stored.work > work)
+        vol_pool_clear(&stored.pool);
+    vol_pool p = stored.pool;
+    stored.pool = (vol_pool){ 0 };
+    pthread_mutex_unlock(&stored.lock);
+    return p;
+}
+
+static void kept_give(vol_pool *p, double work)
+{
+    pthread_mutex_lock(&stored.lock);
+    vol_pool_clear(&stored.pool);
+    if (work > 0)
+        stored.pool = *p;
+    stored.work = work;
+    pthread_mutex_unlock(&stored.lock);
+}
+
 static void close_(void *self)
 {
     struct unet *u = self;
@@ -54,6 +80,7 @@ static void close_(void *self)
     }
     vol_conv_close(&u->head);
     kr_free(u);
+    kept_give(&(vol_pool){ 0 }, 0);
 }
 
 /* ---- plans.json ---- */
@@ -449,12 +476,17 @@ static int forward(struct pass *p, kr_volnet_sink *sink, void *to, const float *
     return e;
 }
 
+static double flops(const void *self, const long n[3]);
+
 static int run(void *self, kr_volnet_sink *sink, void *to, const float *x, const long n[3], kr_volnet_see *see, void *seer, const kr_trace *trace)
 {
-    struct pass p = { .u = self };
+    double work = flops(self, n);
+    struct pass p = { .u = self, .pool = kept_take(work) };
     kr_error_clear();
     int e = forward(&p, sink, to, x, n, see, seer, trace);
-    vol_pool_clear(&p.pool);
+    if (e)
+        vol_pool_clear(&p.pool);
+    kept_give(&p.pool, e ? 0 : work);
     return e;
 }
 
@@ -505,11 +537,13 @@ static double bytes(const void *self, const long n[3])
         most = all + 4 * one + split > most ? all + 4 * one + split : most;
         all += 4 * one + split;                              /* the pool keeps what was used */
         for (int k = 0; k < u->enc[i].convs; k++)
-            weights += 4. * (double)u->enc[i].conv[k].c.ins * (double)(c * u->kernel[i][0] * u->kernel[i][1] * u->kernel[i][2]);
+            weights += vol_conv_bytes(&u->enc[i].conv[k].c);
         for (int k = 0; k < u->enc[i].blocks; k++)
-            weights += 8. * (double)(c * c * u->kernel[i][0] * u->kernel[i][1] * u->kernel[i][2]);
+            weights += vol_conv_bytes(&u->enc[i].block[k].one.c) + vol_conv_bytes(&u->enc[i].block[k].two.c);
+        for (int k = 0; i < u->stages - 1 && k < u->dec[i].convs; k++)
+            weights += vol_conv_bytes(&u->dec[i].conv[k].c);
     }
-    return most + 2.2 * weights;
+    return most + 1.1 * weights;
 }
 
 static const kr_volnet_kind kind = { "nnunet", run, bytes, flops, fits, close_ };

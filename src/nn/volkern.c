@@ -111,6 +111,81 @@ static void conv(const vol_row *r)
     }
 }
 
+/* B^T and A^T of F(4,3): A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016. */
+INLINE void points_of(vf t[6], const vf d[6])
+{
+    vf a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1], e = d[4] - d[2], f = 2.f * (d[3] - d[1]);
+    t[0] = 4.f * d[0] - 5.f * d[2] + d[4];
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = e + f;
+    t[4] = e - f;
+    t[5] = 4.f * d[1] - 5.f * d[3] + d[5];
+}
+INLINE void outputs_of(vf y[4], const vf m[6])
+{
+    vf s = m[1] + m[2], d = m[1] - m[2], p = m[3] + m[4], q = m[3] - m[4];
+    y[0] = m[0] + s + p;
+    y[1] = d + 2.f * q;
+    y[2] = s + 4.f * p;
+    y[3] = d + 8.f * q + m[5];
+}
+
+static void tile_in(float *points, long step, const float *const *rows, long n, int deep)
+{
+    for (long p = 0; p < n; p += VL) {
+        vf at[6][6];
+        for (int z = 0; z < (deep ? 6 : 1); z++) {
+            vf d[6];
+            for (int y = 0; y < 6; y++)
+                d[y] = get(rows[6 * z + y] + p);
+            points_of(at[z], d);
+        }
+        for (int y = 0; y < 6; y++) {
+            if (!deep) {
+                put(points + y * step + p, at[0][y]);
+                continue;
+            }
+            vf d[6], t[6];
+            for (int z = 0; z < 6; z++)
+                d[z] = at[z][y];
+            points_of(t, d);
+            for (int z = 0; z < 6; z++)
+                put(points + (6 * z + y) * step + p, t[z]);
+        }
+    }
+}
+
+static void tile_out(float *const *rows, const float *points, long step, long n, int deep, float bias, enum vol_act act, float slope)
+{
+    for (long p = 0; p < n; p += VL) {
+        vf at[4][6], out[4];
+        for (int y = 0; y < 6; y++) {
+            vf m[6], r[4];
+            if (!deep) {
+                at[0][y] = get(points + y * step + p);
+                continue;
+            }
+            for (int z = 0; z < 6; z++)
+                m[z] = get(points + (6 * z + y) * step + p);
+            outputs_of(r, m);
+            for (int z = 0; z < 4; z++)
+                at[z][y] = r[z];
+        }
+        for (int z = 0; z < (deep ? 4 : 1); z++) {
+            outputs_of(out, at[z]);
+            for (int y = 0; y < 4; y++) {
+                float *to = rows[4 * z + y];
+                vf a = activate(out[y] + bias, act, slope);
+                if (to && n - p >= VL)
+                    put(to + p, a);
+                else if (to)
+                    memcpy(to + p, &a, (size_t)(n - p) * sizeof *to);
+            }
+        }
+    }
+}
+
 static void moments(const float *x, long n, double *sum, double *square)
 {
     typedef double vd __attribute__((vector_size(8 * VL)));
@@ -144,4 +219,4 @@ static void normalise(float *y, const float *x, long n, float scale, float shift
     }
 }
 
-const vol_kern NAME(KR_LEVEL) = { MOST, conv, moments, normalise };
+const vol_kern NAME(KR_LEVEL) = { MOST, conv, tile_in, tile_out, moments, normalise };

@@ -20,6 +20,11 @@ typedef struct vol_row {
 typedef struct vol_kern {
     int most;                                                /* outputs of a group, at most               */
     void (*conv)(const vol_row *r);
+    /* Winograd's F(4,3) along y (and, `deep`, along z): 6 (or 36) points, point (y, z) in row y + 6 z. tile_in: points of a tile from its 6 (or 36) rows
+     * of n numbers. tile_out: 4 (or 16) rows y + 4 z of n numbers, act(bias + ...), from the points; rows that are NULL are left out. `step` numbers from
+     * point to point. Reads, and tile_in writes, up to 15 numbers beyond. */
+    void (*tile_in)(float *points, long step, const float *const *rows, long n, int deep);
+    void (*tile_out)(float *const *rows, const float *points, long step, long n, int deep, float bias, enum vol_act act, float slope);
     void (*moments)(const float *x, long n, double *sum, double *square);    /* adds                      */
     void (*normalise)(float *y, const float *x, long n, float scale, float shift, const float *plus, float slope);   /* leaky(scale x + shift [+ plus]) */
 } vol_kern;

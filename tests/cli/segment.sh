@@ -49,6 +49,17 @@ if [ -f "$head" ]; then
         works '' kray convert turned.nii.gz fine.nii.gz --resample 1.5
         check 'turned and resampled labels stay whole numbers with names' sh -c 'gunzip -c fine.nii.gz | head -c 72 | tail -c 2 | od -An -tu1 | grep -q "2 *0" && gunzip -c fine.nii.gz | head -c 4096 | grep -aq "label_1: label 1"'
         works 'all labels' kray eval --labels --target l.nii.gz l2.nii.gz
+        kray convert l.nii.gz l.npy --what image -q
+        works 'in the order of their files' kray eval --labels --target l.nii.gz l.npy
+        works 'label 2' kray segment "$head" -o j.nii.gz --model model.json,model.json      # labels without names are others
+        mkdir cases; cp "$head" cases/one.nii.gz; cp "$head" cases/two_0000.nii.gz; echo > cases/notes.txt
+        works 'labels/two.nii.gz' kray segment cases -o labels --model model.json --table cases.txt
+        check 'a file for each case' [ "$(ls labels)" = "$(printf 'one.nii.gz\ntwo.nii.gz')" ]
+        refuses 2 'named like one file' kray segment cases -o labels.nii.gz --model model.json
+        echo broken > cases/bad.nii.gz
+        refuses 1 '1 of 3 cases failed' kray segment cases -o labels --model model.json
+        mkdir empty
+        refuses 1 'holds no cases' kray segment empty -o labels --model model.json
     fi
 else
     skip 'labels of a volume' "$head is absent"
@@ -64,6 +75,9 @@ if [ -f "$gold/plans.json" ]; then
     check 'Dice with the labels of nnU-Net itself is above 0.999' awk -F, '$1 == "mean" && $4 == "" { exit !($6 > 0.999) }' n.csv
     tr -d ' \n' < "$gold/plans.json" | sed 's/"architecture":{.*},"batch_dice"/"UNet_class_name":"PlainConvUNet","UNet_base_num_features":32,"n_conv_per_stage_encoder":[2,2,2],"n_conv_per_stage_decoder":[2,2],"num_pool_per_axis":[2,2],"pool_op_kernel_sizes":[[1,1],[2,2],[2,2]],"conv_kernel_sizes":[[3,3],[3,3],[3,3]],"unet_max_num_features":512,"batch_dice"/' > m/plans.json
     check 'the plans are of the old form' [ "$(grep -c architecture m/plans.json)" = 0 ]
+    works 'organ' kray segment $one -o twice.nii.gz --model m,m
+    kray eval --labels --target n.nii.gz twice.nii.gz --csv t.csv >/dev/null 2>&1
+    check 'parts that name the same labels share their numbers' awk -F, '$1 == "mean" && $4 == "" { exit !($6 == 1) }' t.csv
     mkdir m/crossval_results_folds_0; echo > m/crossval_results_folds_0/postprocessing.pkl
     works 'organ' kray segment $one -o old.nii.gz --model m/fold_0/checkpoint_final.pth --json
     works 'postprocessing rules of nnU-Net, which are not applied' kray segment $one -o old.nii.gz --model m
