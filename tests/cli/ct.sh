@@ -67,3 +67,12 @@ refuses 2 'yes or no is wanted' kray ct phantom -o a.nii.gz --geometry fan:sod=4
 refuses 2 'sod= and sdd= say nothing' kray ct phantom -o a.nii.gz --geometry parallel:sod=400,angles=0:180:8
 refuses 2 'for sirt, cgls and tv' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -i 5
 refuses 2 'is for tv' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -l 5
+
+# What kray info tells of projections and of their images.
+kray ct phantom -o unit.nii.gz --geometry parallel:pixel=2,angles=0:180:8 --detector 16 -q
+works '1/mm' kray info unit.nii.gz
+if [ -f "$htc" ]; then
+    works 'source to axis 410.66' kray info "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat"
+    works '"covered_degrees": 90.5' kray info --json "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat"
+fi
+if [ -f "$tooth" ]; then works 'parallel beam' kray info "$tooth"; fi

@@ -62,13 +62,13 @@ is arrays/nifti1_c64.nii.gz '{x=2 y=3 z=4}'
 is arrays/nifti1_i16_scaled.nii '{x=5 y=4 z=3}'
 is arrays/nifti2_f32_sformonly.nii '{x=4 y=3 z=2}'
 is ct/lodopab_like_ground_truth_train_000.hdf5 '{x=24 y=24 z=4}'
-is ct/lodopab_like_observation_train_000.hdf5 '{x=33 y=50 z=4}'
+is ct/lodopab_like_observation_train_000.hdf5 'LoDoPaB-CT, parallel beam'
 
 # ---- Files of several variables ----
 is arrays/mat5_plain.mat 'c            complex double, 2 x 3 x 4'
 is arrays/mat5_zlib.mat 'c            complex single, 2 x 3 x 4'
-is ct/dataexchange_cyl.h5 'exchange/data 12 x 4 x 32'
-is ct/htc2022_like_full.mat 'CtDataFull   struct, 1 x 1'
+is ct/dataexchange_cyl.h5 '32 columns x 4 rows'
+is ct/htc2022_like_full.mat 'source to axis 410.66 mm'
 
 # ---- What is refused, and why ----
 for f in bad_headerlen.safetensors bad_truncated.safetensors tiny.safetensors torch_like_state_dict.pt two_deflated.npz; do
