@@ -3,7 +3,6 @@
 #define KRAY_REG_H
 #include "kray/solve.h"
 #include "model.h"
-#include "regular.h"
 
 /* min over x of 1/2 x^H N x - Re b^H x + sum of g_i(K_i x). Owns all; K[i] NULL: identity. */
 typedef struct reg_problem {
@@ -13,6 +12,7 @@ typedef struct reg_problem {
     double bound;                    /* of N; 0: power iteration tells                                  */
 } reg_problem;
 
+typedef struct kr_regular kr_regular;                 /* regular.h */
 /* Where a term is added. */
 typedef struct reg_at {
     const kr_regular *o;

@@ -1,5 +1,6 @@
 /* reg_llr.c: lambda times the nuclear norms of blocks of the series, averaged over 2 shifts of their grid. */
 #include "reg.h"
+#include "regular.h"
 
 static int add(reg_problem *q, const reg_at *at)
 {

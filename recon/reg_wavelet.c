@@ -1,5 +1,6 @@
 /* reg_wavelet.c: lambda |W x|_1, W the Daubechies wavelets along space, averaged over 4 shifts of their grid. */
 #include "reg.h"
+#include "regular.h"
 
 static int add(reg_problem *q, const reg_at *at)
 {

@@ -6,6 +6,7 @@
 #include "kray/regularisers.h"
 #include "kray_regs.h"
 #include "reg.h"
+#include "regular.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
