@@ -9,9 +9,11 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     kr_metaimage m;
     if (!prj_ends(source, ".mhd") && !prj_ends(source, ".mha"))
         return 0;
-    if (kr_metaimage_read(&m, source) || kr_projections_array(&p->y, source))
+    if (kr_metaimage_read(&m, source))
         return kr_fail_in("%s", source);
     kr_free(m.data);
+    if (kr_projections_array(&p->y, source))
+        return kr_error_code();
     for (int d = 0; d < 2; d++) {
         p->pixel[d] = m.spacing[d] > 0 ? m.spacing[d] : 0;
         p->middle[d] = m.first[d] + p->pixel[d] * (double)(m.n[d] - 1) / 2;
