@@ -18,7 +18,7 @@ bool kr_is_seq(const char *path);    /* its name ends in .seq */
  *   k(t) = integral of the gradients (Hz/m) since the middle of the last excitation, turned round by each refocusing pulse.
  * Readouts whose labels SLC, ECO, PHS, SET, REP number axes of equal counts lie along these, all others along VIEW in the order played. An
  * axis along which k stays 0 (1e-3 of the largest) is 0. Versions 1.2 to 1.5. Before 1.5 a pulse of more than 90 degrees counts as refocusing. Refuses other
- * versions, rotations, and files that contradict themselves; no event beyond 2^24. Source: Layton et al., Magn Reson Med 77:1544 (2017);
+ * versions, rotations, and files that contradict themselves; no event beyond 2^24, and no more than 2^27 samples. Source: Layton et al., Magn Reson Med 77:1544 (2017);
  * the specification of the format 1.2 to 1.5. */
 int kr_seq_read(kr_array **k, kr_seq_facts *f, const char *path) KR_MUST_USE;
 

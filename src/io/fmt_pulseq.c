@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ID = 1 << 24, MOST_BYTES = 1 << 30, COLUMNS = 12, LABELS = 8, V1_4 = 1004000, V1_5 = 1005000 };
+enum { MOST_ID = 1 << 24, MOST_BYTES = 1 << 30, MOST_NUMBERS = 1 << 27, COLUMNS = 12, LABELS = 8, V1_4 = 1004000, V1_5 = 1005000 };
 
 /* ---- The file: tables of numbered rows ---- */
 typedef struct row { double v[COLUMNS]; char last; } row;     /* last: of a row that ends in a letter */
@@ -22,6 +22,7 @@ typedef struct seq {
     double grad_s, rf_s, block_s, fov_m[3];                   /* raster times                             */
     table list[LISTS];
     curve *shape; long shapes;
+    double unpacked;                                          /* numbers of all shapes                    */
     long set_type, inc_type;                                  /* numbers of the extensions of labels      */
 } seq;
 
@@ -189,6 +190,8 @@ static int read_shapes(seq *s, char **rest, char **line)
         }
         if (s->shape[id].v)
             return kr_fail(KR_EFORMAT, "shape %ld comes twice", id);
+        if ((s->unpacked += (double)n) > MOST_NUMBERS)
+            return kr_fail(KR_EFORMAT, "shapes of more than %d samples in all", MOST_NUMBERS);
         if (unpack(&s->shape[id], v, count, n, s->version < V1_4))
             return kr_error_code();
     }
@@ -414,6 +417,7 @@ typedef struct walk {
     long label[LABELS];
     readout *out; long count, room;
     double **kept;                    /* positions of every readout, 3 a sample */
+    double samples;
 } walk;
 
 static int labels(walk *w, double ext)
@@ -447,6 +451,8 @@ static int sample(walk *w, double id, double middle, int kind, double *end)
     double n = a->v[0], dwell = 1e-9 * a->v[1], delay = 1e-6 * a->v[2];
     if (!(n >= 1 && n <= MOST_ID && dwell > 0 && delay >= 0))
         return kr_fail(KR_EFORMAT, "a readout of %g samples, %g s apart", n, dwell);
+    if ((w->samples += n) > MOST_NUMBERS)
+        return kr_fail(KR_EREFUSED, "the sequence takes more than %d samples", MOST_NUMBERS);
     if (w->count == w->room) {
         long room = w->room ? 2 * w->room : 64;
         readout *more = kr_realloc(w->out, (size_t)w->room, (size_t)room, sizeof *more);
