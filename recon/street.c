@@ -1,5 +1,6 @@
 /* street.c: the whole street from a scan to an image. */
 #include "street.h"
+#include "kray/trajectory.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,8 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     return e;
 }
 
+static const double OUTSIDE = .05;               /* of the energy; a twentieth is plainly seen */
+
 int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
                      kept *keep, const kr_trace *trace)
 {
@@ -230,6 +233,12 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
                            "(--traj FILE)", scan->enc.trajectory[0] ? scan->enc.trajectory : "unknown");
         if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
             return kr_error_code();
+        double outside = -1;
+        if (trace && kr_scan_outside(&outside, scan))
+            return kr_error_code();
+        if (outside > OUTSIDE)
+            kr_say(trace, KR_WARNING, "%.0f %% of the signal comes from outside of the image's field of view, where no pixel explains it: expect streaks; a wider image (--fov, or a "
+                   "larger --matrix) has none", 100 * outside);
     }
     int exponent = exponent_of(scan);
     if (!exponent)

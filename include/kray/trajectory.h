@@ -59,6 +59,10 @@ typedef struct kr_along {
  * voxels): wider, k and the matrix grow; narrower, the image is cut and what lies beyond is still taken into account. Where no field of view was
  * known it is stated. Refuses what is not above 0, and scans on a grid. */
 int kr_scan_widen(kr_scan *s, const double mm[3]) KR_MUST_USE;
+/* *part: of the signal in the middle of k-space, how much comes from outside of the image's field of view (to 1.5 times as wide; beyond, it folds): where an image is made
+ * of it nevertheless, it comes back as streaks. Of the middle slice and first frame, coarsely (24 pixels across). -1: volumes, and readouts too far
+ * apart in the middle of k-space to tell. After kr_scan_trajectory and with density. */
+int kr_scan_outside(double *part, const kr_scan *s) KR_MUST_USE;
 /* The middle of the image moves by mm along its axes X, Y and, for volumes, Z: data times exp(2 pi i k mm / fov), k as the trajectory stands, and the
  * positions of the geometry with it, so that nothing moves in the patient. Refuses scans on a grid, an unknown field of view, and a move across a plane. */
 int kr_scan_shift(kr_scan *s, const double mm[3]) KR_MUST_USE;

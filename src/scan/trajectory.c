@@ -4,6 +4,7 @@
 #include "kray/segments.h"
 #include "kray/trajectory.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const unsigned readout = KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW);
@@ -417,6 +418,67 @@ int kr_scan_widen(kr_scan *s, const double mm[3])
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);
     s->traj = kr_array_ref(k);
+    return 0;
+}
+
+enum { ACROSS = 24, WIDE = 36, MARGIN = 2 };    /* pixels of the image, and of one 1.5 times as wide */
+
+int kr_scan_outside(double *part, const kr_scan *s)
+{
+    const double widen = (double)WIDE / ACROSS, R = .5 * ACROSS;
+    kr_shape frames = kr_shape_without(s->shape, readout | KR_ON(KR_COIL));
+    long points = s->traj->n[KR_SAMPLE] * s->traj->n[KR_VIEW], f = s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] / 2 : 0, kept = 0;    /* SLICE is the first of the frames */
+    long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    *part = -1;
+    if (s->traj->n[KR_CHAN] != 2 || s->enc.encoded[0] < 2 * R || s->enc.encoded[1] < 2 * R)
+        return 0;
+    kr_scoped(array) data = kr_array_packed(s->data);
+    kr_auto float *k = kr_alloc((size_t)points, 2 * sizeof *k);
+    kr_auto long *at = kr_alloc((size_t)points, sizeof *at);
+    kr_auto kr_cfloat *y = kr_alloc((size_t)points, sizeof *y), *x = kr_alloc(WIDE * WIDE, sizeof *x);
+    if (!data || !k || !at || !y || !x)
+        return kr_error_code();
+    unsigned char cell[WIDE + 1][WIDE + 1] = { { 0 } };      /* each 1 / 1.5 cycles wide: what the wider image asks for */
+    const float *from = KR_R(s->traj) + place(s->traj, frames, f), *w = KR_R(s->density) + place(s->density, frames, f);
+    for (long i = 0; i < points; i++) {
+        double a = from[i], b = from[i + s->traj->step[KR_CHAN]];
+        if (hypot(a, b) >= R)
+            continue;
+        cell[lround(widen * b) + WIDE / 2][lround(widen * a) + WIDE / 2] = 1;
+        k[kept] = (float)(widen * a);
+        k[points + kept] = (float)(widen * b);
+        at[kept++] = i;
+    }
+    long wanted = 0, held = 0;
+    for (long i = 0; i <= WIDE; i++)
+        for (long j = 0; j <= WIDE; j++)
+            if (hypot((double)(i - WIDE / 2), (double)(j - WIDE / 2)) < WIDE / 2 - 1) {
+                wanted++;
+                held += cell[i][j];
+            }
+    if ((double)held < .97 * (double)wanted)
+        return 0;
+    const float *const axes[3] = { k, k + points, NULL };
+    const long n[3] = { WIDE, WIDE, 1 };
+    kr_nufft *p = kr_nufft_new(n, kept, axes, 1, 1e-2);
+    if (!p)
+        return kr_error_code();
+    double all = 0, out = 0;
+    for (long c = 0; c < coils; c++) {
+        const kr_cfloat *d = KR_C(data) + place(data, frames, f) + c * points;
+        for (long i = 0; i < kept; i++) {
+            double r = hypot((double)k[i], (double)k[points + i]) / widen / R;
+            y[i] = d[at[i]] * (w[at[i]] * (float)(.5 + .5 * cos(M_PI * r)));       /* no ringing */
+        }
+        kr_nufft_adjoint(p, x, y, 1);
+        for (long i = 0; i < WIDE * WIDE; i++) {
+            long far = labs(i % WIDE - WIDE / 2) > labs(i / WIDE - WIDE / 2) ? labs(i % WIDE - WIDE / 2) : labs(i / WIDE - WIDE / 2);
+            all += (double)kr_cabs2(x[i]);
+            out += far > ACROSS / 2 + MARGIN ? (double)kr_cabs2(x[i]) : 0;
+        }
+    }
+    kr_nufft_unref(&p);
+    *part = all > 0 ? out / all : -1;
     return 0;
 }
 

@@ -229,6 +229,17 @@ static void test_trajectory_fields(void **state)
     check_blob(wide, "adjoint", away, 24);
 
     kr_scoped(scan) hidden = blob("radial:spokes=80", out, "SIEMENS", 1, 1);             /* beyond the field of view of 24 voxels */
+    static const struct { const char *spec; double x, y, low, high; } outside[] = {
+        { "radial:spokes=80", 16, -14, .9, 1 }, { "radial:spokes=80", 5, -3, 0, .01 }, { "radial:spokes=80", -12, 11, 0, .1 }, { "radial:spokes=20", 16, -14, -1, -1 } };
+    for (int i = 0; i < 4; i++) {
+        kr_scoped(scan) s = blob(outside[i].spec, (const double[]){ outside[i].x, outside[i].y, 0 }, "Kray", -1, 1);
+        double part;
+        assert_int_equal(kr_scan_trajectory(s, NULL), 0);
+        s->density = kr_scan_density(s, NULL);
+        assert_int_equal(kr_scan_outside(&part, s), 0);
+        if (!(part >= outside[i].low && part <= outside[i].high))
+            fail_msg("%s: %.3f of a blob at %g, %g lies outside", outside[i].spec, part, outside[i].x, outside[i].y);
+    }
     assert_int_equal(kr_scan_widen(hidden, (const double[]){ 480, 720, 0 }), 0);
     assert_near(kr_max_abs(hidden->traj), 24, 1e-4);
     check_blob(hidden, "adjoint", out, 48);
