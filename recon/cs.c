@@ -3,7 +3,7 @@
 
 static const kr_opt table[] = {
     { "reg", 'r', KR_OPT_TEXT, offsetof(kr_regular, reg), "wavelet:0.001+tv:0.001", "SUM", "sum of regularisers (kray help regularisers): " KR_REGULARISERS },
-    KR_REGULAR_SHARED("3000"),
+    KR_REGULAR_SHARED("3000", "1e-3"),
     KR_REGULAR_WAVELET,
     KR_REGULAR_BLOCK,
     KR_REGULAR_SHIFTS,

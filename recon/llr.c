@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    KR_REGULAR_OPTS("0.02", "2000"),
+    KR_REGULAR_OPTS("0.02", "2000", "1e-3"),
     KR_REGULAR_BLOCK,
     KR_REGULAR_SHIFTS,
     KR_REGULAR_FRAMES,

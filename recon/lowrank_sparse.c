@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    KR_REGULAR_OPTS("0.01", "3000"),
+    KR_REGULAR_OPTS("0.01", "3000", "1e-3"),
     KR_REGULAR_FRAMES,
     KR_OPT_END };
 

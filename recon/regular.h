@@ -10,13 +10,13 @@ typedef struct kr_regular {
     long iterations, order, block;
     bool shifts;
 } kr_regular;
-/* The options of all these methods; preset of lambda and of the iterations. */
-#define KR_REGULAR_OPTS(lambda_, iterations_) \
+/* The options of all these methods; presets of lambda, the iterations and the tolerance. */
+#define KR_REGULAR_OPTS(lambda_, iterations_, tolerance_) \
     { "lambda", 'l', KR_OPT_REAL, offsetof(kr_regular, lambda), lambda_, "X", "strength, relative to the image: data are scaled so that the 99th percentile of the zero-filled image is 1" }, \
-    KR_REGULAR_SHARED(iterations_)
-#define KR_REGULAR_SHARED(iterations_) \
+    KR_REGULAR_SHARED(iterations_, tolerance_)
+#define KR_REGULAR_SHARED(iterations_, tolerance_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
-    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), "1e-3", "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
+    { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), tolerance_, "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
     { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: FISTA, ADMM or PDHG, whichever first handles the regularisers" }
 #define KR_REGULAR_WAVELET \
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }

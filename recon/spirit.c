@@ -472,8 +472,8 @@ static int iterate(struct sparse *s, kr_rest *rest)
         if (kr_for(s->j->p->coils, keep_coil, s))
             return kr_error_code();
         kr_fft_inverse(s->fft, KR_C(s->v));
-        double next = (1 + sqrt(1 + 4 * t * t)) / 2, sum[3] = { 0 };
-        s->ahead = (float)((t - 1) / next);
+        double sum[3] = { 0 };
+        s->ahead = (float)kr_momentum(&t, (int)i);
         if (kr_for(blocks, advance_block, s))
             return kr_error_code();
         for (long b = 0; b < blocks; b++)
@@ -481,7 +481,8 @@ static int iterate(struct sparse *s, kr_rest *rest)
                 sum[k] += s->sum[b][k];
         if (!isfinite(sum[0] + sum[1]))
             return kr_fail(KR_ENUMBER, "the iterations leave the finite numbers: is the data's scale sensible?");
-        t = sum[2] > 0 ? 1 : next;                                   /* the step turned against the momentum */
+        if (sum[2] > 0)                                              /* the step turned against the momentum */
+            t = 1;
         rests = kr_rest_at(rest, s->x, (int)i + 1, o->tolerance);
         kr_progress(s->j->p->trace, "spirit", (double)(i + 1), (double)most);
     }

@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    KR_REGULAR_OPTS("0.002", "3000"),
+    KR_REGULAR_OPTS("0.002", "3000", "1e-3"),
     KR_OPT_END };
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)

@@ -73,6 +73,10 @@ typedef struct kr_problem {
 } kr_problem;
 /* How many times the g_i count in iteration k. */
 double kr_ease(const kr_problem *p, int k);
+/* Momentum of iteration k of accelerated proximal gradients: (t - 1) / t', and t becomes t' = (1 + sqrt(1 + 4 t^2)) / 2; but at most 0.9 until 1 - 10 / k
+ * is more, since x otherwise swings about its end long after it is near. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009); 1 - a / k with
+ * a > 3: Chambolle and Dossal, J Optim Theory Appl 166:968 (2015). */
+double kr_momentum(double *t, int k);
 typedef struct kr_solution {
     const char *solver;
     int iterations;

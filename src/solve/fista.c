@@ -71,8 +71,8 @@ static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop
             kr_prox_apply(g, (float)(ease / L), x, Nz);              /* x = prox of g / L at v */
         else
             kr_array_assign(x, Nz);
-        double t1 = (1 + sqrt(1 + 4 * t * t)) / 2, all[4] = { 0 };
-        j.beta = (float)((t - 1) / t1);
+        double all[4] = { 0 };
+        j.beta = (float)kr_momentum(&t, k);
         if (kr_for(blocks, extrapolate, &j))
             return kr_error_code();
         for (long i = 0; i < blocks; i++)
@@ -80,7 +80,8 @@ static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop
                 all[c] += sum[i][c];
         if (!isfinite(all[2]))
             return kr_fail(KR_ENUMBER, "fista: numbers are no longer finite after %d iterations", k + 1);
-        t = all[1] > 0 ? 1 : t1;                                     /* the step turned against the momentum */
+        if (all[1] > 0)                                              /* the step turned against the momentum */
+            t = 1;
         s->iterations = k + 1;
         s->converged = ease <= 1 && kr_rest_at(rest, x, k + 1, stop.tolerance);
         kr_progress(trace, "fista", k + 1, stop.iterations);

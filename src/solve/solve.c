@@ -11,6 +11,13 @@ const kr_solver *const kr_solvers[] = { KR_LIST(POINT) NULL };
 
 double kr_ease(const kr_problem *p, int k) { return p->start > 1 ? fmax(1, p->start * pow(0.98, k)) : 1; }
 
+double kr_momentum(double *t, int k)
+{
+    double next = (1 + sqrt(1 + 4 * *t * *t)) / 2, free = (*t - 1) / next;
+    *t = next;
+    return fmin(free, fmax(0.9, 1 - 10. / (k + 1)));
+}
+
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
 {
     kr_scoped(array) Nx = kr_array_like(x);

@@ -264,6 +264,22 @@ static void stops_where_it_says(void **state)
     kr_prox_unref(&g);
 }
 
+/* Momentum is that of Beck and Teboulle as long as it is small (0, 0.28, 0.43: t = 1, 1.618, 2.194), then at most 0.9, then 1 - 10 / k. */
+static void momentum(void **state)
+{
+    (void)state;
+    static const double first[] = { 0, 0.2817, 0.4340 };
+    double t = 1;
+    for (int k = 0; k < 1000; k++) {
+        double beta = kr_momentum(&t, k);
+        if (k < 3)
+            assert_near(beta, first[k], 1e-4);
+        assert_true(beta <= 0.9 || k >= 100);
+        if (k == 999)
+            assert_near(beta, 0.99, 1e-12);
+    }
+}
+
 /* Moves of a known kind: a power of the iterations, and a constant factor. What is left when it says so is no more than asked for. */
 static void rests_at_rest(void **state)
 {
@@ -408,6 +424,6 @@ static void not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
-        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(not_finite) };
+        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(momentum), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(not_finite) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
