@@ -63,7 +63,7 @@ static int pixels(float *to, TIFF *t, const struct page *p)
         TIFFGetField(t, TIFFTAG_TILEWIDTH, &w);
         TIFFGetField(t, TIFFTAG_TILELENGTH, &h);
         tmsize_t size = TIFFTileSize(t);
-        if (w < 1 || h < 1 || w > 1 << 14 || h > 1 << 14 || size < (tmsize_t)((long)w * (long)h * each))
+        if (w < 1 || h < 1 || w > 1 << 14 || h > 1 << 14 || size > 1 << 28 || size < (tmsize_t)((long)w * (long)h * each))
             return kr_fail(KR_EFORMAT, "TIFF tiles of %u x %u pixels", w, h);
         kr_auto char *raw = kr_alloc_zero((size_t)size, 1);
         for (long y = 0; raw && y < p->rows; y += h)
@@ -93,6 +93,7 @@ static int file(float **data, long *pages, long *room, struct page *first, const
     TIFFOpenOptions *o = TIFFOpenOptionsAlloc();
     if (!o)
         return kr_fail(KR_EMEM, "no memory to open %s", path);
+    TIFFOpenOptionsSetMaxSingleMemAlloc(o, (tmsize_t)1 << 30);
     TIFFOpenOptionsSetErrorHandlerExtR(o, keep_words, words);
     TIFFOpenOptionsSetWarningHandlerExtR(o, no_words, NULL);
     TIFF *t = TIFFOpenExt(path, "r", o);
@@ -100,11 +101,11 @@ static int file(float **data, long *pages, long *room, struct page *first, const
     int e = t ? 0 : KR_EFORMAT;
     struct stat st = { 0 };
     if (!stat(path, &st))
-        st.st_size = st.st_size < 1 << 20 ? 1 << 20 : st.st_size;
+        st.st_size = st.st_size < 1 << 16 ? 1 << 16 : st.st_size;
     for (bool more = t; more && !e; more = !e && TIFFReadDirectory(t)) {
         struct page p;
         e = page_of(&p, t);
-        if (!e && p.columns * p.rows / 1000 > st.st_size)            /* no coder packs so densely */
+        if (!e && p.columns * p.rows / 2000 > st.st_size)            /* no coder packs so densely */
             e = kr_fail(KR_EFORMAT, "%s: a picture of %ld x %ld pixels in a file of %lld bytes: it is damaged", path, p.columns, p.rows, (long long)st.st_size);
         if (!e && *pages && (p.columns != first->columns || p.rows != first->rows))
             e = kr_fail(KR_ESHAPE, "%s is a picture of %ld x %ld pixels, the first one of %ld x %ld", path, p.columns, p.rows, first->columns, first->rows);
