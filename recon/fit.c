@@ -128,7 +128,7 @@ double kr_fit_edge(const kr_array *block, unsigned axes)
 
 enum { FOLD = 16 };                  /* rows side by side that stay in one half: as far as neighbours reach        */
 
-static const double floors[KR_FLOORS] = { 0.01, 0.1, 10 };
+static const double floors[KR_FLOORS] = { 0.01, 0.1, 1 };
 struct trial { const kr_fit_split *s; const kr_cfloat *A; const double *p; double mean, error[2 * KR_FLOORS]; long columns, at[2], rows[2]; };
 
 /* The error that kernels of one half, with one floor, leave in the other. */
@@ -184,13 +184,13 @@ int kr_fit_errors(double errors[KR_FLOORS], const kr_fit_split *s)
     return e;
 }
 
-double kr_fit_floor(const double errors[KR_FLOORS])
+double kr_fit_floor(const double errors[KR_FLOORS], double slack)
 {
     double least = errors[0];
     for (int i = 1; i < KR_FLOORS; i++)
         least = fmin(least, errors[i]);
     int i = 0;
-    while (errors[i] > 1.07 * least)
+    while (errors[i] > (1 + slack) * least)
         i++;
     return floors[i];
 }

@@ -25,8 +25,8 @@ typedef struct kr_fit_split {
     int (*weights)(void *self, kr_cfloat *W, kr_cfloat *G, kr_cfloat *X); void *self;
 } kr_fit_split;
 int kr_fit_errors(double errors[KR_FLOORS], const kr_fit_split *s) KR_MUST_USE;
-/* The smallest whose error is within 7 % of the least: outside the calibration area, where no error is seen, a larger one is the greater risk. */
-double kr_fit_floor(const double errors[KR_FLOORS]);
+/* The smallest whose error is at most 1 + slack times the least: outside the calibration area, where no error is seen, a larger one is the greater risk. */
+double kr_fit_floor(const double errors[KR_FLOORS], double slack);
 /* The mean power of the outermost samples of a block along these axes: about that of the first missing ones beyond it. */
 double kr_fit_edge(const kr_array *block, unsigned axes);
 /* lambda times the mean of the diagonal of G: the ridge that means the same on every scan. */

@@ -86,6 +86,14 @@ kr_job *kr_job_open(const char *method, const char *options, const kr_job_opts *
     return j;
 }
 
+static void drop_presets(kr_job *j)
+{
+    if (j->presets && j->preset_of->close)
+        j->preset_of->close(j->presets);
+    kr_free_at(&j->presets);
+    j->preset_of = NULL;
+}
+
 static void forget(kr_job *j)
 {
     for (int i = 0; j->kept && i < KEPT; i++)
@@ -105,7 +113,7 @@ void kr_job_unref(kr_job **job)
     if (m && m->close && j->values)
         m->close(j->values);
     kr_free(j->values);
-    kr_free(j->presets);
+    drop_presets(j);
     kr_free(j->words);
     kr_free_at(job);
 }
@@ -134,18 +142,22 @@ void *kr_job_values(kr_job *j) { return job_values_of(j, j->method ? j->method :
 
 const kr_array *kr_job_maps(const kr_job *j)
 {
-    return j->how.maps ? j->how.maps : j->keep >= 0 && !j->kept[j->keep].prior ? j->kept[j->keep].maps : NULL;
+    return j->how.maps ? j->how.maps : j->keep >= 0 && j->kept ? j->kept[j->keep].maps : NULL;
 }
 
 void *job_values_of(kr_job *j, const kr_recon *m)
 {
     if (m == own(j) || !m->opts)
         return j->values;
-    if (j->presets && m == j->method)
+    if (j->preset_of == m)
         return j->presets;
-    kr_free(j->presets);
+    drop_presets(j);
     j->presets = kr_alloc_zero(1, m->opts_size ? m->opts_size : 1);
-    return j->presets && !kr_opt_defaults(m->opts, j->presets) ? j->presets : NULL;
+    bool fine = j->presets && !kr_opt_defaults(m->opts, j->presets) && !(m->open && m->open(j->presets));
+    if (!fine)
+        kr_free_at(&j->presets);
+    j->preset_of = fine ? m : NULL;
+    return j->presets;
 }
 
 const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace)

@@ -8,6 +8,7 @@ struct kr_job {
     kr_job_opts how;
     const kr_recon *asked, *method;  /* asked NULL: auto; method NULL: it has not chosen yet            */
     void *values, *presets;          /* options of the method asked for, or of the usual one; of another that auto took */
+    const kr_recon *preset_of;       /* whose presets those are, opened; NULL: there are none           */
     char *words;                     /* the text of options: values point into it                       */
     const char *given;
     char *source;                    /* the file being read; NULL                                       */
@@ -18,7 +19,7 @@ struct kr_job {
     kept *kept;                      /* KEPT of them; NULL: none yet                                    */
     kr_array *noise; double noise_dwell_us, noise_bandwidth;
 };
-/* The options that the job has for a method; NULL: no memory. */
+/* The options that the job has for a method, with what its `open` reads; NULL: failed. */
 void *job_values_of(kr_job *j, const kr_recon *m);
 /* What auto takes for a scan, or the method asked for. */
 const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace);

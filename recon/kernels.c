@@ -9,6 +9,9 @@
 
 enum { D = 3, WIDE = 8, CHUNK = 128 };      /* WIDE: complex numbers of a cache line; CHUNK: bases per product */
 
+/* For the floor of equations: 0.015 is within 0.45 dB of the best of 0.01, 0.1, 1 and 10 on two real brains, R = 2 to 8; 0.07 loses 0.6 at R = 3. */
+static const double SLACK = 0.015;
+
 /* ---- Weights ---- */
 /* Sources with all taps, then targets, as offsets; and the box around them. */
 static long stencil(const kr_hood *n, long taps, long (*o)[D], long low[D], long span[D])
@@ -386,7 +389,7 @@ static int choose_floors(kr_kernels *f, const kr_array *block, double lambda)
         if (middle != before && add_errors(errors, f, &h->hood[order[middle].hood], block, lambda))
             return kr_error_code();
         if (errors[0] > 0)
-            floor = kr_fit_floor(errors);
+            floor = kr_fit_floor(errors, SLACK);
         for (long i = first; i < last; i++)
             f->floor[order[i].hood] = floor;
         before = middle;

@@ -1,4 +1,4 @@
-/* sweep.c: the strength of a regularisation by trying: scored by a reference, by cross-validation, or by the
+/* sweep.c: the strength of a regularisation by trying: scored by a reference, by samples held out, by generalised cross-validation, or by the
  * discrepancy principle. */
 #include "sweep.h"
 #include <math.h>
@@ -71,7 +71,153 @@ static double nrmse(const kr_image *x, const kr_image *r)
     return aa > 0 && bb > 0 ? sqrt(fmax(0, 1 - ab * ab / (aa * bb))) : NAN;
 }
 
-/* ---- Generalised cross-validation ---- */
+/* ---- Cross-validation by samples held out ---- */
+struct held {
+    kr_array *data, *mask;                               /* what is left, and which samples of all axes that is    */
+    float *weight;                                       /* {X,Y,Z} by what the error of a held-out sample counts  */
+};
+
+static void held_drop(struct held *h)
+{
+    kr_array_unref(&h->data);
+    kr_array_unref(&h->mask);
+    kr_free_at(&h->weight);
+}
+
+/* How far a sample of the calibration area lies from one that shows what is measured outside of it: along each undersampled axis half of the area
+ * and as much more as keeps the step of regular masks. */
+static void shifts(long shift[3], const kr_mask_facts *f)
+{
+    for (int d = 0; d < 3; d++) {
+        long step = f->step[d] > 1 ? f->step[d] : 1, least = f->centre[d] / 2 + 1;
+        shift[d] = f->centre[d] < f->n[d] ? (least + step - 1) / step * step : 0;
+    }
+}
+
+static float at(const kr_array *mask, const long i[KR_AXES])
+{
+    long e = 0;
+    for (int d = 0; d < KR_AXES; d++)
+        e += mask->n[d] > 1 ? i[d] * mask->step[d] : 0;
+    return KR_R(mask)[e];
+}
+
+/* Whether sample i, which was measured, is held out: in the calibration area, but not in its middle third, and not measured as far outside. */
+static bool is_held(const kr_array *mask, const kr_mask_facts *f, const long shift[3], const long i[KR_AXES])
+{
+    long there[KR_AXES];
+    bool middle = true;
+    memcpy(there, i, sizeof there);
+    for (int d = 0; d < 3; d++) {
+        long from = i[d] - f->n[d] / 2;
+        if (i[d] < f->centre_from[d] || i[d] >= f->centre_from[d] + f->centre[d])
+            return false;
+        middle &= !shift[d] || 6 * labs(from) <= f->centre[d];
+        there[d] += from < 0 ? -shift[d] : shift[d];
+        if (there[d] < 0 || there[d] >= f->n[d])
+            return false;
+    }
+    return !middle && !(at(mask, there) > 0);
+}
+
+static bool step_of(long i[KR_AXES], const long n[KR_AXES])
+{
+    for (int d = 0; d < KR_AXES; d++) {
+        if (++i[d] < n[d])
+            return true;
+        i[d] = 0;
+    }
+    return false;
+}
+
+/* Errors count by 1 / (power at this distance from the centre + mean power): the strong middle would decide alone. Of samples held out, else 0. */
+static int weigh(struct held *h, const kr_scan *s, const kr_array *all)
+{
+    enum { RINGS = 64 };
+    const kr_array *y = s->data;
+    long volume = y->n[KR_X] * y->n[KR_Y] * y->n[KR_Z], rest = kr_count(kr_array_shape(y)) / volume;
+    kr_auto int *ring = kr_alloc((size_t)volume, sizeof *ring);
+    double power[RINGS + 1] = { 0 }, count[RINGS + 1] = { 0 };
+    if (!ring || !(h->weight = kr_alloc_zero((size_t)volume, sizeof *h->weight)))
+        return kr_error_code();
+    for (long e = 0; e < volume; e++) {
+        const long i[3] = { e % y->n[KR_X], e / y->n[KR_X] % y->n[KR_Y], e / y->n[KR_X] / y->n[KR_Y] };
+        double r = 0;
+        for (int d = 0; d < 3; d++)
+            if (y->n[d] > 1 && !(s->in_image & KR_ON(d)))
+                r += pow((double)(2 * i[d] - y->n[d]) / (double)y->n[d], 2);
+        ring[e] = (int)(RINGS * sqrt(r / 3));
+        for (long k = 0; k < rest; k++)
+            if (KR_C(all)[k * volume + e] != KR_C(h->data)[k * volume + e]) {
+                power[ring[e]] += (double)kr_cabs2(KR_C(all)[k * volume + e]);
+                count[ring[e]]++;
+                h->weight[e] = 1;
+            }
+    }
+    double sum = 0, n = 0;
+    for (int k = 0; k <= RINGS; k++) {
+        sum += power[k];
+        n += count[k];
+    }
+    for (long e = 0; e < volume; e++)
+        if (h->weight[e] > 0)
+            h->weight[e] = (float)(1 / (power[ring[e]] / count[ring[e]] / (sum / n) + 1));
+    return sum > 0;
+}
+
+/* 1: samples are held out; 0: there are none that could be (all measured, or no calibration area); or a refusal. */
+static int hold_out(struct held *h, const kr_scan *s)
+{
+    kr_mask_facts f;
+    long shift[3], i[KR_AXES] = { 0 };
+    if (s->traj)
+        return 0;
+    kr_scoped(array) mask = kr_scan_mask(s);
+    kr_scoped(array) all = kr_array_packed(s->data);
+    if (!mask || !all || kr_mask_describe(&f, mask, s->shape))
+        return kr_error_code();
+    shifts(shift, &f);
+    if (f.full || !f.centre[0] || !f.centre[1] || !f.centre[2] || (!shift[0] && !shift[1] && !shift[2]))
+        return 0;
+    kr_shape m = kr_array_shape(mask);
+    for (int d = 0; d < 3; d++)
+        m.n[d] = shift[d] ? s->shape.n[d] : m.n[d];
+    h->mask = kr_array_new(KR_R32, m);
+    h->data = kr_array_copy(all);
+    if (!h->mask || !h->data)
+        return kr_error_code();
+    long e = 0;
+    do
+        KR_R(h->mask)[e++] = at(mask, i) > 0 && !is_held(mask, &f, shift, i);
+    while (step_of(i, h->mask->n));
+    kr_contract(h->data, all, h->mask, false);
+    return weigh(h, s, all);
+}
+
+/* |A x - y| / |y| of the samples held out, weighed, x the image of the others; NAN where A x is not to be had. */
+static double predicted(const struct held *h, const kr_scan *scan, const kr_recon *m, const void *opts, const kr_array *maps, const kr_trace *trace)
+{
+    kr_scan near = *scan;
+    kr_array *Az = NULL;
+    kr_scoped(image) z = NULL;
+    kr_scoped(array) y = kr_array_packed(scan->data);
+    const kr_trace stop = { .stop = trace ? trace->stop : NULL };
+    near.data = h->data;
+    near.mask = h->mask;
+    if (!maps || !y || m->run(&z, &near, maps, opts, &stop) || kr_samples_of(&Az, scan, maps, z->data))
+        return NAN;
+    double off = 0, all = 0;
+    long volume = y->n[KR_X] * y->n[KR_Y] * y->n[KR_Z];
+    for (long i = 0, n = kr_count(kr_array_shape(y)); i < n; i++)
+        if (KR_C(y)[i] != KR_C(h->data)[i]) {
+            off += (double)h->weight[i % volume] * (double)kr_cabs2(KR_C(Az)[i] - KR_C(y)[i]);
+            all += (double)h->weight[i % volume] * (double)kr_cabs2(KR_C(y)[i]);
+        }
+    kr_array_unref(&Az);
+    return sqrt(off / all);
+}
+
+/* ---- Generalised cross-validation, where nothing can be held out ---- */
 enum { STREAM = 21, SEED = 2008 };
 
 /* What moves the samples: real and imaginary part +-1 times `step`, where measured. Returns how many are. */
@@ -115,43 +261,54 @@ static double cross_validation(kr_scan *scan, const kr_recon *m, const void *opt
     return score;
 }
 
-int sweep_run(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *scan, const struct judge_target *target, const kr_trace *trace)
+enum rule { REFERENCE, HELD_OUT, GCV, DISCREPANCY };          /* each that cannot be had gives way to the next */
+static const char *const rules[] = { "NRMSE", "cross-validation", "generalised cross-validation", "the discrepancy principle" };
+
+static double within(enum rule by, const struct held *h, kr_scan *scan, kr_job *job, const kr_image *image, const kr_trace *trace)
+{
+    const kr_array *maps = kr_job_maps(job) ? kr_job_maps(job) : scan->coils;
+    const kr_recon *m = kr_job_method(job);
+    return by == HELD_OUT ? predicted(h, scan, m, kr_job_values(job), maps, trace) : cross_validation(scan, m, kr_job_values(job), maps, image);
+}
+
+static int try_all(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *scan, const struct judge_target *target, const struct held *held, const kr_trace *trace)
 {
     const kr_recon *m = kr_job_method(job);
-    void *opts = kr_job_values(job);
-    double *lambda = lambda_of(m, opts), best = INFINITY, chosen = 0, noise = 0;
+    double *lambda = lambda_of(m, kr_job_values(job)), best = INFINITY, chosen = 0, noise = 0;
+    enum rule by = target ? REFERENCE : held->data ? HELD_OUT : GCV;
     if (!lambda)
         return kr_fail(KR_EUSAGE, "%s has no lambda to sweep", m->name);
     if ((!target && kr_noise_level(&noise, scan)) || kr_job_keep(job, 0))
         return kr_error_code();
-    bool cross = !target;                                /* as long as it can */
-    printf("%12s %14s%s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise", target ? "" : "            GCV");
     for (int i = 0; i < s->count; i++) {
         *lambda = s->count > 1 ? s->from * pow(s->to / s->from, (double)i / (s->count - 1)) : s->from;
         kr_scoped(image) image = NULL;
         if (kr_job_image(job, &image, scan, trace))
             return kr_error_code();
-        double score = target ? nrmse(image, target->image) : kr_meta_number(image->meta, "kray_residual", NAN) / noise;
-        if (!isfinite(score))
-            return target ? kr_fail(KR_ESHAPE, "the reference %s does not have the shape of the image, %s", target->path, kr_shape_text(kr_array_shape(image->data)))
-                          : kr_fail(KR_EREFUSED, "%s does not report its residual: a sweep wants --reference", m->name);
-        printf("%12.4g %14.6g", *lambda, score);
-        if (cross) {
-            const kr_array *maps = kr_job_maps(job);
-            double within = cross_validation(scan, m, opts, maps ? maps : scan->coils, image);
+        double first = target ? nrmse(image, target->image) : kr_meta_number(image->meta, "kray_residual", NAN) / noise, score = first;
+        if (target && !isfinite(first))
+            return kr_fail(KR_ESHAPE, "the reference %s does not have the shape of the image, %s", target->path, kr_shape_text(kr_array_shape(image->data)));
+        while (by == HELD_OUT || by == GCV) {
+            score = within(by, held, scan, job, image, trace);
             if (kr_stopped(trace))
                 return kr_error_code();
-            cross = isfinite(within) || i > 0;
-            score = isfinite(within) ? within : cross ? INFINITY : score;
             kr_error_clear();
-            if (cross)
-                printf(" %14.6g", score);
+            if (isfinite(score) || i > 0)
+                break;
+            by++;
+            score = first;
         }
+        if (by >= GCV && !isfinite(first))
+            return kr_fail(KR_EREFUSED, "%s does not report its residual: a sweep wants --reference", m->name);
+        if (!i)
+            printf("%12s %14s%s\n", "lambda", target ? "NRMSE" : "|Ax-y|/noise", by == HELD_OUT ? "       held out" : by == GCV ? "            GCV" : "");
+        printf("%12.4g %14.6g", *lambda, first);
+        if (by == HELD_OUT || by == GCV)
+            printf(" %14.6g", score);
         printf("\n");
         fflush(stdout);
-        bool better = target || cross ? score < best || i == 0 : i == 0 || score <= 1;
-        if (better) {
-            best = score;
+        if (i == 0 || (by == DISCREPANCY ? score <= 1 : score < best)) {
+            best = isfinite(score) ? score : INFINITY;
             chosen = *lambda;
             kr_image_unref(out);
             *out = image;
@@ -162,8 +319,17 @@ int sweep_run(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *scan,
     *lambda = chosen;
     if (kr_job_keep(job, -1))
         return kr_error_code();
-    if (!target && !cross && best > 1)
+    if (by == DISCREPANCY && best > 1)
         kr_say(trace, KR_WARNING, "even the smallest lambda leaves more than noise; the model, or the range, does not fit");
-    kr_say(trace, KR_INFO, "lambda %.4g: the best of %d by %s", chosen, s->count, target ? "NRMSE" : cross ? "cross-validation" : "the discrepancy principle");
+    kr_say(trace, KR_INFO, "lambda %.4g: the best of %d by %s", chosen, s->count, rules[by]);
     return 0;
+}
+
+int sweep_run(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *scan, const struct judge_target *target, const kr_trace *trace)
+{
+    struct held held = { 0 };
+    int e = target ? 0 : hold_out(&held, scan);
+    e = e < 0 ? e : try_all(out, s, job, scan, target, &held, trace);
+    held_drop(&held);
+    return e;
 }

@@ -98,7 +98,7 @@ void kr_job_reset(kr_job *j);
  * shape; so are the mixtures of compressed coils, and kernels that a method fitted to the calibration lines, for scans of the same mask; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
 int kr_job_keep(kr_job *j, int number) KR_MUST_USE;
 /* The method, NULL until auto has chosen; its options, which may be changed between runs; coil maps that are given or kept under the number in
- * use and are not weighted by a prior, else NULL. Of the job. */
+ * use (weighted by a prior, where the method asks for that: kr_coils_opts.prior), else NULL. Of the job. */
 const kr_recon *kr_job_method(const kr_job *j);
 void *kr_job_values(kr_job *j);
 const kr_array *kr_job_maps(const kr_job *j);
