@@ -107,7 +107,7 @@ int kr_recon_run(const char *source, const char *method, const char *options, kr
 
 /* ---- The method that a scan wants, where nobody says ----
  * An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
- * maps are asked for. Undersampled: KR_AUTO_USUAL; several coils and fewer than 10 calibration lines: nlinv; none: the zero-filled image,
+ * maps are asked for. Undersampled: KR_AUTO_USUAL; along a trajectory sense, with one coil KR_AUTO_USUAL; several coils and fewer than 10 calibration lines: nlinv; none: the zero-filled image,
  * with a warning. a->why then says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"
 typedef struct kr_auto_choice {

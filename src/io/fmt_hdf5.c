@@ -64,6 +64,20 @@ int kr_hdf5_array(kr_array **out, const kr_source *src)
     return s ? kr_hdf5_read(out, f, set, src, s->dims <= 3 ? usual + 3 - s->dims : usual, 3, NULL) : kr_error_code();
 }
 
+int kr_hdf5_scan(kr_scan **out, const kr_source *src)
+{
+    kr_scoped(array) a = NULL;
+    if (kr_hdf5_array(&a, src))
+        return kr_error_code();
+    kr_scan *s = kr_scan_new();
+    if (!s)
+        return kr_error_code();
+    *out = s;
+    s->data = kr_array_complex(a);
+    s->shape = kr_array_shape(a);
+    return s->data ? 0 : kr_error_code();
+}
+
 static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     (void)how;
@@ -81,16 +95,7 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
         kr_text_clear(&c.all);
         return e;
     }
-    kr_scoped(array) a = NULL;
-    if (kr_hdf5_array(&a, src))
-        return kr_error_code();
-    kr_scan *s = kr_scan_new();
-    if (!s)
-        return kr_error_code();
-    *out = s;
-    s->data = kr_array_complex(a);
-    s->shape = kr_array_shape(a);
-    return s->data ? 0 : kr_error_code();
+    return kr_hdf5_scan(out, src);
 }
 
 static int list(kr_text *out, const kr_source *src)

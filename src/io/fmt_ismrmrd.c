@@ -90,6 +90,8 @@ static int read_group(kr_scan *s, kr_h5 *f, const char *group, const kr_read *ho
 
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
+    if (src->axes)
+        return kr_fail(KR_EUSAGE, "the axes of ISMRMRD acquisitions are known: @%s means nothing", src->axes);
     kr_scoped(h5) f = kr_h5_open(src->path);
     kr_scan *s = f ? kr_scan_new() : NULL;
     kr_mrd_groups g = { 0 };

@@ -218,6 +218,8 @@ static int place(struct raw *r, const struct stream *s, const kr_read *how, cons
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     struct stream s;
+    if (src->axes)
+        return kr_fail(KR_EUSAGE, "the axes of MRD acquisitions are known: @%s means nothing", src->axes);
     int e = src->var ? kr_fail(KR_EFORMAT, "the acquisitions of a stream have no parts to choose from, '%s' is none", src->var) : open_stream(&s, src);
     if (e)
         return e;

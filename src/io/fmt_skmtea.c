@@ -109,6 +109,10 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
 static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
     (void)trace;
+    if (src->axes)
+        return kr_hdf5_scan(out, src);
+    if (src->var && strcmp(src->var, "kspace"))
+        return kr_fail(KR_EUSAGE, "the k-space of an SKM-TEA file is its dataset kspace; of another the axes must be named: FILE:%s@AXES", src->var);
     kr_scoped(h5) f = kr_h5_open(src->path);
     *out = f ? kr_scan_new() : NULL;
     return *out ? fill(*out, f, src, how) : kr_error_code();

@@ -636,6 +636,8 @@ static int read_measurement(kr_scan *s, const twix *f, int which, const kr_read 
 
 static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)
 {
+    if (src->axes)
+        return kr_fail(KR_EUSAGE, "the axes of Siemens raw data are known: @%s means nothing", src->axes);
     twix f = { 0 };
     int e = open_twix(&f, src->path), which = e ? e : choose(&f, src->var);
     kr_scan *s = which < 0 ? NULL : kr_scan_new();

@@ -17,6 +17,8 @@ int kr_slices_window(kr_shape *shape, const kr_read *how) KR_MUST_USE;
 int kr_hdf5_read(kr_array **out, kr_h5 *f, const char *name, const kr_source *src, const int *usual, int most, const kr_read *how) KR_MUST_USE;
 /* Dataset src->var (NULL: the only one of numbers), in NumPy's order. */
 int kr_hdf5_array(kr_array **out, const kr_source *src) KR_MUST_USE;
+/* The same as k-space on a grid, its axes as src->axes names them. */
+int kr_hdf5_scan(kr_scan **out, const kr_source *src) KR_MUST_USE;
 
 /* ---- MATLAB v7.3 ---- */
 bool kr_matlab_is73(const unsigned char *head, size_t bytes);
