@@ -66,9 +66,8 @@ static int add_row(table *t, long id, const row *r)
 static const row *row_of(const seq *s, enum list l, double id)
 {
     const table *t = &s->list[l];
-    long i = (long)id;
-    if (id >= 1 && id < (double)t->ids && t->at[i])
-        return &t->row[t->at[i] - 1];
+    if (id >= 1 && id < (double)t->ids && t->at[(long)id])
+        return &t->row[t->at[(long)id] - 1];
     kr_fail(KR_EFORMAT, "event %g of %s is asked for, and there is none", id, list_name[l]);
     return NULL;
 }
@@ -125,7 +124,7 @@ static int read_label(seq *s, enum list l, const char *line)
 {
     char name[16] = "";
     long id, value;
-    if (sscanf(line, "%ld %ld %15s", &id, &value, name) != 3)
+    if (sscanf(line, "%ld %ld %15s", &id, &value, name) != 3 || value > MOST_ID || value < -MOST_ID)
         return kr_fail(KR_EFORMAT, "'%.40s' is no label", line);
     int label = 0;
     while (label < OTHER && strcmp(label_name[label], name))
@@ -257,9 +256,8 @@ static int read_all(seq *s, char *text)
 
 static const curve *shape_of(const seq *s, double id)
 {
-    long i = (long)id;
-    if (id >= 1 && id < (double)s->shapes && s->shape[i].v)
-        return &s->shape[i];
+    if (id >= 1 && id < (double)s->shapes && s->shape[(long)id].v)
+        return &s->shape[(long)id];
     kr_fail(KR_EFORMAT, "shape %g is asked for, and there is none", id);
     return NULL;
 }
@@ -335,9 +333,8 @@ static int gradient(wave *w, const seq *s, double id, double before)
     if (!(id > 0))
         return 0;
     const table *traps = &s->list[TRAP];
-    long i = (long)id;
-    if (id >= 1 && id < (double)traps->ids && traps->at[i]) {
-        const double *v = traps->row[traps->at[i] - 1].v;    /* amplitude, rise, flat, fall, delay in us */
+    if (id >= 1 && id < (double)traps->ids && traps->at[(long)id]) {
+        const double *v = traps->row[traps->at[(long)id] - 1].v;    /* amplitude, rise, flat, fall, delay in us */
         double t = v[4] * 1e-6;
         int e = put(w, t, 0);
         e = e ? e : put(w, t += v[1] * 1e-6, v[0]);
@@ -429,7 +426,7 @@ static int labels(walk *w, double ext)
             const row *x = guard < 1000 ? row_of(s, EXTENSIONS, at) : NULL;
             if (!x)
                 return guard < 1000 ? kr_error_code() : kr_fail(KR_EFORMAT, "extensions of a block follow one another in a circle");
-            long type = (long)x->v[0];
+            long type = fabs(x->v[0]) < MOST_ID ? (long)x->v[0] : 0;
             if (type == (inc ? s->inc_type : s->set_type) && type) {
                 const row *l = row_of(s, inc ? LABELINC : LABELSET, x->v[1]);
                 if (!l)
