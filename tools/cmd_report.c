@@ -1,6 +1,7 @@
 /* cmd_report.c: kray report: reconstructions beside their target, with error maps, scores and plots, in one HTML file. */
 #include "json.h"
 #include "report.h"
+#include "stage.h"
 #include "tool.h"
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ static const kr_opt table[] = {
     { "scale", 0, KR_OPT_CHOICE, offsetof(report_opts, scale), "none", "none|fit", "fit: scale each volume to its target by least squares" },
     { "crop", 0, KR_OPT_CHOICE, offsetof(report_opts, crop), "auto", "auto|always|never", "crop as the protocol's own program (see kray eval)" },
     { "skip", 0, KR_OPT_INT, offsetof(report_opts, skip), "0", "N", "leave out N slices at each end" },
+    { "view", 0, KR_OPT_FLAG, offsetof(report_opts, view), NULL, NULL, "of the first volume: target and reconstruction to scroll through in three planes, as kray view shows them (four methods)" },
     { "json", 0, KR_OPT_FLAG, offsetof(report_opts, json), NULL, NULL, "also print the means as JSON" },
     KR_OPT_END };
 
@@ -207,7 +209,43 @@ static void caption(kr_text *t, const struct report *r)
                 r->rules.protocol->name);
 }
 
-static int write_page(const struct report *r)
+/* The page of kray view with the target of the first volume and a reconstruction below it, within this one. */
+static int viewer(kr_text *t, const struct report *r, long m, const kr_trace *trace)
+{
+    kr_beside room = { 0 };
+    struct stage_end end = { 0 };
+    size_t n = 0;
+    if (kr_beside_open(&room, r->o->output))
+        return kr_error_code();
+    kr_auto char *page = kr_strf("%s/view.html", room.folder);
+    char *argv[] = { (char *)"/proc/self/exe", (char *)"view", r->targets.at[0].path, (char *)"--beside", (char *)recon_of(r, 0, m), (char *)"-o", page, (char *)"-q", NULL };
+    int e = page ? stage_exec(&end, argv, 0, trace) : kr_error_code();
+    kr_auto char *text = e ? NULL : kr_file_whole(page, (size_t)1 << 30, &n);
+    if (text) {
+        kr_text_add(t, "<h3>");
+        page_escape(t, r->method[m].name);
+        kr_text_add(t, "</h3>\n<iframe title=\"target and reconstruction\" style=\"width:100%%;height:46rem;border:0\" srcdoc=\"");
+        page_escape(t, text);
+        kr_text_add(t, "\"></iframe>\n");
+    }
+    kr_free(end.said);
+    kr_beside_drop(&room);
+    return e ? kr_fail_in("--view of %s", r->method[m].name) : text ? 0 : kr_error_code();
+}
+
+static int viewers(kr_text *t, const struct report *r, const kr_trace *trace)
+{
+    int e = 0;
+    kr_text_add(t, "<h2>To scroll through</h2>\n<p class=\"soft\">The target, and below it the reconstruction, of %s.</p>\n", volume_name(r, 0));
+    for (long m = 0, shown = 0; !e && m < r->methods && shown < 4; m++)
+        if (recon_of(r, 0, m) && !cell_of(r, 0, m)->why) {
+            e = viewer(t, r, m, trace);
+            shown++;
+        }
+    return e;
+}
+
+static int write_page(const struct report *r, const kr_trace *trace)
 {
     kr_text t = { 0 };
     long refused = kr_mem_refused();
@@ -225,6 +263,9 @@ static int write_page(const struct report *r)
                         "all error maps, |recon &minus; target|, have one window. Slices and frames count from 0.%s<span class=\"screen\"> Point at a reconstruction, or tap it, to see the target "
                         "in its place.</span></p>\n", r->shows ? " Of the volumes, those with the lowest, the middle and the highest SSIM are shown." : "");
         kr_text_put(&t, r->pictures.s ? r->pictures.s : "", r->pictures.len);
+        e = r->o->view ? viewers(&t, r, trace) : 0;
+    }
+    if (!e) {
         definitions(&t, r);
         caption(&t, r);
         kr_text_add(&t, "<h2>Provenance</h2>\n<div class=\"origins\">\n");
@@ -274,6 +315,8 @@ static int report(struct report *r, int files, char **file, const kr_trace *trac
     for (int i = 0; i < files; i++)
         if (add_method(r, file[i]))
             return kr_error_code();
+    if (r->o->view && !strcmp(r->o->output, "-"))
+        return kr_fail(KR_EUSAGE, "--view makes pages of its own beside the report: name a file, not standard output");
     if (judge_may_write(r->o->output, &r->targets))
         return kr_error_code();
     for (long m = 0; m < r->methods; m++)
@@ -281,7 +324,7 @@ static int report(struct report *r, int files, char **file, const kr_trace *trac
             return kr_error_code();
     r->cell = kr_alloc_zero((size_t)(r->targets.count * r->methods), sizeof *r->cell);
     r->shown = kr_alloc_zero(3, sizeof *r->shown);
-    if (!r->cell || !r->shown || judge_all(r, trace) || write_page(r))
+    if (!r->cell || !r->shown || judge_all(r, trace) || write_page(r, trace))
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %ld reconstruction%s of %ld volume%s", r->o->output, r->methods, r->methods == 1 ? "" : "s", r->targets.count, r->targets.count == 1 ? "" : "s");
     return r->failed ? kr_fail(KR_EREFUSED, "%ld of %ld reconstructions could not be scored; the page has the others", r->failed,

@@ -4,7 +4,7 @@
 #include "judge.h"
 #include "page.h"
 
-typedef struct report_opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; bool json; } report_opts;
+typedef struct report_opts { const char *output, *target, *protocol, *title, *slices, *mask, *scale, *crop; long show, skip; double error; bool view, json; } report_opts;
 
 enum { SERIES_AXES = 6 };
 extern const int series_axes[SERIES_AXES];

@@ -9,6 +9,9 @@ count_of() { grep -o -- "$1" r.html | wc -l; }
 check 'three slices of a target, two reconstructions and two error maps' [ "$(count_of '<img')" = 15 ]
 check 'every picture is inside' [ "$(count_of 'src="data:image/png;base64,iVBOR')" = 15 ]
 check 'nothing is fetched, no script runs' sh -c '! grep -Eiq "https?://|<script|<link|@import" r.html'
+works '' kray report -o v.html --target t.npy 'coarse=a.npy' 'fine=b.npy' --view
+check 'a viewer for each reconstruction, within the page' [ "$(grep -o '<iframe [^>]*srcdoc="&lt;!DOCTYPE html' v.html | wc -l)" = 2 ]
+refuses 2 'name a file' kray report -o - --target t.npy a.npy --view
 check 'three plots' [ "$(count_of 'class="t"')" = 3 ]
 check 'the better one is named first' grep -q '<strong>fine</strong> comes nearest to the target by SSIM, PSNR, NRMSE and HFEN' r.html
 check 'the protocol is named' grep -q 'Protocol <strong>fastmri</strong>' r.html
