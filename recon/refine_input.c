@@ -1,11 +1,12 @@
 /* refine_input.c: what Kray's own network is given of a slice: the l1-wavelet image, the adjoint of the samples, maps, mask and noise, in units
  * of the image. The same in training as in use. */
+#include "kray/fourier.h"
 #include "model.h"
 #include <math.h>
 #include <stdlib.h>
 
 /* Beyond these, in units of the image, noise makes no difference to the network. */
-static const double least_noise = 3e-3, most_noise = 1;
+static const double least_noise = 3e-4, most_noise = 1;
 
 void kr_refine_input_clear(kr_refine_input *r)
 {
@@ -47,6 +48,37 @@ static int wavelet(kr_array **x, const kr_scan *part, const kr_array *maps, cons
     return *x ? 0 : kr_error_code();
 }
 
+/* The noise beside the object: where whole readouts are measured, the images along them (x, k_y) have positions without signal, and the least power of
+ * any eighth of the field of view is that of the noise, or more. 0: there are no such readouts. The outermost samples tell more than the noise where a
+ * scan has fine detail: on one real brain 2.2 times as much. */
+static double noise_beside(const kr_scan *part, const kr_array *mask)
+{
+    kr_scoped(array) along = part->in_image & KR_ON(KR_X) ? NULL : kr_array_copy(part->data);
+    long nx = mask->n[KR_X], ny = mask->n[KR_Y], wide = nx / 8, lines = 0, coils = part->data->n[KR_COIL];
+    kr_auto double *power = kr_alloc_zero((size_t)nx, sizeof *power);
+    if (!along || !power || wide < 4 || part->in_image & KR_ON(KR_Y) || kr_fourier_inverse(along, KR_ON(KR_X))) {
+        kr_error_clear();
+        return 0;
+    }
+    for (long y = 0; y < ny; y++) {
+        for (long x = 0; x < nx; x++)
+            if (KR_R(mask)[y * nx + x] != KR_R(mask)[y * nx])
+                return 0;
+        lines += KR_R(mask)[y * nx] != 0;
+        for (long c = 0; c < coils; c++)
+            for (long x = 0; x < nx; x++)
+                power[x] += (double)kr_cabs2(KR_C(along)[(c * ny + y) * nx + x]);
+    }
+    double least = INFINITY;
+    for (long x = 0; x + wide <= nx; x++) {
+        double sum = 0;
+        for (long k = 0; k < wide; k++)
+            sum += power[x + k];
+        least = fmin(least, sum);
+    }
+    return lines ? sqrt(least / (double)(2 * wide * lines * coils)) : 0;
+}
+
 int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace)
 {
     *r = (kr_refine_input){ 0 };
@@ -64,6 +96,8 @@ int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *
     if (!e) {
         kr_apply_adj(A, r->adjoint, part->data);
         r->scale = top_of(r->start);
+        double beside = noise_beside(part, r->mask);
+        sigma = beside > 0 ? fmin(sigma, beside) : sigma;
         e = r->scale > 0 ? 0 : kr_error_code();
     }
     if (e) {

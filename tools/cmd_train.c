@@ -2,6 +2,7 @@
 #include "kray/learn.h"
 #include "json.h"
 #include "tool.h"
+#include "train_page.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,12 @@ static int plan(json_t *j, const opts *o, const kr_trace *trace)
     return 0;
 }
 
+static int validated(void *self, const kr_learn_seen *seen)
+{
+    const kr_learn *o = self;
+    return train_page(o->output, seen, seen->step < o->steps);
+}
+
 static int train(json_t *j, const opts *o, const kr_trace *trace)
 {
     long from, to;
@@ -67,6 +74,8 @@ static int train(json_t *j, const opts *o, const kr_trace *trace)
     if (o->prepare)
         return sscanf(o->prepare, "%ld,%ld%c", &from, &to, &rest) == 2 ? kr_learn_prepare(&learn, from, to, trace)
                                                                          : kr_fail(KR_EUSAGE, "--prepare wants two numbers, FROM,TO, not '%s'", o->prepare);
+    learn.validated = validated;
+    learn.self = &learn;
     if (kr_learn_run(&learn, &why, trace))
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %s", learn.output, why);

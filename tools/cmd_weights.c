@@ -1,4 +1,4 @@
-/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and a copy as safetensors. */
+/* cmd_weights.c: kray weights info|list|convert: what a file of weights holds, which network it is, and a copy as safetensors or for PyTorch. */
 #include "kray/net.h"
 #include "kray/io.h"
 #include "kray/weights.h"
@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct opts { bool json; const char *config, *network, *licence, *prefix; } opts;
+typedef struct opts { bool json, bf16; const char *config, *network, *licence, *prefix; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; default: the one beside the weights; 'none': without" },
     { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "name of the network, if the weights do not show it" },
     { "licence", 0, KR_OPT_TEXT, offsetof(opts, licence), NULL, "TEXT", "convert: the licence of the weights" },
+    { "bf16", 0, KR_OPT_FLAG, offsetof(opts, bf16), NULL, NULL, "convert to .safetensors: numbers rounded to bfloat16, half of the room" },
     { "prefix", 0, KR_OPT_TEXT, offsetof(opts, prefix), NULL, "TEXT", "only tensors with this prefix, which is dropped" },
     KR_OPT_END };
 
@@ -174,13 +175,21 @@ static int list(int files, char **file, const opts *o, struct answer *a)
     return e;
 }
 
+static bool ends(const char *s, const char *with)
+{
+    size_t n = strlen(s), k = strlen(with);
+    return n >= k && !strcmp(s + n - k, with);
+}
+
 static int convert(int files, char **file, const opts *o, struct answer *a)
 {
     if (files != 2)
         return kr_fail(KR_EUSAGE, "one input and one output are wanted, %d names are given", files);
-    size_t n = strlen(file[1]), k = strlen(".safetensors");
-    if (n < k || strcmp(file[1] + n - k, ".safetensors"))
-        return kr_fail(KR_EUSAGE, "%s: weights are written as .safetensors", file[1]);
+    bool torch = ends(file[1], ".pt");
+    if (!torch && !ends(file[1], ".safetensors"))
+        return kr_fail(KR_EUSAGE, "%s: weights are written as .safetensors or .pt", file[1]);
+    if (torch && (o->bf16 || o->licence))
+        return kr_fail(KR_EUSAGE, "--%s belongs to .safetensors: a .pt holds tensors of float32 and nothing else", o->bf16 ? "bf16" : "licence");
     kr_scoped(weights) w = NULL;
     const kr_net_kind *kind = NULL;
     if (load(&w, &kind, file[0], o))
@@ -188,17 +197,22 @@ static int convert(int files, char **file, const opts *o, struct answer *a)
     if (!kind && o->network)                         /* named, and they are not */
         return kr_fail_in("%s", file[0]);
     kr_error_clear();
-    int e = kr_meta_set(w->meta, "source", "%s", file[0]);
+    const char *slash = strrchr(file[0], '/');       /* a name, not a place on this machine */
+    int e = kr_meta_set(w->meta, "source", "%s", slash ? slash + 1 : file[0]);
     if (!e && kind)
         e = kr_meta_set(w->meta, "network", "%s", kind->name);
     if (!e && o->licence)
         e = kr_meta_set(w->meta, "licence", "%s", o->licence);
     if (!e)
         e = kr_meta_set(w->meta, "kray_version", "%s", kr_version());
+    if (o->bf16)
+        kr_weights_round(w);
     kr_weights_digest(w);
     put_summary(answer_add(a, file[1]), w, kind);
     json_object_set_new(a->last, "source", json_words(file[0]));
-    return e || kr_folder_for(file[1]) ? kr_error_code() : kr_weights_write(w, file[1]);
+    if (e || kr_folder_for(file[1]))
+        return kr_error_code();
+    return torch ? kr_weights_write_torch(w, file[1]) : kr_weights_write(w, file[1]);
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)
@@ -218,11 +232,12 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return kr_fail(KR_EUSAGE, "one of info, list or convert is wanted%s%s", files ? ", not " : "", files ? file[0] : "");
 }
 
-const kr_tool kr_tool_weights = { "weights", "Data", "inspect network weights, convert them to safetensors",
+const kr_tool kr_tool_weights = { "weights", "Data", "inspect network weights, convert them to safetensors or for PyTorch",
     "info|list|convert FILE... [options]",
     "  kray weights info model.ckpt                              # which network, its hyper-parameters, every tensor\n"
     "  kray weights info model_1000.pt --config config.yaml     # with what a configuration of DIRECT or ATOMMIC adds\n"
     "  kray weights list zoo/ --json                             # one entry for each file of weights in a folder\n"
     "  kray weights convert model.ckpt model.safetensors --licence Apache-2.0   # one file that says what it is\n"
+    "  kray weights convert trained/best.safetensors best.pt     # a state dict for torch.load\n"
     "  kray recon scan.h5 -o image.nii.gz --method cirim --weights model.safetensors\n",
     table, sizeof(opts), NULL, run };

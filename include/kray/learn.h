@@ -8,6 +8,14 @@ extern "C" {
 #endif
 #ifndef __cplusplus
 
+/* After a validation: what there is to look at. The tables steps.csv and validation.csv in the output are written up to here. */
+typedef struct kr_learn_seen {
+    long step; double seconds;
+    const char *scores;              /* one line of them                                                      */
+    const kr_array *worst;           /* {X,Y,SLICE}: the first image, the network's and the target, magnitudes, where the network gained least */
+    const char *worst_name;
+} kr_learn_seen;
+
 /* One run of training. Its keys are those of a configuration and the options of the command: kr_learn_opts. Lists: words with commas or line
  * ends between them. */
 typedef struct kr_learn {
@@ -26,6 +34,7 @@ typedef struct kr_learn {
     long batch, strip, steps, warmup, decay, validate, validation, save;
     double max_time;
     bool resume;
+    int (*validated)(void *self, const kr_learn_seen *seen); void *self;      /* no key; NULL: nobody looks      */
 } kr_learn;
 extern const kr_opt kr_learn_opts[];
 /* Sets what a configuration says, YAML of "key: value" lines whose keys are the options' names, a list instead of a value where words are many.

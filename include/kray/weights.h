@@ -21,6 +21,7 @@ typedef struct kr_weights {
     kr_meta *meta;                   /* what the file says of itself: network, hyper-parameters ("hyper.NAME"), training, licence */
     char digest[65];                 /* SHA-256 over names, shapes and numbers in the order of the file  */
     struct wt_names *names;          /* where each name is; private                                      */
+    bool half;                       /* all numbers are bfloat16: kr_weights_write writes them as such   */
     size_t held, most;               /* bytes of numbers so far, and allowed (0: any): private           */
 } kr_weights;
 
@@ -30,6 +31,12 @@ typedef struct kr_weights {
 int kr_weights_read(kr_weights **out, const char *path) KR_MUST_USE;
 /* Kray's own file: .safetensors, with meta as its metadata. Written beside and renamed into place. */
 int kr_weights_write(const kr_weights *w, const char *path) KR_MUST_USE;
+/* A state dict as torch.save writes it (zip, float32), for torch.load: the names stay, and those that begin with "state_dict.", "model.",
+ * "sensitivity_model." or "mask_model." become entries of a dictionary of that name, as PyTorch Lightning and DIRECT have them. Without meta.
+ * Source: PyTorch, torch/serialization.py; Python, pickle protocol 2. */
+int kr_weights_write_torch(const kr_weights *w, const char *path) KR_MUST_USE;
+/* All numbers to the nearest bfloat16 (8 bits of precision), which kr_weights_write then writes, in half of the room. The digest is to be made anew. */
+void kr_weights_round(kr_weights *w);
 void kr_weights_unref(kr_weights **w);
 
 /* Hyper-parameters that shapes do not tell, from a YAML of DIRECT (model:, additional_models:, physics:) or ATOMMIC: they become

@@ -76,7 +76,15 @@ static void cut(kr_cfloat *to, const kr_cfloat *from, long rows, long nx, long x
 /* Where the object is: above 6 % of the image's unit. */
 static bool object(kr_cfloat t) { return kr_cabs2(t) > 0.06f * 0.06f; }
 
-static int piece_of(piece *p, const learn_slice *s, long x0, long w, double noise, double air)
+static void turned(kr_cfloat *x, long n, double phase)
+{
+    kr_cfloat by = kr_c((float)cos(phase), (float)sin(phase));
+    for (long i = 0; i < n; i++)
+        x[i] = kr_cmul(x[i], by);
+}
+
+/* phase: by which all images are turned: the same scan to physics, another one to the network. */
+static int piece_of(piece *p, const learn_slice *s, long x0, long w, double noise, double phase, double air)
 {
     long n = w * s->ny;
     char *room = kr_alloc((size_t)(n * (3 + s->coils)), sizeof(kr_cfloat));
@@ -91,10 +99,11 @@ static int piece_of(piece *p, const learn_slice *s, long x0, long w, double nois
     cut(p->adjoint, s->adjoint, s->ny, s->nx, x0, w);
     cut(p->target, s->target, s->ny, s->nx, x0, w);
     cut(p->sens, s->sens, s->ny * s->coils, s->nx, x0, w);
+    turned(c, 3 * n, phase);
     for (long y = 0; y < s->ny; y++)
         for (long x = 0; x < w; x++) {
             p->mask[y * w + x] = s->mask[y * s->nx + x0 + x];
-            p->noise[y * w + x] = (float)fmin(1, fmax(3e-3, noise));
+            p->noise[y * w + x] = (float)fmin(1, fmax(3e-4, noise));
             p->weight[y * w + x] = object(p->target[y * w + x]) ? 1 : (float)air;
         }
     return 0;
@@ -123,6 +132,7 @@ typedef struct job {
     learn_losses losses;
     learn_state s;
     fleet train, infer;
+    kr_array *worst;                 /* of the last validation                                        */
     const kr_trace *trace;
 } job;
 
@@ -158,6 +168,7 @@ static void job_close(job *j)
     learn_state_clear(&j->s);
     learn_losses_clear(&j->losses);
     learn_volumes_clear(&j->v);
+    kr_array_unref(&j->worst);
 }
 
 static double rate_at(const kr_learn *o, const learn_state *s)
@@ -202,7 +213,7 @@ static int one_item(job *j, told *t, long b)
             break;
     }
     piece p = { 0 };
-    int e = piece_of(&p, &s, x0, w, (double)s.noise * exp(0.2 * dice_normal(&d)), o->air);
+    int e = piece_of(&p, &s, x0, w, (double)s.noise * exp(0.2 * dice_normal(&d)), dice_uniform(&d, 0, 2 * M_PI), o->air);
     learn_slice_clear(&s);
     if (e)
         return e;
@@ -269,6 +280,20 @@ static int score(double *psnr, double *ssim, const kr_cfloat *x, const kr_cfloat
     return isfinite(*ssim) ? 0 : kr_error_code();
 }
 
+/* Magnitudes of the first image, the network's and the target. */
+static int show(job *j, const piece *p, const kr_cfloat *x)
+{
+    kr_array_unref(&j->worst);
+    if (!(j->worst = kr_array_new(KR_R32, KR_SHAPE([KR_X] = p->nx, [KR_Y] = p->ny, [KR_SLICE] = 3))))
+        return kr_error_code();
+    for (long i = 0, n = p->nx * p->ny; i < n; i++) {
+        KR_R(j->worst)[i] = sqrtf(kr_cabs2(p->start[i]));
+        KR_R(j->worst)[n + i] = sqrtf(kr_cabs2(x[i]));
+        KR_R(j->worst)[2 * n + i] = sqrtf(kr_cabs2(p->target[i]));
+    }
+    return 0;
+}
+
 static int validate(job *j, scores *sc)
 {
     *sc = (scores){ .worst_gain = INFINITY };
@@ -279,7 +304,7 @@ static int validate(job *j, scores *sc)
         piece p = { 0 };
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
-        e = piece_of(&p, &s, 0, s.nx, (double)s.noise, j->o->air);
+        e = piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_run *r = e ? NULL : fleet_run(&j->infer, s.nx, s.ny, s.coils);
         if (r) {
             double psnr, psnr0, ssim, ssim0;
@@ -292,9 +317,15 @@ static int validate(job *j, scores *sc)
                 sc->psnr_start += psnr0 / n;
                 sc->ssim += ssim / n;
                 sc->ssim_start += ssim0 / n;
+                double measured = 0;
+                for (long k = 0; k < s.nx * s.ny; k++)
+                    measured += s.mask[k] != 0;
+                kr_say(j->trace, KR_DETAIL, "slice %ld: %ldx%ld, %ld coils, R = %.2f over %s, noise %.4f, object PSNR %.2f dB, %+.2f over the first image, %s", i, s.nx, s.ny,
+                       s.coils, (double)(s.nx * s.ny) / measured, s.strips ? "lines" : "the plane", (double)s.noise, psnr, psnr - psnr0, s.name);
                 if (psnr - psnr0 < sc->worst_gain) {
                     sc->worst_gain = psnr - psnr0;
                     snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
+                    e = show(j, &p, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data);
                 }
             }
         } else
@@ -383,6 +414,9 @@ static int validated(job *j, FILE *f)
     kr_say(j->trace, KR_INFO, "step %ld: %s", j->s.step, text);
     fprintf(f, "%ld,%.4f,%.4f,%.5f,%.5f,%.4f,%.4f\n", j->s.step, sc.psnr, sc.psnr_start, sc.ssim, sc.ssim_start, sc.mean_gain, sc.worst_gain);
     fflush(f);
+    kr_learn_seen seen = { j->s.step, j->s.elapsed, text, j->worst, sc.worst };
+    if (j->o->validated && j->o->validated(j->o->self, &seen))
+        return kr_error_code();
     double by = sc.worst_gain + 0.01 * sc.mean_gain;
     if (by > j->s.best) {
         j->s.best = by;

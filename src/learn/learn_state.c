@@ -61,6 +61,7 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     kr_scoped(weights) w = NULL;
     if (o->init ? kr_weights_read(&w, o->init) : !(w = fresh(o)))
         return kr_error_code();
+    snprintf(s->began_with, sizeof s->began_with, "%s", o->init ? w->digest : "");
     s->kind = kr_optimiser_named(o->optimiser);
     s->graph = s->kind ? kr_net_graph(o->network, w) : NULL;
     s->told = s->graph ? kr_meta_copy(w->meta) : NULL;
@@ -193,6 +194,18 @@ int learn_state_load(learn_state *s, const kr_learn *o)
     return kr_graph_pack(s->graph);
 }
 
+/* The least and the largest number of a list, as "trained.KEY": outside of it nothing was learned. */
+static int span(kr_meta *m, const char *key, const char *list)
+{
+    double low = INFINITY, high = -INFINITY;
+    char word[64];
+    while (learn_word(&list, word, sizeof word)) {
+        low = fmin(low, strtod(word, NULL));
+        high = fmax(high, strtod(word, NULL));
+    }
+    return kr_meta_set(m, key, "%g to %g", low, high);
+}
+
 int learn_state_export(const learn_state *s, const kr_learn *o, const char *file, const char *scores)
 {
     kr_scoped(weights) w = kr_weights_new();
@@ -200,8 +213,16 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     kr_learn public = *o;                                    /* without the places of files on this machine */
     public.output = public.cache = public.folder = public.init = NULL;
     int e = w && path ? describe(w->meta, &public) : kr_error_code();
-    for (long i = 0; i < kr_meta_count(s->told) && !e; i++)
-        e = kr_meta_set(w->meta, kr_meta_key(s->told, i), "%s", kr_meta_value(s->told, i));
+    for (long i = 0; i < kr_meta_count(s->told) && !e; i++) {            /* what the network is; how the first weights were made is theirs */
+        const char *key = kr_meta_key(s->told, i);
+        if (!strncmp(key, "hyper.", 6) || !strcmp(key, "network") || !strcmp(key, "licence"))
+            e = kr_meta_set(w->meta, key, "%s", kr_meta_value(s->told, i));
+    }
+    if (!e && *s->began_with)
+        e = kr_meta_set(w->meta, "began_with", "sha256 %s", s->began_with);
+    e = e ? e : span(w->meta, "trained.coils", o->coils);
+    e = e ? e : span(w->meta, "trained.accel", o->accel);
+    e = e ? e : span(w->meta, "trained.noise", o->noise);
     for (long i = 0; i < s->params && !e; i++)
         e = put(w, "", &s->param[i].value, s->average[i]);
     if (e || kr_meta_set(w->meta, "trained_steps", "%ld", s->step) || kr_meta_set(w->meta, "validation", "%s", scores))

@@ -10,6 +10,7 @@ typedef struct learn_state {
     float **average;                 /* of each parameter                                                     */
     const kr_optimiser *kind; void *opts; kr_optim *optim;
     kr_meta *told;                   /* of the weights that it began with: network, hyper-parameters          */
+    char began_with[65];             /* the digest of these weights; "": from nothing                         */
     long step, halvings, best_step;
     double best, elapsed;            /* worst gain over the first image among the validation slices, dB; seconds */
 } learn_state;

@@ -8,7 +8,7 @@
 static int recipe(char hex[65], const learn_volumes *v, const kr_learn *o)
 {
     kr_text t = { 0 };
-    kr_text_add(&t, "4|%d|%ld|%g|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise);
+    kr_text_add(&t, "8|%d|%ld|%g|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise);
     for (long i = 0; i < v->count; i++)
         kr_text_add(&t, "%s %ldx%ldx%ld %ld\n", v->volume[i].name, v->volume[i].n[0], v->volume[i].n[1], v->volume[i].n[2], v->volume[i].person);
     int e = t.failed ? kr_error_code() : 0;

@@ -120,11 +120,11 @@ static json_t *header(const kr_weights *w)
     bad |= json_object_set_new(root, "__metadata__", meta);
     for (long i = 0; !bad && i < w->count; i++) {
         const kr_tensor *t = &w->tensor[i];
-        size_t bytes = (size_t)kr_tensor_count(t) * sizeof(float);
+        size_t bytes = (size_t)kr_tensor_count(t) * (w->half ? 2 : sizeof(float));
         json_t *shape = json_array();
         for (int d = 0; d < t->dims; d++)
             bad |= json_array_append_new(shape, json_integer(t->n[d]));
-        bad |= json_object_set_new(root, t->name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets",
+        bad |= json_object_set_new(root, t->name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", w->half ? "BF16" : "F32", "shape", shape, "data_offsets",
                                                              (json_int_t)at, (json_int_t)(at + bytes)));
         at += bytes;
     }
@@ -134,6 +134,34 @@ static json_t *header(const kr_weights *w)
         return NULL;
     }
     return root;
+}
+
+/* To the nearest, ties to even; v finite, as all weights are. */
+static uint16_t bf16(float v)
+{
+    uint32_t u;
+    memcpy(&u, &v, sizeof u);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+void kr_weights_round(kr_weights *w)
+{
+    w->half = true;
+    for (long i = 0; i < w->count; i++)
+        for (long k = 0, n = kr_tensor_count(&w->tensor[i]); k < n; k++) {
+            uint32_t u = (uint32_t)bf16(w->tensor[i].data[k]) << 16;
+            memcpy(&w->tensor[i].data[k], &u, sizeof u);
+        }
+}
+
+static bool put_halves(FILE *f, const float *v, size_t count)
+{
+    bool good = true;
+    for (size_t i = 0; i < count && good; i++) {
+        uint16_t h = bf16(v[i]);
+        good = fwrite((unsigned char[]){ (unsigned char)h, (unsigned char)(h >> 8) }, 1, 2, f) == 2;
+    }
+    return good;
 }
 
 int kr_weights_write(const kr_weights *w, const char *path)
@@ -157,7 +185,7 @@ int kr_weights_write(const kr_weights *w, const char *path)
     bool good = f && fwrite(head, 1, 8, f) == 8 && fwrite(text, 1, n, f) == n && fwrite("        ", 1, padded - n, f) == padded - n;
     for (long i = 0; good && i < w->count; i++) {
         size_t count = (size_t)kr_tensor_count(&w->tensor[i]);
-        good = fwrite(w->tensor[i].data, sizeof(float), count, f) == count;
+        good = w->half ? put_halves(f, w->tensor[i].data, count) : fwrite(w->tensor[i].data, sizeof(float), count, f) == count;
     }
     free(text);
     int why = errno;

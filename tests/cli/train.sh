@@ -45,9 +45,18 @@ check 'SIGTERM ends it with 143' [ $? = 143 ]
 check 'and leaves a checkpoint of the last step' [ "$(kray weights info parts/checkpoint.safetensors --json | jq -r '.[0].meta.step')" = "$(tail -1 parts/steps.csv | cut -d, -f1)" ]
 works '"step_seconds"' kray train small.yaml -o plan --cache whole/slices --plan --json
 works '"person"' cat whole/run.json
+works '<svg' cat whole/training.html
+works 'data:image/png' cat whole/training.html
+check 'which is not loaded again once all is done' sh -c '! grep -q http-equiv=.refresh whole/training.html'
 
 kray simulate brain --matrix 72,72 --slices 1 --coils 4 -o u.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
 works '' kray recon u.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
 mkdir weights && cp whole/best.safetensors weights/refine.safetensors
 works '' env KR_WEIGHTS="$work/weights" "$KR_BUILD/tools/kray" recon u.h5 -o bare.npy --method refine
 works '' kray weights info whole/best.safetensors
+works '' kray train small.yaml -o tuned --cache whole/slices --init "$work/whole/best.safetensors" --steps 1
+check 'weights name no place on this machine, nor how their first weights were trained' sh -c "! kray weights info tuned/best.safetensors | grep -F '$work'"
+works 'began_with: sha256' kray weights info tuned/best.safetensors
+works 'trained.coils: 4 to 12' kray weights info tuned/best.safetensors
+kray simulate brain --matrix 72,72 --slices 1 --coils 16 -o many.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
+works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.nii.gz --method refine --weights whole/best.safetensors

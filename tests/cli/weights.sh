@@ -22,7 +22,12 @@ cp "$ckpt" model.ckpt
 works 'network     cirim: Recurrent Inference Machines' kray weights info model.ckpt
 works '"network": "cirim"' kray weights info model.ckpt --json
 works 'cirim            ' kray weights list .
-refuses 2 'are written as .safetensors' kray weights convert model.ckpt copy.pt
+refuses 2 'are written as .safetensors or .pt' kray weights convert model.ckpt copy.npz
+refuses 2 '--bf16 belongs to .safetensors' kray weights convert model.ckpt copy.pt --bf16
+works '' kray weights convert model.ckpt copy.pt
+check 'for PyTorch: the same names and numbers' cmp <(kray weights info model.ckpt | grep '^  digest') <(kray weights info copy.pt | grep '^  digest')
+works '' kray weights convert model.ckpt half.safetensors --bf16
+check 'half of the room' [ "$(wc -c < half.safetensors)" -lt "$(($(wc -c < copy.pt) * 3 / 5))" ]
 refuses 1 'do not belong to a network' kray weights convert model.ckpt copy.safetensors --network varnet
 works '' kray weights convert model.ckpt copy.safetensors --licence Apache-2.0
 works 'licence: Apache-2.0' kray weights info copy.safetensors

@@ -47,7 +47,7 @@ static void volume(const char *path, uint64_t seed)
 
 static kr_learn small(const char *output)
 {
-    kr_learn o;
+    kr_learn o = { 0 };
     assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
     o.output = output;
     scratch("");
@@ -150,6 +150,7 @@ static void learns(void **state)
     kr_learn o = small(test_file("learns"));
     o.slices = o.first = 1;
     o.batch = 1;
+    o.noise = "0.04,0.05";
     o.steps = 45;
     o.validate = o.save = 1000;
     train(&o, "done");
@@ -244,7 +245,7 @@ static void wrong(const char *text, const char *sentence)
     fputs(text, f);
     fclose(f);
     kr_scoped(meta) m = kr_meta_new();
-    kr_learn o;
+    kr_learn o = { 0 };
     assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
     assert_true(kr_learn_config(&o, m, test_file("wrong.yaml")) < 0);
     if (!strstr(kr_error(), sentence))
@@ -266,7 +267,7 @@ static void configurations(void **state)
     fputs("# a comment\nsteps: 77\nhold_back: 0.25\nimages:\n  - a b.nii\n  - c.npz\nfolder: data\n", f);
     fclose(f);
     kr_scoped(meta) m = kr_meta_new();
-    kr_learn o;
+    kr_learn o = { 0 };
     assert_int_equal(kr_opt_defaults(kr_learn_opts, &o), 0);
     assert_int_equal(kr_learn_config(&o, m, test_file("good.yaml")), 0);
     assert_int_equal(o.steps, 77);

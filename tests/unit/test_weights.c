@@ -137,6 +137,40 @@ static void own_file(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+/* For PyTorch: the same names and numbers; dictionaries of DIRECT and of Lightning are dictionaries there. That torch.load reads it to the bit is shown
+ * by tests/peers/published_nets.sh. Rounded to bfloat16: within 2^-8 of each number, and the same once more. */
+static void written_otherwise(void **state)
+{
+    (void)state;
+    kr_weights *w = small(), *r = NULL;
+    kr_weights_add(w, "model.deep.weight", 1, (long[]){ 2 })->data[1] = 0.1f;
+    kr_weights_add(w, "sensitivity_model.x", 1, (long[]){ 1 })->data[0] = -1e30f;
+    kr_weights_digest(w);
+    char path[256];
+    snprintf(path, sizeof path, "%s/own.pt", folder);
+    assert_int_equal(kr_weights_write_torch(w, path), 0);
+    if (kr_weights_read(&r, path))
+        fail_msg("%s", kr_error());
+    assert_int_equal(r->count, w->count);
+    assert_same(r, "", w);
+    kr_weights_unref(&r);
+    assert_true(kr_weights_write_torch(w, "/nowhere/x.pt") < 0);
+    assert_refused(KR_EFILE, "/nowhere");
+    kr_weights_round(w);
+    kr_weights_digest(w);
+    snprintf(path, sizeof path, "%s/half.safetensors", folder);
+    assert_int_equal(kr_weights_write(w, path), 0);
+    if (kr_weights_read(&r, path))
+        fail_msg("%s", kr_error());
+    assert_string_equal(r->digest, w->digest);
+    const float *v = kr_weights_find(r, "a.weight")->data;
+    for (int i = 0; i < 24; i++)
+        assert_true(fabsf(v[i] - (float)(i - 12) / 7) <= fabsf((float)(i - 12) / 7) / 256);
+    kr_weights_unref(&r);
+    kr_weights_unref(&w);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 /* The older layout, as bytes: magic number, protocol, machine, then a pickle that asks for os.system. */
 static void hostile(void **state)
 {
@@ -192,7 +226,7 @@ static void mutated(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(published_files), cmocka_unit_test(samples), cmocka_unit_test(own_file),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(published_files), cmocka_unit_test(samples), cmocka_unit_test(own_file), cmocka_unit_test(written_otherwise),
                                         cmocka_unit_test(hostile), cmocka_unit_test(mutated) };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
