@@ -115,6 +115,11 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     int e = view ? 0 : kr_error_code();
     for (long i = 0; i < views && !e; i++) {
         kr_dcm *d = kr_dcm_read(name[i], true);
+        if (d && !i && isnan(number(d, 0x70311003, 0))) {            /* DICOM of another kind: images, say */
+            kr_dcm_unref(&d);
+            kr_files_named_free(name, views);
+            return 0;
+        }
         e = d ? one(p, view, d, i, views, central) ? kr_fail_in("%s", name[i]) : 0 : kr_error_code();
         kr_dcm_unref(&d);
     }
