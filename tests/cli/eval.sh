@@ -30,6 +30,11 @@ for p in $(kray eval --protocol list | sed -n 's/^\([a-z][a-z0-9]*\) .*/\1/p'); 
     works "\"protocol\": \"$p\"" kray eval --target $target --recon r.npy --protocol "$p" --json
 done
 
+# a fully sampled scan is its own target, made ready as kray recon does it: whitened by its noise scan
+kray simulate shepplogan -o full.mrd -m 48,48 -s 2 -c 4 -q
+kray recon full.mrd --method rss -o full.npy -q
+works '"psnr": "inf"' kray eval --target full.mrd --recon full.npy --json
+
 # complex images count by their magnitude
 array c.npy x=40,y=44,slice=3 blob scale=1.1 phase=2
 works '' kray eval --target t.npy --recon c.npy --csv scores.csv

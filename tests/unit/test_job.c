@@ -358,8 +358,10 @@ static void side_by_side(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);                     /* threads.sh asks for one */
     const struct CMUnitTest tests[] = { cmocka_unit_test(library_and_command), cmocka_unit_test(in_one_call), cmocka_unit_test(slice_by_slice), cmocka_unit_test(kept_kernels), cmocka_unit_test(kept_mixtures),
         cmocka_unit_test(whole_readouts), cmocka_unit_test(side_by_side) };
     return cmocka_run_group_tests_name("job", tests, setup, scratch_remove);

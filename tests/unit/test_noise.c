@@ -309,6 +309,33 @@ static void real_noise_is_one(void **state)
     assert_near(sqrt(sum / (double)count / 2), 1.04, 0.04);
 }
 
+/* Data that are noise of some level, whitened by a noise scan of that level: kr_noise_sigma is the deviation of the real part, whether or not the
+ * files say how long a sample took. The noise scan's 20000 samples a channel: within 0.02. */
+static void sigma_is_what_whitening_makes(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        kr_scoped(scan) s = kr_scan_new();
+        s->shape = KR_SHAPE([KR_X] = 128, [KR_Y] = 64, [KR_COIL] = 4);
+        s->data = kr_array_new(KR_C32, s->shape);
+        s->noise = kr_array_new(KR_C32, KR_SHAPE([KR_SAMPLE] = 20000, [KR_COIL] = 4));
+        fill_random(s->data, 8);
+        fill_random(s->noise, 9);
+        kr_scale(s->data, 3);
+        kr_scale(s->noise, 3);
+        s->dwell_us = s->noise_dwell_us = known ? 5 : 0;
+        s->noise_bandwidth = 1;                                  /* white noise has all of it */
+        assert_int_equal(kr_scan_prepare(s, &(kr_prepare){ .whiten = true }, NULL), 0);
+        long n = kr_count(s->shape);
+        double sum = 0;
+        for (long i = 0; i < n; i++)
+            sum += (double)kr_re(KR_C(s->data)[i]) * (double)kr_re(KR_C(s->data)[i]);
+        double sigma = kr_noise_sigma(s, NULL);
+        assert_near(sqrt(sum / (double)n) / sigma, 1, 0.02);
+        assert_near(sigma, known ? 1 : M_SQRT1_2, 1e-6);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -329,6 +356,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(formula_of_grappa),
         cmocka_unit_test(formula_of_sense), cmocka_unit_test(formula_of_sense_in_volumes),
         
-        cmocka_unit_test(coils_that_do_not_unfold), cmocka_unit_test(real_noise_is_one), cmocka_unit_test(refusals) };
+        cmocka_unit_test(coils_that_do_not_unfold), cmocka_unit_test(real_noise_is_one), cmocka_unit_test(sigma_is_what_whitening_makes), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--named] [--only TEXT]
+
+Would the tests notice? A mutant is the sources with one small fault: an operator turned round, a constant changed, a condition negated, a statement
+left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
+each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
+first, up to the first failure. A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
+ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
+
+--named: instead, the faults that a reading of the code once put in and the whole suite let pass (NAMED).
+--only: files whose path holds TEXT. --report: a page with the score and the survivors.
+
+Left out are lines that only answer a lack of memory (tests/fail runs through all of these), the words of messages, and functions that
+estimate time and memory. Some mutants cannot be told from the original by any result (a loop's block size, a limit between two ways to the same numbers):
+they count as survivors all the same.
+"""
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# Which tests know a file: the first pattern that fits. Names of programs of tests/meson.build; cli/NAME is a script, golden/NAME a file of vectors.
+TESTS = [
+    (r"src/op/op_nufft|src/math/(nufft|window|toeplitz)", "nufft linops"),
+    (r"src/op/op_(diff|weight)", "linops prox solve"),
+    (r"src/op/", "linops sense solve"),
+    (r"src/solve/joint", "joint"),
+    (r"src/solve/cg", "sense solve"),
+    (r"src/solve/", "solve prox"),
+    (r"src/prox/", "prox solve wavelet"),
+    (r"src/math/(fft|lane)", "fft linops sense grappa"),
+    (r"src/math/(daubechies|wavekern|blocks)", "wavelet prox solve sense"),
+    (r"src/math/la", "array coils compress grappa prepare prox"),
+    (r"src/math/", "rays ct phantom golden/ct_astra2d golden/ct_fbp_fdk"),
+    (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils sense joint"),
+    (r"src/scan/compress", "compress"),
+    (r"src/scan/(sampled|measured)", "mask prepare coils"),
+    (r"src/scan/(prepare|noise_level)", "prepare coils epi"),
+    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict)", "grappa"),
+    (r"recon/(sense_noise|noise)", "noise"),
+    (r"recon/(around|net_pipeline)", "published networks"),
+    (r"recon/ct", "ct rays"),
+    (r"recon/partial", "partial sense"),
+    (r"recon/slice_grappa", "sms"),
+    (r"recon/nlinv", "joint methods"),
+    (r"recon/(sense|model|planes|street|adjoint|rss|recon|auto)", "sense partial joint methods"),
+    (r"recon/", "methods"),
+]
+FILES = ["src/op", "src/prox", "src/solve", "src/math", "recon"] + ["src/scan/%s.c" % f for f in
+         "calib coils coil_kern compress eigenmaps espirit lowres measured noise_level prepare sampled walsh".split()]
+# Segmentation, training and servers have golden runs of their own, minutes long; ellipsoids are of the phantoms.
+SKIP = r"recon/(seg|nnunet|training|shipped|mrd_methods|job_file|refine)"
+
+# file, what stands there, what is put in its place, the tests that have to notice
+NAMED = [
+    ("src/solve/solve.c", "q.bound = 1.02 * sqrt(found)", "q.bound = 0.6 * sqrt(found)", "solve"),
+    ("recon/net_pipeline.c", "+= moved * voxel * dir[a][d]", "+= 0 * moved * voxel * dir[a][d]", "networks"),
+    ("tools/judge.c", ".whiten = true, .oversampling", ".whiten = false, .oversampling", "cli/eval"),
+    ("recon/job_file.c", "works = data + maps", "works = maps", "cli/recon"),
+    ("recon/noise.c", "? 1 : sqrt(0.5)", "? 1 : 1", "noise"),
+    ("src/solve/fista.c", "j.beta = (float)kr_momentum(&t, k)", "j.beta = 0", "solve"),
+    ("src/scan/sampled.c", "> 0.01 * (double)meant", "> 0.5 * (double)meant", "mask"),
+    ("src/nn/cell.c", "case KR_CELL_MGU: good = is(w[0], 2 * f, f) && is(w[1], 2 * f, f)", "case KR_CELL_MGU: good = true", "layers"),
+    ("src/scan/place_grid.c", "(reverse ? l->samples - c : c)", "(reverse ? l->samples - c - 1 : c)", "ismrmrd"),
+]
+
+
+# ---- Where a fault can be put ----
+TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|^[ \t]*#(?:\\\n|[^\n])*|[A-Za-z_]\w*|'
+                   r'(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)[uUlLfF]*|'
+                   r'<<=|>>=|\.\.\.|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\S', re.S | re.M)
+SWAP = {"+": "-", "-": "+", "*": "/", "/": "*", "+=": "-=", "-=": "+=", "*=": "/="}
+TURN = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
+JOIN = {"&&": "||", "||": "&&"}
+QUIET = re.compile(r"kr_error_code|kr_alloc|kr_fail|kr_say|kr_assert|kr_progress|kr_meta_set|kr_stopped|KR_EMEM|_scoped|_auto|_unref|kr_free|print|kr_text|assert|destroy|close|\? \w+ : NULL;")
+ESTIMATE = re.compile(r"(bytes|seconds|plan|cost|destroy|close|free)\b|cite")
+
+
+def sites(path, text):
+    """(kind, start, end, replacement) for every place in the bodies of functions."""
+    tokens = [(m.group(), m.start(), m.end()) for m in TOKEN.finditer(text) if not m.group().startswith(("/*", "//"))]
+    tokens = [t for t in tokens if not t[0].lstrip().startswith("#")]
+    lines = text.split("\n")
+    starts = [0]
+    for l in lines:
+        starts.append(starts[-1] + len(l) + 1)
+    number = lambda at: text.count("\n", 0, at)
+    out, depth, body, name, top = [], 0, False, "", []
+    for i, (t, a, b) in enumerate(tokens):
+        before = tokens[i - 1][0] if i else ""
+        if t == "{":
+            if depth == 0:
+                body = before == ")" and not ESTIMATE.search(name)
+            depth += 1
+            continue
+        if t == "}":
+            depth -= 1
+            continue
+        if depth == 0:
+            if t == "(" and not name:
+                name = before
+            if t == ";" or before == "}":
+                name = ""
+            continue
+        name = name if body else ""
+        if not body:
+            continue
+        line = number(a)
+        here, next_line = lines[line], lines[line + 1] if line + 1 < len(lines) else ""
+        if QUIET.search(here) or re.match(r"\s*return (kr_error_code\(\)|NULL|false|kr_fail)", next_line):
+            continue
+        spaced = text[a - 1:a] == " " and text[b:b + 1] == " "
+        operand = bool(re.match(r"[\w\])]", before[-1:])) and before not in ("return", "case", "sizeof")
+        if t in SWAP and spaced and operand:
+            out.append(("arithmetic", a, b, SWAP[t]))
+        elif t in TURN and spaced:
+            out.append(("comparison", a, b, TURN[t]))
+        elif t in JOIN:
+            out.append(("and, or", a, b, JOIN[t]))
+        elif re.match(r"\d|\.\d", t) and before not in ("{", "case") and not re.search(r"\breturn [-\d]+;|case|enum|= \{ 0 \}", here):
+            if re.search(r"[.eE]", t) and not t.startswith("0x"):
+                out.append(("constant", a, b, "(1.5 * %s)" % t if float(t.rstrip("fFlL")) else "1"))
+            else:
+                out.append(("constant", a, b, "(%s + 1)" % t if t.rstrip("uUlL") != "1" else "0" if random.Random(a).random() < .5 else "2"))
+        elif t == "if" and tokens[i + 1][0] == "(":
+            level, k = 0, i + 1
+            while True:
+                level += {"(": 1, ")": -1}.get(tokens[k][0], 0)
+                if level == 0:
+                    break
+                k += 1
+            s, e = tokens[i + 1][1], tokens[k][2]
+            after = tokens[k + 1][0] if k + 1 < len(tokens) else ""
+            if "\n" not in text[s:e] and not (after == "return" and re.match(r"\s*return (kr_error_code|NULL|false|kr_fail)", text[tokens[k + 1][1]:])):
+                out.append(("condition", s, e, "(!%s)" % text[s:e]))
+        elif before in (";", "{", "}", ")") and re.match(r"[A-Za-z_]", t):
+            stop = text.find(";", a)
+            s = text[a:stop]
+            call = re.match(r"[A-Za-z_]\w*\([^\n]*\)$", s)
+            assign = re.match(r"[A-Za-z_][\w.>\[\]() +*-]*? ([-+*/|]?=) [^\n]*$", s) and not re.match(r"(const |static |unsigned |struct |enum )?[A-Za-z_]\w* [*A-Za-z_]", s)
+            if (call or assign) and t not in ("if", "for", "while", "return", "switch", "else") and "{" not in s:
+                out.append(("statement", a, stop, "(void)0"))
+    return out
+
+
+def sources(room):
+    out = []
+    for f in FILES:
+        at = os.path.join(room.src, f)
+        out += [f + "/" + n for n in sorted(os.listdir(at)) if n.endswith(".c")] if os.path.isdir(at) else [f]
+    return [f for f in out if not re.match(SKIP, f)]
+
+
+def mutants(room, seed, only):
+    """In the order of drawing, without end: the caller stops."""
+    kinds = {}
+    for f in sources(room):
+        text = room.read(f)
+        for kind, a, b, new in sites(f, text):
+            kinds.setdefault(kind, []).append((f, kind, a, b, new, text))
+    r = random.Random(seed)
+    for k in sorted(kinds):
+        r.shuffle(kinds[k])
+    while any(kinds.values()):
+        for k in sorted(kinds):
+            if kinds[k]:
+                m = kinds[k].pop()
+                if only in m[0]:
+                    yield m
+
+
+# ---- One of them built and tried ----
+class Room:
+    """A copy of the sources and of what a build made of them. Archives of Meson's are thin, so that one object made anew and one linking is
+    all that a mutant takes; -O1 compiles faster."""
+
+    def __init__(self, folder, build):
+        self.folder = os.path.abspath(folder)
+        self.src, self.build = os.path.join(self.folder, "src"), os.path.join(self.folder, "src", "build")
+        self.shared = os.path.join(os.path.dirname(HERE), "shared")
+        self.seconds, self.file = {}, os.path.join(self.folder, "results.jsonl")
+        if os.path.exists(os.path.join(self.folder, "seconds.json")):
+            with open(os.path.join(self.folder, "seconds.json")) as h:
+                self.seconds = json.load(h)
+        if not os.path.isdir(self.src):
+            if not os.path.isdir(build):
+                subprocess.run(["meson", "setup", build], cwd=HERE, check=True)
+            subprocess.run(["ninja", "-C", build], check=True, stdout=subprocess.DEVNULL)
+            half = self.src + ".half"
+            shutil.rmtree(half, ignore_errors=True)
+            listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=HERE, capture_output=True, text=True, check=True).stdout.split("\n")
+            for f in filter(lambda f: f and os.path.isfile(os.path.join(HERE, f)), listed):
+                os.makedirs(os.path.dirname(os.path.join(half, f)), exist_ok=True)
+                shutil.copy2(os.path.join(HERE, f), os.path.join(half, f))
+            shutil.copytree(build, os.path.join(half, "build"), symlinks=True)
+            os.rename(half, self.src)
+        for at, folders, files in os.walk(self.build):       # of a run that was killed
+            for k in files:
+                if k.endswith(".kept"):
+                    os.replace(os.path.join(at, k), os.path.join(at, k[:-5]))
+        with open(os.path.join(self.build, "compile_commands.json")) as f:
+            self.commands = [c for c in json.load(f) if c["output"].endswith(".o")]
+
+    def read(self, f):
+        with open(os.path.join(self.src, f)) as h:
+            return h.read()
+
+    def sh(self, command):
+        return subprocess.run(command, cwd=self.build, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def link(self, program):
+        return self.sh("ninja -t commands %s | tail -1" % program).stdout
+
+    def command(self, test):
+        if test.startswith("cli/"):
+            return ["bash", os.path.join(self.src, "tests", test + ".sh")]
+        if test.startswith("golden/"):
+            return [os.path.join(self.build, "tests", "kray-golden"), os.path.join(self.shared, test + ".h5")]
+        return [os.path.join(self.build, "tests", "test_" + test)]
+
+    def passes(self, test, limit):
+        """None or the first line that says no, and the processor seconds taken, of which there may be `limit`."""
+        env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", MALLOC_PERTURB_="165")
+        with tempfile.TemporaryDirectory() as room:
+            p = subprocess.Popen(self.command(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=room, process_group=0, text=True, errors="replace",
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
+            alarm = threading.Timer(60 * limit, lambda: os.killpg(p.pid, signal.SIGKILL))     # of one that waits for ever
+            alarm.start()
+            said = None
+            for line in p.stdout:
+                if line.startswith("not ok") and "# SKIP" not in line:
+                    said = line.strip()
+                    os.killpg(p.pid, signal.SIGKILL)
+                    break
+            p.stdout.close()
+            status, used = os.wait4(p.pid, 0)[1:]
+            alarm.cancel()
+            p.returncode = status
+            return said or ("ended by %d" % status if status else None), used.ru_utime + used.ru_stime
+
+    def measure(self, tests):
+        """How long each test takes as it is; one that fails before anything was changed is of no use."""
+        for t in sorted(set(tests) - set(self.seconds)):
+            said, self.seconds[t] = self.passes(t, 300)
+            if said:
+                sys.exit("%s fails on the sources as they are: %s" % (t, said))
+            print("# %-22s %5.1f s" % (t, self.seconds[t]), flush=True)
+            with open(os.path.join(self.folder, "seconds.json"), "w") as h:
+                json.dump(self.seconds, h)
+
+    def trial(self, f, text, tests):
+        """How it ends with this text in place of the file: (killed, by, seconds); None: does not compile."""
+        path, began = os.path.join(self.src, os.path.dirname(f), "mutant.c"), time.time()
+        units = [c for c in self.commands if c["file"].endswith("/" + f)]
+        program = "tools/kray" if f.startswith("tools/") else "libkray.so.0.1.0"
+        kept = [os.path.join(self.build, k) for k in [program] + [c["output"] for c in units]]
+        for k in kept:
+            os.replace(k, k + ".kept")
+        shutil.copy2(kept[0] + ".kept", kept[0])
+        try:
+            with open(path, "w") as h:
+                h.write(text)
+            for c in units:
+                command = c["command"].replace("ccache ", "", 1).replace("-O3 -g", "-O1 -w").replace("-Werror ", "")
+                if self.sh(command.replace(c["file"], os.path.join(os.path.dirname(c["file"]), "mutant.c"))).returncode:
+                    return None
+            said = self.sh(self.link(program))
+            if said.returncode:
+                sys.exit(said.stdout)
+            for t in sorted(tests, key=lambda t: self.seconds.get(t, 0)):
+                no = self.passes(t, int(10 + 5 * self.seconds.get(t, 60)))[0]
+                if no:
+                    return True, t + ": " + no, time.time() - began
+            return False, "", time.time() - began
+        finally:
+            os.remove(path)
+            for k in kept:
+                os.replace(k + ".kept", k)
+
+
+def tests_of(f):
+    return next(t for p, t in TESTS if re.match(p, f)).split()
+
+
+def of_tests(room, tests):
+    """Tells one state of these tests from another."""
+    h = hashlib.sha1()
+    for t in tests:
+        for p in ("tests/unit/test_%s.c" % t, "tests/prop/test_%s.c" % t, "tests/%s.sh" % t, "tests/golden.c"):
+            if os.path.exists(os.path.join(room.src, p)) and (p != "tests/golden.c" or t.startswith("golden/")):
+                h.update(room.read(p).encode())
+    return h.hexdigest()[:12]
+
+
+def place(text, a, b, new):
+    line = text.count("\n", 0, a)
+    start = text.rfind("\n", 0, a) + 1
+    end = text.find("\n", b)
+    return line + 1, text[start:end].strip(), (text[start:a] + new + text[b:end]).strip()
+
+
+def report(path, rows, seed):
+    kinds, files = {}, {}
+    for r in rows:
+        for table, key in ((kinds, r["kind"]), (files, re.sub(r"/[^/]*$", "", r["file"]))):
+            table.setdefault(key, [0, 0])
+            table[key][0] += r["killed"]
+            table[key][1] += 1
+    killed = sum(r["killed"] for r in rows)
+    with open(path, "w") as o:
+        o.write("# Mutants\n\n`tests/mutants.py --count %d --seed %d`: small faults put into the sources one at a time, each run against the tests of its file up to the first "
+                "failure. How they are drawn, and what is left out, stands at the head of the script.\n\n" % (len(rows), seed))
+        o.write("**%d of %d killed (%.0f %%).**\n\n" % (killed, len(rows), 100 * killed / len(rows)))
+        for title, table in (("folder", files), ("kind of fault", kinds)):
+            o.write("| %s | killed | of |\n| --- | --- | --- |\n" % title)
+            for k in sorted(table):
+                o.write("| %s | %d | %d |\n" % (k, *table[k]))
+            o.write("\n")
+        o.write("## Survivors\n\n")
+        for r in rows:
+            if not r["killed"]:
+                o.write("- `%s:%d`\n  - `%s`\n  - `%s`\n" % (r["file"], r["line"], r["was"], r["is"]))
+
+
+def main():
+    a = argparse.ArgumentParser(usage=__doc__)
+    a.add_argument("--count", type=int, default=120)
+    a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--room", default=os.path.join(tempfile.gettempdir(), "kray-mutants"))
+    a.add_argument("--report")
+    a.add_argument("--named", action="store_true")
+    a.add_argument("--only", default="")
+    a.add_argument("--build", default=os.path.join(HERE, "build"))
+    o = a.parse_args()
+    room = Room(o.room, o.build)
+    known = {}
+    if os.path.exists(room.file):
+        with open(room.file) as h:
+            known = {r["key"]: r for r in map(json.loads, h)}
+    if o.named:
+        wanted = [(f, "named", t.index(old), t.index(old) + len(old), new, t, tests.split()) for f, old, new, tests in NAMED for t in [room.read(f)]]
+        o.count = len(wanted)
+    else:
+        wanted = ((*m, tests_of(m[0])) for m in mutants(room, o.seed, o.only))
+    rows = []
+    for f, kind, s, e, new, text, tests in wanted:
+        if len(rows) == o.count:
+            break
+        line, was, now = place(text, s, e, new)
+        key = hashlib.sha1(("%s %d %s" % (f, s, new) + text).encode()).hexdigest()[:16]
+        r = known.get(key)
+        if not r or (r["killed"] is False and r["tests"] != of_tests(room, tests)):
+            room.measure(tests)
+            end = room.trial(f, text[:s] + new + text[e:], tests)
+            r = {"key": key, "file": f, "line": line, "kind": kind, "was": was, "is": now, "tests": of_tests(room, tests),
+                 "killed": None if end is None else end[0], "by": end and end[1], "seconds": end and round(end[2], 1)}
+            with open(room.file, "a") as out:
+                out.write(json.dumps(r) + "\n")
+        if r["killed"] is None:
+            continue
+        rows.append(r)
+        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", f, r["line"], r["was"], r["is"], "" if r["killed"] else "   SURVIVED"), flush=True)
+    killed = sum(r["killed"] for r in rows)
+    print("# %d of %d killed, %.1f %%" % (killed, len(rows), 100 * killed / max(1, len(rows))))
+    if o.report:
+        report(o.report, rows, o.seed)
+    sys.exit(0 if killed >= (len(rows) if o.named else 0.85 * len(rows)) else 1)
+
+
+if __name__ == "__main__":
+    main()
