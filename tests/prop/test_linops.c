@@ -4,6 +4,7 @@
 #include "test.h"
 #include "kray/fourier.h"
 #include "kray/linop.h"
+#include "kray/offres.h"
 #include "kray/recon.h"
 #include <dirent.h>
 
@@ -102,6 +103,15 @@ static kr_linop *nufft_of(kr_shape s, long sets, long moving, double tolerance)
 }
 static kr_linop *nufft_still(kr_shape s) { return nufft_of(s, 1, 1, 1e-3); }
 static kr_linop *nufft_moving(kr_shape s) { return nufft_of(s, 2, 2, 1e-2); }
+static kr_linop *nufft_off_resonance(kr_shape s)
+{
+    kr_array *coils = noise(KR_C32, with(with(s, KR_COIL, 2), KR_MAP, 1), 3), *k = some_points(s, 1), *field = kr_array_new(KR_R32, s);
+    for (long i = 0; i < kr_count(s); i++)
+        KR_R(field)[i] = (float)(200 * kr_rand_uniform(5, 4, (uint64_t)i));
+    kr_linop *A = kr_op_offres(coils, k, KR_SHAPE([KR_TIME] = 2), 1e-3, field, -1e-3, 1e-3);
+    kr_array_unref(&field);
+    return dropping(A, coils, k);
+}
 static kr_linop *nufft_normal(kr_shape s)
 {
     kr_array *coils = noise(KR_C32, with(with(s, KR_COIL, 3), KR_MAP, 2), 3), *k = some_points(s, 2);
@@ -169,6 +179,7 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_op_sense_normal", "SENSE normal, masks of volumes", normal_volume },
     { "kr_op_nufft", "trajectory", nufft_still },
     { "kr_op_nufft", "trajectories of a series, two sets", nufft_moving },
+    { "kr_op_offres", "trajectory with off-resonance", nufft_off_resonance },
     { "kr_op_nufft_normal", "normal operator of trajectories", nufft_normal },
     { "kr_op_diff", "differences in a plane", diff_plane },
     { "kr_op_diff", "differences in time", diff_time },
