@@ -169,6 +169,10 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
         part.dwell_us = j->scan->dwell_us;
         part.noise_dwell_us = j->scan->noise_dwell_us;
         double sigma = kr_noise_sigma(&part, NULL);
+        if (sigma < 0 && kr_error_code() == KR_EMEM) {
+            kr_part_close(&part);
+            return KR_EMEM;
+        }
         if (sigma < 0) {                     /* nothing is measured far out: the least noise that makes a difference */
             kr_error_clear();
             sigma = 0;

@@ -49,17 +49,17 @@ static int wavelet(kr_array **x, const kr_scan *part, const kr_array *maps, cons
 }
 
 /* The noise beside the object: where whole readouts are measured, the images along them (x, k_y) have positions without signal, and the least power of
- * any eighth of the field of view is that of the noise, or more. 0: there are no such readouts. The outermost samples tell more than the noise where a
+ * any eighth of the field of view is that of the noise, or more. 0: there are no such readouts; below 0: refused. The outermost samples tell more than the noise where a
  * scan has fine detail: on one real brain 2.2 times as much. */
 static double noise_beside(const kr_scan *part, const kr_array *mask)
 {
-    kr_scoped(array) along = part->in_image & KR_ON(KR_X) ? NULL : kr_array_copy(part->data);
     long nx = mask->n[KR_X], ny = mask->n[KR_Y], wide = nx / 8, lines = 0, coils = part->data->n[KR_COIL];
-    kr_auto double *power = kr_alloc_zero((size_t)nx, sizeof *power);
-    if (!along || !power || wide < 4 || part->in_image & KR_ON(KR_Y) || kr_fourier_inverse(along, KR_ON(KR_X))) {
-        kr_error_clear();
+    if (wide < 4 || part->in_image & (KR_ON(KR_X) | KR_ON(KR_Y)))
         return 0;
-    }
+    kr_scoped(array) along = kr_array_copy(part->data);
+    kr_auto double *power = kr_alloc_zero((size_t)nx, sizeof *power);
+    if (!along || !power || kr_fourier_inverse(along, KR_ON(KR_X)))
+        return -1;
     for (long y = 0; y < ny; y++) {
         for (long x = 0; x < nx; x++)
             if (KR_R(mask)[y * nx + x] != KR_R(mask)[y * nx])
@@ -98,7 +98,7 @@ int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *
         r->scale = top_of(r->start);
         double beside = noise_beside(part, r->mask);
         sigma = beside > 0 ? fmin(sigma, beside) : sigma;
-        e = r->scale > 0 ? 0 : kr_error_code();
+        e = r->scale > 0 && beside >= 0 ? 0 : kr_error_code();
     }
     if (e) {
         kr_refine_input_clear(r);

@@ -31,10 +31,11 @@ static char *folder(int i, const char *program)
 
 char *shipped_weights(const char *family)
 {
+    kr_error_clear();
     kr_auto char *program = program_folder();
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4 && !kr_error_code(); i++) {
         kr_auto char *in = folder(i, program);
-        for (const char *p = family; in && *p; p += strcspn(p, " "), p += *p == ' ') {
+        for (const char *p = family; in && *p && !kr_error_code(); p += strcspn(p, " "), p += *p == ' ') {
             char name[64] = "";
             memcpy(name, p, strcspn(p, " ") < sizeof name - 1 ? strcspn(p, " ") : sizeof name - 1);
             char *path = kr_strf("%s/%s.safetensors", in, name);

@@ -569,7 +569,12 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
     bool maps = false;
     kr_projections *rays = NULL;
-    int is = p->from || (f && f->read && strcmp(f->name, "hdf5") && strcmp(f->name, "mat")) ? 0 : info_rays_known(&rays, file, trace);
+    struct stat st;
+    kr_auto char *unknown = f ? NULL : kr_strdup(kr_error());
+    bool readable = !stat(src.path, &st) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));      /* a pipe would be waited for */
+    int is = p->from || !readable || (f && f->read && strcmp(f->name, "hdf5") && strcmp(f->name, "mat")) ? 0 : info_rays_known(&rays, file, trace);
+    if (!is && unknown)
+        e = kr_fail(e, "%s", unknown);
     if (is) {
         if (is > 0 && !o)
             kr_text_add(t, "%s: X-ray projections\n", file);

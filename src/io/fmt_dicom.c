@@ -527,13 +527,17 @@ static int describe(kr_dcm *d, const struct out *o, const struct scale *s, long 
     for (long k = 0; k < o->axes; k++)
         kr_text_add(&name, "%s%s %ld", name.len ? " " : "", kr_axis_name((int)o->axis[k]), index_of(o, volume, (int)o->axis[k]) + 1);
     kr_text_add(&name, "%s", s->phase ? " phase" : "");
-    if (!kind || !seed || name.failed)
+    if (!kind || !seed || name.failed) {
+        kr_text_clear(&name);
         return kr_error_code();
+    }
     uid_of(uid, seed);
     kr_auto char *number = kr_strf("%ld", series), *time = kr_strf("%ld", index_of(o, volume, KR_TIME) + 1), *echo = kr_strf("%ld", index_of(o, volume, KR_ECHO) + 1),
                  *times = kr_strf("%ld", o->data->n[KR_TIME]), *software = kr_strf("Kray %s", kr_version());
-    if (!number || !time || !echo || !times || !software)
+    if (!number || !time || !echo || !times || !software) {
+        kr_text_clear(&name);
         return kr_error_code();
+    }
     const char *position = kr_meta_get(m, "patient_position");
     int e = kr_dcm_put(d, DCM_AT(8, 5), "CS", "ISO_IR 192") || kr_dcm_put(d, DCM_AT(8, 8), "CS", kind)
         || kr_dcm_put(d, DCM_AT(8, 0x16), "UI", o->ct ? "1.2.840.10008.5.1.4.1.1.2" : "1.2.840.10008.5.1.4.1.1.4") || kr_dcm_put(d, DCM_AT(8, 0x60), "CS", o->ct ? "CT" : "MR")

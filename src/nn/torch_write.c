@@ -1,6 +1,5 @@
 /* torch_write.c: weights as torch.save writes a state dict: a zip of one pickle (protocol 2) and the bytes of each tensor. The names stay; those of
  * the dictionaries in which DIRECT ("model", "sensitivity_model") and PyTorch Lightning ("state_dict") keep theirs become such dictionaries. */
-#include "kray/io.h"
 #include "wt.h"
 #include <errno.h>
 #include <string.h>

@@ -430,7 +430,7 @@ int kr_scan_outside(double *part, const kr_scan *s)
     long points = s->traj->n[KR_SAMPLE] * s->traj->n[KR_VIEW], f = s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] / 2 : 0, kept = 0;    /* SLICE is the first of the frames */
     long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
     *part = -1;
-    if (s->traj->n[KR_CHAN] != 2 || s->enc.encoded[0] < 2 * R || s->enc.encoded[1] < 2 * R)
+    if (s->traj->n[KR_CHAN] != 2 || (double)s->enc.encoded[0] < 2 * R || (double)s->enc.encoded[1] < 2 * R)
         return 0;
     kr_scoped(array) data = kr_array_packed(s->data);
     kr_auto float *k = kr_alloc((size_t)points, 2 * sizeof *k);

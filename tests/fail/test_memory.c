@@ -8,6 +8,7 @@
 #include "kray/recon.h"
 #include "kray/weights.h"
 #include <dirent.h>
+#include <errno.h>
 
 /* What the jobs work on; made before anything fails. */
 static kr_scan *scan;                /* {X=32,Y=24,COIL=3,SLICE=2}, undersampled, with noise     */
@@ -294,8 +295,13 @@ static void survives(void **state)
     const job *j = *state;
     char left[256];
     for (long n = 1, failed = 1; failed; n += n < 250 ? 1 : n / 8) {      /* every one, later on some of many */
-        if (writes(j))
-            unlink(j->text);
+        if (writes(j) && unlink(j->text) && errno == EISDIR) {             /* a folder of slices */
+            DIR *d = opendir(j->text);
+            for (struct dirent *f; d && (f = readdir(d)); )
+                unlinkat(dirfd(d), f->d_name, 0);
+            closedir(d);
+            rmdir(j->text);
+        }
         kr_error_clear();
         size_t before = kr_mem_now();
         kr_mem_fail(n);

@@ -306,9 +306,9 @@ static void test_provenance(void **state)
     assert_string_equal(kr_meta_get(m, "kray_parameters"), "lambda=0.01");
     assert_string_equal(kr_meta_get(m, "kray_version"), kr_version());
     char want[500];
-    snprintf(want, sizeof want, "%s, 3 bytes, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", in("in.txt"));   /* FIPS 180-4, example 1 */
+    snprintf(want, sizeof want, "%s, 3 bytes, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "in.txt");   /* FIPS 180-4, example 1 */
     assert_string_equal(kr_meta_get(m, "kray_input"), want);
-    assert_string_equal(kr_meta_get(m, "kray_input_2"), input[1]);
+    assert_string_equal(kr_meta_get(m, "kray_input_2"), "pair");      /* names, not places */
     input[0] = in("gone");
     assert_true(kr_meta_provenance(m, NULL, NULL, NULL, input, 1) < 0);
     assert_refused(KR_EFILE, "no such file");
@@ -324,7 +324,7 @@ static void test_provenance(void **state)
     kr_digest(block, 2 << 20, hex);
     input[0] = in("big");
     assert_int_equal(kr_meta_provenance(m, NULL, NULL, NULL, input, 1), 0);
-    snprintf(want, sizeof want, "%s, 3145728 bytes, SHA-256 of the first and the last MiB %s", in("big"), hex);
+    snprintf(want, sizeof want, "%s, 3145728 bytes, SHA-256 of the first and the last MiB %s", "big", hex);
     assert_string_equal(kr_meta_get(m, "kray_input"), want);
 }
 
