@@ -188,12 +188,13 @@ static int one_slice(void *self, long i)
 }
 
 /* How many slices of a stack run side by side: threads that need not meet after every layer were 6 to 35 %
- * faster than those that share a slice (docs/figures/networks.md). One at a time where networks would fill half of the memory. */
+ * faster than those that share a slice (docs/figures/networks.md). One at a time where networks would fill half of the memory.
+ * Negative: refused. */
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
     double bytes, flops, half = 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (kr_net_cost(kind, w, coils, ny, nx, &bytes, &flops))
-        return 1;
+        return kr_error_code();
     return slices >= kr_threads() && bytes * kr_threads() <= half ? kr_threads() : 1;
 }
 
@@ -202,7 +203,7 @@ static int run_slices(struct stack *j)
 {
     const kr_array *k = j->scan->data;
     long n = kr_parts(j->scan), wide = side_by_side(j->kind, j->w, k->n[KR_COIL], k->n[KR_Y], k->n[KR_X], n), together = wide > 1 ? n - n % wide : 0;
-    int e = kr_for(together, one_slice, j);
+    int e = wide < 0 ? (int)wide : kr_for(together, one_slice, j);
     for (long i = together; !e && i < n; i++)
         e = one_slice(j, i);
     return e;

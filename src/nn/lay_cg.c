@@ -26,7 +26,7 @@ static void close(void *state)
     kr_free(s);
 }
 
-/* The operator in blocks that stay in the cache. Nothing may fail in a run: where there is no memory for it, coils are taken one by one. */
+/* The operator in blocks that stay in the cache. A run has to end: where there is no memory for it, coils are taken one by one, and the error stays for who asks. */
 static void normal_open(struct normal *N, const kr_call *c, const kr_value *sens, const kr_value *mask, kr_cfloat *plane)
 {
     const kr_extent *e = &sens->n;
@@ -48,8 +48,6 @@ static void normal_open(struct normal *N, const kr_call *c, const kr_value *sens
         N->from = N->to = *like;
         N->from.store = N->to.store = NULL;
     }
-    if (!N->op)
-        kr_error_clear();
 }
 
 static void normal_close(struct normal *N) { kr_linop_unref(&N->op); }

@@ -410,12 +410,14 @@ int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net
     struct seeing s = { watch, 0 };
     for (long i = 0; i < kr_graph_inputs(n->graph); i++)
         kr_run_input(r.run, i, data[i]);
+    kr_error_clear();
     kr_run_forward(r.run, watch ? see : NULL, &s);
+    int e = kr_error_code() == KR_EMEM ? kr_error_code() : s.failed;        /* the plain way that a layer then took has other last digits */
     const kr_value *out = kr_run_output(r.run, kr_graph_outputs(n->graph) - 1);
     for (long i = 0; i < in->h * in->w; i++)
         image[i] = out->n.kind == KR_IMAGE ? LAY_C(out)[i] : kr_c(LAY_R(out)[i], 0);
     run_back(n, &r);
-    return s.failed;
+    return e;
 }
 
 int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops)
