@@ -37,9 +37,11 @@ static const kr_recon *take(kr_auto_choice *a, const char *name, const char *why
 const kr_recon *kr_recon_auto(kr_auto_choice *a, const kr_scan *s, const kr_trace *trace)
 {
     long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    if (s->rays && !a->given)
+        return take(a, "fbp", "X-ray projections");
     if (s->traj && !a->given)
         return coils > 1 ? take(a, "sense", "samples along a trajectory") : take(a, KR_AUTO_USUAL, "samples along a trajectory, one coil");
-    int full = s->traj ? 0 : s->data ? is_full(s) : !s->mask && !a->undersampled;
+    int full = s->traj || s->rays ? 0 : s->data ? is_full(s) : !s->mask && !a->undersampled;
     if (full < 0)
         return NULL;
     if (kr_is_multiband(s) && coils > 1)

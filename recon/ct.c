@@ -1,8 +1,9 @@
-/* ct.c: from counts to line integrals, the axis of rotation, rings, and images by filtered back-projection or iterations. */
+/* ct.c: from counts to line integrals, the axis of rotation, rings, and what a file holds as a scan of rays. */
 #include "kray/ct.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- Counts ---- */
 static kr_array *mean_of(const kr_array *a, long columns, long rows)
@@ -171,173 +172,185 @@ int kr_ct_rings(kr_array *y, long width)
     return 0;
 }
 
-/* ---- Iterations ---- */
-static double dot(const float *a, const float *b, size_t n)
+/* ---- From a file to a scan ---- */
+kr_ct_opts kr_ct_preset(void) { return (kr_ct_opts){ .log = "auto", .axis = NAN, .model = KR_RAY_JOSEPH }; }
+
+int kr_ct_known(kr_projections **out, const char *source, const kr_trace *trace)
 {
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += (double)a[i] * (double)b[i];
-    return s;
+    struct stat st;
+    *out = NULL;
+    if (!stat(source, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))      /* of a pipe nothing is read twice */
+        return 0;
+    kr_projections *p = kr_alloc_zero(1, sizeof *p);
+    int is = p ? 0 : kr_error_code();
+    for (int i = 0; kr_projections_kinds[i] && !is; i++)
+        is = kr_projections_kinds[i]->read ? kr_projections_kinds[i]->read(p, source, trace) : 0;
+    if (is > 0 && p->y)
+        *out = p;
+    else
+        kr_projections_unref(&p);
+    return is;
 }
 
-static int sirt(kr_projector *A, float *x, const float *y, size_t n, size_t m, const kr_ct_opts *o, double *misfit, const kr_trace *trace)
+/* Whether rows from..to - 1 look like counts or transmissions: the outermost columns, which the object seldom covers, are above the mean. */
+static bool darker_within(const kr_array *y, long from, long to)
 {
-    kr_auto float *R = kr_alloc(m, sizeof *R), *C = kr_alloc(n, sizeof *C), *r = kr_alloc(m, sizeof *r), *z = kr_alloc(n, sizeof *z);
-    if (!R || !C || !r || !z)
+    long columns = y->n[KR_U], rows = y->n[KR_V], lines = (to - from) * y->n[KR_VIEW];
+    double edge = 0, all = 0;
+    for (long i = 0; i < lines; i++) {
+        const float *p = KR_R(y) + (i / (to - from) * rows + from + i % (to - from)) * columns;
+        edge += ((double)p[0] + (double)p[columns - 1]) / 2;
+        for (long u = 0; u < columns; u++)
+            all += (double)p[u] / (double)columns;
+    }
+    return all > 0 && edge > 1.05 * all;
+}
+
+/* Refuses line integrals that are not finite, which would spread over the whole image. */
+static int all_finite(const kr_array *y, long from, long to, const char *name)
+{
+    long columns = y->n[KR_U], rows = y->n[KR_V], bad = 0, first = 0;
+    for (long i = 0; i < columns * rows * y->n[KR_VIEW]; i++)
+        if (i / columns % rows >= from && i / columns % rows < to && !isfinite(KR_R(y)[i]) && !bad++)
+            first = i;
+    return bad ? kr_fail(KR_ENUMBER, "%s: %ld of %ld line integrals are not finite, the first in view %ld, row %ld, column %ld", name, bad,
+                         columns * (to - from) * y->n[KR_VIEW], first / columns / rows, first / columns % rows, first % columns) : 0;
+}
+
+static int integrals(kr_projections *p, const char *name, const kr_ct_opts *o, long from, long to, long *replaced, const kr_trace *trace)
+{
+    bool log = !strcmp(o->log, "on") || (!strcmp(o->log, "auto") && p->white);
+    if (!log && p->white)
+        kr_say(trace, KR_WARNING, "--log off: the white field is not used");
+    *replaced = log ? kr_ct_log(p->y, p->white, p->dark) : 0;
+    if (*replaced < 0)
+        return (int)*replaced;
+    if (*replaced)
+        kr_say(trace, KR_WARNING, "%s: %ld of %ld transmissions were 0, negative or not finite and were replaced", name, *replaced, kr_count(kr_array_shape(p->y)));
+    if (all_finite(p->y, from, to, name))
         return kr_error_code();
-    for (size_t i = 0; i < n; i++)
-        z[i] = 1;
-    for (size_t i = 0; i < m; i++)
-        r[i] = 1;
-    kr_project(A, R, z, 0, 1);
-    kr_backproject(A, C, r, 0, 1);
-    for (size_t i = 0; i < m; i++)
-        R[i] = R[i] > 1e-6f ? 1 / R[i] : 0;
-    for (size_t i = 0; i < n; i++)
-        C[i] = C[i] > 1e-6f ? 1 / C[i] : 0;
-    for (int k = 0; k <= o->iterations; k++) {
-        if (kr_stopped(trace))
-            return kr_error_code();
-        kr_project(A, r, x, 0, 1);
-        for (size_t i = 0; i < m; i++)
-            r[i] = y[i] - r[i];
-        *misfit = sqrt(dot(r, r, m));
-        if (k == o->iterations)
-            break;
-        for (size_t i = 0; i < m; i++)
-            r[i] *= R[i];
-        kr_backproject(A, z, r, 0, 1);
-        for (size_t i = 0; i < n; i++) {
-            x[i] += C[i] * z[i];
-            if (o->positive && x[i] < 0)
-                x[i] = 0;
-        }
-        kr_progress(trace, "sirt", k + 1, o->iterations);
+    if (!strcmp(o->log, "auto") && !log && !p->integrals && darker_within(p->y, from, to))
+        kr_say(trace, KR_WARNING, "%s: the numbers are larger beside the object than within it, as counts are and line integrals are not: --white FILE gives "
+               "the counts without the object, --log on takes transmissions, --log off says that they are line integrals", name);
+    return (o->rings && kr_ct_rings(p->y, o->rings)) || (o->stripes && kr_ct_rings_wavelet(p->y, o->stripes, 1))
+        || (o->terms && kr_ct_polynomial(p->y, o->harden, o->terms)) ? kr_error_code() : 0;
+}
+
+/* The axis of fans and cones on a full turn; the middle where nothing speaks for another. Warns where the views seem to turn the other way. */
+static int fan_axis(double *axis, double *mismatch, const kr_projections *p, const char *name, const kr_trace *trace)
+{
+    double column, before, otherwise;
+    kr_rays *r = kr_projections_rays(p, p->y->n[KR_V], *axis);
+    int e = r ? kr_ct_axis_fan(&column, mismatch, &before, &otherwise, p->y, r) : kr_error_code();
+    kr_rays_unref(&r);
+    if (e == KR_EREFUSED || e == KR_ENUMBER) {                       /* no full turn: what the file says */
+        kr_error_clear();
+        return 0;
+    }
+    if (e)
+        return e;
+    if (otherwise < 0.7 * *mismatch)
+        kr_say(trace, KR_WARNING, "%s: rays and those that run the other way differ by %.3g of their size, but by %.3g where the views turn the other way about: is the direction of rotation "
+               "right? --geometry ...,turn=right counts angles clockwise, flip=u turns the detector's columns about", name, *mismatch, otherwise);
+    else if (fabs(column - *axis) > 0.25 && *mismatch < 0.8 * before && *mismatch < 0.3) {
+        kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where rays in both directions differ by %.3g of their size; %.3g in the middle", column, p->y->n[KR_U], *mismatch, before);
+        *axis = column;
     }
     return 0;
 }
 
-static int cgls(kr_projector *A, float *x, const float *y, size_t n, size_t m, const kr_ct_opts *o, double *misfit, const kr_trace *trace)
+static int find_axis(kr_ct_facts *f, const kr_projections *p, const char *name, const kr_ct_opts *o, const kr_trace *trace)
 {
-    kr_auto float *r = kr_alloc(m, sizeof *r), *q = kr_alloc(m, sizeof *q), *s = kr_alloc(n, sizeof *s), *p = kr_alloc(n, sizeof *p);
-    if (!r || !q || !s || !p)
-        return kr_error_code();
-    memcpy(r, y, m * sizeof *r);
-    kr_backproject(A, s, r, 0, 1);
-    memcpy(p, s, n * sizeof *p);
-    double g = dot(s, s, n);
-    for (int k = 0; k < o->iterations && g > 0; k++) {
-        if (kr_stopped(trace))
-            return kr_error_code();
-        kr_project(A, q, p, 0, 1);
-        double qq = dot(q, q, m), a = qq > 0 ? g / qq : 0;
-        for (size_t i = 0; i < n; i++)
-            x[i] += (float)a * p[i];
-        for (size_t i = 0; i < m; i++)
-            r[i] -= (float)a * q[i];
-        kr_backproject(A, s, r, 0, 1);
-        double next = dot(s, s, n), b = next / g;
-        for (size_t i = 0; i < n; i++)
-            p[i] = s[i] + (float)b * p[i];
-        g = next;
-        kr_progress(trace, "cgls", k + 1, o->iterations);
-    }
-    *misfit = sqrt(dot(r, r, m));
+    long columns = p->y->n[KR_U];
+    *f = (kr_ct_facts){ .axis = isfinite(o->axis) ? o->axis : (double)(columns - 1) / 2, .mismatch = NAN };
+    if (isfinite(o->axis) && !(o->axis >= 0 && o->axis <= (double)(columns - 1)))
+        return kr_fail(KR_EUSAGE, "an axis of rotation at column %g (--axis); one from 0 to %ld is wanted", o->axis, columns - 1);
+    if (isfinite(o->axis))
+        return 0;
+    if (p->beam == KR_DIVERGENT)
+        return fan_axis(&f->axis, &f->mismatch, p, name, trace);
+    kr_rays *r = kr_projections_rays(p, p->y->n[KR_V], f->axis);
+    int e = r ? kr_ct_axis(&f->axis, &f->mismatch, p->y, r) : kr_error_code();
+    kr_rays_unref(&r);
+    if (e == KR_EREFUSED) {
+        kr_say(trace, KR_WARNING, "%s; the middle column %g is taken", kr_error(), f->axis);
+        kr_error_clear();
+    } else if (e)
+        return e;
+    else
+        kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where opposite views differ by %.3g of their size", f->axis, columns, f->mismatch);
     return 0;
 }
 
-/* The steps towards the next voxels, weighted: those along z count like those in the plane. */
-static long step_of(const kr_grid *g, int d) { return d == 0 ? 1 : d == 1 ? g->n[0] : g->n[0] * g->n[1]; }
-static bool last(const kr_grid *g, size_t i, int d) { return (long)i / step_of(g, d) % g->n[d] == g->n[d] - 1; }
-static bool initial(const kr_grid *g, size_t i, int d) { return (long)i / step_of(g, d) % g->n[d] == 0; }
-
-/* Chambolle and Pock with a step of its own for each ray and voxel: 1 over the sum of its weights. Pock and Chambolle, ICCV 2011:1762. Dual steps are
- * taken s times, primal ones 1 / s: of 0.003 to 1 times the longest ray's sum 0.1 settled first (24 views of an image of 100 x 100: 75 iterations). */
-static int tv(kr_projector *A, float *x, const float *y, size_t n, size_t m, const kr_grid *g, const kr_ct_opts *o, double *misfit, const kr_trace *trace)
+static kr_grid grid_of(const kr_rays *r, const kr_projections *p, long matrix)
 {
-    int axes = g->n[2] > 1 ? 3 : 2;
-    kr_auto float *q = kr_alloc_zero(m, sizeof *q), *Ax = kr_alloc(m, sizeof *Ax), *z = kr_alloc(n, sizeof *z), *bar = kr_alloc(n, sizeof *bar),
-        *p = kr_alloc_zero(n, (size_t)axes * sizeof *p), *row = kr_alloc(m, sizeof *row), *column = kr_alloc(n, sizeof *column);
-    if (!q || !Ax || !z || !bar || !p || !row || !column)
+    kr_grid g = kr_grid_of(r);
+    if (!p->volume)
+        g.n[2] = 1, g.first[2] = 0;
+    if (p->grid.n[0] && !matrix)
+        return p->grid;
+    return matrix ? kr_grid_centred((long[3]){ matrix, matrix, g.n[2] }, g.step) : g;
+}
+
+/* Rows from..to - 1 as slices {U,VIEW,SLICE}. */
+static kr_array *slices_of(const kr_array *y, long from, long to)
+{
+    kr_scoped(array) some = kr_array_range(y, KR_V, from, to - from);
+    kr_scoped(array) named = kr_array_rename(some, KR_V, KR_SLICE);
+    return named ? kr_array_packed(named) : NULL;
+}
+
+int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_opts *o, kr_ct_facts *facts, const kr_trace *trace)
+{
+    long rows = p->y->n[KR_V], to = o->to ? o->to : rows;
+    kr_ct_facts own, *f = facts ? facts : &own;
+    *out = NULL;
+    if (o->from < 0 || to > rows || o->from >= to)
+        return kr_fail(KR_EUSAGE, "--slices %ld:%ld: FROM:TO within 0:%ld is wanted", o->from, to, rows);
+    if (p->volume && to - o->from < rows)
+        return kr_fail(KR_EUSAGE, "--slices is for parallel beams and fans: a cone beam is one volume");
+    long replaced = 0;
+    if (integrals(p, name, o, o->from, to, &replaced, trace) || (o->keep && kr_array_write(p->y, NULL, o->keep)) || find_axis(f, p, name, o, trace))
         return kr_error_code();
-    for (size_t i = 0; i < n; i++)
-        bar[i] = 1;
-    for (size_t i = 0; i < m; i++)
-        q[i] = 1;
-    kr_project(A, row, bar, 0, 1);
-    kr_backproject(A, column, q, 0, 1);
-    kr_backproject(A, z, y, 0, 1);
-    double most = 0, rays = 0, voxels = 0;
-    for (size_t i = 0; i < n; i++) {
-        most = fmax(most, fabs((double)z[i]));
-        voxels = fmax(voxels, (double)column[i]);
-    }
-    for (size_t i = 0; i < m; i++)
-        rays = fmax(rays, (double)row[i]);
-    if (!(rays > 0))
-        return kr_fail(KR_EREFUSED, "no ray meets the image");
-    memset(bar, 0, n * sizeof *bar);
-    memset(q, 0, m * sizeof *q);
-    /* the gradient is weighed so that its part in a voxel's sum is that of all rays */
-    float w = (float)(o->lambda * most), k0 = (float)(voxels / (4.0 * axes)), s = 0.1f * (float)rays;
-    for (size_t i = 0; i < m; i++)
-        row[i] = row[i] > 1e-6f * (float)rays ? s / row[i] : 0;
-    for (size_t i = 0; i < n; i++)
-        column[i] = 1 / (s * (column[i] + 2 * (float)axes * k0));
-    float sigma = s / (2 * k0), limit = w / k0;
-    for (int k = 0; k < o->iterations; k++) {
-        if (kr_stopped(trace))
-            return kr_error_code();
-        kr_project(A, Ax, bar, 0, 1);
-        for (size_t i = 0; i < m; i++)
-            q[i] = (q[i] + row[i] * (Ax[i] - y[i])) / (1 + row[i]);
-        for (size_t i = 0; i < n; i++) {
-            float d[3], size = 0;
-            for (int a = 0; a < axes; a++) {
-                d[a] = p[(size_t)a * n + i] + sigma * k0 * (last(g, i, a) ? 0 : bar[i + (size_t)step_of(g, a)] - bar[i]);
-                size += d[a] * d[a];
-            }
-            size = sqrtf(size) > limit ? limit / sqrtf(size) : 1;
-            for (int a = 0; a < axes; a++)
-                p[(size_t)a * n + i] = size * d[a];
-        }
-        kr_backproject(A, z, q, 0, 1);
-        for (size_t i = 0; i < n; i++) {
-            float back = 0;
-            for (int a = 0; a < axes; a++)
-                back += (initial(g, i, a) ? 0 : p[(size_t)a * n + i - (size_t)step_of(g, a)]) - (last(g, i, a) ? 0 : p[(size_t)a * n + i]);
-            float next = x[i] - column[i] * (z[i] + k0 * back);
-            next = o->positive && next < 0 ? 0 : next;
-            bar[i] = 2 * next - x[i];
-            x[i] = next;
-        }
-        kr_progress(trace, "tv", k + 1, o->iterations);
-    }
-    kr_project(A, Ax, x, 0, 1);
-    for (size_t i = 0; i < m; i++)
-        Ax[i] -= y[i];
-    *misfit = sqrt(dot(Ax, Ax, m));
+    f->replaced = replaced;
+    if (!p->lengths)
+        kr_say(trace, KR_WARNING, "%s: the size of the detector's elements is not known, so that lengths are in elements (--geometry parallel:pixel=MM says it)", name);
+    kr_scoped(scan) s = kr_scan_new();
+    if (!s || !(s->rays = kr_projections_rays(p, p->volume ? rows : 1, f->axis)) || !(s->data = p->volume ? kr_array_ref(p->y) : slices_of(p->y, o->from, to))
+        || !(s->file = kr_strdup(name)) || kr_meta_set(s->meta, "unit", "%s", p->unit ? p->unit : p->lengths ? "1/mm" : "1/pixel")
+        || kr_meta_set(s->meta, "kray_ct", "axis=%.4f rings=%ld stripes=%d hardening=%d log=%s model=%s", f->axis, o->rings, o->stripes, o->terms, o->log, kr_ray_model_name(o->model)))
+        return kr_error_code();
+    s->shape = kr_array_shape(s->data);
+    s->grid = grid_of(s->rays, p, o->matrix);
+    s->ray_model = o->model;
+    s->format = p->kind;
+    kr_array_unref(&p->y);
+    kr_array_unref(&p->white);
+    kr_array_unref(&p->dark);
+    *out = s;
+    s = NULL;
     return 0;
 }
 
-int kr_ct_solve(float *x, double *misfit, const float *y, const kr_rays *r, const kr_grid *g, const kr_ct_opts *o, const kr_trace *trace)
+int kr_ct_finish(kr_image *im, const kr_scan *s)
 {
-    *misfit = NAN;
-    size_t n = (size_t)(g->n[0] * g->n[1] * g->n[2]), m = (size_t)(r->views * r->rows * r->columns);
-    double size = sqrt(dot(y, y, m));
-    if (!isfinite(size) || !(size > 0))
-        return kr_fail(KR_ENUMBER, "the line integrals are all zero or not finite");
-    if (o->method == KR_CT_FBP)
-        return kr_fbp(x, y, r, g, &(kr_fbp_opts){ .window = o->window }, trace);
-    if (o->iterations < 1 || !(o->lambda >= 0))
-        return kr_fail(KR_EREFUSED, "%d iterations, lambda %g: at least one iteration and a strength of at least 0 are wanted", o->iterations, o->lambda);
-    kr_projector *A = kr_projector_new(r, g, o->model, false);
-    if (!A)
+    const char *unit = kr_meta_get(s->meta, "unit");
+    kr_array *x = im->data->n[KR_SLICE] > 1 ? kr_array_rename(im->data, KR_SLICE, KR_Z) : kr_array_ref(im->data);
+    if (!x)
         return kr_error_code();
-    memset(x, 0, n * sizeof *x);
-    int e = o->method == KR_CT_SIRT ? sirt(A, x, y, n, m, o, misfit, trace) : o->method == KR_CT_CGLS ? cgls(A, x, y, n, m, o, misfit, trace)
-          : tv(A, x, y, n, m, g, o, misfit, trace);
-    kr_projector_unref(&A);
-    *misfit /= size;
-    return e;
+    kr_array_unref(&im->data);
+    im->data = x;
+    for (int d = 0; d < 3; d++)
+        im->geom->fov_mm[d] = fabs(s->grid.step[d]) * (double)x->n[d];
+    return kr_meta_set(im->meta, "upright", "x to the right, y up") || kr_image_set_unit(im, unit ? unit : "1/mm") ? kr_error_code() : 0;
+}
+
+int kr_ct_hounsfield(kr_image *im, double water)
+{
+    if (!(water > 0) || !isfinite(water) || !strcmp(kr_image_unit(im), "1/pixel") || !strcmp(kr_image_unit(im), "HU"))
+        return kr_fail(KR_EREFUSED, "Hounsfield units by an attenuation of water of %g of an image in '%s': one above 0, and an image per length (the size of the detector's "
+                       "elements: --geometry parallel:pixel=MM) are wanted", water, kr_image_unit(im));
+    for (long i = 0, n = kr_count(kr_array_shape(im->data)); i < n; i++)
+        KR_R(im->data)[i] = (float)(1000 * ((double)KR_R(im->data)[i] / water - 1));
+    return kr_image_set_unit(im, "HU");
 }

@@ -213,6 +213,8 @@ static int share_noise(kr_job *j, kr_scan *s)
 
 int kr_job_prepare(kr_job *j, kr_scan *s, const kr_trace *trace)
 {
+    if (s->rays)
+        return job_rays_only(j) || (!j->method && !(j->method = job_choose(j, s, trace))) ? kr_error_code() : job_takes(j->method, s);
     kr_prepare prepare = j->how.prepare;
     prepare.mixtures = j->keep >= 0 ? &j->kept[j->keep].mixtures : prepare.mixtures;
     prepare.oversampling &= !(j->asked && j->asked->needs & KR_WHOLE_READOUT);
@@ -220,7 +222,7 @@ int kr_job_prepare(kr_job *j, kr_scan *s, const kr_trace *trace)
         return kr_error_code();
     if (j->how.undersample && kr_scan_undersample_by(s, j->how.undersample, j->source ? j->source : s->file))
         return kr_error_code();
-    return j->method || (j->method = job_choose(j, s, trace)) ? 0 : kr_error_code();
+    return j->method || (j->method = job_choose(j, s, trace)) ? job_takes(j->method, s) : kr_error_code();
 }
 
 /* How much was measured and by which mask, and how the image was made. */
@@ -234,7 +236,7 @@ static int describe(kr_image *im, const kr_scan *s, kr_job *j)
     const char *u = j->how.undersample;
     if (e || (u && (kr_meta_set(im->meta, "kray_mask", "%s", u) || kr_meta_set(im->meta, "kray_undersample", "%s", u))))
         return kr_error_code();
-    if (s->traj)
+    if (s->traj || s->rays)
         return 0;
     kr_scoped(array) mask = kr_scan_mask(s);
     if (!mask || kr_mask_describe(&f, mask, s->shape))

@@ -1,6 +1,7 @@
 /* job.h: what a job is. Private to this folder. */
 #ifndef KRAY_JOB_H
 #define KRAY_JOB_H
+#include "kray/projections.h"
 #include "street.h"
 
 enum { KEPT = 4096 };
@@ -23,4 +24,11 @@ struct kr_job {
 void *job_values_of(kr_job *j, const kr_recon *m);
 /* What auto takes for a scan, or the method asked for. */
 const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace);
+/* 1: a file that holds X-ray projections, or one that how->geometry makes such, *p (owner: the caller); 0: none; else a refusal. */
+int job_projections(kr_job *j, kr_projections **p, const char *source, const kr_trace *trace);
+/* Its scan; p is dropped. Refuses what is asked for and means nothing to projections. */
+int job_rays_scan(kr_job *j, kr_scan **out, kr_projections **p, const char *source, const kr_trace *trace) KR_MUST_USE;
+int job_rays_only(const kr_job *j) KR_MUST_USE;
+/* Refuses a method that is not for such a scan. */
+int job_takes(const kr_recon *m, const kr_scan *s) KR_MUST_USE;
 #endif

@@ -122,12 +122,31 @@ static int begin(kr_job *j, const char *source)
 
 int kr_job_read(kr_job *j, kr_scan **out, const char *source, const kr_trace *trace)
 {
-    return begin(j, source) ? kr_error_code() : read_window(j, out, source, trace);
+    kr_projections *p = NULL;
+    int rays = begin(j, source) ? kr_error_code() : job_projections(j, &p, source, trace);
+    return rays < 0 ? rays : rays ? job_rays_scan(j, out, &p, source, trace) : read_window(j, out, source, trace);
+}
+
+/* Of projections, which are read whole: geometry decides. */
+static int plan_rays(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, kr_projections **p, const char *source)
+{
+    if (job_rays_scan(j, head, p, source, NULL) || kr_job_prepare(j, *head, NULL))
+        return kr_error_code();
+    *piece = slices_of(*head);
+    *cost = (kr_cost){ 0 };
+    if (j->method->plan && j->method->plan(cost, *head, job_values_of(j, j->method)))
+        return kr_error_code();
+    cost->bytes += PROGRAM + 4 * (double)kr_count((*head)->shape);
+    return 0;
 }
 
 int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, const char *source)
 {
-    int pieces = begin(j, source) ? kr_error_code() : in_pieces(j, source);
+    kr_projections *p = NULL;
+    int rays = begin(j, source) ? kr_error_code() : job_projections(j, &p, source, NULL);
+    if (rays)
+        return rays < 0 ? rays : plan_rays(j, cost, piece, head, &p, source);
+    int pieces = in_pieces(j, source);
     if (pieces < 0 || read_head(j, head, source, NULL))
         return kr_error_code();
     const kr_recon *m = job_choose(j, *head, NULL);
@@ -208,7 +227,14 @@ static int run_pieces(kr_job *j, kr_image **out, const char *source, const kr_sc
 int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *trace)
 {
     *out = NULL;
-    int pieces = begin(j, source) ? kr_error_code() : in_pieces(j, source);
+    kr_projections *p = NULL;
+    int rays = begin(j, source) ? kr_error_code() : job_projections(j, &p, source, trace);
+    if (rays) {
+        kr_scoped(scan) s = NULL;
+        return rays < 0 || job_rays_scan(j, &s, &p, source, trace) || kr_job_run(j, out, s, trace) || kr_meta_provenance((*out)->meta, NULL, NULL, NULL, &source, 1)
+               ? kr_error_code() : 0;
+    }
+    int pieces = in_pieces(j, source);
     kr_scoped(scan) head = NULL;
     if (pieces < 0 || ((j->how.memory || pieces) && read_head(j, &head, source, trace)))
         return kr_error_code();

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), problem = space | KR_ON(KR_COIL) | KR_ON(KR_MAP) | KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW) };
+enum { space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), problem = space | KR_ON(KR_COIL) | KR_ON(KR_MAP) | KR_ON(KR_SAMPLE) | KR_ON(KR_U) | KR_ON(KR_V) | KR_ON(KR_VIEW) };
 const unsigned kr_problem_axes = problem;
 
 unsigned kr_in_kspace(const kr_scan *s) { return space & ~s->in_image; }
@@ -84,6 +84,7 @@ void model_close(model *m)
 {
     kr_array_unref(&m->coils);
     kr_array_unref(&m->mask);
+    kr_linop_unref(&m->A);
 }
 
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
@@ -92,7 +93,7 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
         kr_fail(KR_ESHAPE, "one slice is wanted for a model, k-space has shape %s", kr_shape_text(scan->shape));
         return NULL;
     }
-    if (kr_coils_check(coils, scan))
+    if (!scan->rays && kr_coils_check(coils, scan))
         return NULL;
     model m;
     kr_linop *A = model_open(&m, scan, coils) ? NULL : m.kind->forward(&m);
@@ -108,6 +109,9 @@ int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
     if (!part->data)
         return kr_error_code();
     part->shape = kr_array_shape(part->data);
+    part->rays = s->rays;                                    /* borrowed */
+    part->grid = s->grid;
+    part->ray_model = s->ray_model;
     if (s->traj) {
         memcpy(part->enc.encoded, s->enc.encoded, sizeof part->enc.encoded);
         part->traj = kr_part_of(s->traj, s, whole | KR_ON(KR_CHAN), i);

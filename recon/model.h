@@ -5,7 +5,7 @@
 
 /* The axes X, Y, Z of the scan that still are in k-space. */
 unsigned kr_in_kspace(const kr_scan *s);
-/* The axes of one problem: X, Y, Z, SAMPLE, VIEW, COIL, MAP. */
+/* The axes of one problem: X, Y, Z, SAMPLE, U, V, VIEW, COIL, MAP. */
 extern const unsigned kr_problem_axes;
 /* How many problems {X,Y,Z,COIL} a scan holds: the product of all its further axes. */
 long kr_parts(const kr_scan *s);
@@ -15,7 +15,7 @@ kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) KR_MUST_USE;
 kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 /* Frame f of an array, counted over the axes of `series`, the first fastest. A view. */
 kr_array *kr_frame_of(const kr_array *a, kr_shape series, long f) KR_MUST_USE;
-/* Part i as a scan of its own: data (packed), mask, trajectory and density, where there are; to be closed, also after a refusal. */
+/* Part i as a scan of its own: data (packed), mask, trajectory, density, rays, where there are; to be closed, also after a refusal. */
 int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 void kr_part_close(kr_scan *part);
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */
@@ -49,6 +49,7 @@ struct model {
     enum kr_type type;
     double bound;                    /* at least the largest eigenvalue of N; 0: power iteration tells  */
     kr_array *mask; unsigned axes;   /* of a grid: P, and the axes in k-space                           */
+    kr_linop *A;                     /* of rays: real, without weights below 0; NULL: forward makes it  */
 };
 /* coils {X,Y,Z,COIL,MAP}; borrows part. To be closed, also after a refusal. */
 int model_open(model *m, const kr_scan *part, const kr_array *coils) KR_MUST_USE;

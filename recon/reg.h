@@ -14,6 +14,7 @@ typedef struct reg_problem {
 
 typedef struct kr_regular kr_regular;                 /* regular.h */
 /* Where a term is added. */
+typedef struct kr_regular kr_regular;                 /* regular.h */
 typedef struct reg_at {
     const kr_regular *o;
     const model *m;                  /* of one problem; m->part: its data                               */

@@ -2,9 +2,11 @@
  *
  * The scale of the data. Maps of any size and data in any unit give the same problem: with u the largest sum over coils of |S|^2
  * and s the 99th percentile of |A^H y| / u over the points of the whole scan where there is a coil map,
- * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. */
+ * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. Of projections u is the bound of
+ * A^T A: lambda then is a fraction of what the plain back-projection A^T y is. */
 #include "kray/regularisers.h"
 #include "kray_regs.h"
+#include "projected.h"
 #include "reg.h"
 #include "regular.h"
 #include <math.h>
@@ -105,8 +107,17 @@ static int open_part(struct one *p, const struct job *j, long i)
 {
     *p = (struct one){ 0 };
     int e = kr_part_open(&p->of, j->scan, j->joint, i);
-    kr_scoped(array) maps = e ? NULL : part(j->coils, j, i);
-    return e ? e : maps ? model_open(&p->m, &p->of, maps) : kr_error_code();
+    kr_scoped(array) maps = e || !j->coils ? NULL : part(j->coils, j, i);
+    return e ? e : maps || !j->coils ? model_open(&p->m, &p->of, maps) : kr_error_code();
+}
+
+/* |N| at most, of a model without coils; negative: a refusal. */
+static double bound_of(const struct job *j)
+{
+    struct one p;
+    double bound = open_part(&p, j, 0) ? -1 : p.m.bound;
+    close_part(&p);
+    return bound;
 }
 
 /* b = A^H W y, in units of the maps. */
@@ -138,7 +149,7 @@ static double percentile(const kr_array *b)
     long n = kr_count(kr_array_shape(b)), count = 0, sum = 0;
     float scale = (float)((BINS - 1) / most);
     for (long i = 0; i < n; i++) {
-        float m = kr_cabs2(KR_C(b)[i]);
+        float m = b->type == KR_C32 ? kr_cabs2(KR_C(b)[i]) : KR_R(b)[i] * KR_R(b)[i];
         if (m > 0) {
             bin[(long)(sqrtf(m) * scale)]++;
             count++;
@@ -259,13 +270,15 @@ static int solve(void *self, long i)
     int e = open_part(&p, j, i);
     if (!e)
         e = open_problem(&q, j, &p);
-    kr_part_close(&p.of);
+    if (!p.m.A)
+        kr_part_close(&p.of);
     if (!e) {
         kr_scoped(array) from = part(j->b, j, i);
         kr_shape n = kr_linop_domain(q.N);
-        kr_scoped(array) b = kr_array_new(KR_C32, n);
-        kr_scoped(array) x = kr_array_new(KR_C32, n);
-        if (from && b && x) {
+        kr_scoped(array) b = kr_array_new(p.m.type, n);
+        kr_scoped(array) x = kr_array_new(p.m.type, n);
+        kr_scoped(array) y = p.m.A ? kr_array_copy(p.of.data) : NULL;
+        if (from && b && x && (y || !p.m.A)) {
             for (long c = 0; c < (j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
                 kr_scoped(array) to = kr_array_at(b, KR_CHAN, c);
                 if (to)
@@ -277,7 +290,11 @@ static int solve(void *self, long i)
             kr_term term[KR_TERMS];
             for (int k = 0; k < q.terms; k++)
                 term[k] = (kr_term){ q.g[k], q.K[k] };
-            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, p.m.coils->n[KR_COIL] > 1 ? 1 : 100 };
+            if (y)
+                kr_scale(y, (float)(1 / j->scale));
+            bool alone = p.m.A && !j->sum->kind[0]->alone;   /* x is the image alone: solvers may go by its samples */
+            kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, !p.m.coils || p.m.coils->n[KR_COIL] > 1 ? 1 : 100,
+                                   alone ? p.m.A : NULL, alone ? y : NULL, j->o->positive };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
@@ -343,8 +360,12 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     whole.order = whole.order ? whole.order : 4;
     whole.block = whole.block ? whole.block : 8;
     int e = kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg);
-    if (e || (e = check(o, &sum)) || (e = kr_coils_check(coils, scan)))
+    if (e || (e = check(o, &sum)) || (coils && (e = kr_coils_check(coils, scan))))
         return e;
+    if (o->positive && !scan->rays)
+        return kr_fail(KR_EREFUSED, "--nonneg is for projections, whose images are real");
+    if (o->positive && sum.kind[0]->alone)
+        return kr_fail(KR_EREFUSED, "%s cannot keep values from going below 0 (--nonneg)", sum.kind[0]->name);
     struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
@@ -353,21 +374,22 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         for (int k = 0; k < 4; k++)
             j.along |= scan->shape.n[series_axes[k]] > 1 ? KR_ON(series_axes[k]) : 0;
         for (int i = 0; i < sum.count; i++)
-            if ((sum.kind[i]->series && !sum.kind[i]->many) || coils->n[KR_MAP] > 1)
-                return kr_fail(KR_EREFUSED, "--frames all is for ttv and llr with one set of maps, not for %s with %ld", sum.kind[i]->name, coils->n[KR_MAP]);
+            if ((sum.kind[i]->series && !sum.kind[i]->many) || (coils && coils->n[KR_MAP] > 1))
+                return kr_fail(KR_EREFUSED, "--frames all is for ttv and llr with one set of maps, not for %s with %ld", sum.kind[i]->name, coils ? coils->n[KR_MAP] : 1);
     }
     j.joint = kr_problem_axes | j.along;
     for (int k = 0; k < 4; k++)
-        if (j.along & KR_ON(series_axes[k]) && coils->n[series_axes[k]] > 1)
+        if (coils && j.along & KR_ON(series_axes[k]) && coils->n[series_axes[k]] > 1)
             return kr_fail(KR_ESHAPE, "coil maps that change along %s: one set for the series is wanted", kr_axis_name(series_axes[k]));
     j.parts = kr_count(kr_shape_without(scan->shape, j.joint));
     kr_shape shape = kr_scan_image_shape(scan), sets = shape;
-    sets.n[KR_MAP] = coils->n[KR_MAP];
-    kr_scoped(array) b = kr_array_new(KR_C32, sets);
-    kr_scoped(array) image = b ? kr_array_new(KR_C32, shape) : NULL;
+    sets.n[KR_MAP] = coils ? coils->n[KR_MAP] : 1;
+    enum kr_type type = scan->rays ? KR_R32 : KR_C32;
+    kr_scoped(array) b = kr_array_new(type, sets);
+    kr_scoped(array) image = b ? kr_array_new(type, shape) : NULL;
     kr_auto kr_solution *solved = kr_alloc_zero((size_t)j.parts, sizeof *solved);
     kr_auto double *yy = kr_alloc_zero((size_t)j.parts, sizeof *yy);
-    j.unit = (double)kr_sense_unit(coils);
+    j.unit = coils ? (double)kr_sense_unit(coils) : bound_of(&j);
     if (!image || !solved || !yy || j.unit < 0)
         return kr_error_code();
     if (!(j.unit > 0) || !isfinite(j.unit))
@@ -382,7 +404,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return e;
     j.scale = percentile(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
-        return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, "the data are all zero where there are coil maps, or not finite");
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
     /* Small problems side by side; large ones one after the other, each on all threads. */
     bool large = kr_count(kr_shape_only(scan->shape, j.joint)) > 1 << 23;
     if (j.parts >= kr_threads() && !large)
@@ -402,6 +424,8 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
 
 int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o)
 {
+    if (scan->rays)
+        return projected_plan(cost, scan, fmin((double)o->iterations, 300), 6);
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
     double slices = scan->shape.n[KR_SLICE] > 1 ? (double)scan->shape.n[KR_SLICE] : 1, at_once = slices < kr_threads() ? 1 : kr_threads();
     cost->bytes = 8 * n * at_once / slices + 8 * 8 * n / coils;      /* maps in blocks; images and regularisers, measured */

@@ -1,4 +1,4 @@
-/* regular.h: regularised SENSE, the one engine behind cs, wavelet, tv and the others. Private to this folder. */
+/* regular.h: regularised least squares by the model of the scan, the one engine behind cs, wavelet, tv and the others. Private to this folder. */
 #ifndef KRAY_REGULAR_H
 #define KRAY_REGULAR_H
 #include "kray/recon.h"
@@ -8,7 +8,7 @@ typedef struct kr_regular {
     const char *solver, *frames;      /* "auto"; axis of the series, "auto"                                      */
     double lambda, tolerance;
     long iterations, order, block;
-    bool shifts;
+    bool shifts, positive;            /* positive: no value below 0, of real images                              */
 } kr_regular;
 /* The options of all these methods; presets of lambda, the iterations and the tolerance. */
 #define KR_REGULAR_OPTS(lambda_, iterations_, tolerance_) \
@@ -17,7 +17,8 @@ typedef struct kr_regular {
 #define KR_REGULAR_SHARED(iterations_, tolerance_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
     { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), tolerance_, "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
-    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: FISTA, ADMM or PDHG, whichever first handles the regularisers" }
+    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: the first that can: of projections 'diagonal', else FISTA, PDHG or ADMM" }, \
+    { "nonneg", 0, KR_OPT_FLAG, offsetof(kr_regular, positive), NULL, NULL, "no value below 0 (images of projections)" }
 #define KR_REGULAR_WAVELET \
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }
 #define KR_REGULAR_SHIFTS \

@@ -1,4 +1,5 @@
 /* street.c: the whole street from a scan to an image. */
+#include "kray/ct.h"
 #include "street.h"
 #include "kray/trajectory.h"
 #include <math.h>
@@ -227,6 +228,14 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
                      kept *keep, const kr_trace *trace)
 {
     *out = NULL;
+    if (scan->rays) {                                        /* no coils, no grid in k-space */
+        int e = method->run(out, scan, NULL, opts, trace);
+        e = e ? e : kr_ct_finish(*out, scan);
+        e = e ? e : kr_image_check(*out);
+        if (e)
+            kr_image_unref(out);
+        return e;
+    }
     if (scan->shape.n[KR_SAMPLE] > 1 || scan->shape.n[KR_VIEW] > 1) {
         if (!scan->traj)
             return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "

@@ -5,6 +5,7 @@
 #include "json.h"
 #include "info_rays.h"
 #include "judge.h"
+#include "kray/ct.h"
 #include "tool.h"
 #include "traj_plot.h"
 #include <math.h>
@@ -421,15 +422,15 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
     if (o) {
         *o = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "kind", "image", "shape", json_shape(kr_array_shape(a)), "numbers", range_json(&r), "voxel_mm", json_numbers(voxel, 3),
                        "geometry", geom_json(im->geom), "meta", json_meta(im->meta));
-        json_object_set_new(*o, "unit", json_words(kr_meta_get(im->meta, "unit")));
+        json_object_set_new(*o, "unit", json_words(*kr_image_unit(im) ? kr_image_unit(im) : NULL));
         if (placed)
             json_object_set_new(*o, "affine_ras", json_numbers(affine, 16));
         return 0;
     }
     line(t, "image", "%s", kr_shape_text(kr_array_shape(a)));
     range_line(t, &r);
-    if (kr_meta_get(im->meta, "unit"))
-        line(t, "unit", "%s", kr_meta_get(im->meta, "unit"));
+    if (*kr_image_unit(im))
+        line(t, "unit", "%s", kr_image_unit(im));
     if (voxel[0] > 0)
         line(t, "voxel", "%.5g x %.5g x %.5g mm", voxel[0], voxel[1], voxel[2]);
     geom_lines(t, im->geom);
@@ -568,13 +569,9 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     bool seq = f && !strcmp(f->name, "pulseq");
     int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
     bool maps = false;
-    kr_projections *rays = NULL;
-    struct stat st;
     kr_auto char *unknown = f ? NULL : kr_strdup(kr_error());
-    bool readable = !stat(src.path, &st) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));      /* a pipe would be waited for */
-    int is = p->from || !readable || (f && f->read && strcmp(f->name, "hdf5") && strcmp(f->name, "mat")) ? 0 : info_rays_known(&rays, file, trace);
-    if (!is && unknown)
-        e = kr_fail(e, "%s", unknown);
+    kr_projections *rays = NULL;
+    int is = p->from || (f && f->read && strcmp(f->name, "hdf5") && strcmp(f->name, "mat")) ? 0 : kr_ct_known(&rays, file, trace);
     if (is) {
         if (is > 0 && !o)
             kr_text_add(t, "%s: X-ray projections\n", file);
@@ -583,6 +580,8 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
         kr_source_clear(&src);
         return e;
     }
+    if (!f)                                                  /* what was looked for since has cleared it */
+        e = kr_fail(unknown ? e : KR_EMEM, "%s", unknown ? unknown : "no memory");
     if (f && !o)
         kr_text_add(t, "%s: %s\n", file, f->summary);
     if (seq && (e = read_seq(&s, src.path)) == 0)

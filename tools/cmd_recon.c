@@ -17,7 +17,7 @@
 typedef struct opts {
     const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band, *traj, *units, *matrix, *fov, *shift, *delay, *density;
-    const char *field;
+    const char *field, *geometry;
     double first, dwell;
     long spokes, phases, breathing, maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
@@ -55,6 +55,7 @@ static const kr_opt table[] = {
     { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map: time between samples, where the file gives none; 0: as in the file" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
+    { "geometry", 0, KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "X-ray projections: how they were measured, where the file does not say: parallel[:pixel=MM],angles=FROM:TO:N, ... (kray ct --help)" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor; 0: from the file" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "CAIPI shift of FOV/N along y between neighbouring slices of a band; 1: none, 0: from the file" },
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "single-band reference scan, with which the slices (SMS) are separated" },
@@ -111,16 +112,16 @@ static int tell_plan(kr_job *job, const char *file, const opts *o, json_t *j)
     const kr_recon *m = kr_job_method(job);
     long n = head->shape.n[KR_SLICE] > 1 ? head->shape.n[KR_SLICE] : 1;
     if (j) {
-        json_object_set_new(j, "format", json_words(head->format));
-        json_object_set_new(j, "kspace", json_shape(head->shape));
+        json_object_set_new(j, "format", json_words(head->format ? head->format : "array"));
+        json_object_set_new(j, head->rays ? "projections" : "kspace", json_shape(head->shape));
         json_object_set_new(j, "method", json_words(m->name));
         json_object_set_new(j, "plan", json_pack("{s:I,s:f,s:f,s:i}", "slices_at_a_time", (json_int_t)piece, "memory_bytes", cost.bytes, "seconds",
                                                  cost.seconds, "threads", kr_threads()));
         return 0;
     }
     char a[32], b[32];
-    printf("%s\n  format   %s\n  k-space  %s, %s\n  method   %s\n", head->file, head->format, kr_shape_text(head->shape),
-           kr_size_text(a, 8 * (double)kr_count(head->shape)), m->name);
+    printf("%s\n  format   %s\n  %s  %s, %s\n  method   %s\n", head->file, head->format ? head->format : "array", head->rays ? "rays   " : "k-space", kr_shape_text(head->shape),
+           kr_size_text(a, (head->rays ? 4 : 8) * (double)kr_count(head->shape)), m->name);
     if (m->needs & KR_NEEDS_COILS)
         printf("  maps     %s, %ld set%s\n", o->coils, o->maps, o->maps == 1 ? "" : "s");
     if (piece < n)
@@ -250,6 +251,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     how.undersample = o->undersample;
     how.partial = o->partial;
     how.from = o->from;
+    how.geometry = o->geometry;
     how.memory = o->memory;
     how.values = method.values;
     how.given = method.given;
@@ -330,6 +332,7 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon cine.mat -o cine.nii.gz --method llr --frames time     # a series at once: locally low rank\n"
     "  kray recon golden.h5 -o dce.nii.gz --spokes 21 --method ttv     # GRASP: frames of 21 golden-angle spokes\n"
     "  kray recon scan.h5 -o best.nii.gz --method wavelet --lambda 1e-4:1e-1:7 --reference truth.nii.gz\n"
+    "  kray recon tooth.h5 -o tooth.nii.gz                      # X-ray projections that tell their geometry; kray ct has more options\n"
     "  kray recon epi.cfl -o epi.nii.gz --multiband 3 --caipi 3 --single-band sbref.cfl --method slice-grappa\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
     "  kray recon MultiCoil/ -o Submission/MultiCoil --recursive --to cmrxrecon      # a tree of folders, as the challenge wants it\n"

@@ -2,20 +2,6 @@
 #include "info_rays.h"
 #include <math.h>
 
-int info_rays_known(kr_projections **out, const char *source, const kr_trace *trace)
-{
-    kr_projections *p = kr_alloc_zero(1, sizeof *p);
-    int is = p ? 0 : kr_error_code();
-    *out = NULL;
-    for (int i = 0; kr_projections_kinds[i] && !is; i++)
-        is = kr_projections_kinds[i]->read ? kr_projections_kinds[i]->read(p, source, trace) : 0;
-    if (is > 0 && p->y)
-        *out = p;
-    else
-        kr_projections_unref(&p);
-    return is;
-}
-
 /* What follows from the geometry, where it is whole. */
 struct derived { bool known; kr_arc arc; kr_grid grid; double angle[2]; };
 

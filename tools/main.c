@@ -351,6 +351,8 @@ int main(int argc, char **argv)
     if (!e)
         e = outputs_apart(groups, count, files, file);
     if (!e)
+        e = kr_mem_lacked(*kr_command_line() ? 0 : KR_EMEM, 0);      /* before work is done of which it tells */
+    if (!e)
         e = tool->run(opts, files, file, &trace);
     if (!e)
         e = kr_mem_lacked(0, 0);             /* nothing that went wrong for lack of memory passes for done */

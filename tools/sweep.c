@@ -278,6 +278,8 @@ static int try_all(kr_image **out, const struct sweep *s, kr_job *job, kr_scan *
     enum rule by = target ? REFERENCE : held->data ? HELD_OUT : GCV;
     if (!lambda)
         return kr_fail(KR_EUSAGE, "%s has no lambda to sweep", m->name);
+    if (!target && scan->rays)
+        return kr_fail(KR_EUSAGE, "a sweep of lambda on X-ray projections wants a reference (--reference FILE)");
     if ((!target && kr_noise_level(&noise, scan)) || kr_job_keep(job, 0))
         return kr_error_code();
     for (int i = 0; i < s->count; i++) {

@@ -1,9 +1,8 @@
 /* ct.h: from counts or line integrals of an X-ray scan to an image. */
 #ifndef KRAY_CT_H
 #define KRAY_CT_H
-#include "kray/image.h"
-#include "kray/opt.h"
-#include "kray/rays.h"
+#include "kray/projections.h"
+#include "kray/scan.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -29,19 +28,31 @@ int kr_ct_rings_wavelet(kr_array *y, int levels, double sigma) KR_MUST_USE;
  * Biol 24:81 (1979). */
 int kr_ct_polynomial(kr_array *y, const double *factor, int count) KR_MUST_USE;
 
-/* fbp: kr_fbp. sirt: x += C A^T R (y - A x) (Gilbert 1972). cgls: least squares by conjugate gradients. tv: 1/2 |A x - y|^2 + lambda |grad x|_1 by
- * primal-dual steps (Chambolle and Pock, J Math Imaging Vis 40:120 (2011); Pock and Chambolle, ICCV 2011:1762), lambda in parts of the largest of |A^T y|. */
-enum kr_ct_method { KR_CT_FBP, KR_CT_SIRT, KR_CT_CGLS, KR_CT_TV, KR_CT_METHODS };
+/* ---- From a file to an image ----
+ * Between these two ends a job (recon.h) makes the image: kr_job_file does it all of files that tell how they were measured. */
 typedef struct kr_ct_opts {
-    enum kr_ct_method method;
-    enum kr_fbp_window window;
-    int iterations;
-    double lambda;
-    bool positive;                    /* no value below 0 (sirt, tv)                                                         */
+    const char *log;                  /* "on"; "off"; "auto": where a white field is                 */
+    double axis;                      /* column of the axis of rotation; NAN: found where lines were measured twice, else the middle */
+    long rings;                       /* kr_ct_rings; 0: not                                                         */
+    int stripes;                      /* levels of kr_ct_rings_wavelet; 0: not                                       */
+    double harden[16]; int terms;     /* kr_ct_polynomial; 0 terms: not                                              */
+    long from, to;                    /* rows of the detector, where each is a slice; to 0: all                       */
+    long matrix;                      /* pixels along x and y; 0: those that the file's data set is meant for, else as many as the views see */
     enum kr_ray_model model;
+    const char *keep;                 /* where the line integrals are written; NULL: nowhere                         */
 } kr_ct_opts;
-/* x {X,Y,Z} from y. *misfit: |A x - y| / |y| at the end; NAN by fbp. */
-int kr_ct_solve(float *x, double *misfit, const float *y, const kr_rays *r, const kr_grid *g, const kr_ct_opts *o, const kr_trace *trace) KR_MUST_USE;
+kr_ct_opts kr_ct_preset(void);
+typedef struct kr_ct_facts { double axis, mismatch; long replaced; } kr_ct_facts;        /* as kr_ct_axis and kr_ct_log tell; mismatch NAN: not looked for */
+/* 1: a file that tells how it was measured, *out (owner: the caller); 0: none of the kinds of projections.h; else a refusal. */
+int kr_ct_known(kr_projections **out, const char *source, const kr_trace *trace);
+/* Line integrals, axis, rays and grid as a scan of kind KR_SCAN_RAYS. p's numbers are used up. Refuses what is not finite, and rows, axes and options that p does
+ * not have. name: the file's, for what is said. facts: may be NULL. Owner of *out: the caller. */
+int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_opts *o, kr_ct_facts *facts, const kr_trace *trace) KR_MUST_USE;
+/* The image of such a scan as a method made it: slices along Z, voxel size, unit: meta "unit" of the scan ("1/pixel" where lengths are not known), else
+ * "1/mm". kr_job_run does it. */
+int kr_ct_finish(kr_image *im, const kr_scan *s) KR_MUST_USE;
+/* 1000 (x / water - 1), water: its attenuation in the image's unit. Refuses images in HU, and per pixel. */
+int kr_ct_hounsfield(kr_image *im, double water) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

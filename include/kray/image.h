@@ -32,6 +32,9 @@ typedef struct kr_image {            /* data {X,Y,Z,SLICE,ECHO,...}, R32 or C32 
 } kr_image;
 kr_image *kr_image_new(const kr_array *data, const kr_geom *geom, const kr_meta *meta) KR_MUST_USE; /* borrows; NULL geom, meta: empty ones */
 void kr_image_unref(kr_image **im);
+/* What the numbers are: "1/mm", "1/pixel" (attenuation), "HU", "": arbitrary. It stands in the meta ("unit"), so that every format keeps it. */
+const char *kr_image_unit(const kr_image *im);
+int kr_image_set_unit(kr_image *im, const char *unit) KR_MUST_USE;
 /* |x| if complex (a new image), otherwise another handle. */
 kr_image *kr_image_magnitude(const kr_image *im) KR_MUST_USE;
 /* Refuses what no reconstruction should give: not finite, all zero, empty. */

@@ -1,7 +1,7 @@
 /* linop.h: A : domain -> codomain, with its adjoint. An operator owns its scratch: one thread at a time. */
 #ifndef KRAY_LINOP_H
 #define KRAY_LINOP_H
-#include "kray/array.h"
+#include "kray/rays.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -35,6 +35,7 @@ double kr_linop_norm2(const kr_linop *A, int iterations);
 /* ---- Compositions take their operands; NULL operands give NULL and free the others. Refuse operands of two types. ---- */
 kr_linop *kr_mul(kr_linop *A, kr_linop *B) KR_MUST_USE;                   /* A B, in the order of the page */
 kr_linop *kr_adjoint(kr_linop *A) KR_MUST_USE;                            /* A^H */
+kr_linop *kr_normal(kr_linop *A) KR_MUST_USE;                              /* A^H A as an operator of its own */
 kr_linop *kr_stack(kr_linop *A, kr_linop *B, int axis) KR_MUST_USE;       /* [A; B] along an axis of the codomain */
 
 /* ---- Simple operators ---- */
@@ -59,6 +60,9 @@ kr_linop *kr_op_sense_normal(const kr_array *coils, const kr_array *mask, unsign
 kr_linop *kr_op_nufft(const kr_array *coils, const kr_array *traj, kr_shape frames, double tolerance) KR_MUST_USE;
 /* N = A^H W A of it as a convolution, an operator of its own. weights R32 {SAMPLE,VIEW and axes of `frames`}, >= 0, contiguous; NULL: 1. */
 kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const kr_array *weights, kr_shape frames, double tolerance) KR_MUST_USE;
+
+/* Line integrals of a real image {X,Y,Z} along rays {U,V,VIEW}, and their transpose. Refuses as kr_projector_new does. */
+kr_linop *kr_op_rays(const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
 
 /* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
  * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */

@@ -17,6 +17,8 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_WHOLE_READOUT = 1 << 6,   /* works on readouts as they were stored: oversampling is cropped from the image, not the data */
        KR_TAKES_TRAJECTORY = 1 << 8,/* takes non-Cartesian samples; other methods get them gridded       */
        KR_WANTS_SERIES = 1 << 9,    /* works on all frames, or on slices measured together, at once      */
+       KR_TAKES_RAYS = 1 << 10,     /* takes X-ray projections                                          */
+       KR_RAYS_ALONE = 1 << 11,     /* and nothing else                                                 */
        KR_SOFT_MAPS = 1 << 7 };     /* sparsity or low-rank penalty: coil maps are made with soft cropping (kr_coils_opts.soft) */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {
@@ -40,7 +42,8 @@ extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
 
 /* Scan -> operator of one SLICE (and one of each further axis): A = P F S over the axes still in k-space.
- * scan->data {X,Y,Z,COIL} must have no further axes. With a trajectory A = F S, data {SAMPLE,VIEW,COIL}. */
+ * scan->data {X,Y,Z,COIL} must have no further axes. With a trajectory A = F S, data {SAMPLE,VIEW,COIL}; with rays the line
+ * integrals of a real image, data {U,V,VIEW}, coils NULL. */
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils) KR_MUST_USE;
 
 /* y = P F S x: the samples that an image would give, of every slice and further axis. Maps of one set, scan with data, x C32 on its grid;
@@ -65,6 +68,7 @@ typedef struct kr_job_opts {             /* what this points to stays with the c
     const char *undersample;             /* keep only these samples, see kr_mask_from; NULL: all        */
     const char *partial;                 /* "zero", or how kr_partial_fourier completes k-space         */
     const char *from;                    /* format of files; NULL: recognised                           */
+    const char *geometry;                /* X-ray projections: how they were measured, for kr_projections_geometry; NULL: the file says */
     int64_t memory;                      /* bytes that the program may take: files are worked on in pieces; 0: no limit */
     const void *values;                  /* the method's options as kr_opt_parse filled them (copied); NULL: presets */
     const char *given;                   /* name of one that was given, for auto; NULL: none             */
@@ -106,7 +110,7 @@ const kr_array *kr_job_maps(const kr_job *j);
 int kr_recon_run(const char *source, const char *method, const char *options, kr_image **out) KR_MUST_USE;
 
 /* ---- The method that a scan wants, where nobody says ----
- * An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
+ * X-ray projections: fbp. An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
  * maps are asked for. Undersampled: KR_AUTO_USUAL; along a trajectory sense, with one coil KR_AUTO_USUAL; several coils and fewer than 10 calibration lines: nlinv; none: the zero-filled image,
  * with a warning. a->why then says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"

@@ -2,6 +2,7 @@
 #ifndef KRAY_SCAN_H
 #define KRAY_SCAN_H
 #include "kray/image.h"
+#include "kray/rays.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -55,6 +56,8 @@ typedef struct kr_multiband {
     long depth, first, step;         /* of a slab (kr_multiband_open), depth 0: as measured             */
 } kr_multiband;
 
+/* What samples are: points of k-space on a grid, points of k-space along a trajectory, line integrals of X-rays. */
+enum kr_scan_kind { KR_SCAN_GRID, KR_SCAN_SAMPLES, KR_SCAN_RAYS };
 typedef struct kr_scan {
     kr_shape shape;                  /* of data; also when only the header was read (data NULL)         */
     kr_array *data;                  /* C32 {X,Y,Z,COIL,SLICE,...}, DC at N/2, zero where not measured; contiguous */
@@ -68,6 +71,9 @@ typedef struct kr_scan {
     kr_array *density;               /* R32 {SAMPLE,VIEW and axes of traj}, see kr_scan_density; NULL: not made yet */
     kr_array *field;                 /* R32 {X,Y,Z,SLICE} off-resonance in Hz on the grid of the image, kr_scan_field; NULL: none */
     double first_us;                 /* time from time zero, where off-resonance has no phase, to the first sample of a readout */
+    kr_rays *rays;                   /* of X-ray projections: data R32 {U,V,VIEW} of a volume, or {U,VIEW,SLICE} slice by slice; NULL: MRI */
+    kr_grid grid;                    /* with rays: of the image of a slice, or of the volume              */
+    enum kr_ray_model ray_model;     /* with rays: what a voxel adds to one                               */
     kr_array *coils;                 /* C32 {X,Y,Z,COIL,MAP,SLICE} maps that came with the file; NULL    */
     kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
     unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
@@ -87,6 +93,7 @@ typedef struct kr_scan {
 } kr_scan;
 kr_scan *kr_scan_new(void) KR_MUST_USE;
 void kr_scan_unref(kr_scan **s);
+enum kr_scan_kind kr_scan_kind_of(const kr_scan *s);
 void kr_scan_note(kr_scan *s, const char *fmt, ...) KR_PRINTF(2, 3);
 /* Slices from..from+count-1 as a scan of its own (views; of the lines those of imaging, calibration and phase
  * correction; waveforms stay with the original). */
@@ -105,7 +112,8 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 /* A trajectory that was kept elsewhere: {SAMPLE,VIEW,CHAN}; with its 2 or 3 coordinates along the first axis, as BART writes it; or complex, kx + i ky. Where
  * the data have no such axes, their first two axes longer than 1 become SAMPLE and VIEW. Refuses other counts than those of the data. */
 int kr_scan_attach_trajectory(kr_scan *s, const kr_array *traj) KR_MUST_USE;
-/* The image of a scan, {X,Y,Z and its further axes}: the grid of the data, or the encoded matrix of one with a trajectory. */
+/* The image of a scan, {X,Y,Z and its further axes}: the grid of the data, or the encoded matrix of one with a trajectory, or
+ * the grid of one with rays. */
 kr_shape kr_scan_image_shape(const kr_scan *s);
 /* The area (volume) of k-space that belongs to each sample, R32 as traj without CHAN: A^H W A is about 1 where k-space is covered. After
  * kr_scan_trajectory. kind: "pipe-menon" (also NULL: ten steps of w = w / (C w), Pipe and Menon, Magn Reson Med 41:179 (1999)); "voronoi" (of a

@@ -70,6 +70,9 @@ typedef struct kr_problem {
     double start;                    /* g_i count this many times at first, then 2 % less from iteration to iteration, down to once;
                                         at most 1: at once. Continuation, for data that leave much open (one coil): Hale et al., SIAM J Optim 19:1107 (2008).
                                         admm: not needed, ignored. */
+    /* What N and b are made of, for solvers that work on samples, where A is real and has no weight below 0 (rays); NULL: not told. */
+    const kr_linop *A; const kr_array *y;
+    bool positive;                   /* of real x: no value below 0                                                        */
 } kr_problem;
 /* How many times the g_i count in iteration k. */
 double kr_ease(const kr_problem *p, int k);
@@ -94,6 +97,7 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
  *   pdhg:  Condat, J Optim Theory Appl 158:460 (2013); Vu, Adv Comput Math 38:667 (2013). Where N is its bound times a projector (one coil
  *          whose map is 1 everywhere) the data term enters by its proximal map, with larger steps and over-relaxation, and without
  *          `start`: Chambolle and Pock, J Math Imaging Vis 40:120 (2011). */
+/*   diagonal: with A: primal-dual steps, one for each sample and voxel. Source: Pock and Chambolle, ICCV 2011:1762. */
 typedef struct kr_solver {
     const char *name, *cite;
     bool (*can)(const kr_problem *p);
@@ -103,6 +107,17 @@ extern const kr_solver *const kr_solvers[];      /* NULL-terminated, in the orde
 /* By the solver of that name, or (NULL) the first that can. Returns 0 or a refusal: numbers that are not finite, stopped on
  * request, a solver that does not exist or cannot. */
 int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace) KR_MUST_USE;
+
+/* ---- Samples in subsets, of real operators without weights below 0 (rays) ----
+ * A and y {..} of a subset of the samples; each in turn changes x. */
+typedef struct kr_subset { kr_linop *A; kr_array *y; } kr_subset;
+/* x = x + C A^T R (y - A x), R and C: 1 over the sums of weights of samples and voxels: one subset: SIRT; more: OS-SART; a view each: SART. positive:
+ * nothing below 0. Refuse images that no ray meets, numbers that are not finite, stopped on request. Sources: Gilbert, J Theor Biol 36:105
+ * (1972); Andersen and Kak, Ultrason Imaging 6:81 (1984). */
+int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, bool positive, const kr_trace *trace) KR_MUST_USE;
+/* x = x C A^T (y / A x), from an x above 0; samples of 0 or below count as 0. Sources: Shepp and Vardi, IEEE Trans Med Imaging 1:113 (1982); in subsets:
+ * Hudson and Larkin, IEEE Trans Med Imaging 13:601 (1994). */
+int kr_mlem(const kr_subset *s, int subsets, kr_array *x, int iterations, const kr_trace *trace) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

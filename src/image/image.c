@@ -113,6 +113,14 @@ kr_image *kr_image_magnitude(const kr_image *im)
     return kr_image_new(m, im->geom, im->meta);
 }
 
+const char *kr_image_unit(const kr_image *im)
+{
+    const char *unit = kr_meta_get(im->meta, "unit");
+    return unit ? unit : "";
+}
+
+int kr_image_set_unit(kr_image *im, const char *unit) { return kr_meta_set(im->meta, "unit", "%s", unit); }
+
 int kr_image_check(const kr_image *im)
 {
     double size = kr_norm(im->data);

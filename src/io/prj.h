@@ -14,4 +14,6 @@ bool prj_says(const char *text, const char *name, double *value);
 /* A picture turned about: columns, rows. */
 void prj_flip(kr_array *y, bool u, bool v);
 bool prj_ends(const char *source, const char *suffix);
+/* After a read that failed: 0, and why is forgotten, for the file holds no such thing; but want of memory stays a refusal. */
+int prj_absent(void) KR_MUST_USE;
 #endif

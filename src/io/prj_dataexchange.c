@@ -10,16 +10,22 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     kr_auto char *dark = kr_strf("%s:exchange/data_dark@view,v,u", source), *theta = kr_strf("%s:exchange/theta", source);
     if (!data || !white || !dark || !theta)
         return kr_error_code();
-    if (kr_projections_array(&p->y, data)) {
-        kr_error_clear();
-        return 0;
-    }
+    if (kr_projections_array(&p->y, data))
+        return prj_absent();
     p->kind = "Data Exchange";
-    if (kr_projections_array(&p->white, white))
+    if (kr_projections_array(&p->white, white)) {
+        if (prj_absent())
+            return kr_error_code();
         kr_say(trace, KR_WARNING, "%s: no white field (exchange/data_white)", source);
-    if (kr_projections_array(&p->dark, dark))
+    }
+    if (kr_projections_array(&p->dark, dark)) {
+        if (prj_absent())
+            return kr_error_code();
         kr_say(trace, KR_WARNING, "%s: no dark field (exchange/data_dark): 0 is taken", source);
+    }
     if (kr_projections_angles(p, theta)) {
+        if (prj_absent())
+            return kr_error_code();
         kr_say(trace, KR_WARNING, "%s: no angles (exchange/theta): half a turn in equal steps is taken, its end left out", source);
         p->views = p->y->n[KR_VIEW];
         p->angle = kr_alloc((size_t)p->views, sizeof *p->angle);
@@ -28,7 +34,6 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
         if (!p->angle)
             return kr_error_code();
     }
-    kr_error_clear();
     return 1;
 }
 

@@ -12,15 +12,17 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
         kr_auto char *pixel = kr_strf("%s.parameters.pixelSizePost", kinds[i]);
         if (!text || !angles || !sod || !sdd || !pixel)
             return kr_error_code();
-        if (kr_projections_array(&p->y, text))
+        if (kr_projections_array(&p->y, text)) {
+            if (prj_absent())
+                return kr_error_code();
             continue;
+        }
         p->kind = "Helsinki Tomography Challenge";
         p->beam = KR_DIVERGENT;
         p->lengths = p->integrals = true;
         return prj_number(&p->sod, source, sod) || prj_number(&p->sdd, source, sdd) || prj_number(&p->pixel[0], source, pixel) || kr_projections_angles(p, angles)
                ? kr_error_code() : 1;
     }
-    kr_error_clear();
     return 0;
 }
 

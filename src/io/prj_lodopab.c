@@ -33,11 +33,8 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
     }
     kr_h5_set_unref(&s);
     kr_h5_unref(&f);
-    if (e <= 0) {
-        if (!e)
-            kr_error_clear();
-        return e;
-    }
+    if (e <= 0)
+        return e ? e : prj_absent();
     long n = p->y->n[KR_U] * p->y->n[KR_VIEW];
     p->kind = "LoDoPaB-CT";
     p->integrals = p->lengths = true;

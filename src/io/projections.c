@@ -70,6 +70,14 @@ bool prj_is_hdf5(const char *source)
     return is;
 }
 
+int prj_absent(void)
+{
+    if (kr_error_code() == KR_EMEM)
+        return KR_EMEM;
+    kr_error_clear();
+    return 0;
+}
+
 bool prj_ends(const char *source, const char *suffix)
 {
     size_t n = strlen(source), k = strlen(suffix);

@@ -212,6 +212,15 @@ kr_linop *kr_adjoint(kr_linop *A)
     return A ? kr_linop_new(&turned_ops, A->type, A->codomain, A->domain, A) : NULL;
 }
 
+/* ---- A^H A ---- */
+static void squared(void *self, kr_array *z, const kr_array *x) { kr_apply_normal(self, z, x); }
+static const kr_linop_ops normal_ops = { "normal", squared, squared, NULL, turned_destroy, turned_bytes };
+
+kr_linop *kr_normal(kr_linop *A)
+{
+    return A ? kr_linop_new(&normal_ops, A->type, A->domain, A->domain, A) : NULL;
+}
+
 /* ---- [A; B] ---- */
 struct stacked { kr_linop *A, *B; int axis; kr_array *a, *b, *x; };
 

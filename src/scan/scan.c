@@ -38,6 +38,7 @@ void kr_scan_unref(kr_scan **scan)
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);
     kr_array_unref(&s->field);
+    kr_rays_unref(&s->rays);
     kr_array_unref(&s->coils);
     kr_image_unref(&s->reference);
     kr_geom_unref(&s->geom);
@@ -135,9 +136,11 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     v->enc = s->enc;
     v->multiband = s->multiband;
     v->format = s->format;
+    v->grid = s->grid;
+    v->ray_model = s->ray_model;
     kr_geom_unref(&v->geom);
     kr_meta_unref(&v->meta);
-    bool good = part(&v->data, s->data, from, count) && part(&v->mask, s->mask, from, count)
+    bool good = (!s->rays || (v->rays = kr_rays_copy(s->rays))) && part(&v->data, s->data, from, count) && part(&v->mask, s->mask, from, count)
              && part(&v->calib_area, s->calib_area, 0, 1)
              && part_of_calib(&v->calib, s->calib, s, from, count) && part_of_calib(&v->calib_mask, s->calib_mask, s, from, count)
              && part(&v->noise, s->noise, 0, 1) && part(&v->traj, s->traj, from, count) && part(&v->density, s->density, from, count) && part(&v->field, s->field, from, count) && part(&v->coils, s->coils, from, count)
@@ -161,17 +164,20 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
     return v;
 }
 
+enum kr_scan_kind kr_scan_kind_of(const kr_scan *s) { return s->rays ? KR_SCAN_RAYS : s->traj ? KR_SCAN_SAMPLES : KR_SCAN_GRID; }
+
 int kr_scan_check(const kr_scan *s)
 {
+    const char *what = s->rays ? "line integrals" : "k-space data";
     if (!s->data)
-        return kr_fail(KR_EFORMAT, "there are no k-space data");
+        return kr_fail(KR_EFORMAT, "there are no %s", what);
     if (!kr_shape_equal(kr_array_shape(s->data), s->shape))
         return kr_fail(KR_ESHAPE, "k-space of shape %s where %s was announced", kr_shape_text(kr_array_shape(s->data)), kr_shape_text(s->shape));
     double size = kr_norm(s->data);       /* one pass tells both; NaN and infinity stay in sums of squares */
     if (!isfinite(size))
-        return kr_fail(KR_ENUMBER, "the k-space data hold numbers that are not finite");
+        return kr_fail(KR_ENUMBER, "the %s hold numbers that are not finite", what);
     if (size <= 0)
-        return kr_fail(KR_ENUMBER, "the k-space data are all zero");
+        return kr_fail(KR_ENUMBER, "the %s are all zero", what);
     for (int d = 0; s->mask && d < KR_AXES; d++)
         if (s->mask->n[d] != 1 && s->mask->n[d] != s->data->n[d])
             return kr_fail(KR_ESHAPE, "mask of shape %s for k-space of shape %s", kr_shape_text(kr_array_shape(s->mask)),

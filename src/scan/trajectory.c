@@ -152,6 +152,11 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
 kr_shape kr_scan_image_shape(const kr_scan *s)
 {
     kr_shape n = kr_shape_without(s->shape, KR_ON(KR_COIL));
+    if (s->rays) {
+        n = kr_shape_without(n, KR_ON(KR_U) | KR_ON(KR_V) | KR_ON(KR_VIEW));
+        memcpy(n.n, s->grid.n, sizeof s->grid.n);
+        return n;
+    }
     if (!s->traj)
         return n;
     n = kr_shape_without(n, readout);

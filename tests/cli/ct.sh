@@ -1,7 +1,9 @@
 # ct.sh: images from X-ray projections: real files, bare arrays, and what is refused.
 . "$(dirname "$0")/lib.sh"
 
-works 'Feldkamp' kray ct --help
+works 'ramp' kray ct --help
+works 'OS-SART' kray ct --method list
+works 'no value below 0' kray ct --method tv --help
 array sino.npy x=48,y=36 blob
 refuses 2 '--geometry' kray ct sino.npy -o a.nii.gz
 refuses 2 'neither a geometry nor a file' kray ct sino.npy -o a.nii.gz --geometry spiral
@@ -9,9 +11,9 @@ refuses 2 'sod=' kray ct sino.npy -o a.nii.gz --geometry fan:angles=0:360:36
 refuses 2 'not known' kray ct sino.npy -o a.nii.gz --geometry parallel:pitch=1
 refuses 1 '35 angles for 36 views' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:35
 refuses 1 'beyond the axis' kray ct sino.npy -o a.nii.gz --geometry fan:sod=500,sdd=400,pixel=1,angles=0:360:36
-refuses 2 'know no bounds' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method cgls --nonneg
-refuses 2 '--window is for fbp' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method tv --window hann
-refuses 2 'a column from 0 to 47' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 80
+refuses 2 'no option --nonneg' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method cgls --nonneg
+refuses 2 'no option --window' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --method tv --window hann
+refuses 2 'one from 0 to 47' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 80
 refuses 2 '-o OUT' kray ct sino.npy --geometry parallel:angles=0:180:36
 refuses 2 'within 0:1' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --slices 1:3
 array cone.npy x=16,y=12,z=36 blob
@@ -20,10 +22,14 @@ array counts.npy x=48,y=36 blob scale=-1 offset=1
 works 'larger beside the object than within it' kray ct counts.npy -o a.nii.gz --geometry parallel:pixel=1,angles=0:180:36 --axis 23.5
 array dead.npy x=48,y=36 blob nan=1
 refuses 1 'line integrals are not finite, the first in view 1' kray ct dead.npy -o a.nii.gz --geometry parallel:pixel=1,angles=0:180:36
-for m in fbp sirt cgls tv; do
+refuses 2 'data of MRI; of X-ray projections' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --method grappa
+refuses 2 'no model of rays' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --model line
+refuses 1 'one above 0' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --water 0.02
+for m in fbp sirt cgls mlem tv wavelet; do
     works "$m" kray ct sino.npy -o "deep/$m.nii.gz" --geometry parallel:pixel=0.5,angles=0:180:36 --axis 23.5 --method $m $([ $m = fbp ] || echo -i 5)
 done
 works '{x=48 y=48}' kray info deep/tv.nii.gz
+works '1/mm' kray info deep/tv.nii.gz
 
 for g in parallel:angles=0:180:60 fan:sod=400,sdd=800,pixel=1,angles=0:360:90; do
     works 'fbp' kray ct phantom -o head.nii.gz --geometry $g --detector 96
@@ -65,14 +71,23 @@ refuses 2 'two ways to the same end' kray ct sl.npy -o x.nii.gz --geometry paral
 refuses 2 'up to 16 numbers' kray ct sl.npy -o x.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --beam-hardening 1,x
 refuses 2 'yes or no is wanted' kray ct phantom -o a.nii.gz --geometry fan:sod=400,sdd=800,pixel=1,curved=maybe,angles=0:360:8
 refuses 2 'sod= and sdd= say nothing' kray ct phantom -o a.nii.gz --geometry parallel:sod=400,angles=0:180:8
-refuses 2 'for sirt, cgls and tv' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -i 5
-refuses 2 'is for tv' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -l 5
+refuses 2 'no option -i' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -i 5
+refuses 2 'no option -l' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -l 5
 
-# What kray info tells of projections and of their images.
-kray ct phantom -o unit.nii.gz --geometry parallel:pixel=2,angles=0:180:8 --detector 16 -q
-works '1/mm' kray info unit.nii.gz
+# The same by kray recon, which knows the files that tell how they were measured.
+works 'fbp' kray recon sino.npy -o by_recon.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36
+works '' kray ct sino.npy -o by_ct.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36
+check 'recon and ct make the same image' [ "$(kray convert by_recon.nii.gz a.npy -q; kray convert by_ct.nii.gz b.npy -q; cmp a.npy b.npy && echo same)" = same ]
+works 'sirt' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sirt -i 3 --subsets 4 --nonneg
+refuses 1 'subsets of 36 views' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sirt --subsets 37
+refuses 2 'undersampling is asked for' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 -u equispaced:accel=2
+works 'fbp' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --plan
+kray simulate brain -o mri.h5 --matrix 16,16 -q
+refuses 2 'is for X-ray projections' kray recon mri.h5 -o s.nii.gz --method fbp
+refuses 1 'is for projections' kray recon mri.h5 -o s.nii.gz --method tv --nonneg
 if [ -f "$htc" ]; then
     works 'source to axis 410.66' kray info "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat"
     works '"covered_degrees": 90.5' kray info --json "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat"
+    works 'fbp' kray recon "$KR_SHARED/data/ct/htc2022_tb_limited_90.mat" -o tb.nii.gz
 fi
 if [ -f "$tooth" ]; then works 'parallel beam' kray info "$tooth"; fi

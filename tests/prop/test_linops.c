@@ -146,6 +146,32 @@ static kr_linop *real_sum(kr_shape s)                                /* y = sum 
 static kr_linop *real_diff(kr_shape s) { return kr_op_diff(KR_R32, with(s, KR_TIME, 2), X | Y | Z); }
 static kr_linop *real_symdiff(kr_shape s) { return kr_op_symdiff(KR_R32, s, X | Y); }
 static kr_linop *real_product(kr_shape s) { return kr_mul(kr_adjoint(kr_op_diff(KR_R32, s, X | Y)), kr_op_diff(KR_R32, s, X | Y)); }
+static kr_linop *real_normal(kr_shape s) { return kr_normal(kr_op_diff(KR_R32, s, X | Y)); }
+static kr_rays *few_rays(void)
+{
+    static const double angle[] = { 0, 0.4, 1.3, 2.2, 4 };
+    return kr_rays_cone(&(kr_detector){ 11, 3, { 20, 0 }, { 3, 0 } }, 500, 800, false, 5, angle, NULL);
+}
+static kr_linop *rays(kr_shape s)
+{
+    kr_rays *r = few_rays();
+    kr_grid g = kr_grid_centred(s.n, (double[3]){ 1, 1.5, 2 });
+    kr_linop *A = kr_op_rays(r, &g, KR_RAY_JOSEPH);
+    kr_rays_unref(&r);
+    return A;
+}
+static kr_linop *rays_model(kr_shape s)
+{
+    kr_scan *scan = kr_scan_new();
+    scan->rays = few_rays();
+    scan->shape = KR_SHAPE([KR_U] = 11, [KR_V] = 3, [KR_VIEW] = 5);
+    scan->data = noise(KR_R32, scan->shape, 7);
+    scan->grid = kr_grid_centred(s.n, (double[3]){ 2, 2, 2 });
+    scan->ray_model = KR_RAY_JOSEPH;
+    kr_linop *A = kr_model(scan, NULL);
+    kr_scan_unref(&scan);
+    return A;
+}
 static kr_linop *real_stack(kr_shape s) { return kr_stack(real_identity(s), real_product(s), KR_CHAN); }
 
 static kr_linop *model(kr_shape s)
@@ -193,6 +219,9 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_op_symdiff", "symmetric gradient of real numbers", real_symdiff },
     { "kr_mul", "product on real numbers", real_product },
     { "kr_stack", "stack on real numbers", real_stack },
+    { "kr_normal", "normal operator on real numbers", real_normal },
+    { "kr_op_rays", "line integrals", rays },
+    { "kr_model", "model of projections", rays_model },
     { "kr_model", "model of a scan", model },
 };
 enum { SAMPLES = sizeof samples / sizeof *samples };
@@ -317,6 +346,7 @@ static void compositions_refuse_what_does_not_fit(void **state)
     assert_null(kr_mul(identity(s), NULL));
     assert_null(kr_stack(NULL, identity(s), KR_X));
     assert_null(kr_adjoint(NULL));
+    assert_null(kr_normal(NULL));
 }
 
 static void norm_of_known_operators(void **state)

@@ -95,6 +95,8 @@ static void denoising_is_the_map(void **state)
         kr_term t = { g, NULL };
         kr_problem p = { one, b, kr_dot_re(b, b), 1, &t, 1, 1 };
         kr_solution s;
+        if (!kr_solvers[i]->can(&p))
+            continue;
         assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 500, 1e-6 }, &s, NULL), 0);
         assert_string_equal(s.solver, kr_solvers[i]->name);
         assert_true(s.converged);
@@ -121,6 +123,8 @@ static void ridge_is_linear(void **state)
         kr_term t = { g, NULL };
         kr_problem p = problem(&s, &t, 1);
         p.bound = i == 1 ? 0 : p.bound;                              /* once with power iteration */
+        if (!kr_solvers[i]->can(&p))
+            continue;
         assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 3000, 1e-6 }, NULL, NULL), 0);
         assert_near(distance(x, want), 0, 5e-5);
     }
@@ -248,6 +252,8 @@ static void stops_where_it_says(void **state)
             kr_problem p = { weight, b, 100, 1, &t, 1, start };
             kr_scoped(array) x = kr_array_new(KR_C32, n);
             kr_solution out;
+            if (!kr_solvers[i]->can(&p))
+                continue;
             assert_int_equal(kr_solve(&p, kr_solvers[i]->name, x, (kr_stop){ 200000, 1e-2 }, &out, NULL), 0);
             assert_true(out.converged && out.iterations > 10);
             double far = 0, size = 0;
@@ -405,6 +411,76 @@ static void real_as_complex(void **state)
     assert_refused(KR_ESHAPE, "numbers fit");
 }
 
+/* Line integrals of a few boxes: steps of each ray's own end where the others end, and keep what is below 0 at 0. */
+static void rays_agree(void **state)
+{
+    (void)state;
+    double angle[20];
+    for (int i = 0; i < 20; i++)
+        angle[i] = M_PI * i / 20;
+    kr_rays *r = kr_rays_parallel(&(kr_detector){ 34, 1, { 1, 0 }, { 0, 0 } }, 20, angle);
+    kr_grid grid = kr_grid_centred((long[3]){ 24, 24, 1 }, (double[3]){ 1, 1, 1 });
+    kr_linop *A = kr_op_rays(r, &grid, KR_RAY_JOSEPH), *NN = kr_normal(kr_linop_ref(A));
+    kr_shape n = kr_linop_domain(A);
+    kr_scoped(array) truth = kr_array_new(KR_R32, n);
+    kr_scoped(array) y = kr_array_new(KR_R32, kr_linop_codomain(A));
+    kr_scoped(array) b = kr_array_like(truth);
+    for (long i = 0; i < 24 * 24; i++)
+        KR_R(truth)[i] = i % 24 > 6 && i % 24 < 18 && i / 24 > 5 && i / 24 < 20;
+    kr_scoped(array) noise = kr_array_like(y);
+    fill_random(noise, 1);
+    kr_apply(A, y, truth);
+    kr_axpy(y, 0.2f, noise);
+    kr_apply_adj(A, b, y);
+    kr_linop *D = kr_op_diff(KR_R32, n, X | Y);
+    kr_prox *g = kr_prox_l1(KR_R32, kr_linop_codomain(D), 0.5);
+    kr_term t = { g, D };
+    static const char *const by[] = { "admm", "pdhg", "diagonal" };
+    double value[3];
+    kr_array *x[3];
+    for (int i = 0; i < 3; i++) {
+        kr_problem p = { .N = NN, .b = b, .yy = kr_dot_re(y, y), .term = &t, .terms = 1, .start = 1, .A = A, .y = y };
+        kr_solution out;
+        x[i] = kr_array_like(b);
+        assert_int_equal(kr_solve(&p, by[i], x[i], (kr_stop){ 5000, 1e-4 }, &out, NULL), 0);
+        print_message("# %s: %.7g after %d\n", by[i], out.objective, out.iterations);
+        value[i] = out.objective;
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_near(value[i] / value[2], 1, 2e-3);
+        assert_near(distance(x[i], x[2]), 0, 5e-3);
+        kr_array_unref(&x[i]);
+    }
+    kr_problem p = { .N = NN, .b = b, .yy = kr_dot_re(y, y), .term = &t, .terms = 1, .start = 1, .A = A, .y = y, .positive = true };
+    kr_scoped(array) z = kr_array_like(b);
+    kr_solution out;
+    assert_int_equal(kr_solve(&p, NULL, z, (kr_stop){ 2000, 1e-4 }, &out, NULL), 0);
+    assert_string_equal(out.solver, "diagonal");
+    for (long i = 0; i < 24 * 24; i++)
+        assert_true(KR_R(z)[i] >= 0);
+    assert_true(out.objective >= value[2] * (1 - 2e-3));             /* a minimum over fewer images */
+    assert_true(kr_solve(&p, "admm", z, (kr_stop){ 10, 0 }, NULL, NULL) < 0);
+    assert_refused(KR_EREFUSED, "no value below 0");
+    /* Maximum likelihood keeps what the detector counted in all, step by step: sum over voxels of (A^T 1) x = sum of y. */
+    kr_apply(A, y, truth);
+    kr_subset s = { A, y };
+    kr_fill(z, 1);
+    kr_array_assign(b, z);
+    kr_scoped(array) ones = kr_array_like(y);
+    kr_scoped(array) column = kr_array_like(z);
+    kr_fill(ones, 1);
+    kr_apply_adj(A, column, ones);
+    for (int k = 0; k < 3; k++) {
+        assert_int_equal(kr_mlem(&s, 1, z, 1, NULL), 0);
+        assert_near(kr_dot_re(column, z) / kr_dot_re(ones, y), 1, 1e-5);
+    }
+    kr_prox_unref(&g);
+    kr_linop_unref(&D);
+    kr_linop_unref(&NN);
+    kr_linop_unref(&A);
+    kr_rays_unref(&r);
+}
+
 static void not_finite(void **state)
 {
     (void)state;
@@ -451,6 +527,6 @@ static void fista_keeps_its_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
-        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(momentum), cmocka_unit_test(fista_keeps_its_rate), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(not_finite) };
+        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(momentum), cmocka_unit_test(fista_keeps_its_rate), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(rays_agree), cmocka_unit_test(not_finite) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

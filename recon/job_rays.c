@@ -1,0 +1,57 @@
+/* job_rays.c: a job on X-ray projections: which files they are in, and what of a job means nothing to them. */
+#include "job.h"
+#include "kray/ct.h"
+#include <string.h>
+
+/* Formats that hold arrays of any meaning: others are raw data of MRI, or images. */
+static bool may_hold(const kr_format *f) { return !f || !f->read || !strcmp(f->name, "hdf5") || !strcmp(f->name, "mat") || !strcmp(f->name, "npy"); }
+
+int job_projections(kr_job *j, kr_projections **p, const char *source, const kr_trace *trace)
+{
+    *p = NULL;
+    if (j->how.geometry)
+        return kr_projections_read(p, source, trace) || kr_projections_geometry(*p, j->how.geometry) ? kr_error_code() : 1;
+    if (j->how.from)
+        return 0;
+    kr_source src;
+    const kr_format *f = kr_source_parse(&src, source) ? NULL : kr_format_of(src.path);
+    kr_source_clear(&src);
+    if (kr_error_code() == KR_EMEM)
+        return kr_error_code();
+    kr_error_clear();                            /* reading will tell */
+    return may_hold(f) ? kr_ct_known(p, source, trace) : 0;
+}
+
+int job_rays_only(const kr_job *j)
+{
+    const kr_job_opts *o = &j->how;
+    const kr_stated *s = &o->stated;
+    bool voxel = s->voxel_mm[0] > 0, traj = s->traj || s->traj_spec || s->spokes || s->density_kind || s->density || s->delay_auto || s->matrix[0];
+    const char *idle = o->undersample ? "undersampling" : o->maps || o->coils_asked ? "coil maps" : o->prepare.coils ? "coil compression"
+                       : o->partial && strcmp(o->partial, "zero") ? "partial Fourier" : s->kspace_sign ? "the sign of k-space" : voxel ? "a voxel size"
+                       : s->centred ? "the centre of k-space" : traj ? "a trajectory" : s->multiband || s->single_band ? "multiband" : s->covariance ? "noise covariance"
+                       : o->memory ? "a memory limit" : NULL;
+    return idle ? kr_fail(KR_EUSAGE, "%s: %s is asked for, which X-ray projections do not have", j->source ? j->source : "the scan", idle) : 0;
+}
+
+int job_takes(const kr_recon *m, const kr_scan *s)
+{
+    if (s->rays ? m->needs & KR_TAKES_RAYS : !(m->needs & KR_RAYS_ALONE))
+        return 0;
+    kr_text known = { 0 };
+    for (int i = 0; s->rays && kr_recons[i]; i++)
+        if (kr_recons[i]->needs & KR_TAKES_RAYS)
+            kr_text_add(&known, "%s%s", known.len ? ", " : "", kr_recons[i]->name);
+    int e = s->rays ? kr_fail(KR_EUSAGE, "%s is for data of MRI; of X-ray projections images are made by %s", m->name, known.s ? known.s : "no method")
+                    : kr_fail(KR_EUSAGE, "%s is for X-ray projections, and these are data of MRI", m->name);
+    kr_text_clear(&known);
+    return e;
+}
+
+int job_rays_scan(kr_job *j, kr_scan **out, kr_projections **p, const char *source, const kr_trace *trace)
+{
+    const kr_ct_opts o = kr_ct_preset();
+    int e = job_rays_only(j) ? kr_error_code() : kr_ct_scan(out, *p, source, &o, NULL, trace);
+    kr_projections_unref(p);
+    return e;
+}

@@ -1,0 +1,106 @@
+/* projected.c: slices of X-ray projections one after the other, and subsets of views. */
+#include "projected.h"
+#include <math.h>
+
+static int misfit_of(double *rr, const model *m, const kr_array *x)
+{
+    kr_scoped(array) r = kr_array_like(m->part->data);
+    if (!r)
+        return kr_error_code();
+    kr_apply(m->A, r, x);
+    kr_axpy(r, -1, m->part->data);
+    *rr += kr_dot_re(r, r);
+    return 0;
+}
+
+static int one(kr_array *image, const kr_scan *scan, long i, projected_solve *solve, double sums[2], bool solves, const void *opts, const kr_trace *trace)
+{
+    kr_scan part = { 0 };
+    model m = { 0 };
+    kr_scoped(array) to = kr_part(image, scan, i);
+    int e = to ? kr_part_open(&part, scan, kr_problem_axes, i) : kr_error_code();
+    e = e ? e : model_open(&m, &part, NULL);
+    kr_scoped(array) x = e ? NULL : kr_array_new(KR_R32, m.image);
+    e = e ? e : x ? solve(x, &m, opts, trace) : kr_error_code();
+    if (!e)
+        kr_array_assign(to, x);
+    sums[1] += e ? 0 : kr_dot_re(part.data, part.data);
+    e = e || !solves ? e : misfit_of(&sums[0], &m, x);
+    model_close(&m);
+    kr_part_close(&part);
+    return e;
+}
+
+int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, bool solves, const void *opts, const kr_trace *trace)
+{
+    *out = NULL;
+    if (!scan->rays)
+        return kr_fail(KR_EREFUSED, "this method takes X-ray projections, and these are data of MRI");
+    kr_scoped(array) image = kr_array_new(KR_R32, kr_scan_image_shape(scan));
+    int e = image ? 0 : kr_error_code();
+    double sums[2] = { 0, 0 };
+    long parts = kr_parts(scan);
+    for (long i = 0; i < parts && !e; i++) {
+        kr_trace_unit room;
+        const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
+        e = kr_stopped(t) ? kr_error_code() : one(image, scan, i, solve, sums, solves, opts, t);
+    }
+    if (e)
+        return e;
+    *out = kr_image_new(image, scan->geom, scan->meta);
+    if (*out && solves && sums[1] > 0)
+        e = kr_meta_set((*out)->meta, "kray_misfit", "%.6g", sqrt(sums[0] / sums[1]));
+    return *out ? e : kr_error_code();
+}
+
+int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets)
+{
+    double views = (double)scan->shape.n[KR_VIEW], x = (double)(scan->grid.n[0] * scan->grid.n[1] * scan->grid.n[2]), parts = (double)kr_parts(scan);
+    double y = (double)kr_count(scan->shape) / parts;
+    cost->bytes = 4 * (x * parts + x * (3 + subsets) + 3 * y);
+    cost->seconds = parts * iterations * x * views * 1e-9;
+    return 0;
+}
+
+int projected_split(projected_subsets *p, const model *m, long count)
+{
+    const kr_rays *r = m->part->rays;
+    *p = (projected_subsets){ 0 };
+    if (count < 1 || count > r->views || count > 1000)
+        return kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, r->views, r->views < 1000 ? r->views : 1000);
+    if (!(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)))
+        return kr_error_code();
+    p->count = (int)count;
+    for (long i = 0; i < count; i++) {
+        kr_subset *s = &p->s[i];
+        if (count == 1) {
+            s->A = kr_linop_ref(m->A);
+            s->y = kr_array_ref(m->part->data);
+            continue;
+        }
+        kr_rays *some = kr_rays_some(r, i, count);
+        s->A = some ? kr_op_rays(some, &m->part->grid, m->part->ray_model) : NULL;
+        kr_rays_unref(&some);
+        s->y = s->A ? kr_array_new(KR_R32, kr_linop_codomain(s->A)) : NULL;
+        for (long v = i; s->y && v < r->views; v += count) {
+            kr_scoped(array) from = kr_array_at(m->part->data, KR_VIEW, v);
+            kr_scoped(array) to = kr_array_at(s->y, KR_VIEW, v / count);
+            if (!from || !to)
+                return kr_error_code();
+            kr_array_assign(to, from);
+        }
+        if (!s->y)
+            return kr_error_code();
+    }
+    return 0;
+}
+
+void projected_close(projected_subsets *p)
+{
+    for (int i = 0; i < p->count; i++) {
+        kr_linop_unref(&p->s[i].A);
+        kr_array_unref(&p->s[i].y);
+    }
+    kr_free(p->s);
+    *p = (projected_subsets){ 0 };
+}

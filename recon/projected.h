@@ -1,0 +1,18 @@
+/* projected.h: methods of X-ray projections alone: what they share. Private to this folder. */
+#ifndef KRAY_PROJECTED_H
+#define KRAY_PROJECTED_H
+#include "kray/solve.h"
+#include "model.h"
+
+/* The model of one slice, or of the volume, and a real image {X,Y,Z} to fill, 0 at first. */
+typedef int projected_solve(kr_array *x, const model *m, const void *opts, const kr_trace *trace);
+/* The image of a scan, slice by slice; meta "kray_misfit": |A x - y| / |y| of all, where `solves` is true. Refuses scans without rays and data that
+ * are all 0. */
+int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, bool solves, const void *opts, const kr_trace *trace) KR_MUST_USE;
+int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets) KR_MUST_USE;
+
+/* Samples in `count` subsets of views i, i + count, ...; refuses more subsets than views. To be closed, also after a refusal. */
+typedef struct projected_subsets { kr_subset *s; int count; } projected_subsets;
+int projected_split(projected_subsets *p, const model *m, long count) KR_MUST_USE;
+void projected_close(projected_subsets *p);
+#endif
