@@ -1,6 +1,8 @@
 /* job_rays.c: a job on X-ray projections: which files they are in, and what of a job means nothing to them. */
 #include "job.h"
 #include "kray/ct.h"
+#include "kray/trajectory.h"
+#include <math.h>
 #include <string.h>
 
 /* Formats that hold arrays of any meaning: others are raw data of MRI, or images. */
@@ -26,10 +28,14 @@ int job_rays_only(const kr_job *j)
 {
     const kr_job_opts *o = &j->how;
     const kr_stated *s = &o->stated;
-    bool voxel = s->voxel_mm[0] > 0, traj = s->traj || s->traj_spec || s->spokes || s->density_kind || s->density || s->delay_auto || s->matrix[0];
+    const kr_along *a = s->along;
+    bool voxel = s->voxel_mm[0] > 0, traj = s->traj || s->traj_spec || s->spokes || s->density_kind || s->density || s->delay_auto;
+    for (int d = 0; d < 3; d++)
+        traj |= fabs(s->delay[d]) > 0 || (a && (a->fov_mm[d] > 0 || fabs(a->shift_mm[d]) > 0));
+    traj |= a && (a->unit || a->field || a->gates.phases || a->gates.breathing);
     const char *idle = o->undersample ? "undersampling" : o->maps || o->coils_asked ? "coil maps" : o->prepare.coils ? "coil compression"
                        : o->partial && strcmp(o->partial, "zero") ? "partial Fourier" : s->kspace_sign ? "the sign of k-space" : voxel ? "a voxel size"
-                       : s->centred ? "the centre of k-space" : traj ? "a trajectory" : s->multiband || s->single_band ? "multiband" : s->covariance ? "noise covariance"
+                       : s->centred ? "the centre of k-space" : traj ? "what goes with a trajectory" : s->multiband || s->caipi || s->single_band ? "multiband" : s->covariance ? "noise covariance"
                        : o->memory ? "a memory limit" : NULL;
     return idle ? kr_fail(KR_EUSAGE, "%s: %s is asked for, which X-ray projections do not have", j->source ? j->source : "the scan", idle) : 0;
 }
@@ -50,8 +56,11 @@ int job_takes(const kr_recon *m, const kr_scan *s)
 
 int job_rays_scan(kr_job *j, kr_scan **out, kr_projections **p, const char *source, const kr_trace *trace)
 {
-    const kr_ct_opts o = kr_ct_preset();
-    int e = job_rays_only(j) ? kr_error_code() : kr_ct_scan(out, *p, source, &o, NULL, trace);
+    const long *n = j->how.stated.matrix;
+    kr_ct_opts o = kr_ct_preset();
+    o.matrix = n[0];
+    int e = n[0] != n[1] || n[2] > 1 ? kr_fail(KR_EUSAGE, "--matrix %ld,%ld: images of X-ray projections are square, and as high as the detector sees", n[0], n[1]) : 0;
+    e = e || job_rays_only(j) ? kr_error_code() : kr_ct_scan(out, *p, source, &o, NULL, trace);
     kr_projections_unref(p);
     return e;
 }

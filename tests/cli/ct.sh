@@ -82,6 +82,11 @@ works 'sirt' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixe
 refuses 1 'subsets of 36 views' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sirt --subsets 37
 refuses 2 'undersampling is asked for' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 -u equispaced:accel=2
 works 'fbp' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --plan
+refuses 2 'goes with a trajectory' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --fov 200,200
+refuses 2 'are square' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --matrix 40,32
+works '{x=40 y=40}' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --matrix 40,40
+mkfifo pipe.npy
+refuses 1 'not a plain file' kray info pipe.npy
 kray simulate brain -o mri.h5 --matrix 16,16 -q
 refuses 2 'is for X-ray projections' kray recon mri.h5 -o s.nii.gz --method fbp
 refuses 1 'is for projections' kray recon mri.h5 -o s.nii.gz --method tv --nonneg
