@@ -154,6 +154,12 @@ static int study_open(struct study *s, const char *path)
             s->frame = f ? f : s->frame;
             s->room = f ? room : s->room;
         }
+        char kind[200];
+        double samples;
+        if (!e && kr_dcm_text(kind, sizeof kind, d, 0, DCM_AT(8, 8)) && strstr(kind, "MOSAIC"))
+            e = kr_fail(KR_EREFUSED, "a mosaic of slices in one picture (Siemens), which is not taken apart: dcm2niix does that");
+        if (!e && kr_dcm_numbers(&samples, 1, d, 0, DCM_AT(0x28, 2)) == 1 && samples != 1)
+            e = kr_fail(KR_EREFUSED, "pictures in colour, and grey values are wanted");
         for (long k = 0; !e && k < n; k++)
             s->frames += frame_read(&s->frame[s->frames], d, i, k);
         kr_dcm_unref(&d);

@@ -100,6 +100,12 @@ if command -v dcmcrle >/dev/null && command -v dump2dcm >/dev/null; then
       echo '(0020,0037) DS 1\0\0\0\1\0'; echo '(fffe,e00d) na'; echo '(fffe,e0dd) na'; echo '(0028,9110) SQ'; echo '(fffe,e000) na'; echo '(0018,0050) DS 4'
       echo '(0028,0030) DS 3\2'; echo '(fffe,e00d) na'; echo '(fffe,e0dd) na'; echo '(fffe,e00d) na'; echo '(fffe,e0dd) na'; echo '(5200,9230) SQ'; place 9; place 5
       echo '(fffe,e0dd) na'; echo '(7fe0,0010) OW 1\2\3\4\5\6\7\8\9\a\b\c'; } > enhanced.txt
+    mkdir mosaic colour
+    sed 's/^(0028,0002) US 1/(0028,0002) US 3/' enhanced.txt >colour.txt
+    { echo '(0008,0008) CS ORIGINAL\PRIMARY\M\MOSAIC'; cat enhanced.txt; } >mosaic.txt
+    dump2dcm mosaic.txt mosaic/e.dcm 2>/dev/null; dump2dcm colour.txt colour/e.dcm 2>/dev/null
+    refuses 1 'a mosaic of slices' kray convert mosaic x.nii.gz
+    refuses 1 'pictures in colour' kray convert colour x.nii.gz
     mkdir multi; dump2dcm enhanced.txt multi/e.dcm 2>"$err"
     works '2 x 3 x 4 mm' kray info multi
     works '{x=3 y=2 slice=2}' kray info multi
