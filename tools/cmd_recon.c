@@ -44,7 +44,7 @@ static const kr_opt table[] = {
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
     { "traj-units", 0, KR_OPT_CHOICE, offsetof(opts, units), "auto", "auto|fov|sample|radians|1/m|rad/m",
       "what k-space positions are in: cycles per field of view or per sample, radians per sample, cycles or radians per metre; auto: by their range" },
-    { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it" },
+    { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it, and of X-ray projections (X = Y)" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X,Y[,Z]", "with a trajectory: image this field of view in mm, in voxels as measured; wider than the header's, it shows what lies around" },
     { "fov-shift", 0, KR_OPT_TEXT, offsetof(opts, shift), NULL, "X,Y[,Z]", "with a trajectory: move the middle of the image by so many mm along its axes; all stays where it is in the patient" },
     { "spokes", 0, KR_OPT_INT, offsetof(opts, spokes), "0", "N", "with a trajectory: a series of N readouts per frame, such as golden-angle spokes (GRASP: --method ttv)" },
