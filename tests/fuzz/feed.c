@@ -184,7 +184,8 @@ int feed(const char *format, const unsigned char *bytes, size_t n)
         path = in_folder("f.cfl");
     }
     put(path, bytes, n);
-    f->probe(bytes, n < 4096 ? n : 4096, path);
+    if (f->probe)                              /* others are only written */
+        f->probe(bytes, n < 4096 ? n : 4096, path);
     static const char *const axes[] = { NULL, "x", "x,y", "y,x", "x,y,coil", "slice,coil,y,x", "x,y,z,coil,time" };
     names_wanted = false;
     int taken = readers(f, path, axes[0]);
