@@ -15,11 +15,8 @@ static int solve(kr_array *x, const model *m, const void *options, const kr_trac
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
-    const opts *o = options;
     (void)coils;
-    if (o->iterations < 1 || o->iterations > 1000000)
-        return kr_fail(KR_EREFUSED, "%ld iterations; 1 to 1000000 are possible", o->iterations);
-    return projected_image(out, scan, solve, true, options, trace);
+    return projected_iterate(out, scan, solve, ((const opts *)options)->iterations, options, trace);
 }
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)

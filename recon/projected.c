@@ -53,6 +53,13 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     return *out ? e : kr_error_code();
 }
 
+int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace)
+{
+    if (iterations < 1 || iterations > 1000000)
+        return kr_fail(KR_EREFUSED, "%ld iterations; 1 to 1000000 are possible", iterations);
+    return projected_image(out, scan, solve, true, opts, trace);
+}
+
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets)
 {
     double views = (double)scan->shape.n[KR_VIEW], x = (double)(scan->grid.n[0] * scan->grid.n[1] * scan->grid.n[2]), parts = (double)kr_parts(scan);

@@ -9,6 +9,8 @@ typedef int projected_solve(kr_array *x, const model *m, const void *opts, const
 /* The image of a scan, slice by slice; meta "kray_misfit": |A x - y| / |y| of all, where `solves` is true. Refuses scans without rays and data that
  * are all 0. */
 int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, bool solves, const void *opts, const kr_trace *trace) KR_MUST_USE;
+/* The same of a method that iterates: 1 to 1000000 times, others are refused. */
+int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace) KR_MUST_USE;
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets) KR_MUST_USE;
 
 /* Samples in `count` subsets of views i, i + count, ...; refuses more subsets than views. To be closed, also after a refusal. */

@@ -1,5 +1,6 @@
 /* fmt_hdf5.c: any HDF5 dataset of numbers whose axes the user names: "file.h5:group/data@coil,y,x"; and arrays as HDF5. */
 #include "h5sets.h"
+#include "number.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -67,15 +68,7 @@ int kr_hdf5_array(kr_array **out, const kr_source *src)
 int kr_hdf5_scan(kr_scan **out, const kr_source *src)
 {
     kr_scoped(array) a = NULL;
-    if (kr_hdf5_array(&a, src))
-        return kr_error_code();
-    kr_scan *s = kr_scan_new();
-    if (!s)
-        return kr_error_code();
-    *out = s;
-    s->data = kr_array_complex(a);
-    s->shape = kr_array_shape(a);
-    return s->data ? 0 : kr_error_code();
+    return kr_hdf5_array(&a, src) ? kr_error_code() : kr_scan_of_array(out, a);
 }
 
 static int read(kr_scan **out, const kr_source *src, const kr_read *how, const kr_trace *trace)

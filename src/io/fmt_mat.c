@@ -180,15 +180,7 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     kr_scoped(array) a = NULL;
     if (!src->axes)
         return ask_for_axes(src);
-    if (read_array(&a, src))
-        return kr_error_code();
-    kr_scan *s = kr_scan_new();
-    if (!s)
-        return kr_error_code();
-    *out = s;
-    s->data = kr_array_complex(a);
-    s->shape = kr_array_shape(a);
-    return s->data ? 0 : kr_error_code();
+    return read_array(&a, src) ? kr_error_code() : kr_scan_of_array(out, a);
 }
 
 static int read_image(kr_image **out, const kr_source *src)

@@ -195,15 +195,7 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     kr_scoped(array) a = NULL;
     if (!src->axes && !beside)
         return kr_fail(KR_EUSAGE, "k-space in a NumPy array needs names for its axes, as in %s@coil,y,x", src->path);
-    if (read_array(&a, src))
-        return kr_error_code();
-    kr_scan *s = kr_scan_new();
-    if (!s)
-        return kr_error_code();
-    s->data = kr_array_complex(a);
-    s->shape = kr_array_shape(a);
-    *out = s;
-    return s->data ? 0 : kr_error_code();
+    return read_array(&a, src) ? kr_error_code() : kr_scan_of_array(out, a);
 }
 
 /* The pairs of strings that Kray wrote beside the array; another program's notes are none of ours. */

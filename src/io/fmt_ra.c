@@ -111,11 +111,7 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
     (void)how;
     (void)trace;
     kr_scoped(array) a = NULL;
-    if (read_array(&a, src) || !(*out = kr_scan_new()))
-        return kr_error_code();
-    (*out)->data = kr_array_complex(a);
-    (*out)->shape = kr_array_shape(a);
-    return (*out)->data ? 0 : kr_error_code();
+    return read_array(&a, src) ? kr_error_code() : kr_scan_of_array(out, a);
 }
 
 const kr_format kr_format_ra = { "ra", ".ra", "RawArray", probe, read_scan, NULL, read_image, NULL, read_array, NULL, false, NULL, false };

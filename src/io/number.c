@@ -153,3 +153,13 @@ int kr_reim_join(kr_array **a, const kr_source *src)
     *a = z;
     return 0;
 }
+
+int kr_scan_of_array(kr_scan **out, const kr_array *a)
+{
+    kr_scan *s = *out = kr_scan_new();
+    if (!s)
+        return kr_error_code();
+    s->data = kr_array_complex(a);
+    s->shape = kr_array_shape(a);
+    return s->data ? 0 : kr_error_code();
+}

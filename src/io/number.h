@@ -18,6 +18,8 @@ void kr_number_swap(void *numbers, enum kr_number kind, long n);
 int kr_axes_of(int order[], const kr_source *src, const long n[], int dims, const int *usual, int most, const char *example) KR_MUST_USE;
 /* Where the names of an array say that BATCH is "reim": its real and imaginary parts become one complex array. */
 int kr_reim_join(kr_array **a, const kr_source *src) KR_MUST_USE;
+/* An array as k-space of which nothing else is known. */
+int kr_scan_of_array(kr_scan **out, const kr_array *a) KR_MUST_USE;
 /* How much the name of a variable or dataset sounds like that of k-space: 0 not at all. Its last part counts. */
 int kr_kspace_rank(const char *name);
 /* "2 x 3 x 4"; in a buffer of this thread, valid for the next 4 calls. */
