@@ -271,17 +271,18 @@ int batch_failed(struct batch *b, long i, const kr_trace *trace)
 
 int batch_verdict(const struct batch *b, const kr_trace *trace)
 {
+    long of = b->count - b->others;
     if (!b->failed)
         return 0;
-    if (b->misused == b->count)
+    if (b->misused == of)
         return kr_fail(KR_EUSAGE, "%s", b->why[0] ? b->why[0] : "no memory");
-    if (b->failed == b->count)               /* each was told of as it came */
-        return kr_fail(KR_EREFUSED, "all %ld failed", b->count);
-    kr_say(trace, KR_WARNING, "%ld of %ld failed:", b->failed, b->count);
+    if (b->failed == of)               /* each was told of as it came */
+        return kr_fail(KR_EREFUSED, "all %ld failed", of);
+    kr_say(trace, KR_WARNING, "%ld of %ld failed:", b->failed, of);
     for (long i = 0; i < b->count; i++)
         if (b->why[i])
             kr_say(trace, KR_WARNING, "  %s", b->why[i]);
-    return kr_fail(KR_EREFUSED, "%ld of %ld failed; the others are done", b->failed, b->count);
+    return kr_fail(KR_EREFUSED, "%ld of %ld failed; the others are done", b->failed, of);
 }
 
 void batch_voxel_unknown(const kr_image *im, const char *output, const char *to, const kr_trace *trace)

@@ -6,6 +6,7 @@
 struct batch {
     long count, failed, misused, room;   /* misused: of the failed, those by wrong usage     */
     bool many;                            /* several words, a folder or a pattern: they go into a folder */
+    long others;                          /* that other runs of the same study do            */
     long masks;                           /* files of sampling masks that were passed over in folders */
     char **input, **output, **why;        /* why: the sentence of a failed one, otherwise NULL */
     char **below;                         /* where an input lay below its folder or pattern: "P001/"; "" at its top */

@@ -5,7 +5,9 @@
 #include "batch.h"
 #include "json.h"
 #include "method.h"
+#include "record.h"
 #include "resume.h"
+#include "shard.h"
 #include "stage.h"
 #include "scan_words.h"
 #include "sweep.h"
@@ -23,7 +25,7 @@ typedef struct opts {
     const char *covariance, *sign, *voxel, *centre;
     bool whiten, oversampling, complex, resume, plan, recursive, json;
     int64_t memory;
-    const char *then;
+    const char *then, *shard;
     double timeout;
 } opts;
 
@@ -75,6 +77,7 @@ static const kr_opt table[] = {
     { "then", 0, KR_OPT_TEXT, offsetof(opts, then), NULL, "COMMAND", "run this on each finished image: 'COMMAND {image} {labels}'; what it writes to {labels} must fit the image" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "3600", "S", "seconds after which --then is stopped; 0: never" },
     { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip images that exist already, complete, made from the same input with the same options" },
+    { "shard", 0, KR_OPT_TEXT, offsetof(opts, shard), NULL, "I/N|slurm", "do run I of N of a study that several runs share, balanced by the points of --plan; slurm: as the task of an array says; then kray gather" },
     KR_OPT_END };
 
 /* ---- What the words of the command say ---- */
@@ -227,7 +230,7 @@ static int all_options_count(const opts *o)
 }
 
 /* The job that the options describe, with the files that they name. */
-struct asked { kr_stated stated; kr_array *maps; struct judge_target target; kr_job *job; };
+struct asked { kr_stated stated; kr_array *maps; struct judge_target target; kr_job_opts how; kr_job *job; };
 
 static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
 {
@@ -255,6 +258,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     how.memory = o->memory;
     how.values = method.values;
     how.given = method.given;
+    a->how = how;
     a->job = kr_job_open(method_name(&method), NULL, &how);
     return a->job ? 0 : kr_error_code();
 }
@@ -271,8 +275,75 @@ static void close_all(struct asked *a)
 /* What decides on the image; how fast, where and in how many pieces it is made does not. */
 static int describe(kr_text *settings, const opts *o)
 {
-    return resume_settings(settings, table, o, "output memory threads plan resume recursive json then timeout")
+    return resume_settings(settings, table, o, "output memory threads plan resume recursive json then timeout shard")
         || resume_settings(settings, (method.asked ? method.asked : kr_recon_named(KR_AUTO_USUAL))->opts, method.values, "") ? kr_error_code() : 0;
+}
+
+/* ---- A study ---- */
+/* Who does what, the same in all runs of the study; and the record of this one, where it makes images. */
+static int deal_out(long **owner, struct record *r, const struct shard *shard, struct batch *b, const struct asked *all, const char *settings, const opts *o, const kr_trace *trace)
+{
+    if (!b->many)
+        return kr_fail(KR_EUSAGE, "--shard deals out the files of a study, and one file was given: name a folder, a pattern or several files");
+    kr_job_opts how = all->how;
+    how.memory = 0;
+    kr_job *planner = kr_job_open(method.asked ? method.asked->name : KR_AUTO_USUAL, NULL, &how);
+    *owner = planner ? kr_alloc((size_t)b->count + 1, sizeof **owner) : NULL;
+    int e = *owner ? shard_deal(*owner, b, shard->n, planner, o->from) : kr_error_code();
+    kr_job_unref(&planner);
+    if (e)
+        return e;
+    for (long i = 0; i < b->count; i++)
+        b->others += (*owner)[i] != shard->i;
+    kr_say(trace, KR_INFO, "shard %ld of %ld: %ld of %ld files", shard->i, shard->n, b->count - b->others, b->count);
+    if (o->plan)
+        return 0;
+    if (record_open(r, o->output, shard->i, shard->n, settings, b->count, b->input, b->output, trace))
+        return kr_error_code();
+    for (long i = 0; i < b->count; i++)
+        r->row[i].owner = (*owner)[i];
+    return record_write(r);
+}
+
+/* File i of the study. A refusal that ends the study is returned; others are noted. */
+static int in_turn(struct batch *b, long i, struct asked *all, const char *settings, const opts *o, struct record *r, struct answer *a)
+{
+    const char *input = b->input[i], *output = b->output[i];
+    double start = kr_seconds();
+    int done = o->resume && !o->plan ? resume_done(output, input, settings, a->outer) : 0;
+    json_t *j = answer_add(a, output);
+    json_object_set_new(j, "input", json_words(input));
+    if (done > 0) {
+        json_object_set_new(j, "already_there", json_true());
+        return r && (record_note(r, i, ROW_THERE, NULL, 0) || record_write(r)) ? kr_error_code() : 0;
+    }
+    kr_trace_unit room;
+    const kr_trace *t = kr_trace_of(&room, &a->trace, "file", i, b->count);
+    kr_progress(t, "reading", 0, 1);
+    bool failed = done < 0 || (b->count > 1 && kr_guard_try(input, o->from, KR_RAW)) || one(all->job, input, output, settings, o, &all->target, j, t)
+               || (o->then && !o->plan && stage_then(o->then, o->timeout, output, j, t));
+    if (r && kr_error_code() != KR_ESTOPPED) {
+        const kr_recon *m = failed ? NULL : kr_job_method(all->job);
+        int why = kr_error_code();
+        kr_auto char *sentence = failed ? kr_strdup(kr_error()) : NULL;
+        if (record_note(r, i, failed ? ROW_FAILED : ROW_DONE, m ? m->name : NULL, kr_seconds() - start) || record_write(r))
+            return kr_error_code();
+        if (failed)
+            kr_fail(why, "%s", sentence ? sentence : "no memory");
+    }
+    if (!failed)
+        return 0;
+    answer_failed(a);
+    return batch_failed(b, i, a->outer);
+}
+
+/* The record's last word; e stays. */
+static int ended(struct record *r, int e)
+{
+    kr_auto char *sentence = e ? kr_strdup(kr_error()) : NULL;
+    r->ended = e != KR_ESTOPPED;
+    int bad = record_write(r);
+    return e ? kr_fail(e, "%s", sentence ? sentence : "no memory") : bad;
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)
@@ -295,34 +366,31 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     struct batch b = { 0 };
     struct answer a;
     struct asked all = { 0 };
+    struct record record = { 0 };
+    struct shard shard;
     kr_text settings = { 0 };
+    if (shard_parse(&shard, o->shard))
+        return kr_error_code();
     answer_begin(&a, o->json, trace);
+    kr_auto long *owner = NULL;
     int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
-    for (long i = 0; !e && i < b.count; i++) {
-        int done = o->resume && !o->plan ? resume_done(b.output[i], b.input[i], settings.s ? settings.s : "", trace) : 0;
-        if (done > 0) {
-            answer_add(&a, b.output[i]);
-            json_object_set_new(a.last, "input", json_words(b.input[i]));
-            json_object_set_new(a.last, "already_there", json_true());
-            continue;
-        }
-        json_t *j = answer_add(&a, b.output[i]);
-        json_object_set_new(j, "input", json_words(b.input[i]));
-        kr_trace_unit room;
-        const kr_trace *t = kr_trace_of(&room, &a.trace, "file", i, b.count);
-        kr_progress(t, "reading", 0, 1);
-        if (done < 0 || (b.count > 1 && kr_guard_try(b.input[i], o->from, KR_RAW)) || one(all.job, b.input[i], b.output[i], settings.s ? settings.s : "", o, &all.target, j, t)
-            || (o->then && !o->plan && stage_then(o->then, o->timeout, b.output[i], j, t))) {
-            answer_failed(&a);
-            e = batch_failed(&b, i, trace);
-        }
-    }
+    if (!e && shard.n)
+        e = deal_out(&owner, &record, &shard, &b, &all, settings.s ? settings.s : "", o, trace);
+    if (record.row)
+        a.outer = &record.trace;
+    for (long i = 0; !e && i < b.count; i++)
+        if (!owner || owner[i] == shard.i)
+            e = in_turn(&b, i, &all, settings.s ? settings.s : "", o, record.row ? &record : NULL, &a);
     if (!e)
-        e = batch_verdict(&b, trace);
+        e = batch_verdict(&b, a.outer);
+    if (record.row)
+        e = ended(&record, e);
     batch_close(&b);
     kr_text_clear(&settings);
     close_all(&all);
-    return answer_end(&a, e);
+    e = answer_end(&a, e);
+    record_close(&record);
+    return e;
 }
 
 const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out", "IN... -o OUT [options]",
@@ -335,6 +403,7 @@ const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out
     "  kray recon tooth.h5 -o tooth.nii.gz                      # X-ray projections that tell their geometry; kray ct has more options\n"
     "  kray recon epi.cfl -o epi.nii.gz --multiband 3 --caipi 3 --single-band sbref.cfl --method slice-grappa\n"
     "  kray recon study/ -o images/ --resume                    # a folder; what failed is listed at the end\n"
+    "  kray recon study/ -o images/ --shard 2/4                 # a quarter of it; the others on other machines; then kray gather images/\n"
     "  kray recon MultiCoil/ -o Submission/MultiCoil --recursive --to cmrxrecon      # a tree of folders, as the challenge wants it\n"
     "  kray recon multicoil_test/*.h5 -o reconstructions/ --to fastmri\n"
     "  kray recon big.h5 -o big.nii.gz --memory 4G --plan       # what it would need\n"
