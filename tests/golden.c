@@ -274,7 +274,7 @@ static int by_rule(kr_weights *w, hid_t file)
 /* ---- Comparing ---- */
 /* states: what hidden states may differ by. Where instance norms divide them by small deviations, the published code's own
  * rounding is magnified as much (its float32 and float64 images differ 25 times more than in the other files). */
-struct compare { hid_t file; long item, items; int compared, beyond; double worst, states, unit; char where[128]; int dump; };
+struct compare { hid_t file; long item, items; int compared, beyond; double worst, states, unit; char where[128]; int dump; long memory[2], pixels; };
 
 static void against(struct compare *c, const char *path, const char *name, const float *got, long n, int layer, int layers)
 {
@@ -320,9 +320,23 @@ static void against(struct compare *c, const char *path, const char *name, const
     }
 }
 
+/* LPDNet's memories: images one behind the other here, the last axis of the file. */
+static float *memory(const struct compare *c, const char *name, const float *got, long n)
+{
+    long k = !strncmp(name, "dual_buffer", 11) ? c->memory[0] : !strncmp(name, "primal_buffer", 13) ? c->memory[1] : 0, px = c->pixels;
+    float *z = k > 0 && px > 0 && n % (2 * k * px) == 0 ? malloc((size_t)n * sizeof *z) : NULL;
+    for (long i = 0; z && i < n; i++) {                      /* coil, image, pixel, part */
+        long part = i % 2, p = i / 2 % px, m = i / 2 / px % k, coil = i / 2 / px / k;
+        z[((coil * px + p) * k + m) * 2 + part] = got[i];
+    }
+    return z;
+}
+
 static void see(void *self, const char *name, const float *got, long n, int layer, int layers)
 {
     static const char *const group[] = { "intermediate", "outputs" };
+    float *turned = memory(self, name, got, n);
+    got = turned ? turned : got;
     for (int i = 0; i < 2; i++) {
         char path[256];
         snprintf(path, sizeof path, "%s/%s", group[i], name);
@@ -330,6 +344,7 @@ static void see(void *self, const char *name, const float *got, long n, int laye
         if (holds(c->file, path))
             against(c, path, name, got, n, layer, layers);
     }
+    free(turned);
 }
 
 void acs_columns(const float *row, long w, long told, float *acs)
@@ -473,6 +488,9 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
     if (!strcmp(kind->name, "cirim"))
         in.scaling = sigma > 1 ? 1 / sigma : 1;
     c->unit = by;
+    c->pixels = h * wd;
+    c->memory[0] = (long)kr_meta_number(w->meta, "hyper.num_dual", 0);
+    c->memory[1] = (long)kr_meta_number(w->meta, "hyper.num_primal", 0);
     e = e ? e : kr_net_run(net, image, &in, &(kr_net_watch){ see, c });
     char digest[65];
     if (!e && c->dump) {

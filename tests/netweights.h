@@ -15,7 +15,7 @@ static void add(kr_weights *w, const char *name, long a, long b, long k)
 
 #define NAME(...) (snprintf(name, sizeof name, __VA_ARGS__), name)
 
-static void unet(kr_weights *w, const char *prefix, long in, long chans, int pools)
+static void unet_to(kr_weights *w, const char *prefix, long in, long out, long chans, int pools)
 {
     char name[200];
     for (int i = 0; i <= pools; i++) {
@@ -32,9 +32,11 @@ static void unet(kr_weights *w, const char *prefix, long in, long chans, int poo
         add(w, NAME("%sup_conv.%d.%slayers.4.weight", prefix, i, last ? "0." : ""), c, c, 3);
         add(w, NAME("%sup_transpose_conv.%d.layers.0.weight", prefix, i), 2 * c, c, 2);
     }
-    add(w, NAME("%sup_conv.%d.1.weight", prefix, pools - 1), in, chans, 1);
-    add(w, NAME("%sup_conv.%d.1.bias", prefix, pools - 1), in, 0, 0);
+    add(w, NAME("%sup_conv.%d.1.weight", prefix, pools - 1), out, chans, 1);
+    add(w, NAME("%sup_conv.%d.1.bias", prefix, pools - 1), out, 0, 0);
 }
+
+static void unet(kr_weights *w, const char *prefix, long in, long chans, int pools) { unet_to(w, prefix, in, in, chans, pools); }
 
 static void convgru(kr_weights *w, const char *prefix, long in, long f, int layers)
 {
@@ -80,8 +82,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, REFINE, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "refine" };
+enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, LPDNET, LPDNET_CONV, REFINE, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "refine" };
 
 static kr_weights *small(int kind)
 {
@@ -133,6 +135,21 @@ static kr_weights *small(int kind)
             if (strstr(w->tensor[i].name, "last"))
                 for (long k = 0; k < kr_tensor_count(&w->tensor[i]); k++)
                     w->tensor[i].data[k] = (float)(0.3 * (kr_rand_uniform(4, (uint64_t)i, (uint64_t)k) - 0.5));
+        break;
+    case LPDNET:
+    case LPDNET_CONV:
+        unet_to(w, "model.primal_net.0.primal_block.", 6, 4, 3, 2);
+        if (kind == LPDNET)
+            unet_to(w, "model.dual_net.0.dual_block.unet2d.", 10, 6, 3, 2);
+        for (int i = 0; i < 5 && kind == LPDNET_CONV; i++)
+            if (i % 2)
+                add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), 1, 0, 0);
+            else {
+                add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), i < 4 ? 5 : 18, i ? 5 : 22, 3);
+                add(w, NAME("model.dual_net.0.dual_block.conv.%d.bias", i), i < 4 ? 5 : 18, 0, 0);
+            }
+        assert_int_equal(kr_meta_set(w->meta, "hyper.num_iter", "2"), 0);
+        unet(w, "sensitivity_model.", 2, 4, 2);
         break;
     case UNET: unet(w, "", 1, 4, 3); break;
     case UNET_DIRECT:

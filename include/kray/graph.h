@@ -51,6 +51,7 @@ long kr_graph_outputs(const kr_graph *g);                        /* the last one
 enum { KR_TRAIN = 1,     /* backward will follow each forward                            */
        KR_CORNER = 2,    /* Fourier transforms have their origin in the corner           */
        KR_WATCH = 4,     /* kr_run_forward will be watched: what has a name is made, even where no output needs it */
+       KR_INPUTS = 16,   /* with KR_TRAIN: gradients of the inputs, too                  */
        KR_AGAIN = 8 };   /* with KR_TRAIN: only what passes from segment to segment (time steps, cascades) is kept; the rest is
                             made again in the backward pass: less memory, the same bits  */
 /* inputs: the extent of each input, in order. memory (0: no limit): a training run that would take more bytes is planned
@@ -77,6 +78,7 @@ const kr_value *kr_run_output(const kr_run *r, long i);
  * threads changes. */
 kr_value *kr_run_dy(kr_run *r, long i);
 void kr_run_backward(kr_run *r);
+const kr_value *kr_run_dx(const kr_run *r, long i);              /* KR_INPUTS: of the loss with respect to an input, until the next pass. NULL: none flows there */
 
 /* All outputs in double, by each layer's formula written plainly: slow; for tests of the fast layers and of gradients. data: of each
  * input; value: of each parameter; features planar {c,y,x}, complex numbers as two. Refuses lack of memory. */

@@ -104,14 +104,18 @@ kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, c
 /* h' from x and h; relu (may be NULL): max(h', 0). */
 kr_node lay_cell(kr_graph *g, kr_node *relu, kr_node x, kr_node h, enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, unsigned how);
 kr_node lay_pool(kr_graph *g, kr_node x);
+kr_node lay_prelu(kr_graph *g, kr_node x, const kr_tensor *slope);            /* one slope, or one for each channel        */
 kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);     /* transposed convolution, norm, leaky ReLU, to the size of `like` */
 kr_node lay_up_linear(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);                 /* the transposed convolution alone      */
-kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images as two channels each, real ones as one             */
+kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images, of stacks of known length each, as two channels; real ones as one */
 kr_node lay_image(kr_graph *g, kr_node x);                                    /* two channels as an image                                  */
 kr_node lay_magnitude(kr_graph *g, kr_node x);                                /* one channel, or |image|                                   */
 /* Real and imaginary part standardised by mean and unbiased deviation, zero-padded to multiples of `multiple`; and back. */
 kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long multiple);
 kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like);
+/* The same of features, whose channels make two groups, the first half and the second. */
+kr_node lay_halves(kr_graph *g, kr_node *moments, kr_node x, long multiple);
+kr_node lay_unhalves(kr_graph *g, kr_node x, kr_node moments, kr_node like);
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
 kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens);                     /* S_c x             */
 kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens);                     /* sum conj(S_c) y_c */
@@ -134,4 +138,12 @@ kr_node lay_cg(kr_graph *g, kr_node b, kr_node z, kr_node sens, kr_node mask, co
 kr_node lay_misfit(kr_graph *g, kr_node b, kr_node x, kr_node sens, kr_node mask);               /* A^H A x - b       */
 /* inner, from image to image, coil by coil where there are `least`; otherwise the coils as they are. */
 kr_node lay_each(kr_graph *g, kr_node coils, kr_graph *inner, long least);
+/* inner on each coil: x[i] holds, coil by coil, as many images as inner's input i. Several nodes may share one inner graph: *owned, false before the
+ * first, says that the graph owns it. Gradients pass through it. */
+kr_node lay_each_of(kr_graph *g, const kr_node *x, int count, kr_graph **inner, bool *owned);
+/* Stacks: coil images of which each `of` that follow each other belong together. */
+kr_node lay_repeat(kr_graph *g, kr_node x, long times);                       /* an image, or each coil's, `times` over */
+kr_node lay_pick(kr_graph *g, kr_node x, long which, long of);                /* image `which` of each `of`                */
+kr_node lay_pick_image(kr_graph *g, kr_node x, long which);                   /* of a stack of known length, as an image   */
+kr_node lay_stack(kr_graph *g, kr_node x);                                    /* 2 n channels as n images          */
 #endif

@@ -1,14 +1,23 @@
-/* lay_each.c: a graph of its own, from image to image, on the coils one by one: one coil's memory, made again in the backward pass. */
-#include "lay.h"
+/* lay_each.c: a graph of its own on the coils one by one: one coil's memory, made again in the backward pass. Each input holds, coil by coil, as many
+ * images as the inner graph's input of that place; the output as many as its output. */
+#include "plan.h"
 #include <string.h>
 
-enum { LEAST };
+enum { LEAST, THROUGH };             /* fewer coils: the input as it stands; the inputs' gradients can be given */
 struct runs { kr_run *infer, *train; };
+
+/* Images that a coil has in the inner graph's input or output of that extent. */
+static long images(kr_extent n) { return n.kind == KR_COILS ? n.chan : 1; }
+static kr_extent inside(const kr_layer *l, int k) { return kr_graph_input_extent(l->inner, k); }
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
-    y[0] = x[0];
-    return extent_is(l, x, KR_COILS, 0) ? kr_error_code() : extent_flat(l, x, 1);
+    long coils = x[0].chan / images(inside(l, 0));
+    for (int k = 0; k < l->ins; k++)
+        if (extent_is(l, x + k, KR_COILS, coils * images(inside(l, k))))
+            return kr_error_code();
+    y[0] = extent_like(x[0], KR_COILS, coils * images(graph_extent(l->inner, (kr_node){ l->inner->output[0] })));
+    return extent_flat(l, x, l->ins);
 }
 
 static int passes(const kr_layer *l, const kr_extent *x) { return x->chan < l->arg[LEAST] ? 0 : -1; }
@@ -21,14 +30,24 @@ static void close(void *state)
     kr_free(s);
 }
 
+static void of_one(kr_extent *n, const kr_layer *l, const kr_extent *x)
+{
+    for (int k = 0; k < l->ins; k++) {
+        kr_extent in = inside(l, k);
+        n[k] = extent_like(x[k], in.kind, in.chan);
+    }
+}
+
 static int open(void **state, const kr_layer *l, const kr_extent *y, const kr_extent *x, unsigned use)
 {
     (void)y;
     struct runs *s = *state = kr_alloc_zero(1, sizeof *s);
-    kr_extent coil = extent_like(*x, KR_IMAGE, 1);
-    if (!s || !(s->infer = kr_graph_plan(l->inner, &coil, use & KR_CORNER, 0)))
+    kr_extent n[KR_INS];
+    of_one(n, l, x);
+    if (!s || !(s->infer = kr_graph_plan(l->inner, n, use & KR_CORNER, 0)))
         return kr_error_code();
-    return use & KR_TRAIN && !(s->train = kr_graph_plan(l->inner, &coil, use & (KR_CORNER | KR_TRAIN), 0)) ? kr_error_code() : 0;
+    unsigned how = KR_TRAIN | (l->arg[THROUGH] ? KR_INPUTS : 0);
+    return use & KR_TRAIN && !(s->train = kr_graph_plan(l->inner, n, (use & KR_CORNER) | how, 0)) ? kr_error_code() : 0;
 }
 
 static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)
@@ -42,60 +61,93 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
 
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
-    (void)l;
     (void)wants;
-    *x = 1;
+    *x = (1u << l->ins) - 1;
     *y = 0;
+}
+
+/* The inner graph on coil k. */
+static void run_coil(kr_run *r, const kr_call *c, long k, long n)
+{
+    for (int i = 0; i < c->l->ins; i++)
+        kr_run_input(r, i, LAY_C(c->x[i]) + k * images(inside(c->l, i)) * n);
+    kr_run_forward(r, NULL, NULL);
 }
 
 static void forward(const kr_call *c)
 {
     struct runs *s = c->state;
-    long n = extent_pixels(&c->y[0]->n);
+    long n = extent_pixels(&c->y[0]->n), coils = c->x[0]->n.chan / images(inside(c->l, 0)), each = c->y[0]->n.chan / coils * n;
     if (kr_run_lend(s->infer, c->scratch))
         kr_assert(0 && "memory that is lent is there");
-    for (long k = 0; k < c->y[0]->n.chan; k++) {
-        kr_run_input(s->infer, 0, LAY_C(c->x[0]) + k * n);
-        kr_run_forward(s->infer, NULL, NULL);
-        memcpy(LAY_C(c->y[0]) + k * n, kr_run_output(s->infer, 0)->data, (size_t)n * sizeof(kr_cfloat));
+    for (long k = 0; k < coils; k++) {
+        run_coil(s->infer, c, k, n);
+        memcpy(LAY_C(c->y[0]) + k * each, kr_run_output(s->infer, 0)->data, (size_t)each * sizeof(kr_cfloat));
     }
 }
 
 static void backward(const kr_call *c)
 {
     struct runs *s = c->state;
-    long n = extent_pixels(&c->dy[0]->n);
+    long n = extent_pixels(&c->dy[0]->n), coils = c->x[0]->n.chan / images(inside(c->l, 0)), each = c->dy[0]->n.chan / coils * n;
     if (kr_run_lend(s->train, c->scratch))
         kr_assert(0 && "memory that is lent is there");
-    for (long k = 0; k < c->dy[0]->n.chan; k++) {
-        kr_run_input(s->train, 0, LAY_C(c->x[0]) + k * n);
-        kr_run_forward(s->train, NULL, NULL);
-        memcpy(kr_run_dy(s->train, 0)->data, LAY_C(c->dy[0]) + k * n, (size_t)n * sizeof(kr_cfloat));
+    for (long k = 0; k < coils; k++) {
+        run_coil(s->train, c, k, n);
+        memcpy(kr_run_dy(s->train, 0)->data, LAY_C(c->dy[0]) + k * each, (size_t)each * sizeof(kr_cfloat));
         kr_run_backward(s->train);
+        for (int i = 0; i < c->l->ins; i++) {
+            const kr_value *d = c->dx[i] ? kr_run_dx(s->train, i) : NULL;
+            long count = images(inside(c->l, i)) * n;
+            for (long q = 0; d && q < count; q++)
+                LAY_C(c->dx[i])[k * count + q] += LAY_C(d)[q];
+        }
     }
 }
 
 static void plain(const kr_plain_call *c)
 {
-    long n = 2 * extent_pixels(&c->y[0]->n);
-    kr_extent coil = extent_like(c->x[0]->n, KR_IMAGE, 1);
-    for (long k = 0; k < c->y[0]->n.chan; k++)
-        if (kr_graph_plain(c->l->inner, &coil, c->use, (const double *[]){ c->x[0]->v + k * n }, c->value, (double *[]){ c->y[0]->v + k * n }))
+    long n = 2 * extent_pixels(&c->y[0]->n), coils = c->x[0]->n.chan / images(inside(c->l, 0)), each = c->y[0]->n.chan / coils * n;
+    kr_extent x[KR_INS], in[KR_INS];
+    for (int i = 0; i < c->l->ins; i++)
+        x[i] = c->x[i]->n;
+    of_one(in, c->l, x);
+    for (long k = 0; k < coils; k++) {
+        const double *data[KR_INS];
+        for (int i = 0; i < c->l->ins; i++)
+            data[i] = c->x[i]->v + k * images(in[i]) * n;
+        if (kr_graph_plain(c->l->inner, in, c->use, data, c->value, (double *[]){ c->y[0]->v + k * each }))
             kr_assert(0 && "no memory for a test");
+    }
 }
 
 static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
 {
-    (void)l;
-    (void)x;
-    return kr_run_flops(((const struct runs *)state)->infer) * (double)y->chan;
+    (void)y;
+    return kr_run_flops(((const struct runs *)state)->infer) * (double)(x->chan / images(inside(l, 0)));
 }
 
 static const kr_layer_ops ops = { .name = "network on each coil", .shape = shape, .passes = passes, .open = open, .close = close, .scratch = scratch, .keeps = keeps, .forward = forward,
                                   .backward = backward, .plain = plain, .flops = flops, .on = 0, .fixed = 1 };
+/* The same that lets gradients through; its output may be of another number of images. */
+static const kr_layer_ops through = { .name = "network on all images of each coil", .shape = shape, .open = open, .close = close, .scratch = scratch, .keeps = keeps, .forward = forward,
+                                      .backward = backward, .plain = plain, .flops = flops, .on = -1 };
+
 kr_node lay_each(kr_graph *g, kr_node coils, kr_graph *inner, long least)
 {
     if (inner && graph_refused(inner))
         kr_graph_unref(&inner);
-    return inner ? graph_add(g, NULL, &ops, &coils, 1, NULL, 0, &least, 1, inner) : graph_fail(g);
+    return inner ? graph_add(g, NULL, &ops, &coils, 1, NULL, 0, (long[]){ least, 0 }, 2, inner) : graph_fail(g);
+}
+
+kr_node lay_each_of(kr_graph *g, const kr_node *x, int count, kr_graph **inner, bool *owned)
+{
+    if (graph_refused(g) || !*inner || graph_refused(*inner)) {
+        if (!*owned)
+            kr_graph_unref(inner);
+        *owned = true;
+        return graph_fail(g);
+    }
+    *owned = true;
+    return graph_add(g, NULL, &through, x, count, NULL, 0, (long[]){ 0, 1 }, 2, *inner);
 }

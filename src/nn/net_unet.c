@@ -4,9 +4,11 @@
 
 static int matches(const kr_weights *w)
 {
+    static const char *const larger[] = { "cascades.", "layers_list.", "block_list.", "primal_net.", "dual_net." };
     for (long i = 0; i < w->count; i++)           /* only where the U-Net is not a part of something else */
-        if (strstr(w->tensor[i].name, "cascades.") || strstr(w->tensor[i].name, "layers_list.") || strstr(w->tensor[i].name, "block_list."))
-            return 0;
+        for (size_t k = 0; k < sizeof larger / sizeof *larger; k++)
+            if (strstr(w->tensor[i].name, larger[k]))
+                return 0;
     return net_has(w, "down_sample_layers.0.layers.0.weight") ? 60 : 0;
 }
 

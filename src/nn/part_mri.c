@@ -20,6 +20,16 @@ kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens)
     return sens;
 }
 
+net_model net_model_of(kr_graph *g, const kr_weights *all)
+{
+    net_model m = { .y = graph_input(g, "kspace", KR_COILS, 0, true), .mask = graph_input(g, "mask", KR_REAL, 1, true) };
+    m.sens = net_refined(g, all, graph_input(g, "sens", KR_COILS, 0, true));
+    return m;
+}
+
+kr_node model_forward(kr_graph *g, const net_model *m, kr_node x) { return lay_select(g, net_forward(g, x, m->sens), m->mask, false); }
+kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y) { return net_adjoint(g, lay_select(g, y, m->mask, false), m->sens); }
+
 long block_features(const kr_weights *w, const char *prefix)
 {
     const kr_tensor *t = net_tensor(w, "%slayers.0.convs.conv_layer.weight", prefix);

@@ -19,12 +19,13 @@ static kr_node block(kr_graph *g, const kr_weights *w, const char *prefix, long 
     return lay_conv(g, &mid, 1, t1, NULL, 1, KR_PAD_ZERO, KR_ACT_LEAKY, CONV_NORM);
 }
 
-kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named)
+kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named) { return unet_to(g, w, prefix, x, graph_extent(g, x).chan, named); }
+
+kr_node unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs, bool named)
 {
     char name[256];
     int pools = 0;
     kr_node skip[POOLS];
-    long channels = graph_extent(g, x).chan;
     while (pools < POOLS && net_maybe(w, "%sdown_sample_layers.%d.layers.0.weight", prefix, pools))
         pools++;
     if (!pools) {
@@ -59,7 +60,7 @@ kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bo
     if (graph_refused(g))
         return graph_fail(g);
     const kr_tensor *t = net_tensor(w, "%sup_conv.%d.1.weight", prefix, pools - 1), *b = t ? net_tensor(w, "%sup_conv.%d.1.bias", prefix, pools - 1) : NULL;
-    if (!b || !net_shape(t, channels, graph_extent(g, x).chan, 1))
+    if (!b || !net_shape(t, outs, graph_extent(g, x).chan, 1))
         return graph_fail(g);
     x = lay_conv(g, &x, 1, t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 0);
     if (named)
@@ -73,6 +74,12 @@ kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node 
 {
     kr_node moments, y = lay_standard(g, &moments, x, 16);
     return lay_unstandard(g, unet(g, w, prefix, y, false), moments, x);
+}
+
+kr_node norm_unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs)
+{
+    kr_node moments, y = lay_halves(g, &moments, x, 16);
+    return lay_unhalves(g, unet_to(g, w, prefix, y, outs, false), moments, x);
 }
 
 kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node maps, bool norm, long least)

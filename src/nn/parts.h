@@ -43,6 +43,11 @@ int net_config(const kr_weights *w, const kr_net_kind *kind);
 kr_node net_forward(kr_graph *g, kr_node x, kr_node sens);                                   /* F S x             */
 kr_node net_adjoint(kr_graph *g, kr_node k, kr_node sens);                                   /* sum conj(S) F^-1 k */
 kr_node net_gradient(kr_graph *g, kr_node x, kr_node y, kr_node mask, kr_node sens);         /* S^H F^-1 M (F S x - y) */
+/* The model of the measurement that the network is built for. */
+typedef struct net_model { kr_node y, mask, sens; } net_model;
+net_model net_model_of(kr_graph *g, const kr_weights *all);                                  /* its inputs        */
+kr_node model_forward(kr_graph *g, const net_model *m, kr_node x);                           /* A x: of what was measured alone */
+kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y);                           /* A^H y             */
 /* The coil maps that the network is given, as DIRECT's engine refines them: by its model "sensitivity_model" if there is one. */
 kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens);
 
@@ -66,8 +71,11 @@ long block_features(const kr_weights *w, const char *prefix);      /* 0: a refus
 
 /* ---- U-Net ---- */
 kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named);    /* "" or "unet." ...; as many channels out as in */
+kr_node unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs, bool named);      /* of so many channels */
 kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);          /* of a complex image                             */
 kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);           /* of a standardised one, padded to multiples of 16 */
+/* Of features: their two halves standardised, padded as above. */
+kr_node norm_unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs);
 /* Each coil's map through a U-Net, standardised or not; fewer coils than `least` have nothing to learn from. */
 kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node maps, bool norm, long least);
 #endif

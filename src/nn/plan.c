@@ -21,7 +21,7 @@ struct kr_run {
     void **state;                    /* of each node                                     */
     struct inst *inst; long insts, inst_room;
     struct step *step; long steps, step_room, split;         /* split: the first backward step */
-    int *in, *out, *dout;            /* instances of the inputs, the outputs, their gradients */
+    int *in, *din, *out, *dout;      /* instances of the inputs, the outputs, their gradients */
     char *block, *own;
     size_t bytes;
 };
@@ -51,6 +51,7 @@ void kr_run_unref(kr_run **pr)
     kr_free(r->inst);
     kr_free(r->step);
     kr_free(r->in);
+    kr_free(r->din);
     kr_free(r->out);
     kr_free(r->dout);
     kr_free(r->own);
@@ -129,10 +130,12 @@ static bool made(const kr_run *r, const struct graph_node *n)
     return any && !passed(r, n);
 }
 
-/* Whose gradients are wanted: of all that parameters have a part in. */
+/* Whose gradients are wanted: of all that parameters have a part in, and (KR_INPUTS) inputs. */
 static int want(kr_run *r)
 {
     const kr_graph *g = r->g;
+    for (long i = 0; i < g->inputs && r->use & KR_INPUTS; i++)
+        r->wanted[g->input[i].value] = r->n[g->input[i].value].kind != KR_ABSENT;
     for (long i = 0; i < g->nodes; i++) {
         const struct graph_node *n = &g->node[i];
         if (!made(r, n))
@@ -382,6 +385,8 @@ static int steps(kr_run *r)
                 return kr_error_code();
         }
     }
+    for (long i = 0; i < g->inputs && r->use & KR_INPUTS; i++)
+        r->din[i] = use(r, grad[g->input[i].value]);
     return 0;
 }
 
@@ -507,11 +512,12 @@ static kr_run *plan(const kr_graph *g, const kr_extent *inputs, unsigned how)
     r->wanted = kr_alloc_zero(values, sizeof *r->wanted);
     r->state = kr_alloc_zero((size_t)g->nodes, sizeof *r->state);
     r->in = kr_alloc(ins, sizeof *r->in);
+    r->din = kr_alloc(ins, sizeof *r->din);
     r->out = kr_alloc(outs, sizeof *r->out);
     r->dout = kr_alloc(outs, sizeof *r->dout);
-    bool good = r->n && r->same && r->needed && r->wanted && r->state && r->in && r->out && r->dout;
+    bool good = r->n && r->same && r->needed && r->wanted && r->state && r->in && r->din && r->out && r->dout;
     for (long i = 0; i < g->inputs && good; i++) {
-        r->in[i] = -1;
+        r->in[i] = r->din[i] = -1;
         good = !input_extent(r, i, inputs[i]);
     }
     good = good && !extents(r);
@@ -661,6 +667,7 @@ void kr_run_backward(kr_run *r)
 
 const kr_value *kr_run_output(const kr_run *r, long i) { return value_of(r, r->out[i]); }
 kr_value *kr_run_dy(kr_run *r, long i) { return value_of(r, r->dout[i]); }
+const kr_value *kr_run_dx(const kr_run *r, long i) { return value_of(r, r->din[i]); }
 
 /* ---- In double ---- */
 static size_t plain_count(const kr_extent *n)

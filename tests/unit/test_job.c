@@ -62,7 +62,7 @@ static int setup(void **state)
 /* Weights that a method takes; NULL: it needs none. */
 static const char *weights_of(const kr_recon *m)
 {
-    static const struct { const char *method; int kind; } table[] = { { "rim", RIM_DIRECT }, { "cirim", IRIM }, { "recurrentvarnet", RVN }, { "varnet", VARNET }, { "unet", UNET }, { "refine", REFINE } };
+    static const struct { const char *method; int kind; } table[] = { { "rim", RIM_DIRECT }, { "cirim", IRIM }, { "recurrentvarnet", RVN }, { "varnet", VARNET }, { "unet", UNET }, { "lpdnet", LPDNET }, { "refine", REFINE } };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (!strcmp(table[i].method, m->name))
             return weights_path[table[i].kind];

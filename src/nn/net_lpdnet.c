@@ -1,0 +1,171 @@
+/* net_lpdnet.c: the Learned Primal-Dual network of DIRECT: images and data in turn, each with a memory of several, made anew by one network for all
+ * iterations from the memory, what the model makes of the other, and (data) what was measured. On any model of the measurement. */
+#include "parts.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 64 };                                          /* images in a memory */
+
+/* The block of one half: what kind of network, its keys, and how many images it gives; `extra`: how many it takes beside its memory. */
+typedef struct half { const char *word; char prefix[64]; int kind; long images; } half;
+enum { UNET, NORM_UNET, CONV, MWCNN, DIDN };
+static const char *const kinds[] = { "UNET", "NORMUNET", "CONV", "MWCNN", "DIDN" };
+static const char *const first_key[] = { "down_sample_layers.0.layers.0.weight", "unet2d.down_sample_layers.0.layers.0.weight", "conv.0.weight", "0.down.0.convblock0.block.0.weight",
+                                         "conv_in.0.weight" };
+
+static int matches(const kr_weights *w)
+{
+    for (int k = 0; k < 5; k++) {
+        kr_auto char *key = kr_strf("dual_net.0.dual_block.%s", first_key[k]);
+        if (key && net_has(w, key))
+            return 95;
+    }
+    return 0;
+}
+
+static bool equal(const kr_tensor *a, const kr_tensor *b)
+{
+    return kr_tensor_count(a) == kr_tensor_count(b) && !memcmp(a->data, b->data, (size_t)kr_tensor_count(a) * sizeof *a->data);
+}
+
+static bool half_of(half *h, const kr_weights *w, const char *word, long extra)
+{
+    char key[160];
+    const kr_tensor *t = NULL;
+    *h = (half){ .word = word };
+    snprintf(h->prefix, sizeof h->prefix, "%s_net.0.%s_block.", word, word);
+    for (h->kind = UNET; h->kind <= DIDN && !t; h->kind += !t)
+        t = net_maybe(w, "%s%s", h->prefix, first_key[h->kind]);
+    if (!t || h->kind > CONV)
+        return (t ? kr_fail(KR_EREFUSED, "the %s network is a %s; UNET, NORMUNET and CONV are built", word, kinds[h->kind])
+                  : kr_fail(KR_EFORMAT, "the weights have no %s network", word)) == 0;
+    snprintf(key, sizeof key, "%s_model_architecture", word);
+    const char *said = net_word(w, key, kinds[h->kind]);
+    h->images = t->dims == 4 ? t->n[1] / 2 - extra : 0;
+    if (strcmp(said, kinds[h->kind]))
+        return kr_fail(KR_EFORMAT, "%s is %s, the weights have %s", key, said, kinds[h->kind]) == 0;
+    snprintf(key, sizeof key, "num_%s", word);
+    if (t->dims != 4 || t->n[1] % 2 || h->images < 1 || h->images > MOST)
+        return kr_fail(KR_ESHAPE, "the tensor '%s' takes %ld channels; 1 to %d images and %ld more, of two channels each, are possible", t->name, t->dims == 4 ? t->n[1] : 0, MOST, extra) == 0;
+    if (net_number(w, key, h->images) != h->images)
+        return kr_fail(KR_EFORMAT, "%s is %ld, the weights have %ld", key, net_number(w, key, 0), h->images) == 0;
+    return true;
+}
+
+/* Convolutions with one slope for all activations, which a file holds once for each. */
+static kr_node convolutions(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs)
+{
+    int last = 0;
+    for (int i = 2; net_maybe(w, "%sconv.%d.weight", prefix, i); i += 2)
+        last = i;
+    const kr_tensor *slope = last ? net_tensor(w, "%sconv.1.weight", prefix) : NULL;
+    if (net_maybe(w, "%sconv.1.running_mean", prefix)) {
+        kr_fail(KR_EREFUSED, "dual_conv_batchnorm: convolutions with batch normalisation are not built");
+        return graph_fail(g);
+    }
+    for (int i = 0; i <= last && !graph_refused(g); i += 2) {
+        const kr_tensor *t = net_tensor(w, "%sconv.%d.weight", prefix, i), *b = t ? net_tensor(w, "%sconv.%d.bias", prefix, i) : NULL;
+        if (!b || !net_shape(t, i == last ? outs : 0, graph_extent(g, x).chan, 3))
+            return graph_fail(g);
+        x = lay_conv(g, &x, 1, t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 0);
+        const kr_tensor *own = i < last ? net_tensor(w, "%sconv.%d.weight", prefix, i + 1) : NULL;
+        x = i == last ? x : lay_prelu(g, x, own && slope && equal(own, slope) ? slope : own);
+    }
+    return x;
+}
+
+/* The new memory from the old one and the rest. */
+static kr_node run_half(kr_graph *g, const kr_weights *w, const half *h, const kr_node *x, int count)
+{
+    kr_node f = lay_features(g, x, count);
+    long outs = 2 * h->images;
+    char standard[sizeof h->prefix + 8];
+    snprintf(standard, sizeof standard, "%sunet2d.", h->prefix);
+    f = h->kind == UNET ? unet_to(g, w, h->prefix, f, outs, false) : h->kind == NORM_UNET ? norm_unet_to(g, w, standard, f, outs) : convolutions(g, w, h->prefix, f, outs);
+    return lay_stack(g, f);
+}
+
+/* All iterations share their networks; a file holds them once for each iteration, or once. */
+static bool iterations(long *count, const kr_weights *w)
+{
+    char prefix[64];
+    const kr_tensor *first = NULL;
+    long n = 1;
+    for (bool any = true; any; ) {
+        any = false;
+        snprintf(prefix, sizeof prefix, "dual_net.%ld.", n);
+        for (long i = 0; i < w->count && !any; i++)
+            any = !strncmp(w->tensor[i].name, prefix, strlen(prefix));
+        n += any;
+    }
+    for (long i = 0; i < w->count; i++) {
+        const kr_tensor *t = &w->tensor[i];
+        const char *dot = strncmp(t->name, "dual_net.", 9) && strncmp(t->name, "primal_net.", 11) ? NULL : strchr(strchr(t->name, '.') + 1, '.');
+        long it = dot ? strtol(strchr(t->name, '.') + 1, NULL, 10) : 0;
+        if (!dot || it < 1)
+            continue;
+        first = net_maybe(w, "%.*s.0%s", (int)(strchr(t->name, '.') - t->name), t->name, dot);
+        if (!first || it >= n || !equal(first, t))
+            return kr_fail(KR_EFORMAT, "the tensor '%s' differs from that of iteration 0: the iterations of LPDNet share one network", t->name) == 0;
+        *t->read = true;
+    }
+    *count = net_number(w, "num_iter", n);
+    return (*count >= 1 && *count <= 1000 && (n == 1 || n == *count)) || kr_fail(KR_EFORMAT, "num_iter is %ld, the weights have %ld", *count, n) == 0;
+}
+
+static int build(kr_graph *g, const kr_weights *all)
+{
+    half dual, primal;
+    long count = 0;
+    kr_weights *under = NULL;
+    for (int k = 0; k < 5 && !under; k++) {
+        kr_auto char *key = kr_strf("dual_net.0.dual_block.%s", first_key[k]);
+        under = key && net_has(all, key) ? net_weights(all, key) : NULL;
+    }
+    kr_scoped(weights) w = under;
+    if (!w || !half_of(&dual, w, "dual", 2) || !half_of(&primal, w, "primal", 1) || !iterations(&count, w))
+        return kr_error_code();
+    if (primal.kind == CONV)
+        return kr_fail(KR_EREFUSED, "DIRECT's LPDNet has no primal network of the kind CONV");
+    if (primal.images < 2)
+        return kr_fail(KR_EREFUSED, "num_primal is 1: DIRECT's LPDNet projects the second of its images");
+    net_model m = net_model_of(g, all);
+    kr_node f = lay_repeat(g, model_adjoint(g, &m, m.y), primal.images), h = lay_repeat(g, m.y, dual.images);
+    kr_graph *one = graph_refused(g) ? NULL : kr_graph_new(0, g);
+    bool owned = false;
+    kr_node in[3] = { { -1 } };
+    if (one) {
+        in[0] = graph_input(one, "memory", KR_COILS, dual.images, true);
+        in[1] = graph_input(one, "projection", KR_IMAGE, 1, true);
+        in[2] = graph_input(one, "measured", KR_IMAGE, 1, true);
+        graph_output(one, run_half(one, w, &dual, in, 3));
+    }
+    for (long i = 0; i < count && one && !graph_refused(g); i++) {
+        graph_segment(g);
+        h = lay_each_of(g, (kr_node[]){ h, model_forward(g, &m, lay_pick_image(g, f, 1)), m.y }, 3, &one, &owned);
+        graph_name(g, h, 0, 1, "dual_buffer_iter%ld", i);
+        f = run_half(g, w, &primal, (kr_node[]){ f, model_adjoint(g, &m, lay_pick(g, h, 0, dual.images)) }, 2);
+        graph_name(g, f, 0, 1, "primal_buffer_iter%ld", i);
+    }
+    if (one && !owned)
+        kr_graph_unref(&one);
+    kr_node x = lay_pick_image(g, f, 0);
+    graph_name(g, x, 0, 1, "image");
+    graph_output(g, x);
+    return graph_refused(g);
+}
+
+#define UNET_FACTS(word, under) \
+    { word "_unet_num_filters", word "_net.0." word "_block." under "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
+    { word "_unet_num_pool_layers", word "_net.0." word "_block." under "down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }
+static const kr_fact facts[] = {
+    { .key = "num_iter" }, { .key = "num_primal" }, { .key = "num_dual" }, { .key = "primal_model_architecture" }, { .key = "dual_model_architecture" },
+    UNET_FACTS("primal", ""), UNET_FACTS("primal", "unet2d."), UNET_FACTS("dual", ""), UNET_FACTS("dual", "unet2d."),
+    { .key = "primal_unet_dropout_probability" }, { .key = "dual_unet_dropout_probability" },
+    { "dual_conv_hidden_channels", "dual_net.0.dual_block.conv.0.weight", 0, NULL, NULL }, { .key = "dual_conv_n_convs" }, { .key = "dual_conv_batchnorm" },
+    { .key = "primal_mwcnn_hidden_channels" }, { .key = "primal_mwcnn_num_scales" }, { .key = "primal_mwcnn_bias" }, { .key = "primal_mwcnn_batchnorm" },
+    { .key = "dual_didn_hidden_channels" }, { .key = "dual_didn_num_dubs" }, { .key = "dual_didn_num_convs_recon" }, FACTS_REFINE, { .key = NULL } };
+
+const kr_net_kind kr_net_lpdnet = { "lpdnet", "Learned Primal-Dual network of DIRECT", "Adler and Oktem, IEEE Trans Med Imaging 37:1322 (2018)",
+    matches, build, false, false, .around = "direct", .facts = facts };
