@@ -529,7 +529,7 @@ static void rtk(struct ct *c)
         free(x); free(b); free(Ax); free(Bb);
     }
     kr_projector_unref(&A);
-    if (r && fdk.v && y.v && !strstr(c->group, "displaced")) {
+    if (r && fdk.v && y.v) {
         long n[3] = { g.n[2], g.n[0], g.n[1] };                       /* (z, x, y) */
         kr_grid q = { { n[0], n[1], n[2] }, { g.first[2], g.first[0], g.first[1] }, { g.step[2], g.step[0], g.step[1] } };
         float *b = floats(&y), *x = malloc((size_t)fdk.count * sizeof *x), *to = malloc((size_t)fdk.count * sizeof *to);
@@ -544,8 +544,6 @@ static void rtk(struct ct *c)
             tell(c, e ? INFINITY : off(to, &own, NULL), 5e-6, "Feldkamp, in double precision");
         free(b); free(x); free(to);
     }
-    if (strstr(c->group, "displaced"))
-        printf("# %s %s: filtered back-projection of displaced detectors is not there\n", c->name, c->group);
     kr_rays_unref(&r);
     free(nine.v); free(volume.v); free(back.v); free(y.v); free(forward.v); free(adjoint.v); free(source.v); free(world.v); free(central.v); free(bodies_of.v);
     free(fdk.v); free(own.v);

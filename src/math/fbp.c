@@ -44,16 +44,18 @@ void kr_fbp_filter(double *H, long P, enum kr_fbp_window w, double arc)
     }
 }
 
-struct filter { float *y; const float *p, *weight; const double *H; long n, P, rows, each; kr_fft *fft; kr_cfloat *scratch; const double *scale; };
+/* Rows of `in` numbers, the first of them at `lead` of n: zeros beside them. */
+struct filter { float *y; const float *p, *weight; const double *H; long n, in, lead, P, rows, each; kr_fft *fft; kr_cfloat *scratch; const double *scale; };
 
 static int two_rows(void *self, long i)                              /* as real and imaginary part of one */
 {
     const struct filter *j = self;
     kr_cfloat *c = j->scratch + (long)kr_worker() * j->P;
     long a = 2 * i * j->n, b = 2 * i + 1 < j->rows ? a + j->n : a;
-    for (long k = 0; k < j->n; k++)
-        c[k] = kr_c(j->p[a + k] * j->weight[a + k], j->p[b + k] * j->weight[b + k]);
-    memset(c + j->n, 0, (size_t)(j->P - j->n) * sizeof *c);
+    const float *pa = j->p + 2 * i * j->in, *pb = b == a ? pa : pa + j->in, *wa = j->weight ? j->weight + a + j->lead : NULL, *wb = j->weight ? j->weight + b + j->lead : NULL;
+    memset(c, 0, (size_t)j->P * sizeof *c);
+    for (long k = 0; k < j->in; k++)
+        c[j->lead + k] = wa ? kr_c(pa[k] * wa[k], pb[k] * wb[k]) : kr_c(pa[k], pb[k]);
     if (j->H) {
         kr_fft_forward(j->fft, c);
         for (long k = 0; k < j->P; k++) {
@@ -71,10 +73,10 @@ static int two_rows(void *self, long i)                              /* as real 
     return 0;
 }
 
-static int filter(float *y, const float *p, const float *weight, const double *scale, const kr_rays *r, long views, enum kr_fbp_window w, double arc)
+int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc)
 {
     long P = 64;
-    while (P < 2 * r->columns)
+    while (P < 2 * from->n)
         P *= 2;
     kr_auto double *H = kr_alloc((size_t)P / 2 + 1, sizeof *H);
     kr_auto kr_cfloat *scratch = kr_alloc((size_t)P, (size_t)kr_threads() * sizeof *scratch);
@@ -82,8 +84,8 @@ static int filter(float *y, const float *p, const float *weight, const double *s
     int e = H && scratch && fft ? 0 : kr_error_code();
     if (!e) {
         kr_fbp_filter(H, P, w, arc);
-        struct filter j = { y, p, weight, w == KR_WINDOW_NONE ? NULL : H, r->columns, P, r->rows * views, r->rows, fft, scratch, scale };
-        e = kr_for((r->rows * views + 1) / 2, two_rows, &j);
+        struct filter j = { y, from->p, from->weight, w == KR_WINDOW_NONE ? NULL : H, from->n, from->in, from->lead, P, from->rows * from->views, from->rows, fft, scratch, scale };
+        e = kr_for((j.rows + 1) / 2, two_rows, &j);
     }
     kr_fft_unref(&fft);
     return e;
@@ -102,9 +104,8 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int kr_arc_of(kr_arc *arc, const kr_rays *r, double *share)
+static int arc_of(kr_arc *arc, const kr_rays *r, double *share, double period)
 {
-    double period = r->beam == KR_PARALLEL ? M_PI : 2 * M_PI;
     long n = r->views;
     kr_auto struct turn *t = kr_alloc((size_t)n, sizeof *t);
     kr_auto double *gap = kr_alloc((size_t)n, 2 * sizeof *gap);
@@ -148,6 +149,8 @@ int kr_arc_of(kr_arc *arc, const kr_rays *r, double *share)
     return 0;
 }
 
+int kr_arc_of(kr_arc *arc, const kr_rays *r, double *share) { return arc_of(arc, r, share, r->beam == KR_PARALLEL ? M_PI : 2 * M_PI); }
+
 /* How sure a view at this angle is there: 0 in a hole, rising over 10 degrees from its edges. */
 static double sure(const kr_arc *a, double at)
 {
@@ -163,12 +166,25 @@ static double sure(const kr_arc *a, double at)
     return s * s;
 }
 
+/* How far rays reach to either side of the axis: fan angles, or (parallel beams) lengths. lap: to the shorter side, where a detector that stands aside measures lines
+ * of a full turn once that others measure twice; `side` +-1 is the longer one; lap 0: it does not stand aside. */
+struct reach { double low, high, lap, side; };
+
+/* Of a ray at g: 1 where it is measured once, and 1 with its opposite where that is measured, too. A detector aside by a tenth of its width or more takes all of what is
+ * measured twice to pass over, as RTK does (Wang, Med Phys 29:1634 (2002)); one by less the outer quarter, which keeps the noise of the middle low. */
+static double once(const struct reach *r, double g)
+{
+    double at = g * r->side, soft = fabs(r->high - r->low) >= 0.1 * (r->high + r->low) ? r->lap : r->lap / 4, in = fmin(fmax(fabs(at) - (r->lap - soft), 0) / soft, 1);
+    double s = sin(M_PI / 2 * in);
+    return (1 + copysign(soft < r->lap ? s * s : s, at)) / 2;
+}
+
 /* Weight of a line that a view at `at` has at fan angle g. */
-static double redundancy(const kr_arc *a, double at, double g, double most)
+static double redundancy(const kr_arc *a, const struct reach *r, double at, double g, double most)
 {
     double delta = (a->covered - M_PI) / 2, b = at - a->start;
     if (!a->holes)
-        return 0.5;
+        return r->lap > 0 ? once(r, g) : 0.5;
     b -= floor(b / a->period + 1e-9) * a->period;
     if (a->holes == 1 && delta >= most * (1 - 1e-9)) {               /* Parker 1982 */
         double s = b < 2 * (delta - g) ? sin(M_PI / 4 * b / fmax(delta - g, 1e-9))
@@ -198,19 +214,64 @@ ray_view ray_view_of(const kr_rays *r, long i)
     return w;
 }
 
+/* Where the ray through an element runs: of a fan its angle from the ray through the axis, of parallel beams its distance from the axis. */
+static double aside(const kr_rays *r, long view, double column, double row, double d[3])
+{
+    double p[3];
+    kr_ray(r, view, column, row, p, d);
+    if (r->beam == KR_PARALLEL)
+        return p[0] * d[1] - p[1] * d[0];
+    double across = d[0] * r->source[view][1] - d[1] * r->source[view][0], along = -(d[0] * r->source[view][0] + d[1] * r->source[view][1]);
+    return atan2(across, along);
+}
+
 /* What the weights of rays follow from: which angles were measured, the widest fan about the axis; of curved detectors the arc of an element. */
-struct survey { kr_arc a; double most, arc; };
+struct survey { kr_arc a; double most, arc; struct reach reach; long lead, trail; };
+
+/* Whether a detector on a full turn stands aside, and then how many columns its filtered rows go on at the shorter side: the axis is in the middle of them. */
+static int stands_aside(struct survey *w, const kr_rays *r)
+{
+    struct reach *e = &w->reach;
+    kr_arc turn;
+    double mid = (double)(r->rows - 1) / 2, d[3], last = (double)(r->columns - 1);
+    *e = (struct reach){ INFINITY, INFINITY, 0, 1 };
+    for (long i = 0; i < r->views; i++) {
+        double g[2] = { aside(r, i, 0, mid, d), aside(r, i, last, mid, d) };
+        w->most = fmax(w->most, fmax(fabs(g[0]), fabs(g[1])));
+        e->low = fmin(e->low, -fmin(g[0], g[1]));
+        e->high = fmin(e->high, fmax(g[0], g[1]));
+    }
+    double wide = (e->high + e->low) / fmax(last, 1);
+    if (r->columns < 2 || arc_of(&turn, r, NULL, 2 * M_PI))
+        return r->columns < 2 ? 0 : kr_error_code();
+    if (e->low < -wide / 2 || e->high < -wide / 2)
+        return kr_fail(KR_EREFUSED, "filtered back-projection: the axis of rotation lies %.4g columns beside the detector: what is near the axis is never seen. Is the column of the axis right "
+                       "(--axis), or the detector's place in the geometry? sirt, cgls and tv take such data", -fmin(e->low, e->high) / wide);
+    if (turn.holes || fabs(e->high - e->low) < 1.5 * wide || fmin(e->low, e->high) < 2 * wide)
+        return 0;
+    e->lap = fmin(e->low, e->high);
+    e->side = e->high > e->low ? 1 : -1;
+    double low = 0, high = last, first = aside(r, 0, 0, mid, d);    /* the axis's column in the first view */
+    for (int k = 0; k < 60; k++) {
+        double at = (low + high) / 2;
+        *((aside(r, 0, at, mid, d) > 0) == (first > 0) ? &low : &high) = at;
+    }
+    long more = (long)ceil(fabs(last - 2 * low));
+    w->lead = low < last - low ? more : 0;
+    w->trail = more - w->lead;
+    return 0;
+}
 
 /* And what a filtered row of each view is to be multiplied by. */
 static int survey(struct survey *w, double *scale, const kr_rays *r, const kr_fbp_opts *o, const kr_trace *trace)
 {
     *w = (struct survey){ 0 };
     kr_auto double *share = kr_alloc((size_t)r->views, sizeof *share);
-    if (!share || kr_arc_of(&w->a, r, share))
+    if (!share || kr_arc_of(&w->a, r, share) || stands_aside(w, r))
         return kr_error_code();
     for (long i = 0; i < r->views; i++) {
         ray_view v = ray_view_of(r, i);
-        double p[3], d[3], all = o->even ? w->a.covered / (double)r->views : share[i];
+        double all = o->even ? w->a.covered / (double)r->views : share[i];
         double u = sqrt(dot(r->u[i], r->u[i]));
         if (r->beam == KR_PARALLEL) {
             double s = sqrt(dot(r->source[i], r->source[i]));
@@ -228,12 +289,6 @@ static int survey(struct survey *w, double *scale, const kr_rays *r, const kr_fb
         if (r->curved)
             w->arc = u / far;
         scale[i] = o->window == KR_WINDOW_NONE ? all : all / (r->curved ? u / far * sod : u * v.axis);
-        for (long k = 0; k < r->columns; k++)                        /* the widest fan about the axis */
-            if (k == 0 || k == r->columns - 1) {
-                kr_ray(r, i, (double)k, (double)(r->rows - 1) / 2, p, d);
-                double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
-                w->most = fmax(w->most, fabs(atan2(across, along)));
-            }
     }
     if (r->beam == KR_DIVERGENT && w->a.holes && (w->a.holes > 1 || (w->a.covered - M_PI) / 2 < w->most * (1 - 1e-9)))
         kr_say(trace, KR_WARNING, "the views cover %.4g degrees with %ld gap%s: %s", w->a.covered * 180 / M_PI, w->a.holes, w->a.holes > 1 ? "s" : "",
@@ -244,31 +299,50 @@ static int survey(struct survey *w, double *scale, const kr_rays *r, const kr_fb
     return 0;
 }
 
-/* Weights of the rays of views from..to - 1. */
+/* Weights of the rays of views from..to - 1, of rows that go on at their ends. twice: of the elements that there are. */
 static void weigh(float *weight, float *twice, const struct survey *s, const kr_rays *r, long from, long to)
 {
+    long in = r->columns - s->lead - s->trail, n = 0;
     for (long i = from; i < to; i++) {
         ray_view w = ray_view_of(r, i);
-        for (long k = 0; k < r->rows * r->columns && r->beam == KR_PARALLEL; k++) {
-            weight[(i - from) * r->rows * r->columns + k] = 1;
-            if (twice)
-                twice[i * r->rows * r->columns + k] = 1;
-        }
-        if (r->beam == KR_PARALLEL)
-            continue;
-        double at = atan2(r->source[i][0], -r->source[i][1]), p[3], d[3];
+        double at = atan2(r->source[i][0], -r->source[i][1]), d[3];
         for (long v = 0; v < r->rows; v++)
-            for (long k = 0; k < r->columns; k++) {
-                kr_ray(r, i, (double)k, (double)v, p, d);
-                double across = d[0] * r->source[i][1] - d[1] * r->source[i][0], along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
-                double own = redundancy(&s->a, at, atan2(across, along), s->most);
-                long n = ((i - from) * r->rows + v) * r->columns + k;
-                double cosine = r->curved ? along / sqrt(dot(r->source[i], r->source[i])) : fabs(dot(d, w.n));
+            for (long k = 0; k < r->columns; k++, n++) {
+                double own = 1, cosine = 1;
+                if (r->beam == KR_DIVERGENT || s->reach.lap > 0) {
+                    double g = aside(r, i, (double)k, (double)v, d), along = -(d[0] * r->source[i][0] + d[1] * r->source[i][1]);
+                    own = r->beam == KR_PARALLEL ? 2 * once(&s->reach, g) : redundancy(&s->a, &s->reach, at, g, s->most);
+                    if (r->beam == KR_DIVERGENT)
+                        cosine = r->curved ? along / sqrt(dot(r->source[i], r->source[i])) : fabs(dot(d, w.n));
+                }
                 weight[n] = (float)(own * cosine);
-                if (twice)
-                    twice[n + from * r->rows * r->columns] = (float)own;
+                if (twice && k >= s->lead && k < s->lead + in)
+                    twice[((i * r->rows) + v) * in + k - s->lead] = (float)own;
             }
     }
+}
+
+/* The same scan with more columns at both ends of the detector. */
+static kr_rays *wider(const kr_rays *r, long lead, long trail)
+{
+    kr_rays *w = kr_rays_new(r->beam, r->views, r->columns + lead + trail, r->rows);
+    double shift = (double)(trail - lead) / 2, mid = (double)(r->columns - 1) / 2, row = (double)(r->rows - 1) / 2;
+    for (long i = 0; w && i < r->views; i++) {
+        double d[3], next[3], before[3];
+        memcpy(w->source[i], r->source[i], sizeof w->source[i]);
+        memcpy(w->v[i], r->v[i], sizeof w->v[i]);
+        kr_ray(r, i, mid + shift, row, w->centre[i], d);
+        kr_ray(r, i, mid + shift + 1e-3, row, next, d);
+        kr_ray(r, i, mid + shift - 1e-3, row, before, d);
+        double u = sqrt(dot(r->u[i], r->u[i])), size = 0;
+        for (int k = 0; k < 3; k++)
+            size += (next[k] - before[k]) * (next[k] - before[k]);
+        for (int k = 0; k < 3; k++)                                 /* along the arc, where it is one */
+            w->u[i][k] = r->curved ? u * (next[k] - before[k]) / sqrt(size) : r->u[i][k];
+    }
+    if (w)
+        w->curved = r->curved;
+    return w;
 }
 
 /* ---- Back-projection of one slice ---- */
@@ -395,28 +469,36 @@ enum { AT_ONCE = 32 };                    /* views                              
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
 {
     bool slice = ray_plane_can(r, g, KR_RAY_JOSEPH);
-    if (!slice && (r->beam == KR_PARALLEL || r->curved))
-        return kr_fail(KR_EREFUSED, "filtered back-projection does slices, and volumes of cone beams on flat detectors; take sirt or cgls for this geometry");
+    if (!slice && r->beam == KR_PARALLEL)
+        return kr_fail(KR_EREFUSED, "filtered back-projection does slices and volumes of cone beams; take sirt or cgls for this geometry, or --geometry parallel where each row of the detector "
+                       "is a slice");
     if (r->views < 2)
         return kr_fail(KR_EREFUSED, "filtered back-projection of a single view");
-    /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
-    long each = r->rows * r->columns, at_once = slice || r->views < AT_ONCE ? r->views : AT_ONCE;
-    kr_auto float *weight = kr_alloc((size_t)at_once, (size_t)each * sizeof *weight);
-    kr_auto float *p = kr_alloc((size_t)(at_once * each) + 16, sizeof *p);      /* registers read a little further */
-    kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
     int axis = slice ? 2 : kr_rays_axis(r);
     if (axis < 0)
         return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");
+    if (!slice && ray_is_rebinned(r, axis))
+        return ray_rebinned(x, y, r, axis, g, o, trace);
+    kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
     kr_rays *turned = axis == 2 ? NULL : kr_rays_about_z(r, axis);
-    const kr_rays *as = turned ? turned : r;
-    struct survey s;
-    int e = !weight || !scale || !p || (axis != 2 && !turned) || survey(&s, scale, as, o, trace) ? kr_error_code() : 0;
+    struct survey s = { 0 };
+    int e = !scale || (axis != 2 && !turned) || survey(&s, scale, turned ? turned : r, o, trace) ? kr_error_code() : 0;
+    kr_rays *wide = e ? NULL : wider(r, s.lead, s.trail), *about = wide && turned ? kr_rays_about_z(wide, axis) : NULL;
+    e = e || !wide || (turned && !about) ? kr_error_code() : 0;
+    /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
+    long each = r->rows * r->columns, filtered = e ? 1 : wide->rows * wide->columns, at_once = slice || r->views < AT_ONCE ? r->views : AT_ONCE;
+    kr_auto float *weight = kr_alloc((size_t)at_once, (size_t)filtered * sizeof *weight);
+    kr_auto float *p = kr_alloc((size_t)(at_once * filtered) + 16, sizeof *p);      /* registers read a little further */
+    e = e || !weight || !p ? kr_error_code() : 0;
     for (long from = 0; from < r->views && !e; from += at_once) {
         long to = from + at_once < r->views ? from + at_once : r->views;
-        weigh(weight, o->weights, &s, as, from, to);
-        e = kr_stopped(trace) ? kr_error_code() : filter(p, y + from * each, weight, scale + from, r, to - from, o->window, s.arc);
-        e = e ? e : slice ? smear_slice(x, p, r, g, s.arc) : ray_feldkamp(x, p, r, g, from, to);
+        weigh(weight, o->weights, &s, about ? about : wide, from, to);
+        ray_rows rows = { y + from * each, weight, wide->columns, r->columns, s.lead, r->rows, to - from };
+        e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc);
+        e = e ? e : slice ? smear_slice(x, p, wide, g, s.arc) : ray_feldkamp(x, p, wide, g, from, to);
     }
     kr_rays_unref(&turned);
+    kr_rays_unref(&wide);
+    kr_rays_unref(&about);
     return e;
 }

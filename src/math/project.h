@@ -35,7 +35,15 @@ bool ray_stack_axes(int axis[3], const kr_rays *r);
  * volume, added to it unless from is 0. p, the filtered rows of these views, is overwritten; 16 floats may be read behind it. */
 typedef struct ray_view { double n[3], depth, axis; } ray_view;
 ray_view ray_view_of(const kr_rays *r, long view);
+/* The ramp filter on `rows` rows of each view: y rows of n numbers, from p, rows of `in` whose first is number `lead` of n, times weight (as y; NULL: 1); those of view i times
+ * scale[i]. */
+typedef struct ray_rows { const float *p, *weight; long n, in, lead, rows, views; } ray_rows;
+int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc);
 int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to);
+
+/* rebin.c: helices, and cones on curved detectors: sorted into parallel fans, with the detector's columns along `axis`. */
+bool ray_is_rebinned(const kr_rays *r, int axis);
+int ray_rebinned(float *x, const float *y, const kr_rays *r, int axis, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace);
 
 /* raywalk.c: voxels of one ray and their weights, one after the other; at: index in the volume. */
 typedef void ray_use(void *self, long at, double weight);

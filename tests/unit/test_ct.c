@@ -69,6 +69,12 @@ static void filtered(void **state)
     by_fbp(kr_rays_parallel(&d, 320, angle), "parallel, a turn", 0.01);
     by_fbp(kr_rays_cone(&f, 200, 400, false, 320, angle, NULL), "fan", 0.01);
     by_fbp(kr_rays_cone(&f, 200, 400, true, 320, angle, NULL), "fan, curved", 0.01);
+    for (int i = 0; i < 4; i++) {                                    /* detectors that stand aside: the shorter side ends within the body */
+        kr_detector aside = { 150, 1, { 1, 0 }, { i & 1 ? 36.3 : -36.3, 0 } }, shifted = { 190, 1, { 0.5, 0 }, { i & 1 ? -20.1 : 20.1, 0 } }, little = { 181, 1, { 0.5, 0 }, { 3.3, 0 } };
+        by_fbp(i < 2 ? kr_rays_cone(&aside, 200, 400, false, 320, angle, NULL) : kr_rays_cone(&aside, 200, 400, true, 320, angle, NULL), "fan, detector aside", 0.01);
+        by_fbp(kr_rays_parallel(&shifted, 320, angle), "parallel, detector aside", 0.01);
+        by_fbp(kr_rays_parallel(&little, 320, angle), "parallel, detector a little aside", 0.01);
+    }
     turn(25, 25 + 215, 240);
     by_fbp(kr_rays_cone(&f, 200, 400, false, 240, angle, NULL), "fan, short scan", 0.01);
     by_fbp(kr_rays_cone(&f, 200, 400, true, 240, angle, NULL), "fan, curved, short scan", 0.01);
@@ -98,6 +104,47 @@ static void volume(void **state)
     free(x);
     free(y);
     kr_rays_unref(&r);
+}
+
+/* Helices and curved detectors of several rows: the bodies in slices along the scan. */
+static void rebinned(void **state)
+{
+    (void)state;
+    kr_ellipsoid e[BODIES];
+    memcpy(e, flat, sizeof e);
+    for (int i = 0; i < BODIES; i++)
+        e[i].half[2] = 60;                                           /* about 1 % narrower 9 mm from the middle */
+    float *y = malloc(900 * 24 * 221 * 4), *x = calloc(100 * 100 * 20, 4);
+    for (int way = 0; way < 6; way++) {
+        bool curved = way != 1, helix = way < 4;
+        long views = helix ? 900 : way == 4 ? 300 : 240;
+        double z[900], rise = way == 3 ? 14 : 20;                    /* mm a turn, of a detector 24 mm high at the axis */
+        turn(way == 2 ? 1080 + 30 : 30, helix ? way == 2 ? 30 : 1080 + 30 : way == 4 ? 390 : 30 + 225, views);
+        for (long i = 0; i < views; i++)
+            z[i] = helix ? rise * 3 * ((double)i / 900 - 0.5) : 0;
+        kr_detector d = { 221, 24, { 1, 2 }, { 0.25, 0 } };
+        kr_rays *r = kr_rays_cone(&d, 200, 400, curved, views, angle, z);
+        assert_non_null(r);
+        /* one slice in the middle, and one 7 mm above it upside down */
+        kr_grid g = { { 100, 100, 2 }, { -49.5, -49.5, 7 }, { 1, 1, -7 } };
+        if (!helix)
+            g.first[2] = 2, g.step[2] = -2;
+        kr_ellipsoids_scan(y, e, BODIES, r, 1);
+        assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, NULL), 0);
+        for (int slice = 0; slice < 2; slice++) {
+            double at = (g.first[2] + slice * g.step[2]) / 60, f = sqrt(1 - at * at);
+            kr_ellipsoid cut[BODIES];
+            memcpy(cut, e, sizeof cut);
+            for (int i = 0; i < BODIES; i++)
+                cut[i].half[0] *= f, cut[i].half[1] *= f;
+            char what[100];
+            snprintf(what, sizeof what, "%s, %s detector, %s, slice %d", helix ? "helix" : way == 4 ? "circle" : "short scan", curved ? "curved" : "flat", way == 2 ? "clockwise" : "counter-clockwise", slice);
+            assert_means(x + slice * 10000, &g, cut, 0.01, what);
+        }
+        kr_rays_unref(&r);
+    }
+    free(x);
+    free(y);
 }
 
 static double error_of(const float *x, const float *truth, long n)
@@ -243,7 +290,7 @@ static void rings(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(volume), cmocka_unit_test(iterations), cmocka_unit_test(axis),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(axis),
                                         cmocka_unit_test(counts), cmocka_unit_test(rings) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
