@@ -18,6 +18,7 @@ typedef struct kr_projections {
     const char *unit;                 /* of an image; NULL: 1/mm, or 1/pixel                                         */
     bool curved, lengths;             /* lengths: they are mm; false: elements of the detector                        */
     double sod, sdd, pixel[2], shift[2];      /* as kr_rays_cone, kr_detector; pixel[1] 0: as pixel[0]                */
+    double rise;                      /* of source and detector along z in a counter-clockwise turn (a helix), mm; 0: a circle. Angle by angle, its middle at z = 0 */
     double middle[2];                 /* where the middle of the detector lies, by files that hold pictures with a place; 0  */
     kr_grid grid;                     /* of the image that the data set is meant for; n[0] 0: not said                */
     double *angle;                    /* degrees, one a view; NULL: not known                                         */
@@ -31,7 +32,8 @@ int kr_projections_read(kr_projections **out, const char *source, const kr_trace
 /* A real array {U,V,VIEW}, contiguous, from FILE[:VARIABLE][@AXES]; without axes (view, row, column) or (view, column). */
 int kr_projections_array(kr_array **out, const char *source) KR_MUST_USE;
 /* Adds, or replaces, how they were measured: WHAT[:NAME=VALUE,...]. WHAT: parallel, fan, cone (one volume), parallel3d (likewise), or a file that a kind
- * below knows. Names: sod, sdd, pixel, row (pitch of rows; else pixel) in mm; angles=FROM:TO:N (degrees, TO left out); curved=yes|no;
+ * below knows. Names: sod, sdd, pixel, row (pitch of rows; else pixel) in mm, the first three also by TIGRE's names DSO, DSD and dDetector; rise (mm a turn, of a helix: how
+ * far source and detector move along z while angles grow by 360 degrees; below 0: downwards); angles=FROM:TO:N (degrees, TO left out); curved=yes|no (fan, cone);
  * vectors=FILE[:VARIABLE] (rows of ASTRA's vectors, 6 or 12 numbers a view, nothing else then); turn=left|right (right: angles count clockwise);
  * flip=u|v|uv (the detector's columns or rows, or both, are stored the other way about). Refuses names that WHAT does not have, what contradicts itself, and
  * lengths that are missing or not above 0. */

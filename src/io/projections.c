@@ -204,7 +204,7 @@ static int vectors(kr_projections *p, const char *source, bool deep)
     return p->rays ? 0 : kr_error_code();
 }
 
-struct words { bool sod, sdd, pixel, row, angles, curved, vectors, turn; };      /* which were said */
+struct words { bool sod, sdd, pixel, row, angles, curved, vectors, turn, rise; };      /* which were said */
 
 static int length(double *to, bool *said, const char *name, const char *value)
 {
@@ -241,21 +241,27 @@ int kr_projections_geometry(kr_projections *p, const char *text)
             return kr_fail(KR_EUSAGE, "--geometry %s: '%s' has no value; NAME=VALUE is wanted", text, w);
         *value++ = 0;
         int e = 0;
-        if (!strcmp(w, "sod"))
+        if (!strcmp(w, "sod") || !strcmp(w, "DSO"))
             e = length(&p->sod, &said.sod, w, value);
-        else if (!strcmp(w, "sdd"))
+        else if (!strcmp(w, "sdd") || !strcmp(w, "DSD"))
             e = length(&p->sdd, &said.sdd, w, value);
-        else if (!strcmp(w, "pixel"))
+        else if (!strcmp(w, "pixel") || !strcmp(w, "dDetector"))
             e = length(&p->pixel[0], &said.pixel, w, value);
         else if (!strcmp(w, "row"))
             e = length(&p->pixel[1], &said.row, w, value);
-        else if (!strcmp(w, "angles")) {
+        else if (!strcmp(w, "rise")) {
+            char *end;
+            p->rise = strtod(value, &end);
+            said.rise = true;
+            e = !*value || *end || !isfinite(p->rise) ? kr_fail(KR_EUSAGE, "--geometry: rise=%s; a length in mm a turn is wanted", value)
+                : !cone ? kr_fail(KR_EUSAGE, "--geometry: rise=%s is for cone beams", value) : 0;
+        } else if (!strcmp(w, "angles")) {
             e = angles_between(p, value);
             said.angles = true;
         } else if (!strcmp(w, "curved")) {
             p->curved = said.curved = !strcmp(value, "yes");
-            if (!fan || (!p->curved && strcmp(value, "no")))
-                return kr_fail(KR_EUSAGE, fan ? "--geometry: curved=%s; yes or no is wanted" : "--geometry: curved=%s is for fan beams", value);
+            if ((!fan && !cone) || (!p->curved && strcmp(value, "no")))
+                return kr_fail(KR_EUSAGE, fan || cone ? "--geometry: curved=%s; yes or no is wanted" : "--geometry: curved=%s is for fan and cone beams", value);
         } else if (!strcmp(w, "vectors")) {
             kr_free(from);
             from = kr_strdup(value);
@@ -273,18 +279,18 @@ int kr_projections_geometry(kr_projections *p, const char *text)
                 if (all[i])
                     prj_flip(all[i], u, v);
         } else
-            return kr_fail(KR_EUSAGE, "--geometry %s: '%s' is not known; known are sod, sdd, pixel, row, angles, curved, vectors, turn, flip", text, w);
+            return kr_fail(KR_EUSAGE, "--geometry %s: '%s' is not known; known are sod, sdd, pixel, row, angles, rise, curved, vectors, turn, flip", text, w);
         if (e)
             return e;
     }
     p->lengths |= said.pixel;
-    if (said.vectors && (said.sod || said.sdd || said.pixel || said.row || said.angles || said.curved || said.turn || file))
-        return kr_fail(KR_EUSAGE, "--geometry %s: vectors say all of the geometry; sod, sdd, pixel, row, angles, curved and turn would contradict them", text);
+    if (said.vectors && (said.sod || said.sdd || said.pixel || said.row || said.angles || said.curved || said.turn || said.rise || file))
+        return kr_fail(KR_EUSAGE, "--geometry %s: vectors say all of the geometry; sod, sdd, pixel, row, angles, rise, curved and turn would contradict them", text);
     if (said.vectors)
         return vectors(p, from, deep);
     if (file) {
-        if (said.sod || said.sdd || said.angles || said.turn)
-            return kr_fail(KR_EUSAGE, "--geometry %s: the file says distances and angles; sod, sdd, angles and turn would contradict it", text);
+        if (said.sod || said.sdd || said.angles || said.turn || said.rise)
+            return kr_fail(KR_EUSAGE, "--geometry %s: the file says distances and angles; sod, sdd, angles, rise and turn would contradict it", text);
         int is = 0;
         for (int i = 0; kr_projections_kinds[i] && !is; i++)
             is = kr_projections_kinds[i]->geometry ? kr_projections_kinds[i]->geometry(p, words) : 0;
@@ -366,16 +372,21 @@ kr_rays *kr_projections_rays(const kr_projections *p, long rows, double axis)
                 r->centre[i][d] += aside * r->u[i][d];
         return r;
     }
-    kr_auto double *radians = kr_alloc((size_t)views, sizeof *radians);
+    kr_auto double *radians = kr_alloc((size_t)views, 2 * sizeof *radians);
+    double *z = radians ? radians + views : NULL, low = INFINITY, high = -INFINITY;
     for (long i = 0; radians && i < views; i++) {
         if (!isfinite(p->angle[i])) {
             kr_fail(KR_ENUMBER, "the angle of view %ld is not finite", i);
             return NULL;
         }
         radians[i] = p->angle[i] * M_PI / 180;
+        low = fmin(low, p->angle[i]);
+        high = fmax(high, p->angle[i]);
     }
+    for (long i = 0; radians && i < views; i++)
+        z[i] = p->rise * (p->angle[i] - (low + high) / 2) / 360;
     if (!radians)
         return NULL;
     kr_detector d = { columns, rows, { pixel, p->pixel[1] }, { p->shift[0] + aside * pixel, p->shift[1] } };
-    return p->beam == KR_DIVERGENT ? kr_rays_cone(&d, p->sod, p->sdd, p->curved, views, radians, NULL) : kr_rays_parallel(&d, views, radians);
+    return p->beam == KR_DIVERGENT ? kr_rays_cone(&d, p->sod, p->sdd, p->curved, views, radians, fabs(p->rise) > 0 ? z : NULL) : kr_rays_parallel(&d, views, radians);
 }

@@ -61,6 +61,12 @@ works 'line integrals of thorax' kray simulate thorax --geometry $fan,angles=0:3
 works 'fbp' kray ct fan.npy -o fan.nii.gz --geometry $fan,angles=0:360:120 --json
 works 'where the views turn the other way' kray ct fan.npy -o wrong.nii.gz --geometry $fan,angles=0:360:120,turn=right
 works 'line integrals of head' kray simulate head --geometry cone:sod=500,sdd=1000,pixel=6,angles=0:360:20 --detector 48,40 --photons 1e5 --dose 0.5 --electronic 5 -o cone2.npy
+helix=cone:sod=500,sdd=1000,pixel=6,curved=yes,rise=60,angles=0:720:120
+works 'line integrals of head' kray simulate head --geometry $helix --detector 48,24 -o helix.npy
+works 'not seen from all sides and are 0' kray ct helix.npy -o helix.nii.gz --geometry $helix
+works 'sirt' kray ct helix.npy -o helix.nii.gz --geometry $helix --method sirt -i 2
+refuses 2 'is for cone beams' kray ct sino.npy -o x.nii.gz --geometry fan:sod=400,sdd=800,pixel=1,angles=0:360:36,rise=3
+works 'cone beam' kray ct cone.npy -o cone.nii.gz --geometry cone:DSO=500,DSD=1000,dDetector=0.8,angles=0:360:36
 works 'shepplogan' kray simulate --geometry parallel:angles=0:180:30 --detector 64 -o sl.npy
 works 'fbp' kray ct sl.npy -o sl.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --beam-hardening 1,0.01
 refuses 2 'for scans of magnetic resonance' kray simulate head --geometry parallel:angles=0:180:30 --coils 4 -o x.npy
