@@ -61,6 +61,10 @@ for word in mine minemaps minemask minecommand minescore; do finds $word $k help
 finds minesolver $k recon --method wavelet --help
 finds minereader $k weights info build.log
 finds minepair $k convert recon/rss.c x.nothing --to list
+mkdir -p pairs && $k simulate shepplogan -m 32,32 -c 2 -o pairs/two.mpa -q      # its suffixes, and the file beside each, come from its own table
+finds 'same file' $k recon pairs/two.mpb -o pairs/two.mpa
+finds 'same file' $k recon pairs/two -o pairs/two.mpa
+$k recon pairs -o images -q && finds two ls images
 finds minetest meson test -C build --list
 finds cli-minescript meson test -C build --list
 finds mutate-minepair meson test -C build --list

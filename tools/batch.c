@@ -43,15 +43,29 @@ static int add(struct batch *b, const char *input, const char *below, int length
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Raw data has few suffixes; what else lies in a folder (notes, pictures) is not an error. */
-static bool raw_suffix(const char *name)
+/* Whether the suffix is that of a format of raw data: what else lies in a folder (notes, pictures) is not an error. */
+static bool raw_suffix(const char *path)
 {
-    static const char *const suffix[] = { ".h5", ".mrd", ".hdf5", ".mat", ".cfl", ".dat" };
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++)
-        if (n > strlen(suffix[i]) && name[0] != '.' && !strcasecmp(name + n - strlen(suffix[i]), suffix[i]))
-            return true;
+    for (int i = 0; kr_formats[i]; i++)
+        for (const char *s = kr_formats[i]->raw ? kr_formats[i]->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ') {
+            size_t k = strcspn(s, " ");
+            if (n > k && !strncasecmp(name + n - k, s, k))
+                return true;
+        }
     return false;
+}
+
+/* ".h5, .mrd, .mat, ...", each once. */
+static void raw_suffixes(kr_text *t)
+{
+    for (int i = 0; kr_formats[i]; i++)
+        for (const char *s = kr_formats[i]->raw ? kr_formats[i]->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ') {
+            kr_auto char *word = kr_strf("%.*s", (int)strcspn(s, " "), s);
+            if (word && !(t->s && strstr(t->s, word)))
+                kr_text_add(t, "%s%s", t->len ? ", " : "", word);
+        }
 }
 
 static bool same_folder(const char *a, const char *b)
@@ -61,10 +75,16 @@ static bool same_folder(const char *a, const char *b)
 }
 
 /* A mask in a file of its own, as CMRxRecon lays it beside its k-space: no scan, and no failure. */
-static bool mask_name(const char *name)
+static bool set_aside(const char *path)
 {
-    size_t n = strlen(name);
-    return n > 4 && !strcasecmp(name + n - 4, ".mat") && strcasestr(name, "_mask");
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (int i = 0; kr_formats[i]; i++) {
+        const kr_format *f = kr_formats[i];
+        size_t n = strlen(name), k = strlen(f->suffix);
+        if (f->aside && n > k && !strcasecmp(name + n - k, f->suffix) && strcasestr(name, f->aside))
+            return true;
+    }
+    return false;
 }
 
 /* root: how many characters of `path` are the folder that was named. output: a folder that is not searched. */
@@ -101,7 +121,7 @@ static int add_below(struct batch *b, const char *path, size_t root, const char 
             *folders = true;
             if (deep && !same_folder(file, output))
                 e = deep < DEEPEST ? add_below(b, file, root, output, deep + 1, folders) : kr_fail(KR_EFILE, "%s: more than %d folders within each other", file, DEEPEST);
-        } else if (raw_suffix(name[i]) && mask_name(name[i]))
+        } else if (raw_suffix(name[i]) && set_aside(name[i]))
             b->masks++;
         else if (raw_suffix(name[i])) {
             const char *below = file + root + (file[root] == '/');
@@ -119,8 +139,14 @@ static int add_folder(struct batch *b, const char *path, const char *output, boo
     long first = b->count;
     bool folders = false;
     int e = add_below(b, path, strlen(path), output, deep, &folders);
-    return e || b->count > first ? e : kr_fail(KR_EFILE, "%s: the folder holds no raw data (.h5, .mrd, .mat, .cfl, .dat)%s", path,
-                                                folders && !deep ? " itself; --recursive searches the folders in it, too" : "");
+    if (e || b->count > first)
+        return e;
+    kr_text known = { 0 };
+    raw_suffixes(&known);
+    e = kr_fail(KR_EFILE, "%s: the folder holds no raw data (%s)%s", path, known.s ? known.s : "",
+                folders && !deep ? " itself; --recursive searches the folders in it, too" : "");
+    kr_text_clear(&known);
+    return e;
 }
 
 static int add_word(struct batch *b, const char *word, const char *output, bool deep)
@@ -143,7 +169,7 @@ static int add_word(struct batch *b, const char *word, const char *output, bool 
             if (folder(path)) {
                 bool folders;
                 e = deep ? add_below(b, path, fixed, output, deep, &folders) : 0;
-            } else if (mask_name(path))
+            } else if (set_aside(path))
                 b->masks++;
             else
                 e = add(b, path, path + fixed, deep && slash ? (int)(slash + 1 - path - (long)fixed) : 0);

@@ -20,7 +20,7 @@ static bool folder(const char *path)
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-/* Length of the suffix, if a format that reads images or raw data has it. ".hdr" belongs to a ".cfl". */
+/* Length of the suffix, if a format that reads images or raw data has it. */
 static size_t suffix_of(const char *name)
 {
     size_t n = strlen(name), best = 0;
@@ -29,7 +29,7 @@ static size_t suffix_of(const char *name)
             continue;
         for (const char *s = kr_formats[i]->suffix; s && *s; ) {
             size_t k = strcspn(s, " ");
-            if (k > best && n > k && !strncasecmp(name + n - k, s, k) && strncasecmp(s, ".hdr", k))
+            if (k > best && n > k && !strncasecmp(name + n - k, s, k))
                 best = k;
             s += k + (s[k] == ' ');
         }

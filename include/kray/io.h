@@ -40,6 +40,11 @@ typedef struct kr_format {
     int (*list)(kr_text *out, const kr_source *src);
     bool streams;                           /* one file that makes sense read from first byte to last: may go to standard output */
     bool folder;                            /* `path` is a folder of files, which writers make, and which replaces an earlier one of its kind */
+    bool raw;                               /* files with its suffixes count as raw data where a folder of scans is given */
+    const char *aside;                      /* of those, no scans are the ones whose names hold this: "_mask" (case ignored); NULL: all are */
+    bool bare;                              /* a name without suffix means these files, too                  */
+    /* The files that belong to one of these: * is its name without the suffix, + the whole of it ("*.hdr", "+.json"); NULL: none. */
+    const char *beside;
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);

@@ -65,4 +65,5 @@ static int write_image(const kr_image *im, const char *path)
     return e ? e : kr_format_nifti.write_image(im, path);
 }
 
-const kr_format kr_format_bids = { .name = "bids", .suffix = ".nii.gz .nii", .summary = "NIfTI volume with a JSON of BIDS beside it", .write_image = write_image };
+const kr_format kr_format_bids = { .name = "bids", .suffix = ".nii.gz .nii", .summary = "NIfTI volume with a JSON of BIDS beside it", .write_image = write_image,
+    .beside = "*.json" };

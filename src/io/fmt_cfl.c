@@ -339,4 +339,5 @@ static int write_scan(const kr_scan *s, const char *path)
     return k ? write_array(k, s->meta, path) : kr_error_code();
 }
 
-const kr_format kr_format_cfl = { "cfl", ".cfl", "BART .cfl and .hdr", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, true, NULL, false };
+const kr_format kr_format_cfl = { "cfl", ".cfl", "BART .cfl and .hdr", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, true,
+    .raw = true, .bare = true, .beside = "*.hdr" };

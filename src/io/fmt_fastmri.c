@@ -323,4 +323,5 @@ static int write_image(const kr_image *im, const char *path)
     return kr_h5_close(&f);
 }
 
-const kr_format kr_format_fastmri = { "fastmri", ".h5", "fastMRI volume or submission", probe, read, write, read_image, write_image, read_array, NULL, true, NULL, false };
+const kr_format kr_format_fastmri = { "fastmri", ".h5", "fastMRI volume or submission", probe, read, write, read_image, write_image, read_array, NULL, true,
+    .raw = true };

@@ -109,4 +109,4 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
 }
 
 const kr_format kr_format_ismrmrd = { .name = "ismrmrd", .suffix = ".mrd .h5", .summary = "ISMRMRD / MRD v1 (HDF5): raw data and images",
-    .probe = probe, .read = read_scan, .write = kr_mrd_scan_write, .read_image = kr_mrd_image_read, .write_image = kr_mrd_image_write };
+    .probe = probe, .read = read_scan, .write = kr_mrd_scan_write, .read_image = kr_mrd_image_read, .write_image = kr_mrd_image_write, .raw = true };

@@ -166,4 +166,4 @@ static int read_array(kr_array **out, const kr_source *src)
 
 const kr_format kr_format_metaimage = {
     .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage, also as the header of a raw file: projections of CT (read only)", .probe = probe,
-    .read_array = read_array };
+    .read_array = read_array, .beside = "*.raw *.zraw" };

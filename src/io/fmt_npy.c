@@ -291,4 +291,5 @@ static int write_scan(const kr_scan *s, const char *path)
     return k ? write_array(k, s->meta, path) : kr_error_code();
 }
 
-const kr_format kr_format_npy = { "npy", ".npy", "NumPy array", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, false, NULL, true };
+const kr_format kr_format_npy = { "npy", ".npy", "NumPy array", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, false,
+    .streams = true, .beside = "+.json" };

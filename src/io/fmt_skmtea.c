@@ -156,4 +156,4 @@ static int read_image(kr_image **out, const kr_source *src)
     return *out ? 0 : kr_error_code();
 }
 
-const kr_format kr_format_skmtea = { "skmtea", ".h5", "SKM-TEA k-space or images", probe, read, NULL, read_image, NULL, read_array, NULL, false, NULL, false };
+const kr_format kr_format_skmtea = { "skmtea", ".h5", "SKM-TEA k-space or images", probe, read, NULL, read_image, NULL, read_array, NULL, .raw = true };

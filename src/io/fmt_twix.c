@@ -651,4 +651,4 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
 }
 
 const kr_format kr_format_twix = { .name = "twix", .suffix = ".dat", .summary = "Siemens raw data of VB, VD, VE and later (meas.dat)", .probe = probe,
-    .read = read_scan };
+    .read = read_scan, .raw = true };

@@ -37,6 +37,92 @@ const kr_format *kr_format_named(const char *name)
     return NULL;
 }
 
+/* ---- The files that one name may stand for: itself, those beside it, and, where a format leaves its suffix out (BART), the files of its own ---- */
+enum { SAME_NAME = 24 };
+struct same {
+    char *name[SAME_NAME];
+    int count;
+};
+
+static int add_same(struct same *s, char *name)
+{
+    if (!name)
+        return kr_error_code();
+    if (s->count == SAME_NAME) {
+        kr_free(name);
+        return kr_fail(KR_EUSAGE, "the table of formats knows more than %d files of one name", SAME_NAME);
+    }
+    s->name[s->count++] = name;
+    return 0;
+}
+
+static void clear_same(struct same *s)
+{
+    while (s->count)
+        kr_free(s->name[--s->count]);
+}
+
+/* The next of several words that stand apart by blanks, and its length; NULL: there is none. From `at` 0. */
+static const char *next_word(const char *words, size_t *at, size_t *length)
+{
+    if (!words)
+        return NULL;
+    *at += strspn(words + *at, " ");
+    const char *word = words + *at;
+    *length = strcspn(word, " ");
+    *at += *length;
+    return *length ? word : NULL;
+}
+
+/* Length of the suffix by which `path` is of this format or lies beside a file of it; 0: it is neither. */
+static size_t own_suffix(const char *path, const kr_format *f)
+{
+    size_t n = strlen(path), length;
+    const char *word;
+    for (size_t at = 0; (word = next_word(f->suffix, &at, &length)); )
+        if (n > length && !strncasecmp(path + n - length, word, length))
+            return length;
+    for (size_t at = 0; (word = next_word(f->beside, &at, &length)); )
+        if (*word == '*' && n > length - 1 && !strncasecmp(path + n - length + 1, word + 1, length - 1))
+            return length - 1;
+    return 0;
+}
+
+/* The files of the name `stem`, without suffix, in a format that lets it be left out. */
+static int bare_files(struct same *s, const char *stem)
+{
+    int e = 0;
+    for (int i = 0; kr_formats[i]; i++) {
+        const kr_format *f = kr_formats[i];
+        size_t length;
+        const char *word;
+        for (size_t at = 0; !e && f->bare && (word = next_word(f->suffix, &at, &length)); )
+            e = add_same(s, kr_strf("%s%.*s", stem, (int)length, word));
+        for (size_t at = 0; !e && f->bare && (word = next_word(f->beside, &at, &length)); )
+            e = add_same(s, kr_strf("%s%.*s", stem, (int)length - 1, word + 1));
+    }
+    return e;
+}
+
+static int files_of(struct same *s, const char *path)
+{
+    int e = add_same(s, kr_strdup(path));
+    e = e ? e : bare_files(s, path);
+    for (int i = 0; !e && kr_formats[i]; i++) {
+        const kr_format *f = kr_formats[i];
+        size_t cut = own_suffix(path, f), length;
+        kr_auto char *stem = kr_strf("%.*s", (int)(strlen(path) - cut), path);
+        const char *word;
+        if (!stem)
+            return kr_error_code();
+        for (size_t at = 0; !e && cut && (word = next_word(f->beside, &at, &length)); )
+            e = add_same(s, kr_strf("%s%.*s", *word == '*' ? stem : path, (int)length - 1, word + 1));
+        if (!e && cut && f->bare)
+            e = add_same(s, kr_strdup(stem)) ? kr_error_code() : bare_files(s, stem);
+    }
+    return e;
+}
+
 /* ---- FILE[:VARIABLE][@AXES] ---- */
 /* Whether the first n characters name a file: 1, 0, or a refusal for lack of memory. */
 static int exists(const char *path, size_t n)
@@ -46,8 +132,12 @@ static int exists(const char *path, size_t n)
         return kr_error_code();
     if (!access(p, F_OK))
         return 1;
-    kr_auto char *h = kr_strf("%s.hdr", p);         /* BART names files without suffix */
-    return h ? !access(h, F_OK) : kr_error_code();
+    struct same s = { 0 };
+    int e = bare_files(&s, p), found = 0;
+    for (int i = 0; !e && !found && i < s.count; i++)
+        found = !access(s.name[i], F_OK);
+    clear_same(&s);
+    return e ? e : found;
 }
 
 /* Splits at the last '@' and then at the last ':' that leave the name of a file. Returns as exists. */
@@ -521,23 +611,10 @@ int kr_text_write(const char *path, const kr_text *text)
     return e ? kr_fail_in("%s", path) : 0;
 }
 
-/* The files that a name may stand for: itself, BART's pair where the suffix is left out or is either one's, NumPy's notes. */
-enum { SAME_NAME = 5 };
-
-static int files_of(char *name[SAME_NAME], const char *path)
-{
-    size_t n = strlen(path), stem = n > 4 && (!strcasecmp(path + n - 4, ".cfl") || !strcasecmp(path + n - 4, ".hdr")) ? n - 4 : n;
-    static const char *const add[SAME_NAME] = { "", ".cfl", ".hdr", ".json", "" };
-    for (int i = 0; i < SAME_NAME; i++)
-        if (!(name[i] = i == 0 || i == 3 ? kr_strf("%s%s", path, add[i]) : kr_strf("%.*s%s", (int)stem, path, add[i])))
-            return kr_error_code();
-    return 0;
-}
-
 int kr_output_apart(const char *output, const char *input)
 {
     kr_source src;
-    char *in[SAME_NAME] = { 0 }, *out[SAME_NAME] = { 0 };
+    struct same in = { 0 }, out = { 0 };
     if (is_stdout(output))
         return 0;
     if (kr_source_parse(&src, input)) {
@@ -546,17 +623,15 @@ int kr_output_apart(const char *output, const char *input)
         kr_error_clear();                        /* reading it will tell */
         return 0;
     }
-    int e = files_of(in, src.path) || files_of(out, output) ? kr_error_code() : 0;
-    for (int i = 0; !e && i < SAME_NAME; i++)
-        for (int j = 0; !e && j < SAME_NAME; j++) {
+    int e = files_of(&in, src.path) || files_of(&out, output) ? kr_error_code() : 0;
+    for (int i = 0; !e && i < in.count; i++)
+        for (int j = 0; !e && j < out.count; j++) {
             struct stat a, b;
-            if (!stat(in[i], &a) && !stat(out[j], &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino && (!S_ISDIR(a.st_mode) || (!i && !j)))
+            if (!stat(in.name[i], &a) && !stat(out.name[j], &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino && (!S_ISDIR(a.st_mode) || (!i && !j)))
                 e = kr_fail(KR_EUSAGE, "%s: input and output are the same file", output);
         }
-    for (int i = 0; i < SAME_NAME; i++) {
-        kr_free(in[i]);
-        kr_free(out[i]);
-    }
+    clear_same(&in);
+    clear_same(&out);
     kr_source_clear(&src);
     return e;
 }

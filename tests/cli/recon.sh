@@ -102,6 +102,8 @@ refuses 2 '--no-whiten leaves it out' kray recon raw/f1.h5 -o x.npy --covariance
 works '' kray convert 'images/*.nii.gz' -o volumes --to nifti
 works '' kray recon raw -o again --to nifti --method rss
 check 'both are packed' eval 'gzip -t volumes/f1.nii.gz && gzip -t again/f1.nii.gz && [ ! -e again/f1.nii ]'
+mkdir notes && echo text >notes/readme.txt
+refuses 1 'notes: the folder holds no raw data (.mrd, .h5, .cfl' kray recon notes -o x.npy
 refuses 1 'there is no folder nothere/' kray recon nothere/ -o x.npy
 
 # No command writes over what it reads.
