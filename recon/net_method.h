@@ -1,6 +1,7 @@
 /* net_method.h: unrolled networks as methods. Private to this folder. */
 #ifndef KRAY_NET_METHOD_H
 #define KRAY_NET_METHOD_H
+#include "kray/net.h"
 #include "kray/recon.h"
 
 typedef struct net_opened net_opened;        /* weights, read and packed once */
@@ -15,6 +16,9 @@ int net_open(net_opts *o, const char *family);
 void net_close(void *opts);
 /* Runs the network that the weights belong to, opened before or here. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
+/* The same of X-ray projections, by a network that is written on an operator. */
+int net_rays(kr_image **out, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind, const kr_trace *trace);
+int net_rays_plan(kr_cost *cost, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind);
 int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
 
 /* One method: its word, summary, source and the networks it runs. */

@@ -193,7 +193,7 @@ static int one_slice(void *self, long i)
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
     double bytes, flops, half = 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    if (kr_net_cost(kind, w, coils, ny, nx, &bytes, &flops))
+    if (kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &bytes, &flops))
         return kr_error_code();
     return slices >= kr_threads() && bytes * kr_threads() <= half ? kr_threads() : 1;
 }
@@ -207,6 +207,12 @@ static int run_slices(struct stack *j)
     for (long i = together; !e && i < n; i++)
         e = one_slice(j, i);
     return e;
+}
+
+static int told_of(kr_image *im, const net_opened *n)
+{
+    return kr_meta_set(im->meta, "kray_network", "%s", kr_net_kind_of(n->net)->name) || kr_meta_set(im->meta, "kray_weights", "%s", n->path)
+        || kr_meta_set(im->meta, "kray_weights_digest", "%s", n->w->digest) ? kr_error_code() : 0;
 }
 
 static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
@@ -224,8 +230,7 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
         return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || crop(*out, scan, n->w) || kr_meta_set((*out)->meta, "kray_network", "%s", kind->name) || kr_meta_set((*out)->meta, "kray_weights", "%s", n->path)
-        || kr_meta_set((*out)->meta, "kray_weights_digest", "%s", n->w->digest)) {
+    if (!*out || crop(*out, scan, n->w) || told_of(*out, n)) {
         kr_image_unref(out);
         return kr_error_code();
     }
@@ -274,6 +279,11 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
     return *out ? crop(*out, scan, n->w) : kr_error_code();
 }
 
+static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, const kr_trace *trace)
+{
+    return net_rays(out, scan, n->w, kr_net_kind_of(n->net), trace) || told_of(*out, n) ? kr_error_code() : 0;
+}
+
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
     net_opened *own = o->opened ? NULL : opened(o, family), *n = o->opened ? o->opened : own;
@@ -281,7 +291,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_error_code();
     if (n->beside)
         kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
-    int e = scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
+    int e = scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
     drop(own);
     return e;
 }
@@ -303,11 +313,13 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
         kr_auto char *beside = NULL;
         if (!o->opened && read_weights(&own, &beside, o->weights, o))
             return kr_error_code();
-        const kr_weights *w = own ? own : o->opened->w;
+        kr_weights *w = own ? own : o->opened->w;
         const kr_net_kind *kind = kr_net_kind_for(o->network, w);
         if (!kind)
             return kr_error_code();
-        if (kr_net_cost(kind, w, coils, ny, nx, &cost->bytes, &flops))
+        if (scan->rays)
+            return net_rays_plan(cost, scan, w, kind);
+        if (kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &cost->bytes, &flops))
             return kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }

@@ -138,8 +138,7 @@ static int adjoint(void *self, long i)
     return e;
 }
 
-/* The 99th percentile of |b| where it is not 0, from a histogram; 0: all are. */
-static double percentile(const kr_array *b)
+double kr_regular_top(const kr_array *b)
 {
     enum { BINS = 1 << 14 };
     double most = kr_max_abs(b);
@@ -402,7 +401,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         e = adjoint(&j, i);
     if (e)
         return e;
-    j.scale = percentile(b);
+    j.scale = kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
     /* Small problems side by side; large ones one after the other, each on all threads. */

@@ -30,5 +30,7 @@ typedef struct kr_regular {
 
 /* kind: a word of the sum ("wavelet"), whose strength is o->lambda, or NULL: o->reg says it. */
 int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, const kr_trace *trace);
+/* The 99th percentile of |b| where it is not 0, from a histogram; 0: all are, or (an error is on record) there is no memory. */
+double kr_regular_top(const kr_array *b);
 int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o);
 #endif

@@ -142,8 +142,10 @@ static kr_weights *small(int kind)
         if (kind == LPDNET)
             unet_to(w, "model.dual_net.0.dual_block.unet2d.", 10, 6, 3, 2);
         for (int i = 0; i < 5 && kind == LPDNET_CONV; i++)
-            if (i % 2)
+            if (i % 2) {                                             /* one slope, held twice */
                 add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), 1, 0, 0);
+                w->tensor[w->count - 1].data[0] = 0.15f;
+            }
             else {
                 add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), i < 4 ? 5 : 18, i ? 5 : 22, 3);
                 add(w, NAME("model.dual_net.0.dual_block.conv.%d.bias", i), i < 4 ? 5 : 18, 0, 0);

@@ -19,7 +19,8 @@ enum kr_value_kind {
     KR_COILS,            /* complex {chan = coil, y, x}                                  */
     KR_IMAGE,            /* complex {y, x}                                               */
     KR_REAL,             /* real {y, x}: masks, magnitudes                               */
-    KR_NUMBERS           /* chan real numbers (double): a factor; means and deviations   */
+    KR_NUMBERS,          /* chan real numbers (double): a factor; means and deviations   */
+    KR_OPERATOR          /* a kr_linop on real images {y, x}, for one thread at a time   */
 };
 /* z is 1: no layer works in three dimensions yet, and all refuse it. While a graph is built y and x are 0: only kind and chan
  * are known (of coils, chan is 0 too). */

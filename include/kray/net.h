@@ -22,6 +22,10 @@ typedef struct kr_net_input {
     double scaling;                  /* factor that RIM's and CIRIM's log-likelihood is scaled by; 0, 1: not             */
     double kspace_unit;              /* what the trained transform's k-space is to that of a unitary one, which kspace here is of; 0: 1 */
     bool centred;                    /* Fourier transform with its origin in the middle                                  */
+    /* Networks built for an operator (meta "hyper.operator" = "rays"): it, real, with images {X = w, Y = h}; kspace is then the data that it gives,
+     * {views,columns}, as complex numbers. One thread at a time. */
+    const struct kr_linop *rays;
+    long views, columns;
 } kr_net_input;
 /* What happens inside, for tests: planar numbers {c,h,w} (complex: {c,h,w,2}); of a stack of `layers`, layer `layer`. */
 typedef struct kr_net_watch {
@@ -58,6 +62,7 @@ typedef struct kr_net_kind {
     bool maps_too;                   /* its weights may hold a network for coil maps: then it estimates them from in->acs where in->sens is NULL */
     bool steps;                      /* how many time steps it runs can be chosen                                        */
     const kr_fact *facts;            /* its hyper-parameters                                                              */
+    bool any_operator;               /* can be built for an operator                                                     */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
     int (*fresh)(kr_weights *w, uint64_t seed);
@@ -77,8 +82,8 @@ int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights 
 /* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
 const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
 /* What one slice will take: bytes at the peak (weights, the slice, the run's block), and floating-point operations, those of the
- * convolutions. Refuses what a run would refuse. */
-int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops) KR_MUST_USE;
+ * convolutions. Of `of` only coils, h and w are read, and of weights built for an operator views and columns. Refuses what a run would refuse. */
+int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, const kr_net_input *of, double *bytes, double *flops) KR_MUST_USE;
 /* image {h,w}, complex where the network gives a complex one (otherwise imaginary part 0). Threads may run one network at once. */
 int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net_watch *watch) KR_MUST_USE;
 #endif

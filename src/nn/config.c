@@ -183,7 +183,7 @@ static const kr_fact *entry(const kr_fact *f, const char *path)
 
 int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w)
 {
-    static const char *const own[] = { "precision", "run_steps", "fft_centered", "fft_normalized" };
+    static const char *const own[] = { "precision", "run_steps", "operator", "fft_centered", "fft_normalized" };
     kr_text wrong = { 0 };
     bool configured = kr_meta_get(w->meta, "config_model");
     for (long i = 0; configured && i < kr_meta_count(w->meta); i++) {

@@ -328,7 +328,7 @@ long kr_graph_outputs(const kr_graph *g) { return g->outputs; }
 /* ---- What layers share ---- */
 int extent_is(const kr_layer *l, const kr_extent *x, enum kr_value_kind kind, long chan)
 {
-    static const char *const word[] = { "nothing", "features", "coil images", "an image", "a real image", "numbers" };
+    static const char *const word[] = { "nothing", "features", "coil images", "an image", "a real image", "numbers", "an operator" };
     if (x->kind != kind)
         return kr_fail(KR_EREFUSED, "the layer %s reads %s where it wants %s", l->op->name, word[x->kind], word[kind]);
     if (chan && x->chan != chan)

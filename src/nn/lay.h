@@ -117,6 +117,9 @@ kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like);
 kr_node lay_halves(kr_graph *g, kr_node *moments, kr_node x, long multiple);
 kr_node lay_unhalves(kr_graph *g, kr_node x, kr_node moments, kr_node like);
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
+/* A x of a real operator (KR_OPERATOR), on real and imaginary part, of the extent of `like`; and A^T y. */
+kr_node lay_operator(kr_graph *g, kr_node x, kr_node op, kr_node like);
+kr_node lay_operator_adjoint(kr_graph *g, kr_node y, kr_node op);
 kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens);                     /* S_c x             */
 kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens);                     /* sum conj(S_c) y_c */
 kr_node lay_sum(kr_graph *g, kr_node y);                                      /* sum y_c           */

@@ -1,6 +1,7 @@
 /* net.c: the table of networks; keys and hyper-parameters. */
 #include "parts.h"
 #include "kray_nets.h"
+#include "kray/linop.h"
 #include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -246,6 +247,10 @@ static kr_graph *graph_of(const kr_net_kind *kind, const kr_weights *w, unsigned
 {
     for (long i = 0; i < w->count; i++)
         *w->tensor[i].read = false;
+    if (strcmp(net_word(w, "operator", "mri"), "mri") && !kind->any_operator) {
+        kr_fail(KR_EREFUSED, "network %s is for data of MRI", kind->name);
+        return NULL;
+    }
     kr_graph *g = net_config(w, kind) ? NULL : kr_graph_new(how | (net_bf16(w) ? KR_BF16 : 0), NULL);
     if (g && (kind->build(g, w) || graph_refused(g) || all_read(w, kind) || graph_full_names(g, w) || kr_graph_pack(g)))
         kr_graph_unref(&g);
@@ -305,7 +310,7 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
 static const struct { const char *name, *word; enum kr_value_kind kind; } offered[] = { { "kspace", "k-space", KR_COILS }, { "mask", "a mask", KR_REAL },
     { "acs", "a calibration area", KR_REAL }, { "padding", "padding", KR_REAL }, { "sens", "coil maps", KR_COILS }, { "start", "a first image", KR_IMAGE },
     { "image", "an image", KR_REAL }, { "scaling", "a factor", KR_NUMBERS },
-    { "kspace_unit", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL } };
+    { "kspace_unit", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL }, { "rays", "an operator", KR_OPERATOR } };
 enum { OFFERED = sizeof offered / sizeof *offered };
 
 /* A factor, where it is one: 0 and 1 change nothing. */
@@ -314,7 +319,7 @@ static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NUL
 /* Extents and data of the graph's inputs. */
 static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
 {
-    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), in->adjoint, in->noise };
+    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), in->adjoint, in->noise, in->rays };
     for (long i = 0; i < kr_graph_inputs(g); i++) {
         int k = 0;
         while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))
@@ -324,6 +329,10 @@ static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in
         if (!data[i] && kr_graph_input_must(g, i))
             return kr_fail(KR_EREFUSED, "network %s needs %s", name, offered[k].word);
         bool number = offered[k].kind == KR_NUMBERS;
+        if (in->rays && !strcmp(offered[k].name, "kspace")) {
+            n[i] = (kr_extent){ KR_COILS, 1, 1, in->views, in->columns };
+            continue;
+        }
         n[i] = data[i] ? (kr_extent){ offered[k].kind, offered[k].kind == KR_COILS ? in->coils : 1, 1, number ? 1 : in->h, number ? 1 : in->w } : (kr_extent){ KR_ABSENT, 0, 0, 0, 0 };
     }
     return 0;
@@ -420,24 +429,26 @@ int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net
     return e;
 }
 
-int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, long coils, long h, long wd, double *bytes, double *flops)
+int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, const kr_net_input *of, double *bytes, double *flops)
 {
     kr_graph *g = graph_of(kind, w, 0);
     kr_extent n[INPUTS];
     const void *data[INPUTS];
     const kr_cfloat some = 0;
     const float one = 1;
-    kr_net_input in = { .coils = coils, .h = h, .w = wd, .kspace = &some, .mask = &one, .acs = &one, .sens = &some, .image = &one, .scaling = 1, .adjoint = &some, .noise = &one };
+    kr_net_input in = { .coils = of->coils, .h = of->h, .w = of->w, .views = of->views, .columns = of->columns, .kspace = &some, .mask = &one, .acs = &one, .sens = &some, .image = &one, .scaling = 1, .adjoint = &some, .noise = &one };
     for (long i = 0; g && i < kr_graph_inputs(g); i++)       /* a first image is a matter of choice to others */
         if (!strcmp(kr_graph_input_name(g, i), "start") && kr_graph_input_must(g, i))
             in.start = &some;
+    if (!strcmp(net_word(w, "operator", "mri"), "rays"))
+        in.rays = (const kr_linop *)(const void *)&some;     /* its size alone is looked at */
     kr_run *r = g && !inputs_of(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
     int e = r ? 0 : kr_error_code();
     *bytes = *flops = 0;
     if (r) {
         /* Weights as they were read and as they are packed, the block of the run and what it is planned with, the slice itself. */
-        double numbers = kr_graph_params_count(g), pixels = (double)h * (double)wd;
-        *bytes = 4 * numbers + (double)kr_graph_bytes(g) + (double)kr_run_bytes(r) + (double)kr_run_overhead(r) + pixels * (24 * (double)coils + 16);
+        double numbers = kr_graph_params_count(g), pixels = (double)of->h * (double)of->w;
+        *bytes = 4 * numbers + (double)kr_graph_bytes(g) + (double)kr_run_bytes(r) + (double)kr_run_overhead(r) + pixels * (24 * (double)of->coils + 16);
         *flops = kr_run_flops(r);
     }
     kr_run_unref(&r);

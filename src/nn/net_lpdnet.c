@@ -168,4 +168,4 @@ static const kr_fact facts[] = {
     { .key = "dual_didn_hidden_channels" }, { .key = "dual_didn_num_dubs" }, { .key = "dual_didn_num_convs_recon" }, FACTS_REFINE, { .key = NULL } };
 
 const kr_net_kind kr_net_lpdnet = { "lpdnet", "Learned Primal-Dual network of DIRECT", "Adler and Oktem, IEEE Trans Med Imaging 37:1322 (2018)",
-    matches, build, false, false, .around = "direct", .facts = facts };
+    matches, build, false, false, .around = "direct", .facts = facts, .any_operator = true };

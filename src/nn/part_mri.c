@@ -2,6 +2,7 @@
  * ATOMMIC's recurrent inference machines. */
 #include "parts.h"
 #include <stdio.h>
+#include <string.h>
 
 kr_node net_forward(kr_graph *g, kr_node x, kr_node sens) { return lay_fourier(g, lay_expand(g, x, sens), false); }
 kr_node net_adjoint(kr_graph *g, kr_node k, kr_node sens) { return lay_reduce(g, lay_fourier(g, k, true), sens); }
@@ -22,13 +23,22 @@ kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens)
 
 net_model net_model_of(kr_graph *g, const kr_weights *all)
 {
-    net_model m = { .y = graph_input(g, "kspace", KR_COILS, 0, true), .mask = graph_input(g, "mask", KR_REAL, 1, true) };
+    if (!strcmp(net_word(all, "operator", "mri"), "rays"))
+        return (net_model){ .y = graph_input(g, "kspace", KR_COILS, 1, true), .mask = { -1 }, .sens = { -1 }, .rays = graph_input(g, "rays", KR_OPERATOR, 1, true) };
+    net_model m = { .y = graph_input(g, "kspace", KR_COILS, 0, true), .mask = graph_input(g, "mask", KR_REAL, 1, true), .rays = { -1 } };
     m.sens = net_refined(g, all, graph_input(g, "sens", KR_COILS, 0, true));
     return m;
 }
 
-kr_node model_forward(kr_graph *g, const net_model *m, kr_node x) { return lay_select(g, net_forward(g, x, m->sens), m->mask, false); }
-kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y) { return net_adjoint(g, lay_select(g, y, m->mask, false), m->sens); }
+kr_node model_forward(kr_graph *g, const net_model *m, kr_node x)
+{
+    return m->rays.at >= 0 ? lay_operator(g, x, m->rays, m->y) : lay_select(g, net_forward(g, x, m->sens), m->mask, false);
+}
+
+kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y)
+{
+    return m->rays.at >= 0 ? lay_operator_adjoint(g, y, m->rays) : net_adjoint(g, lay_select(g, y, m->mask, false), m->sens);
+}
 
 long block_features(const kr_weights *w, const char *prefix)
 {

@@ -43,8 +43,8 @@ int net_config(const kr_weights *w, const kr_net_kind *kind);
 kr_node net_forward(kr_graph *g, kr_node x, kr_node sens);                                   /* F S x             */
 kr_node net_adjoint(kr_graph *g, kr_node k, kr_node sens);                                   /* sum conj(S) F^-1 k */
 kr_node net_gradient(kr_graph *g, kr_node x, kr_node y, kr_node mask, kr_node sens);         /* S^H F^-1 M (F S x - y) */
-/* The model of the measurement that the network is built for. */
-typedef struct net_model { kr_node y, mask, sens; } net_model;
+/* The model of the measurement that the network is built for: MRI, or (meta "hyper.operator" = "rays") an operator given with the data. */
+typedef struct net_model { kr_node y, mask, sens, rays; } net_model;                         /* rays: where it is one */
 net_model net_model_of(kr_graph *g, const kr_weights *all);                                  /* its inputs        */
 kr_node model_forward(kr_graph *g, const net_model *m, kr_node x);                           /* A x: of what was measured alone */
 kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y);                           /* A^H y             */

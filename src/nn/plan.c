@@ -423,6 +423,7 @@ static size_t size_of(const struct inst *i)
     case KR_IMAGE: return pixels * sizeof(kr_cfloat);
     case KR_REAL: return pixels * sizeof(float);
     case KR_NUMBERS: return (size_t)n->chan * sizeof(float) * 2;         /* moments are kept in double */
+    case KR_OPERATOR:
     case KR_ABSENT: break;
     }
     return i->bytes;
@@ -673,7 +674,7 @@ const kr_value *kr_run_dx(const kr_run *r, long i) { return value_of(r, r->din[i
 static size_t plain_count(const kr_extent *n)
 {
     size_t pixels = (size_t)(n->y * n->x);
-    return n->kind == KR_NUMBERS ? (size_t)n->chan : n->kind == KR_IMAGE ? 2 * pixels : n->kind == KR_REAL ? pixels : (size_t)n->chan * pixels * (n->kind == KR_COILS ? 2 : 1);
+    return n->kind == KR_OPERATOR ? 0 : n->kind == KR_NUMBERS ? (size_t)n->chan : n->kind == KR_IMAGE ? 2 * pixels : n->kind == KR_REAL ? pixels : (size_t)n->chan * pixels * (n->kind == KR_COILS ? 2 : 1);
 }
 
 int kr_graph_plain(const kr_graph *g, const kr_extent *inputs, unsigned how, const double *const *data, double *const *value, double *const *outputs)
@@ -683,11 +684,15 @@ int kr_graph_plain(const kr_graph *g, const kr_extent *inputs, unsigned how, con
     int e = v ? 0 : kr_error_code();
     for (long i = 0; i < g->values && !e; i++) {
         v[i].n = r->n[i];
-        if (r->same[i] == i && r->n[i].kind != KR_ABSENT && !(v[i].v = kr_alloc_zero(plain_count(&r->n[i]), sizeof(double))))
+        if (r->same[i] == i && r->n[i].kind != KR_ABSENT && r->n[i].kind != KR_OPERATOR && !(v[i].v = kr_alloc_zero(plain_count(&r->n[i]), sizeof(double))))
             e = kr_error_code();
     }
     for (long i = 0; i < g->inputs && !e; i++) {
         kr_plain *x = &v[g->input[i].value];
+        if (x->n.kind == KR_OPERATOR) {                      /* itself */
+            x->v = (double *)(uintptr_t)data[i];
+            continue;
+        }
         for (size_t k = 0; x->v && k < plain_count(&x->n); k++)
             x->v[k] = data[i][k];
     }
@@ -710,7 +715,8 @@ int kr_graph_plain(const kr_graph *g, const kr_extent *inputs, unsigned how, con
         memcpy(outputs[i], y->v, plain_count(&y->n) * sizeof(double));
     }
     for (long i = 0; v && i < g->values; i++)
-        kr_free(v[i].v);
+        if (v[i].n.kind != KR_OPERATOR)
+            kr_free(v[i].v);
     kr_run_unref(&r);
     return e;
 }

@@ -314,7 +314,7 @@ static void memory(void **state)
         kr_weights *w = small(kind);
         kr_net *net = kr_net_new(NULL, w, false);
         double bytes, flops;
-        assert_int_equal(kr_net_cost(kr_net_kind_of(net), w, 4, 320, 320, &bytes, &flops), 0);
+        assert_int_equal(kr_net_cost(kr_net_kind_of(net), w, &(kr_net_input){ .coils = 4, .h = 320, .w = 320 }, &bytes, &flops), 0);
         size_t before = kr_mem_now(), peak = kr_mem_peak();
         assert_int_equal(run(net, 4, 320, 320), 0);
         double used = (double)(kr_mem_peak() - before);

@@ -1,0 +1,230 @@
+/* Networks on X-ray projections: against DIRECT's own class in double precision with the projector's matrix in the place of the Fourier transform,
+ * gradients against central differences, and the method that scales the data. */
+#include "netweights.h"
+#include "kray/linop.h"
+#include "kray/recon.h"
+
+enum { N = 20, VIEWS = 14, COLUMNS = 27, DATA = VIEWS * COLUMNS };
+
+static kr_rays *parallel(void)
+{
+    double a[VIEWS];
+    for (int i = 0; i < VIEWS; i++)
+        a[i] = M_PI * i / VIEWS;
+    return kr_rays_parallel(&(kr_detector){ COLUMNS, 1, { 1, 0 }, { 0, 0 } }, VIEWS, a);
+}
+
+/* The projector over 32, a power of two near its norm. */
+static kr_linop *projector(double by)
+{
+    kr_rays *r = parallel();
+    kr_grid g = kr_grid_centred((long[3]){ N, N, 1 }, (double[3]){ 1, 1, 1 });
+    kr_array *w = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 1));
+    kr_linop *A = kr_op_rays(r, &g, KR_RAY_JOSEPH);
+    assert_true(w && A);
+    KR_R(w)[0] = (float)by;
+    A = kr_mul(kr_op_weight(KR_R32, w, kr_linop_codomain(A), kr_linop_codomain(A)), A);
+    kr_array_unref(&w);
+    kr_rays_unref(&r);
+    assert_non_null(A);
+    return A;
+}
+
+static void data(kr_cfloat *y)
+{
+    for (long i = 0; i < DATA; i++)
+        y[i] = kr_c((float)kr_rand_uniform(5, 0, (uint64_t)i), 0);
+}
+
+/* NKI-AI/direct 50b9704, LPDNet with UNET / NORMUNET and UNET / CONV, 2 iterations, in float64: pixels of the image. */
+static void as_published(void **state)
+{
+    (void)state;
+    static const int at[6] = { 0, 57, 123, 210, 255, 399 };
+    static const double want[2][6][2] = {
+        { { 0.164144161, -0.131970342 }, { 0.186621735, -0.212152699 }, { 0.221677911, -0.147512928 }, { 0.0751823715, 0.131938544 }, { 0.236358121, -0.234554975 }, { 0.195706689, -0.228994007 } },
+        { { 0.15240635, -0.133785709 }, { 0.211518833, -0.260951915 }, { 0.194272074, -0.0763692881 }, { 0.237127129, -0.17158033 }, { 0.259845157, -0.291381233 }, { 0.202735701, -0.256713137 } } };
+    for (int kind = 0; kind < 2; kind++) {
+        kr_weights *all = small(kind ? LPDNET_CONV : LPDNET), *w = kr_weights_under(all, "model.");
+        assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && !kr_meta_set(w->meta, "hyper.num_iter", "2"));
+        kr_net *net = kr_net_new("lpdnet", w, false);
+        if (!net)
+            fail_msg("%s", kr_error());
+        kr_linop *A = projector(1.0 / 32);
+        kr_cfloat y[DATA], x[N * N];
+        data(y);
+        kr_net_input in = { .coils = 1, .h = N, .w = N, .kspace = y, .rays = A, .views = VIEWS, .columns = COLUMNS, .centred = true };
+        assert_int_equal(kr_net_run(net, x, &in, NULL), 0);
+        double worst = 0;
+        for (int i = 0; i < 6; i++)
+            worst = fmax(worst, fmax(fabs((double)kr_re(x[at[i]]) - want[kind][i][0]), fabs((double)kr_im(x[at[i]]) - want[kind][i][1])));
+        print_message("%s: %.1e of 0.5\n", kind ? "UNET / CONV" : "UNET / NORMUNET", worst);
+        assert_true(worst < 1e-5);                               /* 2e-5 of the largest value is asked of the published file */
+        kr_linop_unref(&A);
+        kr_net_unref(&net);
+        kr_weights_unref(&w);
+        kr_weights_unref(&all);
+    }
+}
+
+static double loss(const kr_graph *g, const kr_extent *n, const double *const *in, double *const *value, double *out)
+{
+    double sum = 0;
+    assert_int_equal(kr_graph_plain(g, n, 0, in, value, (double *[]){ out }), 0);
+    for (long i = 0; i < 2 * N * N; i++)
+        sum += (2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1) * out[i];
+    return sum;
+}
+
+static void gradients(void **state)
+{
+    (void)state;
+    enum { PARAMS = 100 };
+    kr_weights *all = small(LPDNET_CONV), *w = kr_weights_under(all, "model.");
+    assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && !kr_meta_set(w->meta, "hyper.num_iter", "2"));
+    kr_graph *g = kr_net_graph("lpdnet", w);
+    kr_linop *A = projector(1.0 / 32);
+    kr_cfloat y[DATA];
+    double plain[2 * DATA], out[2 * N * N], *value[PARAMS];
+    data(y);
+    for (long i = 0; i < 2 * DATA; i++)
+        plain[i] = (double)((const float *)y)[i];
+    kr_extent n[2];
+    const double *in[2];
+    const void *given[2];
+    long params;
+    kr_param *p = kr_graph_params(g, &params);
+    assert_true(kr_graph_inputs(g) == 2 && params < PARAMS);
+    for (int i = 0; i < 2; i++) {
+        bool op = !strcmp(kr_graph_input_name(g, i), "rays");
+        n[i] = op ? (kr_extent){ KR_OPERATOR, 1, 1, N, N } : (kr_extent){ KR_COILS, 1, 1, VIEWS, COLUMNS };
+        in[i] = op ? (const double *)(const void *)A : plain;
+        given[i] = op ? (const void *)A : y;
+    }
+    kr_run *r = kr_graph_plan(g, n, KR_TRAIN, 0);
+    if (!r || kr_run_lend(r, NULL))
+        fail_msg("%s", kr_error());
+    for (int i = 0; i < 2; i++)
+        kr_run_input(r, i, given[i]);
+    kr_run_forward(r, NULL, NULL);
+    for (long i = 0; i < 2 * N * N; i++)
+        ((float *)kr_run_dy(r, 0)->data)[i] = (float)(2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1);
+    kr_run_backward(r);
+    double predicted = 0, scale = 0, l[2];
+    for (long i = 0; i < params; i++)
+        value[i] = malloc((size_t)kr_tensor_count(&p[i].value) * sizeof(double));
+    for (int side = 0; side < 2; side++) {
+        for (long i = 0; i < params; i++)
+            for (long k = 0; k < kr_tensor_count(&p[i].value); k++) {
+                double d = 2 * kr_rand_uniform(8, (uint64_t)i, (uint64_t)k) - 1, part = d * (double)p[i].gradient.data[k];
+                value[i][k] = (double)p[i].value.data[k] + (side ? -1e-7 : 1e-7) * d;
+                predicted += side ? 0 : part;
+                scale += side ? 0 : part * part;
+            }
+        l[side] = loss(g, n, in, value, out);
+    }
+    double off = fabs((l[0] - l[1]) / 2e-7 - predicted) / sqrt(scale);
+    print_message("gradients through the projector: %.1e\n", off);
+    assert_true(off < 2e-4);                                     /* as in test_graph.c */
+    for (long i = 0; i < params; i++)
+        free(value[i]);
+    kr_run_unref(&r);
+    kr_graph_unref(&g);
+    kr_linop_unref(&A);
+    kr_weights_unref(&w);
+    kr_weights_unref(&all);
+}
+
+static const char file[] = "netrays.safetensors";
+
+/* The method is the network with A over its norm and the data over theirs; twice the data make twice the image; other networks say that they cannot. */
+static void method(void **state)
+{
+    (void)state;
+    kr_weights *all = small(LPDNET), *w = kr_weights_under(all, "model.");
+    kr_weights *kept = kr_weights_new();
+    for (long i = 0; i < w->count; i++)                          /* all but the network of coil maps */
+        if (strncmp(w->tensor[i].name, "sens", 4)) {
+            kr_tensor *t = kr_weights_add(kept, w->tensor[i].name, w->tensor[i].dims, w->tensor[i].n);
+            memcpy(t->data, w->tensor[i].data, (size_t)kr_tensor_count(t) * sizeof(float));
+        }
+    assert_true(!kr_meta_set(kept->meta, "hyper.num_iter", "2") && !kr_weights_write(kept, file));
+    kr_rays *r = parallel();
+    kr_scan scan = { .rays = r, .grid = kr_grid_centred((long[3]){ N, N, 1 }, (double[3]){ 1, 1, 1 }), .ray_model = KR_RAY_JOSEPH, .geom = NULL, .meta = kr_meta_new() };
+    scan.data = kr_array_new(KR_R32, KR_SHAPE([KR_U] = COLUMNS, [KR_V] = 1, [KR_VIEW] = VIEWS));
+    scan.shape = kr_array_shape(scan.data);
+    const kr_recon *m = kr_recon_named("lpdnet");
+    void *o = calloc(1, m->opts_size);
+    kr_image *im[2] = { NULL, NULL };
+    assert_true(!kr_opt_defaults(m->opts, o) && !kr_opt_set(m->opts, o, "weights", file));
+    for (int twice = 0; twice < 2; twice++) {
+        kr_cfloat y[DATA];
+        data(y);
+        for (long i = 0; i < DATA; i++)
+            KR_R(scan.data)[i] = kr_re(y[i]) * (float)(1 + twice);
+        if (m->run(&im[twice], &scan, NULL, o, NULL))
+            fail_msg("%s", kr_error());
+    }
+    kr_cost cost = { 0, 0 };
+    assert_true(!m->plan(&cost, &scan, o) && cost.bytes > 0);
+    kr_linop *one = projector(1);
+    double norm = sqrt(kr_linop_norm2(one, 20)), top = 0, off = 0;
+    kr_array *b = kr_array_new(KR_R32, kr_linop_domain(one));
+    kr_linop *A = projector(1 / norm);
+    assert_true(b && norm > 0);
+    for (long i = 0; i < DATA; i++)
+        KR_R(scan.data)[i] = (float)kr_rand_uniform(5, 0, (uint64_t)i);
+    kr_apply_adj(one, b, scan.data);
+    float sorted[N * N];
+    memcpy(sorted, KR_R(b), sizeof sorted);
+    for (int i = 1; i < N * N; i++)
+        for (int k = i; k > 0 && sorted[k] < sorted[k - 1]; k--) {
+            float t = sorted[k];
+            sorted[k] = sorted[k - 1];
+            sorted[k - 1] = t;
+        }
+    double scale = (double)sorted[(int)(0.99 * N * N)] / (norm * norm);
+    kr_cfloat y[DATA], x[N * N];
+    for (long i = 0; i < DATA; i++)
+        y[i] = kr_c((float)((double)KR_R(scan.data)[i] / scale / norm), 0);
+    assert_false(kr_meta_set(kept->meta, "hyper.operator", "rays"));
+    kr_net *net = kr_net_new("lpdnet", kept, false);
+    kr_net_input in = { .coils = 1, .h = N, .w = N, .kspace = y, .rays = A, .views = VIEWS, .columns = COLUMNS, .centred = true };
+    assert_true(net && !kr_net_run(net, x, &in, NULL));
+    for (long i = 0; i < N * N; i++) {
+        double v = scale * (double)kr_re(x[i]);
+        top = fmax(top, fabs(v));
+        off = fmax(off, fmax(fabs((double)KR_R(im[0]->data)[i] - v), fabs(0.5 * (double)KR_R(im[1]->data)[i] - v)));
+    }
+    print_message("method against network: %.1e of the largest value\n", off / top);
+    assert_true(off < 5e-3 * top);                               /* the percentile is that of a histogram, and instance norms hide most of the scale */
+    kr_linop_unref(&one);
+    kr_linop_unref(&A);
+    kr_array_unref(&b);
+    kr_net_unref(&net);
+    for (int i = 0; i < 2; i++)
+        kr_image_unref(&im[i]);
+    kr_weights *varnet = small(VARNET_DIRECT);
+    kr_image *none = NULL;
+    assert_false(kr_meta_set(varnet->meta, "hyper.operator", "rays"));
+    assert_null(kr_net_new(NULL, varnet, false));
+    assert_refused(KR_EREFUSED, "is for data of MRI");
+    scan.grid.n[2] = 2;
+    assert_int_not_equal(m->run(&none, &scan, NULL, o, NULL), 0);
+    assert_non_null(strstr(kr_error(), "planes"));
+    free(o);
+    kr_meta_unref(&scan.meta);
+    kr_array_unref(&scan.data);
+    kr_rays_unref(&r);
+    kr_weights_unref(&varnet);
+    kr_weights_unref(&kept);
+    kr_weights_unref(&w);
+    kr_weights_unref(&all);
+    remove(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
