@@ -1,13 +1,12 @@
 /* cmd_run.c: kray run: a recipe of steps, each kray's own command or another program; steps whose inputs, options and outputs are as they were are
  * left out. What was done is kept beside the recipe, RECIPE.done.json. */
 #include "json.h"
+#include "done.h"
 #include "stage.h"
 #include "tool.h"
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -78,47 +77,6 @@ static json_t *load_recipe(const char *path)
     }
     yaml_parser_delete(&p);
     return j;
-}
-
-/* ---- What a file or folder holds ---- */
-enum { WHOLE = 256 << 20 };
-static void describe(kr_text *t, const char *path, int deep)
-{
-    struct stat st;
-    if (stat(path, &st))
-        return;
-    if (S_ISDIR(st.st_mode) && deep < 8) {
-        struct dirent **name;
-        int n = scandir(path, &name, NULL, alphasort);
-        for (int i = 0; i < n; i++) {
-            kr_auto char *in = name[i]->d_name[0] == '.' ? NULL : kr_strf("%s/%s", path, name[i]->d_name);
-            if (in)
-                describe(t, in, deep + 1);
-            free(name[i]);
-        }
-        if (n >= 0)
-            free(name);
-        return;
-    }
-    char hex[65] = "";
-    size_t n = 0;
-    kr_auto char *bytes = S_ISREG(st.st_mode) && st.st_size <= WHOLE ? kr_file_whole(path, WHOLE, &n) : NULL;
-    if (bytes)
-        kr_digest(bytes, n, hex);
-    kr_text_add(t, "%s %lld ", path, (long long)st.st_size);
-    if (bytes)
-        kr_text_add(t, "%s\n", hex);
-    else if (kr_source_describe(t, path))                     /* of large files the ends, and when they changed */
-        kr_error_clear();
-    else
-        kr_text_add(t, " %lld.%09ld\n", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-}
-
-static char *digest_of(const kr_text *t)
-{
-    char hex[65];
-    kr_digest(t->s ? t->s : "", t->len, hex);
-    return kr_strdup(hex);
 }
 
 /* ---- Steps ---- */
@@ -230,12 +188,12 @@ static char *key_of(const struct step *s)
         if (is_output(key))
             continue;
         if (json_is_string(v))
-            describe(&t, json_string_value(v), 0);
+            done_describe(&t, json_string_value(v));
         json_array_foreach(v, i, one)
             if (json_is_string(one))
-                describe(&t, json_string_value(one), 0);
+                done_describe(&t, json_string_value(one));
     }
-    char *d = digest_of(&t);
+    char *d = done_digest(&t);
     kr_text_clear(&t);
     return d;
 }
@@ -250,9 +208,9 @@ static char *result_of(const struct step *s)
     json_object_foreach(s->at, key, v)
         if (is_output(key) && json_is_string(v) && strcmp(json_string_value(v), "-")) {
             all = all && !access(json_string_value(v), F_OK);
-            describe(&t, json_string_value(v), 0);
+            done_describe(&t, json_string_value(v));
         }
-    char *d = all ? digest_of(&t) : kr_strdup("");
+    char *d = all ? done_digest(&t) : kr_strdup("");
     kr_text_clear(&t);
     return d;
 }
@@ -361,9 +319,7 @@ static int all_steps(json_t *steps, const opts *o, json_t *done, const char *rec
         json_t *j = e ? NULL : answer_add(a, s.output);
         kr_auto char *key = e ? NULL : key_of(&s), *was = e ? NULL : result_of(&s);
         e = e ? e : key && was ? kr_stopped(&a->trace) : kr_error_code();
-        json_t *r = json_object_get(done, name);
-        const char *old = json_string_value(json_object_get(r, "key")), *result = json_string_value(json_object_get(r, "result"));
-        bool same = !e && !o->force && !fresh && old && result && *was && !strcmp(old, key) && !strcmp(result, was);
+        bool same = !e && !o->force && !fresh && done_same(done, name, key, was);
         json_object_set_new(j, "step", json_words(name));
         json_object_set_new(j, "key", json_words(key));
         json_object_set_new(j, "unchanged", json_boolean(same));
@@ -374,13 +330,13 @@ static int all_steps(json_t *steps, const opts *o, json_t *done, const char *rec
         } else if (!e) {
             struct stage_end end = { 0 };
             kr_say(&a->trace, KR_INFO, "%s", name);
-            json_object_del(done, name);
+            done_note(done, name, NULL, NULL, 0);
             e = run_step(&s, &end, o->timeout, &a->trace);
             if (e)
                 kr_fail_in("step %s", name);
             kr_auto char *now = e ? NULL : result_of(&s);
             if (!e)
-                json_object_set_new(done, name, json_pack("{s:s,s:s,s:f}", "key", key, "result", now ? now : "", "seconds", end.seconds));
+                done_note(done, name, key, now ? now : "", end.seconds);
             json_object_set_new(j, "seconds", json_real(end.seconds));
             json_object_set_new(j, "said", json_words(end.said));
             json_object_set_new(j, "result", json_words(now));
@@ -389,14 +345,7 @@ static int all_steps(json_t *steps, const opts *o, json_t *done, const char *rec
             if (!e && !a->list && end.said && *end.said)
                 kr_print("%s%s", end.said, end.said[strlen(end.said) - 1] == '\n' ? "" : "\n");
             kr_free(end.said);
-            char *text = json_dumps(done, JSON_INDENT(2));
-            kr_text t = { 0 };
-            kr_text_add(&t, "%s\n", text ? text : "{}");
-            free(text);
-            kr_auto char *why = e ? kr_strdup(kr_error()) : NULL;
-            int bad = kr_text_write(record, &t);
-            e = e ? kr_fail(e, "%s", why ? why : "a step failed") : bad;
-            kr_text_clear(&t);
+            e = done_write(done, record, e);
         }
         for (int k = 0; k < s.words; k++)
             kr_free(s.argv[k]);
@@ -424,11 +373,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     kr_auto char *folder = slash ? kr_strf("%.*s", (int)(slash - file[0]), file[0]) : NULL, *record = kr_strf("%s.done.json", slash ? slash + 1 : file[0]);
     if (!e && folder && *folder && chdir(folder))
         e = kr_fail(KR_EFILE, "%s: %s", folder, strerror(errno));
-    json_t *done = record && !e ? json_load_file(record, 0, NULL) : NULL;
-    if (!json_is_object(done)) {
-        json_decref(done);
-        done = json_object();
-    }
+    json_t *done = record && !e ? done_load(record) : NULL;
     struct answer a;
     answer_begin(&a, o->json, trace);
     e = e ? e : check_steps(steps);

@@ -1,6 +1,7 @@
 /* cmd_study.c: kray study: does the reconstruction matter to what comes after it? Volumes are measured anew by several coils, at several accelerations and
  * noise levels (scans that were measured are undersampled), reconstructed by several methods, segmented; scores of images and of labels side by side. The
- * steps are kray's own commands, so that each can be repeated by hand. */
+ * steps are kray's own commands, so that each can be repeated by hand; those whose inputs, options and outputs are as they were are left out. */
+#include "done.h"
 #include "json.h"
 #include "page.h"
 #include "stage.h"
@@ -15,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct opts { const char *out, *methods, *accelerations, *snr, *undersample, *model, *scale; long coils; double timeout; bool json; } opts;
+typedef struct opts { const char *out, *methods, *accelerations, *snr, *undersample, *model, *scale; long coils; double timeout; bool force, json; } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "FOLDER", "for scans, images, labels, study.csv and study.html" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "FOLDER", "for scans, images, labels, study.csv, study.html and report.html" },
     { "methods", 0, KR_OPT_TEXT, offsetof(opts, methods), "rss,sense,wavelet", "NAME,...", "methods of reconstruction (kray help methods)" },
     { "accelerations", 0, KR_OPT_TEXT, offsetof(opts, accelerations), "2,4,8", "R,...", "acceleration factors" },
     { "snr", 0, KR_OPT_TEXT, offsetof(opts, snr), NULL, "X,...", "of volumes: signal to noise of the scans that are simulated (default: 30)" },
@@ -26,6 +27,7 @@ static const kr_opt table[] = {
     { "model", 'm', KR_OPT_FILE, offsetof(opts, model), NULL, "M[,M]", "segment the truth and each image by this model (see kray segment)" },
     { "scale", 0, KR_OPT_CHOICE, offsetof(opts, scale), "fit", "none|fit", "fit: images are first multiplied by the factor that brings them nearest to the truth" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "86400", "S", "seconds after which a step is stopped; 0: never" },
+    { "force", 0, KR_OPT_FLAG, offsetof(opts, force), NULL, NULL, "run every step, unchanged or not" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: an object for each setting" },
     KR_OPT_END };
 
@@ -39,6 +41,9 @@ struct study {
     struct input *input;
     long inputs, settings;
     struct setting *setting;
+    json_t *done;                    /* done.h */
+    char *record;
+    long failed, missing;            /* cases that have no truth; images or labels of settings that could not be made */
     const kr_trace *trace;
 };
 
@@ -84,6 +89,19 @@ static int add_input(struct study *s, const char *path)
     return 0;
 }
 
+/* Volumes of NIfTI, and what counts as raw data. */
+static bool of_use(const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 0; kr_formats[i]; i++)
+        for (const char *p = kr_formats[i]->raw || !strcmp(kr_formats[i]->name, "nifti") ? kr_formats[i]->suffix : NULL; p && *p; p += strcspn(p, " "), p += *p == ' ') {
+            size_t k = strcspn(p, " ");
+            if (n > k && !strncasecmp(name + n - k, p, k))
+                return true;
+        }
+    return false;
+}
+
 static int add_word(struct study *s, const char *word)
 {
     struct stat st;
@@ -93,24 +111,18 @@ static int add_word(struct study *s, const char *word)
     int count = scandir(word, &all, NULL, alphasort), e = count < 0 ? kr_fail(KR_EFILE, "%s: %s", word, strerror(errno)) : 0;
     long before = s->inputs;
     for (int i = 0; i < count; i++) {
-        static const char *const suffix[] = { ".nii", ".nii.gz", ".h5", ".mrd", ".mat", ".dat" };
         const char *name = all[i]->d_name;
-        size_t n = strlen(name);
-        for (size_t k = 0; !e && *name != '.' && k < sizeof suffix / sizeof *suffix; k++)
-            if (n > strlen(suffix[k]) && !strcasecmp(name + n - strlen(suffix[k]), suffix[k])) {
-                kr_auto char *path = kr_strf("%s/%s", word, name);
-                e = path ? add_input(s, path) : kr_error_code();
-                break;
-            }
+        kr_auto char *path = !e && *name != '.' && of_use(name) ? kr_strf("%s/%s", word, name) : NULL;
+        e = path ? add_input(s, path) : e;
         free(all[i]);
     }
     free(all);
-    return e || s->inputs > before ? e : kr_fail(KR_EFILE, "%s holds no volumes (.nii, .nii.gz) and no raw data (.h5, .mrd, .mat, .dat)", word);
+    return e || s->inputs > before ? e : kr_fail(KR_EFILE, "%s holds neither volumes (.nii, .nii.gz) nor raw data", word);
 }
 
 /* ---- Steps ---- */
 /* One of kray's commands; words end with NULL. */
-static int step(const struct study *s, const char *const *word)
+static int command(const struct study *s, const char *const *word, double *seconds)
 {
     enum { WORDS = SETTINGS + 32 };
     char *argv[WORDS] = { (char *)"/proc/self/exe" };
@@ -127,14 +139,59 @@ static int step(const struct study *s, const char *const *word)
     int e = stage_exec(&end, argv, s->o->timeout, s->trace);
     if (e)
         kr_fail_in("%s%s", line.s ? line.s : "", n > 8 ? " ..." : "");
+    *seconds = end.seconds;
     kr_free(end.said);
     kr_text_clear(&line);
     return e;
 }
 
+static char *found(const char *const *file)
+{
+    kr_text t = { 0 };
+    bool all = true;
+    for (; *file; file++) {
+        all = all && !access(*file, F_OK);
+        done_describe(&t, *file);
+    }
+    char *d = all ? done_digest(&t) : kr_strdup("");
+    kr_text_clear(&t);
+    return d;
+}
+
+/* A command that makes the files `out` of the files `in`; left out where it was done before. What it made before goes first, lest a failure leave it
+ * to be scored. Lists of files end with NULL. */
+static int step(const struct study *s, const char *const *word, const char *const *in, const char *const *out)
+{
+    kr_text t = { 0 };
+    double seconds = 0;
+    kr_text_add(&t, "kray %s\n", kr_version());
+    for (const char *const *w = word; *w; w++)
+        kr_text_add(&t, "%s\n", *w);
+    for (; *in; in++)
+        done_describe(&t, *in);
+    kr_auto char *key = t.failed ? NULL : done_digest(&t), *was = found(out);
+    kr_text_clear(&t);
+    if (!key || !was)
+        return kr_error_code();
+    if (!s->o->force && done_same(s->done, out[0], key, was)) {
+        kr_say(s->trace, KR_DETAIL, "%s: unchanged", out[0]);
+        return 0;
+    }
+    done_note(s->done, out[0], NULL, NULL, 0);
+    for (const char *const *o = out; *o; o++)
+        if (unlink(*o) && errno != ENOENT)
+            return kr_fail(KR_EFILE, "%s: cannot be replaced: %s", *o, strerror(errno));
+    int e = command(s, word, &seconds);
+    kr_auto char *now = e ? NULL : found(out);
+    if (now)
+        done_note(s->done, out[0], key, now, seconds);
+    return done_write(s->done, s->record, e);
+}
+
 static int segmented(const struct study *s, const char *image, const char *labels)
 {
-    return s->o->model ? step(s, (const char *const[]){ "segment", image, "-o", labels, "--model", s->o->model, "-q", NULL }) : 0;
+    return s->o->model ? step(s, (const char *const[]){ "segment", image, "-o", labels, "--model", s->o->model, "-q", NULL },
+                              (const char *const[]){ image, s->o->model, NULL }, (const char *const[]){ labels, NULL }) : 0;
 }
 
 /* The scan of a volume on its own grid, slice by slice, and the truth. */
@@ -153,7 +210,8 @@ static int simulated(const struct study *s, const struct input *i, const char *s
         mm += A[4 * r + 2] * A[4 * r + 2];
     kr_auto char *matrix = kr_strf("%ld,%ld", n[0], n[1]), *slices = kr_strf("%ld", n[2]), *thickness = kr_strf("%.6g", sqrt(mm)), *coils = kr_strf("%ld", s->o->coils);
     return matrix && slices && thickness && coils ? step(s, (const char *const[]){ "simulate", i->path, "-o", scan, "--to", "ismrmrd", "-r", truth, "--matrix", matrix, "--slices", slices,
-                                                         "--thickness", thickness, "--gap", "0", "--coils", coils, "--snr", snr, "-q", NULL }) : kr_error_code();
+                                                         "--thickness", thickness, "--gap", "0", "--coils", coils, "--snr", snr, "-q", NULL },
+                                                         (const char *const[]){ i->path, NULL }, (const char *const[]){ scan, truth, NULL }) : kr_error_code();
 }
 
 static char *with_factor(const char *spec, const char *factor)
@@ -168,29 +226,50 @@ static char *with_factor(const char *spec, const char *factor)
     return t.failed ? (kr_text_clear(&t), NULL) : t.s;
 }
 
+/* What one setting makes of one scan. */
+static int one_setting(const struct study *s, const struct setting *g, const char *scan, const char *name)
+{
+    kr_auto char *image = kr_strf("%s/images/%s/%s.nii.gz", s->o->out, g->name, name), *seg = kr_strf("%s/labels/%s/%s.nii.gz", s->o->out, g->name, name);
+    kr_auto char *mask = with_factor(s->o->undersample, g->acceleration);
+    if (!image || !seg || !mask)
+        return kr_error_code();
+    int e = step(s, (const char *const[]){ "recon", scan, "-o", image, "--method", g->method, "-u", mask, "-q", NULL }, (const char *const[]){ scan, NULL },
+                 (const char *const[]){ image, NULL });
+    return e ? e : segmented(s, image, seg);
+}
+
+/* Whether the study goes on: a case or a setting that fails is told, counted, and missing from the means. */
+static int passed_over(long *count, int e, const struct study *s, const char *what, const char *name)
+{
+    if (!e || e == KR_ESTOPPED || e == KR_EMEM)
+        return e;
+    kr_say(s->trace, KR_WARNING, "%s of %s: %s", what, name, kr_error());
+    kr_error_clear();
+    ++*count;
+    return 0;
+}
+
 static int one_input(struct study *s, const struct input *i, long number)
 {
     const char *out = s->o->out;
-    kr_auto char *truth = kr_strf("%s/truth/%s.nii.gz", out, i->name), *labels = kr_strf("%s/labels/truth/%s.nii.gz", out, i->name);
-    kr_auto char *folder = kr_strf("%s/scans", out);
-    if (!truth || !labels || !folder || kr_folder_make(folder))
-        return kr_error_code();
     for (int n = 0; n < s->snr.count; n++) {
-        kr_auto char *scan = i->raw ? kr_strdup(i->path) : kr_strf("%s/scans/%s-snr%s.h5", out, i->name, s->snr.at[n]);
-        int e = !scan ? kr_error_code() : i->raw ? step(s, (const char *const[]){ "recon", scan, "-o", truth, "--method", "rss", "-q", NULL }) : simulated(s, i, s->snr.at[n], scan, truth);
+        const char *snr = s->snr.at[n];
+        kr_auto char *truth = kr_strf("%s/truth/%s.nii.gz", out, i->name), *labels = kr_strf("%s/labels/truth/%s.nii.gz", out, i->name);
+        kr_auto char *scan = i->raw ? kr_strdup(i->path) : kr_strf("%s/scans/%s-snr%s.h5", out, i->name, snr);
+        if (!truth || !labels || !scan)
+            return kr_error_code();
+        int e = !i->raw ? simulated(s, i, snr, scan, truth)
+            : step(s, (const char *const[]){ "recon", scan, "-o", truth, "--method", "rss", "-q", NULL }, (const char *const[]){ scan, NULL }, (const char *const[]){ truth, NULL });
         e = e || n ? e : segmented(s, truth, labels);
-        for (long k = 0; !e && k < s->settings; k++) {
-            const struct setting *g = &s->setting[k];
-            if (strcmp(g->snr, s->snr.at[n]))
-                continue;
-            kr_progress(s->trace, "studying", (double)(number * s->settings + k), (double)(s->inputs * s->settings));
-            kr_auto char *image = kr_strf("%s/images/%s/%s.nii.gz", out, g->name, i->name), *seg = kr_strf("%s/labels/%s/%s.nii.gz", out, g->name, i->name);
-            kr_auto char *mask = with_factor(s->o->undersample, g->acceleration);
-            e = image && seg && mask ? step(s, (const char *const[]){ "recon", scan, "-o", image, "--method", g->method, "-u", mask, "-q", NULL }) : kr_error_code();
-            e = e ? e : segmented(s, image, seg);
-        }
         if (e)
-            return e;
+            return passed_over(&s->failed, e, s, "the truth", i->name);
+        for (long k = 0; k < s->settings; k++)
+            if (!strcmp(s->setting[k].snr, snr)) {
+                kr_progress(s->trace, "studying", (double)(number * s->settings + k), (double)(s->inputs * s->settings));
+                e = passed_over(&s->missing, one_setting(s, &s->setting[k], scan, i->name), s, s->setting[k].name, i->name);
+                if (e)
+                    return e;
+            }
     }
     return 0;
 }
@@ -260,37 +339,48 @@ static int scores(struct study *s, const char *path, bool labels)
     return 0;
 }
 
-static int evaluate(struct study *s)
+/* kray eval or report of all settings. Both score what is there and then refuse for what is missing, which the study has told already. */
+static int judged(struct study *s, const char *const *first, const char *folder, const char *written)
 {
     const char *word[SETTINGS + 16];
     char *set[SETTINGS] = { NULL };
+    long n = 0;
+    double seconds;
     int e = 0;
-    for (int labels = 0; !e && labels < (s->o->model ? 2 : 1); labels++) {
-        kr_auto char *target = kr_strf(labels ? "%s/labels/truth" : "%s/truth", s->o->out), *csv = kr_strf(labels ? "%s/labels.csv" : "%s/images.csv", s->o->out);
-        long n = 0;
-        word[n++] = "eval";
-        if (labels)
-            word[n++] = "--labels";
-        word[n++] = "--target";
-        word[n++] = target;
-        for (long k = 0; k < s->settings; k++) {
-            kr_free(set[k]);
-            word[n++] = set[k] = kr_strf(labels ? "%s=%s/labels/%s" : "%s=%s/images/%s", s->setting[k].name, s->o->out, s->setting[k].name);
-            e = set[k] ? e : kr_error_code();
-        }
-        word[n++] = "--csv";
-        word[n++] = csv;
-        if (!labels) {
-            word[n++] = "--scale";
-            word[n++] = s->o->scale;
-        }
-        word[n] = NULL;
-        e = e ? e : target && csv ? step(s, word) : kr_error_code();
-        e = e ? e : scores(s, csv, labels);
+    for (; first[n]; n++)
+        word[n] = first[n];
+    for (long k = 0; k < s->settings; k++) {
+        word[n++] = set[k] = kr_strf("%s=%s/%s/%s", s->setting[k].name, s->o->out, folder, s->setting[k].name);
+        e = set[k] ? e : kr_error_code();
+    }
+    word[n] = NULL;
+    if (!e && unlink(written) && errno != ENOENT)
+        e = kr_fail(KR_EFILE, "%s: cannot be replaced: %s", written, strerror(errno));
+    e = e ? e : command(s, word, &seconds);
+    if (e && e != KR_ESTOPPED && s->failed + s->missing && !access(written, F_OK)) {
+        kr_error_clear();
+        e = 0;
+    }
+    for (long k = 0; k < s->settings; k++)
+        kr_free(set[k]);
+    return e;
+}
+
+static int evaluate(struct study *s)
+{
+    const char *out = s->o->out;
+    kr_auto char *truth = kr_strf("%s/truth", out), *images = kr_strf("%s/images.csv", out), *page = kr_strf("%s/report.html", out);
+    kr_auto char *labels = kr_strf("%s/labels/truth", out), *overlaps = kr_strf("%s/labels.csv", out);
+    int e = !truth || !images || !page || !labels || !overlaps ? kr_error_code() : 0;
+    e = e ? e : judged(s, (const char *const[]){ "eval", "--target", truth, "--csv", images, "--scale", s->o->scale, NULL }, "images", images);
+    e = e ? e : scores(s, images, false);
+    e = e ? e : judged(s, (const char *const[]){ "report", "--target", truth, "-o", page, "--scale", s->o->scale, "-q", NULL }, "images", page);
+    if (!e && s->o->model) {
+        e = judged(s, (const char *const[]){ "eval", "--labels", "--target", labels, "--csv", overlaps, NULL }, "labels", overlaps);
+        e = e ? e : scores(s, overlaps, true);
     }
     for (long k = 0; k < s->settings; k++) {
         struct setting *g = &s->setting[k];
-        kr_free(set[k]);
         g->ssim = g->cases ? g->ssim / (double)g->cases : (double)NAN;
         g->psnr = g->cases ? g->psnr / (double)g->cases : (double)NAN;
         g->nmse = g->cases ? g->nmse / (double)g->cases : (double)NAN;
@@ -403,7 +493,7 @@ static int page(struct study *s)
             kr_text_add(&t, "<td>%.4f</td><td>%.3g</td>", g->dice, g->hd95);
         kr_text_add(&t, "</tr>\n");
     }
-    kr_text_add(&t, "</tbody></table></div>\n<p class=\"soft\">Means over cases; images.csv%s has each case, as kray eval writes it.</p>\n", s->o->model ? " and labels.csv" : "");
+    kr_text_add(&t, "</tbody></table></div>\n<p class=\"soft\">Means over cases; images.csv%s has each case, as kray eval writes it; <a href=\"report.html\">pictures and error maps</a>.</p>\n", s->o->model ? " and labels.csv" : "");
     page_end(&t);
     for (long k = 0; k < series; k++)
         kr_free(made[k]);
@@ -474,10 +564,17 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     s.trace = &a.trace;
     int e = arrange(&s, files, file);
     e = e ? e : kr_folder_make(o->out);
+    s.record = e ? NULL : kr_strf("%s/done.json", o->out);
+    s.done = s.record ? done_load(s.record) : NULL;
+    e = e ? e : s.done ? 0 : kr_error_code();
     for (long i = 0; !e && i < s.inputs; i++)
         e = one_input(&s, &s.input[i], i);
     kr_progress(s.trace, "studying", 1, 1);
+    if (!e && s.failed == s.inputs)
+        e = kr_fail(KR_EREFUSED, "%s", s.inputs == 1 ? "the one case failed" : "all cases failed");
     e = e || evaluate(&s) || told(&s, &a) || page(&s) ? kr_error_code() : 0;
+    if (!e && s.failed + s.missing)
+        e = kr_fail(KR_EREFUSED, "%ld of %ld cases failed, and %ld images of the others; the tables have what is there", s.failed, s.inputs, s.missing);
     if (e && !a.last)
         answer_add(&a, NULL);
     if (e)
@@ -488,6 +585,8 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     }
     for (long k = 0; s.setting && k < s.settings; k++)
         kr_free(s.setting[k].name);
+    json_decref(s.done);
+    kr_free(s.record);
     kr_free(s.input);
     kr_free(s.setting);
     list_clear(&s.methods);
@@ -499,5 +598,6 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
 const kr_tool kr_tool_study = { "study", "Evaluate", "methods x accelerations x noise, segmented too: scores of images and of labels side by side", "VOLUME|SCAN|FOLDER... -o FOLDER [options]",
     "  kray study t1.nii.gz -o study/ --model model.json                          # simulate, reconstruct, segment; study/study.html\n"
     "  kray study val/ -o study/ --methods rss,sense --accelerations 2,4          # scans that were measured fully\n"
+    "  kray study val/ -o study/ --methods rss,sense,wavelet --accelerations 2,4  # one method more: what is there already is kept (done.json)\n"
     "  kray study t1.nii.gz -o study/ --snr 15,30 -u poisson:accel={R},seed=1\n",
     table, sizeof(opts), NULL, run };

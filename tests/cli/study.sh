@@ -11,6 +11,20 @@ check 'zero-filling too' awk -v a="$(cell rss-R2-snr20 nmse)" -v b="$(cell rss-R
 check 'and a smaller acceleration above a larger' awk -v a="$(cell sense-R2-snr20 ssim)" -v b="$(cell sense-R4-snr20 ssim)" 'BEGIN { exit !(a > b) }'
 check 'all is there to go on with' [ -s study/scans/t1-snr20.h5 -a -s study/truth/t1.nii.gz -a -s study/images/sense-R4-snr20/t1.nii.gz -a -s study/images.csv ]
 check 'the page has plots' grep -q '<svg viewBox' study/study.html
+check 'and the report pictures' grep -q 'data:image' study/report.html
+# What is there and made from the same is kept; what was changed is made again; a method more makes that alone.
+stamp() { stat -c %y study/images/rss-R2-snr20/t1.nii.gz; }
+before=$(stamp)
+works '' kray study t1.nii.gz -o study --methods rss,sense,wavelet --accelerations 2 --snr 20 --coils 4 -u 'equispaced:accel={R},center=0.2,seed=1'
+check 'images are kept' [ "$before" = "$(stamp)" ]
+check 'and the new method is there' [ -n "$(cell wavelet-R2-snr20 ssim)" ]
+echo broken > study/images/rss-R2-snr20/t1.nii.gz
+works '' kray study t1.nii.gz -o study --methods rss --accelerations 2 --snr 20 --coils 4 -u 'equispaced:accel={R},center=0.2,seed=1'
+check 'what is not what was written is made again' eval '[ "$before" != "$(stamp)" ] && gzip -t study/images/rss-R2-snr20/t1.nii.gz'
+# A case that fails is told and counted, the others are scored.
+mkdir mixed; cp t1.nii.gz mixed/good.nii.gz; head -c 600 t1.nii.gz > mixed/cut.nii.gz
+refuses 1 '1 of 2 cases failed' kray study mixed -o mixed-out --methods rss --accelerations 2 --snr 20 --coils 4
+check 'the other is there' awk -F, 'NR == 2 { exit !($5 == 1 && $6 > 0) }' mixed-out/study.csv
 mkdir val; kray simulate brain -o val/one.h5 --matrix 32,32 --slices 2 --coils 4 -q; kray simulate brain --contrast t2 -o val/two.h5 --matrix 32,32 --slices 2 --coils 4 -q
 works '"cases": 2' kray study val -o scans --methods rss --accelerations 2 --json
 if [ "${KR_SANITIZE:-none}" = none ]; then
