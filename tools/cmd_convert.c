@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-typedef struct opts { const char *output, *from, *to, *what, *axes, *resample; long multiband, caipi, single_band; bool recursive, json; } opts;
+typedef struct opts { const char *output, *from, *to, *what, *axes, *resample, *pixels; long multiband, caipi, single_band; bool recursive, json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
@@ -18,6 +18,7 @@ static const kr_opt table[] = {
     { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "with --multiband: lines of the single-band reference; 0: all" },
     { "axes", 0, KR_OPT_TEXT, offsetof(opts, axes), NULL, "RAS", "of images: put the axes in this order and direction (RAS, LPS, ...), as near as they come; voxels stay" },
     { "resample", 0, KR_OPT_TEXT, offsetof(opts, resample), NULL, "MM[,MM,MM]", "of images: voxels of this size, over the same extent (cubic splines; labels: the nearest)" },
+    { "pixels", 0, KR_OPT_CHOICE, offsetof(opts, pixels), "float", "float|ushort", "ushort: of images, whole numbers of 12 bits, 4095 the brightest of the image" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
@@ -52,9 +53,10 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
         return kr_error_code();
     bool chosen = strcmp(o->what, "auto"), raw = chosen ? !strcmp(o->what, "raw") : can(o, to, in, "raw");
     bool image = chosen ? !strcmp(o->what, "image") : can(o, to, in, "image");
-    if (o->axes || o->resample) {                        /* only images have places in the patient */
+    bool narrow = !strcmp(o->pixels, "ushort");
+    if (o->axes || o->resample || narrow) {                        /* only images have places in the patient */
         if (!image || (chosen && raw))
-            return kr_fail(KR_EUSAGE, "--axes and --resample are for images, which %s and %s do not both hold", from, to);
+            return kr_fail(KR_EUSAGE, "--axes, --resample and --pixels ushort are for images, which %s and %s do not both hold", from, to);
         raw = false;
     }
     kr_auto char *why = NULL;                            /* of a format that can hold raw data this file has none */
@@ -80,10 +82,13 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
                 kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
             if ((o->axes && regrid_axes(&im, o->axes, trace)) || (o->resample && regrid_resample(&im, o->resample, trace)))
                 return kr_fail_in("%s", from);
+            kr_scoped(image) whole = NULL;
+            if (narrow && kr_image_twelve_bits(&whole, im))
+                return kr_fail_in("%s", from);
             batch_voxel_unknown(im, to, o->to, trace);
             json_object_set_new(j, "what", json_words("image"));
             json_object_set_new(j, "shape", json_shape(kr_array_shape(im->data)));
-            return kr_image_write(im, to, o->to);
+            return kr_image_write(whole ? whole : im, to, o->to);
         }
         return why ? kr_fail(KR_EFORMAT, "%s", why) : kr_error_code();
     }

@@ -17,7 +17,7 @@
 #include <string.h>
 
 typedef struct opts {
-    const char *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
+    const char *pixels, *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band, *traj, *units, *matrix, *fov, *shift, *delay, *density;
     const char *field, *geometry;
     double first, dwell;
@@ -67,6 +67,7 @@ static const kr_opt table[] = {
     { "partial-fourier", 0, KR_OPT_CHOICE, offsetof(opts, partial), "zero", "zero|pocs|homodyne", "how the unmeasured side of k-space is filled" },
     { "reference", 0, KR_OPT_FILE, offsetof(opts, reference), NULL, "FILE", "reference image that scores a sweep (--lambda 1e-4:1e-1:7)" },
     { "complex", 0, KR_OPT_FLAG, offsetof(opts, complex), NULL, NULL, "keep the phase; otherwise the magnitude is written" },
+    { "pixels", 0, KR_OPT_CHOICE, offsetof(opts, pixels), "float", "float|ushort", "ushort: whole numbers of 12 bits, 4095 the brightest of the image" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix (nifti, fastmri, ...)" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "memory limit of the whole program, such as 8G: it then works in pieces" },
@@ -157,7 +158,12 @@ static int write_out(const kr_image *image, kr_job *job, const char *file, const
                  const kr_trace *trace)
 {
     const kr_recon *m = kr_job_method(job);
-    kr_scoped(image) result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
+    kr_scoped(image) result = NULL;
+    if (!strcmp(o->pixels, "ushort")) {
+        if (kr_image_twelve_bits(&result, image))
+            return kr_error_code();
+    } else
+        result = o->complex ? kr_image_new(image->data, image->geom, image->meta) : kr_image_magnitude(image);
     if (!result)
         return kr_error_code();
     batch_voxel_unknown(result, output, o->to, trace);
@@ -220,6 +226,8 @@ static int all_options_count(const opts *o)
         return kr_error_code();
     if (!o->then && (o->timeout < 3600 || o->timeout > 3600))
         return kr_fail(KR_EUSAGE, "--timeout is for --then, which is not given");
+    if (o->complex && !strcmp(o->pixels, "ushort"))
+        return kr_fail(KR_EUSAGE, "--pixels ushort is for magnitudes, and --complex keeps the phase");
     if (o->then && o->output && !strcmp(o->output, "-"))
         return kr_fail(KR_EUSAGE, "--then runs on a file, and the image goes to standard output (-o -): name a file");
     if (!(o->timeout >= 0))

@@ -37,6 +37,10 @@ const char *kr_image_unit(const kr_image *im);
 int kr_image_set_unit(kr_image *im, const char *unit) KR_MUST_USE;
 /* |x| if complex (a new image), otherwise another handle. */
 kr_image *kr_image_magnitude(const kr_image *im) KR_MUST_USE;
+/* Whole numbers of 12 bits: round(4095 |x| / max |x|), one factor for the whole image, which the meta keeps ("pixels" is "ushort", "pixel_scale" the
+ * factor 4095 / max |x|); formats with whole numbers (NIfTI, DICOM) then store them as they are. Refuses Hounsfield units, values below 0 or not
+ * finite, and an image that is all zero. The caller owns *out. */
+int kr_image_twelve_bits(kr_image **out, const kr_image *im) KR_MUST_USE;
 /* Refuses what no reconstruction should give: not finite, all zero, empty. */
 int kr_image_check(const kr_image *im) KR_MUST_USE;
 

@@ -113,6 +113,34 @@ kr_image *kr_image_magnitude(const kr_image *im)
     return kr_image_new(m, im->geom, im->meta);
 }
 
+int kr_image_twelve_bits(kr_image **out, const kr_image *im)
+{
+    enum { TOP = 4095 };
+    kr_scoped(array) m = im->data->type == KR_C32 ? kr_abs(im->data) : kr_array_copy(im->data);
+    kr_scoped(image) to = m ? kr_image_new(m, im->geom, im->meta) : NULL;
+    if (!to)
+        return kr_error_code();
+    if (!strcmp(kr_image_unit(im), "HU"))
+        return kr_fail(KR_EREFUSED, "Hounsfield units have a scale of their own, and are not stretched to 12 bits");
+    float *x = KR_R(to->data), most = 0;
+    long n = kr_count(kr_array_shape(to->data));
+    for (long i = 0; i < n; i++) {
+        if (!(x[i] >= 0) || isinf(x[i]))
+            return kr_fail(KR_ENUMBER, "whole numbers of 12 bits are made of magnitudes, and one of these is %g", (double)x[i]);
+        most = x[i] > most ? x[i] : most;
+    }
+    if (most <= 0)
+        return kr_fail(KR_ENUMBER, "the image is all zero");
+    double scale = TOP / (double)most;
+    for (long i = 0; i < n; i++)
+        x[i] = (float)rint(scale * (double)x[i]);
+    if (kr_meta_set(to->meta, "pixels", "ushort") || kr_meta_set(to->meta, "pixel_scale", "%.9g", scale))
+        return kr_error_code();
+    *out = to;
+    to = NULL;
+    return 0;
+}
+
 const char *kr_image_unit(const kr_image *im)
 {
     const char *unit = kr_meta_get(im->meta, "unit");

@@ -391,7 +391,7 @@ static const char *decimal(char room[32], double v)
     return room;
 }
 
-struct scale { double slope, inter; bool sign, phase; const char *kind; };
+struct scale { double slope, inter; bool sign, phase; int bits; const char *kind; };
 
 struct out {
     const kr_image *im;
@@ -452,7 +452,7 @@ static int scale_of(struct scale *s, const struct out *o, bool phase)
 {
     double low = 0, high = 0;
     long n = kr_count(kr_array_shape(o->data));
-    *s = (struct scale){ 1, 0, false, phase, phase ? "P" : "M" };
+    *s = (struct scale){ 1, 0, false, phase, 16, phase ? "P" : "M" };
     if (phase) {
         s->slope = 2 * 3.14159265358979323846 / 65536;
         s->inter = -3.14159265358979323846;
@@ -470,6 +470,11 @@ static int scale_of(struct scale *s, const struct out *o, bool phase)
         s->inter = -1024;
         s->kind = "AXIAL";
         return !strcmp(unit, "HU") ? 0 : kr_fail(KR_EREFUSED, "CT images of DICOM are in Hounsfield units, and this one in %s: kray ct --water MU makes them", unit);
+    }
+    const char *pixels = kr_meta_get(o->im->meta, "pixels");
+    if (pixels && !strcmp(pixels, "ushort") && low >= 0 && high <= 4095) {
+        s->bits = 12;                                    /* whole numbers already (kr_image_twelve_bits) */
+        return 0;
     }
     s->sign = low < 0;
     s->kind = s->sign ? "R" : "M";
@@ -614,8 +619,8 @@ static int slice_write(const struct out *o, const struct scale *s, uint16_t *pix
         || kr_dcm_put(d, DCM_AT(0x20, 0x32), "DS", at) || kr_dcm_put(d, DCM_AT(0x20, 0x37), "DS", dir) || kr_dcm_put(d, DCM_AT(0x28, 0x30), "DS", spacing)
         || kr_dcm_put(d, DCM_AT(0x18, 0x50), "DS", thickness > 0 ? decimal(b[0], thickness) : "") || (o->n[2] > 1 && !o->ct && kr_dcm_put(d, DCM_AT(0x18, 0x88), "DS", decimal(b[0], o->mm[2])))
         || kr_dcm_put(d, DCM_AT(0x28, 2), "US", "1") || kr_dcm_put(d, DCM_AT(0x28, 4), "CS", "MONOCHROME2") || kr_dcm_put(d, DCM_AT(0x28, 0x10), "US", rows)
-        || kr_dcm_put(d, DCM_AT(0x28, 0x11), "US", columns) || kr_dcm_put(d, DCM_AT(0x28, 0x100), "US", "16") || kr_dcm_put(d, DCM_AT(0x28, 0x101), "US", "16")
-        || kr_dcm_put(d, DCM_AT(0x28, 0x102), "US", "15") || kr_dcm_put(d, DCM_AT(0x28, 0x103), "US", s->sign ? "1" : "0")
+        || kr_dcm_put(d, DCM_AT(0x28, 0x11), "US", columns) || kr_dcm_put(d, DCM_AT(0x28, 0x100), "US", "16") || kr_dcm_put(d, DCM_AT(0x28, 0x101), "US", s->bits == 12 ? "12" : "16")
+        || kr_dcm_put(d, DCM_AT(0x28, 0x102), "US", s->bits == 12 ? "11" : "15") || kr_dcm_put(d, DCM_AT(0x28, 0x103), "US", s->sign ? "1" : "0")
         || kr_dcm_put(d, DCM_AT(0x28, 0x1050), "DS", decimal(b[0], centre)) || kr_dcm_put(d, DCM_AT(0x28, 0x1051), "DS", decimal(b[0], width))
         || kr_dcm_put(d, DCM_AT(0x28, 0x1052), "DS", decimal(b[0], s->inter)) || kr_dcm_put(d, DCM_AT(0x28, 0x1053), "DS", decimal(b[0], s->slope))
         || kr_dcm_put(d, DCM_AT(0x28, 0x1054), "LO", o->ct ? "HU" : "US") || kr_dcm_put_pixels(d, pixel, each) || kr_dcm_write(d, path) ? kr_error_code() : 0;

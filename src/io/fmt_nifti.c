@@ -450,10 +450,11 @@ static void put_comment(kr_text *t, const kr_meta *meta, const int *order, int a
 /* Labels are stored as the smallest type of whole numbers that holds them; NULL where the image holds none. */
 static void *whole_numbers(const kr_image *im, const kr_array *c, nifti_1_header *h)
 {
-    const char *kind = kr_meta_get(im->meta, "kray_kind");
+    const char *kind = kr_meta_get(im->meta, "kray_kind"), *pixels = kr_meta_get(im->meta, "pixels");
+    bool labels = kind && !strcmp(kind, "labels"), narrowed = pixels && !strcmp(pixels, "ushort");
     long n = kr_count(kr_array_shape(c));
     float most = 0;
-    if (!kind || strcmp(kind, "labels") || c->type != KR_R32)
+    if ((!labels && !narrowed) || c->type != KR_R32)
         return NULL;
     for (long i = 0; i < n; i++) {
         float v = KR_R(c)[i];
@@ -461,7 +462,7 @@ static void *whole_numbers(const kr_image *im, const kr_array *c, nifti_1_header
             return NULL;
         most = v > most ? v : most;
     }
-    int bytes = most < 256 ? 1 : most < 32768 ? 2 : 4;
+    int bytes = labels && most < 256 ? 1 : most < 32768 ? 2 : 4;
     unsigned char *to = kr_alloc((size_t)n, (size_t)bytes);
     if (!to)
         return NULL;
@@ -475,7 +476,7 @@ static void *whole_numbers(const kr_image *im, const kr_array *c, nifti_1_header
     }
     h->datatype = bytes == 1 ? DT_UINT8 : bytes == 2 ? DT_INT16 : DT_INT32;
     h->bitpix = (short)(8 * bytes);
-    h->intent_code = NIFTI_INTENT_LABEL;
+    h->intent_code = labels ? NIFTI_INTENT_LABEL : NIFTI_INTENT_NONE;
     return to;
 }
 
@@ -520,9 +521,9 @@ static int write_image(const kr_image *im, const char *path)
     int e = c && !t.failed ? 0 : kr_error_code();
     if (!e && t.len > EXTENSIONS_MOST)
         e = kr_fail(KR_EREFUSED, "notes of %zu bytes are too long for a NIfTI header", t.len);
-    kr_auto void *labels = e ? NULL : whole_numbers(im, c, &h);
+    kr_auto void *whole = e ? NULL : whole_numbers(im, c, &h);
     kr_block block[] = { { &h, sizeof h }, { "\1\0\0", 4 }, { extension, sizeof extension }, { t.s, t.len },
-                         { labels ? labels : c ? c->data : NULL, (size_t)kr_count(kr_array_shape(a)) * (size_t)(h.bitpix / 8) } };
+                         { whole ? whole : c ? c->data : NULL, (size_t)kr_count(kr_array_shape(a)) * (size_t)(h.bitpix / 8) } };
     if (!e)
         e = (suffixed(path, ".gz") ? kr_file_write_gz : kr_file_write)(path, block, 5);
     kr_text_clear(&t);

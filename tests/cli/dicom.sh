@@ -41,6 +41,11 @@ works '' kray recon scan.h5 -o out/ --to dicom --method rss
 check 'a folder of outputs gets a folder for each' [ -f out/scan.dcm/1-0005.dcm ]
 verify 'dciodvfy finds no error' a.dcm/1-0001.dcm a.dcm/1-0005.dcm
 
+works '' kray recon scan.h5 -o twelve.dcm --method rss --pixels ushort
+refuses 2 'is for magnitudes' kray recon scan.h5 -o x.nii.gz --complex --pixels ushort
+verify 'dciodvfy finds no error in 12 bits' twelve.dcm/1-0001.dcm
+works '4095' kray info twelve.dcm
+
 # magnitude and phase
 works '' kray recon scan.h5 -o c.dcm --method sense --complex
 check 'phase is a series of its own' [ "$(ls c.dcm | cut -c1 | sort | uniq -c | tr -s ' \n' ' ')" = ' 5 1 5 2 ' ]

@@ -9,6 +9,17 @@ array labels.npy x=8,y=6,z=4 flat scale=3
 kray convert labels.npy labels.nii.gz --what image -q
 works 'taken as labels' kray convert labels.nii.gz fine.nii.gz --resample 0.5
 check 'and written as whole numbers' sh -c 'gunzip -c fine.nii.gz | head -c 72 | tail -c 2 | od -An -tu1 | grep -q "2 *0"'
+# whole numbers of 12 bits
+array bright.npy x=12,y=10,z=4 blob scale=0.02
+kray convert bright.npy bright.nii.gz --what image -q
+works '' kray convert bright.nii.gz twelve.nii.gz --pixels ushort
+check 'stored as short' sh -c 'gunzip -c twelve.nii.gz | head -c 72 | tail -c 2 | od -An -tu1 | grep -q "4 *0"'
+check '4095 the largest' sh -c 'gunzip -c twelve.nii.gz | tail -c 960 | od -An -v -td2 | tr -s " " "\n" | sort -n | tail -1 | grep -qx 4095'
+works '"ssim": 0.9999' kray eval --target bright.nii.gz --recon twelve.nii.gz --scale fit --json
+check 'and the factor is kept' sh -c 'gunzip -c twelve.nii.gz | head -c 2000 | grep -a -q pixel_scale'
+refuses 2 'are for images' kray convert a.npy b.npy --what array --pixels ushort
+array below.npy x=8,y=6,z=4 flat scale=-1
+refuses 1 'are made of magnitudes' kray convert below.npy b.nii.gz --what image --pixels ushort
 refuses 2 'no variables' kray convert labels.nii.gz:seg fine.nii.gz
 array nan.npy x=8,y=6,z=4 blob nan=1
 kray convert nan.npy nan.nii.gz --what image -q
