@@ -5,6 +5,7 @@
 #define KR_VL 16                     /* a block of channels */
 #include "nnkern.h"
 #include "vector.h"
+#include "vexp.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -182,20 +183,7 @@ INLINE vf inverse(vf x) { return 1.f / x; }
 
 /* e^x to about 2 ulp: x = n log 2 + f, |f| <= log(2)/2, a polynomial of degree 6 for e^f (Taylor, error 1.2e-7 f^7), and n
  * into the exponent. Adding 1.5 x 2^23 rounds to a whole number, which then stands in the low bits. */
-INLINE vf expv(vf x)
-{
-    const float magic = 12582912.f;
-    x = between(x, 80.f);
-    vf t = x * 1.44269504088896341f + magic, n = t - magic;
-    vf f = x - n * 0.693145751953125f - n * 1.42860682030941723e-6f;
-    vf p = f * (1.f / 720) + 1.f / 120;
-    p = p * f + 1.f / 24;
-    p = p * f + 1.f / 6;
-    p = p * f + 0.5f;
-    p = p * f + 1.f;
-    p = p * f + 1.f;
-    return (vf)((vi)p + (((vi)t) << 23));
-}
+INLINE vf expv(vf x) { return exp_within_80(between(x, 80.f)); }
 INLINE vf sig(vf x) { return inverse(1.f + expv(-x)); }
 /* 1 - 2 / (1 + e^2x) loses small values to the 1; below 0.625 an odd polynomial (Cephes, S. L. Moshier) keeps them. */
 INLINE vf tanhv(vf x)

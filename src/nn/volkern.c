@@ -8,26 +8,18 @@
 #define KR_VL 4
 #endif
 #include "vector.h"
+#include "vexp.h"
 #include <string.h>
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(vol_kern_, level)
 
-/* e^x - 1 for x <= 0, to about 1e-7 absolute: as expv of nnkern.c. */
+/* e^x - 1 for x <= 0, to about 1e-7 absolute. */
 INLINE vf elu(vf x)
 {
-    const float magic = 12582912.f;
     vi low = x < -80.f, positive = x > 0.f;
     vf s = (vf)(((vi)x & ~low & ~positive) | ((vi)((vf){ 0 } - 80.f) & low));
-    vf t = s * 1.44269504088896341f + magic, n = t - magic;
-    vf f = s - n * 0.693145751953125f - n * 1.42860682030941723e-6f;
-    vf p = f * (1.f / 720) + 1.f / 120;
-    p = p * f + 1.f / 24;
-    p = p * f + 1.f / 6;
-    p = p * f + 0.5f;
-    p = p * f + 1.f;
-    p = p * f + 1.f;
-    vf e = (vf)((vi)p + (((vi)t) << 23)) - 1.f;
+    vf e = exp_within_80(s) - 1.f;
     return (vf)(((vi)e & ~positive) | ((vi)x & positive));
 }
 INLINE vf leaky(vf x, float slope)

@@ -1,26 +1,9 @@
 /* test_cfl.c: BART's pair of files, against files that BART and NumPy wrote, and against bart itself. */
 #include "test.h"
-#include "kray/io.h"
+#include "files.h"
 #include <sys/stat.h>
 
-static char dir[64];
-
-static const char *in(const char *name)
-{
-    static char text[4][256];
-    static int turn;
-    char *t = text[turn++ % 4];
-    snprintf(t, sizeof text[0], "%s/%s", dir, name);
-    return t;
-}
-
-static void put(const char *name, const char *bytes, size_t n)
-{
-    FILE *f = fopen(in(name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
+static void put(const char *name, const void *bytes, size_t n) { spill(scratch(name), bytes, (long)n); }
 
 /* A pair with this header text and `numbers` complex numbers 0, 1, 2, ... */
 static void put_pair(const char *name, const char *header, long numbers)
@@ -105,20 +88,20 @@ static void test_ra(void **state)
         copy[bad[i].word] = bad[i].value;
         put("bad.ra", (char *)copy, sizeof copy);
         kr_array *c = NULL;
-        assert_true(kr_array_read(&c, in("bad.ra")) < 0);
+        assert_true(kr_array_read(&c, scratch("bad.ra")) < 0);
         assert_refused(KR_EFORMAT, bad[i].words);
     }
     for (size_t n = 0; n < sizeof w; n++) {
         put("bad.ra", (char *)w, n);
         kr_array *c = NULL;
-        assert_true(kr_array_read(&c, in("bad.ra")) < 0);
+        assert_true(kr_array_read(&c, scratch("bad.ra")) < 0);
         assert_refused(KR_EFORMAT, "");
     }
     for (int i = 0; i < 33; i++)
         copy[i] = i < 9 ? __builtin_bswap64(w[i]) : (uint64_t)__builtin_bswap32((uint32_t)w[i]) | (uint64_t)__builtin_bswap32((uint32_t)(w[i] >> 32)) << 32;
     put("turned.ra", (char *)copy, sizeof copy);
     kr_scoped(array) turned = NULL;
-    assert_int_equal(kr_array_read(&turned, in("turned.ra")), 0);
+    assert_int_equal(kr_array_read(&turned, scratch("turned.ra")), 0);
     assert_memory_equal(turned->data, a->data, 192);
 }
 
@@ -128,7 +111,7 @@ static void test_dimensions(void **state)
     (void)state;
     put_pair("d", "# Dimensions\n2 3 1 2 1 2 1 1 1 1 3 2 1 2 1 1 \n# Command\nmade by hand\n# Unknown\nwhatever 7\n# Creator\nBART\n", 2 * 3 * 2 * 2 * 3 * 2 * 2);
     kr_scoped(array) a = NULL;
-    assert_int_equal(kr_array_read(&a, in("d")), 0);
+    assert_int_equal(kr_array_read(&a, scratch("d")), 0);
     assert_string_equal(kr_shape_text(kr_array_shape(a)), "{x=2 y=3 coil=2 slice=2 echo=2 phase=2 time=3}");
     assert_true(kr_array_contiguous(a));
     /* x + 2 y + 6 coil + 12 te + 24 time + 72 time2 + 144 slice */
@@ -139,22 +122,22 @@ static void test_dimensions(void **state)
     /* A window of slices: in one piece in the file, and with averages outside. */
     kr_scoped(scan) s = NULL;
     kr_read how = { .slice_from = 1, .slice_count = 1 };
-    assert_int_equal(kr_scan_read(&s, in("d"), NULL, &how, NULL), 0);
+    assert_int_equal(kr_scan_read(&s, scratch("d"), NULL, &how, NULL), 0);
     assert_string_equal(kr_shape_text(s->shape), "{x=2 y=3 coil=2 echo=2 phase=2 time=3}");
     assert_string_equal(kr_shape_text(kr_array_shape(s->data)), "{x=2 y=3 coil=2 echo=2 phase=2 time=3}");
     assert_true(kr_re(KR_C(s->data)[0]) == 144);
     put_pair("v", "# Dimensions\n2 1 1 1 1 1 1 1 1 1 1 1 1 3 2\n", 12);
     kr_scan_unref(&s);
     how = (kr_read){ .slice_from = 1, .slice_count = 2 };
-    assert_int_equal(kr_scan_read(&s, in("v"), NULL, &how, NULL), 0);
+    assert_int_equal(kr_scan_read(&s, scratch("v"), NULL, &how, NULL), 0);
     assert_string_equal(kr_shape_text(s->shape), "{x=2 slice=2 avg=2}");
     assert_true(kr_re(KR_C(s->data)[0]) == 2 && kr_re(KR_C(s->data)[4]) == 8);
     how.slice_count = 3;
     kr_scan_unref(&s);
-    assert_true(kr_scan_read(&s, in("v"), NULL, &how, NULL) < 0);
+    assert_true(kr_scan_read(&s, scratch("v"), NULL, &how, NULL) < 0);
     assert_refused(KR_ESHAPE, "slices 1 to 3 asked of 3");
     how = (kr_read){ .header_only = true };
-    assert_int_equal(kr_scan_read(&s, in("v"), NULL, &how, NULL), 0);
+    assert_int_equal(kr_scan_read(&s, scratch("v"), NULL, &how, NULL), 0);
     assert_null(s->data);
     assert_string_equal(kr_shape_text(s->shape), "{x=2 slice=3 avg=2}");
 }
@@ -171,16 +154,16 @@ static void test_round(void **state)
         for (int type = KR_R32; type <= KR_C32; type++) {
             kr_scoped(array) a = kr_array_new((enum kr_type)type, shape[k]);
             fill_random(a, (uint64_t)k);
-            assert_int_equal(kr_array_write(a, NULL, in("r.cfl")), 0);
+            assert_int_equal(kr_array_write(a, NULL, scratch("r.cfl")), 0);
             kr_scoped(array) b = NULL;
-            assert_int_equal(kr_array_read(&b, in("r")), 0);
+            assert_int_equal(kr_array_read(&b, scratch("r")), 0);
             assert_int_equal(b->type, a->type);
             assert_string_equal(kr_shape_text(kr_array_shape(b)), kr_shape_text(kr_array_shape(a)));
             size_t bytes = (size_t)kr_count(shape[k]) * (type == KR_C32 ? 8 : 4);
             assert_memory_equal(a->data, b->data, bytes);
         }
     kr_scoped(array) both = kr_array_new(KR_C32, KR_SHAPE([KR_Y] = 2, [KR_SAMPLE] = 2));
-    assert_true(kr_array_write(both, NULL, in("r.cfl")) < 0);
+    assert_true(kr_array_write(both, NULL, scratch("r.cfl")) < 0);
     assert_refused(KR_ESHAPE, "y and sample");
 }
 
@@ -197,8 +180,8 @@ static void test_header(void **state)
     assert_int_equal(kr_meta_set(m, "endless", "%s", longer), 0);
     assert_int_equal(kr_meta_set(m, "method", "cgsense"), 0);
     free(longer);
-    assert_int_equal(kr_array_write(a, m, in("h.cfl")), 0);
-    FILE *f = fopen(in("h.hdr"), "r");
+    assert_int_equal(kr_array_write(a, m, scratch("h.cfl")), 0);
+    FILE *f = fopen(scratch("h.hdr"), "r");
     char text[8192];
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
@@ -207,7 +190,7 @@ static void test_header(void **state)
     snprintf(want, sizeof want, "# Dimensions\n2 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 \n# Command\nkray recon a 1.h5 -o b\n# method\ncgsense\n# Creator\nKray %s\n", kr_version());
     assert_string_equal(text, want);
     struct stat st;
-    assert_int_equal(stat(in("h.cfl"), &st), 0);
+    assert_int_equal(stat(scratch("h.cfl"), &st), 0);
     assert_int_equal(st.st_size, 16);
 }
 
@@ -221,8 +204,8 @@ static void test_hybrid(void **state)
     s->data = kr_array_new(KR_C32, s->shape);
     s->in_image = KR_ON(KR_X);
     KR_C(s->data)[2] = kr_c(1, 0);
-    assert_int_equal(kr_scan_write(s, in("i.cfl"), NULL), 0);
-    assert_int_equal(kr_scan_read(&back, in("i.cfl"), NULL, NULL, NULL), 0);
+    assert_int_equal(kr_scan_write(s, scratch("i.cfl"), NULL), 0);
+    assert_int_equal(kr_scan_read(&back, scratch("i.cfl"), NULL, NULL, NULL), 0);
     assert_int_equal(back->in_image, 0);
     for (long i = 0; i < 8; i++)
         assert_near(kr_re(KR_C(back->data)[i]), i < 4 ? 0.5 : 0, 1e-6);   /* rounding of one float FFT */
@@ -232,7 +215,7 @@ static void refused(const char *header, long numbers, const char *source, int co
 {
     put_pair("bad", header, numbers);
     kr_array *a = NULL;
-    assert_true(kr_array_read(&a, in(source)) < 0);
+    assert_true(kr_array_read(&a, scratch(source)) < 0);
     assert_null(a);
     assert_refused(code, words);
 }
@@ -255,13 +238,13 @@ static void test_refusals(void **state)
     refused("# Dimensions\n2 3\n", 6, "bad.cfl@x", KR_EUSAGE, "no name to dimension 1");
     refused("# Dimensions\n2 3\n", 6, "bad.cfl@x,-", KR_EUSAGE, "no name to dimension 1");
     refused("# Dimensions\n2 3\n", 6, "bad.cfl@x,q", KR_EUSAGE, "'q' names no axis");
-    assert_int_equal(unlink(in("bad.hdr")), 0);
+    assert_int_equal(unlink(scratch("bad.hdr")), 0);
     kr_array *a = NULL;
-    assert_true(kr_array_read(&a, in("bad.cfl")) < 0);
+    assert_true(kr_array_read(&a, scratch("bad.cfl")) < 0);
     assert_refused(KR_EFILE, "bad.hdr cannot be opened");
     kr_scoped(array) b = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 2));
     kr_image *im = kr_image_new(b, NULL, NULL);
-    assert_true(kr_image_write(im, in("noname"), "cfl") < 0);
+    assert_true(kr_image_write(im, scratch("noname"), "cfl") < 0);
     assert_refused(KR_EUSAGE, "end the name with .cfl");
     kr_image_unref(&im);
 }
@@ -280,25 +263,19 @@ static void test_bart_reads(void **state)
     assert_int_equal(kr_meta_set(m, "kray_command", "kray convert #in out"), 0);
     assert_int_equal(kr_meta_set(m, "te_ms", "3.5"), 0);
     fill_random(a, 3);
-    assert_int_equal(kr_array_write(a, m, in("k.cfl")), 0);
+    assert_int_equal(kr_array_write(a, m, scratch("k.cfl")), 0);
     char line[512];
-    snprintf(line, sizeof line, "bart scale 2 %s %s", in("k"), in("k2"));
+    snprintf(line, sizeof line, "bart scale 2 %s %s", scratch("k"), scratch("k2"));
     assert_int_equal(system(line), 0);
-    assert_int_equal(kr_array_read(&b, in("k2")), 0);
+    assert_int_equal(kr_array_read(&b, scratch("k2")), 0);
     kr_axpy(b, -2, a);
     assert_true(kr_norm(b) == 0);
 }
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/kray-cfl-XXXXXX");
-    if (!mkdtemp(dir))
-        return 1;
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sample), cmocka_unit_test(test_bart_phantom), cmocka_unit_test(test_ra), cmocka_unit_test(test_dimensions), cmocka_unit_test(test_round),
         cmocka_unit_test(test_header), cmocka_unit_test(test_hybrid), cmocka_unit_test(test_refusals), cmocka_unit_test(test_bart_reads) };
-    int bad = cmocka_run_group_tests(tests, NULL, NULL);
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", dir);
-    return system(line) ? 1 : bad;
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

@@ -1,36 +1,12 @@
 /* Networks with all that can be wrong about them: sizes, keys, shapes, numbers, and configurations beside them. */
 #include "test.h"
+#include "files.h"
 #include "netweights.h"
 #include "kray/fourier.h"
 #include "kray/net.h"
 #include "kray/recon.h"
 
-static char folder[] = "/tmp/kray-networks-XXXXXX";
-static int make_folder(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
-static int drop_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][256];
-    static int turn;
-    char *p = path[turn++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
-
-static void put(const char *name, const char *text)
-{
-    FILE *f = fopen(in_folder(name), "wb");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
+static void put(const char *name, const char *text) { spill(scratch(name), text, (long)strlen(text)); }
 
 /* Others make their own. */
 static bool needs_start(kr_net *net) { return !strcmp(kr_net_kind_of(net)->name, "refine"); }
@@ -172,7 +148,7 @@ static void numbers_that_are_none(void **state)
         kr_weights *w = small(IRIM), *r = NULL;
         w->tensor[3].data[1] = i ? INFINITY : NAN;
         kr_weights_digest(w);
-        const char *path = in_folder("nan.safetensors");
+        const char *path = scratch("nan.safetensors");
         assert_int_equal(kr_weights_write(w, path), 0);
         assert_true(kr_weights_read(&r, path) < 0);
         assert_refused(KR_ENUMBER, "reconstruction_module.0.layers.0.rnn.ih.bias' holds numbers that are not finite");
@@ -198,7 +174,7 @@ static void direct_yaml(void **state)
     kr_weights *w = small(RVN);
     snprintf(text, sizeof text, direct, 2, 6, "false", 4);
     put("rvn.yaml", text);
-    if (kr_weights_config(w, in_folder("rvn.yaml")))
+    if (kr_weights_config(w, scratch("rvn.yaml")))
         fail_msg("%s", kr_error());
     assert_string_equal(kr_meta_get(w->meta, "network"), "recurrentvarnet");
     assert_string_equal(kr_weights_told(w, "initializer_initialization"), "zero_filled");
@@ -212,7 +188,7 @@ static void direct_yaml(void **state)
     kr_net_unref(&net);
     snprintf(text, sizeof text, direct, 3, 16, "true", 8);
     put("rvn.yaml", text);
-    assert_int_equal(kr_weights_config(w, in_folder("rvn.yaml")), 0);
+    assert_int_equal(kr_weights_config(w, scratch("rvn.yaml")), 0);
     assert_null(kr_net_new(NULL, w, false));
     /* Key by key, all at once. */
     static const char *const key[] = { "rvn.yaml do not fit the weights", "num_steps is 3, the weights have 2", "recurrent_hidden_channels is 16, the weights have 6",
@@ -230,7 +206,7 @@ static void atommic_yaml(void **state)
     kr_weights *w = small(RIM_GRU);
     put("model_config.yaml", "pretrained: false\nmodel:\n  model_name: CIRIM\n  recurrent_layer: GRU\n  conv_filters:\n    - 6\n    - 6\n    - 2\n  depth: 2\n"
         "  time_steps: 3\n  num_cascades: 1\n  no_dc: true\n  fft_centered: false\n  fft_normalization: backward\n  spatial_dims: [-2, -1]\n  accumulate_predictions: ~\n");
-    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_int_equal(kr_weights_config(w, scratch("model_config.yaml")), 0);
     assert_string_equal(kr_weights_told(w, "conv_filters"), "6 6 2");
     assert_string_equal(kr_weights_told(w, "accumulate_predictions"), "none");
     assert_string_equal(kr_meta_get(w->meta, "network"), "cirim");
@@ -239,12 +215,12 @@ static void atommic_yaml(void **state)
         fail_msg("%s", kr_error());
     kr_net_unref(&net);
     put("model_config.yaml", "model:\n  model_name: CIRIM\n  recurrent_layer: IndRNN\n  num_cascades: 5\n");
-    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_int_equal(kr_weights_config(w, scratch("model_config.yaml")), 0);
     assert_null(kr_net_new(NULL, w, false));
     assert_non_null(strstr(kr_error(), "num_cascades is 5, the weights have 1"));
     assert_refused(KR_EFORMAT, "recurrent_layer is IndRNN, the weights have GRU");
     put("model_config.yaml", "model:\n  model_name: VarNet\n");
-    assert_int_equal(kr_weights_config(w, in_folder("model_config.yaml")), 0);
+    assert_int_equal(kr_weights_config(w, scratch("model_config.yaml")), 0);
     assert_null(kr_net_new(NULL, w, false));
     assert_refused(KR_EFORMAT, "do not belong to a network 'varnet'");
     kr_weights_unref(&w);
@@ -261,7 +237,7 @@ static void broken_yaml(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         kr_weights *w = small(RIM_GRU);
         put("bad.yaml", bad[i][0]);
-        int e = kr_weights_config(w, in_folder("bad.yaml"));
+        int e = kr_weights_config(w, scratch("bad.yaml"));
         if (bad[i][1]) {
             assert_true(e < 0);
             assert_refused(KR_EFORMAT, bad[i][1]);
@@ -270,7 +246,7 @@ static void broken_yaml(void **state)
         kr_weights_unref(&w);
     }
     kr_weights *w = small(RIM_GRU);
-    assert_true(kr_weights_config(w, in_folder("not-there.yaml")) < 0);
+    assert_true(kr_weights_config(w, scratch("not-there.yaml")) < 0);
     assert_refused(KR_EFILE, "not-there.yaml");
     /* Damaged in all simple ways: a sentence or a configuration, never a crash. */
     char text[4000], changed[4000];
@@ -281,7 +257,7 @@ static void broken_yaml(void **state)
             changed[kr_rand_bits(8, k, 2 * j) % (uint64_t)n] = (char)(1 + kr_rand_bits(8, k, 2 * j + 1) % 255);
         changed[k % 3 ? n : (int)(kr_rand_bits(9, k, 0) % (uint64_t)n)] = 0;
         put("bad.yaml", changed);
-        if (kr_weights_config(w, in_folder("bad.yaml")))
+        if (kr_weights_config(w, scratch("bad.yaml")))
             assert_true(strlen(kr_error()) > 0);
         kr_error_clear();
     }
@@ -292,15 +268,13 @@ static void broken_yaml(void **state)
 static void beside(void **state)
 {
     (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "mkdir %s/zoo", folder);
-    assert_int_equal(system(command), 0);
-    assert_null(kr_weights_config_beside(in_folder("zoo/model_1.pt")));
+    assert_int_equal(kr_folder_make(scratch("zoo")), 0);
+    assert_null(kr_weights_config_beside(scratch("zoo/model_1.pt")));
     const char *const names[] = { "zoo/anything.yml", "zoo/hparams.yaml", "zoo/config.yaml", "zoo/model_1.yaml" };
     for (int i = 0; i < 4; i++) {                            /* each one found before those written earlier */
         put(names[i], "model: {model_name: RIM}\n");
-        char *found = kr_weights_config_beside(in_folder("zoo/model_1.pt"));
-        assert_string_equal(found, in_folder(names[i]));
+        char *found = kr_weights_config_beside(scratch("zoo/model_1.pt"));
+        assert_string_equal(found, scratch(names[i]));
         kr_free(found);
     }
     assert_int_equal(kr_mem_now(), 0);
@@ -377,7 +351,7 @@ static void scans(void **state)
 {
     (void)state;
     kr_weights *w = small(IRIM), *v = small(VARNET);
-    const char *rim = kr_strf("%s", in_folder("irim.safetensors")), *var = kr_strf("%s", in_folder("var.safetensors"));
+    const char *rim = kr_strf("%s", scratch("irim.safetensors")), *var = kr_strf("%s", scratch("var.safetensors"));
     kr_weights_digest(w);
     kr_weights_digest(v);
     kr_meta_set(w->meta, "network", "cirim");
@@ -398,7 +372,7 @@ static void scans(void **state)
     assert_refused(KR_EUSAGE, "--steps");
     assert_true(reconstruct("cirim", rim, flat, NULL, "2000") < 0);
     assert_refused(KR_EFORMAT, "2000 time steps");
-    assert_true(reconstruct("cirim", in_folder("not-there.pt"), flat, NULL, "0") < 0);
+    assert_true(reconstruct("cirim", scratch("not-there.pt"), flat, NULL, "0") < 0);
     assert_refused(KR_EFILE, "not-there.pt");
     /* E2E-VarNet reads its calibration lines from the middle: there must be some. */
     assert_true(reconstruct("varnet", var, flat, "uniform:accel=4,lines=0,offset=1", "0") < 0);
@@ -424,7 +398,7 @@ static kr_weights *rvn_under(const char *prefix)
 
 static void run_configured(int *e, kr_weights *w, const char *method, const char *yaml, const char *steps)
 {
-    kr_auto char *file = kr_strf("%s", in_folder("asked.safetensors")), *config = kr_strf("%s", in_folder("asked.yaml"));
+    kr_auto char *file = kr_strf("%s", scratch("asked.safetensors")), *config = kr_strf("%s", scratch("asked.yaml"));
     kr_shape flat = KR_SHAPE([KR_X] = 32, [KR_Y] = 24, [KR_COIL] = 2);
     kr_weights_digest(w);
     assert_int_equal(kr_weights_write(w, file), 0);
@@ -569,7 +543,7 @@ static void directs_pipeline(void **state)
                 continue;
             kr_weights *w = small(kind);
             kr_weights_digest(w);
-            assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+            assert_int_equal(kr_weights_write(w, scratch("direct.safetensors")), 0);
             kr_scan *s = kr_scan_new();
             s->shape = KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils);
             s->data = kr_array_new(KR_C32, s->shape);
@@ -587,8 +561,8 @@ static void directs_pipeline(void **state)
             const kr_recon *r = kr_recon_named(kind == RVN ? "recurrentvarnet" : "varnet");
             void *opts = kr_alloc_zero(1, r->opts_size);
             assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
-            assert_int_equal(kr_opt_set(r->opts, opts, "weights", in_folder("direct.safetensors")), 0);
-            assert_int_equal(kr_opt_set(r->opts, opts, "config", configured ? in_folder("wide.yaml") : "none"), 0);
+            assert_int_equal(kr_opt_set(r->opts, opts, "weights", scratch("direct.safetensors")), 0);
+            assert_int_equal(kr_opt_set(r->opts, opts, "config", configured ? scratch("wide.yaml") : "none"), 0);
             kr_image *image = NULL;
             if (kr_reconstruct(&image, s, r, opts, NULL, NULL, NULL, NULL))
                 fail_msg("%s", kr_error());
@@ -630,7 +604,7 @@ static kr_image *padded(float size, const char *config)
     const kr_recon *r = kr_recon_named("recurrentvarnet");
     void *opts = kr_alloc_zero(1, r->opts_size);
     assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
-    assert_int_equal(kr_opt_set(r->opts, opts, "weights", in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "weights", scratch("direct.safetensors")), 0);
     assert_int_equal(kr_opt_set(r->opts, opts, "config", config), 0);
     kr_image *image = NULL;
     if (kr_reconstruct(&image, s, r, opts, NULL, NULL, NULL, NULL))
@@ -655,9 +629,9 @@ static void directs_padding(void **state)
     (void)state;
     kr_weights *w = small(RVN);
     kr_weights_digest(w);
-    assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_weights_write(w, scratch("direct.safetensors")), 0);
     put("kept.yaml", "model:\n  model_name: a.RecurrentVarNet\n  learned_initializer: false\nadditional_models: {sensitivity_model: {model_name: unet.unet_2d.UnetModel2d}}\ninference:\n  padding_eps: 0.0\n");
-    kr_image *zeros = padded(0, "none"), *small_ones = padded(1e-5f, "none"), *kept = padded(0, in_folder("kept.yaml")), *large = padded(1e-2f, "none");
+    kr_image *zeros = padded(0, "none"), *small_ones = padded(1e-5f, "none"), *kept = padded(0, scratch("kept.yaml")), *large = padded(1e-2f, "none");
     assert_true(apart(zeros, small_ones) <= 0);                      /* the same bits */
     assert_true(apart(zeros, kept) > 1e-3);
     assert_true(apart(zeros, large) > 1e-3);
@@ -696,7 +670,7 @@ static kr_image *made(kr_array *data, const kr_array *mask, unsigned in_image)
     const kr_recon *r = kr_recon_named("recurrentvarnet");
     void *opts = kr_alloc_zero(1, r->opts_size);
     assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
-    assert_int_equal(kr_opt_set(r->opts, opts, "weights", in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_opt_set(r->opts, opts, "weights", scratch("direct.safetensors")), 0);
     assert_int_equal(kr_opt_set(r->opts, opts, "config", "none"), 0);
     kr_image *image = NULL;
     if (kr_reconstruct(&image, s, r, opts, NULL, NULL, NULL, NULL))
@@ -722,7 +696,7 @@ static void slices_side_by_side(void **state)
     (void)state;
     kr_weights *w = small(RVN);
     kr_weights_digest(w);
-    assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_weights_write(w, scratch("direct.safetensors")), 0);
     int threads = kr_threads();
     kr_threads_set(1);
     kr_image *want = stack(0, 5);
@@ -747,7 +721,7 @@ static void volumes_by_planes(void **state)
     enum { NX = 4, NY = 22, NZ = 19, COILS = 3 };
     kr_weights *w = small(RVN);
     kr_weights_digest(w);
-    assert_int_equal(kr_weights_write(w, in_folder("direct.safetensors")), 0);
+    assert_int_equal(kr_weights_write(w, scratch("direct.safetensors")), 0);
     kr_array *k = kr_array_new(KR_C32, KR_SHAPE([KR_X] = NX, [KR_Y] = NY, [KR_Z] = NZ, [KR_COIL] = COILS));
     kr_array *mask = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = NY, [KR_Z] = NZ)), *flat = kr_array_new(KR_R32, KR_SHAPE([KR_X] = NY, [KR_Y] = NZ));
     fill_random(k, 8);
@@ -785,5 +759,5 @@ int main(void)
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
                                         cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(asked_for), cmocka_unit_test(directs_pipeline),
                                         cmocka_unit_test(directs_padding), cmocka_unit_test(slices_side_by_side), cmocka_unit_test(volumes_by_planes) };
-    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

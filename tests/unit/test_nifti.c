@@ -1,19 +1,8 @@
 /* test_nifti.c: NIfTI volumes: samples that nibabel wrote, orientations worked out by hand, and what comes back. */
 #include "test.h"
-#include "kray/io.h"
+#include "files.h"
 #include <jansson.h>
 #include <zlib.h>
-
-static char dir[64];
-
-static const char *in(const char *name)
-{
-    static char text[4][256];
-    static int turn;
-    char *t = text[turn++ % 4];
-    snprintf(t, sizeof text[0], "%s/%s", dir, name);
-    return t;
-}
 
 /* The first bytes of a file, unpacked. */
 static size_t head_of(const char *path, unsigned char *to, size_t room)
@@ -133,9 +122,9 @@ static void test_orientation(void **state)
         kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = (long)n[0], [KR_Y] = (long)n[1], [KR_Z] = (long)n[2]));
         kr_fill(a, 1);
         kr_image *im = kr_image_new(a, g, NULL), *back = NULL;
-        assert_int_equal(kr_image_write(im, in("o.nii.gz"), NULL), 0);
+        assert_int_equal(kr_image_write(im, scratch("o.nii.gz"), NULL), 0);
         unsigned char h[352];
-        head_of(in("o.nii.gz"), h, sizeof h);
+        head_of(scratch("o.nii.gz"), h, sizeof h);
         assert_int_equal(at_short(h, 252), 1);
         assert_int_equal(at_short(h, 254), 1);
         double want[3][4], b = at_float(h, 256), cc = at_float(h, 260), d = at_float(h, 264), aa = sqrt(fmax(0, 1 - b * b - cc * cc - d * d));
@@ -151,7 +140,7 @@ static void test_orientation(void **state)
                 assert_near(at_float(h, 280 + 16 * r + 4 * k), want[r][k], 2e-5);     /* float32 of numbers around 100 */
                 assert_near(by_q, want[r][k], 2e-3);     /* a = sqrt(1 - ...) loses half the digits of float32 near 0 */
             }
-        assert_int_equal(kr_image_read(&back, in("o.nii.gz")), 0);
+        assert_int_equal(kr_image_read(&back, scratch("o.nii.gz")), 0);
         check_affine(back, (const double (*)[4])want, 2e-5);
         kr_image_unref(&im);
         kr_image_unref(&back);
@@ -183,7 +172,7 @@ static void test_round(void **state)
         assert_int_equal(kr_meta_set(m, "command", "kray recon a.h5 -o b.nii"), 0);
         assert_int_equal(kr_meta_set(m, "frame_ms", "2500"), 0);
         kr_image *im = kr_image_new(a, g, m), *back = NULL;
-        const char *path = in(name[k / 2 % 2]);
+        const char *path = scratch(name[k / 2 % 2]);
         assert_int_equal(kr_image_write(im, path, NULL), 0);
         assert_int_equal(kr_image_read(&back, path), 0);
         assert_int_equal(back->data->type, a->type);
@@ -219,9 +208,9 @@ static void test_layout(void **state)
         for (long e = 0; e < 2; e++)
             for (long s = 0; s < 2; s++)
                 KR_R(a)[t * a->step[KR_TIME] + e * a->step[KR_ECHO] + s * a->step[KR_SLICE]] = (float)(100 * t + 10 * e + s + 1);
-    assert_int_equal(kr_array_write(a, NULL, in("l.nii")), 0);
+    assert_int_equal(kr_array_write(a, NULL, scratch("l.nii")), 0);
     unsigned char h[4096];
-    size_t n = head_of(in("l.nii"), h, sizeof h);
+    size_t n = head_of(scratch("l.nii"), h, sizeof h);
     static const int dim[] = { 5, 2, 2, 2, 3, 2, 1, 1 };
     for (int k = 0; k < 8; k++)
         assert_int_equal(at_short(h, 40 + 2 * k), dim[k]);
@@ -244,35 +233,29 @@ static void test_slabs(void **state)
     g->fov_mm[2] = 8;
     g->position_mm[1][2] = 8;
     kr_image *im = kr_image_new(a, g, NULL);
-    assert_int_equal(kr_image_write(im, in("s.nii"), NULL), 0);
+    assert_int_equal(kr_image_write(im, scratch("s.nii"), NULL), 0);
     unsigned char h[352];
-    head_of(in("s.nii"), h, sizeof h);
+    head_of(scratch("s.nii"), h, sizeof h);
     assert_int_equal(at_short(h, 46), 8);
     assert_near(at_float(h, 312 + 8), 2, 1e-6);
     assert_near(at_float(h, 312 + 12), -4, 1e-6);
     im->geom->position_mm[1][2] = 7;
-    assert_true(kr_image_write(im, in("s2.nii"), NULL) < 0);
+    assert_true(kr_image_write(im, scratch("s2.nii"), NULL) < 0);
     assert_refused(KR_EREFUSED, "does not touch");
-    assert_int_not_equal(access(in("s2.nii"), F_OK), 0);
+    assert_int_not_equal(access(scratch("s2.nii"), F_OK), 0);
     kr_image_unref(&im);
     kr_scoped(array) flat = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 4, [KR_Y] = 4, [KR_SLICE] = 4));
     kr_scoped(geom) one = kr_geom_new(1);
     one->fov_mm[2] = 3;
     im = kr_image_new(flat, one, NULL);
-    assert_int_equal(kr_image_write(im, in("s.nii"), NULL), 0);
-    head_of(in("s.nii"), h, sizeof h);
+    assert_int_equal(kr_image_write(im, scratch("s.nii"), NULL), 0);
+    head_of(scratch("s.nii"), h, sizeof h);
     assert_near(at_float(h, 88), 3, 1e-6);
     assert_int_equal(at_short(h, 252) | at_short(h, 254), 0);      /* no patient, no codes */
     kr_image_unref(&im);
 }
 
-static void put(const char *name, const void *bytes, size_t n)
-{
-    FILE *f = fopen(in(name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
+static void put(const char *name, const void *bytes, size_t n) { spill(scratch(name), bytes, (long)n); }
 
 /* Every kind of number, in both byte orders: the value 3 (colour: mean of 1, 2, 6). */
 static void test_types(void **state)
@@ -305,7 +288,7 @@ static void test_types(void **state)
             }
             put("t.nii", f, 352u + type[i].bytes);
             kr_scoped(array) a = NULL;
-            assert_int_equal(kr_array_read(&a, in("t.nii")), 0);
+            assert_int_equal(kr_array_read(&a, scratch("t.nii")), 0);
             if (a->type == KR_C32)
                 assert_true(kr_re(*KR_C(a)) == 3 && kr_im(*KR_C(a)) == 3);
             else
@@ -320,7 +303,7 @@ static void refused(const unsigned char *file, size_t n, int at, const void *val
     memcpy(copy + at, value, width);
     put("bad.nii", copy, n);
     kr_image *im = NULL;
-    assert_true(kr_image_read(&im, in("bad.nii")) < 0);
+    assert_true(kr_image_read(&im, scratch("bad.nii")) < 0);
     assert_null(im);
     assert_refused(KR_EFORMAT, words);
 }
@@ -349,49 +332,49 @@ static void test_refusals(void **state)
     /* A gzip file cut in the middle, and one that announces far more than it can hold. */
     kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 64, [KR_Y] = 64));
     fill_random(a, 9);
-    assert_int_equal(kr_array_write(a, NULL, in("c.nii.gz")), 0);
-    FILE *g = fopen(in("c.nii.gz"), "rb");
+    assert_int_equal(kr_array_write(a, NULL, scratch("c.nii.gz")), 0);
+    FILE *g = fopen(scratch("c.nii.gz"), "rb");
     static unsigned char packed[40000];
     size_t n = fread(packed, 1, sizeof packed, g);
     fclose(g);
     kr_image *im = NULL;
     put("c.nii.gz", packed, n / 2);
-    assert_true(kr_image_read(&im, in("c.nii.gz")) < 0);
+    assert_true(kr_image_read(&im, scratch("c.nii.gz")) < 0);
     assert_refused(KR_EFORMAT, "cannot be read to the end");
     many[0] = 3, many[1] = many[2] = many[3] = 2000;
     memcpy(f + 40, many, 16);
-    gzFile z = gzopen(in("b.nii.gz"), "wb");
+    gzFile z = gzopen(scratch("b.nii.gz"), "wb");
     gzwrite(z, f, sizeof f);
     gzclose(z);
-    assert_true(kr_image_read(&im, in("b.nii.gz")) < 0);
+    assert_true(kr_image_read(&im, scratch("b.nii.gz")) < 0);
     assert_refused(KR_EFORMAT, "(packed)");
     many[1] = many[2] = many[3] = 1150;              /* 1.5 GB of bytes, in 1.7 MB that could hold them */
     type = 2;
     memcpy(f + 40, many, 16), memcpy(f + 70, &type, 2);
-    z = gzopen(in("b.nii.gz"), "wb");
+    z = gzopen(scratch("b.nii.gz"), "wb");
     gzwrite(z, f, sizeof f);
     for (uint64_t i = 0; i < 1700000 / 8; i++) {
         uint64_t noise = kr_rand_bits(1, 2, i);
         gzwrite(z, &noise, 8);
     }
     gzclose(z);
-    assert_true(kr_image_read(&im, in("b.nii.gz")) < 0);
+    assert_true(kr_image_read(&im, scratch("b.nii.gz")) < 0);
     assert_refused(KR_EFORMAT, "at most 200 times its length and 1 GB are unpacked");
     /* Axes by name, wrong and right. */
-    assert_int_equal(kr_array_write(a, NULL, in("n.nii")), 0);
+    assert_int_equal(kr_array_write(a, NULL, scratch("n.nii")), 0);
     char source[300];
-    snprintf(source, sizeof source, "%s@x,-,y", in("n.nii"));
+    snprintf(source, sizeof source, "%s@x,-,y", scratch("n.nii"));
     assert_true(kr_image_read(&im, source) < 0);
     assert_refused(KR_EUSAGE, "no name to axis 2");
-    snprintf(source, sizeof source, "%s@y,z", in("n.nii"));
+    snprintf(source, sizeof source, "%s@y,z", scratch("n.nii"));
     assert_int_equal(kr_image_read(&im, source), 0);
     assert_string_equal(kr_shape_text(kr_array_shape(im->data)), "{y=64 z=64}");
     kr_image_unref(&im);
     kr_scoped(array) many_axes = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 2, [KR_TIME] = 2, [KR_ECHO] = 2, [KR_PHASE] = 2, [KR_SET] = 2, [KR_AVG] = 2));
-    assert_true(kr_array_write(many_axes, NULL, in("m.nii")) < 0);
+    assert_true(kr_array_write(many_axes, NULL, scratch("m.nii")) < 0);
     assert_refused(KR_ESHAPE, "more axes than the 7 of NIfTI");
     kr_scoped(array) wide = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 40000));
-    assert_true(kr_array_write(wide, NULL, in("m.nii")) < 0);
+    assert_true(kr_array_write(wide, NULL, scratch("m.nii")) < 0);
     assert_refused(KR_ESHAPE, "at most 32767");
 }
 
@@ -406,8 +389,8 @@ static void test_gzip(void **state)
     size_t length[2];
     for (int k = 0; k < 2; k++) {
         kr_threads_set(k + 1);
-        assert_int_equal(kr_array_write(a, NULL, in("g.nii.gz")), 0);
-        FILE *f = fopen(in("g.nii.gz"), "rb");
+        assert_int_equal(kr_array_write(a, NULL, scratch("g.nii.gz")), 0);
+        FILE *f = fopen(scratch("g.nii.gz"), "rb");
         length[k] = fread(k ? two : one, 1, sizeof one, f);
         fclose(f);
     }
@@ -437,28 +420,22 @@ static void test_nibabel(void **state)
     g->fov_mm[0] = 8, g->fov_mm[1] = 9, g->fov_mm[2] = 4;
     g->position_mm[1][2] = 5;
     kr_image *im = kr_image_new(a, g, NULL);
-    assert_int_equal(kr_image_write(im, in("py.nii.gz"), NULL), 0);
+    assert_int_equal(kr_image_write(im, scratch("py.nii.gz"), NULL), 0);
     kr_image_unref(&im);
     char line[1024];
     snprintf(line, sizeof line, "/usr/bin/python3 -c \"import nibabel as n, numpy as np; i = n.load('%s'); a = np.asarray(i.dataobj)\n"
              "assert a.shape == (4, 3, 2, 2) and a.dtype == np.complex64 and a[3, 2, 1, 1] == 47 + 1j and a[1, 0, 1, 0] == 13 + 1j, a\n"
              "assert np.allclose(i.affine, [[-2, 0, 0, 4], [0, -3, 0, 3], [0, 0, 5, 0], [0, 0, 0, 1]]), i.affine\n"
              "assert np.allclose(i.get_qform(), i.get_sform(), atol=1e-5) and i.header.get_xyzt_units()[0] == 'mm'\n"
-             "assert b'axes: x,y,slice,time' in i.header.extensions[0].get_content()\"", in("py.nii.gz"));
+             "assert b'axes: x,y,slice,time' in i.header.extensions[0].get_content()\"", scratch("py.nii.gz"));
     assert_int_equal(system(line), 0);
 }
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/kray-nifti-XXXXXX");
-    if (!mkdtemp(dir))
-        return 1;
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples), cmocka_unit_test(test_orientation), cmocka_unit_test(test_round), cmocka_unit_test(test_layout),
         cmocka_unit_test(test_slabs), cmocka_unit_test(test_types), cmocka_unit_test(test_refusals), cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_nibabel) };
-    int bad = cmocka_run_group_tests(tests, NULL, NULL);
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", dir);
-    return system(line) ? 1 : bad;
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

@@ -1,25 +1,8 @@
 /* test_npy.c: NumPy arrays: samples that NumPy wrote, headers typed by hand, and what comes back. */
 #include "test.h"
-#include "kray/io.h"
+#include "files.h"
 
-static char dir[64];
-
-static const char *in(const char *name)
-{
-    static char text[4][256];
-    static int turn;
-    char *t = text[turn++ % 4];
-    snprintf(t, sizeof text[0], "%s/%s", dir, name);
-    return t;
-}
-
-static void put(const char *name, const void *bytes, size_t n)
-{
-    FILE *f = fopen(in(name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
+static void put(const char *name, const void *bytes, size_t n) { spill(scratch(name), bytes, (long)n); }
 
 /* Version 1, 2 or 3, this dictionary, these bytes. */
 static void put_npy(const char *name, int version, const char *dictionary, const void *data, size_t n)
@@ -85,12 +68,12 @@ static void test_types(void **state)
             snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }  \n", t[i].type);
             put_npy("t.npy", version, text, t[i].bytes, 2 * t[i].each);
             kr_scoped(array) a = NULL;
-            assert_int_equal(kr_array_read(&a, in("t.npy")), 0);
+            assert_int_equal(kr_array_read(&a, scratch("t.npy")), 0);
             assert_true(KR_R(a)[0] == t[i].first && KR_R(a)[1] == (t[i].type[1] == 'b' ? 1 : 3));
         }
     put_npy("t.npy", 1, "{'descr': '>c16', 'fortran_order': False, 'shape': (1,)}\n", "\xc0\0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0", 16);
     kr_scoped(array) z = NULL;
-    assert_int_equal(kr_array_read(&z, in("t.npy")), 0);
+    assert_int_equal(kr_array_read(&z, scratch("t.npy")), 0);
     assert_true(kr_re(*KR_C(z)) == -2 && kr_im(*KR_C(z)) == 3);
 }
 
@@ -104,13 +87,13 @@ static void test_round(void **state)
         fill_random(a, (uint64_t)k);
         kr_scoped(meta) m = kr_meta_new();
         assert_int_equal(kr_meta_set(m, "command", "kray \"a\\b\" \n"), 0);
-        assert_int_equal(kr_array_write(a, m, in("r.npy")), 0);
+        assert_int_equal(kr_array_write(a, m, scratch("r.npy")), 0);
         kr_scoped(array) b = NULL;
-        assert_int_equal(kr_array_read(&b, in("r.npy")), 0);
+        assert_int_equal(kr_array_read(&b, scratch("r.npy")), 0);
         assert_string_equal(kr_shape_text(kr_array_shape(b)), kr_shape_text(shape[k / 2]));
         assert_memory_equal(a->data, b->data, (size_t)kr_count(shape[k / 2]) * (k & 1 ? 8 : 4));
     }
-    FILE *f = fopen(in("r.npy.json"), "r");
+    FILE *f = fopen(scratch("r.npy.json"), "r");
     char text[200] = "";
     assert_true(fread(text, 1, sizeof text - 1, f) > 0);
     fclose(f);
@@ -118,12 +101,12 @@ static void test_round(void **state)
     /* The names stand for one array; another under the same name is not taken for it. */
     put_npy("r.npy", 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n", "\0\0\0\0\0\0\0\0", 8);
     kr_scoped(array) c = NULL;
-    assert_true(kr_array_read(&c, in("r.npy")) < 0);
+    assert_true(kr_array_read(&c, scratch("r.npy")) < 0);
     assert_refused(KR_EUSAGE, "in the .json beside), the array has 2");
     /* The header is aligned as NumPy does it, to 64 bytes. */
     kr_scoped(array) d = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 3, [KR_Y] = 2));
-    assert_int_equal(kr_array_write(d, NULL, in("h.npy")), 0);
-    f = fopen(in("h.npy"), "rb");
+    assert_int_equal(kr_array_write(d, NULL, scratch("h.npy")), 0);
+    f = fopen(scratch("h.npy"), "rb");
     unsigned char h[200];
     assert_int_equal(fread(h, 1, sizeof h, f), 128 + 24);
     fclose(f);
@@ -136,7 +119,7 @@ static void refused(int version, const char *dictionary, size_t n, int code, con
     char zero[64] = { 0 };
     put_npy("bad.npy", version, dictionary, zero, n);
     kr_array *a = NULL;
-    assert_true(kr_array_read(&a, in("bad.npy")) < 0);
+    assert_true(kr_array_read(&a, scratch("bad.npy")) < 0);
     assert_null(a);
     assert_refused(code, words);
 }
@@ -160,15 +143,15 @@ static void test_refusals(void **state)
     refused(9, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", 4, KR_EFORMAT, "version 9.0");
     /* Cut at every length. */
     kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 3, [KR_Y] = 2));
-    assert_int_equal(kr_array_write(a, NULL, in("c.npy")), 0);
-    FILE *f = fopen(in("c.npy"), "rb");
+    assert_int_equal(kr_array_write(a, NULL, scratch("c.npy")), 0);
+    FILE *f = fopen(scratch("c.npy"), "rb");
     unsigned char whole[200];
     size_t n = fread(whole, 1, sizeof whole, f);
     fclose(f);
     for (size_t k = 0; k < n; k++) {
         put("cut.npy", whole, k);
         kr_array *b = NULL;
-        assert_true(kr_array_read(&b, in("cut.npy")) < 0);
+        assert_true(kr_array_read(&b, scratch("cut.npy")) < 0);
         assert_null(b);
         assert_true(kr_error_code() == KR_EFORMAT);
     }
@@ -187,7 +170,7 @@ static void test_halves_and_parts(void **state)
         put_npy("half.npy", 1, big ? "{'descr': '>f2', 'fortran_order': False, 'shape': (8,), }\n" : "{'descr': '<f2', 'fortran_order': False, 'shape': (8,), }\n",
                 big ? turned : half, 16);
         kr_scoped(array) a = NULL;
-        assert_int_equal(kr_array_read(&a, in("half.npy")), 0);
+        assert_int_equal(kr_array_read(&a, scratch("half.npy")), 0);
         for (int i = 0; i < 8; i++)
             assert_true(KR_R(a)[i] == value[i]);
     }
@@ -201,7 +184,7 @@ static void test_halves_and_parts(void **state)
         char head[128], source[300];
         snprintf(head, sizeof head, "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n", way[w].order, way[w].shape);
         put_npy("parts.npy", 1, head, number, sizeof number);
-        snprintf(source, sizeof source, "%s@%s", in("parts.npy"), way[w].axes);
+        snprintf(source, sizeof source, "%s@%s", scratch("parts.npy"), way[w].axes);
         kr_scoped(array) a = NULL;
         assert_int_equal(kr_array_read(&a, source), 0);
         assert_string_equal(kr_shape_text(kr_array_shape(a)), "{x=3 y=2}");
@@ -212,7 +195,7 @@ static void test_halves_and_parts(void **state)
     }
     kr_array *a = NULL;
     char source[300];
-    snprintf(source, sizeof source, "%s@y,reim,x", in("parts.npy"));
+    snprintf(source, sizeof source, "%s@y,reim,x", scratch("parts.npy"));
     assert_true(kr_array_read(&a, source) < 0);
     assert_non_null(strstr(kr_error(), "the axis reim has length 3"));
 }
@@ -252,13 +235,7 @@ static void test_picture(void **state)
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/kray-npy-XXXXXX");
-    if (!mkdtemp(dir))
-        return 1;
     static const struct CMUnitTest tests[] = { cmocka_unit_test(test_halves_and_parts), cmocka_unit_test(test_samples), cmocka_unit_test(test_types), cmocka_unit_test(test_round),
                                                cmocka_unit_test(test_refusals), cmocka_unit_test(test_picture) };
-    int bad = cmocka_run_group_tests(tests, NULL, NULL);
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", dir);
-    return system(line) ? 1 : bad;
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

@@ -1,19 +1,8 @@
 /* test_png.c: pictures: what lies where, windows, colours, notes inside, and masks that come back. */
 #include "test.h"
-#include "kray/io.h"
+#include "files.h"
 #include "kray/picture.h"
 #include <png.h>
-
-static char dir[64];
-
-static const char *in(const char *name)
-{
-    static char text[4][256];
-    static int turn;
-    char *t = text[turn++ % 4];
-    snprintf(t, sizeof text[0], "%s/%s", dir, name);
-    return t;
-}
 
 /* The pixels as libpng's own simple reader sees them, grey. */
 static unsigned char *pixels(const char *path, long *w, long *h)
@@ -37,10 +26,10 @@ static void test_matrix(void **state)
     for (long i = 0; i < 30; i++)
         KR_C(a)[i] = kr_c(0, -(float)i);
     kr_image *im = kr_image_new(a, NULL, NULL);
-    assert_int_equal(kr_image_write(im, in("a.png"), NULL), 0);
+    assert_int_equal(kr_image_write(im, scratch("a.png"), NULL), 0);
     kr_image_unref(&im);
     long w, h;
-    unsigned char *p = pixels(in("a.png"), &w, &h);
+    unsigned char *p = pixels(scratch("a.png"), &w, &h);
     /* 2 tiles of 5 x 3: sqrt(2 * 3/5) = 1.1, so 2 across. */
     assert_int_equal(w, 5 + 2 + 5);
     assert_int_equal(h, 3);
@@ -129,9 +118,9 @@ static void test_bar(void **state)
         KR_R(a)[i] = 2;
     kr_image *im = kr_image_new(a, NULL, NULL);
     assert_int_equal(kr_meta_set(im->meta, "map", "g-factor"), 0);
-    assert_int_equal(kr_image_write(im, in("g.png"), NULL), 0);
+    assert_int_equal(kr_image_write(im, scratch("g.png"), NULL), 0);
     long w, h;
-    unsigned char *p = pixels(in("g.png"), &w, &h);
+    unsigned char *p = pixels(scratch("g.png"), &w, &h);
     assert_true(w == 120 && h == 40 + 12 + 8 + 10);
     assert_true(p[48 * w] == 0 && p[48 * w + w - 1] == 255);                         /* the bar's ends */
     for (long x = 1; x < w; x++)
@@ -152,9 +141,9 @@ static void test_masks(void **state)
         kr_scoped(array) a = kr_array_new(KR_R32, shape[k]);
         for (long i = 0; i < kr_count(shape[k]); i++)
             KR_R(a)[i] = (float)(kr_rand_bits(k, 5, (uint64_t)i) & 1);
-        assert_int_equal(kr_array_write(a, NULL, in("m.png")), 0);
+        assert_int_equal(kr_array_write(a, NULL, scratch("m.png")), 0);
         kr_scoped(array) b = NULL;
-        assert_int_equal(kr_array_read(&b, in("m.png")), 0);
+        assert_int_equal(kr_array_read(&b, scratch("m.png")), 0);
         assert_string_equal(kr_shape_text(kr_array_shape(b)), kr_shape_text(shape[k]));
         assert_memory_equal(a->data, b->data, (size_t)kr_count(shape[k]) * 4);
     }
@@ -164,23 +153,23 @@ static void test_masks(void **state)
         memset(p->pixel + 3 * (4 * y + 2), 255, 3);
     kr_text t = { 0 };
     assert_int_equal(kr_picture_png(&t, p, NULL, NULL), 0);
-    FILE *f = fopen(in("other.png"), "wb");
+    FILE *f = fopen(scratch("other.png"), "wb");
     fwrite(t.s, 1, t.len, f);
     fclose(f);
     kr_scoped(array) c = NULL;
     char source[300];
-    snprintf(source, sizeof source, "%s@y,z", in("other.png"));
+    snprintf(source, sizeof source, "%s@y,z", scratch("other.png"));
     assert_int_equal(kr_array_read(&c, source), 0);
     assert_string_equal(kr_shape_text(kr_array_shape(c)), "{y=3 z=4}");
     for (long i = 0; i < 12; i++)
         assert_true(KR_R(c)[i] == (i / 3 == 2));
     /* Cut at any length, it is refused. */
     for (size_t n = 1; n < t.len; n++) {
-        f = fopen(in("cut.png"), "wb");
+        f = fopen(scratch("cut.png"), "wb");
         fwrite(t.s, 1, n, f);
         fclose(f);
         kr_scoped(array) d = NULL;
-        assert_true(kr_array_read(&d, in("cut.png")) < 0);
+        assert_true(kr_array_read(&d, scratch("cut.png")) < 0);
         assert_null(d);
     }
     kr_text_clear(&t);
@@ -199,11 +188,11 @@ static void test_notes(void **state)
     g->fov_mm[0] = 16;
     g->fov_mm[1] = 4;
     kr_image *im = kr_image_new(a, g, m);
-    assert_int_equal(kr_image_write(im, in("n.png"), NULL), 0);
+    assert_int_equal(kr_image_write(im, scratch("n.png"), NULL), 0);
     kr_image_unref(&im);
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png_create_info_struct(png);
-    FILE *f = fopen(in("n.png"), "rb");
+    FILE *f = fopen(scratch("n.png"), "rb");
     png_init_io(png, f);
     png_read_png(png, info, 0, NULL);
     fclose(f);
@@ -245,9 +234,9 @@ static void test_refusals(void **state)
     (void)state;
     kr_scoped(array) a = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 4, [KR_Y] = 4));
     fill_random(a, 2);
-    assert_int_equal(kr_array_write(a, NULL, in("g.png")), 0);        /* a map, not a mask */
+    assert_int_equal(kr_array_write(a, NULL, scratch("g.png")), 0);        /* a map, not a mask */
     kr_scoped(array) b = NULL;
-    assert_true(kr_array_read(&b, in("g.png")) < 0);
+    assert_true(kr_array_read(&b, scratch("g.png")) < 0);
     assert_refused(KR_EFORMAT, "a mask is black and white");
     static const char *const layout[] = { "x=4 y=4 across=2", "x=4 y=4", "x=9 y=9 x=4 across=1", "y=2 x=4 time=0 across=1", "- -",
                                           "x=4 y=4 time=16777216 phase=16777216 set=16777216 across=1", "x=4 q=4 across=1", "" };
@@ -257,15 +246,15 @@ static void test_refusals(void **state)
         assert_int_equal(kr_meta_set(m, "Layout", "%s", layout[i]), 0);
         kr_text t = { 0 };
         assert_int_equal(kr_picture_png(&t, p, m, NULL), 0);
-        FILE *f = fopen(in("l.png"), "wb");
+        FILE *f = fopen(scratch("l.png"), "wb");
         fwrite(t.s, 1, t.len, f);
         fclose(f);
         kr_text_clear(&t);
-        assert_true(kr_array_read(&b, in("l.png")) < 0);
+        assert_true(kr_array_read(&b, scratch("l.png")) < 0);
         assert_refused(KR_EFORMAT, "layout");
     }
     char source[300];
-    snprintf(source, sizeof source, "%s@y", in("g.png"));
+    snprintf(source, sizeof source, "%s@y", scratch("g.png"));
     assert_true(kr_array_read(&b, source) < 0);
     assert_refused(KR_EUSAGE, "two axes to name");
     assert_null(kr_picture_new(1 << 20, 1 << 20, 3));
@@ -274,14 +263,8 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/kray-png-XXXXXX");
-    if (!mkdtemp(dir))
-        return 1;
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matrix), cmocka_unit_test(test_radiological), cmocka_unit_test(test_level), cmocka_unit_test(test_palettes),
         cmocka_unit_test(test_masks), cmocka_unit_test(test_bar), cmocka_unit_test(test_notes), cmocka_unit_test(test_many), cmocka_unit_test(test_refusals) };
-    int bad = cmocka_run_group_tests(tests, NULL, NULL);
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", dir);
-    return system(line) ? 1 : bad;
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

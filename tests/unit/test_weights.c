@@ -1,38 +1,12 @@
 #include "test.h"
+#include "files.h"
 #include "kray/weights.h"
-
-static char folder[] = "/tmp/kray-weights-XXXXXX";
-static int make_folder(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
-static int drop_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 static const char *put(const char *name, const void *bytes, size_t n)
 {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
+    const char *path = scratch(name);
+    spill(path, bytes, (long)n);
     return path;
-}
-
-static unsigned char *get(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *p = malloc(*n);
-    assert_int_equal(fread(p, 1, *n, f), *n);
-    fclose(f);
-    return p;
 }
 
 /* The same tensors under `prefix` in both. */
@@ -107,16 +81,16 @@ static void own_file(void **state)
 {
     (void)state;
     kr_weights *w = small(), *r = NULL;
-    char path[256];
-    snprintf(path, sizeof path, "%s/own.safetensors", folder);
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch("own.safetensors"));
     assert_int_equal(kr_weights_write(w, path), 0);
     assert_int_equal(kr_weights_read(&r, path), 0);
     assert_same(r, "", w);
     assert_string_equal(r->digest, w->digest);
     assert_string_equal(kr_meta_get(r->meta, "network"), "test \"quoted\"");
     kr_weights_unref(&r);
-    size_t n;
-    unsigned char *b = get(path, &n);
+    long n;
+    unsigned char *b = slurp(path, &n);
     b[n - 6] ^= 1;                                            /* one bit of one number */
     assert_true(kr_weights_read(&r, put("damaged.safetensors", b, n)) < 0);
     assert_refused(KR_EFORMAT, "digest differs");
@@ -146,8 +120,8 @@ static void written_otherwise(void **state)
     kr_weights_add(w, "model.deep.weight", 1, (long[]){ 2 })->data[1] = 0.1f;
     kr_weights_add(w, "sensitivity_model.x", 1, (long[]){ 1 })->data[0] = -1e30f;
     kr_weights_digest(w);
-    char path[256];
-    snprintf(path, sizeof path, "%s/own.pt", folder);
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch("own.pt"));
     assert_int_equal(kr_weights_write_torch(w, path), 0);
     if (kr_weights_read(&r, path))
         fail_msg("%s", kr_error());
@@ -158,7 +132,7 @@ static void written_otherwise(void **state)
     assert_refused(KR_EFILE, "/nowhere");
     kr_weights_round(w);
     kr_weights_digest(w);
-    snprintf(path, sizeof path, "%s/half.safetensors", folder);
+    snprintf(path, sizeof path, "%s", scratch("half.safetensors"));
     assert_int_equal(kr_weights_write(w, path), 0);
     if (kr_weights_read(&r, path))
         fail_msg("%s", kr_error());
@@ -200,19 +174,19 @@ static void mutated(void **state)
     for (int i = 0; i < 5; i++) {
         if (access(shared(file[i]), F_OK))
             continue;
-        size_t n;
-        unsigned char *b = get(shared(file[i]), &n), *c = malloc(n);
+        long n;
+        unsigned char *b = slurp(shared(file[i]), &n), *c = malloc(n);
         bool large = n > 100000;
-        for (size_t cut = 0; cut < n; cut += large ? n / 23 + 1 : 1) {
+        for (long cut = 0; cut < n; cut += large ? n / 23 + 1 : 1) {
             kr_weights *w = NULL;
-            if (kr_weights_read(&w, put("cut", b, cut)))
+            if (kr_weights_read(&w, put("cut", b, (size_t)cut)))
                 assert_true(strlen(kr_error()) > 0);
             kr_weights_unref(&w);
         }
         for (uint64_t k = 0; k < (large ? 60u : 1500u); k++) {
             memcpy(c, b, n);
             for (uint64_t j = 0; j < 1 + k % 4; j++)
-                c[kr_rand_bits(7, k, 2 * j) % (large ? 3000 : n)] = (unsigned char)kr_rand_bits(7, k, 2 * j + 1);
+                c[kr_rand_bits(7, k, 2 * j) % (uint64_t)(large ? 3000 : n)] = (unsigned char)kr_rand_bits(7, k, 2 * j + 1);
             kr_weights *w = NULL;
             if (kr_weights_read(&w, put("changed", c, n)))
                 assert_true(strlen(kr_error()) > 0);
@@ -228,5 +202,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(published_files), cmocka_unit_test(samples), cmocka_unit_test(own_file), cmocka_unit_test(written_otherwise),
                                         cmocka_unit_test(hostile), cmocka_unit_test(mutated) };
-    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+    return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
