@@ -206,6 +206,67 @@ static bool darker_within(const kr_array *y, long from, long to)
     return all > 0 && edge > 1.05 * all;
 }
 
+static const double MOST = 20;            /* no ray comes through what has a line integral of 20: two photons in a thousand millions */
+
+/* Warns where the object reaches beyond both ends of the detector: there line integrals do not fall to those of air. */
+static void whole(const kr_array *y, long from, long to, const char *name, const kr_trace *trace)
+{
+    long columns = y->n[KR_U], rows = y->n[KR_V], lines = (to - from) * y->n[KR_VIEW], few = columns / 50 + 1;
+    double edge[2] = { 0, 0 }, most = 0;
+    for (long i = 0; i < lines; i++) {
+        const float *p = KR_R(y) + (i / (to - from) * rows + from + i % (to - from)) * columns;
+        double middle = 0;
+        for (long u = 0; u < columns; u++) {
+            edge[0] += u < few ? (double)p[u] / (double)(few * lines) : 0;
+            edge[1] += u >= columns - few ? (double)p[u] / (double)(few * lines) : 0;
+            middle = fmax(middle, (double)p[u]);
+        }
+        most += middle / (double)lines;
+    }
+    if (columns >= 16 && fmin(edge[0], edge[1]) > 0.1 * most)
+        kr_say(trace, KR_WARNING, "%s: projections are cut off: at both ends of the detector line integrals are still %.2g and %.2g of the largest, %.3g. Values rise towards the edge of what was seen; "
+               "sirt or tv on a larger image (--matrix) leave less of it", name, edge[0] / most, edge[1] / most, most);
+}
+
+/* What is left where the stated angles are multiplied by `times`; NAN: nothing to compare there. */
+static double left_at(const kr_projections *p, double axis, double times)
+{
+    kr_projections q = *p;
+    double column, mismatch = NAN, before, otherwise;
+    kr_auto double *angle = kr_alloc((size_t)p->views, sizeof *angle);
+    for (long i = 0; angle && i < p->views; i++)
+        angle[i] = times * p->angle[i];
+    q.angle = angle;
+    kr_rays *r = angle ? kr_projections_rays(&q, p->y->n[KR_V], axis) : NULL;
+    if (!r || (p->beam == KR_PARALLEL ? kr_ct_axis(&column, &mismatch, p->y, r) : kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, p->y, r)))
+        mismatch = NAN;
+    kr_error_clear();
+    kr_rays_unref(&r);
+    return mismatch;
+}
+
+/* Warns where angles look like another range than was measured: half of it, twice as much, or radians. mismatch: what is left as they are; NAN: not known. */
+static void range_of(const kr_projections *p, double axis, double mismatch, const char *name, const kr_trace *trace)
+{
+    double low = INFINITY, high = -INFINITY, step;
+    if (p->rays || !p->angle || p->views < 8)
+        return;
+    for (long i = 0; i < p->views; i++) {
+        low = fmin(low, p->angle[i]);
+        high = fmax(high, p->angle[i]);
+    }
+    step = (high - low) / (double)(p->views - 1);
+    if (high - low < 6.4 && high - low > 0.3)
+        kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", high - low);
+    static const struct { double times, from, to; } other[] = { { 2, 175, 185 }, { 0.5, 350, 370 } };
+    for (int i = 0; i < 2; i++) {
+        double all = high - low + step, left = all >= other[i].from && all <= other[i].to ? left_at(p, axis, other[i].times) : NAN;
+        if (left < 0.2 && !(mismatch < 2 * left + 0.005))
+            kr_say(trace, KR_WARNING, "%s: the angles cover %.4g degrees, but rays that were measured in both directions differ by only %.3g of their size if the views cover %.4g: is the range of "
+                   "angles right?", name, all, left, other[i].times * all);
+    }
+}
+
 /* Refuses line integrals that are not finite, which would spread over the whole image. */
 static int all_finite(const kr_array *y, long from, long to, const char *name)
 {
@@ -229,7 +290,11 @@ static int integrals(kr_projections *p, const char *name, const kr_ct_opts *o, l
         kr_say(trace, KR_WARNING, "%s: %ld of %ld transmissions were 0, negative or not finite and were replaced", name, *replaced, kr_count(kr_array_shape(p->y)));
     if (all_finite(p->y, from, to, name))
         return kr_error_code();
-    if (!strcmp(o->log, "auto") && !log && !p->integrals && darker_within(p->y, from, to))
+    bool bright = !strcmp(o->log, "auto") && !log && !p->integrals && darker_within(p->y, from, to);
+    if (bright && kr_max_abs(p->y) > MOST)
+        return kr_fail(KR_EREFUSED, "%s: numbers of up to %g that are larger beside the object than within it are counts, not line integrals: --white FILE gives the counts without the object "
+                       "(and --dark FILE those without the beam); --log off says that they are line integrals", name, kr_max_abs(p->y));
+    if (bright)
         kr_say(trace, KR_WARNING, "%s: the numbers are larger beside the object than within it, as counts are and line integrals are not: --white FILE gives "
                "the counts without the object, --log on takes transmissions, --log off says that they are line integrals", name);
     return (o->rings && kr_ct_rings(p->y, o->rings)) || (o->stripes && kr_ct_rings_wavelet(p->y, o->stripes, 1))
@@ -312,6 +377,9 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
     long replaced = 0;
     if (integrals(p, name, o, o->from, to, &replaced, trace) || (o->keep && kr_array_write(p->y, NULL, o->keep)) || find_axis(f, p, name, o, trace))
         return kr_error_code();
+    whole(p->y, o->from, to, name, trace);
+    if (!isfinite(o->axis))
+        range_of(p, f->axis, f->mismatch, name, trace);
     f->replaced = replaced;
     if (!p->lengths)
         kr_say(trace, KR_WARNING, "%s: the size of the detector's elements is not known, so that lengths are in elements (--geometry parallel:pixel=MM says it)", name);

@@ -73,33 +73,54 @@ int projected_split(projected_subsets *p, const model *m, long count)
 {
     const kr_rays *r = m->part->rays;
     *p = (projected_subsets){ 0 };
-    if (count < 1 || count > r->views || count > 1000)
-        return kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, r->views, r->views < 1000 ? r->views : 1000);
-    if (!(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)))
+    if (count < 1 || count > r->views)
+        return kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, r->views, r->views);
+    kr_auto kr_linop **A = kr_alloc_zero((size_t)count, sizeof *A);
+    if (!A || !(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)) || (count > 1 && kr_op_rays_split(A, (int)count, r, &m->part->grid, m->part->ray_model)))
         return kr_error_code();
     p->count = (int)count;
+    for (long i = 0; i < count; i++)
+        p->s[i] = (kr_subset){ count > 1 ? A[i] : kr_linop_ref(m->A), NULL };
     for (long i = 0; i < count; i++) {
         kr_subset *s = &p->s[i];
-        if (count == 1) {
-            s->A = kr_linop_ref(m->A);
-            s->y = kr_array_ref(m->part->data);
-            continue;
-        }
-        kr_rays *some = kr_rays_some(r, i, count);
-        s->A = some ? kr_op_rays(some, &m->part->grid, m->part->ray_model) : NULL;
-        kr_rays_unref(&some);
-        s->y = s->A ? kr_array_new(KR_R32, kr_linop_codomain(s->A)) : NULL;
-        for (long v = i; s->y && v < r->views; v += count) {
+        s->y = count > 1 ? kr_array_new(KR_R32, kr_linop_codomain(s->A)) : kr_array_ref(m->part->data);
+        if (!s->y)
+            return kr_error_code();
+        for (long v = i; count > 1 && v < r->views; v += count) {
             kr_scoped(array) from = kr_array_at(m->part->data, KR_VIEW, v);
             kr_scoped(array) to = kr_array_at(s->y, KR_VIEW, v / count);
             if (!from || !to)
                 return kr_error_code();
             kr_array_assign(to, from);
         }
-        if (!s->y)
-            return kr_error_code();
     }
     return 0;
+}
+
+/* ---- Methods by ordered subsets ---- */
+struct by_subsets { projected_update *update; const projected_opts *o; };
+
+static int solve_by_subsets(kr_array *x, const model *m, const void *options, const kr_trace *trace)
+{
+    const struct by_subsets *b = options;
+    projected_subsets p;
+    int e = projected_split(&p, m, b->o->subsets ? b->o->subsets : m->part->rays->views);
+    e = e ? e : b->update(x, &p, b->o, trace);
+    projected_close(&p);
+    return e;
+}
+
+int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *update, const projected_opts *o, const kr_trace *trace)
+{
+    if (!(o->relax > 0 && o->relax < 2))
+        return kr_fail(KR_EREFUSED, "--relax %g: above 0 and below 2 is wanted", o->relax);
+    return projected_iterate(out, scan, solve_by_subsets, o->iterations, &(struct by_subsets){ update, o }, trace);
+}
+
+int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const projected_opts *o)
+{
+    double n = o->subsets ? (double)o->subsets : (double)scan->shape.n[KR_VIEW];
+    return projected_plan(cost, scan, (double)o->iterations, n > 32 ? 1 : n);      /* sums of weights: as kr_sirt keeps them */
 }
 
 void projected_close(projected_subsets *p)

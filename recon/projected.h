@@ -13,6 +13,17 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
 int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace) KR_MUST_USE;
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets) KR_MUST_USE;
 
+/* What methods by ordered subsets are asked for, and the frame that they share: `update` fills x, 0 at first, from the subsets. Refuses iterations and subsets that make no sense. */
+typedef struct projected_opts { long iterations, subsets; bool positive; double relax, lambda, edge, misfit; } projected_opts;
+struct projected_subsets;
+typedef int projected_update(kr_array *x, const struct projected_subsets *p, const projected_opts *o, const kr_trace *trace);
+int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *update, const projected_opts *o, const kr_trace *trace) KR_MUST_USE;
+int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const projected_opts *o) KR_MUST_USE;
+#define PROJECTED_ITERATIONS(n) { "iterations", 'i', KR_OPT_INT, offsetof(projected_opts, iterations), n, "N", "iterations at most" }
+#define PROJECTED_SUBSETS(n, what) { "subsets", 0, KR_OPT_INT, offsetof(projected_opts, subsets), n, "N", "ordered subsets of the views, each a step of its own" what }
+#define PROJECTED_NONNEG { "nonneg", 0, KR_OPT_FLAG, offsetof(projected_opts, positive), NULL, NULL, "no value below 0" }
+#define PROJECTED_RELAX(n) { "relax", 0, KR_OPT_REAL, offsetof(projected_opts, relax), n, "R", "how much of each correction is added, above 0 and below 2" }
+
 /* Samples in `count` subsets of views i, i + count, ...; refuses more subsets than views. To be closed, also after a refusal. */
 typedef struct projected_subsets { kr_subset *s; int count; } projected_subsets;
 int projected_split(projected_subsets *p, const model *m, long count) KR_MUST_USE;

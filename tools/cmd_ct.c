@@ -88,13 +88,6 @@ static int open_study(kr_projections **out, const char *file, const opts *o, con
         return kr_error_code();
     if ((o->white && kr_projections_array(&p->white, o->white)) || (o->dark && kr_projections_array(&p->dark, o->dark)))
         return kr_error_code();
-    double low = INFINITY, high = -INFINITY;
-    for (long i = 0; i < p->views; i++) {
-        low = fmin(low, p->angle[i]);
-        high = fmax(high, p->angle[i]);
-    }
-    if (!p->rays && p->views > 8 && high - low < 6.4 && high - low > 0.3)
-        kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", high - low);
     if (made) {                                                      /* elements of 1 mm, unless it is said otherwise */
         p->integrals = p->lengths = true;
         p->pixel[0] = p->pixel[0] > 0 ? p->pixel[0] : 1;

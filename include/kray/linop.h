@@ -63,6 +63,9 @@ kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const 
 
 /* Line integrals of a real image {X,Y,Z} along rays {U,V,VIEW}, and their transpose. Refuses as kr_projector_new does. */
 kr_linop *kr_op_rays(const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
+/* A[i]: those of views i, i + count, ..., {U,V,VIEW} without the others. All share one projector and room for the data of a scan: one at a time may be applied. Refuses
+ * more subsets than views; then no A is left. */
+int kr_op_rays_split(kr_linop **A, int count, const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
 
 /* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
  * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */

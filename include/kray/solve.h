@@ -12,6 +12,9 @@ typedef struct kr_stop { int iterations; double tolerance; } kr_stop;
  * Returns the iterations done, or a refusal (numbers that are not finite, stopped on request).
  * Source: Hestenes and Stiefel 1952; Pruessmann 2001, eq. 25. */
 int kr_cg(const kr_linop *A, kr_array *x, const kr_array *y, float lambda, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
+/* The same from x = 0 by bidiagonalisation, damp^2 in place of lambda: equal to kr_cg in exact arithmetic. Returns the iterations done. Source: Paige and Saunders, ACM Trans
+ * Math Softw 8:43 (1982). */
+int kr_lsqr(const kr_linop *A, kr_array *x, const kr_array *y, double damp, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
 /* The same for the normal equations (N + lambda) x = b, N = A^H W A as an operator of its own: its forward is used. */
 int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace) KR_MUST_USE;
 /* x = argmin |P F S x - P y|^2 + lambda u |x|^2 of one slice or volume, from x = 0, in blocks that do not know of each other:
@@ -111,10 +114,23 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
 /* ---- Samples in subsets, of real operators without weights below 0 (rays) ----
  * A and y {..} of a subset of the samples; each in turn changes x. */
 typedef struct kr_subset { kr_linop *A; kr_array *y; } kr_subset;
-/* x = x + C A^T R (y - A x), R and C: 1 over the sums of weights of samples and voxels: one subset: SIRT; more: OS-SART; a view each: SART. positive:
- * nothing below 0. Refuse images that no ray meets, numbers that are not finite, stopped on request. Sources: Gilbert, J Theor Biol 36:105
- * (1972); Andersen and Kak, Ultrason Imaging 6:81 (1984). */
-int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, bool positive, const kr_trace *trace) KR_MUST_USE;
+/* x = x + relax C A^T R (y - A x), R and C: 1 over the sums of weights of samples and voxels: one subset: SIRT; more: OS-SART; a view each: SART. With more than 32 subsets
+ * C is that of all samples, times their number. positive: nothing below 0. relax: above 0, below 2. Refuse images that no ray meets, numbers that are not finite,
+ * stopped on request. Sources: Gilbert, J Theor Biol 36:105 (1972); Andersen and Kak, Ultrason Imaging 6:81 (1984). */
+int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, double relax, bool positive, const kr_trace *trace) KR_MUST_USE;
+/* The same pass by pass, in an order in which neighbours are far from each other. s must outlive it. kr_sweep_misfit: |A x - y| of all. */
+typedef struct kr_sweep kr_sweep;
+kr_sweep *kr_sweep_new(const kr_subset *s, int subsets) KR_MUST_USE;
+void kr_sweep_unref(kr_sweep **w);
+int kr_sweep_correct(kr_sweep *w, kr_array *x, double relax, bool positive, const kr_trace *trace) KR_MUST_USE;
+double kr_sweep_misfit(kr_sweep *w, const kr_array *x);
+/* Little total variation of x {X,Y,Z} among what explains the data: such passes, each followed by 20 steps down the total variation that move x less than the pass
+ * did, for as long as |A x - y| is above `misfit` |y|. Returns the passes done. Source: Sidky and Pan, Phys Med Biol 53:4777 (2008). */
+int kr_asd_pocs(const kr_subset *s, int subsets, kr_array *x, int iterations, double misfit, bool positive, const kr_trace *trace) KR_MUST_USE;
+/* x {X,Y,Z} = argmin 1/2 (A x - y)^T W (A x - y) + beta d sum of psi(x_i - x_j) over neighbours along the axes, in ordered subsets; W: weight of each sample (as y), d the mean of
+ * A^T W A 1, psi(t) = edge^2 (|t| / edge - log(1 + |t| / edge)): differences well above `edge` pay little more for being larger. Sources: Erdogan and Fessler,
+ * Phys Med Biol 44:2835 (1999); Kim et al., IEEE Trans Med Imaging 34:167 (2015). */
+int kr_pwls(const kr_subset *s, int subsets, kr_array *const *weight, kr_array *x, int iterations, double beta, double edge, bool positive, const kr_trace *trace) KR_MUST_USE;
 /* x = x C A^T (y / A x), from an x above 0; samples of 0 or below count as 0. Sources: Shepp and Vardi, IEEE Trans Med Imaging 1:113 (1982); in subsets:
  * Hudson and Larkin, IEEE Trans Med Imaging 13:601 (1994). */
 int kr_mlem(const kr_subset *s, int subsets, kr_array *x, int iterations, const kr_trace *trace) KR_MUST_USE;

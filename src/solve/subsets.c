@@ -3,9 +3,11 @@
 #include "kray/solve.h"
 #include <math.h>
 
+enum { OWN = 32 };                        /* up to so many subsets have sums of weights of their own at every voxel; of more, all of them make one, divided by their number */
+
 /* Of each subset: 1 over the sums of weights of its samples, and of voxels; residuals. */
 struct part { kr_array *rows, *columns, *r; };
-struct state { const kr_subset *s; int subsets; struct part *part; kr_array *z; };
+struct kr_sweep { const kr_subset *s; int subsets; bool likelihood; struct part *part; kr_array *z; };
 
 static void invert(kr_array *a)                                      /* 0 where next to no weight is */
 {
@@ -15,25 +17,66 @@ static void invert(kr_array *a)                                      /* 0 where 
         v[i] = v[i] > least ? 1 / v[i] : 0;
 }
 
-static int open_part(struct part *p, const kr_subset *s, kr_array *z, bool likelihood)
+static int open_part(struct kr_sweep *w, int i)
 {
+    struct part *p = &w->part[i];
+    const kr_subset *s = &w->s[i];
     p->r = kr_array_like(s->y);
-    p->rows = likelihood ? kr_array_ref(p->r) : kr_array_like(s->y);
-    p->columns = kr_array_new(KR_R32, kr_linop_domain(s->A));
+    p->rows = w->likelihood ? kr_array_ref(p->r) : kr_array_like(s->y);
+    p->columns = w->subsets > OWN && i ? kr_array_ref(w->part[0].columns) : kr_array_new(KR_R32, kr_linop_domain(s->A));
     if (!p->r || !p->rows || !p->columns)
         return kr_error_code();
     kr_fill(p->r, 1);
-    kr_apply_adj(s->A, p->columns, p->r);
-    invert(p->columns);
-    kr_fill(z, 1);
-    kr_apply(s->A, p->rows, z);
-    if (!likelihood)
+    kr_apply_adj(s->A, w->subsets > OWN ? w->z : p->columns, p->r);
+    if (w->subsets > OWN)
+        kr_axpy(p->columns, 1 / (float)w->subsets, w->z);
+    else
+        invert(p->columns);
+    kr_fill(w->z, 1);
+    kr_apply(s->A, p->rows, w->z);
+    if (!w->likelihood)
         invert(p->rows);
-    return kr_max_abs(p->columns) > 0 ? 0 : kr_fail(KR_EREFUSED, "no ray meets the image");
+    return 0;
 }
 
-/* x = x + C A^T R (y - A x) */
-static void correct(struct state *s, int i, kr_array *x, bool positive)
+void kr_sweep_unref(kr_sweep **w)
+{
+    for (int i = 0; *w && (*w)->part && i < (*w)->subsets; i++) {
+        kr_array_unref(&(*w)->part[i].rows);
+        kr_array_unref(&(*w)->part[i].columns);
+        kr_array_unref(&(*w)->part[i].r);
+    }
+    if (*w) {
+        kr_free((*w)->part);
+        kr_array_unref(&(*w)->z);
+    }
+    kr_free(*w);
+    *w = NULL;
+}
+
+static kr_sweep *sweep_new(const kr_subset *s, int subsets, bool likelihood)
+{
+    kr_sweep *w = kr_alloc_zero(1, sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (kr_sweep){ s, subsets, likelihood, kr_alloc_zero((size_t)subsets, sizeof *w->part), kr_array_new(KR_R32, kr_linop_domain(s[0].A)) };
+    int e = w->part && w->z ? 0 : kr_error_code();
+    for (int i = 0; i < subsets && !e; i++)
+        e = open_part(w, i);
+    if (!e && subsets > OWN)
+        invert(w->part[0].columns);
+    for (int i = 0; i < subsets && !e; i++)
+        if (!(kr_max_abs(w->part[i].columns) > 0))
+            e = kr_fail(KR_EREFUSED, "no ray meets the image");
+    if (e)
+        kr_sweep_unref(&w);
+    return w;
+}
+
+kr_sweep *kr_sweep_new(const kr_subset *s, int subsets) { return sweep_new(s, subsets, false); }
+
+/* x = x + relax C A^T R (y - A x) */
+static void correct(kr_sweep *s, int i, kr_array *x, float relax, bool positive)
 {
     struct part *p = &s->part[i];
     long m = kr_count(kr_array_shape(p->r)), n = kr_count(kr_array_shape(x));
@@ -42,13 +85,13 @@ static void correct(struct state *s, int i, kr_array *x, bool positive)
         KR_R(p->r)[k] = KR_R(p->rows)[k] * (KR_R(s->s[i].y)[k] - KR_R(p->r)[k]);
     kr_apply_adj(s->s[i].A, s->z, p->r);
     for (long k = 0; k < n; k++) {
-        float v = KR_R(x)[k] + KR_R(p->columns)[k] * KR_R(s->z)[k];
+        float v = KR_R(x)[k] + relax * KR_R(p->columns)[k] * KR_R(s->z)[k];
         KR_R(x)[k] = positive && v < 0 ? 0 : v;
     }
 }
 
 /* x = x C A^T (y / A x) */
-static void multiply(struct state *s, int i, kr_array *x)
+static void multiply(kr_sweep *s, int i, kr_array *x)
 {
     struct part *p = &s->part[i];
     long m = kr_count(kr_array_shape(p->r)), n = kr_count(kr_array_shape(x));
@@ -63,45 +106,66 @@ static void multiply(struct state *s, int i, kr_array *x)
         KR_R(x)[k] *= KR_R(p->columns)[k] * KR_R(s->z)[k];
 }
 
-static int run(struct state *s, kr_array *x, int iterations, bool positive, bool likelihood, const kr_trace *trace)
+/* Subset number k of a pass: each next one is far from those before (bits of its number turned about; of other counts than powers of two those that exist). */
+static int order(int k, int bits) { int r = 0; for (int b = 0; b < bits; b++) r |= (k >> b & 1) << (bits - 1 - b); return r; }
+
+int kr_sweep_correct(kr_sweep *s, kr_array *x, double relax, bool positive, const kr_trace *trace)
 {
-    for (int k = 0; k < iterations; k++) {
-        for (int i = 0; i < s->subsets; i++) {
-            if (kr_stopped(trace))
-                return kr_error_code();
-            if (likelihood)
-                multiply(s, i, x);
-            else
-                correct(s, i, x, positive);
-        }
-        kr_progress(trace, likelihood ? "mlem" : "sirt", k + 1, iterations);
+    int bits = 0;
+    while (1 << bits < s->subsets)
+        bits++;
+    for (int k = 0; k < 1 << bits; k++) {
+        int i = order(k, bits);
+        if (i >= s->subsets)
+            continue;
+        if (kr_stopped(trace))
+            return kr_error_code();
+        correct(s, i, x, (float)relax, positive);
     }
+    return 0;
+}
+
+double kr_sweep_misfit(kr_sweep *s, const kr_array *x)
+{
+    double sum = 0;
+    for (int i = 0; i < s->subsets; i++) {
+        struct part *p = &s->part[i];
+        kr_apply(s->s[i].A, p->r, x);
+        kr_axpy(p->r, -1, s->s[i].y);
+        sum += kr_dot_re(p->r, p->r);
+    }
+    return sqrt(sum);
+}
+
+static int still_finite(const kr_array *x, int iterations)
+{
     return isfinite(kr_norm(x)) ? 0 : kr_fail(KR_ENUMBER, "the numbers are no longer finite after %d iterations", iterations);
 }
 
-static int iterate(const kr_subset *s, int subsets, kr_array *x, int iterations, bool positive, bool likelihood, const kr_trace *trace)
+int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, double relax, bool positive, const kr_trace *trace)
 {
-    kr_auto struct part *part = kr_alloc_zero((size_t)subsets, sizeof *part);
-    kr_scoped(array) z = kr_array_like(x);
-    struct state all = { s, subsets, part, z };
-    int e = part && z ? 0 : kr_error_code();
-    for (int i = 0; i < subsets && !e; i++)
-        e = open_part(&part[i], &s[i], z, likelihood);
-    e = e ? e : run(&all, x, iterations, positive, likelihood, trace);
-    for (int i = 0; part && i < subsets; i++) {
-        kr_array_unref(&part[i].rows);
-        kr_array_unref(&part[i].columns);
-        kr_array_unref(&part[i].r);
+    kr_sweep *w = sweep_new(s, subsets, false);
+    int e = w ? 0 : kr_error_code();
+    for (int k = 0; k < iterations && !e; k++) {
+        e = kr_sweep_correct(w, x, relax, positive, trace);
+        kr_progress(trace, "sirt", k + 1, iterations);
     }
-    return e;
-}
-
-int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, bool positive, const kr_trace *trace)
-{
-    return iterate(s, subsets, x, iterations, positive, false, trace);
+    kr_sweep_unref(&w);
+    return e ? e : still_finite(x, iterations);
 }
 
 int kr_mlem(const kr_subset *s, int subsets, kr_array *x, int iterations, const kr_trace *trace)
 {
-    return iterate(s, subsets, x, iterations, true, true, trace);
+    kr_sweep *w = sweep_new(s, subsets, true);
+    int e = w ? 0 : kr_error_code();
+    for (int k = 0; k < iterations && !e; k++) {
+        for (int i = 0; i < subsets && !e; i++) {
+            e = kr_stopped(trace) ? kr_error_code() : 0;
+            if (!e)
+                multiply(w, i, x);
+        }
+        kr_progress(trace, "mlem", k + 1, iterations);
+    }
+    kr_sweep_unref(&w);
+    return e ? e : still_finite(x, iterations);
 }

@@ -25,7 +25,7 @@ refuses 1 'line integrals are not finite, the first in view 1' kray ct dead.npy 
 refuses 2 'data of MRI; of X-ray projections' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --method grappa
 refuses 2 'no model of rays' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --model line
 refuses 1 'one above 0' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --water 0.02
-for m in fbp sirt cgls mlem tv wavelet; do
+for m in fbp sirt os-sart sart cgls lsqr mlem pwls asd-pocs tv wavelet; do
     works "$m" kray ct sino.npy -o "deep/$m.nii.gz" --geometry parallel:pixel=0.5,angles=0:180:36 --axis 23.5 --method $m $([ $m = fbp ] || echo -i 5)
 done
 works '{x=48 y=48}' kray info deep/tv.nii.gz
@@ -55,6 +55,19 @@ if [ -f "$htc" ]; then
 else
     skip 'a challenge' "$htc is absent"
 fi
+# What angles, counts and detectors may be wrong in is said.
+kray simulate thorax --geometry parallel:pixel=4,angles=0:360:90 --detector 128 -o turn.npy -q
+works 'if the views cover 360' kray ct turn.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:180:90
+kray simulate thorax --geometry parallel:pixel=4,angles=0:180:90 --detector 128 -o half.npy -q
+works 'if the views cover 180' kray ct half.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:360:90
+check 'right ranges are not doubted' [ -z "$(kray ct half.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:180:90 2>&1 | grep -E 'right\?|cut off')" ]
+kray simulate thorax --geometry fan:sod=600,sdd=1000,pixel=6,angles=0:360:120 --detector 160 -o fan360.npy -q
+works 'if the views cover 360' kray ct fan360.npy -o x.nii.gz --geometry fan:sod=600,sdd=1000,pixel=6,angles=0:180:120
+works 'are they radians' kray ct half.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:3.14159:90
+kray simulate thorax --geometry parallel:pixel=4,angles=0:180:90 --detector 64 --radius 200 -o cut.npy -q
+works 'projections are cut off' kray ct cut.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:180:90
+array bright.npy x=48,y=36 blob scale=-1000 offset=1000
+refuses 1 'are counts, not line integrals' kray ct bright.npy -o x.nii.gz --geometry parallel:pixel=1,angles=0:180:36
 # What kray simulate measures is found again: a fan whose detector lies aside, one that turns the other way, stripes.
 fan=fan:sod=400,sdd=800,pixel=4
 works 'line integrals of thorax' kray simulate thorax --geometry $fan,angles=0:360:120 --detector 128 -o fan.npy --reference thorax.nii.gz
@@ -85,6 +98,8 @@ works 'fbp' kray recon sino.npy -o by_recon.nii.gz --geometry fan:sod=500,sdd=80
 works '' kray ct sino.npy -o by_ct.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36
 check 'recon and ct make the same image' [ "$(kray convert by_recon.nii.gz a.npy -q; kray convert by_ct.nii.gz b.npy -q; cmp a.npy b.npy && echo same)" = same ]
 works 'sirt' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sirt -i 3 --subsets 4 --nonneg
+refuses 1 'above 0 and below 2' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sart --relax 2
+refuses 1 'a part of the data' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method asd-pocs --misfit 2
 refuses 1 'subsets of 36 views' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --method sirt --subsets 37
 refuses 2 'undersampling is asked for' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 -u equispaced:accel=2
 works 'fbp' kray recon sino.npy -o s.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36 --plan

@@ -187,20 +187,28 @@ static void iterations(void **state)
     float *y = malloc(24 * 110 * 4), *truth = malloc(100 * 100 * 4);
     kr_ellipsoids_scan(y, flat, BODIES, r, 4);
     kr_ellipsoids_draw(truth, flat, BODIES, &g, 4);
-    /* At most so far from the truth: measured, and 15 % more. */
-    static const struct { const char *method, *options; double most; } by[] = { { "fbp", NULL, 0.15 }, { "sirt", "iterations=100,nonneg=on", 0.061 },
-        { "sirt", "iterations=10,nonneg=on,subsets=8", 0.061 }, { "cgls", "iterations=15", 0.1 }, { "mlem", "iterations=10,subsets=8", 0.076 },
-        { "tv", "lambda=0.001,nonneg=on,tolerance=0,iterations=100", 0.0192 }, { "tv", "lambda=0.001", 0.0178 },
-        { "wavelet", "lambda=0.0003,iterations=200", 0.062 }, { "tgv", "lambda=0.001,iterations=300", 0.0442 },
-        { "cs", "reg=tv:0.001+wavelet:0.0001,nonneg=on,tolerance=0,iterations=100", 0.0206 } };
+    /* At most this part of the error of filtered back-projection: least squares that end early bring noiseless views together better than it does; what knows that nothing
+     * is below 0 does so by half; and what takes bodies to be flat, as these are, leaves a quarter (TGV, which allows slopes, and ASD-POCS after so few passes a third). */
+    static const struct { const char *method, *options; double part; } by[] = { { "fbp", NULL, 1 }, { "sirt", "iterations=100,nonneg=on", 0.5 },
+        { "sirt", "iterations=10,nonneg=on,subsets=8", 0.5 }, { "os-sart", "iterations=10,nonneg=on", 0.5 }, { "sart", "iterations=10,nonneg=on", 0.5 }, { "cgls", "iterations=15", 0.8 },
+        { "lsqr", "iterations=15", 0.8 }, { "mlem", "iterations=10,subsets=8", 0.6 }, { "pwls", "nonneg=on", 0.5 }, { "asd-pocs", "nonneg=on", 1. / 3 },
+        { "tv", "lambda=0.001,nonneg=on,tolerance=0,iterations=100", 0.25 }, { "tv", "lambda=0.001", 0.25 },
+        { "wavelet", "lambda=0.0003,iterations=200", 0.5 }, { "tgv", "lambda=0.001,iterations=300", 1. / 3 },
+        { "cs", "reg=tv:0.001+wavelet:0.0001,nonneg=on,tolerance=0,iterations=100", 0.25 } };
+    double plain = 0, cgls = 0;
     for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
         kr_scoped(image) im = by_method(by[i].method, by[i].options, r, &g, y, 1);
         assert_int_equal(im->data->type, KR_R32);
         double error = error_of(KR_R(im->data), truth, 100 * 100);
-        print_message("# 24 views: %s %s: %.4f of %.4f, misfit %s, %s iterations\n", by[i].method, by[i].options ? by[i].options : "", error, by[i].most,
+        plain = i ? plain : error;
+        double most = by[i].part * plain;
+        print_message("# 24 views: %s %s: %.4f of %.4f, misfit %s, %s iterations\n", by[i].method, by[i].options ? by[i].options : "", error, most,
                       kr_meta_get(im->meta, "kray_misfit") ? kr_meta_get(im->meta, "kray_misfit") : "-", kr_meta_get(im->meta, "kray_iterations") ? kr_meta_get(im->meta, "kray_iterations") : "-");
-        if (error > by[i].most)
-            fail_msg("%s %s: %.4f off, at most %.4f", by[i].method, by[i].options ? by[i].options : "", error, by[i].most);
+        if (error > most)
+            fail_msg("%s %s: %.4f off, at most %.4f", by[i].method, by[i].options ? by[i].options : "", error, most);
+        cgls = strcmp(by[i].method, "cgls") ? cgls : error;
+        if (!strcmp(by[i].method, "lsqr"))                           /* the same iterations in exact arithmetic */
+            assert_near(error, cgls, 1e-3);
     }
     kr_scoped(image) two = by_method("auto", NULL, r, &g, y, 2);     /* fbp, slices along Z */
     assert_int_equal(two->data->n[KR_Z], 2);
@@ -211,6 +219,43 @@ static void iterations(void **state)
     assert_int_equal(kr_ct_hounsfield(two, 0.02), KR_EREFUSED);
     assert_refused(KR_EREFUSED, "in 'HU'");
     free(y); free(truth);
+    kr_rays_unref(&r);
+}
+
+/* Views of a subset are those of the whole, and their transposes add up to its. */
+static void subsets(void **state)
+{
+    (void)state;
+    enum { VIEWS = 11, COLUMNS = 40, PARTS = 3 };
+    turn(0, 200, VIEWS);
+    kr_rays *r = kr_rays_cone(&(kr_detector){ COLUMNS, 1, { 1, 0 }, { 0, 0 } }, 60, 100, false, VIEWS, angle, NULL);
+    kr_grid g = kr_grid_centred((long[3]){ 30, 30, 1 }, (double[3]){ 0.8, 0.8, 1 });
+    kr_linop *A = kr_op_rays(r, &g, KR_RAY_JOSEPH), *part[PARTS];
+    assert_int_equal(kr_op_rays_split(part, PARTS, r, &g, KR_RAY_JOSEPH), 0);
+    kr_scoped(array) x = kr_array_new(KR_R32, kr_linop_domain(A));
+    kr_scoped(array) z = kr_array_like(x);
+    kr_scoped(array) sum = kr_array_like(x);
+    kr_scoped(array) y = kr_array_new(KR_R32, kr_linop_codomain(A));
+    for (long i = 0; i < 900; i++)
+        KR_R(x)[i] = (float)sin((double)(i * i));
+    kr_apply(A, y, x);
+    for (int p = 0; p < PARTS; p++) {
+        kr_scoped(array) some = kr_array_new(KR_R32, kr_linop_codomain(part[p]));
+        assert_int_equal(some->n[KR_VIEW], (VIEWS - p + PARTS - 1) / PARTS);
+        kr_apply(part[p], some, x);
+        for (long v = 0; v < some->n[KR_VIEW]; v++)
+            assert_memory_equal(KR_R(some) + v * COLUMNS, KR_R(y) + (p + v * PARTS) * COLUMNS, COLUMNS * sizeof(float));
+        kr_apply_adj(part[p], z, some);
+        kr_axpy(sum, 1, z);
+    }
+    kr_apply_adj(A, z, y);
+    assert_true(distance(sum, z) < 1e-6);
+    kr_linop *none[VIEWS + 1];
+    assert_int_equal(kr_op_rays_split(none, VIEWS + 1, r, &g, KR_RAY_JOSEPH), KR_EREFUSED);
+    kr_error_clear();
+    kr_linop_unref(&A);
+    for (int p = 0; p < PARTS; p++)
+        kr_linop_unref(&part[p]);
     kr_rays_unref(&r);
 }
 
@@ -290,7 +335,7 @@ static void rings(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(axis),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(subsets), cmocka_unit_test(axis),
                                         cmocka_unit_test(counts), cmocka_unit_test(rings) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
