@@ -1,5 +1,6 @@
 /* adjoint.c: zero-filled coil images, combined by the conjugate coil maps: x = A^H y. */
 #include "model.h"
+#include <math.h>
 
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const kr_trace *trace; };
 
@@ -40,8 +41,8 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 static int plan(kr_cost *cost, const kr_scan *scan, const void *opts)
 {
     (void)opts;
-    double n = (double)kr_count(scan->shape);
-    cost->bytes = 8 * n / (double)(scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1);
+    double n = (double)kr_count(scan->shape), parts = (double)kr_parts(scan);
+    cost->bytes = 8 * n * (2 * fmin(parts, kr_threads()) / parts + 1 / (double)(scan->shape.n[KR_COIL] ? scan->shape.n[KR_COIL] : 1));
     cost->seconds = n * 5e-9;
     return 0;
 }

@@ -15,7 +15,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return kr_regularised(out, scan, coils, options, NULL, trace);
 }
 
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, NULL); }
 
 const kr_recon kr_recon_cs = { "cs", "compressed sensing with any sum of regularisers",
     "Lustig et al., Magn Reson Med 58:1182 (2007)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_RAYS | KR_TAKES_SLABS | KR_WANTS_SERIES | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };

@@ -198,9 +198,10 @@ int kr_grappa_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, c
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
-    (void)options;
+    const opts *o = options;
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    cost->bytes = 8 * n + 8 * n / coils;
+    double unknowns = coils * (double)(o->kernel > 0 ? o->kernel : coils > 8 ? 5 : 9) * (double)(o->neighbours > 0 ? o->neighbours : 4);
+    cost->bytes = 8 * n + 8 * n / coils + 8 * 16 * unknowns * unknowns;      /* normal equations of some ten kinds of neighbourhoods, with right sides */
     cost->seconds = n * 5e-9 * coils;
     return 0;
 }

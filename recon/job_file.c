@@ -22,12 +22,16 @@ static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_reco
     bool crops = j->how.prepare.oversampling && !(m->needs & KR_WHOLE_READOUT) && ratio > 1.01;
     if (crops)
         part.shape.n[KR_X] = lround((double)part.shape.n[KR_X] / ratio);
+    if (j->how.prepare.coils > 0 && j->how.prepare.coils < part.shape.n[KR_COIL])
+        coils = (double)(part.shape.n[KR_COIL] = j->how.prepare.coils);
     double data = 8 * (double)kr_count(part.shape), image = data / coils;
     *cost = (kr_cost){ 0 };
     void *values = job_values_of(j, m);
     if (!values || (m->plan && m->plan(cost, &part, values)))
         return kr_error_code();
-    double maps = m->needs & KR_NEEDS_COILS ? data * (double)j->how.coils.maps : 0, works = data + maps + cost->bytes + image, opens = raw + (crops ? data : 0);
+    const unsigned mapped = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE);        /* one set for all frames */
+    double maps = m->needs & KR_NEEDS_COILS ? 8 * (double)kr_count(kr_shape_only(part.shape, mapped)) * (double)j->how.coils.maps : 0;
+    double works = data + maps + cost->bytes + image, opens = raw + (crops ? data : 0);
     cost->bytes = PROGRAM + (works > opens ? works : opens);
     cost->seconds += raw / 1e9;                 /* reading                   */
     return 0;

@@ -13,7 +13,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return kr_regularised(out, scan, coils, options, "llr", trace);
 }
 
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, "llr"); }
 
 const kr_recon kr_recon_llr = { "llr", "series: locally low rank",
     "Trzasko and Manduca, Proc ISMRM 2011:4371; Zhang et al., Magn Reson Med 73:655 (2015)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_SLABS | KR_WANTS_SERIES | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };

@@ -33,6 +33,7 @@ typedef struct reg_kind {
     bool many;                       /* of a series along several axes, too                             */
     bool alone;                      /* has an unknown of its own and cannot be summed with others      */
     bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
+    double images, each;             /* memory, in images of a problem: at all, and for each axis in space; measured */
     int (*add)(reg_problem *q, const reg_at *at);
 } reg_kind;
 

@@ -10,4 +10,4 @@ static int add(reg_problem *q, const reg_at *at)
 }
 
 const reg_kind reg_kt_sense = { .name = "kt-sense", .summary = "series: least squares in x-f weighted by a training series", .cite = "Tsao et al., Magn Reson Med 50:1031 (2003)",
-    .series = true, .add = add };
+    .series = true, .images = 2, .add = add };

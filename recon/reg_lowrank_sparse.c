@@ -18,4 +18,4 @@ static int add(reg_problem *q, const reg_at *at)
 }
 
 const reg_kind reg_lowrank_sparse = { .name = "lowrank-sparse", .summary = "series: low rank plus sparse in x-f", .cite = "Otazo et al., Magn Reson Med 73:1125 (2015)",
-    .series = true, .alone = true, .sum = true, .add = add };
+    .series = true, .alone = true, .sum = true, .images = 10, .add = add };

@@ -22,4 +22,4 @@ static int add(reg_problem *q, const reg_at *at)
     return q->K[0] && q->K[1] && q->g[0] && q->g[1] && q->N ? 0 : kr_error_code();
 }
 
-const reg_kind reg_tgv = { .name = "tgv", .summary = "total generalised variation of second order", .cite = "Knoll et al., Magn Reson Med 65:480 (2011)", .alone = true, .add = add };
+const reg_kind reg_tgv = { .name = "tgv", .summary = "total generalised variation of second order", .cite = "Knoll et al., Magn Reson Med 65:480 (2011)", .alone = true, .images = 3, .each = 27, .add = add };

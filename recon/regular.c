@@ -319,6 +319,15 @@ static int check(const kr_regular *o, const struct sum *s)
     return 0;
 }
 
+static kr_regular filled(const kr_regular *options)                  /* what a method has no option for */
+{
+    kr_regular o = *options;
+    o.frames = o.frames ? o.frames : "auto";
+    o.order = o.order ? o.order : 4;
+    o.block = o.block ? o.block : 8;
+    return o;
+}
+
 /* The axis along which the scan is a series; -1: none. */
 static int series_axis(const kr_regular *o, const kr_scan *scan)
 {
@@ -350,14 +359,25 @@ static int record(kr_image *image, const struct job *j)
     return e ? e : kr_meta_set(image->meta, "kray_iterations", "%d", most);
 }
 
+/* All axes of the series, of which `first` is one. */
+static unsigned series_axes_of(const kr_regular *o, const kr_scan *scan, int first)
+{
+    unsigned along = first < 0 ? 0 : KR_ON(first);
+    for (int k = 0; first >= 0 && !strcmp(o->frames, "all") && k < 4; k++)
+        along |= scan->shape.n[series_axes[k]] > 1 ? KR_ON(series_axes[k]) : 0;
+    return along;
+}
+
+/* Small problems side by side; large ones one after the other, each on all threads. */
+static bool side_by_side(const kr_scan *scan, unsigned joint)
+{
+    return kr_count(kr_shape_without(scan->shape, joint)) >= kr_threads() && kr_count(kr_shape_only(scan->shape, joint)) <= 1 << 23;
+}
+
 int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *options, const char *kind, const kr_trace *trace)
 {
     struct sum sum = { 0 };
-    kr_regular whole = *options;                                     /* what a method has no option for */
-    const kr_regular *o = &whole;
-    whole.frames = whole.frames ? whole.frames : "auto";
-    whole.order = whole.order ? whole.order : 4;
-    whole.block = whole.block ? whole.block : 8;
+    const kr_regular whole = filled(options), *o = &whole;
     int e = kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg);
     if (e || (e = check(o, &sum)) || (coils && (e = kr_coils_check(coils, scan))))
         return e;
@@ -368,10 +388,8 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
-    j.along = j.frames < 0 ? 0 : KR_ON(j.frames);
+    j.along = series_axes_of(o, scan, j.frames);
     if (j.frames >= 0 && !strcmp(o->frames, "all")) {
-        for (int k = 0; k < 4; k++)
-            j.along |= scan->shape.n[series_axes[k]] > 1 ? KR_ON(series_axes[k]) : 0;
         for (int i = 0; i < sum.count; i++)
             if ((sum.kind[i]->series && !sum.kind[i]->many) || (coils && coils->n[KR_MAP] > 1))
                 return kr_fail(KR_EREFUSED, "--frames all is for ttv and llr with one set of maps, not for %s with %ld", sum.kind[i]->name, coils ? coils->n[KR_MAP] : 1);
@@ -404,9 +422,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     j.scale = kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
-    /* Small problems side by side; large ones one after the other, each on all threads. */
-    bool large = kr_count(kr_shape_only(scan->shape, j.joint)) > 1 << 23;
-    if (j.parts >= kr_threads() && !large)
+    if (side_by_side(scan, j.joint))
         e = kr_for(j.parts, solve, &j);
     else
         for (long i = 0; i < j.parts && !e; i++) {
@@ -421,13 +437,27 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     return *out ? record(*out, &j) : kr_error_code();
 }
 
-int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o)
+/* Every solver holds some images of a problem; each regulariser adds its own. Then there are the maps of a problem, in the order in which
+ * the operator wants them, and A^H y of all problems. */
+int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *options, const char *kind)
 {
+    enum { SPACE = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) };
+    static const double solver = 5.5;
+    struct sum sum = { 0 };
+    const kr_regular whole = filled(options), *o = &whole;
     if (scan->rays)
         return projected_plan(cost, scan, fmin((double)o->iterations, 300), 6);
-    double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    double slices = scan->shape.n[KR_SLICE] > 1 ? (double)scan->shape.n[KR_SLICE] : 1, at_once = slices < kr_threads() ? 1 : kr_threads();
-    cost->bytes = 8 * n * at_once / slices + 8 * 8 * n / coils;      /* maps in blocks; images and regularisers, measured */
+    if (kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg))
+        return kr_error_code();
+    unsigned joint = kr_problem_axes | (sum.series ? series_axes_of(o, scan, series_axis(o, scan)) : 0);
+    double n = (double)kr_count(scan->shape), images = solver, axes = 0;
+    for (int d = KR_X; d <= KR_Z; d++)
+        axes += scan->shape.n[d] > 1;
+    for (int i = 0; i < sum.count; i++)
+        images += sum.kind[i]->images + axes * sum.kind[i]->each;
+    double one = (double)kr_count(kr_shape_without(kr_shape_only(scan->shape, joint), KR_ON(KR_COIL)));
+    double maps = (double)kr_count(kr_shape_only(scan->shape, SPACE | KR_ON(KR_COIL))), at_once = side_by_side(scan, joint) ? kr_threads() : 1;
+    cost->bytes = 8 * ((double)kr_count(kr_shape_without(scan->shape, KR_ON(KR_COIL))) + at_once * (maps + images * one));
     cost->seconds = n * 2e-8 * (double)o->iterations;
     return 0;
 }

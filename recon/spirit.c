@@ -7,6 +7,7 @@
 #include "kray/solve.h"
 #include "kray/wavelet.h"
 #include "fit.h"
+#include "model.h"
 #include "planes.h"
 #include "predict.h"
 #include <math.h>
@@ -560,7 +561,8 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const opts *o = options;
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    cost->bytes = 8 * n * (o->l1 > 0 ? 7 + coils : 2);
+    /* One frame of a slice at a time: as measured, filled, and with joint sparsity six copies and half a matrix of coils at each pixel. */
+    cost->bytes = 8 * n / (double)kr_parts(scan) * (o->l1 > 0 ? 8 + (coils + 1) / 2 : 2);
     cost->seconds = n * 1e-8 * coils * (double)(o->iterations ? o->iterations : o->l1 > 0 ? 1000 : 50) / 10;
     return 0;
 }

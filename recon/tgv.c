@@ -10,7 +10,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return kr_regularised(out, scan, coils, options, "tgv", trace);
 }
 
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, "tgv"); }
 
 const kr_recon kr_recon_tgv = { "tgv", "total generalised variation of second order",
     "Knoll et al., Magn Reson Med 65:480 (2011)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_RAYS | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };

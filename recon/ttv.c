@@ -11,7 +11,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return kr_regularised(out, scan, coils, options, "ttv", trace);
 }
 
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options); }
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, "ttv"); }
 
 const kr_recon kr_recon_ttv = { "ttv", "series: total variation in time",
     "Feng et al., Magn Reson Med 72:707 (2014)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_SLABS | KR_WANTS_SERIES | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };

@@ -1,0 +1,28 @@
+#!/bin/bash
+# plan.sh: what --plan says a job needs, beside the most memory that the same job then held: within 1.3 times either way. Images are large enough
+# that the program itself is the smaller part.
+. "$(dirname "$0")/lib.sh"
+if [ "${KR_SANITIZE:-none}" != none ]; then skip 'memory' 'the sanitizers keep what was freed'; exit; fi
+peak() { "$KR_BUILD/tests/kray-peak" "$KR_BUILD/tools/kray" "$@" 2>"$err"; }
+planned() { kray "$@" --plan --json 2>"$err" | tr -d ' \n' | grep -o '"memory_bytes":[0-9.e+]*' | cut -d: -f2; }
+held()      # SCAN METHOD [options]
+{
+    local scan=$1 method=$2 p r; shift 2
+    local few='--iterations 2'
+    case $method in rss|adjoint|grappa) few= ;; esac
+    p=$(planned recon "$scan" -o image.npy --method "$method" --threads 1 $few "$@")
+    r=$(peak recon "$scan" -o image.npy --method "$method" --threads 1 -q $few "$@") || r='nothing, it failed,'
+    check "$method $* of $scan: $p planned, $r held" awk -v p="$p" -v r="$r" 'BEGIN { exit !(p > r / 1.3 && p < r * 1.3) }'
+}
+
+kray simulate brain -o wide.npy --matrix 384,384 --slices 1 --coils 4 --snr 0 -q --undersample random:accel=3,center=0.1,seed=1 --no-oversampling || exit 99
+kray simulate brain -o many.npy --matrix 192,192 --slices 2 --coils 24 --snr 0 -q --undersample uniform:accel=3,lines=24 --no-oversampling || exit 99
+kray simulate brain -o volume.npy --matrix 96,96,64 --coils 4 --snr 0 -q --undersample poisson:accel=3,calib=16 --no-oversampling || exit 99
+kray simulate brain -o cine.npy --matrix 128,128 --slices 24 --thickness 2 --gap 1 --coils 4 --snr 0 -q --undersample random:accel=3,center=0.15,seed=1 --no-oversampling || exit 99
+for m in adjoint sense wavelet tv tgv spirit; do held wide.npy@coil,y,x $m; done
+for m in rss wavelet spirit grappa; do held many.npy@slice,coil,y,x $m; done
+held many.npy@slice,coil,y,x spirit --compress 8
+held many.npy@slice,coil,y,x wavelet --maps 2
+for m in adjoint sense wavelet tv nlinv; do held volume.npy@coil,z,y,x $m; done
+for m in sense ttv llr lowrank-sparse kt-sense; do held cine.npy@time,coil,y,x $m; done
+held cine.npy@time,coil,y,x cs --reg ttv:0.01+wavelet:0.01
