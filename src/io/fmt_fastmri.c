@@ -193,6 +193,9 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
         return kr_error_code();
     if (!src->axes && apart(set) && kr_h5_set_reim(set, set->dims - 1))
         return kr_error_code();
+    int named[KR_AXES];
+    if (src->axes && kr_axes_parse(src->axes, named) < 0)
+        return kr_error_code();
     if (kr_axes_reim(src->axes) < 0 && (set->kind != KR_H5_COMPLEX || set->dims < 3 || set->dims > 5))
         return kr_fail(KR_EFORMAT, "%s of %s%s is no fastMRI k-space; complex numbers [slice][coil][readout][phase] are wanted", name,
                        kr_lengths_text(set->n, set->dims), set->kind == KR_H5_COMPLEX ? "" : ", not complex,");

@@ -12,22 +12,22 @@ enum { POOLED = KR_ON(KR_X) | KR_ON(KR_COIL) | KR_ON(KR_MAP) };
 
 static int by_size(const void *a, const void *b)
 {
-    float x = *(const float *)a, y = *(const float *)b;
+    double x = *(const double *)a, y = *(const double *)b;
     return (x < y) - (x > y);
 }
 
-struct lines { const kr_cfloat *v; float *most; kr_shape s; long nx, coils, rest; };
+struct lines { const kr_cfloat *v; double *most; kr_shape s; long nx, coils, rest; };
 
-/* The largest |v|^2 of each line of a packed slice {X,Y,Z,COIL,...}. */
+/* The largest |v|^2 of each line of a packed slice {X,Y,Z,COIL,...}; in double, as no unit of the data may overflow. */
 static int look(void *self, long i)
 {
     const struct lines *j = self;
     long within = j->s.n[KR_Y] * j->s.n[KR_Z], frame = i / within, at = i % within;
-    float most = 0;
+    double most = 0;
     for (long c = 0; c < j->coils; c++) {
         const kr_cfloat *p = j->v + ((frame * j->coils + c) * within + at) * j->nx;
         for (long x = 0; x < j->nx; x++) {
-            float a = kr_cabs2(p[x]);
+            double re = (double)kr_re(p[x]), im = (double)kr_im(p[x]), a = re * re + im * im;
             most = a > most ? a : most;
         }
     }
@@ -36,14 +36,14 @@ static int look(void *self, long i)
 }
 
 /* What |v|^2 of a line has to be above; 0: no line is residue. */
-static float floor_of(float *sorted, long n)
+static double floor_of(double *sorted, long n)
 {
     long kept = 0;
     double gap = residue_gap * residue_gap;
     qsort(sorted, (size_t)n, sizeof *sorted, by_size);
     for (long i = 0; i + 1 < n && sorted[i + 1] > 0; i++)
-        if ((double)sorted[i] / (double)sorted[i + 1] > gap && (double)sorted[i + 1] < residue_below * residue_below * (double)sorted[0]) {
-            gap = (double)sorted[i] / (double)sorted[i + 1];
+        if (sorted[i] / sorted[i + 1] > gap && sorted[i + 1] < residue_below * residue_below * sorted[0]) {
+            gap = sorted[i] / sorted[i + 1];
             kept = i + 1;
         }
     return (double)kept > least_kept * (double)n ? sorted[kept] : 0;
@@ -55,7 +55,7 @@ static int clear_slice(kr_array *view, long *lines, long *all)
     kr_scoped(array) own = kr_array_packed(view);
     kr_shape s = own ? kr_array_shape(own) : (kr_shape){ { 0 } };
     long n = own ? kr_count(kr_shape_without(s, POOLED)) : 0;
-    kr_auto float *most = kr_alloc((size_t)n + 1, sizeof *most), *sorted = kr_alloc((size_t)n + 1, sizeof *sorted);
+    kr_auto double *most = kr_alloc((size_t)n + 1, sizeof *most), *sorted = kr_alloc((size_t)n + 1, sizeof *sorted);
     if (!own || !most || !sorted)
         return kr_error_code();
     struct lines j = { .v = KR_C(own), .most = most, .s = s, .nx = s.n[KR_X], .coils = s.n[KR_COIL] * s.n[KR_MAP] };
@@ -63,7 +63,7 @@ static int clear_slice(kr_array *view, long *lines, long *all)
         return kr_error_code();
     for (long i = 0; i < n; i++)
         sorted[i] = most[i];
-    float least = floor_of(sorted, n);
+    double least = floor_of(sorted, n);
     *all += n;
     if (!(least > 0))
         return 0;

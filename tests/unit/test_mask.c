@@ -639,6 +639,17 @@ static void data_and_mask_agree(void **state)
                           : !t.len && kr_count(kr_array_shape(m)) == 1);
         kr_text_clear(&t);
     }
+    static const float unit[] = { 1e-22f, 1e20f };       /* whose squares float does not hold: all lines were measured */
+    for (int k = 0; k < 2; k++) {
+        kr_scoped(scan) a = scan_of(KR_SHAPE([KR_X] = 8, [KR_Y] = 30, [KR_COIL] = 2));
+        for (long i = 0; i < 2 * 30 * 8; i++)
+            KR_C(a->data)[i] = kr_c(kr_re(KR_C(a->data)[i]) * (i / 8 % 30 < 12 ? 1e-2f : 1) * unit[k], 0);
+        kr_text t = { 0 };
+        assert_int_equal(kr_scan_measured(&t, a), 0);
+        kr_scoped(array) m = kr_scan_mask(a);
+        assert_true(!t.len && m && kr_count(kr_array_shape(m)) == 1);
+        kr_text_clear(&t);
+    }
     for (int k = 0; k < 4; k++) {                        /* right, all ones, moved by a line, and lines of a full scan */
         kr_scoped(scan) a = k < 3 ? half(0) : scan_of(KR_SHAPE([KR_X] = 8, [KR_Y] = 30, [KR_COIL] = 2));
         a->mask = kr_array_copy(right);
