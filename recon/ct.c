@@ -335,26 +335,107 @@ static int find_axis(kr_ct_facts *f, const kr_projections *p, const char *name, 
     if (p->beam == KR_DIVERGENT)
         return fan_axis(&f->axis, &f->mismatch, p, name, trace);
     kr_rays *r = kr_projections_rays(p, p->y->n[KR_V], f->axis);
-    int e = r ? kr_ct_axis(&f->axis, &f->mismatch, p->y, r) : kr_error_code();
+    double found = f->axis, t[2] = { -1, 1 }, at[3], d[3];
+    int e = r ? kr_ct_axis(&found, &f->mismatch, p->y, r) : kr_error_code();
+    for (int k = 0; r && columns > 1 && k < 2; k++) {                /* where the file itself puts the axis: f->axis counts from there */
+        kr_ray(r, 0, k ? (double)(columns - 1) : 0, (double)(r->rows - 1) / 2, at, d);
+        t[k] = at[0] * d[1] - at[1] * d[0];
+    }
     kr_rays_unref(&r);
+    if (!e && fabs(t[1] - t[0]) > 0)
+        f->axis += found - t[0] / (t[0] - t[1]) * (double)(columns - 1);
     if (e == KR_EREFUSED) {
         kr_say(trace, KR_WARNING, "%s; the middle column %g is taken", kr_error(), f->axis);
         kr_error_clear();
     } else if (e)
         return e;
     else
-        kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where opposite views differ by %.3g of their size", f->axis, columns, f->mismatch);
+        kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where opposite views differ by %.3g of their size", found, columns, f->mismatch);
     return 0;
 }
 
-static kr_grid grid_of(const kr_rays *r, const kr_projections *p, long matrix)
+/* Voxels of another size in the same place. */
+static void resize(kr_grid *g, double voxel)
 {
-    kr_grid g = kr_grid_of(r);
+    for (int d = 0; d < 3; d++) {
+        double size = fabs(g->step[d]) * (double)g->n[d], middle = g->first[d] + g->step[d] * (double)(g->n[d] - 1) / 2;
+        if (d == 2 && g->n[2] == 1)
+            continue;
+        g->n[d] = (long)fmin(fmax(ceil(size / voxel - 1e-6), 1), 1L << 17);
+        g->step[d] = copysign(voxel, g->step[d]);
+        g->first[d] = middle - g->step[d] * (double)(g->n[d] - 1) / 2;
+    }
+}
+
+/* The voxels of a grid whose centres lie within a box: a part of the same image. */
+static int cut(kr_grid *g, const double box[3][2])
+{
+    for (int d = 0; d < 3; d++) {
+        double a = (box[d][0] - g->first[d]) / g->step[d], b = (box[d][1] - g->first[d]) / g->step[d];
+        if (!(fabs(a - b) > 0))                                      /* a plane: that of the nearest voxels */
+            a = b = a > -0.5 && a < (double)g->n[d] - 0.5 ? rint(a) : a;
+        double low = fmax(ceil(fmin(a, b) - 1e-6), 0), high = fmin(floor(fmax(a, b) + 1e-6), (double)(g->n[d] - 1));
+        if (!(low <= high))
+            return kr_fail(KR_EUSAGE, "no voxel has its centre between %g and %g along %c: the volume reaches from %.4g to %.4g, its voxels are %.4g apart", box[d][0], box[d][1], "xyz"[d],
+                           fmin(g->first[d], g->first[d] + g->step[d] * (double)(g->n[d] - 1)), fmax(g->first[d], g->first[d] + g->step[d] * (double)(g->n[d] - 1)), fabs(g->step[d]));
+        g->first[d] += low * g->step[d];
+        g->n[d] = (long)(high - low) + 1;
+    }
+    return 0;
+}
+
+static int grid_of(kr_grid *g, const kr_rays *r, const kr_projections *p, const kr_ct_opts *o)
+{
+    *g = kr_grid_of(r);
     if (!p->volume)
-        g.n[2] = 1, g.first[2] = 0;
-    if (p->grid.n[0] && !matrix)
-        return p->grid;
-    return matrix ? kr_grid_centred((long[3]){ matrix, matrix, g.n[2] }, g.step) : g;
+        g->n[2] = 1, g->first[2] = 0;
+    if (p->grid.n[0] && !o->matrix)
+        *g = p->grid;
+    if (o->voxel > 0)
+        resize(g, o->voxel);
+    if (o->matrix) {
+        kr_grid middle = kr_grid_centred((long[3]){ o->matrix, o->matrix, g->n[2] }, g->step);
+        middle.first[2] = g->first[2];
+        *g = middle;
+    }
+    return o->boxed ? cut(g, o->box) : 0;
+}
+
+/* Means of neighbouring elements; what is left over at the end is dropped. */
+static int bin(kr_projections *p, long each)
+{
+    long by[2] = { each, p->volume ? each : 1 }, n[2] = { p->y->n[KR_U] / by[0], p->y->n[KR_V] / by[1] }, columns = p->y->n[KR_U], rows = p->y->n[KR_V], views = p->y->n[KR_VIEW];
+    if (n[0] < 1 || n[1] < 1)
+        return kr_fail(KR_EUSAGE, "--bin %ld: the detector has %ld x %ld elements", each, columns, rows);
+    kr_array *y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = n[0], [KR_V] = n[1], [KR_VIEW] = views));
+    if (!y)
+        return kr_error_code();
+    for (long i = 0; i < n[0] * n[1] * views; i++) {
+        const float *from = KR_R(p->y) + (i / (n[0] * n[1]) * rows + i / n[0] % n[1] * by[1]) * columns + i % n[0] * by[0];
+        double sum = 0;
+        for (long v = 0; v < by[1]; v++)
+            for (long u = 0; u < by[0]; u++)
+                sum += (double)from[v * columns + u];
+        KR_R(y)[i] = (float)(sum / (double)(by[0] * by[1]));
+    }
+    kr_array_unref(&p->y);
+    p->y = y;
+    double left[2] = { (double)(n[0] * by[0] - columns) / 2, (double)(n[1] * by[1] - rows) / 2 }, pixel[2] = { p->pixel[0] > 0 ? p->pixel[0] : 1, p->pixel[1] > 0 ? p->pixel[1] : p->pixel[0] > 0 ? p->pixel[0] : 1 };
+    for (long i = 0; p->rays && i < p->rays->views; i++)
+        for (int d = 0; d < 3; d++) {
+            p->rays->centre[i][d] += left[0] * p->rays->u[i][d] + left[1] * p->rays->v[i][d];
+            p->rays->u[i][d] *= (double)by[0];
+            p->rays->v[i][d] *= (double)by[1];
+        }
+    if (p->rays) {
+        p->rays->columns = n[0];
+        p->rays->rows = n[1];
+    }
+    for (int d = 0; d < 2; d++) {
+        p->shift[d] += left[d] * pixel[d];
+        p->pixel[d] = pixel[d] * (double)by[d];
+    }
+    return 0;
 }
 
 /* Rows from..to - 1 as slices {U,VIEW,SLICE}. */
@@ -375,8 +456,16 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
     if (p->volume && to - o->from < rows)
         return kr_fail(KR_EUSAGE, "--slices is for parallel beams and fans: a cone beam is one volume");
     long replaced = 0;
-    if (integrals(p, name, o, o->from, to, &replaced, trace) || (o->keep && kr_array_write(p->y, NULL, o->keep)) || find_axis(f, p, name, o, trace))
+    kr_ct_opts binned = *o;
+    long each = o->bin ? o->bin : 1;
+    if (each < 1 || !(o->voxel >= 0) || !isfinite(o->voxel))
+        return kr_fail(KR_EUSAGE, "--bin %ld, --voxel %g: 1 or more elements and a length above 0 are wanted", o->bin, o->voxel);
+    double left = (double)(p->y->n[KR_U] % each) / 2;               /* elements that are left over move the middle */
+    binned.axis = (o->axis - (double)(each - 1) / 2 - left) / (double)each;
+    if (integrals(p, name, o, o->from, to, &replaced, trace) || (o->keep && kr_array_write(p->y, NULL, o->keep)) || (each > 1 && bin(p, each)) || find_axis(f, p, name, &binned, trace))
         return kr_error_code();
+    rows = p->y->n[KR_V];
+    to = p->volume ? rows : to;
     whole(p->y, o->from, to, name, trace);
     if (!isfinite(o->axis))
         range_of(p, f->axis, f->mismatch, name, trace);
@@ -389,7 +478,9 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
         || kr_meta_set(s->meta, "kray_ct", "axis=%.4f rings=%ld stripes=%d hardening=%d log=%s model=%s", f->axis, o->rings, o->stripes, o->terms, o->log, kr_ray_model_name(o->model)))
         return kr_error_code();
     s->shape = kr_array_shape(s->data);
-    s->grid = grid_of(s->rays, p, o->matrix);
+    if (grid_of(&s->grid, s->rays, p, o) || kr_meta_set(s->meta, "first_voxel_mm", "%.9g %.9g %.9g", s->grid.first[0], s->grid.first[1], s->grid.first[2]))
+        return kr_error_code();
+    f->axis = f->axis * (double)each + (double)(each - 1) / 2 + left;
     s->ray_model = o->model;
     s->format = p->kind;
     kr_array_unref(&p->y);
@@ -413,12 +504,12 @@ int kr_ct_finish(kr_image *im, const kr_scan *s)
     return kr_meta_set(im->meta, "upright", "x to the right, y up") || kr_image_set_unit(im, unit ? unit : "1/mm") ? kr_error_code() : 0;
 }
 
-int kr_ct_hounsfield(kr_image *im, double water)
+int kr_ct_hounsfield(kr_image *im, double water, double air)
 {
-    if (!(water > 0) || !isfinite(water) || !strcmp(kr_image_unit(im), "1/pixel") || !strcmp(kr_image_unit(im), "HU"))
-        return kr_fail(KR_EREFUSED, "Hounsfield units by an attenuation of water of %g of an image in '%s': one above 0, and an image per length (the size of the detector's "
-                       "elements: --geometry parallel:pixel=MM) are wanted", water, kr_image_unit(im));
+    if (!(water > air) || !isfinite(air) || !isfinite(water) || !strcmp(kr_image_unit(im), "1/pixel") || !strcmp(kr_image_unit(im), "HU"))
+        return kr_fail(KR_EREFUSED, "Hounsfield units by attenuations of %g of water and %g of air of an image in '%s': the first above the other, and an image per length (the size of the detector's "
+                       "elements: --geometry parallel:pixel=MM) are wanted", water, air, kr_image_unit(im));
     for (long i = 0, n = kr_count(kr_array_shape(im->data)); i < n; i++)
-        KR_R(im->data)[i] = (float)(1000 * ((double)KR_R(im->data)[i] / water - 1));
-    return kr_image_set_unit(im, "HU");
+        KR_R(im->data)[i] = (float)(1000 * ((double)KR_R(im->data)[i] - water) / (water - air));
+    return kr_image_set_unit(im, "HU") || kr_meta_set(im->meta, "kray_hounsfield", "water=%.9g air=%.9g", water, air) ? kr_error_code() : 0;
 }

@@ -12,7 +12,9 @@
 typedef struct opts {
     const char *output, *geometry, *angles, *white, *dark, *log, *axis, *method, *slices, *model, *harden;
     long matrix, rings, stripes, threads;
-    double water, photons;
+    double water, air, photons, voxel;
+    long bin;
+    const char *box, *slice;
     const char *keep;
     long detector, seed;
     bool json;
@@ -22,7 +24,7 @@ static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "image file" },
     { "geometry", 'g', KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "parallel, fan, cone[:sod=MM,sdd=MM,pixel=MM,angles=FROM:TO:N,vectors=FILE,turn=right,flip=uv,...], or FILE.xml of RTK" },
     { "angles", 0, KR_OPT_TEXT, offsetof(opts, angles), NULL, "FILE[:VAR]", "angles of the views in degrees; also a text file" },
-    { "white", 0, KR_OPT_TEXT, offsetof(opts, white), NULL, "FILE[:VAR]@AXES", "counts without the object (flat field)" },
+    { "white", 0, KR_OPT_TEXT, offsetof(opts, white), NULL, "FILE[:VAR]@AXES|N", "counts without the object (flat field); a number: the same for all elements" },
     { "dark", 0, KR_OPT_TEXT, offsetof(opts, dark), NULL, "FILE[:VAR]@AXES", "counts without the beam" },
     { "log", 0, KR_OPT_CHOICE, offsetof(opts, log), "auto", "auto|on|off", "-log of the transmission; auto: where a white field is" },
     { "axis", 0, KR_OPT_TEXT, offsetof(opts, axis), "auto", "COLUMN|auto", "detector column of the axis of rotation, from 0; auto: found where lines were measured twice, else the middle" },
@@ -33,7 +35,12 @@ static const kr_opt table[] = {
     { "model", 0, KR_OPT_CHOICE, offsetof(opts, model), "joseph", "joseph|distance|line|strip", "of iterations: what a pixel adds to a ray" },
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "FROM:TO", "parallel: these rows of the detector alone, TO left out" },
     { "matrix", 0, KR_OPT_INT, offsetof(opts, matrix), "0", "N", "pixels of the image along x and y; 0: as many as the views see" },
+    { "voxel", 0, KR_OPT_REAL, offsetof(opts, voxel), "0", "MM", "size of the voxels; 0: of a detector element at the axis" },
+    { "box", 0, KR_OPT_TEXT, offsetof(opts, box), NULL, "X0:X1,Y0:Y1[,Z0:Z1]", "only the voxels between these places, in mm: a part of the same image (fbp)" },
+    { "slice", 0, KR_OPT_TEXT, offsetof(opts, slice), NULL, "Z", "cones: the slice at this height in mm alone, as a quick look (fbp)" },
+    { "bin", 0, KR_OPT_INT, offsetof(opts, bin), "1", "N", "take the mean of N detector elements (of volumes N x N)" },
     { "water", 0, KR_OPT_REAL, offsetof(opts, water), "0", "MU", "attenuation of water per mm: the image is then in Hounsfield units" },
+    { "air", 0, KR_OPT_REAL, offsetof(opts, air), "0", "MU", "of Hounsfield units: what the image shows for air, where it is not 0" },
     { "detector", 0, KR_OPT_INT, offsetof(opts, detector), "256", "N", "of the phantom: columns of the detector" },
     { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "of the phantom: Poisson noise of so many photons a ray without the object; 0: none" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "1", "N", "of the phantom: seed of the noise" },
@@ -74,6 +81,21 @@ static int phantom(kr_projections *s, const opts *o)
     return 0;
 }
 
+static int white_field(kr_projections *p, const char *text)
+{
+    char *end;
+    double level = strtod(text, &end);
+    if (!*text || *end)
+        return kr_projections_array(&p->white, text);
+    if (!(level > 0) || !isfinite(level))
+        return kr_fail(KR_EUSAGE, "--white %s: counts above 0 are wanted", text);
+    p->white = kr_array_new(KR_R32, KR_SHAPE([KR_U] = p->y->n[KR_U], [KR_V] = p->y->n[KR_V]));
+    if (!p->white)
+        return kr_error_code();
+    kr_fill(p->white, (float)level);
+    return 0;
+}
+
 static int open_study(kr_projections **out, const char *file, const opts *o, const kr_trace *trace)
 {
     bool made = !strcmp(file, "phantom");
@@ -86,7 +108,7 @@ static int open_study(kr_projections **out, const char *file, const opts *o, con
                        "Data Exchange and challenges' files");
     if ((o->geometry && kr_projections_geometry(p, o->geometry)) || (o->angles && kr_projections_angles(p, o->angles)))
         return kr_error_code();
-    if ((o->white && kr_projections_array(&p->white, o->white)) || (o->dark && kr_projections_array(&p->dark, o->dark)))
+    if ((o->white && white_field(p, o->white)) || (o->dark && kr_projections_array(&p->dark, o->dark)))
         return kr_error_code();
     if (made) {                                                      /* elements of 1 mm, unless it is said otherwise */
         p->integrals = p->lengths = true;
@@ -121,6 +143,27 @@ static int what_is_asked(kr_ct_opts *c, const opts *o, const kr_projections *p, 
     c->keep = o->keep;
     if (o->harden && harden(c, o->harden))
         return kr_error_code();
+    c->voxel = o->voxel;
+    c->bin = o->bin;
+    c->boxed = o->box || o->slice;
+    if (c->boxed && method.asked && strcmp(method.asked->name, "fbp"))
+        return kr_fail(KR_EUSAGE, "--box and --slice are for fbp: iterations would put into the part what lies outside of it");
+    for (int d = 0; d < 3; d++) {
+        c->box[d][0] = -INFINITY;
+        c->box[d][1] = INFINITY;
+    }
+    if (o->box) {
+        double *b = c->box[0];
+        int got = sscanf(o->box, "%lf:%lf,%lf:%lf,%lf:%lf%c", b, b + 1, b + 2, b + 3, b + 4, b + 5, &end);
+        if ((got != 4 && got != 6) || !(b[0] < b[1]) || !(b[2] < b[3]) || (got == 6 && !(b[4] < b[5])) || (got == 6 && !p->volume))
+            return kr_fail(KR_EUSAGE, "--box %s: X0:X1,Y0:Y1 in mm is wanted, and for cones maybe ,Z0:Z1, each from less to more", o->box);
+    }
+    if (o->slice) {
+        double z = strtod(o->slice, &rest);
+        if (!p->volume || !*o->slice || *rest || !isfinite(z))
+            return kr_fail(KR_EUSAGE, p->volume ? "--slice %s: a height in mm is wanted" : "--slice %s is for cones; rows of parallel beams and fans are slices: --slices FROM:TO", o->slice);
+        c->box[2][0] = c->box[2][1] = z;
+    }
     if (made)                                                        /* its axis is the middle */
         c->axis = (double)(p->y->n[KR_U] - 1) / 2;
     if (strcmp(o->axis, "auto")) {
@@ -145,7 +188,7 @@ static int reconstruct(kr_image **out, kr_projections *p, const char *file, cons
     kr_ct_opts c;
     kr_ct_facts f;
     if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace) || kr_job_run(job, out, s, trace)
-        || (o->water > 0 && kr_ct_hounsfield(*out, o->water)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &file, !made))
+        || (o->water > 0 && kr_ct_hounsfield(*out, o->water, o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &file, !made))
         return kr_error_code();
     json_object_set_new(j, "shape", json_shape(kr_array_shape((*out)->data)));
     json_object_set_new(j, "unit", json_words(kr_image_unit(*out)));
@@ -181,6 +224,8 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--matrix, --threads and --water must not be negative");
     if (o->rings && o->stripes)
         return kr_fail(KR_EUSAGE, "--rings and --rings-wavelet are two ways to the same end: one of them");
+    if (fabs(o->air) > 0 && !(o->water > 0))
+        return kr_fail(KR_EUSAGE, "--air is for Hounsfield units, which want --water, too");
     bool made = !strcmp(file[0], "phantom");
     if (!made && (o->photons > 0 || o->detector != 256 || o->seed != 1))
         return kr_fail(KR_EUSAGE, "--detector, --photons and --seed are for the phantom: %s is measured", file[0]);

@@ -38,6 +38,9 @@ typedef struct kr_ct_opts {
     double harden[16]; int terms;     /* kr_ct_polynomial; 0 terms: not                                              */
     long from, to;                    /* rows of the detector, where each is a slice; to 0: all                       */
     long matrix;                      /* pixels along x and y; 0: those that the file's data set is meant for, else as many as the views see */
+    double voxel;                     /* mm (elements where lengths are not known), the same along all axes; 0: of an element at the axis. The volume stays as large     */
+    bool boxed; double box[3][2];     /* of x, y, z: only voxels whose centres lie between these; infinite: all     */
+    long bin;                         /* mean of so many elements side by side, along columns and, of volumes, rows; 0: 1. Axis and numbers of columns are those before it */
     enum kr_ray_model model;
     const char *keep;                 /* where the line integrals are written; NULL: nowhere                         */
 } kr_ct_opts;
@@ -51,8 +54,8 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
 /* The image of such a scan as a method made it: slices along Z, voxel size, unit: meta "unit" of the scan ("1/pixel" where lengths are not known), else
  * "1/mm". kr_job_run does it. */
 int kr_ct_finish(kr_image *im, const kr_scan *s) KR_MUST_USE;
-/* 1000 (x / water - 1), water: its attenuation in the image's unit. Refuses images in HU, and per pixel. */
-int kr_ct_hounsfield(kr_image *im, double water) KR_MUST_USE;
+/* 1000 (x - water) / (water - air), their attenuations in the image's unit. Refuses images in HU, and per pixel. */
+int kr_ct_hounsfield(kr_image *im, double water, double air) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* fmt_metaimage.c: MetaImage (.mhd beside a raw file, .mha in one piece), read only: a raw file of any scanner can be read by writing six lines of
- * header. Source: ITK's MetaIO documentation. */
+/* fmt_metaimage.c: MetaImage (.mhd beside a raw file, .mha in one piece): a raw file of any scanner can be read by writing six lines of
+ * header, and an image is written as a raw file whose header says what it is. Source: ITK's MetaIO documentation. */
 #include "kray/io.h"
 #include "file.h"
 #include "metaimage.h"
@@ -164,6 +164,60 @@ static int read_array(kr_array **out, const kr_source *src)
     return *out ? 0 : kr_error_code();
 }
 
+/* ---- Writing: numbers of 32 bits as they are (scale 1), X fastest ---- */
+kr_array *kr_volume_of(const kr_image *im, long n[3], double mm[3])
+{
+    const kr_array *a = im->data;
+    int deep = a->n[KR_SLICE] > 1 ? KR_SLICE : KR_Z;
+    n[0] = a->n[KR_X], n[1] = a->n[KR_Y], n[2] = a->n[deep];
+    if (a->type != KR_R32 || kr_count(kr_array_shape(a)) != n[0] * n[1] * n[2]) {
+        kr_fail(KR_EREFUSED, "files of this kind hold one volume of real numbers, not %s %s; .nii.gz and .npy hold it", a->type == KR_R32 ? "real" : "complex", kr_shape_text(kr_array_shape(a)));
+        return NULL;
+    }
+    for (int d = 0; d < 3; d++) {
+        double all = im->geom->fov_mm[d];
+        mm[d] = all > 0 ? d == 2 && deep == KR_SLICE ? all : all / (double)n[d] : 1;
+    }
+    return kr_array_copy_order(a, (int[]){ KR_X, KR_Y, deep }, 3);
+}
+
+/* A line each: readers pass over names that they do not know, while the Comment of MetaIO has room for 255 letters. */
+static void put_notes(kr_text *t, const kr_meta *m)
+{
+    for (long i = 0; i < kr_meta_count(m); i++) {
+        kr_text_add(t, "%s = ", kr_meta_key(m, i));
+        for (const char *p = kr_meta_value(m, i); *p; p++)
+            kr_text_add(t, "%c", (unsigned char)*p < 32 ? ' ' : *p);
+        kr_text_add(t, "\n");
+    }
+}
+
+static int write_image(const kr_image *im, const char *path)
+{
+    long n[3];
+    double mm[3], first[3] = { 0, 0, 0 };
+    kr_scoped(array) a = kr_volume_of(im, n, mm);
+    if (!a)
+        return kr_error_code();
+    const char *place = kr_meta_get(im->meta, "first_voxel_mm"), *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    if (place && numbers_of(first, 3, place) != 3)
+        return kr_fail(KR_EFORMAT, "first_voxel_mm = %s; three numbers are wanted", place);
+    bool apart = dot && !strcasecmp(dot, ".mhd");
+    kr_auto char *raw = apart ? kr_strf("%.*s.raw", (int)(dot - path), path) : NULL;
+    kr_text t = { 0 };
+    kr_text_add(&t, "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n");
+    kr_text_add(&t, "Offset = %.9g %.9g %.9g\nElementSpacing = %.9g %.9g %.9g\nDimSize = %ld %ld %ld\n", first[0], first[1], first[2], mm[0], mm[1], mm[2], n[0], n[1], n[2]);
+    put_notes(&t, im->meta);
+    kr_text_add(&t, "ElementType = MET_FLOAT\nElementDataFile = %s\n", apart ? strrchr(raw ? raw : "/", '/') + 1 : "LOCAL");
+    size_t bytes = (size_t)(n[0] * n[1] * n[2]) * sizeof(float);
+    int e = t.failed || (apart && !raw) ? kr_error_code() : 0;
+    if (!e && apart)
+        e = kr_file_write(raw, &(kr_block){ a->data, bytes }, 1);
+    e = e ? e : kr_file_write(path, (kr_block[]){ { t.s, t.len }, { a->data, bytes } }, apart ? 1 : 2);
+    kr_text_clear(&t);
+    return e;
+}
+
 const kr_format kr_format_metaimage = {
-    .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage, also as the header of a raw file: projections of CT (read only)", .probe = probe,
-    .read_array = read_array, .beside = "*.raw *.zraw" };
+    .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage: projections and volumes of CT; .mhd is the header of a raw file", .probe = probe,
+    .read_array = read_array, .write_image = write_image };

@@ -12,4 +12,6 @@ typedef struct kr_metaimage {
     char *data;                       /* file with the numbers, kr_free it                    */
 } kr_metaimage;
 int kr_metaimage_read(kr_metaimage *m, const char *path) KR_MUST_USE;
+/* An image as one volume, X fastest, contiguous; its size and the size of its voxels (1 where that is not known). Refuses complex images and series. */
+kr_array *kr_volume_of(const kr_image *im, long n[3], double mm[3]) KR_MUST_USE;
 #endif

@@ -24,7 +24,7 @@ array dead.npy x=48,y=36 blob nan=1
 refuses 1 'line integrals are not finite, the first in view 1' kray ct dead.npy -o a.nii.gz --geometry parallel:pixel=1,angles=0:180:36
 refuses 2 'data of MRI; of X-ray projections' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --method grappa
 refuses 2 'no model of rays' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --model line
-refuses 1 'one above 0' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --water 0.02
+refuses 1 'the first above the other' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --axis 23.5 --water 0.02
 for m in fbp sirt os-sart sart cgls lsqr mlem pwls asd-pocs tv wavelet; do
     works "$m" kray ct sino.npy -o "deep/$m.nii.gz" --geometry parallel:pixel=0.5,angles=0:180:36 --axis 23.5 --method $m $([ $m = fbp ] || echo -i 5)
 done
@@ -93,6 +93,49 @@ refuses 2 'sod= and sdd= say nothing' kray ct phantom -o a.nii.gz --geometry par
 refuses 2 'no option -i' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -i 5
 refuses 2 'no option -l' kray ct phantom -o a.nii.gz --geometry parallel:angles=0:180:8 -l 5
 
+# Parts of an image, other voxels, files of other kinds.
+cone=cone:sod=500,sdd=1000,pixel=6,angles=0:360:20
+kray ct cone2.npy -o whole.npy --geometry $cone -q
+kray ct cone2.npy -o part.npy --geometry $cone --box -30:30,-20:200,-9:12 -q
+kray ct cone2.npy -o plane.npy --geometry $cone --slice 4 -q
+cat > same.py <<'E'
+import struct, sys
+def read(name):
+    b = open(name, 'rb').read()
+    n = 10 + struct.unpack('<H', b[8:10])[0]
+    shape = [int(v) for v in b[10:n].split(b'(')[1].split(b')')[0].split(b',') if v.strip()]
+    return [1] * (3 - len(shape)) + shape, struct.unpack('<%df' % ((len(b) - n) // 4), b[n:])
+(nz, ny, nx), a = read('whole.npy')
+def same(name, x, y, z):
+    (mz, my, mx), b = read(name)
+    if (mx, my, mz) != (len(x), len(y), len(z)):
+        raise SystemExit('%d x %d x %d, wanted %d x %d x %d' % (mx, my, mz, len(x), len(y), len(z)))
+    off = max(abs(b[(k * my + j) * mx + i] - a[(z[k] * ny + y[j]) * nx + x[i]]) for k in range(mz) for j in range(my) for i in range(mx))
+    if off > 1e-5 * max(abs(v) for v in a):          # rounding: other voxels stand side by side
+        raise SystemExit('%g off' % off)
+step, what = 3, sys.argv[1]
+at = lambda i, n: (i - (n - 1) / 2) * step
+if what == 'parts':
+    x, y, z = [[i for i in range(n) if low <= at(i, n) <= high] for n, low, high in ((nx, -30, 30), (ny, -20, 200), (nz, -9, 12))]
+    same('part.npy', x, y, z)
+    same('plane.npy', list(range(nx)), list(range(ny)), [min(range(nz), key=lambda k: abs(at(k, nz) - 4))])
+else:
+    same('back.npy', list(range(nx)), list(range(ny - 1, -1, -1) if what == 'tif' else range(ny)), list(range(nz)))
+E
+check 'a part and a slice are those of the whole' python3 same.py parts
+for f in mha mhd tif; do
+    works 'fbp' kray ct cone2.npy -o "w.$f" --geometry $cone
+    kray convert "w.$f@z,y,x" back.npy@z,y,x -q 2>/dev/null || kray convert "w.$f" back.npy -q
+    check "numbers of .$f" python3 same.py $f
+done
+works 'x=24 y=24 z=' kray ct cone2.npy -o binned.nii.gz --geometry $cone --bin 2
+works 'x=96 y=96 z=' kray ct cone2.npy -o fine.nii.gz --geometry $cone --voxel 1.5
+refuses 2 'are for fbp' kray ct cone2.npy -o x.nii.gz --geometry $cone --method sirt --slice 0
+refuses 2 'each from less to more' kray ct cone2.npy -o x.nii.gz --geometry $cone --box 3:1,0:2
+refuses 2 'no voxel has its centre' kray ct cone2.npy -o x.nii.gz --geometry $cone --slice 4000
+refuses 2 'want --water' kray ct cone2.npy -o x.nii.gz --geometry $cone --air 0.001
+works 'fbp' kray ct cone2.npy -o hu.nii.gz --geometry $cone --water 0.0193 --air 0.0001
+works 'fbp' kray ct bright.npy -o x.nii.gz --geometry parallel:pixel=1,angles=0:180:36 --white 1001
 # The same by kray recon, which knows the files that tell how they were measured.
 works 'fbp' kray recon sino.npy -o by_recon.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36
 works '' kray ct sino.npy -o by_ct.nii.gz --geometry fan:sod=500,sdd=800,pixel=0.5,angles=0:360:36

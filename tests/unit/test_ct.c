@@ -214,9 +214,9 @@ static void iterations(void **state)
     assert_int_equal(two->data->n[KR_Z], 2);
     assert_near(error_of(KR_R(two->data), truth, 100 * 100), 0.13, 0.02);
     assert_near(KR_R(two->data)[15050] / KR_R(two->data)[5050], 2, 1e-4);
-    assert_int_equal(kr_ct_hounsfield(two, 0.02), 0);
+    assert_int_equal(kr_ct_hounsfield(two, 0.02, 0), 0);
     assert_string_equal(kr_image_unit(two), "HU");
-    assert_int_equal(kr_ct_hounsfield(two, 0.02), KR_EREFUSED);
+    assert_int_equal(kr_ct_hounsfield(two, 0.02, 0), KR_EREFUSED);
     assert_refused(KR_EREFUSED, "in 'HU'");
     free(y); free(truth);
     kr_rays_unref(&r);
