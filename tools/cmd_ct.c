@@ -12,7 +12,7 @@
 typedef struct opts {
     const char *output, *geometry, *angles, *white, *dark, *log, *axis, *method, *slices, *model, *harden;
     long matrix, rings, stripes, threads;
-    double water, air, photons, voxel;
+    double water, air, photons, voxel, metal;
     long bin;
     const char *box, *slice;
     const char *keep;
@@ -31,6 +31,7 @@ static const kr_opt table[] = {
     { "rings", 0, KR_OPT_INT, offsetof(opts, rings), "0", "N", "remove rings: median over N columns of sorted values (31, say); 0: no" },
     { "rings-wavelet", 0, KR_OPT_INT, offsetof(opts, stripes), "0", "N", "remove rings of up to 2^N columns by wavelets (2, say); 0: no" },
     { "beam-hardening", 0, KR_OPT_TEXT, offsetof(opts, harden), NULL, "A,B,...", "line integrals p become A p + B p^2 + ..." },
+    { "metal", 0, KR_OPT_REAL, offsetof(opts, metal), "0", "X", "voxels above X are metal: rays that meet them are taken from their neighbours; per mm, or with --water HU; 0: no" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "fbp", "NAME", "reconstruction method; 'list' shows all" },
     { "model", 0, KR_OPT_CHOICE, offsetof(opts, model), "joseph", "joseph|distance|line|strip", "of iterations: what a pixel adds to a ray" },
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "FROM:TO", "parallel: these rows of the detector alone, TO left out" },
@@ -187,7 +188,10 @@ static int reconstruct(kr_image **out, kr_projections *p, const char *file, cons
     kr_scoped(scan) s = NULL;
     kr_ct_opts c;
     kr_ct_facts f;
-    if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace) || kr_job_run(job, out, s, trace)
+    kr_scoped(array) metal = NULL;
+    double above = o->water > 0 ? o->water + o->metal / 1000 * (o->water - o->air) : o->metal;
+    if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace) || (o->metal > 0 && kr_ct_metal(&metal, s, above, trace) < 0) || kr_job_run(job, out, s, trace)
+        || (metal && kr_ct_metal_back(*out, metal))
         || (o->water > 0 && kr_ct_hounsfield(*out, o->water, o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &file, !made))
         return kr_error_code();
     json_object_set_new(j, "shape", json_shape(kr_array_shape((*out)->data)));
@@ -220,6 +224,10 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, files ? "one scan at a time, not %d files" : "no input is given", files);
     if (!o->output)
         return kr_fail(KR_EUSAGE, "where should the image go? Give -o OUT, for example -o volume.nii.gz");
+    if (!(o->metal >= 0))
+        return kr_fail(KR_EUSAGE, "--metal %g: a value above 0 is wanted, or 0 for none", o->metal);
+    if (o->metal > 0 && (o->box || o->slice))
+        return kr_fail(KR_EUSAGE, "--metal wants the whole image: without --box and --slice");
     if (o->matrix < 0 || o->matrix > 32768 || o->threads < 0 || !(o->water >= 0))
         return kr_fail(KR_EUSAGE, "--matrix, --threads and --water must not be negative");
     if (o->rings && o->stripes)

@@ -5,6 +5,7 @@
 #include "simulate_ct.h"
 #include "kray/rays.h"
 #include "tool.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 typedef struct opts {
     const char *out, *matrix, *fov, *contrast, *undersample, *traj, *positions, *reference, *maps, *to, *geometry, *detector;
     long slices, coils, seed, multiband, caipi, single_band;
-    double thickness, gap, snr, correlation, photons, electronic, dose, radius;
+    double thickness, gap, snr, correlation, photons, electronic, dose, radius, blur, rings;
+    long metal;
+    bool spectrum;
     bool phase, oversampling, noise_scan, json;
 } opts;
 static const kr_opt table[] = {
@@ -43,6 +46,10 @@ static const kr_opt table[] = {
     { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "CT: photons of a ray without the object, for Poisson noise; 0: no noise" },
     { "electronic", 0, KR_OPT_REAL, offsetof(opts, electronic), "0", "X", "CT: standard deviation of the electronics' noise, in photons" },
     { "dose", 0, KR_OPT_REAL, offsetof(opts, dose), "1", "X", "CT: part of the photons that is used" },
+    { "spectrum", 0, KR_OPT_FLAG, offsetof(opts, spectrum), NULL, NULL, "CT: photons of many energies, as of a tube of 120 kV: beam hardening" },
+    { "metal", 0, KR_OPT_INT, offsetof(opts, metal), "0", "N", "CT: rods of titanium in the object" },
+    { "blur", 0, KR_OPT_REAL, offsetof(opts, blur), "0", "X", "CT: blur of the detector, standard deviation in elements" },
+    { "rings", 0, KR_OPT_REAL, offsetof(opts, rings), "0", "X", "CT: standard deviation of the elements' gains, 0.02 say" },
     { "radius", 0, KR_OPT_REAL, offsetof(opts, radius), "0", "MM", "CT: longest half axis of the phantom; 0: 90 % of what the detector sees" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
@@ -215,12 +222,12 @@ static const char *of_mr(const opts *o)
 static int ct(const opts *o, int files, char **file, struct answer *a)
 {
     if (!o->geometry)
-        return kr_fail(KR_EUSAGE, "--detector, --photons, --electronic, --dose and --radius are for CT: --geometry says how it is measured");
+        return kr_fail(KR_EUSAGE, "--detector, --photons, --electronic, --dose, --radius, --spectrum, --metal, --blur and --rings are for CT: --geometry says how it is measured");
     if (files > 1 || !o->out)
         return kr_fail(KR_EUSAGE, files > 1 ? "one object at a time" : "where should the projections go? Give -o OUT, for example -o sino.npy");
     if (of_mr(o))
         return kr_fail(KR_EUSAGE, "%s is for scans of magnetic resonance, --geometry for CT", of_mr(o));
-    simulate_ct how = { files ? file[0] : "shepplogan", o->out, o->geometry, o->detector, o->reference, o->photons, o->electronic, o->dose, o->radius, o->seed };
+    simulate_ct how = { files ? file[0] : "shepplogan", o->out, o->geometry, o->detector, o->reference, o->photons, o->electronic, o->dose, o->radius, o->blur, o->rings, o->seed, o->metal, o->spectrum };
     return simulate_ct_run(&how, a);
 }
 
@@ -229,7 +236,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     const opts *o = opt;
     struct answer a;
     answer_begin(&a, o->json, trace);
-    bool x_rays = o->geometry || strcmp(o->detector, "256") || o->photons > 0 || o->electronic > 0 || o->dose < 1 || o->radius > 0;
+    bool x_rays = o->geometry || strcmp(o->detector, "256") || o->photons > 0 || o->electronic > 0 || o->dose < 1 || o->radius > 0 || o->spectrum || o->metal || fabs(o->blur) > 0 || fabs(o->rings) > 0;
     int e = x_rays ? ct(o, files, file, &a) : simulate(o, files, file, &a);
     if (e)
         answer_failed(&a);
@@ -256,6 +263,7 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
                     "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n"
                     "  kray simulate thorax --geometry parallel:pixel=1.5,angles=0:180:60 --photons 1e5 --dose 0.25 --electronic 10 -o sino.npy    # CT, sparse, low dose\n"
+                    "  kray simulate thorax --geometry fan:sod=570,sdd=1000,pixel=2,angles=0:360:360 --detector 480 --spectrum --metal 2 --photons 1e5 -o metal.npy\n"
                     "  kray simulate head --geometry cone:sod=500,sdd=1000,pixel=2.5,angles=0:360:90 --detector 128,96 -o cone.npy\n\nPhantoms:\n");
     for (int i = 0; kr_phantoms[i]; i++)
         kr_text_add(&t, "  %-11s %s\n", kr_phantoms[i]->name, kr_phantoms[i]->summary);

@@ -28,6 +28,13 @@ int kr_ct_rings_wavelet(kr_array *y, int levels, double sigma) KR_MUST_USE;
  * Biol 24:81 (1979). */
 int kr_ct_polynomial(kr_array *y, const double *factor, int count) KR_MUST_USE;
 
+/* Metal: voxels above `above` (in the image's unit, without Hounsfield) of a plain filtered back-projection. The rays that meet them are taken from their neighbours along the row,
+ * by straight lines, in place, in s->data. *metal: the values of those voxels, 0 elsewhere, as the image of the scan {X,Y,Z,SLICE}; owner: the caller. Returns how many voxels, or a
+ * refusal. Source: Kalender et al., Radiology 164:576 (1987). */
+long kr_ct_metal(kr_array **metal, kr_scan *s, double above, const kr_trace *trace) KR_MUST_USE;
+/* Puts them back into the image of what is left {X,Y,Z}. */
+int kr_ct_metal_back(kr_image *im, const kr_array *metal) KR_MUST_USE;
+
 /* ---- From a file to an image ----
  * Between these two ends a job (recon.h) makes the image: kr_job_file does it all of files that tell how they were measured. */
 typedef struct kr_ct_opts {
