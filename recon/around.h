@@ -23,6 +23,7 @@ typedef struct around_job {
     const kr_array *coils;           /* maps that were given or estimated, or NULL          */
     const kr_net_kind *kind;
     const void *facts;               /* of the configuration, as around.read made them      */
+    const double *whole;             /* what around.measure found: two numbers                */
     const kr_trace *trace;
 } around_job;
 
@@ -34,6 +35,8 @@ typedef struct around {
     int (*read)(void *facts, const kr_weights *w, const kr_net_kind *kind);
     /* Lengths X and Y of the images, where they are not those of the k-space; NULL: they are. */
     void (*grid)(kr_shape *image, const kr_scan *scan, const void *facts, const kr_trace *trace);
+    /* Two numbers of all slices together, before the first is run; NULL: none are wanted. */
+    int (*measure)(double *whole, const kr_scan *scan, const void *facts);
     /* z {X,Y}: the image of slice i (the middle of it where z is smaller); s is open (its k-space, mask and facts of the mask). */
     int (*slice)(kr_array *z, slice *s, kr_net *net, const around_job *j, long i);
 } around;

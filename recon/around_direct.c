@@ -218,7 +218,7 @@ static const kr_fact keys[] = {
     { .key = "sensitivity_model.in_channels", .words = "2" }, { .key = "sensitivity_model.out_channels", .words = "2" },
     { .key = "sensitivity_model.model_name", .words = "unet.unet_2d.UnetModel2d|none" }, { .key = "sensitivity_model.cwn_conv", .words = "false" },
     { .key = "sensitivity_model.dropout_probability" }, { .key = "sensitivity_model.engine_name", .words = "none" },
-    { .key = "engine_name", .words = "none|RecurrentVarNetEngine|RIMEngine|EndToEndVarNetEngine|CIRIMEngine|Unet2dEngine|LPDNetEngine" },
+    { .key = "engine_name", .words = "none|RecurrentVarNetEngine|RIMEngine|EndToEndVarNetEngine|CIRIMEngine|Unet2dEngine|LPDNetEngine|KIKINetEngine" },
     { .key = "scaling_key" }, { .key = "scale_percentile" }, { .key = "padding_eps" }, { .key = "sensitivity_maps_gaussian" },
     { .key = "sensitivity_maps_type" }, { .key = "sensitivity_map_type" }, { .key = "sensitivity_maps_espirit_threshold" },
     { .key = "sensitivity_maps_espirit_kernel_size" }, { .key = "sensitivity_maps_espirit_crop" }, { .key = "sensitivity_maps_espirit_max_iters" },
@@ -238,4 +238,4 @@ static const kr_fact keys[] = {
     { .key = "regex_filter" }, { .key = "data_root" }, { .key = "filenames_filter" }, { .key = "filenames_lists" }, { .key = "filenames_lists_root" },
     { .key = "input_kspace_key", .words = "none" }, { .key = "input_image_key", .words = "none" }, { .key = "lists" }, { .key = "seed" }, { .key = NULL } };
 
-const around around_direct = { "direct", keys, sizeof(facts), read, NULL, one };
+const around around_direct = { "direct", keys, sizeof(facts), read, NULL, NULL, one };

@@ -53,4 +53,4 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 
 static const kr_fact keys[] = { { .key = "mask_center" }, { .key = NULL } };
 
-const around around_fastmri = { "fastmri", keys, 0, read, NULL, one };
+const around around_fastmri = { "fastmri", keys, 0, read, NULL, NULL, one };

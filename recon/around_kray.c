@@ -199,4 +199,4 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 
 static const kr_fact keys[] = { { .key = NULL } };
 
-const around around_kray = { "kray", keys, sizeof(facts), read, NULL, one };
+const around around_kray = { "kray", keys, sizeof(facts), read, NULL, NULL, one };

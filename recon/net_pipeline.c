@@ -156,6 +156,7 @@ void net_close(void *opts)
 struct stack {
     const kr_scan *scan; const kr_array *coils; kr_array *image; const kr_weights *w; const kr_net_kind *kind;
     const around *about; const void *facts; kr_net *net; const kr_trace *trace;
+    double whole[2];
     atomic_long done;
 };
 
@@ -174,7 +175,7 @@ static int one_slice(void *self, long i)
 {
     struct stack *j = self;
     slice s = { 0 };
-    around_job job = { j->scan, j->coils, j->kind, j->facts, j->trace };
+    around_job job = { j->scan, j->coils, j->kind, j->facts, j->whole, j->trace };
     kr_scoped(array) z = kr_part(j->image, j->scan, i);
     bool nothing = false;
     int e = z ? kr_stopped(j->trace) : kr_error_code();
@@ -225,8 +226,8 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
     if (n->about->grid)
         n->about->grid(&shape, scan, n->facts, trace);
     kr_scoped(array) image = kr_array_new(KR_C32, shape);
-    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, 0 };
-    if (!image || run_slices(&all))
+    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, 0 };
+    if (!image || (n->about->measure && n->about->measure(all.whole, scan, n->facts)) || run_slices(&all))
         return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);

@@ -299,8 +299,10 @@ static void against(struct compare *c, const char *path, const char *name, const
         return;
     }
     const float *w = want + (all > each ? c->item * each : 0);
+    bool planar = dims == 5 && shape[2] == 2 && shape[4] != 2;           /* {coil, part, y, x} for {coil, y, x, part} */
+    long px = planar ? (long)(shape[3] * shape[4]) : 1;
     for (long i = 0; i < n; i++) {
-        double v = (double)w[stacked ? i * layers + layer : i] / (strncmp(name, "kspace_", 7) ? 1 : c->unit);
+        double v = (double)w[stacked ? i * layers + layer : planar ? (i / (2 * px) * 2 + i % 2) * px + i / 2 % px : i] / (strncmp(name, "kspace_", 7) ? 1 : c->unit);
         worst = fmax(worst, fabs(v - (double)got[i]));
         top = fmax(top, fabs(v));
         if (!isfinite(got[i]))
@@ -431,14 +433,16 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
 {
     static const char *const knames[] = { "inputs/masked_kspace", "inputs/y", NULL }, *const mnames[] = { "inputs/sampling_mask", "inputs/mask", NULL },
         *const snames[] = { "inputs/sensitivity_map", "inputs/sensitivity_maps", "inputs/sensitivity_map_acs", NULL }, *const inames[] = { "inputs/image", NULL },
-        *const starts[] = { "inputs/initial_prediction", "inputs/init_pred", "inputs/eta", NULL }, *const scales[] = { "inputs/loglikelihood_scaling", NULL };
+        *const starts[] = { "inputs/initial_prediction", "inputs/init_pred", "inputs/eta", NULL }, *const scales[] = { "inputs/loglikelihood_scaling", NULL },
+        *const factors[] = { "inputs/scaling_factor", NULL };
     const kr_net_kind *kind = kr_net_kind_of(net);
-    struct input k = { 0 }, s = { 0 }, m = { 0 }, im = { 0 }, x0 = { 0 }, q = { 0 };
+    struct input k = { 0 }, s = { 0 }, m = { 0 }, im = { 0 }, x0 = { 0 }, q = { 0 }, f = { 0 };
     int e = take(&k, c->file, knames, 5, 5);
     e = e ? e : take(&s, c->file, snames, 5, 5);
     e = e ? e : take(&m, c->file, mnames, 5, 5);
     e = e ? e : take(&x0, c->file, starts, 4, 4);
     e = e ? e : take(&q, c->file, scales, 0, 8);
+    e = e ? e : take(&f, c->file, factors, 0, 8);
     if (!e && !k.p)
         e = take(&im, c->file, inames, 4, 4);
     if (!e && (kind->of_image ? !im.p : !k.p))
@@ -455,7 +459,7 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
         e = kr_fail(KR_ESHAPE, "the mask does not fit the k-space");
     if (!e && x0.p && (x0.n[0] != k.n[0] || (long)x0.n[1] != h || (long)x0.n[2] != wd || x0.n[3] != 2))
         e = kr_fail(KR_ESHAPE, "the initial prediction does not fit the k-space");
-    if (!e && x0.p && strcmp(kind->name, "cirim"))
+    if (!e && x0.p && strcmp(kind->around, "atommic"))
         e = kr_fail(KR_EREFUSED, "network %s takes no initial prediction", kind->name);
     if (!e && x0.p && net_mridc(w) && kr_meta_number(w->meta, "hyper.num_cascades", 1) > 1)
         e = kr_fail(KR_EREFUSED, "mridc restarts every cascade from an initial prediction, which is not built");
@@ -485,6 +489,8 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
                         .centred = kr_meta_number(w->meta, "hyper.fft_centered", 1) != 0 };
     if (!e && q.p)
         in.scaling = (double)q.p[count(q.dims, q.n) > 1 && c->item < count(q.dims, q.n) ? c->item : 0];
+    if (!e && f.p)
+        in.squared_scale = pow((double)f.p[count(f.dims, f.n) > 1 && c->item < count(f.dims, f.n) ? c->item : 0], 2);
     if (!strcmp(kind->name, "cirim"))
         in.scaling = sigma > 1 ? 1 / sigma : 1;
     c->unit = by;
@@ -506,7 +512,7 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
         see(c, "image_rss", magnitude, h * wd, 0, 1);
         see(c, "image_rss_f64", magnitude, h * wd, 0, 1);
     }
-    free(k.p); free(s.p); free(m.p); free(im.p); free(x0.p); free(q.p); free(mask); free(acs); free(image); free(magnitude);
+    free(k.p); free(s.p); free(m.p); free(im.p); free(x0.p); free(q.p); free(f.p); free(mask); free(acs); free(image); free(magnitude);
     return e;
 }
 

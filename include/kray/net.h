@@ -20,6 +20,7 @@ typedef struct kr_net_input {
     const kr_cfloat *adjoint;        /* {h,w} A^H y: for networks that need no k-space                                   */
     const float *noise;              /* {h,w} standard deviation of the samples' noise, in units of the image, > 0       */
     double scaling;                  /* factor that RIM's and CIRIM's log-likelihood is scaled by; 0, 1: not             */
+    double squared_scale;            /* what kspace was divided by, squared: KIKI-Net may divide it by that once more; 0, 1: not */
     double kspace_unit;              /* what the trained transform's k-space is to that of a unitary one, which kspace here is of; 0: 1 */
     bool centred;                    /* Fourier transform with its origin in the middle                                  */
     /* Networks built for an operator (meta "hyper.operator" = "rays"): it, real, with images {X = w, Y = h}; kspace is then the data that it gives,
@@ -66,6 +67,7 @@ typedef struct kr_net_kind {
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
     int (*fresh)(kr_weights *w, uint64_t seed);
+    const char *small;               /* sizes of small ones for tests, "KEY=VALUE,KEY=VALUE;..." of hyper-parameters; NULL: nothing makes one */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 

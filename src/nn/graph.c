@@ -249,6 +249,13 @@ int graph_full_names(kr_graph *g, const kr_weights *all)
 
 kr_param *graph_param(const kr_graph *g, int key) { return &g->root->param[key]; }
 
+void graph_freeze(kr_graph *g, const kr_tensor *t)
+{
+    for (long i = 0; i < g->root->params; i++)
+        if (g->root->source[i].data == t->data)
+            g->root->param[i].frozen = true;
+}
+
 bool layer_trains(const kr_graph *g, const kr_layer *l)
 {
     for (int i = 0; i < l->keys; i++)

@@ -81,6 +81,7 @@ kr_extent graph_extent(const kr_graph *g, kr_node n);
  * arg, keys and inner filled is what it becomes. */
 kr_node graph_add(kr_graph *g, kr_node *second, const kr_layer_ops *op, const kr_node *x, int ins, const kr_tensor *const *w, int keys, const long *arg, int args, kr_graph *inner);
 kr_param *graph_param(const kr_graph *g, int key);
+void graph_freeze(kr_graph *g, const kr_tensor *t);          /* a parameter that no training changes */
 bool layer_trains(const kr_graph *g, const kr_layer *l);     /* has parameters that are not frozen */
 
 /* ---- Layers ---- */
@@ -105,15 +106,30 @@ kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, c
 kr_node lay_cell(kr_graph *g, kr_node *relu, kr_node x, kr_node h, enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, unsigned how);
 kr_node lay_pool(kr_graph *g, kr_node x);
 kr_node lay_prelu(kr_graph *g, kr_node x, const kr_tensor *slope);            /* one slope, or one for each channel        */
+kr_node lay_norm(kr_graph *g, kr_node x, enum kr_act act);                    /* instance norm                            */
+/* Batch norm as in evaluation: w = {weight, bias, running mean, running variance}; 1/by is added to the variance. Its statistics are frozen. */
+kr_node lay_batch_norm(kr_graph *g, kr_node x, const kr_tensor *const w[4], long by);
+enum lay_act { LAY_RELU, LAY_SIGMOID, LAY_TANH };
+kr_node lay_act(kr_graph *g, kr_node x, enum lay_act which);
+kr_node lay_plus(kr_graph *g, kr_node a, kr_node b, double by);               /* a + by b; b of one channel goes to all   */
+kr_node lay_concat(kr_graph *g, kr_node a, kr_node b);                        /* b's channels behind a's                  */
+/* turned: the axes of the grid are exchanged against those of the weights' program. */
+kr_node lay_even(kr_graph *g, kr_node x);                                     /* odd ends reflected                       */
+kr_node lay_crop(kr_graph *g, kr_node x, kr_node like);                       /* its first rows and columns               */
+kr_node lay_second(kr_graph *g, kr_node x);                                   /* pixels 0, 2, 4, ...                      */
+kr_node lay_shuffle(kr_graph *g, kr_node x, bool turned);                     /* 4 channels as 2 x 2 pixels               */
+kr_node lay_haar(kr_graph *g, kr_node x, bool turned);                        /* 2 x 2 pixels as 4 bands LL, HL, LH, HH   */
+kr_node lay_unhaar(kr_graph *g, kr_node x, bool turned);
+kr_node lay_double(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, const kr_tensor *bias);     /* transposed convolution, kernel 3, to twice the size, that of `like` */
 kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);     /* transposed convolution, norm, leaky ReLU, to the size of `like` */
 kr_node lay_up_linear(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w);                 /* the transposed convolution alone      */
 kr_node lay_features(kr_graph *g, const kr_node *x, int count);               /* images, of stacks of known length each, as two channels; real ones as one */
 kr_node lay_image(kr_graph *g, kr_node x);                                    /* two channels as an image                                  */
 kr_node lay_magnitude(kr_graph *g, kr_node x);                                /* one channel, or |image|                                   */
-/* Real and imaginary part standardised by mean and unbiased deviation, zero-padded to multiples of `multiple`; and back. */
-kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long multiple);
+/* Real and imaginary part standardised by mean and unbiased deviation (not, where as it is), zero-padded to ((n - 1) | bits) + 1 pixels; and back. */
+kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long bits, bool as_it_is);
 kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like);
-/* The same of features, whose channels make two groups, the first half and the second. */
+/* The same, padded to multiples of `multiple`, of features, whose channels make two groups, the first half and the second. */
 kr_node lay_halves(kr_graph *g, kr_node *moments, kr_node x, long multiple);
 kr_node lay_unhalves(kr_graph *g, kr_node x, kr_node moments, kr_node like);
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
@@ -124,7 +140,7 @@ kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens);                     /*
 kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens);                     /* sum conj(S_c) y_c */
 kr_node lay_sum(kr_graph *g, kr_node y);                                      /* sum y_c           */
 kr_node lay_rss(kr_graph *g, kr_node y);                                      /* sqrt(sum |y_c|^2) */
-kr_node lay_rss_parts(kr_graph *g, kr_node y);                                /* that of real and of imaginary parts, as an image; not trained through */
+kr_node lay_rss_parts(kr_graph *g, kr_node y);                                /* that of real and of imaginary parts, as an image */
 kr_node lay_unit_maps(kr_graph *g, kr_node sens);                             /* S_c / sqrt(sum |S|^2), 0 where that is 0 */
 kr_node lay_atommic_maps(kr_graph *g, kr_node sens);                          /* S_c / sqrt(sum |S|): ATOMMIC means the above and adds magnitudes */
 kr_node lay_fourier(kr_graph *g, kr_node x, bool inverse);
@@ -134,6 +150,8 @@ kr_node lay_select(kr_graph *g, kr_node k, kr_node mask, bool outside);       /*
 kr_node lay_consistency(kr_graph *g, kr_node k, kr_node y, kr_node mask, kr_node p, const kr_tensor *w, int sign);
 kr_node lay_add(kr_graph *g, kr_node a, kr_node b);                           /* images            */
 kr_node lay_scale(kr_graph *g, kr_node a, kr_node by);                        /* a image, by one number; a itself where it is absent */
+kr_node lay_unscale(kr_graph *g, kr_node a, kr_node by);                      /* a image or coils, divided by it          */
+kr_node lay_solve(kr_graph *g, kr_node b, kr_node z, kr_node sens, const kr_tensor *mu, long steps);     /* (S^H S + mu) x = b + mu z, by so many steps from 0 */
 kr_node lay_either(kr_graph *g, kr_node a, kr_node b);                        /* a where it is given, else b */
 /* x of (A^H A + w) x = b + w z, A = mask F sens, b = A^H y: `noise` NULL: w is the one number of `w`; else w = exp(w[0]) noise^w[1], pixel by
  * pixel, noise > 0. Until the residual is 10^-digits of the right side. */

@@ -185,7 +185,27 @@ static void parts_f(const kr_call *c, long coils, long n, long from, long to)
     for (long i = from; i < to; i++)
         LAY_C(c->y[0])[i] = kr_c(sqrtf(re[i - from]), sqrtf(im[i - from]));
 }
+
+/* Where a sum is 0 so is its gradient. */
+static void parts_b(const kr_call *c, long coils, long n, long from, long to)
+{
+    const kr_cfloat *y = c->x[0]->data;
+    kr_cfloat *d = c->dx[0]->data;
+    for (long i = from; i < to; i++) {
+        double re = 0, im = 0;
+        for (long k = 0; k < coils; k++) {
+            re += (double)kr_re(y[k * n + i]) * (double)kr_re(y[k * n + i]);
+            im += (double)kr_im(y[k * n + i]) * (double)kr_im(y[k * n + i]);
+        }
+        kr_cfloat g = LAY_C(c->dy[0])[i];
+        float by_re = re > 0 ? (float)((double)kr_re(g) / sqrt(re)) : 0, by_im = im > 0 ? (float)((double)kr_im(g) / sqrt(im)) : 0;
+        for (long k = 0; k < coils; k++)
+            d[k * n + i] += kr_c(kr_re(y[k * n + i]) * by_re, kr_im(y[k * n + i]) * by_im);
+    }
+}
+
 static void parts_forward(const kr_call *c) { each(c, &c->x[0]->n, parts_f); }
+static void parts_backward(const kr_call *c) { each(c, &c->x[0]->n, parts_b); }
 
 static void parts_plain(const kr_plain_call *c)
 {
@@ -196,7 +216,7 @@ static void parts_plain(const kr_plain_call *c)
         c->y[0]->v[i] = sqrt(c->y[0]->v[i]);
 }
 
-static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .forward = parts_forward, .plain = parts_plain, .on = -1 };
+static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .keeps = all_inputs, .forward = parts_forward, .backward = parts_backward, .plain = parts_plain, .on = -1 };
 kr_node lay_rss_parts(kr_graph *g, kr_node y) { return graph_add(g, NULL, &parts, &y, 1, NULL, 0, NULL, 0, NULL); }
 
 /* ---- S_c / r, r = sqrt(sum |S|^2), or (arg 0) sqrt(sum |S|): where the published code divides 0 by 0 there is nothing to show either ---- */

@@ -40,11 +40,12 @@ static void add_plain(const kr_plain_call *c)
 static const kr_layer_ops add = { .name = "sum of images", .shape = add_shape, .keeps = nothing, .forward = add_forward, .backward = add_backward, .plain = add_plain, .on = 0 };
 kr_node lay_add(kr_graph *g, kr_node a, kr_node b) { return graph_add(g, NULL, &add, (kr_node[]){ a, b }, 2, NULL, 0, NULL, 0, NULL); }
 
-/* ---- An image times a number that the run is given ---- */
+/* ---- An image (or coils) times a number that the run is given, or divided by it ---- */
+enum { DIVIDED };
 static int scale_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
     y[0] = x[0];
-    return extent_is(l, x, KR_IMAGE, 0) || extent_is(l, x + 1, KR_NUMBERS, 1) ? kr_error_code() : extent_flat(l, x, 1);
+    return (x->kind != KR_COILS && extent_is(l, x, KR_IMAGE, 0)) || extent_is(l, x + 1, KR_NUMBERS, 1) ? kr_error_code() : extent_flat(l, x, 1);
 }
 
 static int scale_passes(const kr_layer *l, const kr_extent *x) { (void)l; return x[1].kind == KR_ABSENT ? 0 : -1; }
@@ -57,28 +58,32 @@ static void scale_keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned
     *y = 0;
 }
 
+static double factor(const kr_layer *l, const double *by) { return l->arg[DIVIDED] ? 1 / *by : *by; }
+static long numbers(const kr_extent *n) { return extent_pixels(n) * (n->kind == KR_COILS ? n->chan : 1); }
+
 static void scale_forward(const kr_call *c)
 {
-    float by = (float)*(const double *)c->x[1]->data;
-    for (long i = 0; i < extent_pixels(&c->y[0]->n); i++)
+    float by = (float)factor(c->l, c->x[1]->data);
+    for (long i = 0; i < numbers(&c->y[0]->n); i++)
         LAY_C(c->y[0])[i] = LAY_C(c->x[0])[i] * by;
 }
 
 static void scale_backward(const kr_call *c)
 {
-    float by = (float)*(const double *)c->x[1]->data;
-    for (long i = 0; i < extent_pixels(&c->dy[0]->n) && c->dx[0]; i++)
+    float by = (float)factor(c->l, c->x[1]->data);
+    for (long i = 0; i < numbers(&c->dy[0]->n) && c->dx[0]; i++)
         LAY_C(c->dx[0])[i] += LAY_C(c->dy[0])[i] * by;
 }
 
 static void scale_plain(const kr_plain_call *c)
 {
-    for (long i = 0; i < 2 * extent_pixels(&c->y[0]->n); i++)
-        c->y[0]->v[i] = c->x[0]->v[i] * c->x[1]->v[0];
+    for (long i = 0; i < 2 * numbers(&c->y[0]->n); i++)
+        c->y[0]->v[i] = c->x[0]->v[i] * factor(c->l, c->x[1]->v);
 }
 
 static const kr_layer_ops scale = { .name = "factor", .shape = scale_shape, .passes = scale_passes, .keeps = scale_keeps, .forward = scale_forward, .backward = scale_backward, .plain = scale_plain, .on = 0 };
-kr_node lay_scale(kr_graph *g, kr_node a, kr_node by) { return graph_add(g, NULL, &scale, (kr_node[]){ a, by }, 2, NULL, 0, NULL, 0, NULL); }
+kr_node lay_scale(kr_graph *g, kr_node a, kr_node by) { return graph_add(g, NULL, &scale, (kr_node[]){ a, by }, 2, NULL, 0, (long[]){ 0 }, 1, NULL); }
+kr_node lay_unscale(kr_graph *g, kr_node a, kr_node by) { return graph_add(g, NULL, &scale, (kr_node[]){ a, by }, 2, NULL, 0, (long[]){ 1 }, 1, NULL); }
 
 /* ---- a where it is given, else b: decided when a run is planned ---- */
 static int either_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)

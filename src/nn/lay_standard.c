@@ -1,17 +1,18 @@
 /* lay_standard.c: an image whose real and imaginary part are standardised by their mean and unbiased deviation, zero-padded about the
- * middle to multiples of some number, as two channels; and back. */
+ * middle to ((n - 1) | bits) + 1 pixels (multiples of bits + 1 where that is a power of 2), as two channels; and back. */
 #include "lay.h"
 #include <math.h>
 #include <string.h>
 
 enum { MEAN = 0, STD = 2, MOMENTS = 4 };                     /* of two parts each */
-static long padded(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+enum { BITS, AS_IT_IS };                                     /* AS_IT_IS: mean 0 and deviation 1, whatever they are */
+static long padded(long n, long bits) { return ((n - 1) | bits) + 1; }
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
     y[0] = extent_like(x[0], KR_FEATURES, 2);
-    y[0].y = padded(x->y, l->arg[0]);
-    y[0].x = padded(x->x, l->arg[0]);
+    y[0].y = padded(x->y, l->arg[BITS]);
+    y[0].x = padded(x->x, l->arg[BITS]);
     y[1] = (kr_extent){ KR_NUMBERS, MOMENTS, 1, 1, 1 };
     return extent_is(l, x, KR_IMAGE, 0) ? kr_error_code() : extent_flat(l, x, 1);
 }
@@ -101,7 +102,9 @@ static void forward(const kr_call *c)
     j.x = c->x[0]->data;
     if (j.h != j.map->h || j.w != j.map->w)
         memset(j.map->store, 0, (size_t)(j.map->blocks * j.map->block) * sizeof *j.map->store);
-    if (statistics(&j) || kr_for(BANDS, put_band, &j))
+    if (c->l->arg[AS_IT_IS])
+        j.std[0] = j.std[1] = 1;
+    if ((!c->l->arg[AS_IT_IS] && statistics(&j)) || kr_for(BANDS, put_band, &j))
         kr_assert(0 && "arithmetic cannot be refused");
     double *m = c->y[1]->data;
     memcpy(m + MEAN, j.mean, sizeof j.mean);
@@ -124,13 +127,16 @@ static void backward(const kr_call *c)
     const float *x = c->x[0]->data;
     float *dx = c->dx[0]->data;
     double n = (double)(j.h * j.w), less = n > 1 ? n - 1 : 1, sum[2] = { 0 }, along[2] = { 0 };
+    bool moving = !c->l->arg[AS_IT_IS];                      /* the moments move with the image */
     for (int pass = 0; pass < 2; pass++)
         for (long y = 0; y < j.h; y++)
             for (long k = 0; k < j.w; k++)
                 for (int q = 0; q < 2; q++) {
                     long i = 2 * (y * j.w + k) + q;
                     double d = (double)kr_map_at(j.map, 0, y + j.top, k + j.left)[q], u = ((double)x[i] - m[MEAN + q]) / m[STD + q];
-                    if (pass)
+                    if (pass && !moving)
+                        dx[i] += (float)d;
+                    else if (pass)
                         dx[i] += (float)((d - sum[q] / n - u * along[q] / less) / m[STD + q] + dm[MEAN + q] / n + dm[STD + q] * u / less);
                     else {
                         sum[q] += d;
@@ -149,6 +155,8 @@ static void plain(const kr_plain_call *c)
             mean += c->x[0]->v[2 * i + q] / (double)px;
         for (long i = 0; i < px; i++)
             var += pow(c->x[0]->v[2 * i + q] - mean, 2) / (double)(px - 1);
+        mean = c->l->arg[AS_IT_IS] ? 0 : mean;
+        var = c->l->arg[AS_IT_IS] ? 1 : var;
         c->y[1]->v[MEAN + q] = mean;
         c->y[1]->v[STD + q] = sqrt(var);
         for (long i = 0; i < px; i++)
@@ -157,7 +165,10 @@ static void plain(const kr_plain_call *c)
 }
 
 static const kr_layer_ops ops = { .name = "standardising", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
-kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long multiple) { return graph_add(g, moments, &ops, &x, 1, NULL, 0, &multiple, 1, NULL); }
+kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long bits, bool as_it_is)
+{
+    return graph_add(g, moments, &ops, &x, 1, NULL, 0, (long[]){ bits, as_it_is }, 2, NULL);
+}
 
 /* ---- And back ---- */
 static int back_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)

@@ -131,6 +131,17 @@ long net_number(const kr_weights *w, const char *name, long otherwise)
     return !strcmp(v, "True") || !strcmp(v, "true") ? 1 : strtol(v, NULL, 10);
 }
 
+bool net_real(double *to, const kr_weights *w, const char *name, double otherwise)
+{
+    const char *v = net_word(w, name, NULL);
+    char *end = NULL;
+    *to = v ? strtod(v, &end) : otherwise;
+    return !v || (end != v && !*end && *to - *to == 0) || kr_fail(KR_EFORMAT, "%s is '%s'; a number is wanted", name, v) == 0;
+}
+
+static const char turned_key[] = "turned";
+bool net_turned(const kr_weights *w) { return kr_meta_get(w->meta, turned_key) != NULL; }
+
 bool net_shared(const kr_weights *w, long blocks)
 {
     const char *said = net_word(w, "no_parameter_sharing", NULL);
@@ -167,6 +178,8 @@ bool net_is_conv(const kr_tensor *t, long ins)
 static kr_weights *turn(const kr_weights *w)
 {
     kr_weights *t = kr_weights_under(w, "");
+    if (t && kr_meta_set(t->meta, turned_key, "1"))
+        kr_weights_unref(&t);
     for (long i = 0; t && i < t->count; i++) {
         kr_tensor *k = &t->tensor[i];
         long n = k->dims == 4 && k->n[2] == k->n[3] ? k->n[2] : 1;
@@ -310,7 +323,7 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
 static const struct { const char *name, *word; enum kr_value_kind kind; } offered[] = { { "kspace", "k-space", KR_COILS }, { "mask", "a mask", KR_REAL },
     { "acs", "a calibration area", KR_REAL }, { "padding", "padding", KR_REAL }, { "sens", "coil maps", KR_COILS }, { "start", "a first image", KR_IMAGE },
     { "image", "an image", KR_REAL }, { "scaling", "a factor", KR_NUMBERS },
-    { "kspace_unit", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL }, { "rays", "an operator", KR_OPERATOR } };
+    { "kspace_unit", "a factor", KR_NUMBERS }, { "squared_scale", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL }, { "rays", "an operator", KR_OPERATOR } };
 enum { OFFERED = sizeof offered / sizeof *offered };
 
 /* A factor, where it is one: 0 and 1 change nothing. */
@@ -319,7 +332,7 @@ static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NUL
 /* Extents and data of the graph's inputs. */
 static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
 {
-    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), in->adjoint, in->noise, in->rays };
+    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), other(&in->squared_scale), in->adjoint, in->noise, in->rays };
     for (long i = 0; i < kr_graph_inputs(g); i++) {
         int k = 0;
         while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))

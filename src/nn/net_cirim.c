@@ -5,16 +5,16 @@
 #include <string.h>
 #include <strings.h>
 
-static bool atommic(const kr_weights *w) { return net_has(w, "reconstruction_module.0.layers.0.rnn.ih.weight"); }
+static bool of_atommic(const kr_weights *w) { return net_has(w, "reconstruction_module.0.layers.0.rnn.ih.weight"); }
 
 static int matches(const kr_weights *w)
 {
-    return atommic(w) || net_has(w, "cirim.0.layers.0.rnn.ih.weight") ? 90 : 0;
+    return of_atommic(w) || net_has(w, "cirim.0.layers.0.rnn.ih.weight") ? 90 : 0;
 }
 
 static int build(kr_graph *g, const kr_weights *all)
 {
-    const char *family = atommic(all) ? "reconstruction_module." : "cirim.";
+    const char *family = of_atommic(all) ? "reconstruction_module." : "cirim.";
     char prefix[80];
     snprintf(prefix, sizeof prefix, "%s0.layers.0.rnn.ih.weight", family);
     kr_scoped(weights) w = net_weights(all, prefix);
@@ -30,7 +30,7 @@ static int build(kr_graph *g, const kr_weights *all)
         return kr_fail(KR_EFORMAT, "%ld time steps", steps);
     if (net_number(w, "no_dc", 1) == 0)
         return kr_fail(KR_EFORMAT, "explicit data consistency (no_dc = False) is not built: no published model has it");
-    if (!atommic(all) && net_maybe(w, "cirim.1.layers.0.rnn.ih.weight")) {   /* one cascade, and ATOMMIC, begin alike either way */
+    if (!of_atommic(all) && net_maybe(w, "cirim.1.layers.0.rnn.ih.weight")) {   /* one cascade, and ATOMMIC, begin alike either way */
         const char *keep = kr_weights_told(w, "keep_eta");
         keep = keep ? keep : kr_weights_told(w, "keep_prediction");
         if (keep ? !strcasecmp(keep, "false") || !strcmp(keep, "0") || !strcasecmp(keep, "none") : kr_meta_get(w->meta, "config_model") != NULL)
@@ -41,28 +41,18 @@ static int build(kr_graph *g, const kr_weights *all)
     long features = block_features(w, prefix);
     if (!features)
         return kr_error_code();
-    bool good = true, rss = net_either(w, "coil_combination_method", "sense", "rss", &good), maps = net_maybe(w, "coil_sensitivity_maps_nn.norm_unet.unet.conv.layers.0.weight");
-    if (!good)
+    atommic in;
+    if (atommic_of(&in, g, w))
         return kr_error_code();
-    kr_node y = graph_input(g, "kspace", KR_COILS, 0, true), mask = graph_input(g, "mask", KR_REAL, 1, true), sens = graph_input(g, "sens", KR_COILS, 0, !maps);
-    kr_node start = graph_input(g, "start", KR_IMAGE, 1, false), scaling = graph_input(g, "scaling", KR_NUMBERS, 1, false), h[BLOCK_DEPTH];
-    if (maps) {                              /* coil images of the calibration area, each through a NormUnet, then normalised */
-        kr_node acs = graph_input(g, "acs", KR_REAL, 1, false);
-        kr_node low = net_number(w, "coil_sensitivity_maps_nn_mask_center", 1) != 0 ? lay_select(g, y, acs, false) : y;
-        kr_node made = lay_atommic_maps(g, unet_maps(g, w, "coil_sensitivity_maps_nn.norm_unet.unet.", lay_fourier(g, low, true), true, 1));
-        graph_name(g, made, 0, 1, "sensitivity_maps");
-        sens = lay_either(g, sens, made);
-    }
-    /* The image to begin with; RSS: of real and imaginary parts apart, as the published code has it. */
-    kr_node x = lay_either(g, start, rss ? lay_rss_parts(g, lay_fourier(g, y, true)) : net_adjoint(g, y, sens));
+    kr_node y = in.y, mask = in.mask, sens = in.sens, scaling = graph_input(g, "scaling", KR_NUMBERS, 1, false), x = in.start, h[BLOCK_DEPTH];
     for (long i = 0; net_maybe(w, "%s%ld.layers.0.rnn.ih.weight", family, i) && !graph_refused(g); i++) {
         snprintf(prefix, sizeof prefix, "%s%ld.", family, i);
-        for (int l = 0; l < BLOCK_DEPTH && (!i || !atommic(all)); l++)
+        for (int l = 0; l < BLOCK_DEPTH && (!i || !of_atommic(all)); l++)
             h[l] = lay_zeros(g, x, features);
         for (long t = 0; t < steps && !graph_refused(g); t++) {
             graph_segment(g);
-            kr_node in[2] = { x, lay_scale(g, net_gradient(g, x, y, mask, sens), scaling) };
-            x = lay_add(g, x, block_step(g, w, prefix, "rnn", in, h, KR_ACT_NONE));
+            kr_node both[2] = { x, lay_scale(g, net_gradient(g, x, y, mask, sens), scaling) };
+            x = lay_add(g, x, block_step(g, w, prefix, "rnn", both, h, KR_ACT_NONE));
             graph_output(g, x);
             graph_name(g, x, 0, 1, "cascade%ld_timestep%ld", i, t);
             for (int l = 0; l < BLOCK_DEPTH && !i; l++)
@@ -84,15 +74,8 @@ static const kr_fact facts[] = {
     { "recurrent_filters", "0.layers.%ld.rnn.ih.weight", 1, NULL, "0" },
     { "recurrent_kernels", "0.layers.%ld.rnn.ih.weight", 2, NULL, "0" },
     { .key = "conv_dilations", .words = "1 2 1" }, { .key = "recurrent_dilations", .words = "1 1 0" }, { .key = "conv_bias", .words = "true true false|1 1 0" },
-    { .key = "recurrent_bias", .words = "true true false|1 1 0" }, { .key = "conv_dim", .words = "2" }, { .key = "dimensionality", .words = "2" },
-    { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "consecutive_slices", .words = "1" }, { "estimate_coil_sensitivity_maps_with_nn", "coil_sensitivity_maps_nn.norm_unet.unet.conv.layers.0.weight", KR_FACT_THERE, "false", NULL },
-    { "coil_sensitivity_maps_nn_chans", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
-    { "coil_sensitivity_maps_nn_pools", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
-    { .key = "coil_sensitivity_maps_nn_mask_type", .words = "1D|2D" }, { .key = "coil_sensitivity_maps_nn_mask_center" },
-    { .key = "coil_sensitivity_maps_nn_normalize", .words = "true|1" },
-    { .key = "use_sens_net", .words = "false|0|none" },
-    { .key = "recurrent_layer" }, { .key = "time_steps" }, { .key = "no_dc" }, { .key = "keep_prediction" }, { .key = "keep_eta" }, { .key = "fft_normalization" },
-    { .key = "coil_combination_method" }, { .key = "coil_dim" }, { .key = NULL } };
+    { .key = "recurrent_bias", .words = "true true false|1 1 0" }, { .key = "conv_dim", .words = "2" }, { .key = "recurrent_layer" }, { .key = "time_steps" }, { .key = "no_dc" },
+    { .key = "keep_prediction" }, { .key = "keep_eta" }, FACTS_ATOMMIC, { .key = NULL } };
 
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, false, true,

@@ -70,30 +70,11 @@ static int build(kr_graph *g, const kr_weights *all)
 /* ---- Untrained ---- */
 enum { IMAGES = 7 };                 /* channels: three complex images and the noise */
 
-/* Normal numbers that keep the variance of features: 2 / (1 + 0.2^2) / inputs before leaky ReLU, 1 / inputs else. */
-static int fresh_tensor(kr_weights *w, uint64_t seed, double variance, const char *name, long outs, long ins, long k)
-{
-    kr_tensor *t = kr_weights_add(w, name, 4, (long[]){ outs, ins, k, k });
-    if (!t)
-        return kr_error_code();
-    for (long i = 0, n = kr_tensor_count(t); i < n; i++) {
-        double z[2];
-        kr_rand_normal2(seed, (uint64_t)w->count, (uint64_t)i, z);
-        t->data[i] = (float)(sqrt(variance) * z[0]);
-    }
-    return 0;
-}
-
+/* The variance of features stays: 2 / (1 + 0.2^2) before leaky ReLU. */
 static int fresh_two(kr_weights *w, uint64_t seed, const char *prefix, long in, long out)
 {
-    char name[128];
-    int e = 0;
-    for (int i = 0; i < 2 && !e; i++) {
-        snprintf(name, sizeof name, "%s%d.weight", prefix, i);
-        long ins = i ? out : in;
-        e = fresh_tensor(w, seed, 2 / 1.04 / (double)(9 * ins), name, out, ins, 3);
-    }
-    return e;
+    int e = net_fresh(w, seed, 2 / 1.04, out, in, 3, "%s0.weight", prefix);
+    return e ? e : net_fresh(w, seed, 2 / 1.04, out, out, 3, "%s1.weight", prefix);
 }
 
 static int fresh(kr_weights *w, uint64_t seed)
@@ -114,13 +95,11 @@ static int fresh(kr_weights *w, uint64_t seed)
         }
         for (long i = pools - 1; i >= 0 && !e; i--) {
             long wide = channels << i;
-            snprintf(name, sizeof name, "cascades.%ld.up.%ld.transposed.weight", c, i);
-            e = fresh_tensor(w, seed, 1 / (double)(2 * wide), name, 2 * wide, wide, 2);
+            e = net_fresh(w, seed, 2, 2 * wide, wide, 2, "cascades.%ld.up.%ld.transposed.weight", c, i);
             snprintf(name, sizeof name, "cascades.%ld.up.%ld.", c, i);
             e = e ? e : fresh_two(w, seed, name, 2 * wide, wide);
         }
-        snprintf(name, sizeof name, "cascades.%ld.last.weight", c);
-        e = e ? e : fresh_tensor(w, seed, 0, name, 2, channels, 1);
+        e = e ? e : net_fresh(w, seed, 0, 2, channels, 1, "cascades.%ld.last.weight", c);
         snprintf(name, sizeof name, "cascades.%ld.consistency", c);
         kr_tensor *t = e ? NULL : kr_weights_add(w, name, 1, (long[]){ 2 });
         if (!t)

@@ -46,7 +46,7 @@ kr_node gru_step(kr_graph *g, const gru *r, const kr_weights *w, const kr_node *
     kr_node x = lay_features(g, images, count), moments, feature[GRU_LAYERS], y = x;
     graph_name(g, x, 0, 1, "%s_input_step%ld", word, step);
     if (r->normalised)
-        x = lay_standard(g, &moments, images[0], 1);
+        x = lay_standard(g, &moments, images[0], 0, false);
     for (int i = 0; i <= r->layers && !graph_refused(g); i++) {
         kr_node read[KR_INS] = { x };
         int maps = 1;
@@ -123,4 +123,68 @@ void gru_states(kr_graph *g, const gru *r, const kr_weights *w, const char *pref
         kr_fail(KR_EFORMAT, "the initialiser under '%s' starts %d states from %d features; the network has %d", prefix, outs, depth, r->layers);
         graph_fail(g);
     }
+}
+
+/* ---- Descent in k-space with a GRU as regulariser: the steps of RecurrentVarNet ---- */
+bool descent_of(descent *d, const kr_weights *w)
+{
+    char prefix[64];
+    for (d->blocks = 0; net_maybe(w, "block_list.%ld.learning_rate", d->blocks); d->blocks++) {
+        if (d->blocks == DESCENT_STEPS)
+            return kr_fail(KR_EREFUSED, "more than %d blocks", DESCENT_STEPS) == 0;
+        gru *r = &d->r[d->blocks];
+        snprintf(prefix, sizeof prefix, "block_list.%ld.regularizer.", d->blocks);
+        if (!net_scalar(net_maybe(w, "block_list.%ld.learning_rate", d->blocks)) || !gru_of(r, w, prefix, 2))
+            return false;
+        if (!gru_alike(r, &d->r[0]))                         /* they hand on states */
+            return kr_fail(KR_ESHAPE, "block %ld has other layers than the first", d->blocks) == 0;
+    }
+    return true;
+}
+
+kr_node descent_run(kr_graph *g, const descent *d, const kr_weights *w, long steps, kr_node y, kr_node mask, kr_node sens, kr_node first)
+{
+    kr_node k = y, h[GRU_LAYERS];
+    char prefix[64];
+    for (long b = steps; b < d->blocks; b++) {               /* steps that are not run */
+        snprintf(prefix, sizeof prefix, "block_list.%ld.", b);
+        net_left_out(w, prefix);
+    }
+    gru_states(g, &d->r[0], w, "initializer.", first, h);
+    for (long t = 0; t < steps && !graph_refused(g); t++) {
+        long b = d->blocks > 1 ? t : 0;
+        graph_segment(g);
+        kr_node x = net_adjoint(g, k, sens);
+        x = gru_step(g, &d->r[b], w, &x, 1, h, "regularizer", t);
+        k = lay_consistency(g, k, y, mask, net_forward(g, x, sens), net_tensor(w, "block_list.%ld.learning_rate", b), 1);
+        graph_name(g, k, 0, 1, "kspace_step%ld", t);
+    }
+    return k;
+}
+
+int gru_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long hidden, long layers)
+{
+    static const char *const gate[] = { "reset_gates", "update_gates", "out_gates" };
+    int e = 0;
+    for (long i = 0; i <= layers && !e; i++)
+        e = net_fresh_conv(w, seed, i < layers ? 2 : 0.1, i < layers ? hidden : 2, i ? hidden : ins, i ? 3 : 5, "%sconv_blocks.%ld.1.", prefix, i);
+    for (long k = 0; k < 3 * layers && !e; k++) {
+        e = net_fresh(w, seed, 1, hidden, 2 * hidden, 1, "%s%s.%ld.0.weight", prefix, gate[k / layers], k % layers);
+        e = e ? e : net_fresh_value(w, k < layers ? -1 : 0, hidden, "%s%s.%ld.0.bias", prefix, gate[k / layers], k % layers);      /* the old state counts little */
+    }
+    return e;
+}
+
+int gru_states_fresh(kr_weights *w, uint64_t seed, const char *prefix, long hidden, long layers)
+{
+    long channels[GRU_LAYERS];
+    int e = 0, depth = net_list(w, "initializer_channels", "32 32 64 64", channels, GRU_LAYERS);
+    for (int i = 0; i < depth; i++)
+        if (channels[i] < 1 || channels[i] > 1024)
+            return kr_fail(KR_EUSAGE, "initializer_channels are 1 to 1024 each, not %ld", channels[i]);
+    for (int i = 0; i < depth && !e; i++)
+        e = net_fresh_conv(w, seed, 2, channels[i], i ? channels[i - 1] : 2, 3, "%sconv_blocks.%d.1.", prefix, i);
+    for (long i = 0; i < layers && !e; i++)
+        e = net_fresh_conv(w, seed, 1, hidden, depth ? channels[depth - 1] : 2, 1, "%sout_blocks.%ld.0.", prefix, i);
+    return e;
 }

@@ -70,9 +70,11 @@ kr_node unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x,
 
 kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x) { return lay_image(g, unet(g, w, prefix, lay_features(g, &x, 1), false)); }
 
-kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x)
+kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x) { return norm_unet_by(g, w, prefix, x, 15, true); }
+
+kr_node norm_unet_by(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long bits, bool normalise)
 {
-    kr_node moments, y = lay_standard(g, &moments, x, 16);
+    kr_node moments, y = lay_standard(g, &moments, x, bits, !normalise);
     return lay_unstandard(g, unet(g, w, prefix, y, false), moments, x);
 }
 
@@ -90,4 +92,24 @@ kr_node unet_maps(kr_graph *g, const kr_weights *w, const char *prefix, kr_node 
     kr_node x = graph_input(one, "image", KR_IMAGE, 1, true);
     graph_output(one, (norm ? norm_unet : unet_image)(one, w, prefix, x));
     return lay_each(g, maps, one, least);
+}
+
+int unet_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long chans, long pools)
+{
+    int e = 0;
+    for (long i = 0; i <= pools && !e; i++) {
+        long c = chans << i;
+        char part[256];
+        snprintf(part, sizeof part, i < pools ? "%sdown_sample_layers.%ld" : "%sconv", prefix, i);
+        e = net_fresh(w, seed, 1.9, c, i ? c / 2 : ins, 3, "%s.layers.0.weight", part);
+        e = e ? e : net_fresh(w, seed, 1.9, c, c, 3, "%s.layers.4.weight", part);
+    }
+    for (long i = 0; i < pools && !e; i++) {
+        long c = chans << (pools - 1 - i);
+        const char *last = i == pools - 1 ? "0." : "";
+        e = net_fresh(w, seed, 1.9, c, 2 * c, 3, "%sup_conv.%ld.%slayers.0.weight", prefix, i, last);
+        e = e ? e : net_fresh(w, seed, 1.9, c, c, 3, "%sup_conv.%ld.%slayers.4.weight", prefix, i, last);
+        e = e ? e : net_fresh(w, seed, 3.8, 2 * c, c, 2, "%sup_transpose_conv.%ld.layers.0.weight", prefix, i);
+    }
+    return e ? e : net_fresh_conv(w, seed, 0.3, outs, chans, 1, "%sup_conv.%ld.1.", prefix, pools - 1);
 }

@@ -22,6 +22,8 @@ bool net_either(const kr_weights *w, const char *name, const char *a, const char
 /* Does "no_parameter_sharing", where it is said, agree with so many blocks? Otherwise a refusal is on record. */
 bool net_shared(const kr_weights *w, long blocks);
 long net_number(const kr_weights *w, const char *name, long otherwise);                  /* meta "hyper.NAME" */
+bool net_real(double *to, const kr_weights *w, const char *name, double otherwise);     /* "hyper.NAME"; a word: a refusal */
+bool net_turned(const kr_weights *w);                             /* the images have their axes exchanged, and so have the kernels */
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);
@@ -60,6 +62,13 @@ bool gru_alike(const gru *a, const gru *b);                                  /* 
 kr_node gru_step(kr_graph *g, const gru *r, const kr_weights *w, const kr_node *images, int count, kr_node *h, const char *word, long step);
 /* The states that an initialiser under `prefix` makes of an image, or zeros where there is none. */
 void gru_states(kr_graph *g, const gru *r, const kr_weights *w, const char *prefix, kr_node image, kr_node *h);
+/* k' = k - rate M (k - y) + F S GRU(S^H F^-1 k): blocks "block_list.N.", one for all steps or one for each. */
+enum { DESCENT_STEPS = 64 };
+typedef struct descent { long blocks; gru r[DESCENT_STEPS]; } descent;
+bool descent_of(descent *d, const kr_weights *w);
+kr_node descent_run(kr_graph *g, const descent *d, const kr_weights *w, long steps, kr_node y, kr_node mask, kr_node sens, kr_node first);     /* first: what the initialiser reads */
+int gru_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long hidden, long layers);
+int gru_states_fresh(kr_weights *w, uint64_t seed, const char *prefix, long hidden, long layers);
 /* A convolution inside a Sequential: index 1 behind a padding or norm module, else 0. */
 const kr_tensor *gru_tensor(const kr_weights *w, const char *prefix, const char *part, int i, const char *what);
 
@@ -69,11 +78,53 @@ enum { BLOCK_DEPTH = 2 };
 kr_node block_step(kr_graph *g, const kr_weights *w, const char *prefix, const char *cell, const kr_node *images, kr_node *h, enum kr_act last);
 long block_features(const kr_weights *w, const char *prefix);      /* 0: a refusal */
 
+/* ---- ATOMMIC ---- */
+/* What its networks are given: maps may be those of a network in the weights, the start what data and maps make. */
+typedef struct atommic { kr_node y, mask, sens, start; bool rss; } atommic;
+int atommic_of(atommic *a, kr_graph *g, const kr_weights *w);
+kr_node atommic_image(kr_graph *g, const atommic *a, kr_node k);   /* of k-space, combined as the configuration says */
+bool rvn_of_atommic(const kr_weights *w);         /* its RecurrentVarNet, whose tensors are called as DIRECT's: do file or configuration say so? */
+/* Facts of all of its networks. */
+#define FACTS_ATOMMIC \
+    { .key = "dimensionality", .words = "2" }, { .key = "spatial_dims", .words = "-2 -1|none" }, { .key = "consecutive_slices", .words = "1" }, \
+    { "estimate_coil_sensitivity_maps_with_nn", "coil_sensitivity_maps_nn.norm_unet.unet.conv.layers.0.weight", KR_FACT_THERE, "false", NULL }, \
+    { "coil_sensitivity_maps_nn_chans", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
+    { "coil_sensitivity_maps_nn_pools", "coil_sensitivity_maps_nn.norm_unet.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }, \
+    { .key = "coil_sensitivity_maps_nn_mask_type", .words = "1D|2D" }, { .key = "coil_sensitivity_maps_nn_mask_center" }, \
+    { .key = "coil_sensitivity_maps_nn_normalize", .words = "true|1" }, { .key = "use_sens_net", .words = "false|0|none" }, \
+    { .key = "fft_normalization" }, { .key = "coil_combination_method" }, { .key = "coil_dim" }
+
+/* ---- Convolutions in a row ---- */
+bool net_equal(const kr_tensor *a, const kr_tensor *b);            /* the same numbers */
+kr_node batch_norm(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long by);       /* see lay_batch_norm */
+/* Modules "prefix0.", "prefix1.", ...: 3 x 3 convolutions with biases, batch norms, PReLUs; to outs channels. Slopes equal to *slope (NULL: none yet) are that one parameter. */
+kr_node chain(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs, const kr_tensor **slope);
+int chain_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long hidden, long convs, bool batch);
+/* How often a list ("image_model_list.") holds one network, whose further copies then count as read; 0: they differ, a refusal. */
+long net_copies(const kr_weights *w, const char *list);
+
+/* ---- Untrained ---- */
+/* Adds {outs, ins, k, k} normal numbers of variance gain / (ins k k): 2 before a ReLU, 1 else. */
+int net_fresh(kr_weights *w, uint64_t seed, double gain, long outs, long ins, long k, const char *fmt, ...) KR_PRINTF(7, 8);
+int net_fresh_value(kr_weights *w, double value, long count, const char *fmt, ...) KR_PRINTF(4, 5);
+int net_fresh_conv(kr_weights *w, uint64_t seed, double gain, long outs, long ins, long k, const char *prefix, ...) KR_PRINTF(7, 8);      /* "weight", and a bias of zeros */
+/* Sizes of an untrained network out of its hyper-parameters; a refusal where they are outside of their limits. */
+typedef struct net_size { const char *key; long otherwise, least, most; } net_size;
+int net_sizes(const kr_weights *w, const net_size *s, int count, long *n);
+
+/* ---- Multi-level wavelet network, and iterative down-up network (DIRECT) ---- */
+kr_node mwcnn(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);                        /* as many channels out as in, none below 0 */
+kr_node didn(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs);
+int mwcnn_fresh(kr_weights *w, uint64_t seed, const char *prefix, long channels, long hidden, long scales);
+int didn_fresh(kr_weights *w, uint64_t seed, const char *prefix, long channels, long outs, long hidden, long dubs, long convs);
+
 /* ---- U-Net ---- */
 kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named);    /* "" or "unet." ...; as many channels out as in */
 kr_node unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs, bool named);      /* of so many channels */
 kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);          /* of a complex image                             */
 kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);           /* of a standardised one, padded to multiples of 16 */
+kr_node norm_unet_by(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long bits, bool normalise);      /* see lay_standard */
+int unet_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long chans, long pools);
 /* Of features: their two halves standardised, padded as above. */
 kr_node norm_unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs);
 /* Each coil's map through a U-Net, standardised or not; fewer coils than `least` have nothing to learn from. */

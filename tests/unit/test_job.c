@@ -7,7 +7,8 @@
 #include "netweights.h"
 
 enum { FULL, BANDS, SERIES, SCANS };
-static const char *scan_path[SCANS], *weights_path[KINDS];
+enum { LISTED = 64 };
+static const char *scan_path[SCANS], *weights_path[LISTED];
 
 /* A small scan: 4 slices, or 4 measured two at a time, or a series of 4 frames. */
 static void make(int which, const char *path)
@@ -41,14 +42,15 @@ static void make(int which, const char *path)
 static int setup(void **state)
 {
     (void)state;
-    static char name[SCANS + KINDS][512];
+    static char name[SCANS + LISTED][512];
     for (int i = 0; i < SCANS; i++) {
         char file[32];
         snprintf(file, sizeof file, "scan%d.h5", i);
         scan_path[i] = strcpy(name[i], scratch(file));
         make(i, scan_path[i]);
     }
-    for (int i = 0; i < KINDS; i++) {
+    assert_true(kinds() <= LISTED);
+    for (int i = 0; i < kinds(); i++) {
         char file[32];
         snprintf(file, sizeof file, "net%d.safetensors", i);
         weights_path[i] = strcpy(name[SCANS + i], scratch(file));
@@ -66,6 +68,9 @@ static const char *weights_of(const kr_recon *m)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (!strcmp(table[i].method, m->name))
             return weights_path[table[i].kind];
+    for (int i = KINDS; i < kinds(); i++)
+        if (!strcmp(word_of(i), m->name))
+            return weights_path[i];
     return NULL;
 }
 

@@ -42,19 +42,20 @@ static void every_size(void **state)
 {
     (void)state;
     static const long size[][2] = { { 1, 1 }, { 1, 7 }, { 9, 1 }, { 2, 2 }, { 3, 5 }, { 7, 7 }, { 13, 17 }, { 16, 31 }, { 33, 32 }, { 19, 64 } };
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < kinds(); kind++) {
         kr_weights *w = small(kind);
         kr_net *net = kr_net_new(NULL, w, kind & 1);
         if (!net)
             fail_msg("kind %d: %s", kind, kr_error());
-        assert_string_equal(kr_net_kind_of(net)->name, word[kind]);
+        assert_string_equal(kr_net_kind_of(net)->name, word_of(kind));
         for (size_t i = 0; i < sizeof size / sizeof *size; i++)
             for (long coils = 1; coils < 4; coils += 2)
                 if (run(net, coils, size[i][0], size[i][1])) {
-                    /* Only U-Nets may be too deep for an image, and say so. */
+                    /* Only U-Nets may be too deep for an image, and what halves it may want an even number of pixels; they say so. */
                     assert_true(kind >= RVN);
-                    assert_true(size[i][0] < 16 || size[i][1] < 16);
-                    assert_refused(KR_EREFUSED, "are too few for a U-Net");
+                    bool odd = strstr(kr_error(), "an even number of rows") != NULL;
+                    assert_true(odd || size[i][0] < 16 || size[i][1] < 16);
+                    assert_refused(KR_EREFUSED, odd ? "an even number of rows" : "are too few for a U-Net");
                 }
         kr_net_unref(&net);
         kr_weights_unref(&w);
@@ -96,7 +97,7 @@ static kr_weights *copy(const kr_weights *w, long skip, long change, int how)
 static void missing_and_misshapen(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < kinds(); kind++) {
         kr_weights *w = small(kind);
         long refused = 0, tried = 0;
         for (long i = 0; i < w->count; i++)
@@ -121,11 +122,11 @@ static void missing_and_misshapen(void **state)
 static void keys_of_another(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < KINDS; kind++)
-        for (int other = 0; other < KINDS; other++) {
+    for (int kind = 0; kind < kinds(); kind++)
+        for (int other = 0; other < kinds(); other++) {
             kr_weights *w = small(kind);
-            kr_net *net = kr_net_new(word[other], w, false);
-            if (!strncmp(word[kind], word[other], strlen(word[other])))
+            kr_net *net = kr_net_new(word_of(other), w, false);
+            if (!strncmp(word_of(kind), word_of(other), strlen(word_of(other))))
                 assert_non_null(net);
             else {
                 assert_null(net);
@@ -284,7 +285,7 @@ static void beside(void **state)
 static void memory(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < kinds(); kind++) {
         kr_weights *w = small(kind);
         kr_net *net = kr_net_new(NULL, w, false);
         double bytes, flops;
@@ -294,7 +295,7 @@ static void memory(void **state)
         double used = (double)(kr_mem_peak() - before);
         if (kr_mem_peak() > peak)                    /* otherwise an earlier network's peak is seen */
             assert_true(used <= bytes && bytes < 2.5 * used);
-        print_message("%-16s said %.1f MB, used at most %.1f MB, %.2f GFLOP\n", word[kind], bytes / 1e6, used / 1e6, flops / 1e9);
+        print_message("%-16s said %.1f MB, used at most %.1f MB, %.2f GFLOP\n", word_of(kind), bytes / 1e6, used / 1e6, flops / 1e9);
         assert_true(flops > 1e6);
         kr_net_unref(&net);
         kr_weights_unref(&w);
@@ -571,7 +572,7 @@ static void directs_pipeline(void **state)
                 top = fmax(top, (double)want[i]);
                 worst = fmax(worst, fabs((double)want[i] - (double)KR_R(image->data)[i]));
             }
-            print_message("%s%s: %.2e of the largest value\n", word[kind], configured ? ", configured" : "", worst / top);
+            print_message("%s%s: %.2e of the largest value\n", word_of(kind), configured ? ", configured" : "", worst / top);
             assert_int_equal(image->data->type, KR_R32);
             /* Turned kernels add in another order, and instance norms magnify that: the golden files' tolerance. */
             assert_near(worst / top, 0, 1e-4);

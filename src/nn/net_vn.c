@@ -1,0 +1,62 @@
+/* net_vn.c: ATOMMIC's VarNet: U-Nets on the standardised image, whose output is subtracted in k-space, and soft data consistency; coil maps from outside or by ATOMMIC's network. */
+#include "parts.h"
+#include <stdio.h>
+
+/* fastMRI's has the same cascades, and a network for coil maps of its own name. */
+static int matches(const kr_weights *w)
+{
+    static const char *const own[] = { "sens_net.norm_unet.unet.conv.layers.0.weight", "sens_net.norm_unet.unet.conv.layers.4.weight" };
+    return net_has(w, "cascades.0.model.unet.conv.layers.0.weight") && !net_has(w, own[0]) && !net_has(w, own[1]) ? 96 : 0;
+}
+
+static int build(kr_graph *g, const kr_weights *all)
+{
+    kr_scoped(weights) w = net_weights(all, "cascades.0.dc_weight");
+    atommic in;
+    if (!w || atommic_of(&in, g, w))
+        return kr_error_code();
+    bool consistent = net_number(w, "no_dc", 0) == 0, normalise = net_number(w, "normalize", 1) != 0;
+    long bits = net_number(w, "padding_size", 11);
+    if (bits < 0 || bits > 1023)
+        return kr_fail(KR_EFORMAT, "padding_size is %ld", bits);
+    kr_node k = in.y;
+    for (long i = 0; net_maybe(w, "cascades.%ld.dc_weight", i) && !graph_refused(g); i++) {
+        const kr_tensor *dc = net_tensor(w, "cascades.%ld.dc_weight", i);
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "cascades.%ld.model.unet.", i);
+        if (!net_scalar(dc))
+            return kr_error_code();
+        graph_segment(g);
+        kr_node x = norm_unet_by(g, w, prefix, net_adjoint(g, k, in.sens), bits, normalise);
+        k = consistent ? lay_consistency(g, k, in.y, in.mask, net_forward(g, x, in.sens), dc, -1) : net_forward(g, x, in.sens);
+        graph_name(g, k, 0, 1, "kspace_cascade%ld", i);
+    }
+    kr_node image = atommic_image(g, &in, k);
+    graph_name(g, image, 0, 1, "image");
+    graph_output(g, image);
+    return graph_refused(g);
+}
+
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    enum { CASCADES, CHANNELS, POOLS, SIZES };
+    static const net_size sizes[SIZES] = { { "num_cascades", 8, 1, 100 }, { "channels", 18, 1, 512 }, { "pooling_layers", 4, 1, 8 } };
+    long n[SIZES];
+    int e = net_sizes(w, sizes, SIZES, n);
+    for (long i = 0; i < n[CASCADES] && !e; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "cascades.%ld.model.unet.", i);
+        e = net_fresh_value(w, 1, 1, "cascades.%ld.dc_weight", i);
+        e = e ? e : unet_fresh(w, seed, prefix, 2, 2, n[CHANNELS], n[POOLS]);
+    }
+    return e;
+}
+
+static const kr_fact facts[] = {
+    { "num_cascades", "cascades.%ld.dc_weight", KR_FACT_COUNT, NULL, NULL }, { "channels", "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
+    { "pooling_layers", "cascades.0.model.unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }, { .key = "in_chans", .words = "2" },
+    { .key = "out_chans", .words = "2" }, { .key = "dropout" }, { .key = "padding_size" }, { .key = "normalize" }, { .key = "no_dc" }, FACTS_ATOMMIC, { .key = NULL } };
+
+const kr_net_kind kr_net_vn = { "vn", "VarNet of ATOMMIC", "Sriram et al., MICCAI 2020, arXiv:2004.06688", matches, build, false, false,
+    .around = "atommic", .maps_too = true, .facts = facts, .fresh = fresh,
+    .small = "num_cascades=2,channels=4,pooling_layers=2" };
