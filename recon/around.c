@@ -99,7 +99,7 @@ int slice_run(kr_array *z, slice *s, kr_net *net, bool centred, double scaling)
 {
     kr_net_input in = { .coils = s->coils, .h = s->ny, .w = s->nx, .kspace = KR_C(s->k), .mask = KR_R(s->mask), .acs = s->acs,
                         .padding = s->padding, .sens = s->sens ? KR_C(s->sens) : NULL, .centred = centred,
-                        .start = s->start ? KR_C(s->start) : NULL, .scaling = scaling, .squared_scale = s->scale * s->scale };
+                        .start = s->start ? KR_C(s->start) : NULL, .scaling = scaling, .squared_scale = s->scale * s->scale, .kspace_unit = s->unit };
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
     if (!x || kr_net_run(net, KR_C(x), &in, NULL))
         return kr_error_code();

@@ -14,6 +14,7 @@ typedef struct slice {
     kr_array *start;                 /* {X,Y}, NULL: the network's own      */
     float *acs, *padding;            /* {X,Y}; padding NULL: none           */
     double scale;                    /* what k was divided by               */
+    double unit;                     /* kr_net_input.kspace_unit            */
     kr_mask_facts facts;             /* of the mask                         */
 } slice;
 

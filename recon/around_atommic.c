@@ -12,7 +12,7 @@ enum { GIVEN, FROM_CENTRE, BY_NETWORK };
 typedef struct facts {
     int normalise, maps;
     long centre, crop[2];            /* the box that maps are made from; X and Y of images, 0: as they are */
-    double sigma, unit;              /* window of that box, 0: none; what the trained transform's images are to unitary ones (per sqrt(n): -1, 0, 1) */
+    double sigma, unit, kspace;      /* window of that box, 0: none; what the trained transform's images and k-space are to unitary ones (per sqrt(n): -1, 0, 1) */
     bool start, uncentred, rss, columns;
 } facts;
 
@@ -125,6 +125,7 @@ static int normalised(slice *s, const facts *f)
     if (kr_fourier_inverse(s->k, xy) || (f->uncentred && uncentred(s->k, AROUND_IMAGE, false)))
         return kr_error_code();
     kr_scale(s->k, (float)unit);
+    s->unit = pow((double)(s->nx * s->ny), 0.5 * f->kspace);
     if (normalise(s->k, f->normalise, &s->scale) || (f->maps == FROM_CENTRE && centre_maps(s, f))
         || (f->maps != BY_NETWORK && normalise(s->sens, f->normalise, &by_maps)))
         return kr_error_code();
@@ -251,8 +252,9 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     f->normalise = !strcasecmp(by, "max") ? BY_MAX : !strcasecmp(by, "minmax") ? BY_MIN_MAX : AS_IT_IS;
     if (f->normalise == AS_IT_IS && strcasecmp(by, "none"))
         return kr_fail(KR_EFORMAT, "normalization_type of the configuration is '%s'; Kray has max, minmax and none", by);
-    for (long i = 0; i < w->count && !f->start; i++)             /* ATOMMIC makes the first image outside of the network */
-        f->start = strstr(w->tensor[i].name, "reconstruction_module.") != NULL;
+    f->start = true;                                             /* ATOMMIC makes the first image outside of the network; mridc does not */
+    for (long i = 0; i < w->count && f->start; i++)
+        f->start = !strstr(w->tensor[i].name, "cirim.");
     if (f->normalise == BY_MAX && !f->start && !kr_weights_told(w, "normalization_type"))
         f->normalise = BY_PART;
     for (long i = 0; i < w->count && f->maps != BY_NETWORK; i++)
@@ -267,6 +269,7 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
             return kr_fail(KR_EREFUSED, "%s of the configuration is %s for the network and %s for its data", same[i], of_model, of_data);
     }
     const char *unit = or_else(w, "fft_normalization", "ortho");
+    f->kspace = !strcasecmp(unit, "backward") || !strcasecmp(unit, "none") ? 1 : !strcasecmp(unit, "forward") ? -1 : 0;
     f->unit = f->normalise != AS_IT_IS ? 0 : !strcasecmp(unit, "backward") || !strcasecmp(unit, "none") ? -1 : !strcasecmp(unit, "forward") ? 1 : 0;
     const char *own = kr_weights_told(w, "estimate_coil_sensitivity_maps"), *type = or_else(w, "coil_sensitivity_maps_type", "espirit");
     double box, sigma;

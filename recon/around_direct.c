@@ -167,7 +167,7 @@ static int operators(const kr_weights *w)
                               to ? to : "not stated", from ? from : "not stated");
 }
 
-/* ATOMMIC names the tensors of its RecurrentVarNet as DIRECT does and runs it otherwise: it saves "state_dict.block_list...", or without a
+/* ATOMMIC names the tensors of its RecurrentVarNet as DIRECT does and runs it otherwise (rvn): it saves "state_dict.block_list...", or without a
  * prefix; DIRECT "model.block_list...". */
 static int program(const kr_weights *w, const kr_net_kind *kind)
 {
@@ -175,8 +175,6 @@ static int program(const kr_weights *w, const kr_net_kind *kind)
     bool said = kr_meta_get(w->meta, "network") || kr_meta_get(w->meta, "config_model");
     if (strcmp(kind->name, "recurrentvarnet"))
         return 0;
-    if (!strncmp(name, "state_dict.", 11))
-        return kr_fail(KR_EREFUSED, "'%s' is how ATOMMIC saves its RecurrentVarNet, which is not built (DIRECT's is)", name);
     if (!said && (!strncmp(name, "block_list.", 11) || !strncmp(name, "initializer.", 12)))
         return kr_fail(KR_EREFUSED, "the RecurrentVarNets of DIRECT and of ATOMMIC have the same tensors and run differently, and the weights do not say whose they "
                        "are (the first is '%s', without DIRECT's 'model.'): --config FILE, the configuration of the training, says so", name);

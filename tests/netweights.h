@@ -86,7 +86,7 @@ enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNE
 static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "refine" };
 
 /* Behind those: the small ones that the networks' own entries make, one for each part of `small`. */
-static const kr_net_kind *listed(int kind, const char **sizes)
+static inline const kr_net_kind *listed(int kind, const char **sizes)
 {
     int at = KINDS;
     for (int i = 0; kr_nets[i]; i++)
@@ -98,24 +98,24 @@ static const kr_net_kind *listed(int kind, const char **sizes)
     return NULL;
 }
 
-static int kinds(void)
+static inline int kinds(void)
 {
-    const char *sizes;
+    const char *sizes = "";
     int n = KINDS;
     while (listed(n, &sizes))
         n++;
     return n;
 }
 
-static const char *word_of(int kind)
+static inline const char *word_of(int kind)
 {
-    const char *sizes;
+    const char *sizes = "";
     return kind < KINDS ? word[kind] : listed(kind, &sizes)->name;
 }
 
-static void make_listed(kr_weights *w, int kind)
+static inline void make_listed(kr_weights *w, int kind)
 {
-    const char *sizes;
+    const char *sizes = "";
     const kr_net_kind *k = listed(kind, &sizes);
     char text[600];
     snprintf(text, sizeof text, "%.*s", (int)strcspn(sizes, ";"), sizes);

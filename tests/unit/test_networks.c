@@ -440,7 +440,7 @@ static void asked_for(void **state)
     /* Whose RecurrentVarNet it is. */
     run_configured(&e, rvn_under("state_dict."), "recurrentvarnet", NULL, "0");
     assert_true(e < 0);
-    assert_refused(KR_EREFUSED, "how ATOMMIC saves its RecurrentVarNet");
+    assert_refused(KR_EFORMAT, "of which ATOMMIC makes 8; the weights have 2 blocks");
     run_configured(&e, rvn_under(""), "recurrentvarnet", NULL, "0");
     assert_true(e < 0);
     assert_refused(KR_EREFUSED, "the weights do not say whose");
