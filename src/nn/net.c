@@ -16,7 +16,7 @@ const kr_net_kind *const kr_nets[] = { KR_LIST(ENTRY) NULL };
 
 /* Runs that wait for the next slice: one for each thread that runs the network. */
 enum { IDLE = 16, INPUTS = 8 };
-struct idle { kr_run *run; unsigned use; kr_extent n[INPUTS]; };
+struct idle { kr_run *run; unsigned use; int threads; kr_extent n[INPUTS]; };       /* threads: that it was planned for */
 struct kr_net { const kr_net_kind *kind; kr_graph *graph; pthread_mutex_t lock; struct idle idle[IDLE]; };
 
 static bool ends(const char *s, const char *with)
@@ -351,9 +351,9 @@ static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in
     return 0;
 }
 
-static bool same(const struct idle *a, const kr_extent *n, long inputs, unsigned use)
+static bool same(const struct idle *a, const kr_extent *n, long inputs, unsigned use, int threads)
 {
-    bool good = a->run && a->use == use;
+    bool good = a->run && a->use == use && a->threads == threads;
     for (long i = 0; good && i < inputs; i++)
         good = a->n[i].kind == n[i].kind && a->n[i].chan == n[i].chan && a->n[i].y == n[i].y && a->n[i].x == n[i].x;
     return good;
@@ -362,7 +362,7 @@ static bool same(const struct idle *a, const kr_extent *n, long inputs, unsigned
 static void drop_others(kr_net *n, const struct idle *r)
 {
     for (int i = 0; i < IDLE; i++)
-        if (n->idle[i].run && !same(&n->idle[i], r->n, kr_graph_inputs(n->graph), r->use))
+        if (n->idle[i].run && !same(&n->idle[i], r->n, kr_graph_inputs(n->graph), r->use, r->threads))
             idle_clear(&n->idle[i]);
 }
 
@@ -372,9 +372,10 @@ static int run_for(kr_net *n, struct idle *r, unsigned use)
     long inputs = kr_graph_inputs(n->graph);
     pthread_mutex_lock(&n->lock);
     r->use = use;
+    r->threads = kr_threads();
     drop_others(n, r);
     for (int i = 0; i < IDLE && !r->run; i++)
-        if (same(&n->idle[i], r->n, inputs, use)) {
+        if (same(&n->idle[i], r->n, inputs, use, r->threads)) {
             *r = n->idle[i];
             n->idle[i].run = NULL;
         }
