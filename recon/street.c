@@ -9,9 +9,12 @@
 static int fits(const kr_array *maps, const kr_scan *s)
 {
     static const int axes[] = { KR_X, KR_Y, KR_Z, KR_COIL };
+    kr_shape want = kr_scan_image_shape(s);
+    want.n[KR_COIL] = s->data->n[KR_COIL];
     for (int i = 0; i < 4; i++)
-        if (maps->n[axes[i]] != s->data->n[axes[i]])
-            return kr_fail(KR_ESHAPE, "coil maps of shape %s for data of shape %s", kr_shape_text(kr_array_shape(maps)), kr_shape_text(s->shape));
+        if (maps->n[axes[i]] != (want.n[axes[i]] ? want.n[axes[i]] : 1))
+            return kr_fail(KR_ESHAPE, "coil maps of shape %s for %s %s", kr_shape_text(kr_array_shape(maps)), s->traj ? "an image from coils" : "data of shape",
+                           kr_shape_text(s->traj ? want : s->shape));
     if (maps->n[KR_SLICE] != 1 && maps->n[KR_SLICE] != s->data->n[KR_SLICE])
         return kr_fail(KR_ESHAPE, "coil maps of %ld slices for data of %ld", maps->n[KR_SLICE], s->data->n[KR_SLICE]);
     double size = kr_norm(maps);
@@ -166,11 +169,27 @@ static kr_array *estimate(const kr_scan *s, const kr_coils_opts *how, const kr_t
     return maps;
 }
 
+static const double SPARSE = .8;                 /* 11 golden spokes sample as much of the middle 12 x 12 */
+
+/* Gridding fills all of k-space, and coil maps are to be made of what was sampled. */
+static int calibrate_within(kr_scan *grid, const kr_scan *scan, const kr_trace *trace)
+{
+    double part;
+    kr_array_unref(&grid->calib_area);
+    grid->calib_area = kr_scan_covered(&part, scan);
+    if (grid->calib_area && part < SPARSE)
+        kr_say(trace, KR_WARNING, "%s: readouts sample %.0f %% of the middle of k-space that coil maps are made from, too little to rely on them: take maps of another scan "
+               "(--coils FILE), or more readouts", scan->file ? scan->file : "scan", 100 * part);
+    return grid->calib_area ? 0 : kr_error_code();
+}
+
 static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils,
                        const kr_coils_opts *coil_opts, kept *keep, const kr_trace *trace)
 {
-    kr_scoped(scan) grid = scan->traj ? kr_scan_gridded(scan, scan->density) : NULL;     /* for coil maps, and for methods that want a grid */
-    if (scan->traj && !grid)
+    bool maps_known = coils || (scan->coils && scan->coils->n[KR_COIL] == scan->shape.n[KR_COIL]) || (keep && keep->maps);
+    bool gridded = scan->traj && (!(method->needs & KR_TAKES_TRAJECTORY) || (method->needs & KR_NEEDS_COILS && !maps_known));
+    kr_scoped(scan) grid = gridded ? kr_scan_gridded(scan, scan->density) : NULL;        /* for coil maps, and for methods that want a grid */
+    if (gridded && (!grid || calibrate_within(grid, scan, method->needs & KR_NEEDS_COILS && !maps_known ? trace : NULL)))
         return kr_error_code();
     if (grid && !(method->needs & KR_TAKES_TRAJECTORY)) {
         if (method->needs)
@@ -206,7 +225,7 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
         if (!maps)
             return kr_error_code();
     }
-    if (maps && method->needs && fits(maps, grid ? grid : scan))
+    if (maps && method->needs && fits(maps, scan))
         return kr_error_code();
     if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, keep, trace))
         return kr_error_code();

@@ -96,13 +96,14 @@ static int command_of(struct command *c, const char *text)
 static kr_array *as_bart(const struct command *c)
 {
     char spec[300];
+    bool odd = lround((double)c->x * c->over) & 1, dc = c->dc != odd;        /* BART puts the centre at half of the samples, whole or not */
     kr_traj_want want = { .n = { c->x, c->radial ? c->x : c->y, c->sphere ? c->x : 1 } };
     if (!c->radial)
         snprintf(spec, sizeof spec, "cartesian:accel=%ld", c->accel);
     else if (c->sphere)
-        snprintf(spec, sizeof spec, "koosh:order=spiral,spokes=%ld,over=%g,dc=%s", c->y, c->over, c->dc ? "yes" : "no");
+        snprintf(spec, sizeof spec, "koosh:order=spiral,spokes=%ld,over=%g,dc=%s", c->y, c->over, dc ? "yes" : "no");
     else
-        snprintf(spec, sizeof spec, "radial:spokes=%ld,over=%g,dc=%s,start=%g,frames=%ld,turn=%s,angle=%s,tiny=%d%s", c->y, c->over, c->dc ? "yes" : "no", c->start, c->frames,
+        snprintf(spec, sizeof spec, "radial:spokes=%ld,over=%g,dc=%s,start=%g,frames=%ld,turn=%s,angle=%s,tiny=%d%s", c->y, c->over, dc ? "yes" : "no", c->start, c->frames,
                  c->aligned ? "none" : c->partition ? "golden" : "on", c->golden ? "golden" : "uniform", c->tiny,
                  c->half ? ",circle=half" : c->full && !c->golden ? ",circle=full" : "");
     kr_array *k = kr_traj_new(spec, &want);

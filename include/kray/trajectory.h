@@ -63,6 +63,9 @@ int kr_scan_widen(kr_scan *s, const double mm[3]) KR_MUST_USE;
  * of it nevertheless, it comes back as streaks. Of the middle slice and first frame, coarsely (24 pixels across). -1: volumes, and readouts too far
  * apart in the middle of k-space to tell. After kr_scan_trajectory and with density. */
 int kr_scan_outside(double *part, const kr_scan *s) KR_MUST_USE;
+/* Where coil maps can be calibrated from: R32 {X,Y,Z} 1 in the largest centred box, of 12 to 32 points a side, of whose cells of one cycle at least .95 hold
+ * a sample of the first slice; *part: what does in the box found, less where even the smallest lacks some. After kr_scan_trajectory. Owner: the caller. */
+kr_array *kr_scan_covered(double *part, const kr_scan *s) KR_MUST_USE;
 /* The middle of the image moves by mm along its axes X, Y and, for volumes, Z: data times exp(2 pi i k mm / fov), k as the trajectory stands, and the
  * positions of the geometry with it, so that nothing moves in the patient. Refuses scans on a grid, an unknown field of view, and a move across a plane. */
 int kr_scan_shift(kr_scan *s, const double mm[3]) KR_MUST_USE;

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+/* Floats behind a row of the grid: columns a power of two apart would share a few sets of the cache. */
+enum { GAP = 16 };
 static const double MOST_BYTES = 1 << 28;      /* of the grid, before coils go through in smaller groups */
 struct kr_toeplitz {
     long n[3], m[3];                  /* image; twice that along transformed axes                              */
@@ -40,7 +42,8 @@ void kr_toeplitz_unref(kr_toeplitz **tt)
     *tt = NULL;
 }
 
-static long cells(const kr_toeplitz *t) { return t->m[0] * (t->dims == 3 ? t->m[1] * t->n[2] : t->n[1]); }
+static long row_of(const kr_toeplitz *t, long lanes) { return t->m[0] * 2 * lanes + GAP; }
+static long grid_floats(const kr_toeplitz *t) { return row_of(t, t->lanes) * (t->dims == 3 ? t->m[1] * t->n[2] : t->n[1]) + 2 * KR_LANES * t->lanes; }
 
 kr_toeplitz *kr_toeplitz_new(const long n[3], long coils)
 {
@@ -64,14 +67,14 @@ kr_toeplitz *kr_toeplitz_new(const long n[3], long coils)
             t->row[d][i] = i < n[d] / 2 ? i - n[d] / 2 + t->m[d] : i - n[d] / 2;
     }
     t->lanes = log_lanes(coils);
-    while (t->lanes > 1 && 8. * t->lanes * (double)cells(t) > MOST_BYTES)
+    while (t->lanes > 1 && (double)sizeof(float) * (double)grid_floats(t) > MOST_BYTES)
         t->lanes /= 2;
     t->all = kr_alloc((size_t)most, sizeof(long));
     for (long i = 0; t->all && i < most; i++)
         t->all[i] = i;
     t->panel = (most * KR_ROW + KR_LANES * 2 * n[0] + 15) / 16 * 16;          /* and a line per lane */
     t->panels = kr_alloc_zero((size_t)t->panel * (size_t)kr_threads(), sizeof *t->panels);
-    t->grid = kr_alloc_zero((size_t)cells(t) + KR_LANES, 2 * (size_t)t->lanes * sizeof *t->grid);
+    t->grid = kr_alloc_zero((size_t)grid_floats(t), sizeof *t->grid);
     if (!good || !t->all || !t->panels || !t->grid)
         kr_toeplitz_unref(&t);
     return t;
@@ -80,7 +83,7 @@ kr_toeplitz *kr_toeplitz_new(const long n[3], long coils)
 size_t kr_toeplitz_bytes(const kr_toeplitz *t)
 {
     size_t spectrum = (size_t)(t->m[0] * t->m[1] * t->m[2]) * sizeof(float);
-    return spectrum * (size_t)t->frames + (size_t)cells(t) * 2 * (size_t)t->lanes * sizeof(float) + (size_t)t->panel * (size_t)kr_threads() * sizeof(float);
+    return spectrum * (size_t)t->frames + (size_t)grid_floats(t) * sizeof(float) + (size_t)t->panel * (size_t)kr_threads() * sizeof(float);
 }
 
 double kr_toeplitz_seconds(const kr_toeplitz *t)
@@ -217,7 +220,7 @@ static int rows(void *self, long i)
     kr_cfloat *lines = (kr_cfloat *)(void *)(panel + t->panel - KR_LANES * 2 * t->n[0]);
     for (long g = 0; g < most; g++) {
         long at = from + (g < count ? g : 0), y = at % t->n[1], z = at / t->n[1];
-        cell[g] = t->grid + (t->dims == 3 ? z * t->m[1] + y : y) * t->m[0] * 2 * lanes;
+        cell[g] = t->grid + (t->dims == 3 ? z * t->m[1] + y : y) * row_of(t, lanes);
         for (long c = 0; c < lanes; c++)
             line[g * lanes + c] = (float *)(lines + (g * lanes + c) * t->n[0]);
     }
@@ -250,7 +253,7 @@ static int columns(void *self, long i)
     int a = r->axis;
     long lanes = r->lanes, most = KR_LANES / lanes, per = (t->m[0] + most - 1) / most;
     long x = i % per * most, other = i / per, count = t->m[0] - x < most ? t->m[0] - x : most;
-    long row = t->m[0] * 2 * lanes, step = a == 1 ? row : t->m[1] * row;
+    long row = row_of(t, lanes), step = a == 1 ? row : t->m[1] * row;
     bool last = a == t->dims - 1;
     float *panel = t->panels + kr_worker() * t->panel, *cell[KR_LANES];
     const float *spectrum[KR_LANES];

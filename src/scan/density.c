@@ -26,7 +26,7 @@ static int pipe_menon(float *w, const struct frame *f)
     kr_auto kr_cfloat *x = kr_alloc((size_t)pixels, sizeof *x);
     if (!twice || !y || !x)
         return kr_error_code();
-    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, 1e-3);
+    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, 1e-2);
     if (!p)
         return kr_error_code();
     for (long i = 0; i < points; i++)

@@ -181,7 +181,7 @@ static int gather(struct fit *f, const kr_scan *s, const kr_array *k, const kr_a
         through += met;
     }
     if (through < 7 || f->points < 30)
-        return kr_fail(KR_EREFUSED, "delays cannot be told from %ld readouts about the centre of k-space: at least 7 are wanted", through);
+        return kr_fail(KR_EREFUSED, "delays cannot be told from %ld readouts through the centre of k-space (%ld samples about it): at least 7 in different directions are wanted", through, f->points);
     for (long c = 1; c < 2 * f->coils; c++)
         memmove(f->y + c * f->points, f->y + c * POINTS, (size_t)f->points * sizeof *f->y);
     return 0;

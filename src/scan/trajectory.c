@@ -8,6 +8,7 @@
 #include <string.h>
 
 static const unsigned readout = KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW);
+enum { MOST = 8192 };                            /* pixels along an axis, as --matrix has it */
 
 /* ---- Units ---- */
 static double reach(const kr_array *traj, int d)
@@ -131,8 +132,12 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
                        "radians per sample (3.14)%s", largest, n, n / 2, s->traj_unit ? ", as it was stated in" : "; --traj-units states others");
     for (int d = 0; d < dims; d++) {
         long have = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
-        if (have <= 1)                                         /* a spoke need not lie along this very axis */
-            have = 2 * (long)ceil((most[d] > .9 * largest ? largest : most[d]) - 1e-3);
+        double to = most[d] > .9 * largest ? largest : most[d];                /* a spoke need not lie along this very axis */
+        if (have <= 1 && to > MOST / 2)
+            return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which in cycles per field of view would be an image of %.4g pixels a side (at most %d): is it in other units "
+                           "(--traj-units)?", to, 2 * to, MOST);
+        if (have <= 1)
+            have = 2 * (long)ceil(to - 1e-3);
         s->enc.encoded[d] = have > 1 ? have : 1;
         kr_scoped(array) axis = kr_array_at(own, KR_CHAN, d);
         if (!axis)
@@ -376,12 +381,18 @@ int kr_scan_attach_density(kr_scan *s, const kr_array *density)
     if (kr_count(kr_array_shape(w)) != n)
         return kr_fail(KR_ESHAPE, "density compensation %s for a trajectory %s: one number for each sample is wanted", kr_shape_text(kr_array_shape(density)), kr_shape_text(shape));
     kr_array *own = kr_array_new(KR_R32, shape);
+    bool some = !own;
     for (long i = 0; own && i < n; i++) {
         KR_R(own)[i] = KR_R(w)[i];
+        some |= KR_R(w)[i] > 0;
         if (!(KR_R(w)[i] >= 0 && isfinite(KR_R(w)[i]))) {
             kr_array_unref(&own);
             return kr_fail(KR_ENUMBER, "density compensation of sample %ld is %g: numbers of 0 and more are wanted", i, (double)KR_R(w)[i]);
         }
+    }
+    if (!some) {
+        kr_array_unref(&own);
+        return kr_fail(KR_ENUMBER, "density compensation is 0 everywhere");
     }
     kr_array_unref(&s->density);
     s->density = own;

@@ -19,7 +19,7 @@ int kr_trj_readout(trj_job *j, const trj_spokes *o, long *samples)
 double kr_trj_radius(const trj_spokes *o, long samples, long s)
 {
     double at = (double)s + (o->dc ? 0 : .5);
-    return o->out ? .5 * at / (double)samples : (at - (double)(samples / 2)) / (double)samples;
+    return o->out ? .5 * at / (double)samples : (at - (double)((samples + (o->dc ? 0 : 1)) / 2)) / (double)samples;     /* odd ones as BART has them */
 }
 
 /* 180 degrees times a fraction of generalised Fibonacci numbers that is near the tiny golden angle: spokes repeat exactly after as many as

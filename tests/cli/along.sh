@@ -19,6 +19,15 @@ works '{x=48 y=48}' kray recon radial.h5 -o moved.nii.gz -m adjoint --fov-shift 
 refuses 2 'do not move along z' kray recon radial.h5 -o x.nii.gz --fov-shift 0,0,5
 refuses 2 'distances in mm' kray recon radial.h5 -o x.nii.gz --fov-shift far
 
+# ---- What cannot be ----
+kray simulate shepplogan --matrix 48 --slices 1 --coils 4 --snr 20 --traj radial:spokes=5,angle=golden -o few.h5 -q
+works '% of the middle of k-space that coil maps are made from' kray recon few.h5 -o x.nii.gz
+array zeros.npy x=96,y=60 flat scale=0
+refuses 1 'is 0 everywhere' kray recon radial.h5 -o x.nii.gz --density zeros.npy
+array far.npy sample=96,view=60,chan=2 blob scale=1e6
+array some.npy sample=96,view=60 blob
+refuses 1 'pixels a side (at most 8192)' kray recon some.npy@view,sample --traj far.npy@chan,view,sample -m adjoint -o x.nii.gz
+
 # ---- Pictures ----
 works 'positions' kray info radial.h5 --plot plot.png
 check 'there is a picture' [ -s plot.png ]

@@ -267,9 +267,32 @@ static void delays(void **state)
     kr_scan_unref(&s);
 }
 
+/* Spokes lie less than a cycle apart within spokes / pi of the centre: coil maps are made of no more than what that box holds. */
+static void covered(void **state)
+{
+    (void)state;
+    static const struct { long spokes, least, most; double part, full; } want[] = { { 16, 12, 14, .9, 1 }, { 25, 16, 20, .95, 1 }, { 202, 32, 32, 1, 1 }, { 5, 12, 12, .3, .6 } };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        char spec[60];
+        double part = 0;
+        snprintf(spec, sizeof spec, "radial:spokes=%ld", want[i].spokes);
+        kr_traj_want w = { .n = { 64, 64, 1 } };
+        kr_scoped(scan) s = kr_scan_new();
+        s->traj = kr_traj_new(spec, &w);
+        assert_non_null(s->traj);
+        memcpy(s->enc.encoded, w.n, sizeof w.n);
+        kr_scoped(array) area = kr_scan_covered(&part, s);
+        assert_non_null(area);
+        assert_in_range(lround(sqrt(kr_dot_re(area, area))), want[i].least, want[i].most);
+        assert_true(part >= want[i].part && part <= want[i].full);
+        assert_true(KR_R(area)[32 * 64 + 32] > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(covered),
         cmocka_unit_test(methods),
         cmocka_unit_test(series),
         cmocka_unit_test(units),
