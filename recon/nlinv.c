@@ -23,7 +23,10 @@ enum { MOST_STEPS = 14 };
 /* Noise and model leave at most 0.2 of a scan's samples on all of those, or about what the outermost of them hold. */
 static const double UNEXPLAINED = 0.2, BEYOND_NOISE = 2;
 
-struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; double *left, *all; };   /* left: |y - G(z)|; all: |y| */
+/* Samples at the rim of k-space hold noise alone, about. */
+static const double RIM = .95;
+
+struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; double *left, *all, *noise; };   /* left: |y - G(z)|; all: |y|; noise: of it, along trajectories */
 
 static bool at_centre(const kr_array *mask, const kr_array *y)
 {
@@ -33,9 +36,63 @@ static bool at_centre(const kr_array *mask, const kr_array *y)
     return KR_R(mask)[at] != 0;
 }
 
+/* |y| with weights of one part, how much of it noise would make, and whether samples come near the centre. */
+static bool measure(double *all, double *noise, const kr_scan *p)
+{
+    long points = p->data->n[KR_SAMPLE] * p->data->n[KR_VIEW], coils = p->data->n[KR_COIL], count = 0;
+    double most = 0, least = HUGE_VAL, sum = 0, rim = 0, weight = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (long i = 0; i < points; i++) {
+            double r = 0, w = (double)KR_R(p->density)[i];
+            for (long d = 0; d < p->traj->n[KR_CHAN]; d++)
+                r = hypot(r, (double)KR_R(p->traj)[d * points + i]);
+            most = fmax(most, r);
+            least = fmin(least, r);
+            for (long c = 0; pass && c < coils; c++) {
+                double yy = (double)kr_cabs2(KR_C(p->data)[c * points + i]);
+                sum += w * yy;
+                weight += w;
+                rim += r >= RIM * most ? yy : 0;
+                count += r >= RIM * most;
+            }
+        }
+    *all = sqrt(sum);
+    *noise = sqrt(weight * rim / (double)(count ? count : 1));
+    return least <= 1;
+}
+
+static int along(const struct parts *j, long i)
+{
+    kr_scan part;
+    double misfit = 0;
+    int e = kr_part_open(&part, j->scan, kr_problem_axes, i);
+    kr_scoped(array) to = e ? NULL : kr_part(j->image, j->scan, i);
+    kr_scoped(array) image = to ? kr_array_like(to) : NULL;
+    kr_scoped(array) k = image ? kr_array_packed(part.traj) : NULL;
+    if (!e && !k)
+        e = kr_error_code();
+    if (!e) {
+        kr_scan packed = part;
+        packed.traj = k;
+        if (!measure(&j->all[i], &j->noise[i], &packed))
+            e = kr_fail(KR_EREFUSED, "nlinv finds coil maps in the middle of k-space, and no readout comes near it: take maps of another scan, --coils FILE, with --method sense");
+    }
+    kr_joint_opts o = *j->o;
+    o.taken = &j->taken[i];
+    o.misfit = &misfit;
+    e = e ? e : kr_joint_along(image, NULL, part.data, k, part.density, &o, j->trace);
+    if (!e)
+        kr_array_assign(to, image);
+    j->left[i] = misfit * j->all[i];
+    kr_part_close(&part);
+    return e;
+}
+
 static int one(void *self, long i)
 {
     const struct parts *j = self;
+    if (j->scan->traj)
+        return along(j, i);
     kr_scoped(array) y = kr_part(j->scan->data, j->scan, i);
     kr_scoped(array) mask = j->scan->mask ? kr_part(j->scan->mask, j->scan, i) : NULL;
     kr_scoped(array) to = kr_part(j->image, j->scan, i);
@@ -68,8 +125,9 @@ static int warn_of_misfit(const struct parts *j)
     for (long i = 0; i < kr_parts(j->scan); i++) {
         left = hypot(left, j->left[i]);
         all = hypot(all, j->all[i]);
+        noise = hypot(noise, j->noise[i]);
     }
-    if (left > UNEXPLAINED * all && kr_noise_level(&noise, j->scan))
+    if (left > UNEXPLAINED * all && !j->scan->traj && kr_noise_level(&noise, j->scan))
         return kr_error_code();
     if (left > UNEXPLAINED * all && left > BEYOND_NOISE * noise)
         kr_say(j->trace, KR_WARNING, "nlinv: image and coil maps leave %.0f %% of the data unexplained, and noise would leave %.0f %%: the image is not to be relied on; "
@@ -97,14 +155,16 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
                        o->start, o->fall);
     if (o->sets < 1 || o->sets > 8 || !(o->tolerance >= 0) || !(o->tolerance < 1))
         return kr_fail(KR_EREFUSED, "nlinv wants 1 to 8 sets and 0 <= tolerance < 1, not %ld and %g", o->sets, o->tolerance);
-    kr_scoped(array) image = kr_array_new(KR_C32, kr_shape_without(scan->shape, KR_ON(KR_COIL)));
+    if (scan->field)
+        return kr_fail(KR_EREFUSED, "nlinv takes no field map; sense, adjoint and the regularised methods do");
+    kr_scoped(array) image = kr_array_new(KR_C32, kr_scan_image_shape(scan));
     kr_auto int *taken = kr_alloc_zero((size_t)kr_parts(scan), sizeof *taken);
-    kr_auto double *left = kr_alloc_zero((size_t)kr_parts(scan), 2 * sizeof *left);
+    kr_auto double *left = kr_alloc_zero((size_t)kr_parts(scan), 3 * sizeof *left);
     if (!image || !taken || !left)
         return kr_error_code();
     const kr_joint_opts how = { .sets = o->sets, .steps = o->steps ? (int)o->steps : MOST_STEPS, .settle = o->steps ? 0 : SETTLED, .iterations = (int)o->iterations, .tolerance = o->tolerance,
                                 .start = o->start, .fall = o->fall, .image = !strcmp(o->towards, "one") };
-    struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan) };
+    struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan), left + 2 * kr_parts(scan) };
     int e = 0;
     if (kr_parts(scan) >= kr_threads())
         e = kr_for(kr_parts(scan), one, &j);
@@ -124,8 +184,10 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const opts *o = options;
-    double n = (double)kr_count(scan->shape), parts = (double)kr_parts(scan), threads = kr_threads(), at_once = parts < threads ? 1 : threads;
-    cost->bytes = at_once * kr_joint_bytes(kr_shape_only(scan->shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL)), o->sets)
+    kr_shape shape = kr_scan_image_shape(scan);
+    shape.n[KR_COIL] = scan->shape.n[KR_COIL];
+    double n = (double)kr_count(shape), parts = (double)kr_parts(scan), threads = kr_threads(), at_once = parts < threads ? 1 : threads;
+    cost->bytes = at_once * kr_joint_bytes(kr_shape_only(shape, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL)), o->sets)
                 + 8 * n / (double)(scan->shape.n[KR_COIL] > 1 ? scan->shape.n[KR_COIL] : 1);
     double products = 0, a = 1;                                      /* as a falls, conjugate gradients take longer: 66 at 1/512 */
     for (long k = 0; k < (o->steps ? o->steps : 10); k++, a *= o->fall)
@@ -135,4 +197,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 }
 
 const kr_recon kr_recon_nlinv = { "nlinv", "image and coil maps jointly by Gauss-Newton steps, without calibration (NLINV, ENLIVE)",
-    "Uecker et al., Magn Reson Med 60:674 (2008); Holme et al., Sci Rep 9:3034 (2019)", KR_EACH_SLICE, table, sizeof(opts), run, plan };
+    "Uecker et al., Magn Reson Med 60:674 (2008); Holme et al., Sci Rep 9:3034 (2019)", KR_EACH_SLICE | KR_TAKES_TRAJECTORY, table, sizeof(opts), run, plan };

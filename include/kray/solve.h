@@ -48,6 +48,10 @@ float kr_sense_unit(const kr_array *coils);
 typedef struct kr_joint_opts { long sets; int steps, iterations; double tolerance, start, fall, image, settle; int *taken; double *misfit; } kr_joint_opts;
 int kr_joint(kr_array *image, kr_array *maps, const kr_array *y, const kr_array *mask, unsigned axes, const kr_joint_opts *o,
              const kr_trace *trace) KR_MUST_USE;
+/* The same from samples y {SAMPLE,VIEW,COIL} along traj R32 {SAMPLE,VIEW,CHAN} in cycles per field of view, with weights R32 {SAMPLE,VIEW} >= 0 (densities):
+ * |y|^2 is the sum of weights |y|^2, and `image` says the matrix. All contiguous. */
+int kr_joint_along(kr_array *image, kr_array *maps, const kr_array *y, const kr_array *traj, const kr_array *weights, const kr_joint_opts *o,
+                   const kr_trace *trace) KR_MUST_USE;
 double kr_joint_bytes(kr_shape y, long sets);    /* that it takes, about */
 
 /* ---- Whether an image has come to rest ----

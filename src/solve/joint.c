@@ -11,9 +11,11 @@
  * F^H P F acts along the axes alone on which P varies; y is replaced by F^H P y once, so that no other axis is transformed
  * again. All is done plane by plane in panels (lanes.h): row along the rows of a panel, col across its lanes; a plane, or where P
  * varies along its rows alone a panel, goes through box -> map, product, F^H P F, products, map -> box without leaving the cache.
+ * Along a trajectory A^H W A stands in the place of F^H P F, and A^H W y in that of F^H P y: coil by coil, as where P varies along all axes.
  * Phases of a centred F are left out: in v they are a change of variables that W does not see. */
 #include "kray/fourier.h"
 #include "kray/lanes.h"
+#include "kray/nufft.h"
 #include "kray/solve.h"
 #include <math.h>
 #include <string.h>
@@ -41,6 +43,10 @@ struct model {
     kr_fft *F;                        /* then: of a volume                                                       */
     kr_cfloat *volume;
     const kr_array *mask;
+    kr_toeplitz *T;                   /* along a trajectory, in the place of F and the mask: A^H W A              */
+    kr_cfloat *turned;                /* its product                                                             */
+    const kr_array *adj;              /* A^H W y, and |y|^2 with W; in units of the model times `unit`            */
+    double yy, unit;
     float *g;                         /* and the product of one coil                                             */
     float *data, *maps;               /* {plane, coil} F^H P y; {plane, coil, set} c                             */
     float *mixed;                     /* {coil, set, plane}: the box in space along out                          */
@@ -267,8 +273,18 @@ static int scatter(void *self, long i)
 static int gather(void *self, long i)
 {
     const struct job *j = self;
-    kr_blocks_gather(&j->m->b, j->m->g + i * j->m->b.floats, 0, j->m->volume, i);
+    kr_blocks_gather(&j->m->b, j->m->g + i * j->m->b.floats, 0, j->m->T ? j->m->turned : j->m->volume, i);
     return 0;
+}
+
+/* What one coil adds to |y - G(z)|^2 with W beyond |y|^2, from twice its product g: |A g|^2 / 4 - Re <b, g>. */
+static double misfit_of(const struct model *m, long coil)
+{
+    const kr_cfloat *g = m->volume, *Tg = m->turned, *b = KR_C(m->adj) + coil * m->b.volume;
+    double sum = 0;
+    for (long i = 0; i < m->b.volume; i++)
+        sum += .25 * (double)(kr_re(g[i]) * kr_re(Tg[i]) + kr_im(g[i]) * kr_im(Tg[i])) - m->unit * (double)(kr_re(g[i]) * kr_re(b[i]) + kr_im(g[i]) * kr_im(b[i]));
+    return sum;
 }
 
 static int masked(void *self, long line)
@@ -285,6 +301,7 @@ static int masked(void *self, long line)
 static void coil_by_coil(struct job *j)
 {
     struct model *m = j->m;
+    double misfit = m->yy * m->unit * m->unit;
     memset(m->misfit, 0, (size_t)m->planes * sizeof *m->misfit);
     if (j->what != MAPS)
         memset(j->to, 0, (size_t)(m->planes * m->sets * m->block) * sizeof *j->to);
@@ -293,11 +310,20 @@ static void coil_by_coil(struct job *j)
         if (j->what == MAPS)
             continue;
         each(scatter, m->b.count, j);
-        kr_fft_forward(m->F, m->volume);
-        each(masked, m->b.n[KR_Y] * m->b.n[KR_Z], j);
-        kr_fft_inverse(m->F, m->volume);
+        if (m->T) {
+            kr_toeplitz_apply(m->T, 0, m->turned, m->volume, NULL, 1);
+            misfit += j->what == GRADIENT ? misfit_of(m, j->coil) : 0;
+        } else {
+            kr_fft_forward(m->F, m->volume);
+            each(masked, m->b.n[KR_Y] * m->b.n[KR_Z], j);
+            kr_fft_inverse(m->F, m->volume);
+        }
         each(gather, m->b.count, j);
         each(adjoints, m->planes, j);
+    }
+    if (m->T && j->what == GRADIENT) {                               /* adjoints counts |A^H W (y - G(z))|^2, which is something else here */
+        memset(m->misfit, 0, (size_t)m->planes * sizeof *m->misfit);
+        m->misfit[0] = misfit > 0 ? misfit : 0;
     }
 }
 
@@ -344,6 +370,8 @@ static void destroy(void *self)
     kr_lanes_unref(&m->out.fft);
     kr_psf_unref(&m->psf);
     kr_fft_unref(&m->F);
+    kr_toeplitz_unref(&m->T);
+    kr_free(m->turned);
     kr_free(m->weight);
     kr_free(m->volume);
     kr_free(m->g);
@@ -467,13 +495,39 @@ static int take_data(struct model *m, const kr_array *y, const kr_array *mask, u
     return e;
 }
 
-static kr_linop *model_of(struct model **model, const kr_array *y, const kr_array *mask, unsigned axes, long sets, double unit)
+static int take_adjoint(struct model *m)
+{
+    kr_scoped(array) one = kr_array_new(KR_C32, kr_shape_without(kr_array_shape(m->adj), KR_ON(KR_COIL)));
+    int e = one ? 0 : kr_error_code();
+    for (long c = 0; c < m->coils && !e; c++) {
+        kr_scoped(array) coil = kr_array_at(m->adj, KR_COIL, c);
+        if (!coil)
+            return kr_error_code();
+        kr_array_assign(one, coil);
+        kr_scale(one, (float)m->unit);
+        struct copy j = { m, m->data + c * m->block, m->coils * m->block, KR_C(one) };
+        e = kr_for(m->b.count, copy_in, &j);
+    }
+    return e;
+}
+
+/* Samples: of what a trajectory gives, in the place of y and a mask; *T becomes the model's own. */
+struct samples { const kr_array *b; double yy; kr_toeplitz **T; };
+
+static kr_linop *model_of(struct model **model, const kr_array *y, const kr_array *mask, const struct samples *along, unsigned axes, long sets, double unit)
 {
     struct model *m = kr_alloc_zero(1, sizeof *m);
     if (!m)
         return NULL;
     const long n[] = { y->n[KR_X], y->n[KR_Y], y->n[KR_Z], y->n[KR_COIL] };
-    unsigned v = varying(mask);
+    unsigned v = along ? space : varying(mask);
+    if (along) {
+        m->T = *along->T;
+        *along->T = NULL;
+        m->adj = along->b;
+        m->yy = along->yy;
+        m->unit = unit;
+    }
     sizes(m, n, v, sets);
     size_t block = (size_t)m->block * sizeof(float);
     m->row.fft = kr_lanes_new(m->row.n);
@@ -484,17 +538,19 @@ static kr_linop *model_of(struct model **model, const kr_array *y, const kr_arra
     m->misfit = kr_alloc((size_t)units(m), sizeof *m->misfit);
     m->part = kr_alloc((size_t)(m->groups * m->planes * m->sets), m->groups > 1 ? block : 1);
     m->data = kr_alloc((size_t)(m->planes * m->coils), block);
-    bool fine = m->out.fft && m->weight && m->mixed && m->misfit && m->part && m->data && !take_data(m, y, mask, axes, unit);
+    bool fine = m->out.fft && m->weight && m->mixed && m->misfit && m->part && m->data && !(along ? take_adjoint(m) : take_data(m, y, mask, axes, unit));
     m->maps = fine ? kr_alloc((size_t)(m->planes * m->coils * m->sets), block) : NULL;
     m->mask = mask;
     if (v == space && m->maps) {
         kr_shape s = kr_shape_only(kr_array_shape(y), space);
         m->volume = kr_alloc((size_t)m->b.volume, sizeof *m->volume);
         m->g = kr_alloc((size_t)m->planes, block);
-        m->F = m->volume && m->g ? kr_fft_new(s, space, KR_CENTRED) : NULL;
+        m->turned = along ? kr_alloc((size_t)m->b.volume, sizeof *m->turned) : NULL;
+        if (!along)
+            m->F = m->volume && m->g ? kr_fft_new(s, space, KR_CENTRED) : NULL;
     } else if (m->maps)
         m->psf = kr_psf_new(v ? mask->data : NULL, m->row.n, mask->step[m->b.row], m->b.plane ? m->col.n : 1, mask->step[m->b.col]);
-    if (!(m->psf || m->F) || rooms(m)) {
+    if (!(m->psf || m->F || (m->turned && m->g && m->volume)) || rooms(m)) {
         destroy(m);
         return NULL;
     }
@@ -683,10 +739,57 @@ int kr_joint(kr_array *image, kr_array *maps, const kr_array *y, const kr_array 
     if (!(size > 0) || !isfinite(size))
         return kr_fail(KR_ENUMBER, "the data are all zero or not finite");
     struct model *m = NULL;
-    kr_scoped(linop) D = model_of(&m, y, mask, axes, o->sets, 100 / size);
+    kr_scoped(linop) D = model_of(&m, y, mask, NULL, axes, o->sets, 100 / size);
     kr_scoped(array) z = D ? kr_array_new(KR_C32, kr_linop_domain(D)) : NULL;
     int e = z ? newton(z, D, m, o, trace) : kr_error_code();
     return e ? e : results(image, maps, m, z, 100 / size);
+}
+
+/* A^H W y of every coil, and |y|^2 with W. */
+static int grid(kr_array *b, double *yy, const kr_array *y, const float *const k[3], const float *w, const long n[3], long points, double tolerance)
+{
+    long coils = b->n[KR_COIL];
+    kr_auto kr_cfloat *weighed = kr_alloc((size_t)(points * coils), sizeof *weighed);
+    kr_nufft *p = weighed ? kr_nufft_new(n, points, k, coils, tolerance) : NULL;
+    if (!p)
+        return kr_error_code();
+    *yy = 0;
+    for (long i = 0; i < points * coils; i++) {
+        weighed[i] = KR_C(y)[i] * w[i % points];
+        *yy += (double)(w[i % points] * kr_cabs2(KR_C(y)[i]));
+    }
+    kr_nufft_adjoint(p, KR_C(b), weighed, coils);
+    kr_nufft_unref(&p);
+    return 0;
+}
+
+int kr_joint_along(kr_array *image, kr_array *maps, const kr_array *y, const kr_array *traj, const kr_array *weights, const kr_joint_opts *o, const kr_trace *trace)
+{
+    static const double TOLERANCE = 1e-5;                            /* the misfit is a difference of squares */
+    kr_assert(kr_array_contiguous(image) && kr_array_contiguous(y) && kr_array_contiguous(traj) && kr_array_contiguous(weights));
+    const long n[3] = { image->n[KR_X], image->n[KR_Y], image->n[KR_Z] };
+    long points = y->n[KR_SAMPLE] * y->n[KR_VIEW], dims = traj->n[KR_CHAN];
+    if (kr_count(kr_array_shape(traj)) != points * dims || kr_count(kr_array_shape(weights)) != points)
+        return kr_fail(KR_ESHAPE, "a trajectory %s with weights %s for data %s", kr_shape_text(kr_array_shape(traj)), kr_shape_text(kr_array_shape(weights)), kr_shape_text(kr_array_shape(y)));
+    const float *k[3] = { KR_R(traj), KR_R(traj) + points, dims == 3 ? KR_R(traj) + 2 * points : NULL };
+    kr_scoped(array) b = kr_array_new(KR_C32, KR_SHAPE([KR_X] = n[0], [KR_Y] = n[1], [KR_Z] = n[2], [KR_COIL] = y->n[KR_COIL]));
+    kr_toeplitz *T = b ? kr_toeplitz_new(n, 1) : NULL;
+    struct samples along = { b, 0, &T };
+    struct model *m = NULL;
+    kr_linop *D = NULL;
+    int e = T ? grid(b, &along.yy, y, k, KR_R(weights), n, points, TOLERANCE) : kr_error_code();
+    if (!e && (!(along.yy > 0) || !isfinite(along.yy)))
+        e = kr_fail(KR_ENUMBER, "the data are all zero or not finite");
+    e = e ? e : kr_toeplitz_add(T, points, k, KR_R(weights), TOLERANCE);
+    double unit = 100 / sqrt(along.yy);
+    if (!e)
+        D = model_of(&m, b, NULL, &along, 0, o->sets, unit);
+    kr_scoped(array) z = D ? kr_array_new(KR_C32, kr_linop_domain(D)) : NULL;
+    e = e ? e : z ? newton(z, D, m, o, trace) : kr_error_code();
+    e = e ? e : results(image, maps, m, z, unit);
+    kr_linop_unref(&D);
+    kr_toeplitz_unref(&T);
+    return e;
 }
 
 double kr_joint_bytes(kr_shape y, long sets)

@@ -55,7 +55,12 @@ refuses 2 'only one of these' kray recon radial.h5 --breathing 3 --spokes 10 -m 
 refuses 1 'for ttv and llr' kray recon noisy.h5 --breathing 3 -m lowrank-sparse --frames all -o x.nii.gz
 works 'time=3' kray recon noisy.h5 --breathing 3 -m ttv --frames all --iterations 20 -o series.nii.gz
 
+# ---- Image and coil maps together ----
+works '{x=48 y=48}' kray recon noisy.h5 -m nlinv -o joint.nii.gz
+check 'from the samples, not from a grid' [ "$(grep -c gridded "$err")" = 0 ]
+
 # ---- Field maps ----
+refuses 1 'nlinv takes no field map' kray recon radial.h5 --field-map plain.nii.gz -m nlinv -o x.nii.gz
 works 'off-resonance from' kray recon radial.h5 --field-map plain.nii.gz --field-zero=-2400 -m sense -o field.nii.gz
 check 'which changes the image' [ "$(cmp -s field.nii.gz plain.nii.gz; echo $?)" = 1 ]
 refuses 1 'the file says 5 us' kray recon radial.h5 --field-map plain.nii.gz --dwell 10 -m sense -o x.nii.gz

@@ -109,7 +109,7 @@ static double error_of(const char *method, kr_scan *s)
 static void methods(void **state)
 {
     (void)state;
-    static const char *const names[] = { "rss", "adjoint", "sense", "wavelet", "tv" };
+    static const char *const names[] = { "rss", "adjoint", "sense", "wavelet", "tv", "nlinv" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         kr_scan *s = radial(SPOKES, 1, true, 1);
         assert_near(error_of(names[i], s), 0, .08);
