@@ -27,6 +27,9 @@ static int fits(const kr_array *a, const kr_array *y, const char *what)
     return 0;
 }
 
+static const double LEAST = 1e-6;         /* transmissions are not smaller                                                        */
+enum { FAULTS = 4 };                      /* so many elements side by side without a photon are faults; more are an object that lets none through */
+
 long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark)
 {
     if (fits(white, y, "white") || fits(dark, y, "dark"))
@@ -49,8 +52,14 @@ long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark)
                 double zero = d ? (double)KR_R(d)[r * columns + k] : 0, full = w ? (double)KR_R(w)[r * columns + k] - zero : 1;
                 double t = ((double)p[k] - zero) / full;
                 bool good = full > 0 && isfinite(t);
-                p[k] = good ? (float)-log(fmax(t, 1e-6)) : NAN;
-                replaced += !good || t < 1e-6;
+                p[k] = good ? (float)-log(fmax(t, LEAST)) : NAN;
+                replaced += !good || t < LEAST;
+            }
+            for (long k = 0, dark_to; k < columns; k = dark_to + 1) {
+                for (dark_to = k; dark_to < columns && (double)p[dark_to] >= -log(LEAST) * (1 - 1e-6); )
+                    dark_to++;
+                for (long i = k; i < dark_to && dark_to - k <= FAULTS; i++)
+                    p[i] = NAN;
             }
             for (long k = 0; k < columns; k++)
                 if (!isfinite(p[k])) {

@@ -8,8 +8,8 @@ extern "C" {
 #endif
 
 /* Line integrals p = -log((counts - dark) / (white - dark)), in place: y {U,V,VIEW} counts; white, dark {U,V,VIEW}: their means are taken, NULL: none.
- * Elements whose white field is not above the dark one, and counts that are not finite, are taken from their neighbours along the row; counts at or
- * below the dark field count as the smallest transmission above 0, 1e-6. Returns how many were replaced, or a refusal. */
+ * Elements whose white field is not above the dark one, and counts that are not finite, are taken from their neighbours along the row; so are counts at or
+ * below the dark field of up to 4 elements side by side; of more they count as a transmission of 1e-6. Returns how many were replaced, or a refusal. */
 long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark) KR_MUST_USE;
 /* The column of the axis of rotation, counted from 0, from pairs of views half a turn apart, which mirror each other about it (of a scan of half a turn: the
  * first and the last). *mismatch: what is left, relative. Parallel beams. Refuses scans without such a pair. */
