@@ -254,6 +254,22 @@ static int infer(void *self)
     return kr_net_run(s->net, s->image, &s->in, NULL);
 }
 
+/* A small network as its entry in the table makes it: the first sizes of "KEY=VALUE,KEY=VALUE;...". */
+static kr_weights *small_one(const kr_net_kind *kind)
+{
+    kr_weights *w = kr_weights_new();
+    kr_auto char *sizes = kr_strf("%.*s", (int)strcspn(kind->small, ";"), kind->small);
+    char *rest = sizes;
+    bool good = w && sizes;
+    for (char *one; good && (one = strtok_r(rest, ",", &rest)); ) {
+        kr_auto char *key = kr_strf("hyper.%.*s", (int)strcspn(one, "="), one);
+        good = key && !kr_meta_set(w->meta, key, "%s", one + strcspn(one, "=") + (strchr(one, '=') != NULL));
+    }
+    if (!good || kind->fresh(w, 1))
+        kr_weights_unref(&w);
+    return w;
+}
+
 static int bench_nets(struct bench *b)
 {
     static const struct { const char *what; bool (*make)(kr_weights *w, double *gflop); bool bf16; } job[] = {
@@ -290,6 +306,22 @@ static int bench_nets(struct bench *b)
             if (e)
                 return e;
         }
+    for (int i = 0; kr_nets[i]; i++) {                       /* each network that makes one itself */
+        if (!kr_nets[i]->fresh || !kr_nets[i]->small)
+            continue;
+        kr_scoped(weights) w = small_one(kr_nets[i]);
+        double bytes, flops;
+        if (!w || kr_net_cost(kr_nets[i], w, &(kr_net_input){ .coils = COILS, .h = SIZE, .w = SIZE }, &bytes, &flops))
+            return kr_error_code();
+        struct slice s = { .net = kr_net_new(kr_nets[i]->name, w, false), .image = image, .in = { .coils = COILS, .h = SIZE, .w = SIZE, .kspace = KR_C(k),
+                           .mask = mask, .acs = acs, .sens = KR_C(maps), .scaling = 1, .centred = true, .image = mask, .start = KR_C(maps), .adjoint = KR_C(maps) } };
+        char what[80];
+        snprintf(what, sizeof what, "%s, a small one", kr_nets[i]->name);
+        int e = s.net ? bench_row(b, "nn", what, infer, &s, flops / 1e9, "GFLOP", NULL) : kr_error_code();
+        kr_net_unref(&s.net);
+        if (e)
+            return e;
+    }
     return 0;
 }
 
