@@ -22,6 +22,9 @@ void kr_part_close(kr_scan *part);
 kr_array *kr_model_mask(const kr_scan *s) KR_MUST_USE;
 /* Refuses maps that do not fit the scan. */
 int kr_coils_check(const kr_array *coils, const kr_scan *s) KR_MUST_USE;
+/* The noise of a part beside the object (deviation of real and imaginary part of a sample), where whole readouts of one plane are measured. 0: they are not; below 0:
+ * refused. */
+double kr_noise_beside(const kr_scan *part);
 /* The images of several map sets as one: root of the sum of squares, with the phase of the first set. x {X,Y,Z,MAP}
  * contiguous, z {X,Y,Z}. Source: Uecker et al., Magn Reson Med 71:990 (2014). */
 void kr_combine_sets(kr_array *z, const kr_array *x);

@@ -1,5 +1,6 @@
 /* noise.c: how noisy an image is, pixel by pixel: the same reconstruction of the scan with noise added again and again. */
 #include "kray/fourier.h"
+#include "model.h"
 #include "planes.h"
 #include "sense_noise.h"
 #include <math.h>
@@ -50,6 +51,41 @@ double kr_noise_sigma(const kr_scan *s, const kr_trace *trace)
         return e;
     }
     return s->dwell_us > 0 && s->noise_dwell_us > 0 ? 1 : sqrt(0.5);      /* what kr_noise_whitener makes of it */
+}
+
+/* The images along whole readouts (x, k_y) have positions without signal, and the least power of any eighth of the field of view is that of the noise, or
+ * more. The outermost samples tell more than the noise where a scan has fine detail: on one real brain 2.2 times as much. */
+double kr_noise_beside(const kr_scan *part)
+{
+    long nx = part->data->n[KR_X], ny = part->data->n[KR_Y], wide = nx / 8, lines = 0, coils = part->data->n[KR_COIL];
+    if (wide < 4 || part->in_image & (KR_ON(KR_X) | KR_ON(KR_Y)) || part->data->n[KR_Z] > 1 || part->traj || part->rays)
+        return 0;
+    kr_scoped(array) found = kr_scan_mask(part);
+    kr_scoped(array) spread = found ? kr_array_spread(found, KR_SHAPE([KR_X] = nx, [KR_Y] = ny)) : NULL;
+    kr_scoped(array) mask = spread ? kr_array_copy(spread) : NULL;
+    if (!mask)
+        return -1;
+    kr_scoped(array) along = kr_array_copy(part->data);
+    kr_auto double *power = kr_alloc_zero((size_t)nx, sizeof *power);
+    if (!along || !power || kr_fourier_inverse(along, KR_ON(KR_X)))
+        return -1;
+    for (long y = 0; y < ny; y++) {
+        for (long x = 0; x < nx; x++)
+            if (KR_R(mask)[y * nx + x] != KR_R(mask)[y * nx])
+                return 0;
+        lines += KR_R(mask)[y * nx] != 0;
+        for (long c = 0; c < coils; c++)
+            for (long x = 0; x < nx; x++)
+                power[x] += (double)kr_cabs2(KR_C(along)[(c * ny + y) * nx + x]);
+    }
+    double least = INFINITY;
+    for (long x = 0; x + wide <= nx; x++) {
+        double sum = 0;
+        for (long k = 0; k < wide; k++)
+            sum += power[x + k];
+        least = fmin(least, sum);
+    }
+    return lines ? sqrt(least / (double)(2 * wide * lines * coils)) : 0;
 }
 
 /* ---- Replicas ---- */

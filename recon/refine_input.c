@@ -1,6 +1,5 @@
 /* refine_input.c: what Kray's own network is given of a slice: the l1-wavelet image, the adjoint of the samples, maps, mask and noise, in units
  * of the image. The same in training as in use. */
-#include "kray/fourier.h"
 #include "model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -48,37 +47,6 @@ static int wavelet(kr_array **x, const kr_scan *part, const kr_array *maps, cons
     return *x ? 0 : kr_error_code();
 }
 
-/* The noise beside the object: where whole readouts are measured, the images along them (x, k_y) have positions without signal, and the least power of
- * any eighth of the field of view is that of the noise, or more. 0: there are no such readouts; below 0: refused. The outermost samples tell more than the noise where a
- * scan has fine detail: on one real brain 2.2 times as much. */
-static double noise_beside(const kr_scan *part, const kr_array *mask)
-{
-    long nx = mask->n[KR_X], ny = mask->n[KR_Y], wide = nx / 8, lines = 0, coils = part->data->n[KR_COIL];
-    if (wide < 4 || part->in_image & (KR_ON(KR_X) | KR_ON(KR_Y)))
-        return 0;
-    kr_scoped(array) along = kr_array_copy(part->data);
-    kr_auto double *power = kr_alloc_zero((size_t)nx, sizeof *power);
-    if (!along || !power || kr_fourier_inverse(along, KR_ON(KR_X)))
-        return -1;
-    for (long y = 0; y < ny; y++) {
-        for (long x = 0; x < nx; x++)
-            if (KR_R(mask)[y * nx + x] != KR_R(mask)[y * nx])
-                return 0;
-        lines += KR_R(mask)[y * nx] != 0;
-        for (long c = 0; c < coils; c++)
-            for (long x = 0; x < nx; x++)
-                power[x] += (double)kr_cabs2(KR_C(along)[(c * ny + y) * nx + x]);
-    }
-    double least = INFINITY;
-    for (long x = 0; x + wide <= nx; x++) {
-        double sum = 0;
-        for (long k = 0; k < wide; k++)
-            sum += power[x + k];
-        least = fmin(least, sum);
-    }
-    return lines ? sqrt(least / (double)(2 * wide * lines * coils)) : 0;
-}
-
 int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace)
 {
     *r = (kr_refine_input){ 0 };
@@ -96,7 +64,7 @@ int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *
     if (!e) {
         kr_apply_adj(A, r->adjoint, part->data);
         r->scale = top_of(r->start);
-        double beside = noise_beside(part, r->mask);
+        double beside = kr_noise_beside(part);
         sigma = beside > 0 ? fmin(sigma, beside) : sigma;
         e = r->scale > 0 && beside >= 0 ? 0 : kr_error_code();
     }

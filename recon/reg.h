@@ -2,6 +2,7 @@
 #ifndef KRAY_REG_H
 #define KRAY_REG_H
 #include "kray/solve.h"
+#include "kray/weights.h"
 #include "model.h"
 
 /* min over x of 1/2 x^H N x - Re b^H x + sum of g_i(K_i x). Owns all; K[i] NULL: identity. */
@@ -9,6 +10,8 @@ typedef struct reg_problem {
     kr_linop *N, *K[KR_TERMS];
     kr_prox *g[KR_TERMS];
     int terms;
+    kr_smooth smooth;                /* add NULL: none                                                  */
+    void (*drop)(void *smooth);
     double bound;                    /* of N; 0: power iteration tells                                  */
 } reg_problem;
 
@@ -23,8 +26,9 @@ typedef struct reg_at {
     unsigned space;                  /* axes longer than 1 along which neighbours are alike             */
     int frames;                      /* axis of the series, -1: none; the first of several              */
     unsigned along;                  /* all its axes                                                    */
-    double lambda;                   /* strength, in units of N                                         */
+    double lambda, relative;         /* strength, in units of N; as it was asked for                    */
     float scale;                     /* what the part's data are multiplied by to be those of the problem */
+    const kr_weights *weights;       /* reg_kind.weights                                                */
 } reg_at;
 
 typedef struct reg_kind {
@@ -35,6 +39,8 @@ typedef struct reg_kind {
     bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
     double images, each;             /* memory, in images of a problem: at all, and for each axis in space; measured */
     int (*add)(reg_problem *q, const reg_at *at);
+    bool by_noise;                   /* a strength of 0 is found by the noise of the scan */
+    const char *weights;             /* name of the trained weights that it wants; NULL: none           */
 } reg_kind;
 
 /* Adds g(K x), K NULL: identity. Takes both; refuses a g that could not be made. */

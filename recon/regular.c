@@ -6,6 +6,7 @@
  * A^T A: lambda then is a fraction of what the plain back-projection A^T y is. */
 #include "kray/regularisers.h"
 #include "kray_regs.h"
+#include "net_method.h"
 #include "projected.h"
 #include "reg.h"
 #include "regular.h"
@@ -81,7 +82,7 @@ static int parse(struct sum *s, const char *text)
 
 /* ---- The parts of a scan that are problems of their own ---- */
 struct job {
-    const kr_scan *scan; const kr_array *coils; const kr_regular *o; const struct sum *sum; const kr_trace *trace;
+    const kr_scan *scan; const kr_array *coils; const kr_regular *o; struct sum *sum; const kr_trace *trace;
     unsigned joint;                   /* axes of one problem                                                     */
     int frames;                       /* the axis of the series, or -1                                           */
     unsigned along;                   /* all axes of it: of --frames all there are several                       */
@@ -90,6 +91,7 @@ struct job {
     kr_solution *solved;              /* per part                                                                */
     double *yy;
     long parts;
+    kr_weights *weights; char *weights_path;                         /* of a term that wants some, read once */
 };
 
 static kr_array *part(const kr_array *a, const struct job *j, long i) { return kr_part_of(a, j->scan, j->joint, i); }
@@ -164,6 +166,8 @@ double kr_regular_top(const kr_array *b)
 static void close_problem(reg_problem *q)
 {
     kr_linop_unref(&q->N);
+    if (q->drop)
+        q->drop(q->smooth.self);
     for (int i = 0; i < KR_TERMS; i++) {
         kr_linop_unref(&q->K[i]);
         kr_prox_unref(&q->g[i]);
@@ -219,10 +223,11 @@ static int open_problem(reg_problem *q, const struct job *j, const struct one *p
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
-    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, j->along, 0, (float)(1 / (j->unit * j->scale)) };
+    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, j->along, 0, 0, (float)(1 / (j->unit * j->scale)), j->weights };
     int e = 0;
     for (int i = 0; i < j->sum->count && !e; i++) {
-        at.lambda = j->sum->lambda[i] * j->unit;
+        at.relative = j->sum->lambda[i];
+        at.lambda = at.relative * j->unit;
         e = j->sum->kind[i]->add(q, &at);
     }
     return e;
@@ -293,7 +298,7 @@ static int solve(void *self, long i)
                 kr_scale(y, (float)(1 / j->scale));
             bool alone = p.m.A && !j->sum->kind[0]->alone;   /* x is the image alone: solvers may go by its samples */
             kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, !p.m.coils || p.m.coils->n[KR_COIL] > 1 ? 1 : 100,
-                                   alone ? p.m.A : NULL, alone ? y : NULL, j->o->positive };
+                                   alone ? p.m.A : NULL, alone ? y : NULL, j->o->positive, q.smooth.add ? &q.smooth : NULL };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
@@ -356,7 +361,63 @@ static int record(kr_image *image, const struct job *j)
     int e = kr_meta_set(image->meta, "kray_objective", "%.9g", objective);
     e = e ? e : kr_meta_set(image->meta, "kray_residual", "%.9g", sqrt(misfit));
     e = e ? e : kr_meta_set(image->meta, "kray_scale", "%.9g", j->scale);
+    for (int i = 0; i < j->sum->count && !e; i++)
+        if (j->sum->kind[i]->by_noise)
+            e = kr_meta_set(image->meta, "kray_strength", "%s:%.6g", j->sum->kind[i]->name, j->sum->lambda[i]);
+    if (!e && j->weights)
+        e = kr_meta_set(image->meta, "kray_weights", "%s", j->weights_path);
+    if (!e && j->weights)
+        e = kr_meta_set(image->meta, "kray_weights_digest", "%s", j->weights->digest);
     return e ? e : kr_meta_set(image->meta, "kray_iterations", "%d", most);
+}
+
+/* Of the term that wants trained weights: those that were given, or that come with Kray. */
+static int read_weights(struct job *j)
+{
+    const char *name = NULL;
+    for (int i = 0; i < j->sum->count; i++)
+        name = j->sum->kind[i]->weights ? j->sum->kind[i]->weights : name;
+    if (!name)
+        return 0;
+    j->weights_path = j->o->weights ? kr_strdup(j->o->weights) : shipped_weights(name);
+    if (!j->weights_path)
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_EREFUSED, "the weights of %s were not found where Kray was installed: KR_WEIGHTS names their folder, --weights a file", name);
+    return kr_weights_read(&j->weights, j->weights_path);
+}
+
+/* The deviation of the samples' noise in units of the image, by the noise scan or beside the object. 0: neither tells (the outermost samples say up to twice as much);
+ * below 0: refused. */
+static double noise_of(const struct job *j)
+{
+    double square = 0;
+    if (j->scan->rays)
+        return 0;
+    if (j->scan->whitened)
+        return kr_noise_sigma(j->scan, j->trace) / j->scale;
+    for (long i = 0; i < j->parts; i++) {
+        kr_scan part = { 0 };
+        double beside = kr_part_open(&part, j->scan, j->joint, i) ? -1 : kr_noise_beside(&part);
+        kr_part_close(&part);
+        if (!(beside > 0))
+            return beside;
+        square += beside * beside / (double)j->parts;
+    }
+    return sqrt(square) / j->scale;
+}
+
+/* Strengths of 0: by the scan's noise. On a real scan with noise of 0.014 strengths of 0.008 to 0.012 were best on six masks. */
+static int strengths(struct job *j)
+{
+    static const double least = 0.006, most = 0.05, share = 0.7, usual = 0.008;
+    for (int i = 0; i < j->sum->count; i++)
+        if (j->sum->kind[i]->by_noise && !(j->sum->lambda[i] > 0)) {
+            double noise = noise_of(j);
+            if (noise < 0)
+                return kr_error_code();
+            j->sum->lambda[i] = noise > 0 ? fmin(most, fmax(least, share * noise)) : usual;
+            kr_say(j->trace, KR_DETAIL, "%s: lambda = %.4f, %s", j->sum->kind[i]->name, j->sum->lambda[i], noise > 0 ? "by the noise of the scan" : "as usual: nothing tells the noise");
+        }
+    return 0;
 }
 
 /* All axes of the series, of which `first` is one. */
@@ -401,6 +462,11 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     j.parts = kr_count(kr_shape_without(scan->shape, j.joint));
     kr_shape shape = kr_scan_image_shape(scan), sets = shape;
     sets.n[KR_MAP] = coils ? coils->n[KR_MAP] : 1;
+    e = read_weights(&j);
+    kr_scoped(weights) weights = j.weights;
+    kr_auto char *path = j.weights_path;
+    if (e)
+        return e;
     enum kr_type type = scan->rays ? KR_R32 : KR_C32;
     kr_scoped(array) b = kr_array_new(type, sets);
     kr_scoped(array) image = b ? kr_array_new(type, shape) : NULL;
@@ -422,6 +488,8 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     j.scale = kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
+    if (strengths(&j))
+        return kr_error_code();
     if (side_by_side(scan, j.joint))
         e = kr_for(j.parts, solve, &j);
     else

@@ -6,7 +6,8 @@
 typedef struct kr_regular {
     const char *reg;                  /* "wavelet:0.01+tv:0.002"; NULL: `kind` alone                             */
     const char *solver, *frames;      /* "auto"; axis of the series, "auto"                                      */
-    double lambda, tolerance;
+    const char *weights;              /* of wcrr; NULL: those that come with Kray                                 */
+    double lambda, level, tolerance;
     long iterations, order, block;
     bool shifts, positive;            /* positive: no value below 0, of real images                              */
 } kr_regular;

@@ -80,6 +80,8 @@ static void print(const char *path, const kr_weights *w, const kr_net_kind *kind
            numbers(w), w->digest);
     if (kind)
         kr_print("  network     %s: %s\n              %s\n", kind->name, kind->summary, kind->cite);
+    else if (kr_meta_get(w->meta, "network") && !strcmp(kr_meta_get(w->meta, "network"), "wcrr"))
+        kr_print("  regulariser wcrr (kray recon --method wcrr)\n");
     else
         kr_print("  network     none that Kray runs: %s\n", why);
     for (long i = 0; i < kr_meta_count(w->meta); i++)

@@ -195,7 +195,7 @@ void page_plot(kr_text *t, const struct page_plot *p)
         }
     if (low > high)
         return;                                                  /* nothing that can be drawn */
-    double span = high > low ? high - low : fmax(fabs(high), 1e-6) * 0.1;
+    double large = fmax(fmax(fabs(low), fabs(high)), 1e-6), span = high - low > 1e-9 * large ? high - low : 0.1 * large;   /* rounding is no span */
     low -= 0.06 * span;
     high += 0.06 * span;
     double step = nice_step(high - low, 4), px = WIDTH - LEFT - RIGHT, py = HEIGHT - TOP - BOTTOM;

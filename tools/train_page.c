@@ -20,7 +20,7 @@ static double *table(const char *folder, const char *name, long *lines)
     *lines -= *lines > 0;
     double *v = all ? kr_alloc((size_t)(*lines * COLUMNS + 1), sizeof *v) : NULL;
     const char *p = all ? strchr(all, '\n') : NULL;
-    for (long i = 0; v && i < *lines; i++, p = strchr(p, '\n')) {
+    for (long i = 0; v && i < *lines; i++, p = strchr(p + 1, '\n')) {
         char *at = (char *)(uintptr_t)p + 1;
         for (int k = 0; k < COLUMNS; k++, at += *at == ',')
             v[i * COLUMNS + k] = strtod(at, &at);

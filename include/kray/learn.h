@@ -28,6 +28,7 @@ typedef struct kr_learn {
     long slices, first, every;
     const char *cache, *coils, *accel, *masks, *planes, *noise;
     bool clean;
+    double denoise; const char *levels;
     /* Steps */
     const char *loss, *optimiser;
     double other_outputs, air, rate, weight_decay, clip, average;

@@ -68,6 +68,13 @@ void kr_rest_close(kr_rest *r);
 /* ---- x = argmin 1/2 |A x - y|^2 + sum of g_i(K_i x), from the x given ---- */
 typedef struct kr_term { kr_prox *g; const kr_linop *K; } kr_term;           /* K NULL: identity                          */
 enum { KR_TERMS = 8 };
+/* One term without corners, for solvers that follow its gradient. */
+typedef struct kr_smooth {
+    void (*add)(void *self, kr_array *g, const kr_array *x, double by);      /* g += by times its gradient at x            */
+    double (*value)(void *self, const kr_array *x);
+    double bound;                    /* Lipschitz constant of the gradient                                                 */
+    void *self;
+} kr_smooth;
 typedef struct kr_problem {
     const kr_linop *N;               /* A^H A as an operator of its own: its forward is used                               */
     const kr_array *b;               /* A^H y                                                                              */
@@ -80,6 +87,7 @@ typedef struct kr_problem {
     /* What N and b are made of, for solvers that work on samples, where A is real and has no weight below 0 (rays); NULL: not told. */
     const kr_linop *A; const kr_array *y;
     bool positive;                   /* of real x: no value below 0                                                        */
+    const kr_smooth *smooth;         /* is added; NULL: none                                                               */
 } kr_problem;
 /* How many times the g_i count in iteration k. */
 double kr_ease(const kr_problem *p, int k);
@@ -97,7 +105,7 @@ typedef struct kr_solution {
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
 
 /* All stop once x has come to rest (kr_rest_at), what is left being at most `tolerance` of |x|.
- *   fista: restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
+ *   fista: the only one that takes a smooth term; restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
  *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).
  *   admm:  Boyd et al., Found Trends Mach Learn 3:1 (2011); its penalty is balanced as in 3.4.1; the inner systems are solved by conjugate
  *          gradients from the last x. Iterations count products with N.

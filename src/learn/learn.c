@@ -136,6 +136,17 @@ typedef struct job {
     const kr_trace *trace;
 } job;
 
+static int levels_of(double level[2], const kr_learn *o)
+{
+    char word[64];
+    for (int i = 0; i < 2; i++) {
+        if (learn_word_at(word, sizeof word, o->levels, i))
+            return kr_error_code();
+        level[i] = strtod(word, NULL);
+    }
+    return level[0] > 0 && level[1] >= level[0] && level[1] < 1 ? 0 : kr_fail(KR_EUSAGE, "levels are two numbers above 0 and below 1, not '%s'", o->levels);
+}
+
 static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
 {
     *j = (job){ .o = o, .trace = trace };
@@ -148,11 +159,22 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         { o->validate >= 1, "validate is 1 or more" }, { o->save >= 1, "save is 1 or more" }, { o->validation >= 1, "validation is 1 or more" },
         { o->decay >= 0 && o->decay <= o->steps, "decay is 0 to steps" }, { o->rate > 0, "rate is above 0" },
         { o->average >= 0 && o->average < 1, "average is 0 or more and below 1" }, { o->hold_back > 0 && o->hold_back < 1, "hold-back is above 0 and below 1" },
-        { o->clip > 0, "clip is above 0" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
+        { o->clip > 0, "clip is above 0" }, { o->denoise >= 0 && o->denoise <= 1, "denoise is 0 to 1" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!ranges[i].good)
             return kr_fail(KR_EUSAGE, "an option is out of its range: %s", ranges[i].wanted);
+    double level[2];
+    bool ridge = !strcmp(o->network, "wcrr");
+    if (levels_of(level, o))
+        return kr_error_code();
+    if (!ridge && o->denoise > 0)
+        return kr_fail(KR_EUSAGE, "denoise is for wcrr; %s is trained on scans alone", o->network);
+    kr_learn usual;
+    if (kr_opt_defaults(kr_learn_opts, &usual))
+        return kr_error_code();
+    if (ridge && (strcmp(o->loss, usual.loss) || o->other_outputs != usual.other_outputs))
+        return kr_fail(KR_EUSAGE, "wcrr has a loss of its own, the logarithm of the error, and one output: loss and other-outputs are for networks");
     int e = learn_losses_of(&j->losses, o->loss);
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);
@@ -193,6 +215,95 @@ static double nmse(const kr_cfloat *x, const kr_cfloat *t, const float *weight, 
 
 typedef struct told { double loss, net, start, norm; } told;
 
+/* ---- Lessons of a regulariser ---- */
+/* y = what is cut out of x: `rows` rows of w columns. */
+enum { MARGIN = 8, PATCH = 72, DESCENT = 60, DENOISING = 30, INVERSION = 15 };
+static const double DAMPING = 0.1;
+
+/* The model of a slice, or of a strip: lines along x stand for themselves where the mask is the same in all of them. */
+static kr_linop *model_of(const learn_slice *s, const piece *p)
+{
+    kr_scoped(array) maps = kr_array_new(KR_C32, KR_SHAPE([KR_X] = p->nx, [KR_Y] = p->ny, [KR_COIL] = p->coils));
+    kr_scoped(array) mask = kr_array_new(KR_R32, KR_SHAPE([KR_X] = s->strips ? 1 : p->nx, [KR_Y] = p->ny));
+    if (!maps || !mask)
+        return NULL;
+    memcpy(maps->data, p->sens, (size_t)(p->nx * p->ny * p->coils) * sizeof(kr_cfloat));
+    for (long i = 0, nx = mask->n[KR_X]; i < nx * p->ny; i++)
+        KR_R(mask)[i] = p->mask[i / nx * p->nx + i % nx];
+    return kr_op_sense_normal(maps, mask, KR_ON(KR_Y) | (s->strips ? 0 : KR_ON(KR_X)), (kr_shape){ 0 });
+}
+
+static void in_units(kr_cfloat *x, long n, double unit)
+{
+    for (long i = 0; i < n; i++)
+        x[i] *= (float)(1 / unit);
+}
+
+/* A strip of an undersampled scan. */
+static int ridge_scan(job *j, told *t, const learn_slice *s, long x0, long w, double level, double by, kr_cfloat *image)
+{
+    piece p = { 0 };
+    if (piece_of(&p, s, x0, w, (double)s->noise, 0, j->o->air))
+        return kr_error_code();
+    long n = p.nx * p.ny;
+    for (long i = 0; w < s->nx && i < n; i++)                /* a strip's ends are no neighbours */
+        if (i % w < MARGIN || i % w >= w - MARGIN)
+            p.weight[i] = 0;
+    in_units(p.start, 3 * n, level);
+    kr_scoped(linop) N = model_of(s, &p);
+    double before = 0, after = 0;
+    int e = !N ? kr_error_code() : kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = p.nx, .ny = p.ny, .N = N, .bound = 1, .b = p.adjoint, .target = p.target,
+        .start = p.start, .weight = p.weight, .level = level, .iterations = image ? 2 * DESCENT : DESCENT, .inner = INVERSION, .damping = DAMPING, .image = image }, by, &before, &after);
+    t->loss += by * after;
+    t->net += 20 / log(10) * after * by;
+    t->start += 20 / log(10) * before * by;
+    piece_clear(&p);
+    return e;
+}
+
+/* A part of an image, with noise. */
+static int ridge_denoising(job *j, told *t, dice *d, const learn_slice *s, double level, double by)
+{
+    long nx = s->nx < PATCH ? s->nx : PATCH, ny = s->ny < PATCH ? s->ny : PATCH, n = nx * ny, x0 = 0, y0 = 0;
+    kr_auto kr_cfloat *room = kr_alloc((size_t)(2 * n), sizeof *room);
+    kr_auto float *weight = kr_alloc((size_t)n, sizeof *weight);
+    if (!room || !weight)
+        return kr_error_code();
+    kr_cfloat *noisy = room, *clean = room + n;
+    for (int k = 0; k < 8; k++) {
+        long seen = 0;
+        x0 = dice_choice(d, s->nx - nx + 1);
+        y0 = dice_choice(d, s->ny - ny + 1);
+        for (long i = 0; i < n; i++)
+            seen += object(clean[i] = s->target[(y0 + i / nx) * s->nx + x0 + i % nx]);
+        if (2 * seen > n)
+            break;
+    }
+    for (long i = 0; i < n; i++) {
+        double re = dice_normal(d), im = dice_normal(d);
+        clean[i] *= (float)(1 / level);
+        noisy[i] = clean[i] + kr_c((float)re, (float)im);
+        weight[i] = i % nx >= MARGIN && i % nx < nx - MARGIN && i / nx >= MARGIN && i / nx < ny - MARGIN;
+    }
+    double before = 0, after = 0;
+    int e = kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = nx, .ny = ny, .b = noisy, .target = clean, .start = noisy, .weight = weight, .level = level,
+        .iterations = DENOISING, .inner = INVERSION }, by, &before, &after);
+    t->loss += by * after;
+    t->net += 20 / log(10) * after * by;
+    t->start += 20 / log(10) * before * by;
+    return e;
+}
+
+static int ridge_item(job *j, told *t, dice *d, const learn_slice *s, long x0, long w)
+{
+    double level[2], by = 1 / (double)j->o->batch;
+    if (levels_of(level, j->o))
+        return kr_error_code();
+    bool denoise = dice_uniform(d, 0, 1) < j->o->denoise;
+    double at = exp(dice_uniform(d, log(level[0]), log(level[1])));
+    return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, at, by, NULL);
+}
+
 /* Item b of the step: a slice by chance, of it a strip in which there is something to see. */
 static int one_item(job *j, told *t, long b)
 {
@@ -211,6 +322,11 @@ static int one_item(job *j, told *t, long b)
                 seen += object(s.target[y * s.nx + x0 + x]);
         if (8 * seen > w * s.ny)
             break;
+    }
+    if (j->s.ridge) {
+        int e = ridge_item(j, t, &d, &s, x0, w);
+        learn_slice_clear(&s);
+        return e;
     }
     piece p = { 0 };
     int e = piece_of(&p, &s, x0, w, (double)s.noise * exp(0.2 * dice_normal(&d)), dice_uniform(&d, 0, 2 * M_PI), o->air);
@@ -240,14 +356,14 @@ static int one_step(job *j, told *t)
 {
     learn_state *s = &j->s;
     *t = (told){ 0 };
-    kr_graph_zero_gradients(s->graph);
+    learn_state_zero_gradients(s);
     for (long b = 0; b < j->o->batch; b++)
         if (one_item(j, t, b))
             return kr_error_code();
     t->norm = kr_clip_norm(s->param, s->params, j->o->clip);
     if (!isfinite(t->norm) || !isfinite(t->loss))
         return kr_fail(KR_ENUMBER, "the %s of step %ld is not finite", isfinite(t->loss) ? "gradient" : "loss", s->step + 1);
-    if (kr_optim_step(s->optim, rate_at(j->o, s)) || kr_graph_pack(s->graph))
+    if (kr_optim_step(s->optim, rate_at(j->o, s)) || learn_state_changed(s))
         return kr_error_code();
     s->step++;
     learn_state_average(s, j->o->average);
@@ -294,6 +410,29 @@ static int show(job *j, const piece *p, const kr_cfloat *x)
     return 0;
 }
 
+/* The image of a whole slice. */
+static kr_cfloat *image_of(job *j, const learn_slice *s, const piece *p)
+{
+    size_t n = (size_t)(p->nx * p->ny);
+    kr_cfloat *image = kr_alloc(n, sizeof *image);
+    if (image && j->s.ridge) {
+        told t = { 0 };
+        double level[2];
+        if (!levels_of(level, j->o) && !ridge_scan(j, &t, s, 0, s->nx, level[0], 0, image))
+            return image;
+    } else if (image) {
+        kr_run *r = fleet_run(&j->infer, p->nx, p->ny, p->coils);
+        if (r) {
+            give(r, j->s.graph, p);
+            kr_run_forward(r, NULL, NULL);
+            memcpy((void *)image, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data, n * sizeof *image);
+            return image;
+        }
+    }
+    kr_free(image);
+    return NULL;
+}
+
 static int validate(job *j, scores *sc)
 {
     *sc = (scores){ .worst_gain = INFINITY };
@@ -305,12 +444,10 @@ static int validate(job *j, scores *sc)
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
         e = piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
-        kr_run *r = e ? NULL : fleet_run(&j->infer, s.nx, s.ny, s.coils);
-        if (r) {
+        kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
+        if (image) {
             double psnr, psnr0, ssim, ssim0;
-            give(r, j->s.graph, &p);
-            kr_run_forward(r, NULL, NULL);
-            e = score(&psnr, &ssim, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data, p.target, s.nx, s.ny);
+            e = score(&psnr, &ssim, image, p.target, s.nx, s.ny);
             e = e ? e : score(&psnr0, &ssim0, p.start, p.target, s.nx, s.ny);
             if (!e) {
                 sc->psnr += psnr / n;
@@ -325,7 +462,7 @@ static int validate(job *j, scores *sc)
                 if (psnr - psnr0 < sc->worst_gain) {
                     sc->worst_gain = psnr - psnr0;
                     snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
-                    e = show(j, &p, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data);
+                    e = show(j, &p, image);
                 }
             }
         } else
@@ -380,7 +517,7 @@ static int run_file(const job *j)
 {
     kr_text t = { 0 }, options = { 0 };
     kr_opt_describe(&options, kr_learn_opts, j->o);
-    kr_text_add(&t, "{\n  \"kray\": \"%s\",\n  \"seed\": %ld,\n  \"parameters\": %.0f,\n  \"options\": ", kr_version(), j->o->seed, kr_graph_params_count(j->s.graph));
+    kr_text_add(&t, "{\n  \"kray\": \"%s\",\n  \"seed\": %ld,\n  \"parameters\": %.0f,\n  \"options\": ", kr_version(), j->o->seed, learn_state_numbers(&j->s));
     quoted(&t, options.s);
     kr_text_add(&t, ",\n  \"persons\": %ld,\n  \"unreadable\": ", j->v.persons);
     quoted(&t, j->v.unreadable.s);
@@ -499,7 +636,7 @@ int kr_learn_run(const kr_learn *o, const char **why, const kr_trace *trace)
     if (!e && !(scores_ = table(o->output, "validation.csv", "step,psnr,psnr_first,ssim,ssim_first,mean_gain,worst_gain", j.s.step)))
         e = kr_error_code();
     if (!e) {
-        kr_say(trace, KR_INFO, "%.0f parameters, %ld volumes of %ld persons%s%ld of them held back", kr_graph_params_count(j.s.graph), j.v.count, j.v.persons, ", ",
+        kr_say(trace, KR_INFO, "%.0f parameters, %ld volumes of %ld persons%s%ld of them held back", learn_state_numbers(&j.s), j.v.count, j.v.persons, ", ",
                lround(o->hold_back * (double)j.v.persons) > 0 ? lround(o->hold_back * (double)j.v.persons) : 1);
         e = loop(&j, why, steps, scores_);
     }
@@ -531,7 +668,7 @@ int kr_learn_plan(kr_learn_cost *cost, const kr_learn *o, const kr_trace *trace)
     cost->step_seconds = kr_seconds() - from;
     if (!e) {
         cost->bytes = (double)kr_mem_peak();
-        cost->parameters = kr_graph_params_count(j.s.graph);
+        cost->parameters = learn_state_numbers(&j.s);
         cost->volumes = j.v.count;
         cost->persons = j.v.persons;
         cost->unreadable = j.v.skipped;

@@ -25,6 +25,8 @@ const kr_opt kr_learn_opts[] = {
     { "planes", 0, KR_OPT_TEXT, AT(planes), "poisson,poisson,gaussian2d", "KINDS", "of masks over planes: 45 of 100 slices" },
     { "noise", 0, KR_OPT_TEXT, AT(noise), "0.0003,0.05", "LOW,HIGH", "standard deviation of the samples' noise, the image's largest values being 1" },
     { "clean", 0, KR_OPT_FLAG, AT(clean), NULL, NULL, "the target is without noise; otherwise the image of the full scan, as real scans have it" },
+    { "denoise", 0, KR_OPT_REAL, AT(denoise), "0", "X", "wcrr: part of the lessons that are images with noise; the others are undersampled scans" },
+    { "levels", 0, KR_OPT_TEXT, AT(levels), "0.01,0.1", "LOW,HIGH", "wcrr: noise of such images, drawn between (of scans: the level of the regulariser)" },
     { "loss", 0, KR_OPT_TEXT, AT(loss), "complex_log_nmse:0.1+ssim:0.5", "SUM", "losses with their weights: of magnitudes, or (complex_) of real and imaginary parts" },
     { "other-outputs", 0, KR_OPT_REAL, AT(other_outputs), "0.2", "X", "weight of the outputs before the last" },
     { "air", 0, KR_OPT_REAL, AT(air), "0.3", "X", "weight of what is outside of the object" },

@@ -41,6 +41,103 @@ static kr_weights *fresh(const kr_learn *o)
     return w;
 }
 
+/* ---- The regulariser wcrr ---- */
+static const char *const ridge_name = "wcrr";
+
+static kr_weights *fresh_ridge(const kr_learn *o)
+{
+    kr_scoped(weights) said = kr_weights_new();
+    if (!said || sizes(said, o->size))
+        return NULL;
+    const char *const key[4] = { "filters", "kernel", "last", "intervals" };
+    const double usual[4] = { 32, 5, 5, 40 };
+    long n[4];
+    for (int i = 0; i < 4; i++) {
+        kr_auto char *name = kr_strf("hyper.%s", key[i]);
+        if (!name)
+            return NULL;
+        n[i] = (long)kr_meta_number(said->meta, name, usual[i]);
+    }
+    for (long i = 0; i < kr_meta_count(said->meta); i++) {
+        bool known = false;
+        for (int k = 0; k < 4; k++)
+            known |= !strcmp(kr_meta_key(said->meta, i) + strlen("hyper."), key[k]);
+        if (!known)
+            return kr_fail(KR_EUSAGE, "the size of wcrr is filters, kernel, last and intervals, not '%s'", kr_meta_key(said->meta, i) + strlen("hyper.")), NULL;
+    }
+    return kr_ridge_fresh((long[3]){ 4, 8, n[0] }, (long[3]){ n[1], n[1], n[2] }, n[3], (uint64_t)o->seed);
+}
+
+/* Parameters whose numbers are those of two sets of weights. */
+static int ridge_params(learn_state *s)
+{
+    s->params = s->ridge_value->count;
+    s->ridge_gradient = kr_weights_new();
+    s->param = kr_alloc_zero((size_t)s->params, sizeof *s->param);
+    if (!s->ridge_gradient || !s->param)
+        return kr_error_code();
+    for (long i = 0; i < s->params; i++)
+        if (!kr_weights_add(s->ridge_gradient, s->ridge_value->tensor[i].name, s->ridge_value->tensor[i].dims, s->ridge_value->tensor[i].n))
+            return kr_error_code();
+    for (long i = 0; i < s->params; i++)
+        s->param[i] = (kr_param){ s->ridge_value->tensor[i], s->ridge_gradient->tensor[i], false };
+    return 0;
+}
+
+/* phi at most so steep: a reconstruction takes steps of 1 / (1 + this). */
+static const double steepest = 8;
+
+int learn_state_changed(learn_state *s)
+{
+    if (!s->graph && kr_ridge_settle(s->ridge_value, steepest))
+        return kr_error_code();
+    return learn_state_pack(s);
+}
+
+int learn_state_pack(learn_state *s)
+{
+    if (s->graph)
+        return kr_graph_pack(s->graph);
+    kr_ridge_unref(&s->ridge);
+    s->ridge = kr_ridge_new(s->ridge_value);
+    return s->ridge ? 0 : kr_error_code();
+}
+
+static int put(kr_weights *w, const char *before, const kr_tensor *t, const float *data)
+{
+    kr_auto char *name = kr_strf("%s%s", before, t->name);
+    kr_tensor *to = name ? kr_weights_add(w, name, t->dims, t->n) : NULL;
+    if (to)
+        memcpy(to->data, data, (size_t)kr_tensor_count(t) * sizeof(float));
+    return to ? 0 : kr_error_code();
+}
+
+/* Adds the averages, as they may be used. */
+static int put_average(kr_weights *w, const learn_state *s)
+{
+    int e = 0;
+    for (long i = 0; i < s->params && !e; i++)
+        e = put(w, "", &s->param[i].value, s->average[i]);
+    return e || s->graph ? e : kr_meta_set(w->meta, "hyper.range", "%s", kr_meta_get(s->told, "hyper.range")) ? kr_error_code() : kr_ridge_settle(w, steepest);
+}
+
+double learn_state_numbers(const learn_state *s)
+{
+    double n = 0;
+    for (long i = 0; i < s->params; i++)
+        n += (double)kr_tensor_count(&s->param[i].value);
+    return n;
+}
+
+void learn_state_zero_gradients(learn_state *s)
+{
+    if (s->graph)
+        kr_graph_zero_gradients(s->graph);
+    else
+        for (long i = 0; i < s->params; i++)
+            memset(s->param[i].gradient.data, 0, (size_t)kr_tensor_count(&s->param[i].gradient) * sizeof(float));
+}
+
 /* What a network needs that slices made of volumes have. */
 static int fits(const kr_graph *g, const char *name)
 {
@@ -58,16 +155,26 @@ static int fits(const kr_graph *g, const char *name)
 int learn_state_new(learn_state *s, const kr_learn *o)
 {
     *s = (learn_state){ .best = -INFINITY };
+    bool ridge = !strcmp(o->network, ridge_name);
     kr_scoped(weights) w = NULL;
-    if (o->init ? kr_weights_read(&w, o->init) : !(w = fresh(o)))
+    if (o->init ? kr_weights_read(&w, o->init) : !(w = ridge ? fresh_ridge(o) : fresh(o)))
         return kr_error_code();
     snprintf(s->began_with, sizeof s->began_with, "%s", o->init ? w->digest : "");
     s->kind = kr_optimiser_named(o->optimiser);
-    s->graph = s->kind ? kr_net_graph(o->network, w) : NULL;
-    s->told = s->graph ? kr_meta_copy(w->meta) : NULL;
+    if (s->kind && ridge)
+        s->ridge = kr_ridge_new(w);
+    else if (s->kind)
+        s->graph = kr_net_graph(o->network, w);
+    s->told = s->graph || s->ridge ? kr_meta_copy(w->meta) : NULL;
     s->opts = s->told ? kr_alloc_zero(1, s->kind->opts_size ? s->kind->opts_size : 1) : NULL;
-    if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts) || fits(s->graph, o->network))
+    if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts) || (s->graph && fits(s->graph, o->network)))
         return kr_error_code();
+    if (ridge) {
+        s->ridge_value = w;
+        w = NULL;
+        if (ridge_params(s))
+            return kr_error_code();
+    }
     char decay[32];
     snprintf(decay, sizeof decay, "%.9g", o->weight_decay);
     for (const kr_opt *k = s->kind->opts; k && k->name; k++)
@@ -75,7 +182,8 @@ int learn_state_new(learn_state *s, const kr_learn *o)
             return kr_error_code();
     if (s->kind->check && s->kind->check(s->opts))
         return kr_error_code();
-    s->param = kr_graph_params(s->graph, &s->params);
+    if (s->graph)
+        s->param = kr_graph_params(s->graph, &s->params);
     s->average = kr_alloc_zero((size_t)s->params, sizeof *s->average);
     for (long i = 0; s->average && i < s->params; i++) {
         size_t n = (size_t)kr_tensor_count(&s->param[i].value);
@@ -92,6 +200,11 @@ void learn_state_clear(learn_state *s)
     for (long i = 0; s->average && i < s->params; i++)
         kr_free(s->average[i]);
     kr_free(s->average);
+    if (!s->graph)
+        kr_free(s->param);
+    kr_ridge_unref(&s->ridge);
+    kr_weights_unref(&s->ridge_value);
+    kr_weights_unref(&s->ridge_gradient);
     kr_free(s->opts);
     kr_optim_unref(&s->optim);
     kr_meta_unref(&s->told);
@@ -109,24 +222,26 @@ void learn_state_average(learn_state *s, double a)
 
 int learn_state_exchange(learn_state *s)
 {
+    s->exchanged = !s->exchanged;
+    if (!s->graph) {                                         /* averages have to be settled, and may not be changed */
+        kr_scoped(weights) w = kr_weights_new();
+        if (!s->exchanged)
+            return learn_state_pack(s);
+        if (!w || put_average(w, s))
+            return kr_error_code();
+        kr_ridge_unref(&s->ridge);
+        s->ridge = kr_ridge_new(w);
+        return s->ridge ? 0 : kr_error_code();
+    }
     for (long i = 0; i < s->params; i++) {
         float *v = s->param[i].value.data;
         s->param[i].value.data = s->average[i];
         s->average[i] = v;
     }
-    return kr_graph_pack(s->graph);
+    return learn_state_pack(s);
 }
 
 /* ---- Files ---- */
-static int put(kr_weights *w, const char *before, const kr_tensor *t, const float *data)
-{
-    kr_auto char *name = kr_strf("%s%s", before, t->name);
-    kr_tensor *to = name ? kr_weights_add(w, name, t->dims, t->n) : NULL;
-    if (to)
-        memcpy(to->data, data, (size_t)kr_tensor_count(t) * sizeof(float));
-    return to ? 0 : kr_error_code();
-}
-
 static int describe(kr_meta *m, const kr_learn *o)
 {
     kr_text t = { 0 };
@@ -191,7 +306,7 @@ int learn_state_load(learn_state *s, const kr_learn *o)
     s->best_step = (long)kr_meta_number(w->meta, "best_step", 0);
     s->elapsed = kr_meta_number(w->meta, "elapsed", 0);
     *kr_optim_steps(s->optim) = s->step;
-    return kr_graph_pack(s->graph);
+    return learn_state_pack(s);
 }
 
 /* The least and the largest number of a list, as "trained.KEY": outside of it nothing was learned. */
@@ -223,8 +338,7 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     e = e ? e : span(w->meta, "trained.coils", o->coils);
     e = e ? e : span(w->meta, "trained.accel", o->accel);
     e = e ? e : span(w->meta, "trained.noise", o->noise);
-    for (long i = 0; i < s->params && !e; i++)
-        e = put(w, "", &s->param[i].value, s->average[i]);
+    e = e ? e : put_average(w, s);
     if (e || kr_meta_set(w->meta, "trained_steps", "%ld", s->step) || kr_meta_set(w->meta, "validation", "%s", scores))
         return kr_error_code();
     kr_weights_digest(w);

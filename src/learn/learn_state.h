@@ -2,15 +2,18 @@
 #ifndef KRAY_LEARN_STATE_H
 #define KRAY_LEARN_STATE_H
 #include "kray/net.h"
+#include "kray/ridge.h"
 #include "learning.h"
 
 typedef struct learn_state {
-    kr_graph *graph;
-    kr_param *param; long params;
+    kr_graph *graph;                 /* of a network; NULL: a regulariser is trained                          */
+    kr_ridge *ridge; kr_weights *ridge_value, *ridge_gradient;               /* that one                      */
+    kr_param *param; long params;    /* of the graph, or of ridge_value and ridge_gradient                    */
     float **average;                 /* of each parameter                                                     */
     const kr_optimiser *kind; void *opts; kr_optim *optim;
     kr_meta *told;                   /* of the weights that it began with: network, hyper-parameters          */
     char began_with[65];             /* the digest of these weights; "": from nothing                         */
+    bool exchanged;                  /* the averages are in use                                               */
     long step, halvings, best_step;
     double best, elapsed;            /* worst gain over the first image among the validation slices, dB; seconds */
 } learn_state;
@@ -24,6 +27,11 @@ int learn_state_load(learn_state *s, const kr_learn *o);
 int learn_state_export(const learn_state *s, const kr_learn *o, const char *name, const char *scores);
 /* After a step: average = a average + (1 - a) value. */
 void learn_state_average(learn_state *s, double a);
+double learn_state_numbers(const learn_state *s);         /* that are trained */
+void learn_state_zero_gradients(learn_state *s);
+/* After a step of the optimiser: a regulariser's values are settled (kr_ridge_settle); and packs. */
+int learn_state_changed(learn_state *s);
+int learn_state_pack(learn_state *s);
 /* Exchanges values and their average, and packs. */
 int learn_state_exchange(learn_state *s);
 #endif

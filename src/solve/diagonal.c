@@ -10,7 +10,7 @@ struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *q, *Ax, *
  * 75 iterations). */
 static const double STEP = 0.1;
 
-static bool can(const kr_problem *p) { return p->A && p->y; }
+static bool can(const kr_problem *p) { return p->A && p->y && !p->smooth; }
 
 static int open(struct state *s, const kr_problem *p, const kr_array *x)
 {

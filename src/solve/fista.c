@@ -63,12 +63,15 @@ static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop
     for (int k = 0; k < stop.iterations && !s->converged; k++) {
         if (kr_stopped(trace))
             return kr_error_code();
+        double ease = kr_ease(p, k), steep = L + (p->smooth ? ease * p->smooth->bound : 0);
+        j.step = (float)(1 / steep);
         kr_apply(p->N, Nz, z);
-        if (kr_for(blocks, descend, &j))                             /* v = z - (N z - b) / L, over N z */
+        if (p->smooth)
+            p->smooth->add(p->smooth->self, Nz, z, ease);
+        if (kr_for(blocks, descend, &j))                             /* v = z - (N z + grad - b) / L, over N z */
             return kr_error_code();
-        double ease = kr_ease(p, k);
         if (g)
-            kr_prox_apply(g, (float)(ease / L), x, Nz);              /* x = prox of g / L at v */
+            kr_prox_apply(g, (float)(ease / steep), x, Nz);          /* x = prox of g / L at v */
         else
             kr_array_assign(x, Nz);
         double all[4] = { 0 };

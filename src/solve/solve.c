@@ -36,6 +36,7 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
             kr_apply(t->K, Kx, x);
         sum += kr_prox_value(t->g, t->K ? Kx : x);
     }
+    sum += p->smooth ? p->smooth->value(p->smooth->self, x) : 0;
     return sum;
 }
 
@@ -56,6 +57,8 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
     for (int i = 0; kr_solvers[i] && !use; i++)
         if (solver ? !strcmp(solver, kr_solvers[i]->name) : kr_solvers[i]->can(p))
             use = kr_solvers[i];
+    if (!use && !solver && p->smooth)
+        return kr_fail(KR_EREFUSED, "no solver takes a smooth term beside these%s", p->positive ? ", or keeps values from going below 0 with it" : "");
     if (!use && !solver)
         return kr_fail(KR_EREFUSED, "no solver keeps this problem's values from going below 0");
     if (!use)

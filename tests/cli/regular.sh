@@ -4,10 +4,10 @@
 kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o full.h5 --reference truth.npy -q
 kray simulate brain --matrix 80,72 --slices 2 --coils 6 --snr 40 -o scan.h5 -q --undersample random:accel=4,center=0.15,seed=3
 score() { kray eval --target truth.npy --recon "$1" --protocol bart --scale fit --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
-for m in adjoint wavelet tv tgv cs nlinv; do
+for m in adjoint wavelet tv tgv cs nlinv wcrr; do
     works "$m" kray recon scan.h5 -o $m.npy --method $m
 done
-for m in wavelet tv tgv cs; do
+for m in wavelet tv tgv cs wcrr; do
     check "$m is nearer to the truth than zero-filling: $(score $m.npy), $(score adjoint.npy)" awk "BEGIN { exit !($(score $m.npy) < 0.85 * $(score adjoint.npy)) }"
 done
 check "nlinv, which knows no maps, too: $(score nlinv.npy)" awk "BEGIN { exit !($(score nlinv.npy) < 0.95 * $(score adjoint.npy)) }"
@@ -41,6 +41,16 @@ refuses 2 'there is none' kray recon scan.h5 -o x.npy --method tv --reference tr
 refuses 2 'did you mean wavelet' kray recon scan.h5 -o x.npy --method cs --reg wavelets:0.1
 refuses 2 'looks like wavelet:0.01+tv:0.002' kray recon scan.h5 -o x.npy --method cs --reg wavelet
 refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg tgv:0.1+tv:0.1
+# The learned regulariser, by the weights that come with Kray.
+KR_THREADS=3 kray recon scan.h5 -o again.npy --method wcrr -q
+check 'threads change nothing of it' cmp wcrr.npy again.npy
+works 'fista' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wavelet:0.0005 -v --iterations 20
+works '"kray_weights_digest"' kray info wcrr.nii.gz --json
+refuses 1 'one term of a sum' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wcrr:0.001
+refuses 1 'admm cannot solve' kray recon scan.h5 -o x.npy --method wcrr --solver admm
+refuses 1 'no solver takes a smooth term' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+tv:0.001
+refuses 1 'level' kray recon scan.h5 -o x.npy --method wcrr --level -1
+refuses 1 'have a tensor filters.0.weight' kray recon scan.h5 -o x.npy --method wcrr --weights "$here/../../recon/weights/refine.safetensors"
 refuses 1 'wants a series of frames' kray recon scan.h5 -o x.npy --method llr
 refuses 1 'fista cannot solve' kray recon scan.h5 -o x.npy --method tv --solver fista
 refuses 1 'orders 1 to 10' kray recon scan.h5 -o x.npy --method wavelet --order 11

@@ -49,6 +49,8 @@ works '<svg' cat whole/training.html
 works 'data:image/png' cat whole/training.html
 check 'which is not loaded again once all is done' sh -c '! grep -q http-equiv=.refresh whole/training.html'
 
+check 'its curves go up and down' [ "$(grep -o ' d="M[0-9. ]*L[^"]*"' whole/training.html | head -1 | grep -oE '[ML][0-9.]+ [0-9.]+' | cut -d' ' -f2 | sort -u | wc -l)" -gt 1 ]
+
 kray simulate brain --matrix 72,72 --slices 1 --coils 4 -o u.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
 works '' kray recon u.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
 mkdir weights && cp whole/best.safetensors weights/refine.safetensors
@@ -60,3 +62,17 @@ works 'began_with: sha256' kray weights info tuned/best.safetensors
 works 'trained.coils: 4 to 12' kray weights info tuned/best.safetensors
 kray simulate brain --matrix 72,72 --slices 1 --coils 16 -o many.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
 works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
+
+# The regulariser wcrr: from nothing, by images with noise and by scans; interrupted, resumed, used.
+ridge="--network wcrr --size filters=4,kernel=3,last=3,intervals=8 --optimiser adam --rate 1e-2 --clean --denoise 0.5 --levels 0.01,0.05"
+works 'done' kray train small.yaml $ridge -o ridge
+works 'done' kray train small.yaml $ridge -o ridge2 --cache ridge/slices --steps 3
+works 'done' kray train small.yaml $ridge -o ridge2 --cache ridge/slices --resume
+check 'the same bits after an interruption' [ "$(digest ridge/checkpoint.safetensors)" = "$(digest ridge2/checkpoint.safetensors)" ]
+works 'regulariser wcrr' kray weights info ridge/best.safetensors
+works 'wcrr' kray recon u.h5 -o r.npy --method wcrr --weights ridge/best.safetensors
+refuses 2 'size of wcrr is' kray train small.yaml --network wcrr --size cascades=3 -o x
+refuses 2 'levels are two numbers' kray train small.yaml $ridge --levels 0,1 -o x
+refuses 2 'denoise is 0 to 1' kray train small.yaml $ridge --denoise 2 -o x
+refuses 2 'a loss of its own' kray train small.yaml $ridge --loss l1 -o x
+refuses 2 'denoise is for wcrr' kray train small.yaml --denoise 0.5 -o x

@@ -14,7 +14,7 @@ owner()
     linop|offres) echo op ;;
     prox) echo prox ;;
     solve) echo solve ;;
-    nn|net|graph|weights|train|volume) echo nn ;;
+    nn|net|graph|weights|train|volume|ridge) echo nn ;;
     image|metric|segment) echo image ;;
     scan|trajectory|sampling) echo scan ;;
     io|picture|wire|projections|pulseq) echo io ;;

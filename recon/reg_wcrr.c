@@ -1,0 +1,49 @@
+/* reg_wcrr.c: lambda level R(x / level), R a learned ridge regulariser (ridge.h): its gradient is lambda where filters answer with much more than `level`, and with
+ * level = lambda it takes off noise of that deviation. Its own weights come with Kray. */
+#include "kray/ridge.h"
+#include "reg.h"
+#include "regular.h"
+#include <math.h>
+
+typedef struct term { kr_ridge *r; kr_ridge_field *f; double level, by; } term;
+
+static void add_gradient(void *self, kr_array *g, const kr_array *x, double by)
+{
+    const term *t = self;
+    kr_ridge_gradient(t->f, g, x, t->level, by * t->by);
+}
+
+static double value(void *self, const kr_array *x)
+{
+    const term *t = self;
+    return t->by * kr_ridge_value(t->f, x, t->level);
+}
+
+static void drop(void *self)
+{
+    term *t = self;
+    kr_ridge_field_unref(&t->f);
+    kr_ridge_unref(&t->r);
+    kr_free(t);
+}
+
+static int add(reg_problem *q, const reg_at *at)
+{
+    double lambda = at->relative, level = at->o->level > 0 ? at->o->level : lambda;
+    if (!(at->o->level >= 0) || !isfinite(at->o->level))
+        return kr_fail(KR_EREFUSED, "level is 0 or more, not %g", at->o->level);
+    if (q->smooth.add)
+        return kr_fail(KR_EREFUSED, "wcrr can be one term of a sum, not two");
+    kr_assert(lambda > 0);
+    term *t = kr_alloc_zero(1, sizeof *t);
+    if (!t)
+        return kr_error_code();
+    q->drop = drop;
+    *t = (term){ .r = kr_ridge_new(at->weights), .level = level, .by = at->lambda / level };
+    q->smooth = (kr_smooth){ add_gradient, value, 0, t };
+    t->f = t->r ? kr_ridge_plan(t->r, at->type, at->n, at->space, level) : NULL;
+    q->smooth.bound = t->f ? t->by * kr_ridge_bound(t->r) : 0;
+    return t->f ? 0 : kr_error_code();
+}
+
+const reg_kind reg_wcrr = { .name = "wcrr", .summary = "learned weakly convex ridge regulariser (--level)", .cite = "Goujon et al., SIAM J Imaging Sci 17:91 (2024)", .add = add, .images = 8, .by_noise = true, .weights = "wcrr" };

@@ -1,0 +1,271 @@
+/* The ridge regulariser: its gradient is that of its value, at most as steep as it says, and 1/2 |x - y|^2 with it is convex; the filters have |W| = 1 and mean 0; the same bits for
+ * any number of threads; derivatives of what a lesson learns against differences; volumes, bands and odd sizes. */
+#include "test.h"
+#include "kray/ridge.h"
+#include <math.h>
+#include <string.h>
+
+static kr_weights *some_weights(bool bent)
+{
+    kr_weights *w = kr_ridge_fresh((long[]){ 3, 4, 6 }, (long[]){ 3, 5, 3 }, 24, 7);
+    assert_non_null(w);
+    kr_tensor *p = (kr_tensor *)(uintptr_t)kr_weights_find(w, "profile"), *s = (kr_tensor *)(uintptr_t)kr_weights_find(w, "scale"),
+              *level = (kr_tensor *)(uintptr_t)kr_weights_find(w, "scale_level");
+    for (long j = 0; j < p->n[0] && bent; j++)
+        p->data[j] = j < 5 ? 1.5f : j < 12 ? -0.9f : 0.2f;
+    for (long i = 0; i < s->n[0]; i++) {
+        s->data[i] += 0.2f * (float)i;
+        level->data[i] = 0.1f * (float)i;
+    }
+    return w;
+}
+
+static kr_array *noise(enum kr_type type, kr_shape n, uint64_t seed, float by)
+{
+    kr_array *x = kr_array_new(type, n);
+    assert_non_null(x);
+    for (long i = 0, all = kr_count(n) * (type == KR_C32 ? 2 : 1); i < all; i++) {
+        double z[2];
+        kr_rand_normal2(seed, 0, (uint64_t)i, z);
+        KR_R(x)[i] = by * (float)z[0];
+    }
+    return x;
+}
+
+static void gradient_of_value(const kr_ridge *r, enum kr_type type, kr_shape n)
+{
+    const double unit = 0.7, h = 1e-2;
+    kr_ridge_field *f = kr_ridge_plan(r, type, n, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), 0.02);
+    assert_non_null(f);
+    kr_array *x = noise(type, n, 1, 1), *d = noise(type, n, 2, 1), *g = kr_array_new(type, n), *up = kr_array_copy(x), *down = kr_array_copy(x);
+    kr_fill(g, 0);
+    kr_ridge_gradient(f, g, x, unit, 1);
+    kr_axpy(up, (float)h, d);
+    kr_axpy(down, (float)-h, d);
+    double told = kr_dot_re(g, d), found = (kr_ridge_value(f, up, unit) - kr_ridge_value(f, down, unit)) / (2 * h), size = kr_norm(g) * kr_norm(d);
+    if (!(fabs(told - found) <= 2e-4 * size))                /* phi' jumps: h^2 is h there; float answers */
+        fail_msg("%s: the gradient says %g, the value %g (of %g)", kr_shape_text(n), told, found, size);
+    kr_array *all[] = { x, d, g, up, down };
+    for (int i = 0; i < 5; i++)
+        kr_array_unref(&all[i]);
+    kr_ridge_field_unref(&f);
+}
+
+static void gradients(void **state)
+{
+    (void)state;
+    kr_weights *w = some_weights(true);
+    kr_ridge *r = kr_ridge_new(w);
+    assert_non_null(r);
+    gradient_of_value(r, KR_C32, KR_SHAPE([KR_X] = 37, [KR_Y] = 70));         /* three bands */
+    gradient_of_value(r, KR_R32, KR_SHAPE([KR_X] = 5, [KR_Y] = 33));          /* narrower than the filters reach */
+    gradient_of_value(r, KR_C32, KR_SHAPE([KR_X] = 40));
+    gradient_of_value(r, KR_R32, KR_SHAPE([KR_X] = 12, [KR_Y] = 9, [KR_Z] = 14));
+    gradient_of_value(r, KR_C32, KR_SHAPE([KR_Y] = 20, [KR_Z] = 11, [KR_MAP] = 2, [KR_TIME] = 3));
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
+/* (x - y) and the difference of gradients: between -1 and the bound times |x - y|^2. */
+static void convex(void **state)
+{
+    (void)state;
+    kr_weights *w = some_weights(true);
+    kr_ridge *r = kr_ridge_new(w);
+    kr_shape n = KR_SHAPE([KR_X] = 24, [KR_Y] = 24);
+    kr_ridge_field *f = kr_ridge_plan(r, KR_C32, n, KR_ON(KR_X) | KR_ON(KR_Y), 0.03);
+    assert_true(kr_ridge_bound(r) == 1.5);
+    double low = 1, high = -1;
+    for (uint64_t i = 0; i < 20; i++) {
+        kr_array *x = noise(KR_C32, n, i, 0.1f * (float)(i + 1)), *d = noise(KR_C32, n, i + 100, 0.05f), *y = kr_array_copy(x), *g = kr_array_new(KR_C32, n);
+        if (i > 10)                                          /* stripes: near the filters' largest answers */
+            for (long k = 0; k < 24 * 24; k++)
+                KR_C(d)[k] = kr_c(((k % 24) / (long)(i - 9)) & 1 ? 0.1f : -0.1f, 0);
+        kr_fill(g, 0);
+        kr_axpy(y, 1, d);
+        kr_ridge_gradient(f, g, y, 1, 1);
+        kr_ridge_gradient(f, g, x, 1, -1);
+        double q = kr_dot_re(g, d) / kr_dot_re(d, d);
+        low = fmin(low, q);
+        high = fmax(high, q);
+        kr_array_unref(&x);
+        kr_array_unref(&d);
+        kr_array_unref(&y);
+        kr_array_unref(&g);
+    }
+    assert_true(low > -1.001 && high < 1.501);
+    assert_true(high > 0.05);
+    kr_ridge_field_unref(&f);
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
+/* A constant image has no answers; W^T W of noise, by phi(t) = t, never is more than the image. */
+static void filters(void **state)
+{
+    (void)state;
+    kr_weights *w = some_weights(false);
+    kr_tensor *p = (kr_tensor *)(uintptr_t)kr_weights_find(w, "profile");
+    for (long j = 0; j < p->n[0]; j++)
+        p->data[j] = 1;
+    assert_int_equal(kr_meta_set(w->meta, "hyper.range", "1e9"), 0);
+    kr_ridge *r = kr_ridge_new(w);
+    kr_shape n = KR_SHAPE([KR_X] = 48, [KR_Y] = 48);
+    kr_ridge_field *f = kr_ridge_plan(r, KR_R32, n, KR_ON(KR_X) | KR_ON(KR_Y), 0.03);
+    kr_array *x = kr_array_new(KR_R32, n), *g = kr_array_new(KR_R32, n);
+    kr_fill(x, 3);
+    kr_fill(g, 0);
+    kr_ridge_gradient(f, g, x, 1, 1);
+    assert_true(kr_norm(g) < 1e-4);
+    double most = 0;
+    kr_array *v = noise(KR_R32, n, 3, 1);
+    for (int i = 0; i < 60; i++) {                           /* power iteration */
+        kr_scale(v, (float)(1 / kr_norm(v)));
+        kr_fill(g, 0);
+        kr_ridge_gradient(f, g, v, 1, 1);
+        most = kr_norm(g);
+        kr_array_assign(v, g);
+    }
+    assert_true(most < 1.0005 && most > 0.95);
+    kr_array_unref(&x);
+    kr_array_unref(&g);
+    kr_array_unref(&v);
+    kr_ridge_field_unref(&f);
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
+static void threads(void **state)
+{
+    (void)state;
+    kr_weights *w = some_weights(true);
+    kr_ridge *r = kr_ridge_new(w);
+    kr_shape n = KR_SHAPE([KR_X] = 40, [KR_Y] = 150, [KR_Z] = 3);
+    kr_array *x = noise(KR_C32, n, 5, 1), *g[2];
+    double value[2];
+    int before = kr_threads();
+    for (int i = 0; i < 2; i++) {
+        kr_threads_set(i ? 3 : 1);
+        kr_ridge_field *f = kr_ridge_plan(r, KR_C32, n, 7, 0.03);
+        g[i] = kr_array_new(KR_C32, n);
+        kr_fill(g[i], 0);
+        kr_ridge_gradient(f, g[i], x, 1, 1);
+        value[i] = kr_ridge_value(f, x, 1);
+        kr_ridge_field_unref(&f);
+    }
+    kr_threads_set(before);
+    assert_memory_equal(g[0]->data, g[1]->data, (size_t)kr_count(n) * sizeof(kr_cfloat));
+    assert_true(value[0] == value[1]);
+    kr_array_unref(&x);
+    kr_array_unref(&g[0]);
+    kr_array_unref(&g[1]);
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
+/* ---- Lessons ---- */
+enum { NX = 24, NY = 17 };
+static kr_cfloat clean[NX * NY], noisy[NX * NY];
+static float ones[NX * NY];
+
+static double loss_of(const kr_weights *w, const kr_linop *N, kr_weights *gradient)
+{
+    kr_ridge *r = kr_ridge_new(w);
+    assert_non_null(r);
+    double before, after;
+    kr_ridge_lesson l = { .nx = NX, .ny = NY, .N = N, .bound = 1, .b = noisy, .target = clean, .start = noisy, .weight = ones, .level = 0.05, .iterations = 400, .inner = 200 };
+    assert_int_equal(kr_ridge_learn(r, gradient, &l, gradient ? 1 : 0, &before, &after), 0);
+    kr_ridge_unref(&r);
+    return after;
+}
+
+/* phi as a smooth bend, so that differences mean something. */
+static kr_weights *smooth_weights(void)
+{
+    kr_weights *w = kr_ridge_fresh((long[]){ 2, 3, 4 }, (long[]){ 3, 3, 5 }, 600, 3);
+    kr_tensor *p = (kr_tensor *)(uintptr_t)kr_weights_find(w, "profile"), *s = (kr_tensor *)(uintptr_t)kr_weights_find(w, "scale");
+    for (long j = 0; j < p->n[0]; j++) {
+        double t = 6 * ((double)j + 0.5) / (double)p->n[0];
+        p->data[j] = (float)(1.5 * exp(-t * t));
+    }
+    for (long i = 0; i < s->n[0]; i++)
+        s->data[i] = 0.3f * (float)i - 0.2f;
+    return w;
+}
+
+static void lessons(void **state)
+{
+    (void)state;
+    for (long i = 0; i < NX * NY; i++) {
+        double z[2];
+        kr_rand_normal2(9, 0, (uint64_t)i, z);
+        bool in = i % NX > 6 && i % NX < 17 && i / NX > 4 && i / NX < 12;
+        clean[i] = kr_c(in ? 5 : 1, in ? 2 : 0);
+        noisy[i] = clean[i] + kr_c((float)z[0], (float)z[1]);
+        ones[i] = i % 5 ? 1 : 0.5f;
+    }
+    kr_weights *w = smooth_weights(), *g = smooth_weights();
+    kr_array *weight = kr_array_new(KR_R32, KR_SHAPE([KR_X] = NX, [KR_Y] = 1));      /* an N that is not the identity */
+    for (long i = 0; i < NX; i++)
+        KR_R(weight)[i] = i % 3 ? 0.8f : 0.3f;
+    kr_linop *N = kr_op_weight(KR_C32, weight, KR_SHAPE([KR_X] = NX, [KR_Y] = NY), KR_SHAPE([KR_X] = NX, [KR_Y] = NY));
+    assert_non_null(N);
+    for (int way = 0; way < 2; way++) {
+        for (long i = 0; i < g->count; i++)
+            memset(g->tensor[i].data, 0, (size_t)kr_tensor_count(&g->tensor[i]) * sizeof(float));
+        const kr_linop *op = way ? N : NULL;
+        loss_of(w, op, g);
+        for (long i = 0; i < w->count; i++) {                 /* along each tensor's own gradient */
+            kr_tensor *t = &w->tensor[i], *d = &g->tensor[i];
+            long n = kr_tensor_count(t);
+            double size = 0;
+            for (long k = 0; k < n; k++)
+                size += (double)d->data[k] * (double)d->data[k];
+            size = sqrt(size);
+            assert_true(size > 0);
+            double value[2], h = 3e-3;
+            kr_auto float *was = kr_alloc((size_t)n, sizeof *was);
+            memcpy(was, t->data, (size_t)n * sizeof *was);
+            for (int up = 0; up < 2; up++) {
+                for (long k = 0; k < n; k++)
+                    t->data[k] = was[k] + (float)((up ? h : -h) * (double)d->data[k] / size);
+                value[up] = loss_of(w, op, NULL);
+            }
+            memcpy(t->data, was, (size_t)n * sizeof *was);
+            double found = (value[1] - value[0]) / (2 * h);
+            if (!(fabs(found - size) < 0.02 * size + 5e-4))   /* the descent ends a thousandth of the noise from the minimum */
+                fail_msg("%s: the derivative is %g, differences say %g", t->name, size, found);
+        }
+    }
+    kr_linop_unref(&N);
+    kr_array_unref(&weight);
+    kr_weights_unref(&w);
+    kr_weights_unref(&g);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    kr_weights *w = some_weights(true);
+    kr_tensor *p = (kr_tensor *)(uintptr_t)kr_weights_find(w, "profile");
+    p->data[3] = -2;                                         /* more than one minimum */
+    assert_null(kr_ridge_new(w));
+    p->data[3] = NAN;
+    assert_null(kr_ridge_new(w));
+    p->data[3] = 0;
+    kr_ridge *r = kr_ridge_new(w);
+    assert_non_null(r);
+    assert_null(kr_ridge_plan(r, KR_C32, KR_SHAPE([KR_TIME] = 8), 7, 0.03));
+    assert_int_equal(kr_meta_set(w->meta, "hyper.range", "0"), 0);
+    assert_null(kr_ridge_new(w));
+    assert_null(kr_ridge_fresh((long[]){ 4, 8, 32 }, (long[]){ 5, 4, 5 }, 40, 1));
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients), cmocka_unit_test(convex), cmocka_unit_test(filters), cmocka_unit_test(threads), cmocka_unit_test(lessons),
+                                        cmocka_unit_test(refusals) };
+    return cmocka_run_group_tests_name("ridge", tests, NULL, NULL);
+}
