@@ -96,8 +96,9 @@ static int build(kr_graph *g, const kr_weights *all)
             return kr_error_code();
         x = norm(&r, prefix, 1, lay_double(g, x, level[n - 1 - i], t, b), true);
         x = skips == 5 ? lay_plus(g, level[n - 1 - i], x, 1) : x;
+        snprintf(prefix, sizeof prefix, "upsam.%d.post_conv.", i);
+        net_left_out(w, prefix);                             /* behind an interpolation to other sizes, which such images do not need */
     }
-    net_left_out(w, "upsam.");                               /* the convolution behind an interpolation to other sizes, which such images do not need */
     x = skips == 4 ? lay_plus(g, level[0], x, 1) : x;
     x = last(&r, x);
     x = skips >= 1 ? lay_plus(g, given, x, 1) : x;
@@ -143,4 +144,5 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_reconresnet = { "reconresnet", "ReconResNet of NCC1701 on the zero-filled magnitude", "Chatterjee et al., Comput Biol Med 143:105321 (2022)", matches, build,
     false, false, .around = "ncc1701", .of_image = true, .facts = facts, .fresh = fresh,
-    .small = "starting_nfeatures=4,updown_blocks=2,res_blocks=2;starting_nfeatures=4,updown_blocks=1,res_blocks=1,forwardV=5,out_act=tanh" };
+    .small = "starting_nfeatures=4,updown_blocks=2,res_blocks=2;starting_nfeatures=4,updown_blocks=1,res_blocks=1,forwardV=5,out_act=tanh;"
+             "starting_nfeatures=4,updown_blocks=1,res_blocks=1,forwardV=3,out_act=relu,is_replicatepad=1" };

@@ -59,4 +59,4 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_vn = { "vn", "VarNet of ATOMMIC", "Sriram et al., MICCAI 2020, arXiv:2004.06688", matches, build, false, false,
     .around = "atommic", .maps_too = true, .facts = facts, .fresh = fresh,
-    .small = "num_cascades=2,channels=4,pooling_layers=2" };
+    .small = "num_cascades=2,channels=4,pooling_layers=2;num_cascades=1,channels=4,pooling_layers=2,normalize=false,padding_size=7" };
