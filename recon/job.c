@@ -167,6 +167,7 @@ const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace)
     const kr_job_opts *o = &j->how;
     bool maps = s->coils || o->maps;
     kr_auto_choice a = { .maps = maps, .maps_asked = maps || o->coils_asked, .undersampled = o->undersample != NULL, .given = j->given,
+                         .phase = o->phase || (o->partial && strcmp(o->partial, "zero")), .bytes = o->memory ? fmax(1, (double)o->memory - job_bytes_beside(s)) : 0,
                          .calib = { o->coils.calib[0], o->coils.calib[1], o->coils.calib[2] } };
     const kr_recon *m = kr_recon_auto(&a, s, trace);
     if (m)
@@ -175,24 +176,6 @@ const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace)
 }
 
 /* ---- Running ---- */
-
-/* Coils alone unfold no more lines than there are coils: methods without a further prior make noise of the rest. */
-static int warn_of_factor(const kr_scan *s, const kr_recon *m, const kr_trace *trace)
-{
-    kr_mask_facts f;
-    if (!(m->needs & KR_UNFOLDS) || s->traj)
-        return 0;
-    kr_scoped(array) mask = kr_scan_mask(s);                       /* also of data whose file says nothing of it */
-    if (!mask || kr_mask_describe(&f, mask, s->shape))
-        return kr_error_code();
-    long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
-    if (s->multiband.depth)                                /* empty planes need no unfolding */
-        f.outer_accel = f.accel * (double)s->multiband.factor / (double)s->multiband.depth;
-    if (f.outer_accel > (double)coils)
-        kr_say(trace, KR_WARNING, "the acceleration of %.3g outside the ACS exceeds the %ld coils: expect noise amplification and aliasing; "
-               "undersample less, or use --method wavelet", f.outer_accel, coils);
-    return 0;
-}
 
 /* A noise scan serves scans that come without one. */
 static int share_noise(kr_job *j, kr_scan *s)
@@ -250,7 +233,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
     *out = NULL;
     if (!m)
         return kr_fail(KR_EUSAGE, "a job makes images of scans that it made ready: kr_job_prepare comes first");
-    if (!j->told && warn_of_factor(s, m, trace))
+    if (!j->told && m->needs & KR_UNFOLDS && warn_of_factor(s, trace))
         return kr_error_code();
     kr_coils_opts c = j->how.coils;
     c.facts = c.facts ? c.facts : j->facts;
@@ -261,9 +244,13 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
         return kr_error_code();
     maps = window ? part : maps;
     kept *k = j->keep >= 0 ? &j->kept[j->keep] : NULL;
+    kr_recon by_maps = *m;                                         /* phase, and maps that are asked for, by methods that can do without */
+    if (m->needs & KR_MAY_USE_COILS && (j->how.coils_asked || j->how.phase)) {
+        by_maps.needs = (m->needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS | KR_SOFT_MAPS;
+        m = &by_maps;
+    }
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;
-    const kr_recon *with_phase = partial && !j->asked && !strcmp(m->name, "rss") ? kr_recon_named("adjoint") : m;
-    int e = partial ? partial_kept(out, s, with_phase, job_values_of(j, m), partial, maps, &c, k, trace)
+    int e = partial ? partial_kept(out, s, m, job_values_of(j, m), partial, maps, &c, k, trace)
                     : reconstruct_kept(out, s, m, job_values_of(j, m), maps, &c, k, trace);
     if (!e && (e = describe(*out, s, j)))
         kr_image_unref(out);

@@ -24,6 +24,8 @@ struct kr_job {
 void *job_values_of(kr_job *j, const kr_recon *m);
 /* What auto takes for a scan, or the method asked for. */
 const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace);
+/* What the program takes beside the method for one slice of a scan: itself, the data. */
+double job_bytes_beside(const kr_scan *s);
 /* 1: a file that holds X-ray projections, or one that how->geometry makes such, *p (owner: the caller); 0: none; else a refusal. */
 int job_projections(kr_job *j, kr_projections **p, const char *source, const kr_trace *trace);
 /* Its scan; p is dropped. Refuses what is asked for and means nothing to projections. */

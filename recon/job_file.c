@@ -11,6 +11,8 @@ static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->s
 /* The program with its libraries, the FFT's plans and a buffer of the file's reader, measured: 20 to 28 MiB. */
 static const double PROGRAM = 24 << 20;
 
+double job_bytes_beside(const kr_scan *s) { return PROGRAM + 8 * (double)kr_count(kr_shape_without(s->shape, KR_ON(KR_SLICE))); }
+
 /* At the peak of reading and reconstructing so many slices. Either while the readout is cropped, when the data as read and as cropped
  * are there together, or while the method works on what is left. */
 static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_recon *m, long slices)

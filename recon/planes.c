@@ -261,6 +261,8 @@ static int one_frame(struct slice *j, long slice, long part)
     j->y = data ? kr_array_copy(data) : NULL;
     if (!j->y || !z || (j->scan->mask && !mask) || (j->coils && !maps))
         return kr_error_code();
+    if (!(kr_max_abs(j->y) > 0))                                     /* nothing was measured there: the image is 0 already */
+        return 0;
     kr_scan as = { .shape = kr_array_shape(j->y), .data = j->y, .mask = mask, .in_image = j->scan->in_image };
     kr_array *P = kr_model_mask(&as);
     if (!P)

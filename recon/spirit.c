@@ -10,6 +10,7 @@
 #include "model.h"
 #include "planes.h"
 #include "predict.h"
+#include "street.h"
 #include <math.h>
 #include <string.h>
 
@@ -546,27 +547,41 @@ static int fill(const kr_plane *p, const void *shared, const void *kernel, kr_ar
     return e;
 }
 
-static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+static const kr_filling spirit = { set_up, calibrate, chosen, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
+
+static int check(const opts *o)
 {
-    static const kr_filling spirit = { set_up, calibrate, chosen, fill, NULL, drop, drop_kernel, NULL, NULL, NULL };
-    const opts *o = options;
     if (o->kernel < 0 || o->kernel > 15 || (o->kernel && (!(o->kernel & 1) || o->kernel < 3)) || o->iterations < 0 || o->iterations > 100000 || !(o->lambda >= 0) || !isfinite(o->lambda)
         || !(o->floor >= 0) || !isfinite(o->floor) || !(o->tolerance >= 0) || !(o->l1 >= 0) || !isfinite(o->l1))
         return kr_fail(KR_EREFUSED, "spirit wants an odd --kernel of 3 to 15, 1 to 100000 --iterations (0: the preset), and --lambda, --floor, --tolerance and --l1 >= 0, not %ld, "
                        "%ld, %g, %g, %g and %g", o->kernel, o->iterations, o->lambda, o->floor, o->tolerance, o->l1);
+    return 0;
+}
+
+static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    const opts *o = options;
+    if (check(o) || (!(o->l1 > 0) && warn_of_factor(scan, trace)))
+        return kr_error_code();
     return kr_fill_planes(out, scan, coils, &spirit, o, trace);
+}
+
+static int again(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, void **left, const kr_trace *trace)
+{
+    return check(options) ? kr_error_code() : kr_fill_planes_again(out, scan, coils, &spirit, options, sizeof(opts), left, trace);
 }
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const opts *o = options;
     double n = (double)kr_count(scan->shape), coils = scan->shape.n[KR_COIL] > 1 ? (double)scan->shape.n[KR_COIL] : 1;
-    /* One frame of a slice at a time: as measured, filled, and with joint sparsity six copies and half a matrix of coils at each pixel. */
-    cost->bytes = 8 * n / (double)kr_parts(scan) * (o->l1 > 0 ? 8 + (coils + 1) / 2 : 2);
+    long slices = scan->shape.n[KR_SLICE] > 1 ? scan->shape.n[KR_SLICE] : 1, at_once = slices >= 2 * kr_threads() ? kr_threads() : 1;
+    /* One frame of a slice at a time on each thread: as measured, filled, and with joint sparsity six copies and half a matrix of coils at each pixel. */
+    cost->bytes = 8 * n / (double)kr_parts(scan) * (double)at_once * (o->l1 > 0 ? 8 + (coils + 1) / 2 : 2);
     cost->seconds = n * 1e-8 * coils * (double)(o->iterations ? o->iterations : o->l1 > 0 ? 1000 : 50) / 10;
     return 0;
 }
 
 const kr_recon kr_recon_spirit = { "spirit", "SPIRiT: iterative self-consistent parallel imaging, any sampling pattern, with jointly sparse coil images",
     "Lustig and Pauly, Magn Reson Med 64:457 (2010); Murphy et al., IEEE Trans Med Imaging 31:1250 (2012)",
-    KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan };
+    KR_MAY_USE_COILS, table, sizeof(opts), run, plan, NULL, NULL, again, kr_fill_planes_forget };

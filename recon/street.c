@@ -32,6 +32,23 @@ static long within(const kr_encoding *e, int a, long n)
     return points > 1.05 * (double)want ? (points < (double)n ? lround(points) : n) : want;
 }
 
+int warn_of_factor(const kr_scan *s, const kr_trace *trace)
+{
+    kr_mask_facts f;
+    if (s->traj)
+        return 0;
+    kr_scoped(array) mask = kr_scan_mask(s);                       /* also of data whose file says nothing of it */
+    if (!mask || kr_mask_describe(&f, mask, s->shape))
+        return kr_error_code();
+    long coils = s->shape.n[KR_COIL] > 1 ? s->shape.n[KR_COIL] : 1;
+    if (s->multiband.depth)                                /* empty planes need no unfolding */
+        f.outer_accel = f.accel * (double)s->multiband.factor / (double)s->multiband.depth;
+    if (f.outer_accel > (double)coils)
+        kr_say(trace, KR_WARNING, "the acceleration of %.3g outside the ACS exceeds the %ld coils: expect noise amplification and aliasing; "
+               "undersample less, or use --method wavelet", f.outer_accel, coils);
+    return 0;
+}
+
 /* The image on the grid that the scan asks for: the middle where it is smaller than what was encoded. Voxels keep their size. */
 static int crop(kr_image **image, const kr_scan *s, const kr_trace *trace)
 {
@@ -79,10 +96,10 @@ static int run_placed(kr_image **out, kr_scan *scan, const kr_recon *method, con
         return kr_error_code();
     scan->geom = placed;
     bool again = keep && method->again;
-    if (again && keep->left && keep->by != method)
+    if (again && keep->left && strcmp(keep->by->name, method->name))
         keep->by->forget(&keep->left);
     if (again)
-        keep->by = method;
+        keep->by = kr_recon_named(method->name);     /* of the table: this may be a copy with other needs */
     int e = again ? method->again(out, scan, maps, opts, &keep->left, trace) : method->run(out, scan, maps, opts, trace);
     scan->geom = stored;
     kr_geom_unref(&placed);

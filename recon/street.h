@@ -6,6 +6,8 @@
 /* What one run leaves for those that follow: mixtures of compressed coils; coil maps, NULL: not made yet; prior: they are weighted (kr_coils_opts.prior); and what the method `by` left. */
 typedef struct kept { kr_mixtures *mixtures; kr_array *maps; bool prior; const kr_recon *by; void *left; } kept;
 void kept_drop(kept *k);
+/* Coils alone unfold no more lines than there are coils: methods without a further prior make noise of the rest, which is warned of. */
+int warn_of_factor(const kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 /* kr_reconstruct of a prepared scan, with what is kept; NULL: nothing. */
 int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
                      kept *keep, const kr_trace *trace) KR_MUST_USE;

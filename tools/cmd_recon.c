@@ -35,7 +35,7 @@ static const kr_opt table[] = {
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "undersample by this mask (see kray mask)" },
     { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "ESPIRiT map sets; 2 (soft-SENSE) if the object is larger than the field of view" },
-    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used for coil maps and kernels" },
+    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used for coil maps" },
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "coil compression: by SVD, or geometric (GCC) along the readout" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "prewhiten (decorrelate) the coils with the noise scan" },
@@ -260,6 +260,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     how.coils_asked = strcmp(o->coils, "espirit") || o->maps > 1 || given_calib;
     how.maps = a->maps;
     how.undersample = o->undersample;
+    how.phase = o->complex;
     how.partial = o->partial;
     how.from = o->from;
     how.geometry = o->geometry;

@@ -30,7 +30,7 @@ static const kr_opt table[] = {
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "undersample by this mask (see kray mask)" },
     { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "ESPIRiT map sets" },
-    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used for coil maps and kernels" },
+    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used for coil maps" },
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
     { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "prewhiten (decorrelate) the coils with the noise scan" },
     { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "prewhiten with this noise covariance instead: coil x coil, E[n_i conj n_j], rows i along y" },

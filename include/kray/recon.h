@@ -66,6 +66,7 @@ typedef struct kr_job_opts {             /* what this points to stays with the c
     bool coils_asked;                    /* that is more than the preset: auto then combines full scans by maps */
     const kr_array *maps;                /* these coil maps instead, C32; NULL: those of the file, else made */
     const char *undersample;             /* keep only these samples, see kr_mask_from; NULL: all        */
+    bool phase;                          /* auto takes a method whose image has phase; partial other than "zero": likewise */
     const char *partial;                 /* "zero", or how kr_partial_fourier completes k-space         */
     const char *from;                    /* format of files; NULL: recognised                           */
     const char *geometry;                /* X-ray projections: how they were measured, for kr_projections_geometry; NULL: the file says */
@@ -111,15 +112,18 @@ int kr_recon_run(const char *source, const char *method, const char *options, kr
 
 /* ---- The method that a scan wants, where nobody says ----
  * X-ray projections: fbp. An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
- * maps are asked for. Undersampled: KR_AUTO_USUAL; along a trajectory sense, with one coil KR_AUTO_USUAL; several coils and fewer than 10 calibration lines: nlinv; none: the zero-filled image,
- * with a warning. a->why then says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
+ * maps or phase are asked for. Along a trajectory sense, with one coil KR_AUTO_USUAL. Undersampled, several coils: spirit (l1-SPIRiT); KR_AUTO_USUAL where coil maps are given or asked for,
+ * phase is wanted, spirit would take too many bytes, or its kernels are not decided; fewer than 10 calibration lines: nlinv; none: the zero-filled image, with a warning. One coil: KR_AUTO_USUAL. a->why then
+ * says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"
 typedef struct kr_auto_choice {
     bool maps;                       /* coil maps are given                                             */
     bool maps_asked;                 /* or a way to make them other than the preset                     */
+    bool phase;                      /* the image's phase is wanted                                     */
     bool undersampled;               /* a mask will thin out the data                                   */
     const char *given;               /* an option of KR_AUTO_USUAL that was given; NULL: none           */
     long calib[3];                   /* largest calibration area, 0: any                                */
+    double bytes;                    /* that the method may take for one slice, beside the scan; 0: a constant */
     char why[128];
 } kr_auto_choice;
 const kr_recon *kr_recon_auto(kr_auto_choice *a, const kr_scan *s, const kr_trace *trace);

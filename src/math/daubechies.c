@@ -85,16 +85,19 @@ kr_wavelet *kr_wavelet_new(enum kr_type type, kr_shape shape, unsigned axes, int
     long longest = 1;
     w->volume = 1;
     for (int d = 0; d < 3; d++) {
-        w->n[d] = w->band[0][d] = shape.n[d] ? shape.n[d] : 1;
-        w->volume *= w->n[d];
-        longest = w->n[d] > longest ? w->n[d] : longest;
+        w->volume *= shape.n[d] ? shape.n[d] : 1;
+        longest = shape.n[d] > longest ? shape.n[d] : longest;
     }
+    while (w->turn < 2 && shape.n[w->turn] < 2 && w->volume > 1)     /* the place in memory stays the same */
+        w->turn++;
+    for (int d = 0; d < 3; d++)
+        w->n[d] = w->band[0][d] = shape.n[(d + w->turn) % 3] ? shape.n[(d + w->turn) % 3] : 1;
     w->batch = kr_count(shape) / w->volume;
     for (bool more = true; more && w->levels < (levels ? levels : KR_WAVELET_LEVELS); ) {
         more = false;
         for (int d = 0; d < 3; d++) {
             long n = w->band[w->levels][d];
-            bool split = axes & KR_ON(d) && n >= SMALLEST;
+            bool split = axes & KR_ON((d + w->turn) % 3) && n >= SMALLEST;
             w->band[w->levels + 1][d] = split ? (n + 1) / 2 : n;
             more |= split;
         }
@@ -209,7 +212,8 @@ static void one(const kr_wavelet *w, void *to, const void *from, int level, int 
     struct step s = { .w = w, .from = from, .to = to, .band = band, .axis = axis, .inverse = inverse };
     s.other[0] = axis == KR_X ? KR_Y : KR_X;
     s.other[1] = KR_X + KR_Y + KR_Z - axis - s.other[0];
-    s.shift = level ? 0 : (shift[axis] % band[axis] + band[axis]) % band[axis];
+    long moved = shift[(axis + w->turn) % 3];
+    s.shift = level ? 0 : (moved % band[axis] + band[axis]) % band[axis];
     s.panels = (band[s.other[0]] + w->lanes - 1) / w->lanes;
     int e = kr_for(s.panels * band[s.other[1]] * w->batch, panel, &s);
     kr_assert(!e);

@@ -5,6 +5,7 @@
 
 enum { KR_WAVELET_LEVELS = 20 };
 struct kr_wavelet {
+    int turn;                         /* axis d here is axis (d + turn) % 3 of the caller: the first that is longer than 1 runs along rows */
     long n[3], volume, batch, lanes;  /* lines of a panel: real ones fill the places of imaginary parts, too  */
     bool real;
     int levels, taps;

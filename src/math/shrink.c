@@ -160,7 +160,7 @@ static int collected(void *self, long block)
         for (long place = 0; place < p->places; place++) {
             long y = i % n[1], z = i / n[1] % n[2], c = i / n[1] / n[2], right[3];
             for (int d = 0; d < 3; d++)
-                right[d] = modulo(p->shift[place][d], n[d]);
+                right[d] = modulo(p->shift[place][(d + s->W->turn) % 3], n[d]);
             const float *row = p->c + place * s->joint * s->volume + c * s->volume + modulo(z - right[2], n[2]) * s->plane + modulo(y - right[1], n[1]) * s->stride;
             const float *a = split ? re : row, *b = split ? im : row + s->part;
             long left = n[0] - right[0];
@@ -271,7 +271,7 @@ static int one_place(void *self, long place)
     int levels = s->W->levels ? s->W->levels : 1;
     p.c += place * s->joint * s->volume;
     for (int d = 0; d < 3; d++)
-        p.moved[d] = modulo(p.shift[place][d], n[d]);
+        p.moved[d] = modulo(p.shift[place][(d + s->W->turn) % 3], n[d]);
     for (p.level = 0; p.level < levels; p.level++)
         for (int d = 0; d < 3; d++)
             along(&p, d);

@@ -24,17 +24,24 @@ works '' kray convert scan.h5 full.cfl
 works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
 works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
 rm -f under.npy
-works 'method: wavelet (undersampled, several coils)' kray recon under.cfl -o under.npy
+works 'method: spirit (undersampled, several coils)' kray recon under.cfl -o under.npy
 
 # What auto takes, by what there is to calibrate with.
-works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6
+works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=4
+works 'method: spirit' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6
+works '' kray coils full.cfl -o full_maps.cfl
+works 'method: wavelet (undersampled, several coils, coil maps given)' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6 --coils full_maps.cfl
+works '' kray simulate brain -o wide.cfl --matrix 128,128 --slices 1 --coils 8 --no-oversampling --undersample $mask
+works 'l1-SPIRiT (--method spirit) would need' kray recon wide.cfl -o few.npy --memory 32M
+works 'method   wavelet' kray recon wide.cfl --plan --memory 32M
+works 'with phase' kray recon full.cfl -o phase.cfl --complex
 works 'method: wavelet (the method that --lambda belongs to)' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6 --lambda 0.01
 works '' kray simulate brain -o single.cfl --matrix 48,48 --slices 1 --coils 1 --undersample random:accel=2,center=0.2,seed=1
 works 'method: wavelet (undersampled, one coil)' kray recon single.cfl -o single.npy
 
 
 # A plan names the method that the run then takes, also where only the data tell what was measured.
-works 'method   wavelet' kray recon under.cfl --plan
+works 'method   spirit' kray recon under.cfl --plan
 works 'method   rss' kray recon full.cfl --plan
 works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
