@@ -244,14 +244,12 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
         return kr_error_code();
     maps = window ? part : maps;
     kept *k = j->keep >= 0 ? &j->kept[j->keep] : NULL;
-    kr_recon by_maps = *m;                                         /* phase, and maps that are asked for, by methods that can do without */
-    if (m->needs & KR_MAY_USE_COILS && (j->how.coils_asked || j->how.phase)) {
-        by_maps.needs = (m->needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS | KR_SOFT_MAPS;
-        m = &by_maps;
-    }
+    void *values = job_values_of(j, m);
+    kr_recon by = *m;                                              /* phase, and maps that are asked for, by methods that can do without */
+    if (m->needs & KR_MAY_USE_COILS && (j->how.coils_asked || j->how.phase))
+        by.needs = (m->needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS | KR_SOFT_MAPS;
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;
-    int e = partial ? partial_kept(out, s, m, job_values_of(j, m), partial, maps, &c, k, trace)
-                    : reconstruct_kept(out, s, m, job_values_of(j, m), maps, &c, k, trace);
+    int e = partial ? partial_kept(out, s, &by, values, partial, maps, &c, k, trace) : reconstruct_kept(out, s, &by, values, maps, &c, k, trace);
     if (!e && (e = describe(*out, s, j)))
         kr_image_unref(out);
     j->told = true;

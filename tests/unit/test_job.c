@@ -82,6 +82,7 @@ static kr_job *job_of(const kr_recon *m, int scan)
     kr_job_opts how = kr_job_preset();
     char text[600] = "", *p = text;
     how.undersample = masks[scan];
+    how.phase = true;                                        /* as --complex, which `command` gives */
     for (const kr_opt *o = m->opts; o && o->name; o++) {
         bool few = !strcmp(o->name, "iterations"), weights = !strcmp(o->name, "weights") && weights_of(m);
         if (few || weights)
