@@ -112,7 +112,7 @@ int kr_recon_run(const char *source, const char *method, const char *options, kr
 
 /* ---- The method that a scan wants, where nobody says ----
  * X-ray projections: fbp. An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
- * maps or phase are asked for. Along a trajectory sense, with one coil KR_AUTO_USUAL. Undersampled, several coils: spirit (l1-SPIRiT); KR_AUTO_USUAL where coil maps are given or asked for,
+ * maps or phase are asked for. Along a trajectory KR_AUTO_USUAL, of several coils and a large image sense. Undersampled, several coils: spirit (l1-SPIRiT); KR_AUTO_USUAL where coil maps are given or asked for,
  * phase is wanted, spirit would take too many bytes, or its kernels are not decided; fewer than 10 calibration lines: nlinv; none: the zero-filled image, with a warning. One coil: KR_AUTO_USUAL. a->why then
  * says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"

@@ -67,3 +67,10 @@ refuses 1 'the file says 5 us' kray recon radial.h5 --field-map plain.nii.gz --d
 refuses 2 'which is not given' kray recon radial.h5 --dwell 10 -m sense -o x.nii.gz
 refuses 2 'is for scans with a trajectory' kray recon grid.h5 --field-map plain.nii.gz -o x.nii.gz
 refuses 1 'there is no such file' kray recon radial.h5 --field-map none.nii.gz -m sense -o x.nii.gz
+
+# ---- Without --method ----
+kray simulate brain --matrix 64 --slices 1 --coils 6 --snr 30 --traj radial:spokes=24,angle=golden -o golden.h5 -r golden_truth.nii.gz --no-noise-scan -q
+works 'method: wavelet (samples along a trajectory)' kray recon golden.h5 -o golden.nii.gz
+works '' kray recon golden.h5 -o golden_sense.nii.gz -m sense
+fitted() { kray eval --json --scale fit --target golden_truth.nii.gz "$1" | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+check 'nearer to the truth than SENSE' awk -v own="$(fitted golden.nii.gz)" -v sense="$(fitted golden_sense.nii.gz)" 'BEGIN { print own, sense; exit !(own > 0 && own < 0.95 * sense) }'
