@@ -46,7 +46,7 @@ static int add_term(struct sum *s, const char *word, double lambda)
         if (strcmp(word, kinds[k]->name))
             continue;
         if (s->count == KR_TERMS || !(lambda >= 0) || !isfinite(lambda))
-            return kr_fail(KR_EREFUSED, "%s:%g: at most %d terms of strength 0 or more are possible", word, lambda, KR_TERMS);
+            return kr_fail(KR_EREFUSED, "%s:%g: at most %d terms are possible, each of a strength (lambda) of 0 or more", word, lambda, KR_TERMS);
         s->kind[s->count] = kinds[k];
         s->lambda[s->count++] = lambda;
         s->series |= kinds[k]->series;
