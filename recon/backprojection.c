@@ -16,7 +16,7 @@ static int solve(kr_array *x, const model *m, const void *options, const kr_trac
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
-    return projected_image(out, scan, solve, false, options, trace);
+    return projected_image(out, scan, solve, PROJECTED_DIRECT, options, trace);
 }
 
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)

@@ -73,7 +73,7 @@ int net_rays(kr_image **out, const kr_scan *scan, kr_weights *w, const kr_net_ki
     struct rays r = { 0 };
     int e = kr_meta_set(w->meta, "hyper.operator", "rays");
     e = e ? e : (r.net = kr_net_new(kind->name, w, false)) ? 0 : kr_error_code();
-    e = e ? e : projected_image(out, scan, solve, false, &r, trace);
+    e = e ? e : projected_image(out, scan, solve, PROJECTED_BY_MODEL, &r, trace);
     kr_net_unref(&r.net);
     if (!e && r.imaginary > 1e-6 * r.real)
         kr_say(trace, KR_INFO, "the image is the real part of the network's; its imaginary part, %.2g of it, is left out", sqrt(r.imaginary / r.real));

@@ -13,25 +13,29 @@ static int misfit_of(double *rr, const model *m, const kr_array *x)
     return 0;
 }
 
-static int one(kr_array *image, const kr_scan *scan, long i, projected_solve *solve, double sums[2], bool solves, const void *opts, const kr_trace *trace)
+static int one(kr_array *image, const kr_scan *scan, long i, projected_solve *solve, double sums[2], enum projected_kind kind, const void *opts, const kr_trace *trace)
 {
     kr_scan part = { 0 };
     model m = { 0 };
     kr_scoped(array) to = kr_part(image, scan, i);
     int e = to ? kr_part_open(&part, scan, kr_problem_axes, i) : kr_error_code();
-    e = e ? e : model_open(&m, &part, NULL);
-    kr_scoped(array) x = e ? NULL : kr_array_new(KR_R32, m.image);
+    if (!e && kind == PROJECTED_DIRECT)
+        m = (model){ .part = &part, .type = KR_R32, .image = KR_SHAPE([KR_X] = part.grid.n[0], [KR_Y] = part.grid.n[1], [KR_Z] = part.grid.n[2]) };
+    else
+        e = e ? e : model_open(&m, &part, NULL);
+    bool own = e || !kr_array_contiguous(to) || !kr_shape_equal(kr_array_shape(to), m.image);      /* else x is the image itself */
+    kr_scoped(array) x = e ? NULL : own ? kr_array_new(KR_R32, m.image) : kr_array_ref(to);
     e = e ? e : x ? solve(x, &m, opts, trace) : kr_error_code();
-    if (!e)
+    if (!e && own)
         kr_array_assign(to, x);
     sums[1] += e ? 0 : kr_dot_re(part.data, part.data);
-    e = e || !solves ? e : misfit_of(&sums[0], &m, x);
+    e = e || kind != PROJECTED_FITTED ? e : misfit_of(&sums[0], &m, x);
     model_close(&m);
     kr_part_close(&part);
     return e;
 }
 
-int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, bool solves, const void *opts, const kr_trace *trace)
+int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, enum projected_kind kind, const void *opts, const kr_trace *trace)
 {
     *out = NULL;
     if (!scan->rays)
@@ -43,12 +47,12 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     for (long i = 0; i < parts && !e; i++) {
         kr_trace_unit room;
         const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
-        e = kr_stopped(t) ? kr_error_code() : one(image, scan, i, solve, sums, solves, opts, t);
+        e = kr_stopped(t) ? kr_error_code() : one(image, scan, i, solve, sums, kind, opts, t);
     }
     if (e)
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
-    if (*out && solves && sums[1] > 0)
+    if (*out && kind == PROJECTED_FITTED && sums[1] > 0)
         e = kr_meta_set((*out)->meta, "kray_misfit", "%.6g", sqrt(sums[0] / sums[1]));
     return *out ? e : kr_error_code();
 }
@@ -57,7 +61,7 @@ int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solv
 {
     if (iterations < 1 || iterations > 1000000)
         return kr_fail(KR_EREFUSED, "%ld iterations; 1 to 1000000 are possible", iterations);
-    return projected_image(out, scan, solve, true, opts, trace);
+    return projected_image(out, scan, solve, PROJECTED_FITTED, opts, trace);
 }
 
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets)

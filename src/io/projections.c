@@ -145,7 +145,7 @@ int kr_projections_array(kr_array **out, const char *source)
     kr_shape s = kr_array_shape(a);
     if (kr_count(s) != a->n[KR_U] * a->n[KR_V] * a->n[KR_VIEW])
         return kr_fail(KR_ESHAPE, "%s: projections have the axes view, v and u, not %s", source, kr_shape_text(s));
-    *out = kr_array_copy(a);
+    *out = kr_array_contiguous(a) ? kr_array_ref(a) : kr_array_copy(a);
     return *out ? 0 : kr_error_code();
 }
 

@@ -474,6 +474,8 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
                        "is a slice");
     if (r->views < 2)
         return kr_fail(KR_EREFUSED, "filtered back-projection of a single view");
+    if (kr_grid_check(g) || ray_outside(r, g))
+        return kr_error_code();
     int axis = slice ? 2 : kr_rays_axis(r);
     if (axis < 0)
         return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");

@@ -34,8 +34,7 @@ void kr_projector_unref(kr_projector **p)
     *p = NULL;
 }
 
-/* No source within the volume. */
-static int outside(const kr_rays *r, const kr_grid *g)
+int ray_outside(const kr_rays *r, const kr_grid *g)
 {
     for (long i = 0; r->beam == KR_DIVERGENT && i < r->views; i++) {
         bool in = true;
@@ -53,7 +52,7 @@ static int outside(const kr_rays *r, const kr_grid *g)
 kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model, bool plain)
 {
     kr_assert(model >= 0 && model < KR_RAY_MODELS);
-    if (kr_grid_check(g) || outside(r, g) || ray_walk_can(r, g, model))
+    if (kr_grid_check(g) || ray_outside(r, g) || ray_walk_can(r, g, model))
         return NULL;
     kr_projector *p = kr_alloc_zero(1, sizeof *p);
     if (!p)

@@ -14,6 +14,9 @@ struct kr_projector {
     float *parts;                         /* the plain transpose's volumes; NULL: not plain */
 };
 
+/* Refuses volumes that a source lies in. */
+int ray_outside(const kr_rays *r, const kr_grid *g);
+
 bool ray_plane_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
 ray_plane *ray_plane_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
 void ray_plane_unref(ray_plane **p);
