@@ -11,6 +11,9 @@ static const kr_opt table[] = {
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop when the residual of the normal equations is X times its initial value" },
     KR_OPT_END };
 
+/* model_kind.normal: corners of k-space that no readout reaches; without it they fill with what maps and samples disagree in, a checkerboard. */
+static const double EMPTY = 0.05;
+
 struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
 
 /* (A^H W A + lambda u) x = A^H W y. Along a trajectory the weights let all of k-space count alike, so that lambda means what it means on a grid, and
@@ -21,7 +24,7 @@ static int solve(kr_array *x, const model *m, const opts *o, const kr_trace *tra
     if (m->mask && kr_cg_sense_can(kr_array_shape(m->mask), m->axes))
         return kr_cg_sense(x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, trace);
     double yy;
-    kr_scoped(linop) N = m->kind->normal(m, 0);
+    kr_scoped(linop) N = m->kind->normal(m, m->part->traj ? EMPTY : 0);
     kr_scoped(array) b = kr_array_like(x);
     if (!N || !b || m->kind->adjoint(m, b, &yy))
         return kr_error_code();
