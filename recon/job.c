@@ -136,6 +136,8 @@ int kr_job_keep(kr_job *j, int number)
     return 0;
 }
 
+void kr_job_follow(kr_job *j, bool on) { j->follow = on; }
+
 const kr_recon *kr_job_method(const kr_job *j) { return j->method; }
 
 void *kr_job_values(kr_job *j) { return job_values_of(j, j->method ? j->method : own(j)); }
@@ -248,6 +250,8 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
     kr_recon by = *m;                                              /* phase, and maps that are asked for, by methods that can do without */
     if (m->needs & KR_MAY_USE_COILS && (j->how.coils_asked || j->how.phase))
         by.needs = (m->needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS | KR_SOFT_MAPS;
+    if (k)
+        k->follow = j->follow;
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;
     int e = partial ? partial_kept(out, s, &by, values, partial, maps, &c, k, trace) : reconstruct_kept(out, s, &by, values, maps, &c, k, trace);
     if (!e && (e = describe(*out, s, j)))

@@ -13,6 +13,7 @@ struct kr_job {
     char *words;                     /* the text of options: values point into it                       */
     const char *given;
     char *source;                    /* the file being read; NULL                                       */
+    bool follow;                     /* frames that follow each other                                   */
     bool told;                       /* this measurement's notes and warnings                           */
     long from, count, all;           /* the slices of a file that are worked on; all 0: what comes      */
     kr_coils_facts *facts;           /* of all pieces' maps; NULL: told at once                         */

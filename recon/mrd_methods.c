@@ -1,7 +1,9 @@
 /* mrd_methods.c: the methods as sessions with MRD clients ask for them. */
 #include "kray/mrd.h"
 #include "kray/recon.h"
+#include "kray/trajectory.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -30,6 +32,10 @@ struct job {
     kr_text file;                    /* the value of an option that names one                           */
     const char *given;               /* an option of the method that was given                         */
     bool maps_asked;
+    bool frames;                     /* real time                                                       */
+    bool *begun;                     /* by slice: the first frame is there                              */
+    long steps;                      /* iterations of those after it; 0: as the first                   */
+    const char *density;             /* of frames along a trajectory; NULL: not known yet               */
 };
 
 static const kr_opt *find(const kr_opt *o, const char *name)
@@ -98,11 +104,31 @@ static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mr
     return 0;
 }
 
+/* Iterations of a frame where the client does not say; the first, which begins at nothing, has fifteen times as many. */
+enum { STEPS = 2, FIRST = 15, SLICES_KEPT = 4096 };
+
+static int set_frames(struct job *j, const kr_mrd_ask *ask)
+{
+    if (!ask->spokes)
+        return 0;
+    if (j->method->needs & (KR_WANTS_SERIES | KR_RAYS_ALONE))
+        return kr_fail(KR_EUSAGE, "%s works on a whole series, and \"spokes\" asks for one frame after the other", j->method->name);
+    j->frames = true;
+    if (!(j->begun = kr_alloc_zero(SLICES_KEPT, sizeof *j->begun)))
+        return kr_error_code();
+    if (!find(j->method->opts, "iterations") || !j->method->follow)
+        return 0;
+    const char *own = kr_meta_get(ask->options, "iterations");
+    j->steps = own ? strtol(own, NULL, 10) : STEPS;
+    return 0;
+}
+
 static void close_job(void *p)
 {
     struct job *j = p;
     kr_job_unref(&j->job);
     kr_free(j->opts);
+    kr_free(j->begun);
     kr_text_clear(&j->file);
     kr_free(j);
 }
@@ -112,7 +138,7 @@ static int open_all(struct job *j, const kr_mrd_methods *methods, const kr_mrd_a
     bool chosen = strcasecmp(ask->name, "auto");
     j->method = kr_recon_named(chosen ? ask->name : KR_AUTO_USUAL);
     if (!j->method || !(j->opts = kr_alloc_zero(1, j->method->opts_size ? j->method->opts_size : 1)) || kr_opt_defaults(j->method->opts, j->opts)
-        || kr_opt_defaults(table, &j->around) || set_options(j, methods, ask, chosen))
+        || kr_opt_defaults(table, &j->around) || set_options(j, methods, ask, chosen) || set_frames(j, ask))
         return kr_error_code();
     const around *a = &j->around;
     kr_job_opts how = kr_job_preset();
@@ -145,12 +171,45 @@ static int open_job(void **job, enum kr_mrd_unit *unit, void *self, const kr_mrd
     return 0;
 }
 
-enum { SLICES_KEPT = 4096 };
+/* Densities that take turns to be found would be late: spokes have a formula. */
+static int weigh(struct job *j, kr_scan *s, const kr_trace *trace)
+{
+    kr_traj_facts f;
+    if (!s->traj || s->density)
+        return 0;
+    if (kr_scan_trajectory(s, trace))
+        return kr_error_code();
+    if (!j->density) {
+        if (kr_traj_describe(&f, s))
+            return kr_error_code();
+        j->density = f.spokes ? "ramp" : "pipe-menon";
+    }
+    return (s->density = kr_scan_density(s, j->density)) ? 0 : kr_error_code();
+}
+
+static int run_frame(kr_image **out, struct job *j, kr_scan *scan, long slice, const kr_trace *trace)
+{
+    bool known = slice >= 0 && slice < SLICES_KEPT, begun = known && j->begun[slice];
+    kr_auto char *steps = kr_strf("%ld", begun ? j->steps : FIRST * j->steps);
+    if (!steps || kr_scan_check(scan) || kr_job_keep(j->job, known ? (int)slice : -1))
+        return kr_error_code();
+    kr_job_follow(j->job, true);
+    if (j->steps && kr_opt_set(j->method->opts, kr_job_values(j->job), "iterations", steps))
+        return kr_error_code();
+    /* What is told is told of the first. */
+    if (kr_job_prepare(j->job, scan, trace) || weigh(j, scan, trace) || kr_job_image(j->job, out, scan, begun ? NULL : trace))
+        return kr_error_code();
+    if (known)
+        j->begun[slice] = true;
+    return 0;
+}
 
 static int run(kr_image **out, void *job, kr_scan *scan, long slice, const kr_trace *trace)
 {
     struct job *j = job;
     *out = NULL;
+    if (j->frames)
+        return run_frame(out, j, scan, slice, trace);
     if (kr_scan_check(scan) || kr_job_keep(j->job, slice >= 0 && slice < SLICES_KEPT ? (int)slice : -1) || kr_job_run(j->job, out, scan, trace))
         return kr_error_code();
     return 0;

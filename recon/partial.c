@@ -166,7 +166,7 @@ int partial_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const vo
     struct partial p = { method, opts, how };
     kr_recon m = *method;
     m.run = run;
-    m.again = NULL;
+    m.again = m.follow = NULL;
     m.needs &= ~(unsigned)KR_TAKES_PRIOR;
     if (m.needs & KR_MAY_USE_COILS)                      /* combined by maps the image keeps its phase */
         m.needs = (m.needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS;

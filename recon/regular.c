@@ -81,7 +81,11 @@ static int parse(struct sum *s, const char *text)
 }
 
 /* ---- The parts of a scan that are problems of their own ---- */
+/* What a frame leaves for the next. */
+struct before { kr_array *x; double scale, bound; };
+
 struct job {
+    struct before *before;            /* x NULL: the first; NULL: no frames that follow each other                */
     const kr_scan *scan; const kr_array *coils; const kr_regular *o; struct sum *sum; const kr_trace *trace;
     unsigned joint;                   /* axes of one problem                                                     */
     int frames;                       /* the axis of the series, or -1                                           */
@@ -266,6 +270,31 @@ static int image_of(const struct job *j, long i, kr_array *x)
     return 0;
 }
 
+/* The bound of N, which frames share but for a few percent. */
+static int bound_before(reg_problem *q, struct before *b)
+{
+    if (!(b->bound > 0)) {
+        double found = kr_linop_norm2(q->N, 15);
+        if (found < 0)
+            return kr_error_code();
+        b->bound = 1.1 * sqrt(found);
+    }
+    q->bound = b->bound;
+    return 0;
+}
+
+static int leave(const struct job *j, const kr_array *x)
+{
+    if (!j->before)
+        return 0;
+    kr_array *copy = kr_array_copy(x);
+    if (!copy)
+        return kr_error_code();
+    kr_array_unref(&j->before->x);
+    j->before->x = copy;
+    return 0;
+}
+
 static int solve(void *self, long i)
 {
     struct job *j = self;
@@ -297,11 +326,23 @@ static int solve(void *self, long i)
             if (y)
                 kr_scale(y, (float)(1 / j->scale));
             bool alone = p.m.A && !j->sum->kind[0]->alone;   /* x is the image alone: solvers may go by its samples */
+            if (!e && j->before && !(q.bound > 0))
+                e = bound_before(&q, j->before);
+            bool warm = j->before && j->before->x && kr_shape_equal(kr_array_shape(j->before->x), n);
+            if (warm)
+                kr_array_assign(x, j->before->x);
             kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, !p.m.coils || p.m.coils->n[KR_COIL] > 1 ? 1 : 100,
                                    alone ? p.m.A : NULL, alone ? y : NULL, j->o->positive, q.smooth.add ? &q.smooth : NULL };
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
-            e = e ? e : kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
+            double size = warm ? kr_norm(x) : 0;
+            e = e ? e : kr_solve(&problem, solver, x, stop, warm ? NULL : &j->solved[i], j->trace);
+            if (!e && warm && kr_norm(x) > 2 * size) {               /* another scene, or steps too long for it: from nothing, with a bound of its own */
+                kr_fill(x, 0);
+                problem.bound = p.m.bound > 0 ? q.bound : 0;
+                e = kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
+            }
+            e = e ? e : leave(j, x);
             e = e ? e : image_of(j, i, x);
         } else
             e = kr_error_code();
@@ -348,6 +389,8 @@ static int record(kr_image *image, const struct job *j)
 {
     double objective = 0, misfit = 0;
     int most = 0, converged = 0;
+    if (!j->solved[0].solver)                                        /* of a frame that follows another nothing more is known */
+        return kr_meta_set(image->meta, "kray_scale", "%.9g", j->scale);
     for (long i = 0; i < j->parts; i++) {
         objective += j->solved[i].objective / j->unit;
         misfit += 2 * j->solved[i].misfit * j->scale * j->scale;
@@ -435,7 +478,7 @@ static bool side_by_side(const kr_scan *scan, unsigned joint)
     return kr_count(kr_shape_without(scan->shape, joint)) >= kr_threads() && kr_count(kr_shape_only(scan->shape, joint)) <= 1 << 23;
 }
 
-int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *options, const char *kind, const kr_trace *trace)
+static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *options, const char *kind, struct before *before, const kr_trace *trace)
 {
     struct sum sum = { 0 };
     const kr_regular whole = filled(options), *o = &whole;
@@ -446,7 +489,7 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return kr_fail(KR_EREFUSED, "--nonneg is for projections, whose images are real");
     if (o->positive && sum.kind[0]->alone)
         return kr_fail(KR_EREFUSED, "%s cannot keep values from going below 0 (--nonneg)", sum.kind[0]->name);
-    struct job j = { .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
+    struct job j = { .before = before, .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
     j.along = series_axes_of(o, scan, j.frames);
@@ -477,6 +520,8 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return kr_error_code();
     if (!(j.unit > 0) || !isfinite(j.unit))
         return kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+    if (j.parts > 1)
+        j.before = NULL;
     j.b = b;
     j.image = image;
     j.solved = solved;
@@ -485,11 +530,13 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         e = adjoint(&j, i);
     if (e)
         return e;
-    j.scale = kr_regular_top(b);
+    j.scale = j.before && j.before->scale > 0 ? j.before->scale : kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
     if (strengths(&j))
         return kr_error_code();
+    if (j.before)
+        j.before->scale = j.scale;
     if (side_by_side(scan, j.joint))
         e = kr_for(j.parts, solve, &j);
     else
@@ -503,6 +550,26 @@ int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, c
         return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();
+}
+
+int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, const kr_trace *trace)
+{
+    return regularised(out, scan, coils, o, kind, NULL, trace);
+}
+
+int kr_regular_follow(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, void **left, const kr_trace *trace)
+{
+    if (!*left && !(*left = kr_alloc_zero(1, sizeof(struct before))))
+        return kr_error_code();
+    return regularised(out, scan, coils, o, kind, *left, trace);
+}
+
+void kr_regular_forget(void **left)
+{
+    struct before *b = *left;
+    if (b)
+        kr_array_unref(&b->x);
+    kr_free_at(left);
 }
 
 /* Every solver holds some images of a problem; each regulariser adds its own. Then there are the maps of a problem, in the order in which

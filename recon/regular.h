@@ -33,5 +33,8 @@ typedef struct kr_regular {
 int kr_regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, const kr_trace *trace);
 /* The 99th percentile of |b| where it is not 0, from a histogram; 0: all are, or (an error is on record) there is no memory. */
 double kr_regular_top(const kr_array *b);
+/* kr_recon.follow, of one part (slice, frame): x begins at the one before. */
+int kr_regular_follow(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *o, const char *kind, void **left, const kr_trace *trace);
+void kr_regular_forget(void **left);
 int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *o, const char *kind);
 #endif

@@ -95,12 +95,13 @@ static int run_placed(kr_image **out, kr_scan *scan, const kr_recon *method, con
     if (!placed)
         return kr_error_code();
     scan->geom = placed;
-    bool again = keep && method->again;
+    int (*by)(kr_image **, const kr_scan *, const kr_array *, const void *, void **, const kr_trace *) = keep && keep->follow && method->follow ? method->follow : method->again;
+    bool again = keep && by;
     if (again && keep->left && strcmp(keep->by->name, method->name))
         keep->by->forget(&keep->left);
     if (again)
         keep->by = kr_recon_named(method->name);     /* of the table: this may be a copy with other needs */
-    int e = again ? method->again(out, scan, maps, opts, &keep->left, trace) : method->run(out, scan, maps, opts, trace);
+    int e = again ? by(out, scan, maps, opts, &keep->left, trace) : method->run(out, scan, maps, opts, trace);
     scan->geom = stored;
     kr_geom_unref(&placed);
     return e;

@@ -3,8 +3,8 @@
 #define KRAY_STREET_H
 #include "kray/recon.h"
 
-/* What one run leaves for those that follow: mixtures of compressed coils; coil maps, NULL: not made yet; prior: they are weighted (kr_coils_opts.prior); and what the method `by` left. */
-typedef struct kept { kr_mixtures *mixtures; kr_array *maps; bool prior; const kr_recon *by; void *left; } kept;
+/* What one run leaves for those that follow: mixtures of compressed coils; coil maps, NULL: not made yet; prior: they are weighted (kr_coils_opts.prior); follow: frames that follow each other; and what the method `by` left. */
+typedef struct kept { kr_mixtures *mixtures; kr_array *maps; bool prior, follow; const kr_recon *by; void *left; } kept;
 void kept_drop(kept *k);
 /* Coils alone unfold no more lines than there are coils: methods without a further prior make noise of the rest, which is warned of. */
 int warn_of_factor(const kr_scan *s, const kr_trace *trace) KR_MUST_USE;

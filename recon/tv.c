@@ -10,7 +10,12 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return kr_regularised(out, scan, coils, options, "tv", trace);
 }
 
+static int follow(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, void **left, const kr_trace *trace)
+{
+    return kr_regular_follow(out, scan, coils, options, "tv", left, trace);
+}
+
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, "tv"); }
 
 const kr_recon kr_recon_tv = { "tv", "total variation",
-    "Rudin et al., Physica D 60:259 (1992); Block et al., Magn Reson Med 57:1086 (2007)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_RAYS | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };
+    "Rudin et al., Physica D 60:259 (1992); Block et al., Magn Reson Med 57:1086 (2007)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_RAYS | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan, .forget = kr_regular_forget, .follow = follow };

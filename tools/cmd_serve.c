@@ -175,6 +175,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--sessions, --jobs, --memory, --message (4096 bytes at least), --threads and --idle count something");
     if (o->threads)
         kr_threads_set((int)o->threads);
+    kr_guard_memory();
     struct told t = { trace, PTHREAD_MUTEX_INITIALIZER };
     kr_trace own = { .say = say, .self = &t, .stop = trace->stop };
     pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;

@@ -62,12 +62,14 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--threads and --memory count something");
     if (o->threads)
         kr_threads_set((int)o->threads);
+    kr_guard_memory();
     struct recipes r = { .methods = { .folder = o->files }, .folder = o->recipes };
     kr_mrd_host host = kr_mrd_methods_host(&r.methods);
     host.config = o->config;
     if (recipes_read(&r, trace))
         return kr_error_code();
     host.recipe = recipes_find;
+    host.waits = true;
     host.words = recipes_words;
     kr_mrd_limits limits = kr_mrd_limits_preset;
     limits.memory = o->memory;

@@ -4,6 +4,7 @@
  * process first, so that the others are done. And: leaving when asked to, and where a library would wait without end. */
 #include "kray/io.h"
 #include "tool.h"
+#include <malloc.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -153,4 +154,10 @@ void kr_guard_limits(char **argv)
         return;
     if (!setenv("OPENBLAS_NUM_THREADS", "1", 1))
         execv("/proc/self/exe", argv);       /* where this fails, all goes on as it is */
+}
+
+void kr_guard_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }

@@ -171,14 +171,15 @@ static void report(struct client *c)
     atomic_fetch_add(&s->lines, f.lines);
     atomic_fetch_add(&s->images, f.images_out);
     atomic_fetch_add(&s->failed, f.failed);
+    atomic_fetch_add(&s->dropped, f.dropped);
     atomic_fetch_add(&s->refused, f.refused);
     atomic_fetch_add(&s->bytes_in, f.bytes_in);
     atomic_fetch_add(&s->bytes_out, f.bytes_out);
     if (journal_close(&c->journal, f.messages > f.queries + 1 || !f.queries, &kept, &note))     /* a question and CLOSE are no scan */
         kr_say(s->trace, KR_WARNING, "session %ld: %s", c->number, kr_error());
     kr_error_clear();
-    kr_say(s->trace, *f.sentence ? KR_WARNING : KR_INFO, "session=%ld client=%s config=%s measurement=%s lines=%ld images_in=%ld images_out=%ld failed=%ld bytes_in=%lld bytes_out=%lld seconds=%.3f%s%s%s%s%s%s%s",
-           c->number, c->from, *f.name ? f.name : "-", *f.measurement ? f.measurement : "-", f.lines, f.images_in, f.images_out, f.failed, (long long)f.bytes_in,
+    kr_say(s->trace, *f.sentence ? KR_WARNING : KR_INFO, "session=%ld client=%s config=%s measurement=%s lines=%ld images_in=%ld images_out=%ld failed=%ld dropped=%ld bytes_in=%lld bytes_out=%lld seconds=%.3f%s%s%s%s%s%s%s",
+           c->number, c->from, *f.name ? f.name : "-", *f.measurement ? f.measurement : "-", f.lines, f.images_in, f.images_out, f.failed, f.dropped, (long long)f.bytes_in,
            (long long)f.bytes_out, kr_seconds() - c->started, kept ? " saved=" : "", kept ? kept : "", note.len ? " note=\"" : "", note.len ? note.s : "", note.len ? "\"" : "",
            *f.sentence ? " error: " : "", f.sentence);
     kr_text_clear(&note);
@@ -374,9 +375,9 @@ void server_close(struct server *s)
 /* ---- Figures ---- */
 void server_status(struct server *s, kr_text *t)
 {
-    kr_text_add(t, "{\"version\": \"%s\", \"seconds\": %.0f, \"open\": %ld, \"sessions\": %ld, \"refused\": %ld, \"lines\": %ld, \"images\": %ld, \"failed\": %ld, \"bytes_in\": %lld, "
+    kr_text_add(t, "{\"version\": \"%s\", \"seconds\": %.0f, \"open\": %ld, \"sessions\": %ld, \"refused\": %ld, \"lines\": %ld, \"images\": %ld, \"failed\": %ld, \"dropped\": %ld, \"bytes_in\": %lld, "
                 "\"bytes_out\": %lld, \"memory_bytes\": %zu}", kr_version(), kr_seconds() - s->started, s->open, atomic_load(&s->sessions), atomic_load(&s->refused),
-                atomic_load(&s->lines), atomic_load(&s->images), atomic_load(&s->failed), (long long)atomic_load(&s->bytes_in), (long long)atomic_load(&s->bytes_out), kr_mem_now());
+                atomic_load(&s->lines), atomic_load(&s->images), atomic_load(&s->failed), atomic_load(&s->dropped), (long long)atomic_load(&s->bytes_in), (long long)atomic_load(&s->bytes_out), kr_mem_now());
 }
 
 void server_metrics(struct server *s, kr_text *t)
@@ -388,6 +389,7 @@ void server_metrics(struct server *s, kr_text *t)
         { "kray_lines_total", "counter", "acquisitions received in sessions that ended", (double)atomic_load(&s->lines) },
         { "kray_images_total", "counter", "images sent in sessions that ended", (double)atomic_load(&s->images) },
         { "kray_failed_total", "counter", "slices without an image", (double)atomic_load(&s->failed) },
+        { "kray_dropped_total", "counter", "frames dropped because they came too fast", (double)atomic_load(&s->dropped) },
         { "kray_received_bytes_total", "counter", "bytes received in sessions that ended", (double)atomic_load(&s->bytes_in) },
         { "kray_sent_bytes_total", "counter", "bytes sent in sessions that ended", (double)atomic_load(&s->bytes_out) },
         { "kray_memory_bytes", "gauge", "memory held", (double)kr_mem_now() } };

@@ -26,6 +26,8 @@ void kr_guard(void);
 int kr_guard_try(const char *source, const char *format, enum kr_what what);
 /* Starts the command anew with fewer threads where the address space is limited. First of all. */
 void kr_guard_limits(char **argv);
+/* For commands that make image after image: blocks of up to 64 MiB, and 256 MiB that are free, stay with the program, in pages that exist. */
+void kr_guard_memory(void);
 /* Prints text in which control characters (but line ends and tabs) and bytes that are no UTF-8 become \xNN. kr_print: to stdout. */
 void kr_show(FILE *to, const char *text);
 void kr_print(const char *fmt, ...) KR_PRINTF(1, 2);

@@ -21,6 +21,11 @@ typedef struct kr_mrd_ask {
     enum kr_mrd_unit unit;           /* what is reconstructed at once                                   */
     unsigned images;                 /* magnitude, if nothing is asked for                              */
     bool originals;                  /* "sendoriginal": images that came are sent back before those made of them */
+    /* Real time: after every "spokes" readouts (lines, of Cartesian scans) of a slice an image of its last "window" readouts; 0: no frames; window 0: five
+     * frames. Later frames begin at the image of the one before. "late": "drop" (a frame that still waits when a newer one of its slice is complete is not
+     * made), or "keep". */
+    long spokes, window;
+    bool keep_late, late_said;
 } kr_mrd_ask;
 
 /* ---- Who does the work ----
@@ -44,6 +49,7 @@ typedef struct kr_mrd_host {
     /* Answers a query other than gadgetron::info; NULL: not known. Owner: the session. */
     char *(*reply)(void *self, const char *query);
     const char *config;              /* a word or JSON that counts instead of what the client says; NULL: the client's */
+    bool waits;                      /* what comes in waits while work is done, as a pipe does: no frame is late */
     const char *fallback;            /* taken, with a warning, for configurations that nobody knows; NULL: these are refused */
 } kr_mrd_host;
 
@@ -88,6 +94,7 @@ typedef struct kr_mrd_facts {
     const char *name;                /* configuration; "" not known yet                                 */
     const char *measurement;         /* id of the header; ""                                            */
     long messages, queries, lines, waveforms, images_in, images_out, failed;      /* failed: slices without an image             */
+    long frames, dropped;            /* of real time: complete; dropped, because they came too fast     */
     int64_t bytes_in, bytes_out;
     bool refused;                    /* the session as a whole was                                      */
     const char *sentence;            /* the first error that was sent; ""                               */

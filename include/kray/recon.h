@@ -37,6 +37,9 @@ typedef struct kr_recon {
      * for the next, which drops it where it does not fit; and drops it for good. NULL: run leaves nothing. */
     int (*again)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, void **left, const kr_trace *trace);
     void (*forget)(void **left);
+    /* As again, for frames of one slice that follow each other in time (kr_job_follow): also the image is left, where the iterations of the next begin.
+     * NULL: every frame begins anew. */
+    int (*follow)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, void **left, const kr_trace *trace);
 } kr_recon;
 extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
@@ -102,6 +105,9 @@ void kr_job_reset(kr_job *j);
 /* Coil maps made by the runs that follow are kept under this number (0 to 4095: a slice, say) and used by later runs under it, of scans of the same
  * shape; so are the mixtures of compressed coils, and kernels that a method fitted to the calibration lines, for scans of the same mask; so is a noise scan, for all numbers, used by scans without one. -1: nothing is kept or used, as after kr_job_open. */
 int kr_job_keep(kr_job *j, int number) KR_MUST_USE;
+/* on: runs under one number are frames that follow each other: iterations begin at the image before (kr_recon.follow), on the scale of the first,
+ * so that an image depends on those before it. */
+void kr_job_follow(kr_job *j, bool on);
 /* The method, NULL until auto has chosen; its options, which may be changed between runs; coil maps that are given or kept under the number in
  * use (weighted by a prior, where the method asks for that: kr_coils_opts.prior), else NULL. Of the job. */
 const kr_recon *kr_job_method(const kr_job *j);

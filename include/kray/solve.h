@@ -120,7 +120,7 @@ typedef struct kr_solver {
 } kr_solver;
 extern const kr_solver *const kr_solvers[];      /* NULL-terminated, in the order in which they are tried */
 /* By the solver of that name, or (NULL) the first that can. Returns 0 or a refusal: numbers that are not finite, stopped on
- * request, a solver that does not exist or cannot. */
+ * request, a solver that does not exist or cannot. s NULL: the objective, which takes a product with N, is not computed. */
 int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace) KR_MUST_USE;
 
 /* ---- Samples in subsets, of real operators without weights below 0 (rays) ----

@@ -1,8 +1,10 @@
 /* ask.c: what a client asks for: a word, a recipe, or JSON, also as FIRE sends it. */
 #include "session.h"
+#include "kray/opt.h"
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -53,11 +55,22 @@ static int read_images(kr_mrd_ask *a, const char *value)
     return 0;
 }
 
+enum { READOUTS_MOST = 65535 };
+
+static int count(long *to, const char *key, const char *value)
+{
+    char *end;
+    *to = strtol(value, &end, 10);
+    return *to >= 1 && *to <= READOUTS_MOST && !*end && end > value ? 0
+         : kr_fail(KR_EUSAGE, "the configuration's \"%s\" is a number of readouts, 1 to %d, not '%.60s'", key, READOUTS_MOST, value);
+}
+
 static int add(kr_mrd_ask *a, const char *key, const char *value)
 {
     static const char *const pixels[] = { "float", "ushort", "short" }, *const whole[] = { "method", "slice", "repetition", "measurement" };
     static const char *const yes[] = { "false", "true", "off", "on", "no", "yes", "0", "1" };
     static const char *const said[] = { "version", "comment", "description", "name" };
+    static const char *const late[] = { "drop", "keep" };
     int k = 0;
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         if (!strcasecmp(key, said[i]))
@@ -68,6 +81,14 @@ static int add(kr_mrd_ask *a, const char *key, const char *value)
         return ask_name(a, value);
     if (!strcasecmp(key, "images"))
         return read_images(a, value);
+    if (!strcasecmp(key, "spokes") || !strcasecmp(key, "window"))
+        return count(!strcasecmp(key, "spokes") ? &a->spokes : &a->window, key, value);
+    if (!strcasecmp(key, "late")) {
+        k = choice(key, value, late, 2);
+        a->keep_late = k == 1;
+        a->late_said = true;
+        return k < 0 ? k : 0;
+    }
     if (!strcasecmp(key, "pixels") && (k = choice(key, value, pixels, 3)) >= 0)
         a->pixels = (enum kr_mrd_pixels)k;
     else if (!strcasecmp(key, "unit") && (k = choice(key, value, whole, 4)) >= 0)
@@ -98,6 +119,16 @@ static int add_words(kr_mrd_ask *a, const char *words)
 
 enum { DEEPEST = 4 };
 
+static int nested(const char *key, bool object)
+{
+    static const char *const objects[] = { "options", "parameters" };
+    const char *near = object ? kr_nearest(key, objects, 2) : NULL;
+    if (near)
+        return kr_fail(KR_EUSAGE, "the configuration has no part \"%.60s\": did you mean \"%s\"?", key, near);
+    return kr_fail(KR_EUSAGE, object ? "the configuration's \"%.60s\" is an object {...}, and only \"options\" and \"parameters\" are" : "the configuration's \"%.60s\" is a list, and a text or a number is wanted",
+                   key);
+}
+
 static int read_object(kr_mrd_ask *a, json_t *o, int depth)
 {
     const char *key;
@@ -114,7 +145,7 @@ static int read_object(kr_mrd_ask *a, json_t *o, int depth)
         if (json_is_object(v) && depth < DEEPEST && (!strcasecmp(key, "options") || !strcasecmp(key, "parameters")))
             e = read_object(a, v, depth + 1);
         else if (json_is_object(v) || json_is_array(v))
-            e = kr_fail(KR_EUSAGE, "the configuration's \"%.60s\" is a list or an object, and a text or a number is wanted", key);
+            e = nested(key, json_is_object(v));
         else if (!strcasecmp(key, "options"))
             e = add_words(a, value);
         else if (!json_is_null(v) && !(custom && *custom && !strcasecmp(key, "config")))
@@ -216,17 +247,32 @@ static int read_recipe(kr_mrd_ask *a, const kr_mrd_host *host, bool *found)
     r.pixels = a->pixels ? a->pixels : r.pixels;
     r.unit = a->unit ? a->unit : r.unit;
     r.originals |= a->originals;
+    r.spokes = a->spokes ? a->spokes : r.spokes;
+    r.window = a->window ? a->window : r.window;
+    r.keep_late = a->late_said ? a->keep_late : r.keep_late;
     ask_clear(a);
     *a = r;
     *found = true;
     return 0;
 }
 
+static int unnamed(const kr_mrd_ask *a)
+{
+    static const char *const method[] = { "method", "config" };
+    for (long i = 0; i < kr_meta_count(a->options); i++)
+        if (kr_nearest(kr_meta_key(a->options, i), method, 2))
+            return kr_fail(KR_EUSAGE, "the configuration names no method: did you mean \"method\" by \"%.60s\"?", kr_meta_key(a->options, i));
+    return kr_fail(KR_EUSAGE, "the configuration names no method (\"method\": \"...\")");
+}
+
 int ask_resolve(kr_mrd_ask *a, const kr_mrd_host *host, kr_text *warning)
 {
     bool recipe;
     if (!a->name)
-        return kr_fail(KR_EUSAGE, "the configuration names no method (\"method\": \"...\")");
+        return unnamed(a);
+    if (a->window && (!a->spokes || a->window < a->spokes))
+        return kr_fail(KR_EUSAGE, a->spokes ? "the configuration's \"window\" (%ld readouts) is shorter than a frame (\"spokes\": %ld)"
+                       : "the configuration's \"window\" (%ld readouts) is for frames, and \"spokes\", the readouts of a frame, is missing", a->window, a->spokes);
     if (is_own(a))
         return 0;
     int e = read_recipe(a, host, &recipe);

@@ -95,6 +95,10 @@ static void close_when_done(kr_mrd_session *s)
 {
     if (s->state != ENDING || s->first || s->taken)
         return;
+    if (s->facts.dropped) {
+        kr_auto char *dropped = kr_strf("%ld of %ld frames were dropped: they came faster than images are made", s->facts.dropped, s->facts.frames);
+        say(s, "WRN", dropped ? dropped : "frames were dropped");
+    }
     if (s->answer.cut) {
         kr_auto char *cut = kr_strf("%ld pixels were brighter than the scale of the first image allows, and are 4095", s->answer.cut);
         say(s, "WRN", cut ? cut : "some pixels were too bright for the scale of the first image");
@@ -154,6 +158,12 @@ static int open_job(kr_mrd_session *s)
     s->facts.measurement = s->measurement;
     enum kr_mrd_unit by = s->ask.unit;
     e = s->host->open(&s->job, &by, s->host->self, &s->ask);
+    s->units.spokes = s->ask.spokes;
+    s->units.window = s->ask.window ? s->ask.window : 5 * s->ask.spokes;
+    if (!e && s->ask.spokes && kr_is_multiband(scan))
+        e = kr_fail(KR_EREFUSED, "slices were measured together, of which there are no frames by \"spokes\"");
+    if (s->ask.spokes)
+        by = KR_MRD_BY_SLICE;
     s->units.by = kr_is_multiband(scan) || by == KR_MRD_BY_METHOD ? KR_MRD_WHOLE : by;
     return e;
 }
@@ -236,6 +246,27 @@ static void note_noise(kr_mrd_session *s, const kr_mrd_message *m)
 }
 
 /* ---- Data ---- */
+/* A frame that still waits when a newer one of its slice is there will never be in time. */
+static void drop_late(kr_mrd_session *s, const kr_mrd_work *newer)
+{
+    s->facts.frames++;
+    for (kr_mrd_work **p = &s->first, *w; !s->ask.keep_late && !s->host->waits && (w = *p); ) {
+        if (w->slice != newer->slice || w->code) {
+            p = &w->next;
+            continue;
+        }
+        if (!s->facts.dropped++) {
+            kr_auto char *t = kr_strf("frames come faster than images are made: those that still wait when the next is complete are dropped (first: slice %ld, repetition %ld)", w->slice, w->repetition);
+            say(s, "WRN", t ? t : "frames are dropped");
+        }
+        *p = w->next;
+        if (!*p)
+            s->end = p;
+        s->queued -= s->queued >= w->bytes ? w->bytes : s->queued;
+        work_drop(&w);
+    }
+}
+
 static int enqueue(kr_mrd_session *s, unit *done)
 {
     for (unit *x = done, *next; x; x = next) {
@@ -258,6 +289,8 @@ static int enqueue(kr_mrd_session *s, unit *done)
         }
         w->host = s->host;
         w->job = s->job;
+        if (s->ask.spokes)
+            drop_late(s, w);
         s->queued += w->bytes;
         *s->end = w;
         s->end = &w->next;
@@ -327,6 +360,8 @@ static void tell_unused(kr_mrd_session *s)
         kr_text_add(&t, "%ld waveforms came; they are no part of the image", s->facts.waveforms);
     if (!nothing && s->arrays)
         kr_text_add(&t, "%s%ld arrays came, which no method uses", t.len ? "; " : "", s->arrays);
+    if (!nothing && units_left_over(&s->units) > 0)
+        kr_text_add(&t, "%s%ld readouts at the end make no whole frame", t.len ? "; " : "", units_left_over(&s->units));
     if (t.len)
         say(s, "DBG", t.s);
     if (!nothing && !s->facts.lines && !s->facts.images_in)

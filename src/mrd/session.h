@@ -43,10 +43,19 @@ typedef struct unit {
     lines l;
     long imaging, calib, different;  /* lines; those of different counters                              */
     uint64_t *seen; int64_t seen_bits;       /* which counters came; NULL: not counted                          */
+    struct slide *slide;             /* of a frame: whose lines these are, until the next one comes; l is empty */
     struct unit *next;
 } unit;
+typedef struct slide {               /* the last readouts of a slice, in real time                     */
+    long slice, frames, imaging;
+    lines l;
+    bool full;                       /* a frame was made of them                                        */
+    struct slide *next;
+} slide;
 typedef struct units {
     enum kr_mrd_unit by;
+    long spokes, window;             /* of real time; 0: none                                           */
+    slide *slides;
     char *xml;
     kr_encoding *encoding; int encodings;
     char calibration[16];
@@ -62,6 +71,7 @@ void units_clear(units *u);
 /* Takes a line; *done: units that are complete with it, a list. */
 int units_put(units *u, unit **done, const kr_mrd_message *m, long number) KR_MUST_USE;
 unit *units_close(units *u);                         /* all that are open, in order */
+long units_left_over(const units *u);                /* readouts at the end that make no whole frame, at units_close */
 /* The scan of a unit, which is dropped. */
 kr_mrd_work *units_work(units *u, unit **from) KR_MUST_USE;
 void unit_drop(units *u, unit **x);

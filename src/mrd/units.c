@@ -89,6 +89,11 @@ void unit_drop(units *u, unit **x)
 
 void units_clear(units *u)
 {
+    for (slide *s = u->slides, *next; s; s = next) {
+        next = s->next;
+        lines_clear(u, &s->l);
+        kr_free(s);
+    }
     for (unit *x = u->open, *next; x; x = next) {
         next = x->next;
         unit_drop(u, &x);
@@ -225,6 +230,92 @@ static void finish(units *u, unit ***done, unit *x, const kr_line *l)
     }
 }
 
+/* ---- Real time ---- */
+static slide *slide_of(units *u, long slice)
+{
+    slide **s = &u->slides;
+    while (*s && (*s)->slice != slice)
+        s = &(*s)->next;
+    if (!*s && (*s = kr_alloc_zero(1, sizeof **s)))
+        (*s)->slice = slice;
+    return *s;
+}
+
+static struct kept *kept_of(units *u, long slice)
+{
+    struct kept **k = &u->calib;
+    while (*k && (*k)->slice != slice)
+        k = &(*k)->next;
+    if (!*k && (*k = kr_alloc_zero(1, sizeof **k)))
+        (*k)->slice = slice;
+    return *k;
+}
+
+/* The oldest frame goes. */
+static void slide_on(units *u, slide *s)
+{
+    long n = 0, imaging = 0;
+    for (; n < s->l.count && imaging < u->spokes; n++) {
+        imaging += kr_line_kind_of(s->l.h[n].line.flags) == KR_LINES_IMAGING;
+        u->bytes -= line_bytes(&s->l.h[n].line);
+        kr_free(s->l.h[n].samples);
+    }
+    s->l.count -= n;
+    memmove(s->l.h, s->l.h + n, (size_t)s->l.count * sizeof *s->l.h);
+    s->imaging -= imaging;
+    s->full = false;
+}
+
+static unit *frame_of(slide *s)
+{
+    unit *x = kr_alloc_zero(1, sizeof *x);
+    if (x)
+        *x = (unit){ .slice = s->slice, .repetition = s->frames++, .imaging = s->imaging, .slide = s };
+    return x;
+}
+
+static int slide_put(units *u, unit **done, const kr_line *l, const kr_mrd_message *m)
+{
+    enum kr_line_kind kind = kr_line_kind_of(l->flags);
+    struct kept *k = kind == KR_LINES_CALIB ? kept_of(u, l->slice) : NULL;
+    slide *s = kind == KR_LINES_CALIB ? NULL : slide_of(u, l->slice);
+    if (!k && !s)
+        return kr_error_code();
+    if (s && s->full)
+        slide_on(u, s);
+    if (lines_add(k ? &k->l : &s->l, l, m))
+        return kr_error_code();
+    u->bytes += line_bytes(l);
+    if (!s || kind != KR_LINES_IMAGING || ++s->imaging < u->window)
+        return 0;
+    s->full = true;
+    return (*done = frame_of(s)) ? 0 : kr_error_code();
+}
+
+/* Readouts of a window get numbers of their own, in order; Cartesian lines keep theirs, and the last of several counts. Returns how many are left. */
+static long in_window(kr_line *line, const kr_cfloat **samples, const float **traj, long count)
+{
+    long n = 0, view = 0;
+    for (long i = 0; i < count; i++) {
+        bool imaging = kr_line_kind_of(line[i].flags) == KR_LINES_IMAGING, older = false;
+        for (long j = i + 1; imaging && !traj[i] && !older && j < count; j++)
+            older = kr_line_kind_of(line[j].flags) == KR_LINES_IMAGING && line[j].ky == line[i].ky && line[j].kz == line[i].kz && line[j].contrast == line[i].contrast
+                 && line[j].phase == line[i].phase && line[j].set == line[i].set;
+        if (older)
+            continue;
+        line[n] = line[i];
+        samples[n] = samples[i];
+        traj[n] = traj[i];
+        if (imaging) {
+            line[n].average = 0;
+            line[n].ky = traj[n] ? (uint16_t)view++ : line[n].ky;
+            line[n].kz = traj[n] ? 0 : line[n].kz;
+        }
+        n++;
+    }
+    return n;
+}
+
 int units_put(units *u, unit **done, const kr_mrd_message *m, long number)
 {
     *done = NULL;
@@ -232,6 +323,8 @@ int units_put(units *u, unit **done, const kr_mrd_message *m, long number)
     if (kr_mrd_line_check(&l, number))
         return kr_error_code();
     enum kr_line_kind kind = kr_line_kind_of(l.flags);
+    if (u->spokes && kind != KR_LINES_NOISE)
+        return slide_put(u, done, &l, m);
     unit *x = kind == KR_LINES_NOISE ? NULL : unit_of(u, &l);
     if (kind != KR_LINES_NOISE && !x)
         return kr_error_code();
@@ -256,8 +349,23 @@ static int by_counters(const void *a, const void *b)
          : ((*x)->slice > (*y)->slice) - ((*x)->slice < (*y)->slice);
 }
 
+long units_left_over(const units *u)
+{
+    long n = 0;
+    for (const slide *s = u->slides; s; s = s->next)
+        n += s->frames && !s->full ? s->imaging - (u->window - u->spokes) : 0;
+    return n;
+}
+
 unit *units_close(units *u)
 {
+    for (slide *s = u->slides; s; s = s->next) {                 /* fewer than a window in all */
+        unit **end = &u->open;
+        while (*end)
+            end = &(*end)->next;
+        if (!s->frames && s->imaging)
+            *end = frame_of(s);
+    }
     long n = 0;
     for (unit *x = u->open; x; x = x->next)
         n++;
@@ -314,7 +422,7 @@ static int set_stamps(kr_mrd_work *w, const units *u, const kr_line *line, long 
         const kr_line *l = &line[i];
         if (kr_line_kind_of(l->flags) != KR_LINES_IMAGING)
             continue;
-        long at = 0, away = away_of(u, l);
+        long at = 0, away = u->spokes ? count - i : away_of(u, l);      /* of a window the last line */
         for (int k = COUNTERS; k-- > 0; )
             at = at * w->n[k] + (counter(l, k) < w->n[k] ? counter(l, k) : 0);
         stamp *s = &w->stamps[at];
@@ -373,6 +481,8 @@ static int place(kr_mrd_work *w, const units *u, const lines *const *part, int p
             line[n].slice = u->by == KR_MRD_BY_SLICE ? 0 : line[n].slice;
             line[n].repetition = u->by == KR_MRD_WHOLE ? line[n].repetition : 0;
         }
+    if (u->spokes)
+        n = in_window(line, samples, traj, n);
     if (fits(u, line, n) || kr_mrd_header_parse(w->scan, u->xml) || set_stamps(w, u, line, n))
         return kr_error_code();
     kr_placing *p = kr_placing_new(w->scan, &(kr_placing_plan){ line, n, u->encoding, u->encodings, false, 0, 0 });
@@ -392,26 +502,23 @@ static int keep_calibration(units *u, unit *x)
         n += kr_line_kind_of(x->l.h[i].line.flags) == KR_LINES_CALIB;
     if (!n || u->by == KR_MRD_WHOLE)
         return 0;
-    struct kept **k = &u->calib;
-    while (*k && (*k)->slice != x->slice)
-        k = &(*k)->next;
-    if (!*k && !(*k = kr_alloc_zero(1, sizeof **k)))
+    struct kept *k = kept_of(u, x->slice);
+    if (!k)
         return kr_error_code();
-    (*k)->slice = x->slice;
-    lines_clear(u, &(*k)->l);
+    lines_clear(u, &k->l);
     long left = 0;
     for (long i = 0; i < x->l.count; i++) {
         if (kr_line_kind_of(x->l.h[i].line.flags) != KR_LINES_CALIB) {
             x->l.h[left++] = x->l.h[i];
             continue;
         }
-        if (lines_room(&(*k)->l)) {                              /* the rest goes with the unit */
+        if (lines_room(&k->l)) {                              /* the rest goes with the unit */
             while (i < x->l.count)
                 x->l.h[left++] = x->l.h[i++];
             x->l.count = left;
             return kr_error_code();
         }
-        (*k)->l.h[(*k)->l.count++] = x->l.h[i];
+        k->l.h[k->l.count++] = x->l.h[i];
     }
     x->l.count = left;
     return 0;
@@ -428,9 +535,9 @@ kr_mrd_work *units_work(units *u, unit **from)
     if (w) {
         w->slice = x->slice;
         w->repetition = x->repetition;
-        const lines *const part[] = { &u->noise, kept, &x->l };
+        const lines *const part[] = { &u->noise, kept, x->slide ? &x->slide->l : &x->l };
         int e = x->imaging ? place(w, u, part, 3) : 0;
-        if (!e)
+        if (!e && !x->slide)
             e = keep_calibration(u, x);
         if (e) {
             w->code = e;

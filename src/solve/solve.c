@@ -75,12 +75,15 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
         q.bound = 1.02 * sqrt(found);
     }
     kr_solution own;
+    bool told = s != NULL;
     s = s ? s : &own;
     *s = (kr_solution){ .solver = use->name };
     if (!(q.bound >= 0) || !isfinite(q.bound) || !isfinite(kr_dot_re(p->b, p->b)))
         return kr_fail(KR_ENUMBER, "the data or the coil maps hold numbers that are not finite");
     if (use->run(&q, x, stop, s, trace))
         return kr_error_code();
+    if (!told)
+        return 0;
     s->objective = kr_objective(p, x, &s->misfit);
     if (!isfinite(s->objective))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, "%s: numbers are no longer finite after %d iterations", use->name, s->iterations);

@@ -292,7 +292,7 @@ static void orders(void **state)
         { { KR_MRD_CONFIG_TEXT, "<?xml version=\"1.0\"?><gadgetronStreamConfiguration><gadget><name>GrappaGadget</name></gadget>", "'grappa'" } },
         { { KR_MRD_CONFIG_TEXT, "{\"method\":", "ERR the configuration is no JSON" } },
         { { KR_MRD_CONFIG_TEXT, "{\"pixels\":\"word\"}", "\"pixels\" is float, ushort, short, not 'word'" } },
-        { { KR_MRD_CONFIG_TEXT, "{\"method\":[1]}", "is a list or an object" } },
+        { { KR_MRD_CONFIG_TEXT, "{\"method\":[1]}", "is a list, and a text or a number" } },
         { { KR_MRD_CONFIG_FILE, "fake", NULL }, { KR_MRD_CLOSE, NULL, "WRN the client closed before a header came" } },
         { { KR_MRD_CONFIG_FILE, "other", NULL }, { KR_MRD_HEADER, "<a/>", NULL }, { KR_MRD_CLOSE, NULL, "ERR there is no configuration 'other'; known are" } },
         { { KR_MRD_CONFIG_FILE, "fake", NULL }, { KR_MRD_HEADER, "<a/>", NULL }, { KR_MRD_CLOSE, NULL, "ERR the XML header begins with <a>" } } };
