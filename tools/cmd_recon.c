@@ -5,6 +5,7 @@
 #include "batch.h"
 #include "json.h"
 #include "method.h"
+#include "ranks.h"
 #include "record.h"
 #include "resume.h"
 #include "shard.h"
@@ -355,6 +356,71 @@ static int ended(struct record *r, int e)
     return e ? kr_fail(e, "%s", sentence ? sentence : "no memory") : bad;
 }
 
+/* What rank 0 tells of all. */
+static int verdict_of(const struct record *study, struct answer *a, const kr_trace *trace)
+{
+    long failed = 0, open = 0;
+    for (long i = 0; i < study->count; i++) {
+        const struct record_row *row = &study->row[i];
+        json_t *j = answer_add(a, row->output);
+        json_object_set_new(j, "input", json_words(row->input));
+        json_object_set_new(j, "rank", json_integer(row->owner));
+        json_object_set_new(j, "method", json_words(row->method));
+        json_object_set_new(j, "seconds", json_number(row->seconds));
+        if (row->state == ROW_THERE)
+            json_object_set_new(j, "already_there", json_true());
+        if (row->state == ROW_FAILED)
+            json_object_set_new(j, "error", json_words(row->why));
+        failed += row->state == ROW_FAILED;
+        open += row->state == ROW_OPEN;
+    }
+    kr_say(trace, KR_INFO, "%s/kray-table.csv, %s/kray-log.txt: %ld files", study->folder, study->folder, study->count);
+    return failed || open ? kr_fail(KR_EREFUSED, "%ld of %ld failed%s", failed, study->count, open ? ", and some were not done" : "; the others are done") : 0;
+}
+
+/* Under mpirun: files one by one, as ranks become free. */
+static int by_ranks(struct ranks *ranks, int files, char **file, const opts *o, const kr_trace *outer)
+{
+    struct batch b = { 0 };
+    struct answer a, quiet;
+    struct asked all = { 0 };
+    struct record own = { 0 }, study = { 0 };
+    kr_text settings = { 0 };
+    const kr_trace *trace = ranks_trace(ranks, outer);
+    answer_begin(&quiet, false, trace);
+    answer_begin(&a, o->json && !ranks->rank, outer);
+    int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
+    if (!e && !b.many)
+        e = kr_fail(KR_EUSAGE, "mpirun started %d processes, and one file was given: what is dealt out are the files of a folder, a pattern or several names", ranks->count);
+    const char *text = settings.s ? settings.s : "";
+    if (!e)
+        e = record_open(&own, o->output, ranks->rank + 1, ranks->count, text, b.count, b.input, b.output, trace) || (!ranks->rank
+            && record_open(&study, o->output, 1, 1, text, b.count, b.input, b.output, outer)) ? kr_error_code() : 0;
+    own.unsaved = true;
+    for (long i = 0; !e && i < study.count; i++)
+        study.row[i].owner = -1;
+    e = e ? e : ranks_begin(ranks, &study);
+    const struct record_row *done = NULL;
+    for (long i; !e && (i = ranks_next(ranks, done)) >= 0; done = &own.row[i])
+        e = in_turn(&b, i, &all, text, o, &own, &quiet);
+    bool usage = e == KR_EUSAGE && done == NULL;                   /* all ranks see it: each ends by itself, rank 0 tells */
+    if (e && !usage) {
+        kr_say(outer, KR_WARNING, "rank %d: %s", ranks->rank, kr_error());
+        ranks_give_up(ranks);
+    }
+    if (!e)
+        ranks_wait(ranks);
+    if (!e && !ranks->rank)
+        e = verdict_of(&study, &a, outer);
+    e = answer_end(&a, e);
+    batch_close(&b);
+    kr_text_clear(&settings);
+    close_all(&all);
+    record_close(&own);
+    record_close(&study);
+    return e;
+}
+
 static int run(void *p, int files, char **file, const kr_trace *trace)
 {
     const opts *o = p;
@@ -378,8 +444,20 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     struct record record = { 0 };
     struct shard shard;
     kr_text settings = { 0 };
-    if (shard_parse(&shard, o->shard))
+    struct ranks ranks;
+    if (shard_parse(&shard, o->shard) || ranks_join(&ranks))
         return kr_error_code();
+    if (ranks.count > 1 && shard.n)
+        return kr_fail(KR_EUSAGE, "mpirun deals out the files of a study by itself: --shard is for runs that know nothing of each other");
+    if (ranks.count > 1 && !o->plan) {
+        int e = by_ranks(&ranks, files, file, o, trace);
+        ranks_leave(&ranks);
+        return e;
+    }
+    if (ranks.rank) {                          /* a plan is told once */
+        ranks_leave(&ranks);
+        return 0;
+    }
     answer_begin(&a, o->json, trace);
     kr_auto long *owner = NULL;
     int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
@@ -399,6 +477,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     close_all(&all);
     e = answer_end(&a, e);
     record_close(&record);
+    ranks_leave(&ranks);
     return e;
 }
 

@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 typedef struct opts {
-    const char *host, *recipes, *files, *save, *fallback;
+    const char *host, *recipes, *files, *save, *fallback, *each;
     long port, sessions, jobs, metrics, threads;
     int64_t memory, message;
-    double idle;
+    double idle, timeout;
     bool status;
 } opts;
 static const kr_opt table[] = {
@@ -26,6 +26,8 @@ static const kr_opt table[] = {
     { "files", 0, KR_OPT_FILE, offsetof(opts, files), ".", "FOLDER", "where files are that options name, such as weights; clients reach no others" },
     { "default", 0, KR_OPT_TEXT, offsetof(opts, fallback), NULL, "WORD", "taken, with a warning, for configurations that are not known; else these are refused" },
     { "save", 0, KR_OPT_OUT, offsetof(opts, save), NULL, "FOLDER", "keep what clients send, as ISMRMRD files (recorded streams where these have no place for it)" },
+    { "each", 0, KR_OPT_TEXT, offsetof(opts, each), NULL, "COMMAND", "a program for every session that reads each image as an MRD message and answers by a line of JSON, for client and log" },
+    { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "10", "SECONDS", "seconds that --each may take for an image" },
     { "sessions", 0, KR_OPT_INT, offsetof(opts, sessions), "64", "N", "clients at once; more are turned away" },
     { "jobs", 0, KR_OPT_INT, offsetof(opts, jobs), "2", "N", "reconstructions at once, over all clients" },
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), "4G", "SIZE", "lines of a client that may wait until their slice is complete" },
@@ -173,6 +175,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return ask_status(o, trace);
     if (o->sessions < 1 || o->jobs < 1 || o->memory < 1 || o->message < 4096 || o->threads < 0 || !(o->idle > 0))
         return kr_fail(KR_EUSAGE, "--sessions, --jobs, --memory, --message (4096 bytes at least), --threads and --idle count something");
+    if (o->each && !o->each[strspn(o->each, " ")])
+        return kr_fail(KR_EUSAGE, "--each is empty: a command is wanted, such as 'python3 track.py'");
+    if (!(o->timeout > 0) || (!o->each && (o->timeout < 10 || o->timeout > 10)))
+        return kr_fail(KR_EUSAGE, o->each ? "--timeout is a number of seconds above 0" : "--timeout is for --each, which is not given");
     if (o->threads)
         kr_threads_set((int)o->threads);
     kr_guard_memory();
@@ -180,7 +186,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     kr_trace own = { .say = say, .self = &t, .stop = trace->stop };
     pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
     struct server s = { .recipes = { .methods = { .folder = o->files }, .folder = o->recipes, .lock = &lock }, .host = kr_mrd_methods_host(NULL), .trace = &own,
-                        .limits = { .message = o->message, .memory = o->memory }, .idle = o->idle, .most = o->sessions, .jobs = o->jobs, .save = o->save };
+                        .limits = { .message = o->message, .memory = o->memory }, .idle = o->idle, .most = o->sessions, .jobs = o->jobs, .save = o->save, .each = o->each, .timeout = o->timeout };
     s.host.fallback = o->fallback;
     if (o->fallback && !s.host.knows(NULL, o->fallback))
         return kr_fail(KR_EUSAGE, "--default %s: there is no such method", o->fallback);
@@ -203,5 +209,6 @@ const kr_tool kr_tool_serve = { "serve", "Scanner", "reconstruct what MRD client
     "  kray serve                                               # at 127.0.0.1:9002, until Ctrl-C\n"
     "  kray serve --host 0.0.0.0 --save scans/ --recipes recipes/ --metrics 9100\n"
     "  kray serve --default grappa --idle 60 --sessions 8\n"
+    "  kray serve --each 'python3 track.py'                     # a tracking stage (docs/track.py)\n"
     "  kray serve --status --port 9002                          # figures of a server that runs\n",
     table, sizeof(opts), NULL, run };

@@ -72,6 +72,8 @@ int record_note(struct record *r, long k, int state, const char *method, double 
 /* ---- The file ---- */
 int record_write(const struct record *r)
 {
+    if (r->unsaved)
+        return 0;
     json_t *files = json_array(), *log = json_array();
     for (long k = 0; k < r->count; k++) {
         const struct record_row *row = &r->row[k];

@@ -18,7 +18,7 @@ struct record {
     char *settings;
     long count;
     struct record_row *row;               /* of the whole study                                              */
-    bool ended;
+    bool ended, unsaved;                  /* unsaved: it has no file of its own                              */
     kr_text log;                          /* lines "2026-11-29T10:00:00 sentence"                            */
     kr_trace trace;                       /* passes on what is said, and notes it                            */
     const kr_trace *outer;

@@ -18,6 +18,7 @@ struct client {
     kr_mrd_host host;
     kr_mrd_session *session;
     struct journal journal;
+    struct each each;                /* its images under lock, else the worker's                        */
     kr_thread *mover, *worker;
     pthread_mutex_t lock;            /* of the session                                                  */
     pthread_cond_t wake;             /* of the worker                                                   */
@@ -53,6 +54,25 @@ static void free_slot(struct server *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Shows the program the images that wait; under lock, which is free while it looks. */
+static void look(struct client *c)
+{
+    const struct server *s = c->server;
+    while (c->each.images.len) {
+        kr_auto char *line = NULL;
+        pthread_mutex_unlock(&c->lock);
+        bool failed = (!c->each.child && !c->each.ended && each_open(&c->each, s->each)) || each_ask(&c->each, s->timeout, &line);
+        if (failed)
+            kr_say(s->trace, KR_WARNING, "session=%ld %s", c->number, kr_error());
+        else
+            kr_say(s->trace, KR_INFO, "session=%ld each=%s", c->number, line);
+        pthread_mutex_lock(&c->lock);
+        kr_mrd_session_told(c->session, failed ? kr_error() : line, failed);
+        kr_error_clear();
+        poke(c);
+    }
+}
+
 static void work(void *self)
 {
     struct client *c = self;
@@ -71,6 +91,7 @@ static void work(void *self)
         pthread_mutex_lock(&c->lock);
         kr_mrd_session_give(c->session, &w);
         poke(c);
+        look(c);
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -194,6 +215,7 @@ static void serve(void *self)
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
     kr_thread_join(&c->worker);
+    each_close(&c->each);
     close(c->fd);
     report(c);
     atomic_store(&c->over, true);
@@ -208,6 +230,11 @@ static int open_method(void **job, enum kr_mrd_unit *unit, void *self, const kr_
     return c->server->host.open(job, unit, &c->recipes->methods, ask);
 }
 static void keep(void *self, const void *bytes, size_t n) { journal_put(&((struct client *)self)->journal, bytes, n); }
+static bool show(void *self, const void *message, size_t n)
+{
+    struct client *c = self;
+    return c->server->each && each_show(&c->each, message, n);
+}
 static void keep_noise(void *self, const char *measurement, const void *bytes, size_t n)
 {
     struct server *s = ((struct client *)self)->server;
@@ -289,7 +316,7 @@ void server_take(struct server *s, int fd, const char *from)
         turn_away(s, fd, from, s->open < s->most ? "no memory" : words);
         return;
     }
-    *c = (struct client){ .recipes = &s->recipes, .server = s, .fd = fd, .number = ++s->number, .journal = { .fd = -1 }, .started = kr_seconds(), .host = s->host };
+    *c = (struct client){ .recipes = &s->recipes, .server = s, .fd = fd, .number = ++s->number, .journal = { .fd = -1 }, .each = { .in = -1, .out = -1 }, .started = kr_seconds(), .host = s->host };
     snprintf(c->from, sizeof c->from, "%s", from);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
@@ -298,6 +325,7 @@ void server_take(struct server *s, int fd, const char *from)
     c->host.recipe = find_recipe;
     c->host.words = list_words;
     c->host.reply = reply;
+    c->host.image = show;
     c->host.keep_noise = keep_noise;
     c->host.noise_of = noise_of;
     c->host.keep = s->save ? keep : NULL;

@@ -2,6 +2,7 @@
 #ifndef KRAY_SERVER_H
 #define KRAY_SERVER_H
 #include "recipes.h"
+#include "each.h"
 #include <stdatomic.h>
 
 struct server {
@@ -11,6 +12,8 @@ struct server {
     double idle;                     /* seconds without a byte                                          */
     long most, jobs;                 /* sessions; reconstructions at once                               */
     const char *save;                /* folder of journals; NULL: none                                  */
+    const char *each;                /* a program that looks at every image; NULL: none                  */
+    double timeout;                  /* seconds that it may take for one                                */
     const kr_trace *trace;           /* its say may be called by any thread                             */
     /* Private */
     pthread_mutex_t lock;

@@ -48,6 +48,8 @@ typedef struct kr_mrd_host {
     bool (*noise_of)(void *self, const char *measurement, kr_text *bytes);
     /* Answers a query other than gadgetron::info; NULL: not known. Owner: the session. */
     char *(*reply)(void *self, const char *query);
+    /* An image that was made, a message as it goes out. True: somebody looks at it, and kr_mrd_session_told follows. */
+    bool (*image)(void *self, const void *message, size_t n);
     const char *config;              /* a word or JSON that counts instead of what the client says; NULL: the client's */
     bool waits;                      /* what comes in waits while work is done, as a pipe does: no frame is late */
     const char *fallback;            /* taken, with a warning, for configurations that nobody knows; NULL: these are refused */
@@ -87,6 +89,8 @@ typedef struct kr_mrd_work kr_mrd_work;
 kr_mrd_work *kr_mrd_session_take(kr_mrd_session *s);                     /* NULL: none                               */
 void kr_mrd_work_run(kr_mrd_work *w, const kr_trace *trace);
 void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **w);
+/* What somebody says of an image (kr_mrd_host.image), one call for each: a line of text for the client; a failure is a warning. CLOSE waits for it. */
+void kr_mrd_session_told(kr_mrd_session *s, const char *line, bool failed);
 /* Takes, runs and gives back until there is none. */
 void kr_mrd_session_work(kr_mrd_session *s, const kr_trace *trace);
 

@@ -24,7 +24,7 @@ struct kr_mrd_session {
     answer answer;
     kr_mrd_work *first, **end;       /* to be taken                                                     */
     int64_t queued;
-    long taken, told, arrays, late_texts;
+    long taken, told, looked, arrays, late_texts;
     kr_text out; size_t sent;
     kr_mrd_facts facts;
     char sentence[512];
@@ -93,7 +93,7 @@ static void say(kr_mrd_session *s, const char *level, const char *sentence)
 /* CLOSE, once nothing is left to be worked on. */
 static void close_when_done(kr_mrd_session *s)
 {
-    if (s->state != ENDING || s->first || s->taken)
+    if (s->state != ENDING || s->first || s->taken || s->looked)
         return;
     if (s->facts.dropped) {
         kr_auto char *dropped = kr_strf("%ld of %ld frames were dropped: they came faster than images are made", s->facts.dropped, s->facts.frames);
@@ -559,6 +559,27 @@ static void where(kr_text *t, const kr_mrd_work *w)
         kr_text_add(t, "the measurement");
 }
 
+static void show(kr_mrd_session *s, size_t from)
+{
+    for (int64_t n; s->host->image && !s->out.failed && from < s->out.len; from += (size_t)n) {
+        const unsigned char *p = (const unsigned char *)s->out.s + from;
+        if (kr_mrd_length(&n, p, s->out.len - from, INT64_MAX) != 1)
+            return;
+        s->looked += s->host->image(s->host->self, p, (size_t)n);
+    }
+}
+
+void kr_mrd_session_told(kr_mrd_session *s, const char *line, bool failed)
+{
+    s->looked--;
+    kr_auto char *text = kr_strf("DBG each %s", line);
+    if (failed)
+        say(s, "WRN", line);
+    else if (text && s->state < CLOSED)                          /* as many as there are images */
+        kr_mrd_put_text(&s->out, KR_MRD_TEXT, text);
+    close_when_done(s);
+}
+
 void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **work)
 {
     kr_mrd_work *w = *work;
@@ -571,6 +592,7 @@ void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **work)
     }
     int e = s->facts.refused ? 0 : w->code;
     long sent = s->answer.sent;
+    size_t from = s->out.len;
     if (!e && w->image && !s->facts.refused && answer_images(&s->out, &s->answer, w, &s->ask)) {
         e = kr_error_code();
         kr_free(w->sentence);
@@ -578,6 +600,8 @@ void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **work)
         kr_error_clear();
     }
     s->facts.images_out += s->answer.sent - sent;
+    if (!e)
+        show(s, from);
     if (e) {
         kr_text t = { 0 };
         where(&t, w);

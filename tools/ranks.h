@@ -1,0 +1,33 @@
+/* ranks.h: one study under mpirun: files are dealt out one by one, as ranks become free; rank 0 keeps the log and the table. Private to tools/. */
+#ifndef KRAY_RANKS_H
+#define KRAY_RANKS_H
+#include "record.h"
+#include <pthread.h>
+
+struct ranks {
+    int rank, count;                 /* count 1: not under mpirun                                       */
+    /* Private */
+    struct record *record;           /* of rank 0                                                       */
+    pthread_mutex_t lock;            /* of the record and of next                                       */
+    kr_thread *dealer;
+    long next, files;
+    int left;                        /* ranks that still work                                           */
+    kr_trace quiet;                  /* what is said waits here for rank 0                               */
+    kr_text said;
+    long last;                       /* the file that this rank works on; -1: none                       */
+    bool broken;
+};
+/* Whether mpirun started us as one of several; joins them. Refuses to be one of several where Kray was built without MPI: all would do the same. */
+int ranks_join(struct ranks *r) KR_MUST_USE;
+/* What is said goes to rank 0 with the next row; a study that is not dealt out speaks as usual. */
+const kr_trace *ranks_trace(struct ranks *r, const kr_trace *trace);
+/* Rank 0 begins to deal out record's files (NULL elsewhere). */
+int ranks_begin(struct ranks *r, struct record *record) KR_MUST_USE;
+/* The next file of this rank, -1: none is left. done: what became of the one before; NULL: there was none. */
+long ranks_next(struct ranks *r, const struct record_row *done);
+/* A rank that cannot go on ends all. */
+void ranks_give_up(const struct ranks *r);
+/* On rank 0: until all ranks are done and their rows in the record. */
+void ranks_wait(struct ranks *r);
+void ranks_leave(struct ranks *r);
+#endif
