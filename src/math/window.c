@@ -151,23 +151,31 @@ static void powers(double coef[DEGREE + 1], const double cheb[DEGREE + 1], int d
 
 int window_fit(const window *w, double error, double coef[][DEGREE + 1])
 {
-    enum { FINE = 32 };
-    double peak = window_at(w, 0);
+    enum { FINE = 32, PARTS = 16 };
+    double peak = window_at(w, 0), truth[PARTS][FINE + 1];
+    kr_assert(w->width <= PARTS);
+    for (int j = 0; j < w->width; j++)
+        for (int i = 0; i <= FINE; i++)
+            truth[j][i] = window_at(w, (2. * i / FINE - 1 + 1) / 2 - w->width / 2. + j);
     for (int degree = 2; ; degree++) {
         double worst = 0;
+        double turn[DEGREE + 1][DEGREE + 1];                         /* cos(d at), which all parts of the window share */
+        for (int d = 0; d <= degree; d++)
+            for (int i = 0; i <= degree; i++)
+                turn[d][i] = cos(d * (M_PI * (i + .5) / (degree + 1)));
         for (int j = 0; j < w->width; j++) {
-            double cheb[DEGREE + 1] = { 0 };
+            double cheb[DEGREE + 1] = { 0 }, psi[DEGREE + 1];
+            for (int i = 0; i <= degree; i++)
+                psi[i] = window_at(w, (turn[1][i] + 1) / 2 - w->width / 2. + j);
             for (int d = 0; d <= degree; d++)
-                for (int i = 0; i <= degree; i++) {
-                    double at = M_PI * (i + .5) / (degree + 1);
-                    cheb[d] += (d ? 2 : 1) * window_at(w, (cos(at) + 1) / 2 - w->width / 2. + j) * cos(d * at) / (degree + 1);
-                }
+                for (int i = 0; i <= degree; i++)
+                    cheb[d] += (d ? 2 : 1) * psi[i] * turn[d][i] / (degree + 1);
             powers(coef[j], cheb, degree);
             for (int i = 0; i <= FINE; i++) {
                 double s = 2. * i / FINE - 1, p = 0;
                 for (int d = 0; d <= degree; d++)
                     p = p * s + coef[j][d];
-                double e = fabs(p - window_at(w, (s + 1) / 2 - w->width / 2. + j));
+                double e = fabs(p - truth[j][i]);
                 worst = e > worst ? e : worst;
             }
         }
