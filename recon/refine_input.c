@@ -64,7 +64,7 @@ int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *
     if (!e) {
         kr_apply_adj(A, r->adjoint, part->data);
         r->scale = top_of(r->start);
-        double beside = kr_noise_beside(part);
+        double beside = r->scale > 0 ? kr_noise_beside(part) : -1;
         sigma = beside > 0 ? fmin(sigma, beside) : sigma;
         e = r->scale > 0 && beside >= 0 ? 0 : kr_error_code();
     }
