@@ -548,7 +548,10 @@ static bool other_kind(const char *path, bool tap, int *number, int *bad)
         *bad += golden_meshnet(file, path, number);
     else if (nnunet)
         *bad += golden_nnunet(file, path, number);
-    bool other = cases || learn || labels || traj || meshnet || nnunet, ct = file >= 0 && !other && golden_is_ct(file);
+    bool dds = file >= 0 && !cases && !learn && golden_is_dds(file);
+    if (dds)
+        *bad += golden_dds(file, name, number);
+    bool other = dds || cases || learn || labels || traj || meshnet || nnunet, ct = file >= 0 && !other && golden_is_ct(file);
     if (ct)
         *bad += golden_ct(file, name, number);
     if (file >= 0)

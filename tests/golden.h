@@ -18,6 +18,9 @@ bool golden_is_ct(hid_t file);
 int golden_ct(hid_t file, const char *name, int *number);                                         /* projectors, exact line integrals, filtered back-projection */
 int golden_nnunet(hid_t file, const char *path, int *number);                                     /* nnU-Net, every stage */
 
+bool golden_is_dds(hid_t file);
+int golden_dds(hid_t file, const char *name, int *number);                                        /* diffusion sampling: schedule, operator, conjugate gradients */
+
 double *doubles(hid_t file, const char *path, long *n);                                   /* a data set, as doubles: free it */
 /* The optimiser that a group's attributes describe; free opts. What would change its numbers and is not known is refused. */
 struct settings { const kr_optimiser *kind; void *opts; double rate, clip, eps, l2; };          /* l2: the decay, where it is a part of the gradient */

@@ -13,7 +13,7 @@ owner()
     fourier|la|lanes|nufft|segments|wavelet|rays) echo math ;;
     linop|offres) echo op ;;
     prox) echo prox ;;
-    solve) echo solve ;;
+    solve|diffusion) echo solve ;;
     nn|net|graph|weights|train|volume|ridge) echo nn ;;
     image|metric|segment) echo image ;;
     scan|trajectory|sampling) echo scan ;;
