@@ -14,6 +14,8 @@ char *shipped_weights(const char *family);
  * blanks, of which it must be one. */
 int net_open(net_opts *o, const char *family);
 void net_close(void *opts);
+kr_net *net_of(const net_opts *o);                                  /* what was opened; NULL: nothing */
+int net_told(kr_image *im, const net_opts *o);                      /* which network it was, in the image's meta */
 /* Runs the network that the weights belong to, opened before or here. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
 /* The same of X-ray projections, by a network that is written on an operator. */

@@ -113,9 +113,10 @@ static int fill(net_opened *n, const net_opts *o, const char *family)
         return kr_error_code() ? kr_error_code() : kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (docs/networks.md says where published weights are; none came with Kray)");
     if (read_weights(&n->w, &n->beside, n->path, o))
         return kr_error_code();
-    if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
-        return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", o->precision);
-    if (kr_meta_set(n->w->meta, "hyper.precision", "%s", o->precision))
+    const char *precision = o->precision ? o->precision : "f32";             /* denoisers have no such option */
+    if (strcmp(precision, "f32") && strcmp(precision, "bf16"))
+        return kr_fail(KR_EUSAGE, "--precision is f32 or bf16, not '%s'", precision);
+    if (kr_meta_set(n->w->meta, "hyper.precision", "%s", precision))
         return kr_error_code();
     if (!(n->net = kr_net_new(o->network, n->w, true)))
         return !o->config && kr_meta_get(n->w->meta, "config") ? kr_fail_in("with the configuration beside the weights (--config none leaves it out)") : kr_error_code();
@@ -215,6 +216,9 @@ static int told_of(kr_image *im, const net_opened *n)
     return kr_meta_set(im->meta, "kray_network", "%s", kr_net_kind_of(n->net)->name) || kr_meta_set(im->meta, "kray_weights", "%s", n->path)
         || kr_meta_set(im->meta, "kray_weights_digest", "%s", n->w->digest) ? kr_error_code() : 0;
 }
+
+kr_net *net_of(const net_opts *o) { return o->opened ? o->opened->net : NULL; }
+int net_told(kr_image *im, const net_opts *o) { return told_of(im, o->opened); }
 
 static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
 {

@@ -82,8 +82,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, LPDNET, LPDNET_CONV, REFINE, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "refine" };
+enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, LPDNET, LPDNET_CONV, DENOISER, REFINE, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "denoiser", "refine" };
 
 /* Behind those: the small ones that the networks' own entries make, one for each part of `small`. */
 static inline const kr_net_kind *listed(int kind, const char **sizes)
@@ -175,11 +175,12 @@ static kr_weights *small(int kind)
         }
         unet(w, "sensitivity_model.", 2, 4, 2);
         break;
+    case DENOISER:
     case REFINE:
         assert_int_equal(kr_meta_set(w->meta, "hyper.cascades", "2") | kr_meta_set(w->meta, "hyper.channels", "4") | kr_meta_set(w->meta, "hyper.pools", "2")
                          | kr_meta_set(w->meta, "hyper.digits", "6"), 0);
         for (int i = 0; kr_nets[i]; i++)
-            if (!strcmp(kr_nets[i]->name, "refine"))
+            if (!strcmp(kr_nets[i]->name, word[kind]))
                 assert_int_equal(kr_nets[i]->fresh(w, 4), 0);
         for (long i = 0; i < w->count; i++)                          /* the last layers are not left at 0 */
             if (strstr(w->tensor[i].name, "last"))

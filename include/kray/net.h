@@ -64,6 +64,7 @@ typedef struct kr_net_kind {
     bool steps;                      /* how many time steps it runs can be chosen                                        */
     const kr_fact *facts;            /* its hyper-parameters                                                              */
     bool any_operator;               /* can be built for an operator                                                     */
+    bool denoises;                   /* takes an image and gives it with less noise: no network that reconstructs by itself */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
     int (*fresh)(kr_weights *w, uint64_t seed);

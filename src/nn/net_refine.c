@@ -21,8 +21,7 @@ static kr_node two(kr_graph *g, const kr_weights *w, const char *prefix, const k
     return y;
 }
 
-/* What is added to the image; *memory: the features of the cascade before, and then of this one. */
-static kr_node correction(kr_graph *g, const kr_weights *w, long cascade, kr_node x, kr_node *memory)
+kr_node refine_correction(kr_graph *g, const kr_weights *w, long cascade, kr_node x, kr_node *memory)
 {
     char prefix[64];
     kr_node skip[POOLS], in[2] = { x, *memory };
@@ -58,7 +57,7 @@ static int build(kr_graph *g, const kr_weights *all)
     for (long i = 0; net_maybe(w, "cascades.%ld.consistency", i) && !graph_refused(g); i++) {
         graph_segment(g);
         kr_node images[4] = { x, start, lay_misfit(g, b, x, sens, mask), noise };
-        kr_node z = lay_add(g, x, correction(g, w, i, lay_features(g, images, 4), &memory));
+        kr_node z = lay_add(g, x, refine_correction(g, w, i, lay_features(g, images, 4), &memory));
         graph_name(g, z, 0, 1, "corrected%ld", i);
         x = lay_cg(g, b, z, sens, mask, &noise, net_tensor(w, "cascades.%ld.consistency", i), digits);
         graph_name(g, x, 0, 1, "consistent%ld", i);
@@ -77,29 +76,38 @@ static int fresh_two(kr_weights *w, uint64_t seed, const char *prefix, long in, 
     return e ? e : net_fresh(w, seed, 2 / 1.04, out, out, 3, "%s1.weight", prefix);
 }
 
+int refine_fresh(kr_weights *w, uint64_t seed, long cascade, long ins)
+{
+    long channels = net_number(w, "channels", 16), pools = net_number(w, "pools", 3), c = cascade;
+    char name[96];
+    int e = channels < 1 || channels > 512 || pools < 1 || pools > POOLS
+          ? kr_fail(KR_EUSAGE, "1 to 512 channels and 1 to %d pools are possible, not %ld and %ld", POOLS, channels, pools) : 0;
+    for (int i = 0; i <= pools && !e; i++) {
+        long wide = channels << i, in = i ? wide / 2 : ins + (c ? channels : 0);
+        if (i < pools)
+            snprintf(name, sizeof name, "cascades.%ld.down.%d.", c, i);
+        else
+            snprintf(name, sizeof name, "cascades.%ld.bottom.", c);
+        e = fresh_two(w, seed, name, in, wide);
+    }
+    for (long i = pools - 1; i >= 0 && !e; i--) {
+        long wide = channels << i;
+        e = net_fresh(w, seed, 2, 2 * wide, wide, 2, "cascades.%ld.up.%ld.transposed.weight", c, i);
+        snprintf(name, sizeof name, "cascades.%ld.up.%ld.", c, i);
+        e = e ? e : fresh_two(w, seed, name, 2 * wide, wide);
+    }
+    return e ? e : net_fresh(w, seed, 0, 2, channels, 1, "cascades.%ld.last.weight", c);
+}
+
 static int fresh(kr_weights *w, uint64_t seed)
 {
-    long cascades = net_number(w, "cascades", 3), channels = net_number(w, "channels", 16), pools = net_number(w, "pools", 3);
-    if (cascades < 1 || cascades > CASCADES || channels < 1 || channels > 512 || pools < 1 || pools > POOLS)
-        return kr_fail(KR_EUSAGE, "1 to %d cascades, 1 to 512 channels and 1 to %d pools are possible, not %ld, %ld and %ld", CASCADES, POOLS, cascades, channels, pools);
+    long cascades = net_number(w, "cascades", 3);
+    if (cascades < 1 || cascades > CASCADES)
+        return kr_fail(KR_EUSAGE, "1 to %d cascades are possible, not %ld", CASCADES, cascades);
     char name[96];
     int e = 0;
     for (long c = 0; c < cascades && !e; c++) {
-        for (int i = 0; i <= pools && !e; i++) {
-            long wide = channels << i, in = i ? wide / 2 : IMAGES + (c ? channels : 0);
-            if (i < pools)
-                snprintf(name, sizeof name, "cascades.%ld.down.%d.", c, i);
-            else
-                snprintf(name, sizeof name, "cascades.%ld.bottom.", c);
-            e = fresh_two(w, seed, name, in, wide);
-        }
-        for (long i = pools - 1; i >= 0 && !e; i--) {
-            long wide = channels << i;
-            e = net_fresh(w, seed, 2, 2 * wide, wide, 2, "cascades.%ld.up.%ld.transposed.weight", c, i);
-            snprintf(name, sizeof name, "cascades.%ld.up.%ld.", c, i);
-            e = e ? e : fresh_two(w, seed, name, 2 * wide, wide);
-        }
-        e = e ? e : net_fresh(w, seed, 0, 2, channels, 1, "cascades.%ld.last.weight", c);
+        e = refine_fresh(w, seed, c, IMAGES);
         snprintf(name, sizeof name, "cascades.%ld.consistency", c);
         kr_tensor *t = e ? NULL : kr_weights_add(w, name, 1, (long[]){ 2 });
         if (!t)

@@ -118,6 +118,11 @@ kr_node didn(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, lo
 int mwcnn_fresh(kr_weights *w, uint64_t seed, const char *prefix, long channels, long hidden, long scales);
 int didn_fresh(kr_weights *w, uint64_t seed, const char *prefix, long channels, long outs, long hidden, long dubs, long convs);
 
+/* ---- Kray's own U-Net without biases and norms: an input twice as strong gives an output twice as strong ---- */
+/* What is added to an image, by the tensors "cascades.N."; *memory: the features of the cascade before ({ -1 }: none), and then of this one. */
+kr_node refine_correction(kr_graph *g, const kr_weights *w, long cascade, kr_node x, kr_node *memory);
+int refine_fresh(kr_weights *w, uint64_t seed, long cascade, long ins);      /* of the size that "hyper.channels" and "hyper.pools" say; its last layer is 0 */
+
 /* ---- U-Net ---- */
 kr_node unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, bool named);    /* "" or "unet." ...; as many channels out as in */
 kr_node unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs, bool named);      /* of so many channels */
