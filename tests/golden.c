@@ -516,6 +516,54 @@ static int run_item(kr_net *net, struct compare *c, const kr_weights *w)
     return e;
 }
 
+/* Blocks of a network that is no whole one: inputs and outputs are features, of sizes of their own. */
+static void see_value(void *self, const kr_value *v, const char *name, int layer, int layers)
+{
+    long n = v->n.chan * v->n.y * v->n.x;
+    float *planar = v->n.kind == KR_FEATURES ? malloc((size_t)n * sizeof *planar) : NULL;
+    if (planar) {
+        kr_map_get(&v->map, planar);
+        see(self, name, planar, n, layer, layers);
+    }
+    free(planar);
+}
+
+static int run_blocks(struct compare *c, const kr_weights *w)
+{
+    enum { INPUTS = 8 };
+    kr_graph *g = kr_pdunet_blocks(w);
+    float *data[INPUTS] = { NULL };
+    kr_extent n[INPUTS];
+    long inputs = g ? kr_graph_inputs(g) : 0;
+    int e = !g ? kr_error_code() : inputs > INPUTS ? kr_fail(KR_EREFUSED, "%ld inputs", inputs) : 0;
+    for (long i = 0; i < inputs && !e; i++) {
+        char path[160];
+        int dims = 0;
+        hsize_t s[8];
+        snprintf(path, sizeof path, "inputs/%s", kr_graph_input_name(g, i));
+        data[i] = holds(c->file, path) ? numbers(c->file, path, &dims, s) : NULL;
+        n[i] = kr_graph_input_extent(g, i);
+        if (!data[i] || dims != 4 || (long)s[1] != n[i].chan || (i && (long)s[0] != c->items))
+            e = kr_fail(KR_ESHAPE, "%s is not there, or not of %ld channels", path, n[i].chan);
+        else {
+            c->items = (long)s[0];
+            n[i] = (kr_extent){ n[i].kind, n[i].chan, 1, (long)s[2], (long)s[3] };
+        }
+    }
+    kr_run *r = e ? NULL : kr_graph_plan(g, n, KR_WATCH, 0);
+    e = e ? e : r && !kr_run_lend(r, NULL) ? 0 : kr_error_code();
+    for (c->item = 0; !e && c->item < c->items; c->item++) {
+        for (long i = 0; i < inputs; i++)
+            kr_run_input(r, i, data[i] + c->item * n[i].chan * n[i].y * n[i].x);
+        kr_run_forward(r, see_value, c);
+    }
+    for (long i = 0; i < INPUTS; i++)
+        free(data[i]);
+    kr_run_unref(&r);
+    kr_graph_unref(&g);
+    return e;
+}
+
 /* Golden files of other kinds are known by their groups. */
 static bool other_kind(const char *path, bool tap, int *number, int *bad)
 {
@@ -578,23 +626,26 @@ static int one(const char *path, bool tap, int number)
         e = holds(file, "weights") ? add(w, file, "weights", refined ? "model." : "") : by_rule(w, file);
     if (!e && refined)
         e = add(w, file, "weights_sensitivity_model", "sensitivity_model.");
-    if (!e && !(net = kr_net_new(NULL, w, false)))
+    bool blocks = !e && kr_weights_find(w, "dual_block.diff_weight") && kr_weights_find(w, "primal_unet_block.diff_weight");
+    if (!e && !blocks && !(net = kr_net_new(NULL, w, false)))
         e = kr_error_code();
+    if (blocks)
+        e = run_blocks(&c, w);
     hsize_t n[8] = { 1 };
     int dims;
-    float *first = e ? NULL : numbers(file, holds(file, "inputs/y") ? "inputs/y" : holds(file, "inputs/image") ? "inputs/image" : "inputs/masked_kspace", &dims, n);
+    float *first = e || blocks ? NULL : numbers(file, holds(file, "inputs/y") ? "inputs/y" : holds(file, "inputs/image") ? "inputs/image" : "inputs/masked_kspace", &dims, n);
     c.items = first ? (long)n[0] : 1;
     free(first);
-    for (c.item = 0; !e && c.item < c.items; c.item++)
+    for (c.item = 0; !e && !blocks && c.item < c.items; c.item++)
         e = run_item(net, &c, w);
     if (!e && !c.compared)
         e = kr_fail(KR_EFORMAT, "the file holds no output that this network gives");
     bool good = !e && c.compared && !c.beyond;
     if (tap)
         printf("%sok %d - %s (%s): %d compared, largest difference %.2e of the largest value%s%s\n", good ? "" : "not ", number, name,
-               net ? kr_net_kind_of(net)->name : "no network", c.compared, c.worst, c.where[0] ? " at " : "", c.where);
+               blocks ? "blocks" : net ? kr_net_kind_of(net)->name : "no network", c.compared, c.worst, c.where[0] ? " at " : "", c.where);
     else
-        printf("%s: %s, %d compared, largest difference %.2e of the largest value%s%s\n", name, net ? kr_net_kind_of(net)->name : "no network",
+        printf("%s: %s, %d compared, largest difference %.2e of the largest value%s%s\n", name, blocks ? "blocks" : net ? kr_net_kind_of(net)->name : "no network",
                c.compared, c.worst, c.where[0] ? " at " : "", c.where);
     if (e)
         printf("# %s\n", kr_error());

@@ -68,7 +68,8 @@ double kr_graph_params_count(const kr_graph *g);                 /* numbers in a
 /* The block to work in, of kr_run_bytes, 64-byte aligned, its contents any; NULL: the run allocates its own (a refusal is
  * lack of memory). Runs may share one if only one of them is between its first input and its last output. */
 int kr_run_lend(kr_run *r, void *block) KR_MUST_USE;
-void kr_run_input(kr_run *r, long input, const void *data);      /* borrowed until the next one; never written over */
+/* Borrowed until the next one, never written over; features, planar {c,y,x}, are copied, before each forward pass and after kr_run_lend. */
+void kr_run_input(kr_run *r, long input, const void *data);
 /* Called right after each value that has a name was made; soon after it is gone. layer of layers: of a stack. */
 typedef void kr_run_see(void *self, const kr_value *v, const char *name, int layer, int layers);
 void kr_run_forward(kr_run *r, kr_run_see *see, void *self);

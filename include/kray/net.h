@@ -72,6 +72,10 @@ typedef struct kr_net_kind {
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 
+/* The two blocks of the Primal-Dual U-Net, each by itself: h' = h + w_d D(h, mean f, g) and f' = f + w_p U(f, mean b), as phernst/pd-unet has them; rows are elements of the
+ * detector, columns are angles. Inputs (features) dual_h, dual_projected_f, dual_g, primal_f, primal_backprojected_h; values named dual_out, primal_out; outputs: their means over
+ * channels. No network of the table. Owner: the caller. Refuses other weights. Source: Ernst et al., Comput Methods Programs Biomed 230:107338 (2023). */
+kr_graph *kr_pdunet_blocks(const kr_weights *w) KR_MUST_USE;
 /* The network these weights belong to: the one named, or (name NULL) the one whose keys fit. `turned`: the images it will see
  * have their axes exchanged (w of in is the authors' height): kernels are turned to match. Refuses missing tensors, and tensors
  * that the network does not read: they are part of another one. */

@@ -132,6 +132,13 @@ kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like);
 /* The same, padded to multiples of `multiple`, of features, whose channels make two groups, the first half and the second. */
 kr_node lay_halves(kr_graph *g, kr_node *moments, kr_node x, long multiple);
 kr_node lay_unhalves(kr_graph *g, kr_node x, kr_node moments, kr_node like);
+/* In a frame of another size: more by `by` pixels on each side (fewer, where below 0), or the size of `like` with x in the middle. */
+enum lay_edge { LAY_ZERO, LAY_NEAREST, LAY_CIRCULAR };
+kr_node lay_frame(kr_graph *g, kr_node x, long by, enum lay_edge rows, enum lay_edge columns);
+kr_node lay_middle(kr_graph *g, kr_node x, kr_node like, enum lay_edge rows, enum lay_edge columns);
+kr_node lay_bilinear(kr_graph *g, kr_node x);                                 /* twice the size                           */
+kr_node lay_mean(kr_graph *g, kr_node x);                                     /* over channels                            */
+kr_node lay_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w);      /* a + w b, a number for each channel       */
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
 /* A x of a real operator (KR_OPERATOR), on real and imaginary part, of the extent of `like`; and A^T y. */
 kr_node lay_operator(kr_graph *g, kr_node x, kr_node op, kr_node like);

@@ -337,7 +337,8 @@ static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in
         int k = 0;
         while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))
             k++;
-        kr_assert(k < OFFERED && i < INPUTS);
+        if (k == OFFERED || i >= INPUTS)
+            return kr_fail(KR_EREFUSED, "%s takes '%s', which is no part of a scan", name, kr_graph_input_name(g, i));
         data[i] = have[k];
         if (!data[i] && kr_graph_input_must(g, i))
             return kr_fail(KR_EREFUSED, "network %s needs %s", name, offered[k].word);

@@ -9,24 +9,19 @@ enum { MOST = 64 };                                          /* images in a memo
 
 /* The block of one half: what kind of network, its keys, and how many images it gives; `extra`: how many it takes beside its memory. */
 typedef struct half { const char *word; char prefix[64]; int kind; long images; } half;
-enum { UNET, NORM_UNET, CONV, MWCNN, DIDN };
-static const char *const kinds[] = { "UNET", "NORMUNET", "CONV", "MWCNN", "DIDN" };
-static const char *const first_key[] = { "down_sample_layers.0.layers.0.weight", "unet2d.down_sample_layers.0.layers.0.weight", "conv.0.weight", "0.down.0.convblock0.block.0.weight",
-                                         "conv_in.0.weight" };
+enum { UNET, NORM_UNET, MWCNN, DIDN, CONV, KINDS };          /* a DIDN has the key of CONV, too */
+static const char *const kinds[] = { "UNET", "NORMUNET", "MWCNN", "DIDN", "CONV" };
+static const char *const first_key[] = { "down_sample_layers.0.layers.0.weight", "unet2d.down_sample_layers.0.layers.0.weight", "0.down.0.convblock0.net.0.weight",
+                                         "conv_in.0.weight", "conv.0.weight" };
 
 static int matches(const kr_weights *w)
 {
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < KINDS; k++) {
         kr_auto char *key = kr_strf("dual_net.0.dual_block.%s", first_key[k]);
         if (key && net_has(w, key))
             return 95;
     }
     return 0;
-}
-
-static bool equal(const kr_tensor *a, const kr_tensor *b)
-{
-    return kr_tensor_count(a) == kr_tensor_count(b) && !memcmp(a->data, b->data, (size_t)kr_tensor_count(a) * sizeof *a->data);
 }
 
 static bool half_of(half *h, const kr_weights *w, const char *word, long extra)
@@ -35,11 +30,10 @@ static bool half_of(half *h, const kr_weights *w, const char *word, long extra)
     const kr_tensor *t = NULL;
     *h = (half){ .word = word };
     snprintf(h->prefix, sizeof h->prefix, "%s_net.0.%s_block.", word, word);
-    for (h->kind = UNET; h->kind <= DIDN && !t; h->kind += !t)
+    for (h->kind = UNET; h->kind < KINDS && !t; h->kind += !t)
         t = net_maybe(w, "%s%s", h->prefix, first_key[h->kind]);
-    if (!t || h->kind > CONV)
-        return (t ? kr_fail(KR_EREFUSED, "the %s network is a %s; UNET, NORMUNET and CONV are built", word, kinds[h->kind])
-                  : kr_fail(KR_EFORMAT, "the weights have no %s network", word)) == 0;
+    if (!t)
+        return kr_fail(KR_EFORMAT, "the weights have no %s network", word) == 0;
     snprintf(key, sizeof key, "%s_model_architecture", word);
     const char *said = net_word(w, key, kinds[h->kind]);
     h->images = t->dims == 4 ? t->n[1] / 2 - extra : 0;
@@ -53,28 +47,6 @@ static bool half_of(half *h, const kr_weights *w, const char *word, long extra)
     return true;
 }
 
-/* Convolutions with one slope for all activations, which a file holds once for each. */
-static kr_node convolutions(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs)
-{
-    int last = 0;
-    for (int i = 2; net_maybe(w, "%sconv.%d.weight", prefix, i); i += 2)
-        last = i;
-    const kr_tensor *slope = last ? net_tensor(w, "%sconv.1.weight", prefix) : NULL;
-    if (net_maybe(w, "%sconv.1.running_mean", prefix)) {
-        kr_fail(KR_EREFUSED, "dual_conv_batchnorm: convolutions with batch normalisation are not built");
-        return graph_fail(g);
-    }
-    for (int i = 0; i <= last && !graph_refused(g); i += 2) {
-        const kr_tensor *t = net_tensor(w, "%sconv.%d.weight", prefix, i), *b = t ? net_tensor(w, "%sconv.%d.bias", prefix, i) : NULL;
-        if (!b || !net_shape(t, i == last ? outs : 0, graph_extent(g, x).chan, 3))
-            return graph_fail(g);
-        x = lay_conv(g, &x, 1, t, b, 1, KR_PAD_ZERO, KR_ACT_NONE, 0);
-        const kr_tensor *own = i < last ? net_tensor(w, "%sconv.%d.weight", prefix, i + 1) : NULL;
-        x = i == last ? x : lay_prelu(g, x, own && slope && equal(own, slope) ? slope : own);
-    }
-    return x;
-}
-
 /* The new memory from the old one and the rest. */
 static kr_node run_half(kr_graph *g, const kr_weights *w, const half *h, const kr_node *x, int count)
 {
@@ -82,7 +54,24 @@ static kr_node run_half(kr_graph *g, const kr_weights *w, const half *h, const k
     long outs = 2 * h->images;
     char standard[sizeof h->prefix + 8];
     snprintf(standard, sizeof standard, "%sunet2d.", h->prefix);
-    f = h->kind == UNET ? unet_to(g, w, h->prefix, f, outs, false) : h->kind == NORM_UNET ? norm_unet_to(g, w, standard, f, outs) : convolutions(g, w, h->prefix, f, outs);
+    switch (h->kind) {
+    case UNET: f = unet_to(g, w, h->prefix, f, outs, false); break;
+    case NORM_UNET: f = norm_unet_to(g, w, standard, f, outs); break;
+    case CONV: {
+        const kr_tensor *slope = NULL;
+        snprintf(standard, sizeof standard, "%sconv.", h->prefix);
+        f = chain(g, w, standard, f, outs, &slope);
+        break;
+    }
+    case DIDN: f = didn(g, w, h->prefix, f, outs); break;
+    default: {                                               /* MWCNN, and a convolution to the number of channels that is wanted */
+        const kr_tensor *last = net_tensor(w, "%s1.weight", h->prefix), *bias = last ? net_tensor(w, "%s1.bias", h->prefix) : NULL;
+        long all = graph_extent(g, f).chan;
+        snprintf(standard, sizeof standard, "%s0.", h->prefix);
+        f = bias && net_shape(last, outs, all, 1) ? mwcnn(g, w, standard, f) : graph_fail(g);
+        f = lay_conv(g, &f, 1, last, bias, 1, KR_PAD_ZERO, KR_ACT_NONE, 0);
+    }
+    }
     return lay_stack(g, f);
 }
 
@@ -106,7 +95,7 @@ static bool iterations(long *count, const kr_weights *w)
         if (!dot || it < 1)
             continue;
         first = net_maybe(w, "%.*s.0%s", (int)(strchr(t->name, '.') - t->name), t->name, dot);
-        if (!first || it >= n || !equal(first, t))
+        if (!first || it >= n || !net_equal(first, t))
             return kr_fail(KR_EFORMAT, "the tensor '%s' differs from that of iteration 0: the iterations of LPDNet share one network", t->name) == 0;
         *t->read = true;
     }
@@ -119,15 +108,15 @@ static int build(kr_graph *g, const kr_weights *all)
     half dual, primal;
     long count = 0;
     kr_weights *under = NULL;
-    for (int k = 0; k < 5 && !under; k++) {
+    for (int k = 0; k < KINDS && !under; k++) {
         kr_auto char *key = kr_strf("dual_net.0.dual_block.%s", first_key[k]);
         under = key && net_has(all, key) ? net_weights(all, key) : NULL;
     }
     kr_scoped(weights) w = under;
     if (!w || !half_of(&dual, w, "dual", 2) || !half_of(&primal, w, "primal", 1) || !iterations(&count, w))
         return kr_error_code();
-    if (primal.kind == CONV)
-        return kr_fail(KR_EREFUSED, "DIRECT's LPDNet has no primal network of the kind CONV");
+    if (primal.kind == CONV || primal.kind == DIDN || dual.kind == MWCNN)
+        return kr_fail(KR_EREFUSED, "DIRECT's LPDNet has no %s network of the kind %s", dual.kind == MWCNN ? "dual" : "primal", kinds[dual.kind == MWCNN ? MWCNN : primal.kind]);
     if (primal.images < 2)
         return kr_fail(KR_EREFUSED, "num_primal is 1: DIRECT's LPDNet projects the second of its images");
     net_model m = net_model_of(g, all);
@@ -164,8 +153,8 @@ static const kr_fact facts[] = {
     UNET_FACTS("primal", ""), UNET_FACTS("primal", "unet2d."), UNET_FACTS("dual", ""), UNET_FACTS("dual", "unet2d."),
     { .key = "primal_unet_dropout_probability" }, { .key = "dual_unet_dropout_probability" },
     { "dual_conv_hidden_channels", "dual_net.0.dual_block.conv.0.weight", 0, NULL, NULL }, { .key = "dual_conv_n_convs" }, { .key = "dual_conv_batchnorm" },
-    { .key = "primal_mwcnn_hidden_channels" }, { .key = "primal_mwcnn_num_scales" }, { .key = "primal_mwcnn_bias" }, { .key = "primal_mwcnn_batchnorm" },
-    { .key = "dual_didn_hidden_channels" }, { .key = "dual_didn_num_dubs" }, { .key = "dual_didn_num_convs_recon" }, FACTS_REFINE, { .key = NULL } };
+    { "primal_mwcnn_hidden_channels", "primal_net.0.primal_block.0.down.0.convblock0.net.0.weight", 0, NULL, NULL }, { .key = "primal_mwcnn_num_scales" }, { .key = "primal_mwcnn_bias" }, { .key = "primal_mwcnn_batchnorm" },
+    { "dual_didn_hidden_channels", "dual_net.0.dual_block.conv_in.0.weight", 0, NULL, NULL }, { "dual_didn_num_dubs", "dual_net.0.dual_block.dubs.%ld.down1.weight", KR_FACT_COUNT, NULL, NULL }, { .key = "dual_didn_num_convs_recon" }, FACTS_REFINE, { .key = NULL } };
 
 const kr_net_kind kr_net_lpdnet = { "lpdnet", "Learned Primal-Dual network of DIRECT", "Adler and Oktem, IEEE Trans Med Imaging 37:1322 (2018)",
     matches, build, false, false, .around = "direct", .facts = facts, .any_operator = true };

@@ -356,7 +356,7 @@ static int steps(kr_run *r)
             continue;
         if ((r->in[i] = cur[v] = instance(r, v, false)) < 0)
             return kr_error_code();
-        r->inst[cur[v]].outside = true;
+        r->inst[cur[v]].outside = r->n[v].kind != KR_FEATURES;           /* these are copied into blocks of channels */
     }
     for (long i = 0; i < g->nodes; i++)
         if (made(r, &g->node[i]) && forward_step(r, (int)i, cur))
@@ -606,8 +606,12 @@ int kr_run_lend(kr_run *r, void *block)
 
 void kr_run_input(kr_run *r, long input, const void *data)
 {
-    if (r->in[input] >= 0)
-        r->inst[r->in[input]].v.data = (void *)(uintptr_t)data;
+    kr_value *v = r->in[input] < 0 ? NULL : &r->inst[r->in[input]].v;
+    if (v && v->n.kind == KR_FEATURES) {
+        memset(v->map.store, 0, (size_t)(v->map.blocks * v->map.block) * sizeof(float));
+        kr_map_put(&v->map, data);
+    } else if (v)
+        v->data = (void *)(uintptr_t)data;
 }
 
 static kr_value *value_of(const kr_run *r, int i) { return i < 0 ? NULL : &r->inst[i].v; }

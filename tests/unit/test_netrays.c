@@ -223,8 +223,124 @@ static void method(void **state)
     remove(file);
 }
 
+/* Blocks of a Primal-Dual U-Net of three levels: the layers against their formulas in double, and gradients against central differences of these. */
+static void tensor(kr_weights *w, const char *prefix, const char *name, long a, long b, long k, double middle)
+{
+    kr_auto char *key = kr_strf("%s%s", prefix, name);
+    add(w, key, a, b, k);
+    for (long i = 0; i < kr_tensor_count(&w->tensor[w->count - 1]); i++)
+        w->tensor[w->count - 1].data[i] += (float)middle;
+}
+
+static void twice(kr_weights *w, const char *prefix, long in, long out)
+{
+    char name[100];
+    for (int i = 0; i < 4; i++) {
+        bool norm = i % 2;
+        snprintf(name, sizeof name, "%s%d.", prefix, i / 2 * 3 + (norm ? 2 : 0));
+        tensor(w, name, "weight", out, norm ? 0 : i ? out : in, norm ? 0 : 3, norm);
+        tensor(w, name, "bias", out, 0, 0, 0);
+        if (norm) {
+            tensor(w, name, "running_mean", out, 0, 0, 0);
+            tensor(w, name, "running_var", out, 0, 0, 1);
+        }
+    }
+}
+
+static void blocks(void **state)
+{
+    (void)state;
+    enum { ROWS = 13, ANGLES = 10, SIZE = 14, PARAMS = 80 };
+    kr_weights *w = kr_weights_new();
+    static const long conv[3][2] = { { 6, 5 }, { 6, 6 }, { 3, 6 } };
+    char name[100];
+    for (int i = 0; i < 3; i++) {
+        tensor(w, NAME("dual_block.layers.%d.conv.", 2 * i), "weight", conv[i][0], conv[i][1], 3, 0);
+        tensor(w, NAME("dual_block.layers.%d.conv.", 2 * i), "bias", conv[i][0], 0, 0, 0);
+        if (i < 2)
+            tensor(w, NAME("dual_block.layers.%d.", 2 * i + 1), "weight", 6, 0, 0, 0.2);
+    }
+    for (int i = 0; i < 3; i++)
+        twice(w, NAME("primal_unet_block.layers.down_path.%d.block.", i), i ? 2L << i : 3, 4L << i);
+    for (int i = 0; i < 2; i++) {
+        tensor(w, NAME("primal_unet_block.layers.up_path.%d.up.1.", i), "weight", 8 >> i, 16 >> i, 1, 0);
+        tensor(w, NAME("primal_unet_block.layers.up_path.%d.up.1.", i), "bias", 8 >> i, 0, 0, 0);
+        twice(w, NAME("primal_unet_block.layers.up_path.%d.conv_block.block.", i), 16 >> i, 8 >> i);
+    }
+    tensor(w, "primal_unet_block.layers.last.", "weight", 2, 4, 1, 0);
+    tensor(w, "primal_unet_block.layers.last.", "bias", 2, 0, 0, 0);
+    tensor(w, "dual_block.", "diff_weight", 3, 0, 0, 1);
+    tensor(w, "primal_unet_block.", "diff_weight", 2, 0, 0, 0.5);
+    kr_graph *g = kr_pdunet_blocks(w);
+    if (!g)
+        fail_msg("%s", kr_error());
+    long params;
+    kr_param *p = kr_graph_params(g, &params);
+    kr_extent n[5];
+    float *f[5];
+    double *d[5], *value[PARAMS], out[2][SIZE * SIZE], *outs[2] = { out[0], out[1] };
+    assert_true(kr_graph_inputs(g) == 5 && params < PARAMS);
+    for (int i = 0; i < 5; i++) {
+        bool data = !strncmp(kr_graph_input_name(g, i), "dual", 4);
+        n[i] = kr_graph_input_extent(g, i);
+        n[i] = (kr_extent){ KR_FEATURES, n[i].chan, 1, data ? ROWS : SIZE, data ? ANGLES : SIZE };
+        long count = n[i].chan * n[i].y * n[i].x;
+        f[i] = malloc((size_t)count * sizeof(float));
+        d[i] = malloc((size_t)count * sizeof(double));
+        for (long k = 0; k < count; k++)
+            d[i][k] = (double)(f[i][k] = (float)(2 * kr_rand_uniform(11, (uint64_t)i, (uint64_t)k) - 1));
+    }
+    kr_run *r = kr_graph_plan(g, n, KR_TRAIN, 0);
+    if (!r || kr_run_lend(r, NULL))
+        fail_msg("%s", kr_error());
+    for (int i = 0; i < 5; i++)
+        kr_run_input(r, i, f[i]);
+    kr_run_forward(r, NULL, NULL);
+    for (long i = 0; i < params; i++) {
+        value[i] = malloc((size_t)kr_tensor_count(&p[i].value) * sizeof(double));
+        for (long k = 0; k < kr_tensor_count(&p[i].value); k++)
+            value[i][k] = (double)p[i].value.data[k];
+    }
+    assert_int_equal(kr_graph_plain(g, n, 0, (const double *const *)d, value, outs), 0);
+    double off = 0, predicted = 0, scale = 0, l[2] = { 0, 0 };
+    for (int o = 0; o < 2; o++) {
+        const kr_value *v = kr_run_output(r, o);
+        for (long i = 0; i < v->n.y * v->n.x; i++) {
+            off = fmax(off, fabs((double)((const float *)v->data)[i] - out[o][i]));
+            ((float *)kr_run_dy(r, o)->data)[i] = (float)(2 * kr_rand_uniform(12, (uint64_t)o, (uint64_t)i) - 1);
+        }
+    }
+    assert_true(off < 2e-6);                                         /* numbers of about 1 */
+    kr_run_backward(r);
+    for (int side = 0; side < 2; side++) {
+        for (long i = 0; i < params; i++)
+            for (long k = 0; k < kr_tensor_count(&p[i].value) && !p[i].frozen; k++) {
+                double step = 2 * kr_rand_uniform(13, (uint64_t)i, (uint64_t)k) - 1, part = step * (double)p[i].gradient.data[k];
+                value[i][k] = (double)p[i].value.data[k] + (side ? -1e-7 : 1e-7) * step;
+                predicted += side ? 0 : part;
+                scale += side ? 0 : part * part;
+            }
+        assert_int_equal(kr_graph_plain(g, n, 0, (const double *const *)d, value, outs), 0);
+        for (int o = 0; o < 2; o++)
+            for (long i = 0; i < (o ? SIZE * SIZE : ROWS * ANGLES); i++)
+                l[side] += (double)(float)(2 * kr_rand_uniform(12, (uint64_t)o, (uint64_t)i) - 1) * out[o][i];
+    }
+    double wrong = fabs((l[0] - l[1]) / 2e-7 - predicted) / sqrt(scale);
+    print_message("blocks: forward %.1e, gradients %.1e\n", off, wrong);
+    assert_true(wrong < 2e-4);                                       /* as in test_graph.c */
+    for (long i = 0; i < params; i++)
+        free(value[i]);
+    for (int i = 0; i < 5; i++) {
+        free(f[i]);
+        free(d[i]);
+    }
+    kr_run_unref(&r);
+    kr_graph_unref(&g);
+    kr_weights_unref(&w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method), cmocka_unit_test(blocks) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
