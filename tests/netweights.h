@@ -82,8 +82,8 @@ static void cirim(kr_weights *w, const char *family, const char *cell, int parts
     }
 }
 
-enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, LPDNET, LPDNET_CONV, DENOISER, REFINE, KINDS };
-static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "denoiser", "refine" };
+enum { RIM_GRU, IRIM, MGU, RIM_MAPS, MRIDC, CIRIM_DIRECT, RIM_DIRECT, RVN, VARNET, VARNET_DIRECT, UNET, UNET_DIRECT, LPDNET, LPDNET_CONV, DNCNN, DENOISER, REFINE, KINDS };
+static const char *const word[KINDS] = { "cirim", "cirim", "cirim", "cirim", "cirim", "cirim_direct", "rim_direct", "recurrentvarnet", "varnet", "varnet_direct", "unet", "unet_direct", "lpdnet", "lpdnet", "dncnn", "denoiser", "refine" };
 
 /* Behind those: the small ones that the networks' own entries make, one for each part of `small`. */
 static inline const kr_net_kind *listed(int kind, const char **sizes)
@@ -174,6 +174,12 @@ static kr_weights *small(int kind)
             unet(w, NAME("model.layers_list.%d.regularizer_model.", i), 2, 4, 2);
         }
         unet(w, "sensitivity_model.", 2, 4, 2);
+        break;
+    case DNCNN:
+        for (int i = 0; i < 6; i += 2) {
+            add(w, NAME("model.%d.weight", i), i < 4 ? 5 : 1, i ? 5 : 1, 3);
+            add(w, NAME("model.%d.bias", i), i < 4 ? 5 : 1, 0, 0);
+        }
         break;
     case DENOISER:
     case REFINE:
