@@ -68,6 +68,8 @@ static int decides(const kr_scan *s, int *missing)
 /* Several coils and a calibration area. */
 static const kr_recon *of_coils(kr_auto_choice *a, const kr_scan *s, const kr_trace *trace)
 {
+    if (s->shape.n[KR_X] > 1 && s->shape.n[KR_Y] > 1 && s->shape.n[KR_Z] > 1)        /* kernels over three axes: minutes, and not shown to be better */
+        return take(a, KR_AUTO_USUAL, "undersampled, several coils, a volume");
     const kr_recon *m = kr_recon_named("spirit");
     kr_auto void *presets = kr_alloc_zero(1, m->opts_size);
     kr_scan one = *s;                                        /* slices may be worked on one after the other */

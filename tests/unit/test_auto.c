@@ -146,8 +146,12 @@ static void what_is_asked_for(void **state)
     assert_string_equal(took, "wavelet");
     kr_auto_choice a = { .undersampled = true };
     kr_scoped(scan) head = kr_scan_new();
-    head->shape = KR_SHAPE([KR_X] = 256, [KR_Y] = 256, [KR_Z] = 192, [KR_COIL] = 32);
-    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* 73 GiB by l1-SPIRiT */
+    head->shape = KR_SHAPE([KR_X] = 1024, [KR_Y] = 1024, [KR_COIL] = 32);
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* 6 GiB by l1-SPIRiT */
+    head->shape = KR_SHAPE([KR_X] = 96, [KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* a volume */
+    head->shape = KR_SHAPE([KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "spirit");       /* a plane of one, as BART keeps them */
     head->shape = KR_SHAPE([KR_X] = 256, [KR_Y] = 256, [KR_SLICE] = 192, [KR_COIL] = 32);
     assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "spirit");       /* slice by slice */
 }
