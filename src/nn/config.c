@@ -137,6 +137,7 @@ static bool one_of(const char *v, const char *words)
 int net_config(const kr_weights *w, const kr_net_kind *kind)
 {
     kr_text wrong = { 0 };
+    kr_error_clear();                                        /* what the weights tell may be out of memory's reach: then it is on record */
     cell(&wrong, w);
     for (const kr_fact *f = kind->facts; f->key; f++) {
         const char *said = kr_weights_told(w, f->key);
@@ -158,7 +159,7 @@ int net_config(const kr_weights *w, const kr_net_kind *kind)
         for (int j = 0; j < n; j++)
             kr_text_add(&wrong, " %ld", is[j]);
     }
-    int e = wrong.failed ? kr_fail(KR_EMEM, "no memory for a sentence") : 0;
+    int e = wrong.failed ? kr_fail(KR_EMEM, "no memory for a sentence") : kr_error_code();
     const char *file = kr_meta_get(w->meta, "config");
     if (!e && wrong.len)
         e = kr_fail(KR_EFORMAT, "the hyper-parameters %s%s do not fit the weights: %s", file ? "of " : "beside them", file ? file : "", wrong.s);
