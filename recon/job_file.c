@@ -1,6 +1,7 @@
 /* job_file.c: a job on a file: how many slices at a time, and their images as one. */
 #include "kray/io.h"
 #include "job.h"
+#include "model.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +13,20 @@ static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->s
 static const double PROGRAM = 24 << 20;
 
 double job_bytes_beside(const kr_scan *s) { return PROGRAM + 8 * (double)kr_count(kr_shape_without(s->shape, KR_ON(KR_SLICE))); }
+
+/* What methods hold beside samples along a trajectory, in bytes: images; coil images by gridding, from which maps are made, and those maps with their
+ * work; of one part at a time seven fine grids of the transform and six images of a solver. Measured on radial scans and a kooshball. 0: lines of a grid. */
+static double along_trajectory(const kr_scan *s, double maps)
+{
+    double one = 8, coils = s->shape.n[KR_COIL] > 1 ? (double)s->shape.n[KR_COIL] : 1, slices = s->shape.n[KR_SLICE] > 1 ? (double)s->shape.n[KR_SLICE] : 1, finer = 1;
+    if (s->rays || s->shape.n[KR_SAMPLE] < 2 || s->shape.n[KR_VIEW] < 2 || s->enc.encoded[0] < 2)
+        return 0;
+    for (int d = 0; d < 3; d++) {
+        one *= s->enc.encoded[d] > 1 ? (double)s->enc.encoded[d] : 1;
+        finer *= s->enc.encoded[d] > 1 ? 2 : 1;
+    }
+    return one * ((double)kr_parts(s) + 7 * finer + coils * slices * (1 + 2.6 * maps) + (maps > 0 ? 6 : 0));
+}
 
 /* At the peak of reading and reconstructing so many slices. Either while the readout is cropped, when the data as read and as cropped
  * are there together, or while the method works on what is left. */
@@ -33,7 +48,8 @@ static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_reco
         return kr_error_code();
     const unsigned mapped = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE);        /* one set for all frames */
     double maps = m->needs & KR_NEEDS_COILS ? 8 * (double)kr_count(kr_shape_only(part.shape, mapped)) * (double)j->how.coils.maps : 0;
-    double works = data + maps + cost->bytes + image, opens = raw + (crops ? data : 0);
+    double along = along_trajectory(&part, m->needs & KR_NEEDS_COILS ? (double)j->how.coils.maps : 0);
+    double works = along > 0 ? data + along : data + maps + cost->bytes + image, opens = raw + (crops ? data : 0);
     cost->bytes = PROGRAM + (works > opens ? works : opens);
     cost->seconds += raw / 1e9;                 /* reading                   */
     return 0;

@@ -82,7 +82,7 @@ int net_rays(kr_image **out, const kr_scan *scan, kr_weights *w, const kr_net_ki
 
 int net_rays_plan(kr_cost *cost, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind)
 {
-    double flops;
+    double flops = 0;
     if (!kind->any_operator)
         return kr_fail(KR_EREFUSED, "the network %s is for data of MRI", kind->name);
     int e = kr_meta_set(w->meta, "hyper.operator", "rays");

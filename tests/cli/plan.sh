@@ -26,3 +26,6 @@ held many.npy@slice,coil,y,x wavelet --maps 2
 for m in adjoint sense wavelet tv nlinv; do held volume.npy@coil,z,y,x $m; done
 for m in sense ttv llr lowrank-sparse kt-sense; do held cine.npy@time,coil,y,x $m; done
 held cine.npy@time,coil,y,x cs --reg ttv:0.01+wavelet:0.01
+
+kray simulate brain -o radial.h5 --matrix 300,300 --slices 1 --coils 8 --traj radial:spokes=120,angle=golden -q || exit 99
+for m in rss adjoint wavelet; do held radial.h5 $m; done

@@ -45,7 +45,7 @@ refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg t
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method wcrr -q
 check 'threads change nothing of it' cmp wcrr.npy again.npy
 works 'fista' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wavelet:0.0005 -v --iterations 20
-works '"kray_weights_digest"' kray info wcrr.nii.gz --json
+works '"kray_weights_digest"' kray info wcrr.npy --json
 refuses 1 'one term of a sum' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wcrr:0.001
 refuses 1 'admm cannot solve' kray recon scan.h5 -o x.npy --method wcrr --solver admm
 refuses 1 'no solver takes a smooth term' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+tv:0.001

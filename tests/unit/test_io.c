@@ -198,27 +198,29 @@ static void test_full_disk(void **state)
             const kr_format *f = kr_formats[i];
             if (what == SCAN ? !f->write : what == IMAGE ? !f->write_image : !f->write_array)
                 continue;
-            char suffix[16], path[300], old[65], now[65];
+            char suffix[16], path[300], numbers[300], old[65], now[65];
             snprintf(suffix, sizeof suffix, "%.*s", (int)strcspn(f->suffix, " "), f->suffix);
             snprintf(path, sizeof path, "%s/full%s", dir, suffix);
+            /* A MetaImage header is the same for other numbers, which lie beside it. */
+            snprintf(numbers, sizeof numbers, "%s/full%s", dir, strcmp(f->name, "metaimage") ? suffix : ".raw");
             if (write_one(f, what, path, 1, 24)) {
                 print_message("# %s does not take this %s: %s\n", f->name, what == SCAN ? "scan" : what == IMAGE ? "image" : "array", kr_error());
                 kr_error_clear();
                 continue;
             }
-            long bytes = size_of(path);
-            digest_of(path, old);
+            long bytes = size_of(numbers);
+            digest_of(numbers, old);
             static const double part[] = { 0, 0.01, 0.3, 0.7, 0.999 };
             for (int k = 0; k < 5; k++) {
                 int r = write_limited(f, what, path, (long)(part[k] * (double)bytes));
                 if (r != 10)
                     fail_msg("%s, %d, with room for %.0f of %ld bytes: status %d", f->name, what, part[k] * (double)bytes, bytes, r);
-                digest_of(path, now);
+                digest_of(numbers, now);
                 assert_string_equal(now, old);
                 assert_int_equal(left_over(".kray"), 0);
             }
             assert_int_equal(write_limited(f, what, path, 10 * bytes + 100000), 0);
-            digest_of(path, now);
+            digest_of(numbers, now);
             if (strcmp(f->name, "png"))
                 assert_string_not_equal(now, old);
             unlink(path);
