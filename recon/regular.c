@@ -508,6 +508,7 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     e = read_weights(&j);
     kr_scoped(weights) weights = j.weights;
     kr_auto char *path = j.weights_path;
+    (void)weights, (void)path;                   /* held here for the job, and dropped at the end */
     if (e)
         return e;
     enum kr_type type = scan->rays ? KR_R32 : KR_C32;

@@ -136,6 +136,7 @@ static void what_is_asked_for(void **state)
     how.phase = false;
     how.undersample = "poisson:accel=3,calib=8,axes=xy,seed=1";      /* 36 equations of 108 unknowns */
     kr_scoped(image) few = image_by("auto", how, s, &took);
+    assert_non_null(few);
     assert_string_equal(took, "nlinv");
     how.undersample = "equispaced:accel=3,lines=16,seed=1";
     kr_cost cost;
@@ -143,6 +144,7 @@ static void what_is_asked_for(void **state)
     assert_int_equal(kr_job_plan(j, &cost, s, 1), 0);
     how.memory = (int64_t)cost.bytes - (1 << 20);
     kr_scoped(image) small = image_by("auto", how, s, &took);
+    assert_non_null(small);
     assert_string_equal(took, "wavelet");
     kr_auto_choice a = { .undersampled = true };
     kr_scoped(scan) head = kr_scan_new();
