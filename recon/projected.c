@@ -116,15 +116,28 @@ static int solve_by_subsets(kr_array *x, const model *m, const void *options, co
 
 int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *update, const projected_opts *o, const kr_trace *trace)
 {
-    if (!(o->relax > 0 && o->relax < 2))
-        return kr_fail(KR_EREFUSED, "--relax %g: above 0 and below 2 is wanted", o->relax);
     return projected_iterate(out, scan, solve_by_subsets, o->iterations, &(struct by_subsets){ update, o }, trace);
 }
 
-int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const projected_opts *o)
+int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
+    const projected_opts *o = options;
     double n = o->subsets ? (double)o->subsets : (double)scan->shape.n[KR_VIEW];
     return projected_plan(cost, scan, (double)o->iterations, n > 32 ? 1 : n);      /* sums of weights: as kr_sirt keeps them */
+}
+
+static int simultaneous(kr_array *x, const projected_subsets *p, const projected_opts *o, const kr_trace *trace)
+{
+    return kr_sirt(p->s, p->count, x, (int)o->iterations, o->relax, o->positive, trace);
+}
+
+int projected_sirt(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    (void)coils;
+    const projected_opts *o = options;
+    if (!(o->relax > 0 && o->relax < 2))
+        return kr_fail(KR_EREFUSED, "--relax %g: above 0 and below 2 is wanted", o->relax);
+    return projected_by_subsets(out, scan, simultaneous, o, trace);
 }
 
 void projected_close(projected_subsets *p)

@@ -49,13 +49,9 @@ static int update(kr_array *x, const projected_subsets *p, const projected_opts 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
-    projected_opts o = *(const projected_opts *)options;
-    o.relax = 1;
-    return projected_by_subsets(out, scan, update, &o, trace);
+    return projected_by_subsets(out, scan, update, options, trace);
 }
-
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return projected_subsets_plan(cost, scan, options); }
 
 const kr_recon kr_recon_pwls = { "pwls", "weighted least squares of X-ray projections in ordered subsets: rays count as the photons that came through; edges are kept",
     "Erdogan and Fessler, Phys Med Biol 44:2835 (1999); Kim et al., IEEE Trans Med Imaging 34:167 (2015)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };
+    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_subsets_plan };
