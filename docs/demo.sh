@@ -28,12 +28,13 @@ run adjoint adjoint
 run sense sense
 run sense-walsh sense --coils walsh
 run wavelet wavelet --lambda 0.005
+run learned wcrr                        # a regulariser trained by kray train, whose weights come with Kray
 
 echo "Reconstructing: an X-ray CT phantom from 60 noisy views, filtered back-projection and TV ..."
 "$kray" ct phantom -o ct_fbp.png --geometry parallel:pixel=1,angles=0:180:60 --photons 1e5 --quiet
 "$kray" ct phantom -o ct_tv.png --geometry parallel:pixel=1,angles=0:180:60 --photons 1e5 --method tv --nonneg -i 60 --quiet
 
-"$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense=sense.nii.gz wavelet=wavelet.nii.gz -o report.html --quiet
+"$kray" report --target target.nii.gz zero-filled=zero-filled.nii.gz sense=sense.nii.gz wavelet=wavelet.nii.gz learned=learned.nii.gz -o report.html --quiet
 "$kray" mask "$mask" --shape 256,256 -o mask.png --quiet >/dev/null
 "$kray" convert wavelet.nii.gz wavelet.png --quiet
 
