@@ -17,12 +17,13 @@ static const char data_key[] = "hyper.data.";
 const char *kr_weights_told(const kr_weights *w, const char *name)
 {
     static const char *const prefix[] = { "hyper.", "hyper_parameters.cfg.", "hyper_parameters.", "cfg." };
-    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++) {
-        kr_auto char *key = kr_strf("%s%s", prefix[i], name);
-        const char *v = key ? kr_meta_get(w->meta, key) : NULL;
-        if (v)
-            return v;
-    }
+    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++)
+        for (long k = 0; k < kr_meta_count(w->meta); k++) {                 /* no key is put together: that could fail for want of memory */
+            const char *key = kr_meta_key(w->meta, k);
+            size_t n = strlen(prefix[i]);
+            if (!strncmp(key, prefix[i], n) && !strcmp(key + n, name))
+                return kr_meta_value(w->meta, k);
+        }
     for (long i = 0; i < kr_meta_count(w->meta); i++) {
         const char *key = kr_meta_key(w->meta, i);
         if (!strncmp(key, data_key, sizeof data_key - 1) && ends(key + sizeof data_key - 1, name))

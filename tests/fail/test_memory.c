@@ -290,11 +290,24 @@ static int leftovers(char name[256])                   /* hidden files of an int
 
 static bool writes(const job *j) { return j->run == write_scan || j->run == write_image || j->run == write_array; }
 
+/* So many allocations are tried one by one, later ones at growing distances. Sanitizers take ten times as long, and see the same ways out. */
+enum { EACH =
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    30
+#else
+    250
+#endif
+#else
+    250
+#endif
+};
+
 static void survives(void **state)
 {
     const job *j = *state;
     char left[256];
-    for (long n = 1, failed = 1; failed; n += n < 250 ? 1 : n / 8) {      /* every one, later on some of many */
+    for (long n = 1, failed = 1; failed; n += n < EACH ? 1 : 1 + n / 8) {
         if (writes(j) && unlink(j->text) && errno == EISDIR) {             /* a folder of slices */
             DIR *d = opendir(j->text);
             for (struct dirent *f; d && (f = readdir(d)); )
