@@ -46,14 +46,9 @@ static int by_name(const void *a, const void *b) { return strcmp(*(char *const *
 /* Whether the suffix is that of a format of raw data: what else lies in a folder (notes, pictures) is not an error. */
 static bool raw_suffix(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t n = strlen(name);
     for (int i = 0; kr_formats[i]; i++)
-        for (const char *s = kr_formats[i]->raw ? kr_formats[i]->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ') {
-            size_t k = strcspn(s, " ");
-            if (n > k && !strncasecmp(name + n - k, s, k))
-                return true;
-        }
+        if (kr_formats[i]->raw && kr_format_suffix(kr_formats[i], path))
+            return true;
     return false;
 }
 
@@ -77,13 +72,10 @@ static bool same_folder(const char *a, const char *b)
 /* A mask in a file of its own, as CMRxRecon lays it beside its k-space: no scan, and no failure. */
 static bool set_aside(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    for (int i = 0; kr_formats[i]; i++) {
-        const kr_format *f = kr_formats[i];
-        size_t n = strlen(name), k = strlen(f->suffix);
-        if (f->aside && n > k && !strcasecmp(name + n - k, f->suffix) && strcasestr(name, f->aside))
+    const char *slash = strrchr(path, '/');
+    for (int i = 0; kr_formats[i]; i++)
+        if (kr_formats[i]->aside && kr_format_suffix(kr_formats[i], path) && strcasestr(slash ? slash : path, kr_formats[i]->aside))
             return true;
-    }
     return false;
 }
 
@@ -208,13 +200,9 @@ static char *stem(const char *input)
 /* Whether a name ends as that of a file which Kray writes. */
 static bool named_as_file(const char *path)
 {
-    size_t n = strlen(path);
     for (int i = 0; kr_formats[i]; i++)
-        for (const char *s = kr_formats[i]->suffix; s && *s; s += strcspn(s, " "), s += *s == ' ') {
-            size_t k = strcspn(s, " ");
-            if (k && n > k && !strncasecmp(path + n - k, s, k))
-                return true;
-        }
+        if (kr_format_suffix(kr_formats[i], path))
+            return true;
     return false;
 }
 

@@ -92,13 +92,9 @@ static int add_input(struct study *s, const char *path)
 /* Volumes of NIfTI, and what counts as raw data. */
 static bool of_use(const char *name)
 {
-    size_t n = strlen(name);
     for (int i = 0; kr_formats[i]; i++)
-        for (const char *p = kr_formats[i]->raw || !strcmp(kr_formats[i]->name, "nifti") ? kr_formats[i]->suffix : NULL; p && *p; p += strcspn(p, " "), p += *p == ' ') {
-            size_t k = strcspn(p, " ");
-            if (n > k && !strncasecmp(name + n - k, p, k))
-                return true;
-        }
+        if ((kr_formats[i]->raw || !strcmp(kr_formats[i]->name, "nifti")) && kr_format_suffix(kr_formats[i], name))
+            return true;
     return false;
 }
 

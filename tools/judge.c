@@ -23,16 +23,10 @@ static bool folder(const char *path)
 /* Length of the suffix, if a format that reads images or raw data has it. */
 static size_t suffix_of(const char *name)
 {
-    size_t n = strlen(name), best = 0;
+    size_t best = 0;
     for (int i = 0; kr_formats[i]; i++) {
-        if (!kr_formats[i]->read_image && !kr_formats[i]->read)
-            continue;
-        for (const char *s = kr_formats[i]->suffix; s && *s; ) {
-            size_t k = strcspn(s, " ");
-            if (k > best && n > k && !strncasecmp(name + n - k, s, k))
-                best = k;
-            s += k + (s[k] == ' ');
-        }
+        size_t k = kr_formats[i]->read_image || kr_formats[i]->read ? kr_format_suffix(kr_formats[i], name) : 0;
+        best = k > best ? k : best;
     }
     return best;
 }

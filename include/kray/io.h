@@ -51,6 +51,9 @@ const kr_format *kr_format_named(const char *name);
 /* By content, then suffix. Refuses with a sentence that says what was found. */
 const kr_format *kr_format_of(const char *path);
 
+/* Length of the format's suffix that the file name in `path` ends in (the longest, case ignored); 0: it ends in none, or is nothing else. */
+size_t kr_format_suffix(const kr_format *f, const char *path);
+
 /* The format of a folder that is one thing, such as a series of DICOM files; NULL without a refusal: it is none. */
 const kr_format *kr_folder_format(const char *path);
 

@@ -74,18 +74,26 @@ static const char *next_word(const char *words, size_t *at, size_t *length)
     return *length ? word : NULL;
 }
 
-/* Length of the suffix by which `path` is of this format or lies beside a file of it; 0: it is neither. */
+size_t kr_format_suffix(const kr_format *f, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *word;
+    size_t n = strlen(slash ? slash + 1 : path), length, best = 0;
+    path = slash ? slash + 1 : path;
+    for (size_t at = 0; (word = next_word(f->suffix, &at, &length)); )
+        if (n > length && length > best && !strncasecmp(path + n - length, word, length))
+            best = length;
+    return best;
+}
+
+/* The same, also of the files beside those of this format. */
 static size_t own_suffix(const char *path, const kr_format *f)
 {
-    size_t n = strlen(path), length;
+    size_t n = strlen(path), length, own = kr_format_suffix(f, path);
     const char *word;
-    for (size_t at = 0; (word = next_word(f->suffix, &at, &length)); )
-        if (n > length && !strncasecmp(path + n - length, word, length))
-            return length;
-    for (size_t at = 0; (word = next_word(f->beside, &at, &length)); )
+    for (size_t at = 0; !own && (word = next_word(f->beside, &at, &length)); )
         if (*word == '*' && n > length - 1 && !strncasecmp(path + n - length + 1, word + 1, length - 1))
-            return length - 1;
-    return 0;
+            own = length - 1;
+    return own;
 }
 
 /* The files of the name `stem`, without suffix, in a format that lets it be left out. */
