@@ -118,9 +118,9 @@ int kr_recon_run(const char *source, const char *method, const char *options, kr
 
 /* ---- The method that a scan wants, where nobody says ----
  * X-ray projections: fbp. An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
- * maps or phase are asked for. Along a trajectory KR_AUTO_USUAL, of several coils and a large image sense. Undersampled, several coils: spirit (l1-SPIRiT); KR_AUTO_USUAL where coil maps are given or asked for,
- * phase is wanted, spirit would take too many bytes, or its kernels are not decided; fewer than 10 calibration lines: nlinv; none: the zero-filled image, with a warning. One coil: KR_AUTO_USUAL. a->why then
- * says why, in words. NULL: failed. A scan of which only the header was read is guessed at. */
+ * maps or phase are asked for. Along a trajectory KR_AUTO_USUAL, of several coils and a large image sense. Undersampled, one coil: KR_AUTO_USUAL; several coils:
+ * spirit (l1-SPIRiT), but KR_AUTO_USUAL for a volume, where coil maps are given, or where spirit would take too many bytes; fewer than 6 calibration lines (10 or 12
+ * where they cannot decide spirit's kernels): nlinv; none: the zero-filled image, with a warning. a->why then says why. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"
 typedef struct kr_auto_choice {
     bool maps;                       /* coil maps are given                                             */
