@@ -15,7 +15,7 @@ owner()
     prox) echo prox ;;
     solve|diffusion) echo solve ;;
     nn|net|graph|weights|train|volume|ridge) echo nn ;;
-    image|metric|segment) echo image ;;
+    image|metric|segment|thermometry) echo image ;;
     scan|trajectory|sampling) echo scan ;;
     io|picture|wire|projections|pulseq) echo io ;;
     mrd) echo mrd ;;
