@@ -373,7 +373,7 @@ static int from_data(groups *g, rows *r, const kr_scan *s, enum by by, const kr_
         kr_progress(trace, "ghost", (double)(v + 1), (double)still);
     }
     if (borders)
-        kr_say(trace, KR_WARNING, "ghost: in %ld of %ld images the best shift is the largest that was tried, an eighth of the readout: it is hardly right; "
+        kr_say(trace, KR_WARNING, "ghost: in %ld of %ld images the best shift is an eighth of the readout or more: it is hardly right; "
                "--ghost none leaves it", borders, still);
     if (dropped)
         kr_say(trace, KR_WARNING, "ghost: in %ld of %ld images the correction by svd made the image less sharp (entropy): they stay as they are", dropped, still);

@@ -13,8 +13,8 @@ enum kr_way { KR_WAY_NONE, KR_WAY_FORWARD, KR_WAY_BACKWARD, KR_WAY_BOTH };
 kr_turn kr_turn_fit(const double (*o)[2], long n);
 /* One volume {X,Y,Z,COIL} in k-space, way[row] of its Y Z rows: the turn with the least entropy of the image (Clare 2008), or the
  * least sum of singular values of its windows (after Peterson 2015). The image itself, and half a field of view away, are equally
- * likely: |turn[0]| <= pi/2 is taken. Shifts of up to 6 samples (svd: 4) are tried, if need be an eighth of the readout; *border: the best is
- * the largest of these. NEAR: only small turns are tried. CHECK: a turn whose image has more entropy than no turn is dropped; *border tells. */
+ * likely: |turn[0]| <= pi/2 is taken. Shifts of up to an eighth of the readout are tried (of short ones 6 samples), and what lies a quarter from the
+ * best; *border: it is the largest of these or larger. NEAR: only small turns are tried. CHECK: a turn whose image has more entropy than no turn is dropped; *border tells. */
 enum kr_turn_how { KR_TURN_FIND, KR_TURN_NEAR, KR_TURN_CHECK };
 int kr_turn_entropy(kr_turn *t, bool *border, const kr_array *volume, const unsigned char *way, enum kr_turn_how how) KR_MUST_USE;
 int kr_turn_svd(kr_turn *t, bool *border, const kr_array *volume, const unsigned char *way) KR_MUST_USE;

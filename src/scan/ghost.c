@@ -79,10 +79,10 @@ static int try_shift(search *s, kr_turn *t, double *best, double shift, int cons
     return s->count + constants > CANDIDATES ? take_best(s, t, best) : 0;
 }
 
-/* On a grid of `constants` constants, `turn` apart, around 0, and of shifts by up to `most` samples, or, if the best lies at the border of
- * these, by up to an eighth of the readout; then on ever finer grids around the best. No correction is one of the candidates, so that
- * the result is never worse by this cost. *border: the best lies at the border even so. */
-static int least(kr_turn *t, bool *border, cost *f, void *self, long n, double most, double step, int constants, double turn, bool widen)
+/* On a grid of `constants` constants, `turn` apart, around 0, and of shifts by up to `most` samples; then on ever finer grids around the
+ * best. The whole grid, since the cost has other minima, of which the nearest to 0 need not be the least. No correction is one of the
+ * candidates, so that the result is never worse by this cost. *border: the best shift is the largest, or larger. */
+static int least(kr_turn *t, bool *border, cost *f, void *self, long n, double most, double step, int constants, double turn)
 {
     kr_auto search *s = kr_alloc_zero(1, sizeof *s);
     double unit = 2 * M_PI / (double)n, best = INFINITY, h[2] = { turn, step * unit };
@@ -91,23 +91,16 @@ static int least(kr_turn *t, bool *border, cost *f, void *self, long n, double m
     s->f = f;
     s->self = self;
     *t = (kr_turn){ { 0, 0 } };
-    for (double shift = -most; shift <= most + step / 2; shift += step)
-        if (try_shift(s, t, &best, shift * unit, constants, turn))
+    long to = lround(most / step);
+    for (long shift = -to; shift <= to; shift++)
+        if (try_shift(s, t, &best, (double)shift * step * unit, constants, turn))
             return kr_error_code();
     if (take_best(s, t, &best))
         return kr_error_code();
-    for (double to = most; widen; most = to) {
-        *border = fabs(t->turn[1]) > (to - 1.5 * step) * unit;
-        if (!*border || to >= (double)n / 8)
-            break;
-        to = fmin(2 * to, (double)n / 8);
-        for (double shift = most + step; shift <= to; shift += step)
-            for (int sign = -1; sign <= 1; sign += 2)
-                if (try_shift(s, t, &best, sign * shift * unit, constants, turn))
-                    return kr_error_code();
-        if (take_best(s, t, &best))
-            return kr_error_code();
-    }
+    /* A quarter of the readout from the right shift, every second column is right or half a field of view away: a minimum, too. */
+    if (try_shift(s, t, &best, t->turn[1] - copysign(M_PI / 2, t->turn[1]), constants, turn) || take_best(s, t, &best))
+        return kr_error_code();
+    *border = fabs(t->turn[1]) > ((double)to - 1.5) * step * unit;
     for (int level = 0; level < 12; level++) {
         h[0] /= 2;
         h[1] /= 2;
@@ -124,6 +117,9 @@ static int least(kr_turn *t, bool *border, cost *f, void *self, long n, double m
         t->turn[0] += M_PI;
     return 0;
 }
+
+/* Shifts of so many samples are tried: an eighth of the readout; of short ones 6, if they have them. */
+static double most_of(long n) { return fmin(fmax((double)n / 8, 6), (double)n / 4); }
 
 /* ---- Entropy ---- */
 /* The image is A e^(i p/2) + B e^(-i p/2), A of the forward rows and B of the backward ones. Its energy over the coils, at each pixel, is
@@ -204,8 +200,11 @@ int kr_turn_entropy(kr_turn *t, bool *border, const kr_array *volume, const unsi
         }
         return 0;
     }
-    return how == KR_TURN_NEAR ? least(t, border, entropy_of, &e, e.nx, 0.5, 0.25, 5, M_PI / 16, false)
-                               : least(t, border, entropy_of, &e, e.nx, 6, 0.5, 16, M_PI / 16, true);
+    bool near = how == KR_TURN_NEAR, far = false;
+    if (least(t, &far, entropy_of, &e, e.nx, near ? 0.5 : most_of(e.nx), near ? 0.25 : 0.5, near ? 5 : 16, M_PI / 16))
+        return kr_error_code();
+    *border = far && !near;
+    return 0;
 }
 
 /* ---- Singular values ---- */
@@ -299,6 +298,5 @@ int kr_turn_svd(kr_turn *t, bool *border, const kr_array *volume, const unsigned
     w.way = ways;
     w.matrix = matrix;
     w.gram = gram;
-    *border = false;
-    return least(t, border, windows_cost, &w, w.nx, 4, 0.5, 8, M_PI / 8, true);
+    return least(t, border, windows_cost, &w, w.nx, most_of(w.nx), 0.5, 8, M_PI / 8);
 }

@@ -170,18 +170,41 @@ static void test_far_ghosts(void **state)
 {
     (void)state;
     kr_scoped(array) want = truth();
-    static const struct { double samples; int shots; } far[] = { { 3.5, 2 }, { -3.75, 4 }, { 4.6, 1 }, { -6.8, 2 } };
-    for (int i = 0; i < 8; i++) {
-        const char *ghost = i < 4 ? "entropy" : "svd";
-        how h = { .turn = { 0.3, 2 * M_PI * far[i % 4].samples / N }, .segments = far[i % 4].shots, .noise = 2 * M_PI * 9 * 1e-5 };
+    static const struct { double samples; int shots; } far[] = { { 3.5, 2 }, { -3.75, 4 }, { 4.6, 1 }, { -6.8, 2 }, { 7.2, 1 }, { -7.2, 4 } };
+    for (int i = 0; i < 12; i++) {
+        const char *ghost = i < 6 ? "entropy" : "svd";
+        how h = { .turn = { 0.3, 2 * M_PI * far[i % 6].samples / N }, .segments = far[i % 6].shots, .noise = 2 * M_PI * 9 * 1e-5 };
         kr_scan *s = simulate(&h);
         double before = distance(s->data, want), got[2];
         assert_int_equal(kr_epi_prepare(s, ghost, NULL), 0);
         found(s, got);
-        assert_near(got[1] * N / (2 * M_PI), far[i % 4].samples, 0.05);
+        assert_near(got[1] * N / (2 * M_PI), far[i % 6].samples, 0.05);
         double after = distance(s->data, want);
         if (!(after < 0.1 * before))
-            fail_msg("%s, %g samples: %.4f before, %.4f after", ghost, far[i % 4].samples, before, after);
+            fail_msg("%s, %g samples: %.4f before, %.4f after", ghost, far[i % 6].samples, before, after);
+        kr_scan_unref(&s);
+    }
+}
+
+static void keep(void *self, int level, const char *text)
+{
+    if (level == KR_WARNING)
+        snprintf(self, 512, "%s", text);
+}
+
+/* Beyond an eighth of the readout: what lies a quarter of it away looks like the best within, and a found one is warned of. */
+static void test_too_far_ghosts(void **state)
+{
+    (void)state;
+    static const double far[] = { 10, 12, -14, 8.5 };
+    for (int i = 0; i < 4; i++) {
+        char said[512] = "";
+        double got[2];
+        kr_scan *s = simulate(&(how){ .turn = { 0.3, 2 * M_PI * far[i] / N }, .segments = 1, .noise = 2 * M_PI * 9 * 1e-5 });
+        assert_int_equal(kr_epi_prepare(s, "entropy", &(kr_trace){ .self = said, .say = keep }), 0);
+        found(s, got);
+        assert_near(got[1] * N / (2 * M_PI), far[i], 0.05);
+        assert_non_null(strstr(said, "an eighth of the readout or more"));
         kr_scan_unref(&s);
     }
 }
@@ -292,7 +315,7 @@ static void test_real(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_positions), cmocka_unit_test(test_regridding), cmocka_unit_test(test_ghosts), cmocka_unit_test(test_far_ghosts),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_positions), cmocka_unit_test(test_regridding), cmocka_unit_test(test_ghosts), cmocka_unit_test(test_far_ghosts), cmocka_unit_test(test_too_far_ghosts),
         cmocka_unit_test(test_ghost_on_ramps), cmocka_unit_test(test_refusals), cmocka_unit_test(test_missing_flags), cmocka_unit_test(test_others_stay), cmocka_unit_test(test_real) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
