@@ -9,6 +9,15 @@
 extern const around around_direct, around_atommic, around_fastmri, around_ncc1701, around_kray;
 const around *const arounds[] = { &around_direct, &around_atommic, &around_fastmri, &around_ncc1701, &around_kray, NULL };
 
+const around *around_of(const kr_net_kind *kind)
+{
+    const around *const *a = arounds;
+    while (*a && strcmp((*a)->name, kind->around))
+        a++;
+    kr_assert(*a);
+    return *a;
+}
+
 void slice_clear(slice *s)
 {
     kr_array_unref(&s->k);

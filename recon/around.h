@@ -42,6 +42,7 @@ typedef struct around {
     int (*slice)(kr_array *z, slice *s, kr_net *net, const around_job *j, long i);
 } around;
 extern const around *const arounds[];
+const around *around_of(const kr_net_kind *kind);            /* the pipeline that the network's entry names */
 
 /* k-space and mask of part i. Refuses a mask without the centre of k-space. */
 int slice_open(slice *s, const kr_scan *scan, long i);

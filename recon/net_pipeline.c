@@ -69,16 +69,6 @@ static int fits(const kr_net_kind *kind, const char *family, const char *path)
     return kr_fail(KR_EREFUSED, "%s holds the weights of %s (%s), which is another method", path, kind->name, kind->summary);
 }
 
-/* The pipeline that the network's entry names. */
-static const around *around_of(const kr_net_kind *kind)
-{
-    const around *const *a = arounds;
-    while (*a && strcmp((*a)->name, kind->around))
-        a++;
-    kr_assert(*a);
-    return *a;
-}
-
 /* ---- Opening ---- */
 struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; };
 

@@ -36,15 +36,16 @@ typedef struct kr_net_watch {
 
 /* What a configuration may say, one key each; a table ends with a key of NULL. A key of the configuration that is in neither table (the
  * network's own, and that of what stands around it) is refused by name, as is a value that is not built. */
-enum { KR_FACT_COUNT = -1, KR_FACT_STEPS = -2, KR_FACT_THERE = -3 };
+enum { KR_FACT_COUNT = -1, KR_FACT_STEPS = -2, KR_FACT_THERE = -3, KR_FACT_CONVS = -4 };
 typedef struct kr_fact {
     const char *key;                 /* its name, or the end of its path; "block.*": all that stand in that block             */
     const char *tensor;              /* whose shape tells it (%ld: of a numbered one, each); NULL: no shape tells it            */
     int dim;                         /* that dimension's length; or how many there are (STEPS: or one for all steps); or THERE:
-                                        "true" exactly where it is there                                                        */
+                                        "true" exactly where it is there; CONVS: how many convolutions the names hold at any number */
     const char *words;               /* values that are built, separated by '|' (without a tensor); THERE: what holds where
                                         the configuration does not say. NULL: any value, read elsewhere or without any effect    */
-    const char *more;                /* another tensor whose number follows those, or a number itself                           */
+    const char *more;                /* another tensor whose number follows those, or a number itself; THERE: one of the part that has it, without which
+                                        the key says nothing                                                                    */
 } kr_fact;
 
 typedef struct kr_net kr_net;
@@ -68,6 +69,8 @@ typedef struct kr_net_kind {
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
     int (*fresh)(kr_weights *w, uint64_t seed);
+    /* Adds to trained parameters what the published program saves again under other names: one module in several places. NULL: nothing. */
+    int (*again)(kr_weights *w);
     const char *small;               /* sizes of small ones for tests, "KEY=VALUE,KEY=VALUE;..." of hyper-parameters; NULL: nothing makes one */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
@@ -88,6 +91,13 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n);
 int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w) KR_MUST_USE;
 /* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
 const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
+/* What a graph of kr_net_graph is given of a slice: the extent and data of each of its inputs, in order, room for KR_NET_INPUTS; absent ones are NULL.
+ * Refuses what the slice lacks. */
+enum { KR_NET_INPUTS = 8 };
+int kr_net_inputs(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data) KR_MUST_USE;
+/* In the place of a network of that kind: kr_net_run calls `take` with what the network would be given, and `take` makes the image. */
+typedef int kr_net_take(void *self, kr_cfloat *image, const kr_net_input *in);
+kr_net *kr_net_stand_in(const kr_net_kind *kind, kr_net_take *take, void *self) KR_MUST_USE;
 /* What one slice will take: bytes at the peak (weights, the slice, the run's block), and floating-point operations, those of the
  * convolutions. Of `of` only coils, h and w are read, and of weights built for an operator views and columns. Refuses what a run would refuse. */
 int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, const kr_net_input *of, double *bytes, double *flops) KR_MUST_USE;

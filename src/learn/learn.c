@@ -1,7 +1,9 @@
 /* learn.c: the loop of training, validation, and what a run costs. */
 #include "learn_loss.h"
 #include "learn_state.h"
+#include "kray/fourier.h"
 #include "kray/io.h"
+#include "kray/lesson.h"
 #include "kray/metric.h"
 #include <errno.h>
 #include <math.h>
@@ -11,11 +13,12 @@
 #include <sys/stat.h>
 
 /* ---- Runs of the graph for the sizes that come ---- */
-enum { RUNS = 48, INPUTS = 8 };
+enum { RUNS = 48 };
 typedef struct fleet {
-    const kr_graph *graph;
+    const kr_graph *graph; const char *name;
     unsigned use;
-    struct { kr_run *run; long nx, ny, coils; } at[RUNS];
+    size_t limit;                    /* bytes of a run; 0: none                                        */
+    struct { kr_run *run; kr_extent n[KR_NET_INPUTS]; unsigned use; } at[RUNS];
     int count;
     void *block; size_t bytes;
 } fleet;
@@ -30,42 +33,59 @@ static void fleet_clear(fleet *f)
     f->bytes = 0;
 }
 
-static kr_run *fleet_run(fleet *f, long nx, long ny, long coils)
+static bool same(const kr_extent *a, const kr_extent *b, long count)
 {
-    for (int i = 0; i < f->count; i++)
-        if (f->at[i].nx == nx && f->at[i].ny == ny && f->at[i].coils == coils)
-            return f->at[i].run;
-    if (f->count == RUNS)
-        fleet_clear(f);
-    kr_extent n[INPUTS];
-    kr_assert(kr_graph_inputs(f->graph) <= INPUTS);
-    for (long i = 0; i < kr_graph_inputs(f->graph); i++) {
-        n[i] = kr_graph_input_extent(f->graph, i);
-        n[i] = (kr_extent){ n[i].kind, n[i].kind == KR_COILS ? coils : 1, 1, ny, nx };
-    }
-    kr_run *r = kr_graph_plan(f->graph, n, f->use, 0);
-    if (!r)
+    bool good = true;
+    for (long i = 0; i < count; i++)
+        good &= a[i].kind == b[i].kind && a[i].chan == b[i].chan && a[i].y == b[i].y && a[i].x == b[i].x;
+    return good;
+}
+
+/* A run of that slice, its inputs given. */
+static kr_run *fleet_run(fleet *f, const kr_net_input *in)
+{
+    kr_extent n[KR_NET_INPUTS] = { 0 };
+    const void *data[KR_NET_INPUTS];
+    long inputs = kr_graph_inputs(f->graph);
+    unsigned use = f->use | (in->centred ? 0 : KR_CORNER);
+    kr_run *r = NULL;
+    if (kr_net_inputs(f->graph, f->name, in, n, data))
         return NULL;
-    f->at[f->count].run = r;
-    f->at[f->count].nx = nx;
-    f->at[f->count].ny = ny;
-    f->at[f->count++].coils = coils;
-    if (kr_run_bytes(r) > f->bytes) {
-        kr_free(f->block);
-        f->bytes = kr_run_bytes(r) + kr_run_bytes(r) / 8;
-        if (!(f->block = kr_alloc(f->bytes, 1))) {
+    for (int i = 0; i < f->count && !r; i++)
+        r = f->at[i].use == use && same(f->at[i].n, n, inputs) ? f->at[i].run : NULL;
+    if (!r) {
+        if (f->count == RUNS)
             fleet_clear(f);
+        if (!(r = kr_graph_plan(f->graph, n, use, f->limit)))
             return NULL;
+        f->at[f->count].run = r;
+        f->at[f->count].use = use;
+        memcpy(f->at[f->count++].n, n, sizeof n);
+        if (kr_run_bytes(r) > f->bytes) {
+            kr_free(f->block);
+            f->bytes = kr_run_bytes(r) + kr_run_bytes(r) / 8;
+            if (!(f->block = kr_alloc(f->bytes, 1))) {
+                fleet_clear(f);
+                return NULL;
+            }
         }
+        for (int i = 0; i < f->count; i++)
+            if (kr_run_lend(f->at[i].run, f->block))
+                return NULL;
     }
-    for (int i = 0; i < f->count; i++)
-        if (kr_run_lend(f->at[i].run, f->block))
-            return NULL;
+    for (long i = 0; i < inputs; i++)
+        kr_run_input(r, i, data[i]);
     return r;
 }
 
 /* ---- A slice, or a strip of it, as inputs ---- */
-typedef struct piece { long nx, ny, coils; kr_cfloat *start, *adjoint, *target, *sens; float *mask, *noise, *weight; void *room; } piece;
+/* in: what the network is given, of nx columns and ny rows. Published networks are given a lesson, whose columns and rows are their authors'. */
+typedef struct piece {
+    long nx, ny, coils;
+    kr_cfloat *start, *adjoint, *target, *sens; float *mask, *noise, *weight; void *room;
+    kr_net_input in; bool magnitude;
+    kr_lesson lesson;
+} piece;
 
 static void cut(kr_cfloat *to, const kr_cfloat *from, long rows, long nx, long x0, long w)
 {
@@ -94,7 +114,8 @@ static int piece_of(piece *p, const learn_slice *s, long x0, long w, double nois
         return kr_error_code();
     }
     kr_cfloat *c = (kr_cfloat *)room;
-    *p = (piece){ w, s->ny, s->coils, c, c + n, c + 2 * n, c + 3 * n, more, more + n, more + 2 * n, room };
+    *p = (piece){ .nx = w, .ny = s->ny, .coils = s->coils, .start = c, .adjoint = c + n, .target = c + 2 * n, .sens = c + 3 * n, .mask = more, .noise = more + n, .weight = more + 2 * n, .room = room };
+    p->in = (kr_net_input){ .coils = s->coils, .h = s->ny, .w = w, .mask = p->mask, .sens = p->sens, .start = p->start, .adjoint = p->adjoint, .noise = p->noise, .centred = true };
     cut(p->start, s->start, s->ny, s->nx, x0, w);
     cut(p->adjoint, s->adjoint, s->ny, s->nx, x0, w);
     cut(p->target, s->target, s->ny, s->nx, x0, w);
@@ -109,20 +130,86 @@ static int piece_of(piece *p, const learn_slice *s, long x0, long w, double nois
     return 0;
 }
 
+/* A part of a slice as a scan: readout positions x0 to x0 + w alone, where readouts are whole. mask NULL: all of it was measured. */
+static kr_scan *scan_of(const learn_slice *s, const kr_cfloat *kspace, const float *mask, long x0, long w, double phase)
+{
+    kr_scan *scan = kr_scan_new();
+    kr_scoped(array) all = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny, [KR_COIL] = s->coils));
+    if (!scan || !all || !(scan->mask = kr_array_new(KR_R32, KR_SHAPE([KR_X] = w, [KR_Y] = s->ny)))) {
+        kr_scan_unref(&scan);
+        return NULL;
+    }
+    memcpy(all->data, kspace, (size_t)(s->nx * s->ny * s->coils) * sizeof *kspace);
+    turned(KR_C(all), s->nx * s->ny * s->coils, phase);
+    bool part = w < s->nx;
+    kr_scoped(array) cut = !part ? kr_array_ref(all) : kr_fourier_inverse(all, KR_ON(KR_X)) ? NULL : kr_array_range(all, KR_X, x0, w);
+    scan->data = cut ? kr_array_copy(cut) : NULL;
+    if (!scan->data || (part && kr_fourier(scan->data, KR_ON(KR_X)))) {
+        kr_scan_unref(&scan);
+        return NULL;
+    }
+    for (long i = 0; i < w * s->ny; i++)
+        KR_R(scan->mask)[i] = !mask || mask[i / w * s->nx + x0 + i % w] != 0;
+    scan->shape = kr_array_shape(scan->data);
+    return scan;
+}
+
+/* What a published network is given, by the code that reconstructs with it. */
+static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s, long x0, long w, double phase, double air)
+{
+    *p = (piece){ 0 };
+    kr_scoped(scan) given = scan_of(s, s->kspace, s->mask, x0, w, phase);
+    kr_scoped(scan) full = given ? scan_of(s, s->full, NULL, x0, w, phase) : NULL;
+    kr_scoped(array) maps = full ? kr_array_new(KR_C32, kr_array_shape(full->data)) : NULL;
+    if (!maps)
+        return kr_error_code();
+    cut(KR_C(maps), s->sens, s->ny * s->coils, s->nx, x0, w);
+    for (long i = 0, n = w * s->ny * s->coils; i < n && w == s->nx; i++)     /* what was not measured is 0, as it is read */
+        if (s->mask[i % (w * s->ny)] == 0)
+            KR_C(given->data)[i] = kr_c(0, 0);
+    if (kr_lesson_of(&p->lesson, st->net, st->w, given, full, maps, 0, NULL))
+        return kr_error_code();
+    const kr_lesson *l = &p->lesson;
+    long n = l->in.h * l->in.w;
+    p->nx = l->in.w;
+    p->ny = l->in.h;
+    p->coils = s->coils;
+    p->in = l->in;
+    p->start = l->first;
+    p->target = l->target;
+    p->magnitude = l->magnitude;
+    p->mask = kr_alloc((size_t)n, sizeof *p->mask);          /* to be freed with the piece, as the weights behind it */
+    p->weight = p->mask ? kr_alloc((size_t)n, sizeof *p->weight) : NULL;
+    if (!p->weight)
+        return kr_error_code();
+    double top = 0;
+    for (long i = 0; i < n; i++)
+        top = fmax(top, (double)kr_cabs2(l->target[i]));
+    for (long i = 0; i < n; i++)
+        p->weight[i] = (double)kr_cabs2(l->target[i]) > 0.06 * 0.06 * top ? 1 : (float)air;
+    return top > 0 ? 0 : kr_fail(KR_ENUMBER, "the target of slice '%s' is 0 everywhere", s->name);
+}
+
 static void piece_clear(piece *p)
 {
+    if (!p->room)
+        kr_free(p->weight);
     kr_free(p->mask);
     kr_free(p->room);
+    kr_lesson_clear(&p->lesson);
     *p = (piece){ 0 };
 }
 
-static void give(kr_run *r, const kr_graph *g, const piece *p)
+/* An output as complex numbers, magnitudes where these alone are compared. */
+static kr_cfloat *output_of(const kr_value *v, bool magnitude)
 {
-    for (long i = 0; i < kr_graph_inputs(g); i++) {
-        const char *name = kr_graph_input_name(g, i);
-        kr_run_input(r, i, !strcmp(name, "start") ? (const void *)p->start : !strcmp(name, "adjoint") ? (const void *)p->adjoint : !strcmp(name, "sens") ? (const void *)p->sens
-                            : !strcmp(name, "mask") ? p->mask : p->noise);
+    long n = v->n.y * v->n.x;
+    kr_cfloat *x = kr_alloc((size_t)n, sizeof *x);
+    for (long i = 0; x && i < n; i++) {
+        kr_cfloat c = v->n.kind == KR_REAL ? kr_c(((const float *)v->data)[i], 0) : ((const kr_cfloat *)v->data)[i];
+        x[i] = magnitude && v->n.kind != KR_REAL ? kr_c(sqrtf(kr_cabs2(c)), 0) : c;
     }
+    return x;
 }
 
 /* ---- Steps ---- */
@@ -178,8 +265,9 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
     int e = learn_losses_of(&j->losses, o->loss);
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);
-    j->train = (fleet){ .graph = j->s.graph, .use = KR_TRAIN };
-    j->infer = (fleet){ .graph = j->s.graph };
+    const char *name = j->s.net ? j->s.net->name : "";
+    j->train = (fleet){ .graph = j->s.graph, .name = name, .use = KR_TRAIN };
+    j->infer = (fleet){ .graph = j->s.graph, .name = name };
     return e;
 }
 
@@ -304,6 +392,20 @@ static int ridge_item(job *j, told *t, dice *d, const learn_slice *s, long x0, l
     return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, at, by, NULL);
 }
 
+/* The loss of the outputs, and its derivatives in them. */
+static int lesson_loss(job *j, told *t, kr_run *r, const piece *p)
+{
+    long outputs = kr_graph_outputs(j->s.graph), n = p->nx * p->ny;
+    double value = 0, by = 1 / (double)j->o->batch;
+    kr_auto kr_cfloat *x = output_of(kr_run_output(r, outputs - 1), p->magnitude);
+    if (!x || learn_loss(&value, r, outputs, p->target, p->weight, &j->losses, p->magnitude, j->o->other_outputs, by))
+        return kr_error_code();
+    t->loss += value;
+    t->net += 10 * log10(nmse(x, p->target, p->weight, n) + 1e-12) * by;
+    t->start += 10 * log10(nmse(p->start, p->target, p->weight, n) + 1e-12) * by;
+    return 0;
+}
+
 /* Item b of the step: a slice by chance, of it a strip in which there is something to see. */
 static int one_item(job *j, told *t, long b)
 {
@@ -329,24 +431,17 @@ static int one_item(job *j, told *t, long b)
         return e;
     }
     piece p = { 0 };
-    int e = piece_of(&p, &s, x0, w, (double)s.noise * exp(0.2 * dice_normal(&d)), dice_uniform(&d, 0, 2 * M_PI), o->air);
+    double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
+    int e = s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o->air) : piece_of(&p, &s, x0, w, noise, phase, o->air);
     learn_slice_clear(&s);
-    if (e)
-        return e;
-    kr_run *r = fleet_run(&j->train, p.nx, p.ny, p.coils);
-    long outputs = kr_graph_outputs(j->s.graph), n = p.nx * p.ny;
-    double value = 0;
-    if (r) {
-        give(r, j->s.graph, &p);
+    kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
+    e = e || r ? e : kr_error_code();
+    if (!e) {
         kr_run_forward(r, NULL, NULL);
-        e = learn_loss(&value, r, outputs, p.target, p.weight, &j->losses, o->other_outputs, 1 / (double)o->batch);
-        t->loss += value;
-        t->net += 10 * log10(nmse(kr_run_output(r, outputs - 1)->data, p.target, p.weight, n) + 1e-12) / (double)o->batch;
-        t->start += 10 * log10(nmse(p.start, p.target, p.weight, n) + 1e-12) / (double)o->batch;
+        e = lesson_loss(j, t, r, &p);
         if (!e)
             kr_run_backward(r);
-    } else
-        e = kr_error_code();
+    }
     piece_clear(&p);
     return e;
 }
@@ -421,12 +516,11 @@ static kr_cfloat *image_of(job *j, const learn_slice *s, const piece *p)
         if (!levels_of(level, j->o) && !ridge_scan(j, &t, s, 0, s->nx, level[0], 0, image))
             return image;
     } else if (image) {
-        kr_run *r = fleet_run(&j->infer, p->nx, p->ny, p->coils);
+        kr_run *r = fleet_run(&j->infer, &p->in);
         if (r) {
-            give(r, j->s.graph, p);
+            kr_free(image);
             kr_run_forward(r, NULL, NULL);
-            memcpy((void *)image, kr_run_output(r, kr_graph_outputs(j->s.graph) - 1)->data, n * sizeof *image);
-            return image;
+            return output_of(kr_run_output(r, kr_graph_outputs(j->s.graph) - 1), p->magnitude);
         }
     }
     kr_free(image);
@@ -443,12 +537,12 @@ static int validate(job *j, scores *sc)
         piece p = { 0 };
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
-        e = piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
+        e = s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o->air) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
         if (image) {
             double psnr, psnr0, ssim, ssim0;
-            e = score(&psnr, &ssim, image, p.target, s.nx, s.ny);
-            e = e ? e : score(&psnr0, &ssim0, p.start, p.target, s.nx, s.ny);
+            e = score(&psnr, &ssim, image, p.target, p.nx, p.ny);
+            e = e ? e : score(&psnr0, &ssim0, p.start, p.target, p.nx, p.ny);
             if (!e) {
                 sc->psnr += psnr / n;
                 sc->psnr_start += psnr0 / n;

@@ -52,7 +52,8 @@ static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_c
     if (!room)
         return kr_error_code();
     double *x = room, *t = x + 2 * n, *d = t + 2 * n, *mx = d + 2 * n, *mt = mx + n, *dm = mt + n;
-    kr_value tv = { .n = y->n, .data = (void *)(uintptr_t)target };
+    bool real = y->n.kind == KR_REAL;
+    kr_value tv = { .n = { KR_IMAGE, 1, 1, y->n.y, y->n.x }, .data = (void *)(uintptr_t)target };
     const float *from = y->data, *want = (const float *)target;
     memset(d, 0, (size_t)(2 * n) * sizeof *d);
     memset(dm, 0, (size_t)n * sizeof *dm);
@@ -60,7 +61,7 @@ static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_c
     kr_magnitude(mt, &tv);
     for (long i = 0; i < n; i++) {
         double w = (double)weight[i];
-        for (int q = 0; q < 2; q++) {
+        for (int q = 0; q < 2 && !real; q++) {
             x[q * n + i] = w * (double)from[2 * i + q];
             t[q * n + i] = w * (double)want[2 * i + q];
         }
@@ -80,20 +81,23 @@ static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_c
     kr_magnitude_backward(dy, y, dm);
     float *g = dy->data;
     for (long i = 0; i < n; i++)
-        for (int q = 0; q < 2; q++)
+        for (int q = 0; q < 2 && !real; q++)
             g[2 * i + q] += (float)(d[q * n + i] * (double)weight[i]);
     return 0;
 }
 
-int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, double other, double by)
+int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, bool magnitude, double other, double by)
 {
     *value = 0;
+    for (int k = 0; k < l->count && magnitude; k++)
+        if (l->term[k].complex)
+            return kr_fail(KR_EUSAGE, "the network gives magnitudes, which a loss of complex images (complex_%s) cannot be of: loss, for example 'l1+ssim'", l->term[k].loss->name);
     for (long o = 0; o < outputs; o++) {
         double share = o == outputs - 1 ? by : by * other;
         kr_value *dy = kr_run_dy(r, o);
         const kr_value *y = kr_run_output(r, o);
         if (!(share > 0))
-            memset(dy->data, 0, (size_t)(y->n.y * y->n.x) * sizeof(kr_cfloat));
+            memset(dy->data, 0, (size_t)(y->n.y * y->n.x) * (y->n.kind == KR_REAL ? sizeof(float) : sizeof(kr_cfloat)));
         else if (one_output(value, dy, y, target, weight, l, share))
             return kr_error_code();
     }

@@ -7,7 +7,7 @@
 const kr_opt kr_learn_opts[] = {
     { "output", 'o', KR_OPT_OUT, AT(output), NULL, "FOLDER", "checkpoint, weights and tables; made where it is missing" },
     { "network", 0, KR_OPT_TEXT, AT(network), "refine", "NAME", "the network that is trained" },
-    { "size", 0, KR_OPT_TEXT, AT(size), "cascades=3,channels=16,pools=3", "KEY=N,...", "of a network that is trained from nothing" },
+    { "size", 0, KR_OPT_TEXT, AT(size), NULL, "KEY=N,...", "of a network that is trained from nothing, by the keys of its configuration; default: as published" },
     { "init", 0, KR_OPT_FILE, AT(init), NULL, "FILE", "start from these weights: fine-tuning" },
     { "folder", 0, KR_OPT_FILE, AT(folder), NULL, "FOLDER", "that images and labels are in, where their names begin with no /" },
     { "images", 0, KR_OPT_TEXT, AT(images), NULL, "FILES", "volumes: NIfTI, or NumPy archives (.npz, planes along the last two axes)" },

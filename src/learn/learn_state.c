@@ -10,7 +10,7 @@
 static int sizes(kr_weights *w, const char *list)
 {
     char word[128];
-    while (learn_word(&list, word, sizeof word)) {
+    while (list && learn_word(&list, word, sizeof word)) {
         char *v = strchr(word, '=');
         if (!v || v == word || !v[1])
             return kr_fail(KR_EUSAGE, "'%s' is no KEY=N of the network's size", word);
@@ -20,6 +20,15 @@ static int sizes(kr_weights *w, const char *list)
             return kr_error_code();
     }
     return 0;
+}
+
+/* Sizes are hyper-parameters that the network has. */
+static int known_sizes(const kr_net_kind *kind, const kr_weights *w)
+{
+    if (kr_meta_get(w->meta, "config_model"))                /* with keys of data, which are looked at where the data are */
+        return 0;
+    kr_scoped(weights) copy = kr_weights_under(w, "");
+    return copy && !kr_meta_set(copy->meta, "config_model", "%s", kind->name) ? kr_net_known(kind, NULL, copy) : kr_error_code();
 }
 
 static kr_weights *fresh(const kr_learn *o)
@@ -37,6 +46,8 @@ static kr_weights *fresh(const kr_learn *o)
         kr_fail(KR_EUSAGE, "'%s' is no network that can be trained from nothing (%s); others need weights to begin with: init", o->network, known.s ? known.s : "none");
     kr_text_clear(&known);
     if (w && (sizes(w, o->size) || kr_meta_set(w->meta, "network", "%s", kind->name) || kind->fresh(w, (uint64_t)o->seed)))
+        kr_weights_unref(&w);
+    if (w && known_sizes(kind, w))
         kr_weights_unref(&w);
     return w;
 }
@@ -112,6 +123,17 @@ static int put(kr_weights *w, const char *before, const kr_tensor *t, const floa
     return to ? 0 : kr_error_code();
 }
 
+/* What the published program saves beside parameters: one module under several names, and tensors that are not trained. */
+static int put_rest(kr_weights *w, const learn_state *s)
+{
+    if (s->net->again && s->net->again(w))
+        return kr_error_code();
+    for (long i = 0; i < s->w->count; i++)
+        if (!kr_weights_find(w, s->w->tensor[i].name) && put(w, "", &s->w->tensor[i], s->w->tensor[i].data))
+            return kr_error_code();
+    return 0;
+}
+
 /* Adds the averages, as they may be used. */
 static int put_average(kr_weights *w, const learn_state *s)
 {
@@ -138,18 +160,29 @@ void learn_state_zero_gradients(learn_state *s)
             memset(s->param[i].gradient.data, 0, (size_t)kr_tensor_count(&s->param[i].gradient) * sizeof(float));
 }
 
-/* What a network needs that slices made of volumes have. */
-static int fits(const kr_graph *g, const char *name)
+/* Published denoisers of real images are not trained by slices of scans. */
+static int fits(const kr_net_kind *kind, const kr_weights *w)
 {
-    static const char *const have[] = { "start", "adjoint", "sens", "mask", "noise" };
-    for (long i = 0; i < kr_graph_inputs(g); i++) {
-        bool found = false;
-        for (int k = 0; k < 5; k++)
-            found |= !strcmp(have[k], kr_graph_input_name(g, i));
-        if (!found && kr_graph_input_must(g, i))
-            return kr_fail(KR_EREFUSED, "the network %s wants '%s', which slices made for training do not hold yet", name, kr_graph_input_name(g, i));
-    }
-    return 0;
+    const char *operator = kr_weights_told(w, "operator");
+    if (kind->denoises && strcmp(kind->around, "kray"))
+        return kr_fail(KR_EREFUSED, "the network %s is a denoiser of real images; slices of scans train networks that reconstruct, and Kray's own denoiser", kind->name);
+    return operator && strcmp(operator, "mri") ? kr_fail(KR_EREFUSED, "these weights are for an operator of the kind '%s'; slices for training are those of MRI", operator) : 0;
+}
+
+/* Weights, with the configuration that lies beside them where they do not say themselves what they are. */
+static int begin_with(kr_weights **w, const char *path)
+{
+    kr_auto char *beside = NULL;
+    if (kr_weights_read(w, path))
+        return kr_error_code();
+    return !kr_meta_get((*w)->meta, "network") && (beside = kr_weights_config_beside(path)) ? kr_weights_config(*w, beside) : 0;
+}
+
+/* A size that is stated beside weights has to be theirs: what shapes tell is compared where the network is built. */
+static int sizes_agree(kr_weights *w, const kr_learn *o)
+{
+    const kr_net_kind *kind = kr_net_kind_for(o->network, w);
+    return !kind || sizes(w, o->size) || known_sizes(kind, w) ? kr_error_code() : 0;
 }
 
 int learn_state_new(learn_state *s, const kr_learn *o)
@@ -157,18 +190,22 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     *s = (learn_state){ .best = -INFINITY };
     bool ridge = !strcmp(o->network, ridge_name);
     kr_scoped(weights) w = NULL;
-    if (o->init ? kr_weights_read(&w, o->init) : !(w = ridge ? fresh_ridge(o) : fresh(o)))
+    if (o->init ? begin_with(&w, o->init) || (!ridge && sizes_agree(w, o)) : !(w = ridge ? fresh_ridge(o) : fresh(o)))
         return kr_error_code();
     snprintf(s->began_with, sizeof s->began_with, "%s", o->init ? w->digest : "");
     s->kind = kr_optimiser_named(o->optimiser);
     if (s->kind && ridge)
         s->ridge = kr_ridge_new(w);
-    else if (s->kind)
-        s->graph = kr_net_graph(o->network, w);
+    else if (s->kind && (s->net = kr_net_kind_for(o->network, w)) && !fits(s->net, w))
+        s->graph = kr_net_graph(s->net->name, w);
     s->told = s->graph || s->ridge ? kr_meta_copy(w->meta) : NULL;
     s->opts = s->told ? kr_alloc_zero(1, s->kind->opts_size ? s->kind->opts_size : 1) : NULL;
-    if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts) || (s->graph && fits(s->graph, o->network)))
+    if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts))
         return kr_error_code();
+    if (s->graph) {
+        s->w = w;
+        w = NULL;
+    }
     if (ridge) {
         s->ridge_value = w;
         w = NULL;
@@ -208,6 +245,7 @@ void learn_state_clear(learn_state *s)
     kr_free(s->opts);
     kr_optim_unref(&s->optim);
     kr_meta_unref(&s->told);
+    kr_weights_unref(&s->w);
     kr_graph_unref(&s->graph);
     *s = (learn_state){ 0 };
 }
@@ -339,6 +377,8 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     e = e ? e : span(w->meta, "trained.accel", o->accel);
     e = e ? e : span(w->meta, "trained.noise", o->noise);
     e = e ? e : put_average(w, s);
+    e = e || !s->graph ? e : kr_meta_get(w->meta, "network") ? 0 : kr_meta_set(w->meta, "network", "%s", s->net->name);
+    e = e || !s->graph ? e : put_rest(w, s);
     if (e || kr_meta_set(w->meta, "trained_steps", "%ld", s->step) || kr_meta_set(w->meta, "validation", "%s", scores))
         return kr_error_code();
     kr_weights_digest(w);

@@ -39,6 +39,7 @@ void learn_volumes_clear(learn_volumes *v);
 typedef struct learn_slice {
     long nx, ny, coils;
     kr_cfloat *start, *adjoint, *target, *sens;
+    kr_cfloat *kspace, *full;        /* {coil,y,x}: samples as they were measured, and those of the full scan; NULL: not kept */
     float *mask, noise;
     bool strips;                     /* the mask is the same in every readout: rows along x stand for themselves */
     char *name;
@@ -48,4 +49,6 @@ int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, 
 void learn_slice_clear(learn_slice *s);
 /* Kept in the cache; made where it is not there. */
 int learn_slice_get(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
+/* Do slices for this training hold samples, too? Kray's own networks and the regulariser need none. */
+bool learn_wants_samples(const kr_learn *o);
 #endif

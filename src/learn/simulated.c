@@ -405,6 +405,14 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
                         .adjoint = numbers(r.adjoint), .sens = numbers(r.sens), .mask = kr_alloc((size_t)n, sizeof(float)), .target = kr_alloc((size_t)n, sizeof(kr_cfloat)) };
     bool good = s->name && s->start && s->adjoint && s->sens && s->mask && s->target;
     long inside = 0;
+    if (good && learn_wants_samples(o)) {
+        kr_scoped(array) full = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils));
+        if (full)
+            memcpy(full->data, images, (size_t)(n * coils) * sizeof *images);
+        s->kspace = full ? numbers(scan->data) : NULL;
+        s->full = full && !kr_fourier(full, KR_ON(KR_X) | KR_ON(KR_Y)) ? numbers(full) : NULL;
+        good = s->kspace && s->full;
+    }
     if (good) {
         memcpy(s->mask, r.mask->data, (size_t)n * sizeof *s->mask);
         target_of(s->target, images, s->sens, n, coils, r.scale);
@@ -441,6 +449,8 @@ void learn_slice_clear(learn_slice *s)
     kr_free(s->adjoint);
     kr_free(s->target);
     kr_free(s->sens);
+    kr_free(s->kspace);
+    kr_free(s->full);
     kr_free(s->mask);
     kr_free(s->name);
     *s = (learn_slice){ 0 };

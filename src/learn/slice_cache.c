@@ -32,6 +32,7 @@ static int store(const learn_slice *s, const char *hex, const char *path)
     const long image[3] = { s->ny, s->nx, 2 }, maps[4] = { s->coils, s->ny, s->nx, 2 };
     if (!w || put(w, "start", 3, image, s->start) || put(w, "adjoint", 3, image, s->adjoint) || put(w, "target", 3, image, s->target)
         || put(w, "sens", 4, maps, s->sens) || put(w, "mask", 2, image, s->mask) || put(w, "noise", 1, (long[]){ 1 }, &s->noise)
+        || (s->kspace && (put(w, "kspace", 4, maps, s->kspace) || put(w, "full", 4, maps, s->full)))
         || kr_meta_set(w->meta, "recipe", "%s", hex) || kr_meta_set(w->meta, "from", "%s", s->name) || kr_meta_set(w->meta, "strips", "%d", s->strips))
         return kr_error_code();
     return kr_weights_write(w, path);
@@ -46,8 +47,10 @@ static void *taken(const kr_weights *w, const char *name, long count)
     return p;
 }
 
+bool learn_wants_samples(const kr_learn *o) { return strcmp(o->network, "refine") && strcmp(o->network, "denoiser") && strcmp(o->network, "wcrr"); }
+
 /* Whether the file holds this slice. */
-static bool load(learn_slice *s, const char *hex, const char *path)
+static bool load(learn_slice *s, bool samples, const char *hex, const char *path)
 {
     kr_scoped(weights) w = NULL;
     if (access(path, R_OK) || kr_weights_read(&w, path)) {
@@ -66,7 +69,9 @@ static bool load(learn_slice *s, const char *hex, const char *path)
     s->target = taken(w, "target", 2 * n);
     s->sens = taken(w, "sens", 2 * n * s->coils);
     s->mask = taken(w, "mask", n);
-    if (s->name && s->start && s->adjoint && s->target && s->sens && s->mask)
+    s->kspace = samples ? taken(w, "kspace", 2 * n * s->coils) : NULL;
+    s->full = samples ? taken(w, "full", 2 * n * s->coils) : NULL;
+    if (s->name && s->start && s->adjoint && s->target && s->sens && s->mask && (!samples || (s->kspace && s->full)))
         return true;
     learn_slice_clear(s);
     kr_error_clear();
@@ -79,7 +84,7 @@ int learn_slice_get(learn_slice *s, const learn_volumes *v, const kr_learn *o, b
     kr_auto char *path = kr_strf("%s%s/%s%06ld.safetensors", o->cache ? o->cache : o->output, o->cache ? "" : "/slices", held ? "held" : "made", index);
     if (!path || recipe(hex, v, o))
         return kr_error_code();
-    if (load(s, hex, path))
+    if (load(s, learn_wants_samples(o), hex, path))
         return 0;
     int e = learn_slice_make(s, v, o, held, index);
     e = e ? e : kr_folder_for(path);

@@ -45,14 +45,39 @@ static const kr_tensor *ending(const kr_weights *w, const char *end)
     return NULL;
 }
 
+/* Tensors of four dimensions whose names hold what stands before the number of `pattern`, a number, and what stands behind it. */
+static long convolutions(const kr_weights *w, const char *pattern)
+{
+    const char *d = strstr(pattern, "%ld");
+    kr_auto char *before = kr_strf("%.*s", (int)(d - pattern), pattern);
+    long n = 0;
+    for (long i = 0; before && i < w->count; i++) {
+        const char *at = w->tensor[i].dims == 4 ? strstr(w->tensor[i].name, before) : NULL;
+        char *rest = NULL;
+        if (!at || (at > w->tensor[i].name && at[-1] != '.'))
+            continue;
+        at += strlen(before);
+        strtol(at, &rest, 10);
+        n += rest > at && !strncmp(rest, d + 3, strlen(d + 3));
+    }
+    return n;
+}
+
 /* What the shapes say, as numbers in order; 0: nothing. */
 static int measured(const kr_weights *w, const kr_fact *f, long *to, int room)
 {
     char name[160];
     int n = 0;
-    const char *d = strstr(f->tensor, "%ld");
+    const char *d = strstr(f->tensor, "%ld"), *d2 = d ? strstr(d + 3, "%ld") : NULL;
+    if (f->dim == KR_FACT_CONVS) {
+        to[0] = convolutions(w, f->tensor);
+        return to[0] > 0;
+    }
     for (long i = 0; n < room; i++) {
-        snprintf(name, sizeof name, "%.*s%ld%s", d ? (int)(d - f->tensor) : 0, f->tensor, i, d ? d + 3 : "");
+        if (d2)                                              /* the same number twice */
+            snprintf(name, sizeof name, "%.*s%ld%.*s%ld%s", (int)(d - f->tensor), f->tensor, i, (int)(d2 - d) - 3, d + 3, i, d2 + 3);
+        else
+            snprintf(name, sizeof name, "%.*s%ld%s", d ? (int)(d - f->tensor) : 0, f->tensor, i, d ? d + 3 : "");
         const kr_tensor *t = ending(w, d ? name : f->tensor);
         if (!t || f->dim >= t->dims)
             break;
@@ -98,6 +123,8 @@ static void there(kr_text *wrong, const kr_weights *w, const kr_fact *f)
     const char *said = kr_weights_told(w, f->key);
     bool configured = kr_meta_get(w->meta, "config_model"), is = ending(w, f->tensor) != NULL;
     if (!said && (!configured || !f->words))
+        return;
+    if (f->more && !ending(w, f->more))                      /* the whole part that would have it is not there */
         return;
     bool wanted = said ? strcasecmp(said, "false") && strcmp(said, "0") && strcasecmp(said, "none") : yes(f->words);
     if (wanted != is)

@@ -15,9 +15,9 @@ KR_LIST(DECLARE)
 const kr_net_kind *const kr_nets[] = { KR_LIST(ENTRY) NULL };
 
 /* Runs that wait for the next slice: one for each thread that runs the network. */
-enum { IDLE = 16, INPUTS = 8 };
+enum { IDLE = 16, INPUTS = KR_NET_INPUTS };
 struct idle { kr_run *run; unsigned use; int threads; kr_extent n[INPUTS]; };       /* threads: that it was planned for */
-struct kr_net { const kr_net_kind *kind; kr_graph *graph; pthread_mutex_t lock; struct idle idle[IDLE]; };
+struct kr_net { const kr_net_kind *kind; kr_graph *graph; pthread_mutex_t lock; struct idle idle[IDLE]; kr_net_take *take; void *self; };
 
 static bool ends(const char *s, const char *with)
 {
@@ -299,6 +299,18 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
     return n;
 }
 
+kr_net *kr_net_stand_in(const kr_net_kind *kind, kr_net_take *take, void *self)
+{
+    kr_net *n = kr_alloc_zero(1, sizeof *n);
+    if (!n)
+        return NULL;
+    n->kind = kind;
+    n->take = take;
+    n->self = self;
+    pthread_mutex_init(&n->lock, NULL);
+    return n;
+}
+
 static void idle_clear(struct idle *i)
 {
     kr_run_unref(&i->run);
@@ -330,7 +342,7 @@ enum { OFFERED = sizeof offered / sizeof *offered };
 static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NULL; }
 
 /* Extents and data of the graph's inputs. */
-static int inputs_of(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
+int kr_net_inputs(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
 {
     const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), other(&in->squared_scale), in->adjoint, in->noise, in->rays };
     for (long i = 0; i < kr_graph_inputs(g); i++) {
@@ -423,9 +435,11 @@ int kr_net_run(kr_net *n, kr_cfloat *image, const kr_net_input *in, const kr_net
         return kr_fail(KR_ESHAPE, "network %s: a slice of %ld x %ld with %ld coils", n->kind->name, in->h, in->w, in->coils);
     if (n->kind->maps_too && in->kspace && !in->sens && !in->acs)
         return kr_fail(KR_EREFUSED, "network %s needs coil maps", n->kind->name);
+    if (n->take)
+        return n->take(n->self, image, in);
     struct idle r = { 0 };
     const void *data[INPUTS];
-    if (inputs_of(n->graph, n->kind->name, in, r.n, data))
+    if (kr_net_inputs(n->graph, n->kind->name, in, r.n, data))
         return kr_error_code();
     if (run_for(n, &r, (in->centred ? 0 : KR_CORNER) | (watch ? KR_WATCH : 0))) {
         idle_clear(&r);
@@ -457,7 +471,7 @@ int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, const kr_net_input
             in.start = &some;
     if (!strcmp(net_word(w, "operator", "mri"), "rays"))
         in.rays = (const kr_linop *)(const void *)&some;     /* its size alone is looked at */
-    kr_run *r = g && !inputs_of(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
+    kr_run *r = g && !kr_net_inputs(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
     int e = r ? 0 : kr_error_code();
     *bytes = *flops = 0;
     if (r) {

@@ -47,11 +47,13 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e;
 }
 
+static int again(kr_weights *w) { return chain_again(w, ".model.conv."); }
+
 static const kr_fact facts[] = {
     { "num_cascades", "reconstruction_module.%ld.dc_weight", KR_FACT_COUNT, NULL, NULL },
     { "hidden_channels", "reconstruction_module.0.model.conv.0.weight", 0, NULL, NULL }, { .key = "n_convs" },
     { "batchnorm", "reconstruction_module.0.model.conv.1.running_mean", KR_FACT_THERE, "false", NULL }, { .key = "no_dc" }, FACTS_ATOMMIC, { .key = NULL } };
 
 const kr_net_kind kr_net_cascadenet = { "cascadenet", "CascadeNet of ATOMMIC", "Schlemper et al., IEEE Trans Med Imaging 37:491 (2018)", matches, build, false, false,
-    .around = "atommic", .maps_too = true, .facts = facts, .fresh = fresh,
+    .around = "atommic", .maps_too = true, .facts = facts, .fresh = fresh, .again = again,
     .small = "num_cascades=2,hidden_channels=5,n_convs=3;num_cascades=2,hidden_channels=4,n_convs=2,batchnorm=true,coil_combination_method=RSS" };

@@ -110,6 +110,15 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e ? e : chain_fresh(w, seed, "kspace_model_list.0.model.conv.", 2, 2, n[KSPACE], n[CONVS], net_number(w, "kspace_conv_batchnorm", 0) != 0);
 }
 
+static int again(kr_weights *w)
+{
+    long copies = net_number(w, "num_iter", 10);
+    int e = chain_again(w, "kspace_model_list.0.model.conv.");
+    e = e ? e : didn_again(w);
+    e = e ? e : net_again(w, "image_model_list.", copies);
+    return e ? e : net_again(w, "kspace_model_list.", copies);
+}
+
 #define UNET_FACTS(word, list, under) \
     { word "_unet_num_filters", list under "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
     { word "_unet_num_pool_layers", list under "down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }
@@ -118,14 +127,14 @@ static int fresh(kr_weights *w, uint64_t seed)
 static const kr_fact facts[] = {
     { .key = "num_iter" }, { .key = "image_model_architecture" }, { .key = "kspace_model_architecture" }, { .key = "normalize" },
     UNET_FACTS("image", IMAGE, ""), UNET_FACTS("image", IMAGE, "unet2d."), UNET_FACTS("kspace", KSPACE, ""), UNET_FACTS("kspace", KSPACE, "unet2d."),
-    { "image_mwcnn_hidden_channels", IMAGE "down.0.convblock0.net.0.weight", 0, NULL, NULL }, { .key = "image_mwcnn_num_scales" }, { .key = "image_mwcnn_bias" },
-    { .key = "image_mwcnn_batchnorm" }, { "kspace_didn_hidden_channels", KSPACE "conv_in.0.weight", 0, NULL, NULL },
-    { "kspace_didn_num_dubs", KSPACE "dubs.%ld.down1.weight", KR_FACT_COUNT, NULL, NULL }, { .key = "kspace_didn_num_convs_recon" },
-    { "kspace_conv_hidden_channels", KSPACE "conv.0.weight", 0, NULL, NULL }, { .key = "kspace_conv_n_convs" }, { .key = "kspace_conv_batchnorm" },
+    { "image_mwcnn_hidden_channels", IMAGE "down.0.convblock0.net.0.weight", 0, NULL, NULL }, FACTS_MWCNN("image", IMAGE),
+    { "kspace_didn_hidden_channels", KSPACE "conv_in.0.weight", 0, NULL, NULL },
+    { "kspace_didn_num_dubs", KSPACE "dubs.%ld.down1.weight", KR_FACT_COUNT, NULL, NULL }, FACTS_CHAINS("kspace", KSPACE),
+    { "kspace_conv_hidden_channels", KSPACE "conv.0.weight", 0, NULL, NULL },
     { .key = "image_unet_dropout_probability" }, { .key = "kspace_unet_dropout_probability" }, FACTS_REFINE, { .key = NULL } };
 
 const kr_net_kind kr_net_kikinet = { "kikinet", "KIKI-Net of DIRECT", "Eo et al., Magn Reson Med 80:2188 (2018)", matches, build, false, false, .around = "direct", .facts = facts,
-    .fresh = fresh,
+    .fresh = fresh, .again = again,
     .small = "num_iter=2,image_mwcnn_hidden_channels=4,image_mwcnn_num_scales=3,kspace_conv_hidden_channels=4,kspace_conv_n_convs=3;"
              "num_iter=2,image_mwcnn_hidden_channels=3,image_mwcnn_num_scales=2,kspace_model_architecture=DIDN,kspace_didn_hidden_channels=3,kspace_didn_num_dubs=2,"
              "kspace_didn_num_convs_recon=2,normalize=true" };

@@ -145,6 +145,53 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+/* Dual DIDN and primal MWCNN as DIRECT's preset, or U-Nets. */
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    enum { PRIMAL, DUAL, HIDDEN, SCALES, DIDN_HIDDEN, DUBS, CONVS, CONV_HIDDEN, N_CONVS, SIZES };
+    static const net_size sizes[SIZES] = { { "num_primal", 5, 2, MOST }, { "num_dual", 5, 1, MOST }, { "primal_mwcnn_hidden_channels", 16, 1, 512 }, { "primal_mwcnn_num_scales", 4, 1, 8 },
+        { "dual_didn_hidden_channels", 64, 1, 512 }, { "dual_didn_num_dubs", 6, 1, 64 }, { "dual_didn_num_convs_recon", 9, 1, 100 }, { "dual_conv_hidden_channels", 16, 1, 512 },
+        { "dual_conv_n_convs", 4, 2, 100 } };
+    static const char *const key[2] = { "primal", "dual" };
+    long n[SIZES];
+    int e = net_sizes(w, sizes, SIZES, n);
+    e = e || net_word(w, "num_iter", NULL) ? e : kr_meta_set(w->meta, "hyper.num_iter", "25");
+    for (int h = 0; h < 2 && !e; h++) {
+        long outs = 2 * n[h], ins = outs + (h ? 4 : 2);
+        kr_auto char *architecture = kr_strf("%s_model_architecture", key[h]), *prefix = kr_strf("%s_net.0.%s_block.", key[h], key[h]), *of_unet = kr_strf("%sunet2d.", prefix ? prefix : ""),
+                     *of_conv = kr_strf("%sconv.", prefix ? prefix : ""), *mwcnn = kr_strf("%s0.", prefix ? prefix : ""), *filters = kr_strf("%s_unet_num_filters", key[h]),
+                     *pools = kr_strf("%s_unet_num_pool_layers", key[h]);
+        if (!architecture || !prefix || !of_unet || !of_conv || !mwcnn || !filters || !pools)
+            return kr_error_code();
+        const char *kind = net_word(w, architecture, h ? "DIDN" : "MWCNN");
+        net_size u[2] = { { filters, 8, 1, 512 }, { pools, 4, 1, 8 } };
+        long of[2];
+        if (net_sizes(w, u, 2, of))
+            return kr_error_code();
+        if (!strcmp(kind, kinds[UNET]) || !strcmp(kind, kinds[NORM_UNET]))
+            e = unet_fresh(w, seed, !strcmp(kind, kinds[UNET]) ? prefix : of_unet, ins, outs, of[0], of[1]);
+        else if (!h && !strcmp(kind, kinds[MWCNN])) {
+            e = mwcnn_fresh(w, seed, mwcnn, ins, n[HIDDEN], n[SCALES]);
+            e = e ? e : net_fresh_conv(w, seed, 1, outs, ins, 1, "%s1.", prefix);
+        } else if (h && !strcmp(kind, kinds[DIDN]))
+            e = didn_fresh(w, seed, prefix, ins, outs, n[DIDN_HIDDEN], n[DUBS], n[CONVS]);
+        else if (h && !strcmp(kind, kinds[CONV]))
+            e = chain_fresh(w, seed, of_conv, ins, outs, n[CONV_HIDDEN], n[N_CONVS], net_number(w, "dual_conv_batchnorm", 0) != 0);
+        else
+            e = kr_fail(KR_EUSAGE, "%s is '%s'; %s are possible", architecture, kind, h ? "DIDN, CONV, UNET and NORMUNET" : "MWCNN, UNET and NORMUNET");
+    }
+    return e;
+}
+
+static int again(kr_weights *w)
+{
+    long copies = net_number(w, "num_iter", 1);
+    int e = chain_again(w, "dual_net.0.dual_block.conv.");
+    e = e ? e : didn_again(w);
+    e = e ? e : net_again(w, "dual_net.", copies);
+    return e ? e : net_again(w, "primal_net.", copies);
+}
+
 #define UNET_FACTS(word, under) \
     { word "_unet_num_filters", word "_net.0." word "_block." under "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
     { word "_unet_num_pool_layers", word "_net.0." word "_block." under "down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }
@@ -152,9 +199,11 @@ static const kr_fact facts[] = {
     { .key = "num_iter" }, { .key = "num_primal" }, { .key = "num_dual" }, { .key = "primal_model_architecture" }, { .key = "dual_model_architecture" },
     UNET_FACTS("primal", ""), UNET_FACTS("primal", "unet2d."), UNET_FACTS("dual", ""), UNET_FACTS("dual", "unet2d."),
     { .key = "primal_unet_dropout_probability" }, { .key = "dual_unet_dropout_probability" },
-    { "dual_conv_hidden_channels", "dual_net.0.dual_block.conv.0.weight", 0, NULL, NULL }, { .key = "dual_conv_n_convs" }, { .key = "dual_conv_batchnorm" },
-    { "primal_mwcnn_hidden_channels", "primal_net.0.primal_block.0.down.0.convblock0.net.0.weight", 0, NULL, NULL }, { .key = "primal_mwcnn_num_scales" }, { .key = "primal_mwcnn_bias" }, { .key = "primal_mwcnn_batchnorm" },
-    { "dual_didn_hidden_channels", "dual_net.0.dual_block.conv_in.0.weight", 0, NULL, NULL }, { "dual_didn_num_dubs", "dual_net.0.dual_block.dubs.%ld.down1.weight", KR_FACT_COUNT, NULL, NULL }, { .key = "dual_didn_num_convs_recon" }, FACTS_REFINE, { .key = NULL } };
+    { "dual_conv_hidden_channels", "dual_net.0.dual_block.conv.0.weight", 0, NULL, NULL },
+    { "primal_mwcnn_hidden_channels", "primal_net.0.primal_block.0.down.0.convblock0.net.0.weight", 0, NULL, NULL }, FACTS_MWCNN("primal", "primal_net.0.primal_block.0."),
+    { "dual_didn_hidden_channels", "dual_net.0.dual_block.conv_in.0.weight", 0, NULL, NULL }, { "dual_didn_num_dubs", "dual_net.0.dual_block.dubs.%ld.down1.weight", KR_FACT_COUNT, NULL, NULL }, FACTS_CHAINS("dual", "dual_net.0.dual_block."), FACTS_REFINE, { .key = NULL } };
 
 const kr_net_kind kr_net_lpdnet = { "lpdnet", "Learned Primal-Dual network of DIRECT", "Adler and Oktem, IEEE Trans Med Imaging 37:1322 (2018)",
-    matches, build, false, false, .around = "direct", .facts = facts, .any_operator = true };
+    matches, build, false, false, .around = "direct", .facts = facts, .any_operator = true, .fresh = fresh, .again = again,
+    .small = "num_iter=2,num_primal=2,num_dual=2,primal_mwcnn_hidden_channels=4,primal_mwcnn_num_scales=3,dual_didn_hidden_channels=3,dual_didn_num_dubs=2,dual_didn_num_convs_recon=2;"
+             "num_iter=2,num_primal=2,num_dual=2,primal_model_architecture=NORMUNET,dual_model_architecture=CONV,primal_unet_num_filters=4,primal_unet_num_pool_layers=2,dual_conv_hidden_channels=4,dual_conv_n_convs=3" };

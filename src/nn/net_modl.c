@@ -81,11 +81,26 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e ? e : net_fresh(w, seed, 1, 2, n[CHANNELS], 3, "reconstruction_module.final_layer.weight");
 }
 
+/* One parameter under two names. */
+static int again(kr_weights *w)
+{
+    for (long i = 0; i < w->count; i++) {
+        char *name = w->tensor[i].name;
+        size_t n = strlen(name);
+        if (n < 2 || strcmp(name + n - 2, "mu") || (n > 2 && name[n - 3] != '.') || strstr(name, "dc_block."))
+            continue;
+        kr_auto char *two = kr_strf("%.*sdc_block.mu", (int)n - 2, name);
+        double mu = (double)w->tensor[i].data[0];
+        return !two ? kr_error_code() : kr_weights_find(w, two) ? 0 : net_fresh_value(w, mu, 1, "%s", two);
+    }
+    return 0;
+}
+
 static const kr_fact facts[] = {
     { .key = "unrolled_iterations" }, { "channels", "reconstruction_module.conv1.weight", 0, NULL, NULL },
     { "residual_blocks", "reconstruction_module.layers1.%ld.weight", KR_FACT_COUNT, NULL, NULL }, { .key = "regularization_factor" },
     { "conjugate_gradient_dc", "mu", KR_FACT_THERE, "false", NULL }, { .key = "conjugate_gradient_iterations" }, { .key = "penalization_weight" }, FACTS_ATOMMIC, { .key = NULL } };
 
 const kr_net_kind kr_net_modl = { "modl", "MoDL of ATOMMIC: a residual network again and again", "Aggarwal et al., IEEE Trans Med Imaging 38:394 (2019)", matches, build, false, false,
-    .around = "atommic", .maps_too = true, .steps = true, .facts = facts, .fresh = fresh,
+    .around = "atommic", .maps_too = true, .steps = true, .facts = facts, .fresh = fresh, .again = again,
     .small = "channels=4,residual_blocks=2,unrolled_iterations=2;channels=4,residual_blocks=1,unrolled_iterations=2,conjugate_gradient_dc=true,conjugate_gradient_iterations=3" };

@@ -78,3 +78,62 @@ long net_copies(const kr_weights *w, const char *list)
     }
     return most + 1;
 }
+
+/* ---- As it is published ---- */
+/* The tensor at `index` again, under a name. */
+static int as_well(kr_weights *w, long index, char *name)
+{
+    kr_auto char *own = name;
+    if (!own)
+        return kr_error_code();
+    if (kr_weights_find(w, own))
+        return 0;
+    const kr_tensor t = w->tensor[index];
+    kr_tensor *to = kr_weights_add(w, own, t.dims, t.n);
+    if (to)
+        memcpy(to->data, t.data, (size_t)kr_tensor_count(&t) * sizeof *t.data);
+    return to ? 0 : kr_error_code();
+}
+
+int net_again(kr_weights *w, const char *list, long copies)
+{
+    size_t k = strlen(list);
+    int e = 0;
+    for (long c = 1; c < copies; c++)
+        for (long i = 0, n = w->count; i < n && !e; i++) {
+            const char *name = w->tensor[i].name, *at = strstr(name, list);
+            if (at && at[k] == '0' && at[k + 1] == '.')
+                e = as_well(w, i, kr_strf("%.*s%s%ld%s", (int)(at - name), name, list, c, at + k + 1));
+        }
+    return e;
+}
+
+/* A slope stands right before every convolution but the first. */
+int chain_again(kr_weights *w, const char *chains)
+{
+    long slope = -1;
+    int e = 0;
+    for (long i = 0; i < w->count && slope < 0; i++)
+        slope = strstr(w->tensor[i].name, chains) && kr_tensor_count(&w->tensor[i]) == 1 && strstr(w->tensor[i].name, ".weight") ? i : -1;
+    for (long i = 0, n = w->count; i < n && slope >= 0 && !e; i++) {
+        const char *name = w->tensor[i].name, *at = strstr(name, chains);
+        char *rest = NULL;
+        long number = at && w->tensor[i].dims == 4 ? strtol(at + strlen(chains), &rest, 10) : 0;
+        if (number > 0 && !strcmp(rest, ".weight"))
+            e = as_well(w, slope, kr_strf("%.*s%ld.weight", (int)(at + strlen(chains) - name), name, number - 1));
+    }
+    return e;
+}
+
+int didn_again(kr_weights *w)
+{
+    static const char *const twice[] = { ".conv1_1.", ".conv1_2." };
+    int e = 0;
+    for (int k = 0; k < 2; k++)
+        for (long i = 0, n = w->count; i < n && !e; i++) {
+            const char *name = w->tensor[i].name, *at = strstr(name, twice[k]);
+            if (at && (at[9] == '0' || at[9] == '1') && at[10] == '.')
+                e = as_well(w, i, kr_strf("%.*s%c%s", (int)(at + 9 - name), name, at[9] + 2, at + 10));
+        }
+    return e;
+}

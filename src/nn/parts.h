@@ -35,6 +35,13 @@ int net_config(const kr_weights *w, const kr_net_kind *kind);
     { "sensitivity_model.model_name", "sensitivity_model.down_sample_layers.0.layers.0.weight", KR_FACT_THERE, "false", NULL }, \
     { "sensitivity_model.num_filters", "sensitivity_model.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \
     { "sensitivity_model.num_pool_layers", "sensitivity_model.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL }
+/* Of those with a multi-level wavelet network, a chain of convolutions or a DIDN under `at`. */
+#define FACTS_MWCNN(word, at) \
+    { word "_mwcnn_num_scales", at "down.%ld.convblock%ld.net.0.weight", KR_FACT_COUNT, NULL, NULL }, { word "_mwcnn_bias", at "down.0.convblock0.net.0.bias", KR_FACT_THERE, NULL, at "down.0.convblock0.net.0.weight" }, \
+    { .key = word "_mwcnn_batchnorm", .words = "false|0" }
+#define FACTS_CHAINS(word, at) \
+    { word "_conv_batchnorm", at "conv.1.running_mean", KR_FACT_THERE, NULL, at "conv.0.weight" }, { word "_conv_n_convs", at "conv.%ld.weight", KR_FACT_CONVS, NULL, NULL }, \
+    { word "_didn_num_convs_recon", at "recon_block.convs.%ld.", KR_FACT_CONVS, NULL, NULL }
 /* Facts of the networks that start the states of a GRU. */
 #define FACTS_START(otherwise) \
     { "learned_initializer", "initializer.conv_blocks.0.1.weight", KR_FACT_THERE, otherwise, NULL }, \
@@ -102,6 +109,11 @@ kr_node chain(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, l
 int chain_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long hidden, long convs, bool batch);
 /* How often a list ("image_model_list.") holds one network, whose further copies then count as read; 0: they differ, a refusal. */
 long net_copies(const kr_weights *w, const char *list);
+/* What training leaves once is saved again as published: `copies` networks of a list ("image_model_list."), of which only the first is there; the slope of all activations of
+ * chains whose names hold `chains`; the modules of a DIDN that stand twice. */
+int net_again(kr_weights *w, const char *list, long copies);
+int chain_again(kr_weights *w, const char *chains);
+int didn_again(kr_weights *w);
 
 /* ---- Untrained ---- */
 /* Adds {outs, ins, k, k} normal numbers of variance gain / (ins k k): 2 before a ReLU, 1 else. */

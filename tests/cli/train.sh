@@ -63,6 +63,16 @@ works 'trained.coils: 4 to 12' kray weights info tuned/best.safetensors
 kray simulate brain --matrix 72,72 --slices 1 --coils 16 -o many.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
 works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
 
+# A published network: from nothing, with the published names, taken by recon; more steps from its own weights; sizes that it has not.
+works 'done' kray train small.yaml --network modl --size channels=4,residual_blocks=1,unrolled_iterations=2,conjugate_gradient_dc=true -o modl
+works 'dc_block.mu' kray weights info modl/best.safetensors
+works 'modl' kray recon u.h5 -o m.npy --method modl --weights modl/best.safetensors
+works 'done' kray train small.yaml --network modl --size channels=4 --init modl/best.safetensors -o modl2 --cache modl/slices --steps 1
+works 'began_with' kray weights info modl2/best.safetensors
+refuses 1 'channels is 5, the weights have 4' kray train small.yaml --network modl --size channels=5 --init modl/best.safetensors -o x
+refuses 1 'channel (4) is no key' kray train small.yaml --network modl --size channel=4 -o x
+refuses 2 'a loss of complex images' kray train small.yaml --network reconresnet --size starting_nfeatures=2,updown_blocks=1,res_blocks=1 -o x --cache modl/slices
+
 # The regulariser wcrr: from nothing, by images with noise and by scans; interrupted, resumed, used.
 ridge="--network wcrr --size filters=4,kernel=3,last=3,intervals=8 --optimiser adam --rate 1e-2 --clean --denoise 0.5 --levels 0.01,0.05"
 works 'done' kray train small.yaml $ridge -o ridge
