@@ -141,112 +141,6 @@ static int bench_others(struct bench *b)
 }
 
 /* ---- Networks ---- */
-static bool named(kr_weights *w, double *gflop, double pixels, const char *prefix, const char *name, bool bias, long o, long i, long k)
-{
-    kr_auto char *weight = kr_strf("%s%s.weight", prefix, name), *second = kr_strf("%s%s.bias", prefix, name);
-    return weight && second && add(w, gflop, pixels, weight, o, i, k) && (!bias || add(w, gflop, 0, second, o, 0, 0));
-}
-
-/* DIRECT's convolutional GRU, used `uses` times. */
-static bool convgru(kr_weights *w, double *gflop, double uses, const char *prefix, long in, long hidden, long layers)
-{
-    static const char *const gate[3] = { "update_gates", "reset_gates", "out_gates" };
-    char name[48];
-    bool good = true;
-    for (long l = 0; good && l <= layers; l++) {
-        snprintf(name, sizeof name, "conv_blocks.%ld.1", l);
-        good = named(w, gflop, uses * SIZE * SIZE, prefix, name, true, l < layers ? hidden : 2, l ? hidden : in, l ? 3 : 5);
-        for (int g = 0; good && g < 3 && l < layers; g++) {
-            snprintf(name, sizeof name, "%s.%ld.0", gate[g], l);
-            good = named(w, gflop, uses * SIZE * SIZE, prefix, name, true, hidden, 2 * hidden, 1);
-        }
-    }
-    return good;
-}
-
-static bool rim(kr_weights *w, double *gflop) { return convgru(w, gflop, 8, "cell_list.0.", 4, 64, 2) && !kr_meta_set(w->meta, "hyper.length", "8"); }
-
-static bool recurrentvarnet(kr_weights *w, double *gflop)
-{
-    static const long wide[] = { 2, 32, 32, 64, 64 };
-    char name[64];
-    bool good = true;
-    for (int i = 0; good && i < 4; i++) {
-        snprintf(name, sizeof name, "conv_blocks.%d.1", i);
-        good = named(w, gflop, SIZE * SIZE, "initializer.", name, true, wide[i + 1], wide[i], 3);
-    }
-    for (int i = 0; good && i < 4; i++) {
-        snprintf(name, sizeof name, "out_blocks.%d.0", i);
-        good = named(w, gflop, SIZE * SIZE, "initializer.", name, true, 32, 160, 1);
-    }
-    for (int t = 0; good && t < 8; t++) {
-        snprintf(name, sizeof name, "block_list.%d.learning_rate", t);
-        good = add(w, gflop, 0, name, 1, 0, 0) != NULL;
-        snprintf(name, sizeof name, "block_list.%d.regularizer.", t);
-        good = good && convgru(w, gflop, 1, name, 2, 32, 4);
-    }
-    return good;
-}
-
-static bool cascades(kr_weights *w, double *gflop, int count)
-{
-    char prefix[64], key[100];
-    bool good = !kr_meta_set(w->meta, "hyper.time_steps", "8");
-    for (int i = 0; good && i < count; i++) {
-        snprintf(prefix, sizeof prefix, "reconstruction_module.%d.", i);
-        for (int l = 0; good && l < 2; l++) {
-            snprintf(key, sizeof key, "layers.%d.convs.conv_layer", l);
-            good = named(w, gflop, 8 * SIZE * SIZE, prefix, key, true, 64, l ? 64 : 4, l ? 3 : 5);
-            snprintf(key, sizeof key, "layers.%d.rnn.ih", l);
-            good = good && named(w, gflop, 8 * SIZE * SIZE, prefix, key, true, 64, 64, 1);
-            snprintf(key, sizeof key, "%slayers.%d.rnn.hh", prefix, l);
-            good = good && add(w, gflop, 8 * SIZE * SIZE, key, 1, 64, 1);
-        }
-        good = good && named(w, gflop, 8 * SIZE * SIZE, prefix, "final_layer.0.conv_layer", false, 2, 64, 3);
-    }
-    return good;
-}
-static bool rim_indrnn(kr_weights *w, double *gflop) { return cascades(w, gflop, 1); }
-static bool cirim(kr_weights *w, double *gflop) { return cascades(w, gflop, 5); }
-
-static bool unet(kr_weights *w, double *gflop, double uses, const char *prefix, long chans)
-{
-    enum { POOLS = 4 };
-    char name[64];
-    bool good = true;
-    for (int l = 0; good && l <= POOLS; l++) {
-        double pixels = uses * SIZE * SIZE / (double)(1 << 2 * l);
-        long c = chans << l;
-        snprintf(name, sizeof name, l < POOLS ? "down_sample_layers.%d.layers.0" : "conv.layers.0", l);
-        good = named(w, gflop, pixels, prefix, name, false, c, l ? c / 2 : 2, 3);
-        snprintf(name, sizeof name, l < POOLS ? "down_sample_layers.%d.layers.4" : "conv.layers.4", l);
-        good = good && named(w, gflop, pixels, prefix, name, false, c, c, 3);
-        if (l == POOLS)
-            break;
-        const char *in = l ? "" : "0.";                               /* the last upward block stands beside the final convolution */
-        snprintf(name, sizeof name, "up_conv.%d.%slayers.0", POOLS - 1 - l, in);
-        good = good && named(w, gflop, pixels, prefix, name, false, c, 2 * c, 3);
-        snprintf(name, sizeof name, "up_conv.%d.%slayers.4", POOLS - 1 - l, in);
-        good = good && named(w, gflop, pixels, prefix, name, false, c, c, 3);
-        snprintf(name, sizeof name, "up_transpose_conv.%d.layers.0", POOLS - 1 - l);
-        good = good && named(w, gflop, pixels / 4, prefix, name, false, 2 * c, c, 2);
-    }
-    return good && named(w, gflop, uses * SIZE * SIZE, prefix, "up_conv.3.1", true, 2, chans, 1);
-}
-
-static bool varnet(kr_weights *w, double *gflop)
-{
-    char name[64];
-    bool good = unet(w, gflop, COILS, "sens_net.norm_unet.unet.", 8);
-    for (int t = 0; good && t < 8; t++) {
-        snprintf(name, sizeof name, "cascades.%d.dc_weight", t);
-        good = add(w, gflop, 0, name, 1, 0, 0) != NULL;
-        snprintf(name, sizeof name, "cascades.%d.model.unet.", t);
-        good = good && unet(w, gflop, 1, name, 18);
-    }
-    return good;
-}
-
 struct slice { kr_net *net; kr_net_input in; kr_cfloat *image; };
 static int infer(void *self)
 {
@@ -254,13 +148,13 @@ static int infer(void *self)
     return kr_net_run(s->net, s->image, &s->in, NULL);
 }
 
-/* A small network as its entry in the table makes it: the first sizes of "KEY=VALUE,KEY=VALUE;...". */
-static kr_weights *small_one(const kr_net_kind *kind)
+/* An untrained network of the first sizes of "KEY=VALUE,KEY=VALUE;...". */
+static kr_weights *untrained(const kr_net_kind *kind, const char *sizes)
 {
     kr_weights *w = kr_weights_new();
-    kr_auto char *sizes = kr_strf("%.*s", (int)strcspn(kind->small, ";"), kind->small);
-    char *rest = sizes;
-    bool good = w && sizes;
+    kr_auto char *first = kr_strf("%.*s", (int)strcspn(sizes, ";"), sizes);
+    char *rest = first;
+    bool good = w && first;
     for (char *one; good && (one = strtok_r(rest, ",", &rest)); ) {
         kr_auto char *key = kr_strf("hyper.%.*s", (int)strcspn(one, "="), one);
         good = key && !kr_meta_set(w->meta, key, "%s", one + strcspn(one, "=") + (strchr(one, '=') != NULL));
@@ -270,59 +164,56 @@ static kr_weights *small_one(const kr_net_kind *kind)
     return w;
 }
 
+/* One slice through that network. */
+static int bench_net(struct bench *b, const char *what, const kr_net_kind *kind, const char *sizes, bool half, struct slice *s)
+{
+    kr_scoped(weights) w = untrained(kind, sizes);
+    double bytes, flops;
+    if (!w || kr_meta_set(w->meta, "hyper.precision", half ? "bf16" : "f32") || kr_net_cost(kind, w, &s->in, &bytes, &flops) || !(s->net = kr_net_new(kind->name, w, false)))
+        return kr_error_code();
+    kr_auto char *full = kr_strf("%s%s", what, half ? ", bf16" : "");
+    int e = full ? bench_row(b, "nn", full, infer, s, flops / 1e9, "GFLOP", NULL) : kr_error_code();
+    kr_net_unref(&s->net);
+    return e;
+}
+
 static int bench_nets(struct bench *b)
 {
-    static const struct { const char *what; bool (*make)(kr_weights *w, double *gflop); bool bf16; } job[] = {
-        { "RIM, GRU, 64 features x 8 steps", rim, true }, { "RIM, IndRNN, 64 features x 8 steps", rim_indrnn, true },
-        { "RecurrentVarNet, 8 steps, 4 layers, 32 hidden", recurrentvarnet, true }, { "CIRIM, 5 cascades x 8 steps, 64 features", cirim, true },
-        { "E2E-VarNet, 8 cascades, 18 channels", varnet, false } };
+    static const struct { const char *what, *net, *sizes; } job[] = {
+        { "RIM, GRU, 64 features x 8 steps", "rim_direct", "hidden_channels=64,depth=2,length=8" },
+        { "RIM, IndRNN, 64 features x 8 steps", "cirim", "num_cascades=1,conv_filters=64 64 2,time_steps=8" },
+        { "RecurrentVarNet, 8 steps, 4 layers, 32 hidden", "recurrentvarnet", "num_steps=8,recurrent_num_layers=4,recurrent_hidden_channels=32" },
+        { "CIRIM, 5 cascades x 8 steps, 64 features", "cirim", "num_cascades=5,conv_filters=64 64 2,time_steps=8" },
+        { "E2E-VarNet, 8 cascades, 18 channels", "varnet", "num_cascades=8,chans=18" } };
     long n = SIZE * SIZE;
     kr_scoped(array) k = bench_noise(KR_SHAPE([KR_X] = SIZE, [KR_Y] = SIZE, [KR_COIL] = COILS), 1);
     kr_scoped(array) maps = bench_noise(KR_SHAPE([KR_X] = SIZE, [KR_Y] = SIZE, [KR_COIL] = COILS), 2);
-    kr_auto float *mask = kr_alloc_zero((size_t)n, sizeof *mask), *acs = kr_alloc_zero((size_t)n, sizeof *acs);
+    kr_auto float *mask = kr_alloc_zero((size_t)n, sizeof *mask), *acs = kr_alloc_zero((size_t)n, sizeof *acs), *noise = kr_alloc((size_t)n, sizeof *noise);
     kr_auto kr_cfloat *image = kr_alloc((size_t)n, sizeof *image);
-    if (!k || !maps || !mask || !acs || !image)
+    if (!k || !maps || !mask || !acs || !noise || !image)
         return kr_error_code();
     for (long i = 0; i < n; i++) {
         acs[i] = labs(i % SIZE - SIZE / 2) < 13;
         mask[i] = acs[i] != 0 || i % 4 == 0;
+        noise[i] = 0.1f;
     }
     for (long i = 0; i < n * COILS; i++) {
         KR_C(k)[i] *= mask[i % n];
         KR_C(maps)[i] *= 0.4f;                                       /* sum of squares about 1 */
     }
-    for (size_t q = 0; q < sizeof job / sizeof *job; q++)
-        for (int half = 0; half < (job[q].bf16 && kr_cpu_bf16() ? 2 : 1); half++) {
-            kr_scoped(weights) w = kr_weights_new();
-            double gflop = 0;
-            if (!w || !job[q].make(w, &gflop) || kr_meta_set(w->meta, "hyper.precision", half ? "bf16" : "f32"))
-                return kr_error_code();
-            struct slice s = { .net = kr_net_new(NULL, w, false), .image = image, .in = { .coils = COILS, .h = SIZE, .w = SIZE, .kspace = KR_C(k),
-                               .mask = mask, .acs = acs, .sens = KR_C(maps), .scaling = 1, .centred = true } };
-            char what[80];
-            snprintf(what, sizeof what, "%s%s", job[q].what, half ? ", bf16" : "");
-            int e = s.net ? bench_row(b, "nn", what, infer, &s, gflop, "GFLOP", NULL) : kr_error_code();
-            kr_net_unref(&s.net);
-            if (e)
-                return e;
-        }
-    for (int i = 0; kr_nets[i]; i++) {                       /* each network that makes one itself */
-        if (!kr_nets[i]->fresh || !kr_nets[i]->small)
-            continue;
-        kr_scoped(weights) w = small_one(kr_nets[i]);
-        double bytes, flops;
-        if (!w || kr_net_cost(kr_nets[i], w, &(kr_net_input){ .coils = COILS, .h = SIZE, .w = SIZE }, &bytes, &flops))
-            return kr_error_code();
-        struct slice s = { .net = kr_net_new(kr_nets[i]->name, w, false), .image = image, .in = { .coils = COILS, .h = SIZE, .w = SIZE, .kspace = KR_C(k),
-                           .mask = mask, .acs = acs, .sens = KR_C(maps), .scaling = 1, .centred = true, .image = mask, .start = KR_C(maps), .adjoint = KR_C(maps) } };
-        char what[80];
-        snprintf(what, sizeof what, "%s, a small one", kr_nets[i]->name);
-        int e = s.net ? bench_row(b, "nn", what, infer, &s, flops / 1e9, "GFLOP", NULL) : kr_error_code();
-        kr_net_unref(&s.net);
-        if (e)
-            return e;
+    struct slice s = { .image = image, .in = { .coils = COILS, .h = SIZE, .w = SIZE, .kspace = KR_C(k), .mask = mask, .acs = acs, .sens = KR_C(maps), .scaling = 1, .centred = true,
+                       .image = mask, .start = KR_C(maps), .adjoint = KR_C(maps), .noise = noise } };
+    int e = 0;
+    for (int i = 0; kr_nets[i] && !e; i++)
+        for (size_t q = 0; q < sizeof job / sizeof *job && !e; q++)
+            for (int half = 0; half < (kr_nets[i]->bf16 && kr_cpu_bf16() ? 2 : 1) && !strcmp(job[q].net, kr_nets[i]->name) && !e; half++)
+                e = bench_net(b, job[q].what, kr_nets[i], job[q].sizes, half, &s);
+    for (int i = 0; kr_nets[i] && !e; i++) {                 /* each network that makes one itself */
+        kr_auto char *what = kr_strf("%s, a small one", kr_nets[i]->name);
+        if (kr_nets[i]->fresh && kr_nets[i]->small)
+            e = what ? bench_net(b, what, kr_nets[i], kr_nets[i]->small, false, &s) : kr_error_code();
     }
-    return 0;
+    return e;
 }
 
 /* ---- The part ---- */

@@ -11,20 +11,16 @@ static int build(kr_graph *g, const kr_weights *all)
     atommic in;
     if (!w || atommic_of(&in, g, w))
         return kr_error_code();
-    bool consistent = net_number(w, "no_dc", 0) == 0;
     const kr_tensor *slope = NULL;
     kr_node k = in.y;
     for (long i = 0; net_maybe(w, "reconstruction_module.%ld.dc_weight", i) && !graph_refused(g); i++) {
-        const kr_tensor *dc = net_tensor(w, "reconstruction_module.%ld.dc_weight", i);
         char prefix[64];
         snprintf(prefix, sizeof prefix, "reconstruction_module.%ld.model.conv.", i);
-        if (!net_scalar(dc) || !net_tensor(w, "%s0.weight", prefix))
+        if (!net_tensor(w, "%s0.weight", prefix))
             return kr_error_code();
         graph_segment(g);
         kr_node x = net_adjoint(g, k, in.sens);
-        x = lay_image(g, chain(g, w, prefix, lay_features(g, &x, 1), 2, &slope));
-        k = consistent ? lay_consistency(g, k, in.y, in.mask, net_forward(g, x, in.sens), dc, -1) : net_forward(g, x, in.sens);
-        graph_name(g, k, 0, 1, "kspace_cascade%ld", i);
+        k = atommic_cascade(g, &in, w, "reconstruction_module", i, k, lay_image(g, chain(g, w, prefix, lay_features(g, &x, 1), 2, &slope)));
     }
     kr_node image = atommic_image(g, &in, k);
     graph_name(g, image, 0, 1, "image");
@@ -44,7 +40,7 @@ static int fresh(kr_weights *w, uint64_t seed)
         snprintf(prefix, sizeof prefix, "reconstruction_module.%ld.model.conv.", c);
         e = e ? e : chain_fresh(w, seed, prefix, 2, 2, n[CHANNELS], n[CONVS], net_number(w, "batchnorm", 0) != 0);
     }
-    return e;
+    return e ? e : atommic_fresh(w, seed);
 }
 
 static int again(kr_weights *w) { return chain_again(w, ".model.conv."); }

@@ -65,6 +65,26 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const char *const cells[] = { "IndRNN", "MGU", "GRU" };
+    static const net_size sizes[1] = { { "num_cascades", 5, 1, 64 } };
+    long n[1], filters[1] = { 0 }, parts = 0;
+    int e = net_sizes(w, sizes, 1, n);
+    const char *cell = net_word(w, "recurrent_layer", cells[0]);
+    net_list(w, "conv_filters", "64 64 2", filters, 1);
+    for (int i = 0; i < 3; i++)
+        parts = strcasecmp(cell, cells[i]) ? parts : i + 1;
+    if (!e && (!parts || filters[0] < 1 || filters[0] > 512))
+        return kr_fail(KR_EUSAGE, "recurrent_layer is '%s' (IndRNN, MGU, GRU are possible), conv_filters are %ld (1 to 512)", cell, filters[0]);
+    for (long i = 0; i < n[0] && !e; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "reconstruction_module.%ld.", i);
+        e = block_fresh(w, seed, prefix, "rnn", parts, filters[0]);
+    }
+    return e ? e : atommic_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "num_cascades", "reconstruction_module.%ld.layers.0.rnn.ih.weight", KR_FACT_COUNT, NULL, NULL },
     { "num_cascades", "cirim.%ld.layers.0.rnn.ih.weight", KR_FACT_COUNT, NULL, NULL },
@@ -79,4 +99,6 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_cirim = { "cirim", "Recurrent Inference Machines of ATOMMIC and mridc: RIM (GRU, MGU), IRIM and CIRIM (IndRNN)",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, false, true,
-    .around = "atommic", .maps_too = true, .steps = true, .facts = facts };
+    .around = "atommic", .maps_too = true, .steps = true, .facts = facts, .fresh = fresh,
+    .small = "recurrent_layer=GRU,num_cascades=1,conv_filters=6 6 2;recurrent_layer=IndRNN,num_cascades=2,conv_filters=6 6 2;recurrent_layer=MGU,num_cascades=1,conv_filters=3 3 2;"
+             "recurrent_layer=GRU,num_cascades=1,conv_filters=3 3 2,estimate_coil_sensitivity_maps_with_nn=true,coil_sensitivity_maps_nn_chans=4,coil_sensitivity_maps_nn_pools=2" };

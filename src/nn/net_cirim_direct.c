@@ -36,6 +36,19 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "num_cascades", 8, 1, 64 }, { "recurrent_hidden_channels", 64, 1, 512 } };
+    long n[2];
+    int e = net_sizes(w, sizes, 2, n);
+    for (long i = 0; i < n[0] && !e; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "block_list.%ld.", i);
+        e = block_fresh(w, seed, prefix, "recurrent", 1, n[1]);
+    }
+    return e ? e : net_refined_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "num_cascades", "block_list.%ld.layers.0.recurrent.ih.weight", KR_FACT_COUNT, NULL, NULL },
     { "recurrent_hidden_channels", "block_list.0.layers.0.recurrent.ih.weight", 0, NULL, NULL },
@@ -44,4 +57,4 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_cirim_direct = { "cirim_direct", "Cascades of Independently Recurrent Inference Machines of DIRECT",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, false, true,
-    .around = "direct", .steps = true, .facts = facts };
+    .around = "direct", .steps = true, .facts = facts, .fresh = fresh, .small = "num_cascades=2,recurrent_hidden_channels=6,time_steps=8" };

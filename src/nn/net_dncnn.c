@@ -30,7 +30,19 @@ static int build(kr_graph *g, const kr_weights *w)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "nc", 64, 1, 512 }, { "nb", 17, 2, 100 } };
+    long n[2];
+    int e = net_sizes(w, sizes, 2, n);
+    for (long i = 0; i < n[1] && !e; i++) {
+        bool last = i == n[1] - 1;
+        e = net_fresh_conv(w, seed, last ? 0.1 : 2, last ? 1 : n[0], i ? n[0] : 1, 3, "model.%ld.", 2 * i);
+    }
+    return e;
+}
+
 static const kr_fact facts[] = { { .key = "in_nc", .words = "1" }, { .key = "out_nc", .words = "1" }, { .key = "act_mode", .words = "R" }, { .key = "nc" }, { .key = "nb" }, { .key = NULL } };
 
 const kr_net_kind kr_net_dncnn = { "dncnn", "denoising convolutional network of KAIR on a real image", "Zhang et al., IEEE Trans Image Process 26:3142 (2017)", matches, build, false, false,
-    .around = "fastmri", .of_image = true, .denoises = true, .facts = facts };
+    .around = "fastmri", .of_image = true, .denoises = true, .facts = facts, .fresh = fresh, .small = "nc=5,nb=3" };

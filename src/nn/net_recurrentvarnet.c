@@ -31,6 +31,12 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    int e = descent_fresh(w, seed, 1);
+    return e ? e : net_refined_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "num_steps", "block_list.%ld.learning_rate", KR_FACT_STEPS, NULL, NULL },
     { "recurrent_hidden_channels", "block_list.0.regularizer.conv_blocks.0.1.weight", 0, NULL, NULL },
@@ -43,4 +49,6 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_recurrentvarnet = { "recurrentvarnet", "Recurrent Variational Network of DIRECT",
     "Yiasemis et al., CVPR 2022, arXiv:2111.09639", matches, build, false, true,
-    .around = "direct", .magnitude = true, .steps = true, .facts = facts };
+    .around = "direct", .magnitude = true, .steps = true, .facts = facts, .fresh = fresh,
+    .small = "num_steps=2,recurrent_hidden_channels=6,recurrent_num_layers=2,learned_initializer=false,sensitivity_model.num_filters=4,sensitivity_model.num_pool_layers=2;"
+             "num_steps=3,no_parameter_sharing=false,recurrent_hidden_channels=4,recurrent_num_layers=1,initializer_channels=4 5,initializer_dilations=1 2" };

@@ -58,6 +58,20 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[3] = { { "hidden_channels", 64, 1, 512 }, { "depth", 2, 1, GRU_LAYERS - 1 }, { "length", 8, 1, CELLS } };
+    long n[3];
+    int e = net_sizes(w, sizes, 3, n);
+    for (long i = 0; i < (net_number(w, "no_parameter_sharing", 0) ? n[2] : 1) && !e; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "cell_list.%ld.", i);
+        e = gru_fresh(w, seed, prefix, 4, n[0], n[1]);
+    }
+    e = e || !net_number(w, "learned_initializer", 0) ? e : gru_states_fresh(w, seed, "initializer.", n[0], n[1]);
+    return e ? e : net_refined_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "hidden_channels", "cell_list.0.conv_blocks.0.1.weight", 0, NULL, NULL },
     { "depth", "cell_list.0.reset_gates.%ld.0.weight", KR_FACT_COUNT, NULL, NULL },
@@ -71,4 +85,6 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_rim_direct = { "rim_direct", "Recurrent Inference Machine of DIRECT",
     "Putzky and Welling, arXiv:1706.04008; Lonning et al., Med Image Anal 53:64 (2019)", matches, build, false, true,
-    .around = "direct", .steps = true, .facts = facts };
+    .around = "direct", .steps = true, .facts = facts, .fresh = fresh,
+    .small = "hidden_channels=6,depth=2,length=8,learned_initializer=true,initializer_channels=5 5,initializer_dilations=1 1;"
+             "hidden_channels=4,depth=1,length=2,no_parameter_sharing=true,image_initialization=zero_filled,sensitivity_model.num_filters=4,sensitivity_model.num_pool_layers=2" };

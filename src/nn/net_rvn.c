@@ -36,20 +36,9 @@ static int build(kr_graph *g, const kr_weights *all)
 
 static int fresh(kr_weights *w, uint64_t seed)
 {
-    enum { HIDDEN, LAYERS, STEPS, SIZES };
-    static const net_size sizes[SIZES] = { { "recurrent_hidden_channels", 64, 1, 512 }, { "recurrent_num_layers", 4, 1, GRU_LAYERS - 1 }, { "num_steps", 8, 1, DESCENT_STEPS } };
-    long n[SIZES];
-    int e = net_sizes(w, sizes, SIZES, n);
-    bool shared = net_number(w, "no_parameter_sharing", 1) == 0;
-    e = e ? e : kr_meta_set(w->meta, "hyper.fft_normalization", "ortho");        /* by which ATOMMIC's weights are told from DIRECT's */
-    e = e ? e : gru_states_fresh(w, seed, "initializer.", n[HIDDEN], n[LAYERS]);
-    for (long i = 0; i < (shared ? 1 : (n[STEPS] + 7) / 8 * 8) && !e; i++) {
-        char prefix[64];
-        snprintf(prefix, sizeof prefix, "block_list.%ld.regularizer.", i);
-        e = net_fresh_value(w, 1, 1, "block_list.%ld.learning_rate", i);
-        e = e ? e : gru_fresh(w, seed, prefix, 2, n[HIDDEN], n[LAYERS]);
-    }
-    return e;
+    int e = kr_meta_set(w->meta, "hyper.fft_normalization", "ortho");            /* by which ATOMMIC's weights are told from DIRECT's */
+    e = e ? e : descent_fresh(w, seed, 8);
+    return e ? e : atommic_fresh(w, seed);
 }
 
 static const kr_fact facts[] = {

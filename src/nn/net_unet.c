@@ -26,6 +26,13 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "chans", 32, 1, 512 }, { "num_pool_layers", 4, 1, 8 } };
+    long n[2];
+    return net_sizes(w, sizes, 2, n) ? kr_error_code() : unet_fresh(w, seed, "", 1, 1, n[0], n[1]);
+}
+
 static const kr_fact facts[] = {
     { "num_filters", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, { "chans", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
     { "channels", "down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
@@ -35,4 +42,4 @@ static const kr_fact facts[] = {
     { .key = "drop_prob" }, { .key = "dropout_probability" }, { .key = NULL } };
 
 const kr_net_kind kr_net_unet = { "unet", "U-Net of fastMRI on the zero-filled magnitude", "Zbontar et al., arXiv:1811.08839", matches, build, false, false,
-    .around = "fastmri", .of_image = true, .facts = facts };
+    .around = "fastmri", .of_image = true, .facts = facts, .fresh = fresh, .small = "chans=4,num_pool_layers=3" };

@@ -28,7 +28,9 @@ static int fresh(kr_weights *w, uint64_t seed)
     enum { CHANNELS, POOLS, SIZES };
     static const net_size sizes[SIZES] = { { "channels", 64, 1, 512 }, { "pooling_layers", 4, 1, 8 } };
     long n[SIZES];
-    return net_sizes(w, sizes, SIZES, n) ? kr_error_code() : unet_fresh(w, seed, "reconstruction_module.unet.", 2, 2, n[CHANNELS], n[POOLS]);
+    int e = net_sizes(w, sizes, SIZES, n);
+    e = e ? e : unet_fresh(w, seed, "reconstruction_module.unet.", 2, 2, n[CHANNELS], n[POOLS]);
+    return e ? e : atommic_fresh(w, seed);
 }
 
 static const kr_fact facts[] = {

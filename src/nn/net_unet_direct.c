@@ -42,6 +42,15 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "num_filters", 32, 1, 512 }, { "num_pool_layers", 4, 1, 8 } };
+    long n[2];
+    int e = net_sizes(w, sizes, 2, n);
+    e = e ? e : unet_fresh(w, seed, net_number(w, "normalized", 0) ? "unet.unet2d." : "unet.", 2, 2, n[0], n[1]);
+    return e ? e : net_refined_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "num_filters", "unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, { "num_filters", "unet2d.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
     { "num_pool_layers", "unet.down_sample_layers.%ld.layers.0.weight", KR_FACT_COUNT, NULL, NULL },
@@ -51,4 +60,6 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_unet_direct = { "unet_direct", "U-Net of DIRECT on the zero-filled complex image", "Yiasemis et al., J Open Source Softw 7:4278 (2022)",
     matches, build, false, false,
-    .around = "direct", .magnitude = true, .facts = facts };
+    .around = "direct", .magnitude = true, .facts = facts, .fresh = fresh,
+    .small = "num_filters=4,num_pool_layers=2,normalized=true,sensitivity_model.num_filters=4,sensitivity_model.num_pool_layers=2;"
+             "num_filters=4,num_pool_layers=2,skip_connection=true,image_initialization=sense" };

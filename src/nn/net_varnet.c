@@ -38,6 +38,15 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[5] = { { "num_cascades", 12, 1, 100 }, { "chans", 18, 1, 512 }, { "pools", 4, 1, 8 }, { "sens_chans", 8, 1, 512 }, { "sens_pools", 4, 1, 8 } };
+    long n[5];
+    int e = net_sizes(w, sizes, 5, n);
+    e = e ? e : unet_fresh(w, seed, "sens_net.norm_unet.unet.", 2, 2, n[3], n[4]);
+    return e ? e : unets_fresh(w, seed, "cascades", "dc_weight", "model.unet", n);
+}
+
 static const kr_fact facts[] = {
     { "num_cascades", "cascades.%ld.dc_weight", KR_FACT_COUNT, NULL, NULL },
     { "chans", "cascades.0.model.unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
@@ -48,4 +57,4 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_varnet = { "varnet", "End-to-End Variational Network of fastMRI", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
     matches, build, true, false,
-    .around = "fastmri", .magnitude = true, .facts = facts };
+    .around = "fastmri", .magnitude = true, .facts = facts, .fresh = fresh, .small = "num_cascades=2,chans=4,pools=2,sens_chans=4,sens_pools=2" };

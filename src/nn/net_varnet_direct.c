@@ -27,6 +27,15 @@ static int build(kr_graph *g, const kr_weights *all)
     return graph_refused(g);
 }
 
+static int fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[3] = { { "num_layers", 8, 1, 100 }, { "regularizer_num_filters", 18, 1, 512 }, { "regularizer_num_pull_layers", 4, 1, 8 } };
+    long n[3];
+    int e = net_sizes(w, sizes, 3, n);
+    e = e ? e : unets_fresh(w, seed, "layers_list", "learning_rate", "regularizer_model", n);
+    return e ? e : net_refined_fresh(w, seed);
+}
+
 static const kr_fact facts[] = {
     { "num_layers", "layers_list.%ld.learning_rate", KR_FACT_COUNT, NULL, NULL },
     { "regularizer_num_filters", "layers_list.0.regularizer_model.down_sample_layers.0.layers.0.weight", 0, NULL, NULL },
@@ -35,4 +44,5 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_varnet_direct = { "varnet_direct", "End-to-End Variational Network of DIRECT", "Sriram et al., MICCAI 2020, arXiv:2004.06688",
     matches, build, false, false,
-    .around = "direct", .magnitude = true, .facts = facts };
+    .around = "direct", .magnitude = true, .facts = facts, .fresh = fresh,
+    .small = "num_layers=2,regularizer_num_filters=4,regularizer_num_pull_layers=2,sensitivity_model.num_filters=4,sensitivity_model.num_pool_layers=2" };

@@ -15,21 +15,16 @@ static int build(kr_graph *g, const kr_weights *all)
     atommic in;
     if (!w || atommic_of(&in, g, w))
         return kr_error_code();
-    bool consistent = net_number(w, "no_dc", 0) == 0, normalise = net_number(w, "normalize", 1) != 0;
+    bool normalise = net_number(w, "normalize", 1) != 0;
     long bits = net_number(w, "padding_size", 11);
     if (bits < 0 || bits > 1023)
         return kr_fail(KR_EFORMAT, "padding_size is %ld", bits);
     kr_node k = in.y;
     for (long i = 0; net_maybe(w, "cascades.%ld.dc_weight", i) && !graph_refused(g); i++) {
-        const kr_tensor *dc = net_tensor(w, "cascades.%ld.dc_weight", i);
         char prefix[64];
         snprintf(prefix, sizeof prefix, "cascades.%ld.model.unet.", i);
-        if (!net_scalar(dc))
-            return kr_error_code();
         graph_segment(g);
-        kr_node x = norm_unet_by(g, w, prefix, net_adjoint(g, k, in.sens), bits, normalise);
-        k = consistent ? lay_consistency(g, k, in.y, in.mask, net_forward(g, x, in.sens), dc, -1) : net_forward(g, x, in.sens);
-        graph_name(g, k, 0, 1, "kspace_cascade%ld", i);
+        k = atommic_cascade(g, &in, w, "cascades", i, k, norm_unet_by(g, w, prefix, net_adjoint(g, k, in.sens), bits, normalise));
     }
     kr_node image = atommic_image(g, &in, k);
     graph_name(g, image, 0, 1, "image");
@@ -39,17 +34,11 @@ static int build(kr_graph *g, const kr_weights *all)
 
 static int fresh(kr_weights *w, uint64_t seed)
 {
-    enum { CASCADES, CHANNELS, POOLS, SIZES };
-    static const net_size sizes[SIZES] = { { "num_cascades", 8, 1, 100 }, { "channels", 18, 1, 512 }, { "pooling_layers", 4, 1, 8 } };
-    long n[SIZES];
-    int e = net_sizes(w, sizes, SIZES, n);
-    for (long i = 0; i < n[CASCADES] && !e; i++) {
-        char prefix[64];
-        snprintf(prefix, sizeof prefix, "cascades.%ld.model.unet.", i);
-        e = net_fresh_value(w, 1, 1, "cascades.%ld.dc_weight", i);
-        e = e ? e : unet_fresh(w, seed, prefix, 2, 2, n[CHANNELS], n[POOLS]);
-    }
-    return e;
+    static const net_size sizes[3] = { { "num_cascades", 8, 1, 100 }, { "channels", 18, 1, 512 }, { "pooling_layers", 4, 1, 8 } };
+    long n[3];
+    int e = net_sizes(w, sizes, 3, n);
+    e = e ? e : unets_fresh(w, seed, "cascades", "dc_weight", "model.unet", n);
+    return e ? e : atommic_fresh(w, seed);
 }
 
 static const kr_fact facts[] = {

@@ -29,6 +29,25 @@ kr_node atommic_image(kr_graph *g, const atommic *a, kr_node k)
     return a->rss ? lay_rss_parts(g, lay_fourier(g, k, true)) : net_adjoint(g, k, a->sens);
 }
 
+kr_node atommic_cascade(kr_graph *g, const atommic *a, const kr_weights *w, const char *list, long i, kr_node k, kr_node x)
+{
+    const kr_tensor *dc = net_tensor(w, "%s.%ld.dc_weight", list, i);
+    if (!net_scalar(dc))
+        return graph_fail(g);
+    kr_node f = net_forward(g, x, a->sens);
+    k = net_number(w, "no_dc", 0) == 0 ? lay_consistency(g, k, a->y, a->mask, f, dc, -1) : f;
+    graph_name(g, k, 0, 1, "kspace_cascade%ld", i);
+    return k;
+}
+
+int atommic_fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "coil_sensitivity_maps_nn_chans", 8, 1, 512 }, { "coil_sensitivity_maps_nn_pools", 4, 1, 8 } };
+    long n[2];
+    int e = net_sizes(w, sizes, 2, n);
+    return e || !net_number(w, "estimate_coil_sensitivity_maps_with_nn", 0) ? e : unet_fresh(w, seed, "coil_sensitivity_maps_nn.norm_unet.unet.", 2, 2, n[0], n[1]);
+}
+
 /* ATOMMIC saves "state_dict.block_list...", DIRECT "model.block_list..."; ATOMMIC's configurations name the class alone, and have keys that DIRECT's have not. */
 bool rvn_of_atommic(const kr_weights *w)
 {

@@ -188,3 +188,20 @@ int gru_states_fresh(kr_weights *w, uint64_t seed, const char *prefix, long hidd
         e = net_fresh_conv(w, seed, 1, hidden, depth ? channels[depth - 1] : 2, 1, "%sout_blocks.%ld.0.", prefix, i);
     return e;
 }
+
+int descent_fresh(kr_weights *w, uint64_t seed, long multiple)
+{
+    enum { HIDDEN, LAYERS, STEPS, SIZES };
+    static const net_size sizes[SIZES] = { { "recurrent_hidden_channels", 64, 1, 512 }, { "recurrent_num_layers", 4, 1, GRU_LAYERS - 1 }, { "num_steps", 8, 1, DESCENT_STEPS } };
+    long n[SIZES];
+    int e = net_sizes(w, sizes, SIZES, n);
+    bool shared = net_number(w, "no_parameter_sharing", 1) == 0;
+    e = e || !net_number(w, "learned_initializer", 1) ? e : gru_states_fresh(w, seed, "initializer.", n[HIDDEN], n[LAYERS]);
+    for (long i = 0; i < (shared ? 1 : (n[STEPS] + multiple - 1) / multiple * multiple) && !e; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "block_list.%ld.regularizer.", i);
+        e = net_fresh_value(w, 1, 1, "block_list.%ld.learning_rate", i);
+        e = e ? e : gru_fresh(w, seed, prefix, 2, n[HIDDEN], n[LAYERS]);
+    }
+    return e;
+}

@@ -21,6 +21,14 @@ kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens)
     return sens;
 }
 
+int net_refined_fresh(kr_weights *w, uint64_t seed)
+{
+    static const net_size sizes[2] = { { "sensitivity_model.num_filters", 0, 0, 512 }, { "sensitivity_model.num_pool_layers", 4, 1, 8 } };
+    long n[2];
+    int e = net_sizes(w, sizes, 2, n);
+    return e || !n[0] ? e : unet_fresh(w, seed, "sensitivity_model.", 2, 2, n[0], n[1]);
+}
+
 net_model net_model_of(kr_graph *g, const kr_weights *all)
 {
     if (!strcmp(net_word(all, "operator", "mri"), "rays"))
@@ -71,4 +79,15 @@ kr_node block_step(kr_graph *g, const kr_weights *w, const char *prefix, const c
     if (!net_shape(t, 2, graph_extent(g, x).chan, 0))
         return graph_fail(g);
     return lay_image(g, lay_conv(g, &x, 1, t, net_maybe(w, "%sfinal_layer.0.conv_layer.bias", prefix), 1, KR_PAD_REPLICATE, last, 0));
+}
+
+int block_fresh(kr_weights *w, uint64_t seed, const char *prefix, const char *cell, long parts, long features)
+{
+    int e = 0;
+    for (int l = 0; l < BLOCK_DEPTH && !e; l++) {
+        e = net_fresh_conv(w, seed, 2, features, l ? features : 4, l ? 3 : 5, "%slayers.%d.convs.conv_layer.", prefix, l);
+        e = e ? e : net_fresh_conv(w, seed, 1, parts * features, features, 1, "%slayers.%d.%s.ih.", prefix, l, cell);
+        e = e ? e : net_fresh(w, seed, 1, parts > 1 ? parts * features : 1, features, 1, "%slayers.%d.%s.hh%s", prefix, l, cell, parts > 1 ? ".weight" : "");
+    }
+    return e ? e : net_fresh(w, seed, 0.1, 2, features, 3, "%sfinal_layer.0.conv_layer.weight", prefix);
 }

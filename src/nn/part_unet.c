@@ -113,3 +113,15 @@ int unet_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long 
     }
     return e ? e : net_fresh_conv(w, seed, 0.3, outs, chans, 1, "%sup_conv.%ld.1.", prefix, pools - 1);
 }
+
+int unets_fresh(kr_weights *w, uint64_t seed, const char *list, const char *rate, const char *unet, const long n[3])
+{
+    int e = 0;
+    for (long i = 0; i < n[0] && !e; i++) {
+        char prefix[96];
+        snprintf(prefix, sizeof prefix, "%s.%ld.%s.", list, i, unet);
+        e = net_fresh_value(w, 1, 1, "%s.%ld.%s", list, i, rate);
+        e = e ? e : unet_fresh(w, seed, prefix, 2, 2, n[1], n[2]);
+    }
+    return e;
+}

@@ -59,6 +59,7 @@ kr_node model_forward(kr_graph *g, const net_model *m, kr_node x);              
 kr_node model_adjoint(kr_graph *g, const net_model *m, kr_node y);                           /* A^H y             */
 /* The coil maps that the network is given, as DIRECT's engine refines them: by its model "sensitivity_model" if there is one. */
 kr_node net_refined(kr_graph *g, const kr_weights *all, kr_node sens);
+int net_refined_fresh(kr_weights *w, uint64_t seed);             /* that model, where "hyper.sensitivity_model.num_filters" asks for it */
 
 /* ---- DIRECT's convolutional GRU and initialiser ---- */
 enum { GRU_LAYERS = 8 };
@@ -74,6 +75,7 @@ enum { DESCENT_STEPS = 64 };
 typedef struct descent { long blocks; gru r[DESCENT_STEPS]; } descent;
 bool descent_of(descent *d, const kr_weights *w);
 kr_node descent_run(kr_graph *g, const descent *d, const kr_weights *w, long steps, kr_node y, kr_node mask, kr_node sens, kr_node first);     /* first: what the initialiser reads */
+int descent_fresh(kr_weights *w, uint64_t seed, long multiple);  /* its blocks, as many as a multiple of that which holds "hyper.num_steps" */
 int gru_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long hidden, long layers);
 int gru_states_fresh(kr_weights *w, uint64_t seed, const char *prefix, long hidden, long layers);
 /* A convolution inside a Sequential: index 1 behind a padding or norm module, else 0. */
@@ -84,12 +86,17 @@ enum { BLOCK_DEPTH = 2 };
 /* One time step: h become the new states; last: its activation. */
 kr_node block_step(kr_graph *g, const kr_weights *w, const char *prefix, const char *cell, const kr_node *images, kr_node *h, enum kr_act last);
 long block_features(const kr_weights *w, const char *prefix);      /* 0: a refusal */
+/* parts: how many convolutions its cells have: 3 a GRU, 2 an MGU, 1 an IndRNN. */
+int block_fresh(kr_weights *w, uint64_t seed, const char *prefix, const char *cell, long parts, long features);
 
 /* ---- ATOMMIC ---- */
 /* What its networks are given: maps may be those of a network in the weights, the start what data and maps make. */
 typedef struct atommic { kr_node y, mask, sens, start; bool rss; } atommic;
 int atommic_of(atommic *a, kr_graph *g, const kr_weights *w);
 kr_node atommic_image(kr_graph *g, const atommic *a, kr_node k);   /* of k-space, combined as the configuration says */
+/* Cascade i of a list ("cascades"): k-space of the regularised image x, subtracted, with soft data consistency by "LIST.i.dc_weight"; or (no_dc) alone. */
+kr_node atommic_cascade(kr_graph *g, const atommic *a, const kr_weights *w, const char *list, long i, kr_node k, kr_node x);
+int atommic_fresh(kr_weights *w, uint64_t seed);                   /* the network for coil maps, where the configuration asks for it */
 bool rvn_of_atommic(const kr_weights *w);         /* its RecurrentVarNet, whose tensors are called as DIRECT's: do file or configuration say so? */
 /* Facts of all of its networks. */
 #define FACTS_ATOMMIC \
@@ -142,6 +149,8 @@ kr_node unet_image(kr_graph *g, const kr_weights *w, const char *prefix, kr_node
 kr_node norm_unet(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x);           /* of a standardised one, padded to multiples of 16 */
 kr_node norm_unet_by(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long bits, bool normalise);      /* see lay_standard */
 int unet_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long chans, long pools);
+/* A list of cascades, each a number "LIST.i.RATE" that is 1 and a U-Net "LIST.i.UNET." on complex images; n: how many, of how many channels, pools. */
+int unets_fresh(kr_weights *w, uint64_t seed, const char *list, const char *rate, const char *unet, const long n[3]);
 /* Of features: their two halves standardised, padded as above. */
 kr_node norm_unet_to(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long outs);
 /* Each coil's map through a U-Net, standardised or not; fewer coils than `least` have nothing to learn from. */

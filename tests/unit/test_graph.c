@@ -238,7 +238,7 @@ static void same_bits(void **state)
 static void frozen(void **state)
 {
     (void)state;
-    kr_weights *w = small(RVN);
+    kr_weights *w = bare(kind_of("recurrentvarnet", 2));
     kr_graph *g[2] = { kr_net_graph(NULL, w), kr_net_graph(NULL, w) };
     kr_param *p[2];
     long params;
@@ -315,7 +315,7 @@ static void two_threads(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    kr_weights *w = small(RIM_DIRECT);
+    kr_weights *w = bare(kind_of("rim_direct", 0));
     kr_graph *g = kr_net_graph(NULL, w);
     struct inputs in;
     inputs_of(&in, g);

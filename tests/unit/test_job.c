@@ -64,12 +64,8 @@ static int setup(void **state)
 /* Weights that a method takes; NULL: it needs none. */
 static const char *weights_of(const kr_recon *m)
 {
-    static const struct { const char *method; int kind; } table[] = { { "rim", RIM_DIRECT }, { "cirim", IRIM }, { "recurrentvarnet", RVN }, { "varnet", VARNET }, { "unet", UNET }, { "lpdnet", LPDNET }, { "refine", REFINE } };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (!strcmp(table[i].method, m->name))
-            return weights_path[table[i].kind];
-    for (int i = KINDS; i < kinds(); i++)
-        if (!strcmp(word_of(i), m->name))
+    for (int i = kinds() - 1; i >= 0; i--)                   /* those under published names first */
+        if (!strcmp(word_of(i), !strcmp(m->name, "rim") ? "rim_direct" : m->name))
             return weights_path[i];
     return NULL;
 }

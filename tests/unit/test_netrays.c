@@ -30,6 +30,60 @@ static kr_linop *projector(double by)
     return A;
 }
 
+/* A U-Net of DIRECT, and LPDNets with it: the numbers that the published code was given, too. */
+#define NAME(...) (snprintf(name, sizeof name, __VA_ARGS__), name)
+static void add(kr_weights *w, const char *name, long a, long b, long k)
+{
+    long n[4] = { a, b, k, k };
+    kr_tensor *t = kr_weights_add(w, name, b ? 4 : 1, n);
+    assert_non_null(t);
+    for (long i = 0, count = kr_tensor_count(t); i < count; i++)
+        t->data[i] = (float)(0.3 * (kr_rand_uniform(4, (uint64_t)w->count, (uint64_t)i) - 0.5));
+}
+
+static void unet_to(kr_weights *w, const char *prefix, long in, long out, long chans, int pools)
+{
+    char name[200];
+    for (int i = 0; i <= pools; i++) {
+        long c = chans << i;
+        char part[100];
+        snprintf(part, sizeof part, i < pools ? "%sdown_sample_layers.%d" : "%sconv", prefix, i);
+        add(w, NAME("%s.layers.0.weight", part), c, i ? c / 2 : in, 3);
+        add(w, NAME("%s.layers.4.weight", part), c, c, 3);
+    }
+    for (int i = 0; i < pools; i++) {
+        long c = chans << (pools - 1 - i);
+        bool last = i == pools - 1;
+        add(w, NAME("%sup_conv.%d.%slayers.0.weight", prefix, i, last ? "0." : ""), c, 2 * c, 3);
+        add(w, NAME("%sup_conv.%d.%slayers.4.weight", prefix, i, last ? "0." : ""), c, c, 3);
+        add(w, NAME("%sup_transpose_conv.%d.layers.0.weight", prefix, i), 2 * c, c, 2);
+    }
+    add(w, NAME("%sup_conv.%d.1.weight", prefix, pools - 1), out, chans, 1);
+    add(w, NAME("%sup_conv.%d.1.bias", prefix, pools - 1), out, 0, 0);
+}
+
+enum { LPDNET, LPDNET_CONV };
+
+static kr_weights *lpdnet(int kind)
+{
+    kr_weights *w = kr_weights_new();
+    char name[100];
+    assert_non_null(w);
+    unet_to(w, "model.primal_net.0.primal_block.", 6, 4, 3, 2);
+    if (kind == LPDNET)
+        unet_to(w, "model.dual_net.0.dual_block.unet2d.", 10, 6, 3, 2);
+    for (int i = 0; i < 5 && kind == LPDNET_CONV; i++)
+        if (i % 2) {                                             /* one slope, held twice */
+            add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), 1, 0, 0);
+            w->tensor[w->count - 1].data[0] = 0.15f;
+        }
+        else {
+            add(w, NAME("model.dual_net.0.dual_block.conv.%d.weight", i), i < 4 ? 5 : 18, i ? 5 : 22, 3);
+            add(w, NAME("model.dual_net.0.dual_block.conv.%d.bias", i), i < 4 ? 5 : 18, 0, 0);
+        }
+    return w;
+}
+
 static void data(kr_cfloat *y)
 {
     for (long i = 0; i < DATA; i++)
@@ -45,7 +99,7 @@ static void as_published(void **state)
         { { 0.164144161, -0.131970342 }, { 0.186621735, -0.212152699 }, { 0.221677911, -0.147512928 }, { 0.0751823715, 0.131938544 }, { 0.236358121, -0.234554975 }, { 0.195706689, -0.228994007 } },
         { { 0.15240635, -0.133785709 }, { 0.211518833, -0.260951915 }, { 0.194272074, -0.0763692881 }, { 0.237127129, -0.17158033 }, { 0.259845157, -0.291381233 }, { 0.202735701, -0.256713137 } } };
     for (int kind = 0; kind < 2; kind++) {
-        kr_weights *all = small(kind ? LPDNET_CONV : LPDNET), *w = kr_weights_under(all, "model.");
+        kr_weights *all = lpdnet(kind), *w = kr_weights_under(all, "model.");
         assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && !kr_meta_set(w->meta, "hyper.num_iter", "2"));
         kr_net *net = kr_net_new("lpdnet", w, false);
         if (!net)
@@ -80,7 +134,7 @@ static void gradients(void **state)
 {
     (void)state;
     enum { PARAMS = 100 };
-    kr_weights *all = small(LPDNET_CONV), *w = kr_weights_under(all, "model.");
+    kr_weights *all = lpdnet(LPDNET_CONV), *w = kr_weights_under(all, "model.");
     assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && !kr_meta_set(w->meta, "hyper.num_iter", "2"));
     kr_graph *g = kr_net_graph("lpdnet", w);
     kr_linop *A = projector(1.0 / 32);
@@ -141,7 +195,7 @@ static const char file[] = "netrays.safetensors";
 static void method(void **state)
 {
     (void)state;
-    kr_weights *all = small(LPDNET), *w = kr_weights_under(all, "model.");
+    kr_weights *all = lpdnet(LPDNET), *w = kr_weights_under(all, "model.");
     kr_weights *kept = kr_weights_new();
     for (long i = 0; i < w->count; i++)                          /* all but the network of coil maps */
         if (strncmp(w->tensor[i].name, "sens", 4)) {
@@ -204,7 +258,7 @@ static void method(void **state)
     kr_net_unref(&net);
     for (int i = 0; i < 2; i++)
         kr_image_unref(&im[i]);
-    kr_weights *varnet = small(VARNET_DIRECT);
+    kr_weights *varnet = bare(kind_of("varnet_direct", 0));
     kr_image *none = NULL;
     assert_false(kr_meta_set(varnet->meta, "hyper.operator", "rays"));
     assert_null(kr_net_new(NULL, varnet, false));
