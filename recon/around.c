@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-extern const around around_direct, around_atommic, around_fastmri, around_ncc1701, around_kray;
-const around *const arounds[] = { &around_direct, &around_atommic, &around_fastmri, &around_ncc1701, &around_kray, NULL };
+extern const around around_direct, around_atommic, around_fastmri, around_ncc1701, around_kray, around_phernst;
+const around *const arounds[] = { &around_direct, &around_atommic, &around_fastmri, &around_ncc1701, &around_kray, &around_phernst, NULL };
 
 const around *around_of(const kr_net_kind *kind)
 {

@@ -18,8 +18,8 @@ kr_net *net_of(const net_opts *o);                                  /* what was 
 int net_told(kr_image *im, const net_opts *o);                      /* which network it was, in the image's meta */
 /* Runs the network that the weights belong to, opened before or here. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
-/* The same of X-ray projections, by a network that is written on an operator. */
-int net_rays(kr_image **out, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind, const kr_trace *trace);
+/* The same of X-ray projections, by a network that is written on an operator. per99: what images of one with filtered back-projection are divided by, 0: by what they say. */
+int net_rays(kr_image **out, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind, double per99, const kr_trace *trace);
 int net_rays_plan(kr_cost *cost, const kr_scan *scan, kr_weights *w, const kr_net_kind *kind);
 int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
 

@@ -276,7 +276,8 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
 
 static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, const kr_trace *trace)
 {
-    return net_rays(out, scan, n->w, kr_net_kind_of(n->net), trace) || told_of(*out, n) ? kr_error_code() : 0;
+    const kr_net_kind *kind = kr_net_kind_of(n->net);
+    return net_rays(out, scan, n->w, kind, kind->rays_alone ? *(const double *)n->facts : 0, trace) || told_of(*out, n) ? kr_error_code() : 0;
 }
 
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
@@ -286,7 +287,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_error_code();
     if (n->beside)
         kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
-    int e = scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
+    int e = !scan->rays && kr_net_kind_of(n->net)->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kr_net_kind_of(n->net)->name) : scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
     drop(own);
     return e;
 }
@@ -314,8 +315,8 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
             return kr_error_code();
         if (scan->rays)
             return net_rays_plan(cost, scan, w, kind);
-        if (kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &cost->bytes, &flops))
-            return kr_error_code();
+        if (kind->rays_alone || kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &cost->bytes, &flops))
+            return kind->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kind->name) : kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }
     cost->seconds = parts * flops / (6e10 * kr_threads());

@@ -66,6 +66,9 @@ kr_linop *kr_op_rays(const kr_rays *r, const kr_grid *g, enum kr_ray_model model
 /* A[i]: those of views i, i + count, ..., {U,V,VIEW} without the others. All share one projector and room for the data of a scan: one at a time may be applied. Refuses
  * more subsets than views; then no A is left. */
 int kr_op_rays_split(kr_linop **A, int count, const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
+/* y = F^-1 H F x of real numbers along U with zeros beside the row, P in all; H(k) real, of frequencies 0 ... P/2, is that of -k, too, and so the operator its own transpose. With
+ * kr_fbp_filter's H, A^T y times pi / (views x area of a pixel) is the filtered back-projection of views over half a turn. Copies H. Refuses an odd P, and P < 2 times the row. */
+kr_linop *kr_op_filter(kr_shape data, const double *H, long P) KR_MUST_USE;
 
 /* Finite differences along each of the axes, side by side along CHAN: y_d[i] = x[i + e_d] - x[i], 0 behind the last point. x has
  * shape s without CHAN. |D|^2 <= 4 times the number of axes. Refuses no axes, and CHAN in s. */

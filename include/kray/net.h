@@ -26,6 +26,7 @@ typedef struct kr_net_input {
     /* Networks built for an operator (meta "hyper.operator" = "rays"): it, real, with images {X = w, Y = h}; kspace is then the data that it gives,
      * {views,columns}, as complex numbers. One thread at a time. */
     const struct kr_linop *rays;
+    const struct kr_linop *filtered; /* of the same domain and codomain: its adjoint is the filtered back-projection of the data, for networks that say rays_alone */
     long views, columns;
 } kr_net_input;
 /* What happens inside, for tests: planar numbers {c,h,w} (complex: {c,h,w,2}); of a stack of `layers`, layer `layer`. */
@@ -65,6 +66,7 @@ typedef struct kr_net_kind {
     bool steps;                      /* how many time steps it runs can be chosen                                        */
     const kr_fact *facts;            /* its hyper-parameters                                                              */
     bool any_operator;               /* can be built for an operator                                                     */
+    bool rays_alone;                 /* can be built for X-ray projections alone, with filtered back-projection               */
     bool denoises;                   /* takes an image and gives it with less noise: no network that reconstructs by itself */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
@@ -77,7 +79,7 @@ extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
 
 /* The two blocks of the Primal-Dual U-Net, each by itself: h' = h + w_d D(h, mean f, g) and f' = f + w_p U(f, mean b), as phernst/pd-unet has them; rows are elements of the
  * detector, columns are angles. Inputs (features) dual_h, dual_projected_f, dual_g, primal_f, primal_backprojected_h; values named dual_out, primal_out; outputs: their means over
- * channels. No network of the table. Owner: the caller. Refuses other weights. Source: Ernst et al., Comput Methods Programs Biomed 230:107338 (2023). */
+ * channels. Not the network of the table. Owner: the caller. Refuses other weights. Source: Ernst et al., Comput Methods Programs Biomed 230:107338 (2023). */
 kr_graph *kr_pdunet_blocks(const kr_weights *w) KR_MUST_USE;
 /* The network these weights belong to: the one named, or (name NULL) the one whose keys fit. `turned`: the images it will see
  * have their axes exchanged (w of in is the authors' height): kernels are turned to match. Refuses missing tensors, and tensors

@@ -140,6 +140,11 @@ kr_node lay_bilinear(kr_graph *g, kr_node x);                                 /*
 kr_node lay_mean(kr_graph *g, kr_node x);                                     /* over channels                            */
 kr_node lay_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w);      /* a + w b, a number for each channel       */
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
+/* The real part of an image as one channel, and back. Of data, (re - mean) / deviation with the statistics of the data `like` and their rows as columns, and back. */
+kr_node lay_real(kr_graph *g, kr_node x);
+kr_node lay_real_image(kr_graph *g, kr_node x);
+kr_node lay_score(kr_graph *g, kr_node x, kr_node like);
+kr_node lay_unscore(kr_graph *g, kr_node x, kr_node like);
 /* A x of a real operator (KR_OPERATOR), on real and imaginary part, of the extent of `like`; and A^T y. */
 kr_node lay_operator(kr_graph *g, kr_node x, kr_node op, kr_node like);
 kr_node lay_operator_adjoint(kr_graph *g, kr_node y, kr_node op);

@@ -335,7 +335,7 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n) { return n->kind; }
 static const struct { const char *name, *word; enum kr_value_kind kind; } offered[] = { { "kspace", "k-space", KR_COILS }, { "mask", "a mask", KR_REAL },
     { "acs", "a calibration area", KR_REAL }, { "padding", "padding", KR_REAL }, { "sens", "coil maps", KR_COILS }, { "start", "a first image", KR_IMAGE },
     { "image", "an image", KR_REAL }, { "scaling", "a factor", KR_NUMBERS },
-    { "kspace_unit", "a factor", KR_NUMBERS }, { "squared_scale", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL }, { "rays", "an operator", KR_OPERATOR } };
+    { "kspace_unit", "a factor", KR_NUMBERS }, { "squared_scale", "a factor", KR_NUMBERS }, { "adjoint", "the adjoint of the samples", KR_IMAGE }, { "noise", "the noise of the samples", KR_REAL }, { "rays", "an operator", KR_OPERATOR }, { "filtered", "filtered back-projection", KR_OPERATOR } };
 enum { OFFERED = sizeof offered / sizeof *offered };
 
 /* A factor, where it is one: 0 and 1 change nothing. */
@@ -344,7 +344,7 @@ static const double *other(const double *v) { return *v > 0 && *v != 1 ? v : NUL
 /* Extents and data of the graph's inputs. */
 int kr_net_inputs(const kr_graph *g, const char *name, const kr_net_input *in, kr_extent *n, const void **data)
 {
-    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), other(&in->squared_scale), in->adjoint, in->noise, in->rays };
+    const void *have[OFFERED] = { in->kspace, in->mask, in->acs, in->padding, in->sens, in->start, in->image, other(&in->scaling), other(&in->kspace_unit), other(&in->squared_scale), in->adjoint, in->noise, in->rays, in->filtered };
     for (long i = 0; i < kr_graph_inputs(g); i++) {
         int k = 0;
         while (k < OFFERED && strcmp(offered[k].name, kr_graph_input_name(g, i)))
@@ -470,7 +470,7 @@ int kr_net_cost(const kr_net_kind *kind, const kr_weights *w, const kr_net_input
         if (!strcmp(kr_graph_input_name(g, i), "start") && kr_graph_input_must(g, i))
             in.start = &some;
     if (!strcmp(net_word(w, "operator", "mri"), "rays"))
-        in.rays = (const kr_linop *)(const void *)&some;     /* its size alone is looked at */
+        in.rays = in.filtered = (const kr_linop *)(const void *)&some;               /* their size alone is looked at */
     kr_run *r = g && !kr_net_inputs(g, kind->name, &in, n, data) ? kr_graph_plan(g, n, 0, 0) : NULL;
     int e = r ? 0 : kr_error_code();
     *bytes = *flops = 0;

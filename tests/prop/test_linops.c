@@ -160,6 +160,12 @@ static kr_linop *rays(kr_shape s)
     kr_rays_unref(&r);
     return A;
 }
+static kr_linop *filter(kr_shape s)
+{
+    double H[65];
+    kr_fbp_filter(H, 128, KR_WINDOW_HANN, 0);
+    return kr_op_filter(KR_SHAPE([KR_U] = s.n[KR_X], [KR_VIEW] = s.n[KR_Y]), H, 128);
+}
 static kr_linop *rays_model(kr_shape s)
 {
     kr_scan *scan = kr_scan_new();
@@ -221,6 +227,7 @@ static const struct sample { const char *maker, *name; kr_linop *(*make)(kr_shap
     { "kr_stack", "stack on real numbers", real_stack },
     { "kr_normal", "normal operator on real numbers", real_normal },
     { "kr_op_rays", "line integrals", rays },
+    { "kr_op_filter", "ramp filter", filter },
     { "kr_model", "model of projections", rays_model },
     { "kr_model", "model of a scan", model },
 };

@@ -121,74 +121,6 @@ static void as_published(void **state)
     }
 }
 
-static double loss(const kr_graph *g, const kr_extent *n, const double *const *in, double *const *value, double *out)
-{
-    double sum = 0;
-    assert_int_equal(kr_graph_plain(g, n, 0, in, value, (double *[]){ out }), 0);
-    for (long i = 0; i < 2 * N * N; i++)
-        sum += (2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1) * out[i];
-    return sum;
-}
-
-static void gradients(void **state)
-{
-    (void)state;
-    enum { PARAMS = 100 };
-    kr_weights *all = lpdnet(LPDNET_CONV), *w = kr_weights_under(all, "model.");
-    assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && !kr_meta_set(w->meta, "hyper.num_iter", "2"));
-    kr_graph *g = kr_net_graph("lpdnet", w);
-    kr_linop *A = projector(1.0 / 32);
-    kr_cfloat y[DATA];
-    double plain[2 * DATA], out[2 * N * N], *value[PARAMS];
-    data(y);
-    for (long i = 0; i < 2 * DATA; i++)
-        plain[i] = (double)((const float *)y)[i];
-    kr_extent n[2];
-    const double *in[2];
-    const void *given[2];
-    long params;
-    kr_param *p = kr_graph_params(g, &params);
-    assert_true(kr_graph_inputs(g) == 2 && params < PARAMS);
-    for (int i = 0; i < 2; i++) {
-        bool op = !strcmp(kr_graph_input_name(g, i), "rays");
-        n[i] = op ? (kr_extent){ KR_OPERATOR, 1, 1, N, N } : (kr_extent){ KR_COILS, 1, 1, VIEWS, COLUMNS };
-        in[i] = op ? (const double *)(const void *)A : plain;
-        given[i] = op ? (const void *)A : y;
-    }
-    kr_run *r = kr_graph_plan(g, n, KR_TRAIN, 0);
-    if (!r || kr_run_lend(r, NULL))
-        fail_msg("%s", kr_error());
-    for (int i = 0; i < 2; i++)
-        kr_run_input(r, i, given[i]);
-    kr_run_forward(r, NULL, NULL);
-    for (long i = 0; i < 2 * N * N; i++)
-        ((float *)kr_run_dy(r, 0)->data)[i] = (float)(2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1);
-    kr_run_backward(r);
-    double predicted = 0, scale = 0, l[2];
-    for (long i = 0; i < params; i++)
-        value[i] = malloc((size_t)kr_tensor_count(&p[i].value) * sizeof(double));
-    for (int side = 0; side < 2; side++) {
-        for (long i = 0; i < params; i++)
-            for (long k = 0; k < kr_tensor_count(&p[i].value); k++) {
-                double d = 2 * kr_rand_uniform(8, (uint64_t)i, (uint64_t)k) - 1, part = d * (double)p[i].gradient.data[k];
-                value[i][k] = (double)p[i].value.data[k] + (side ? -1e-7 : 1e-7) * d;
-                predicted += side ? 0 : part;
-                scale += side ? 0 : part * part;
-            }
-        l[side] = loss(g, n, in, value, out);
-    }
-    double off = fabs((l[0] - l[1]) / 2e-7 - predicted) / sqrt(scale);
-    print_message("gradients through the projector: %.1e\n", off);
-    assert_true(off < 2e-4);                                     /* as in test_graph.c */
-    for (long i = 0; i < params; i++)
-        free(value[i]);
-    kr_run_unref(&r);
-    kr_graph_unref(&g);
-    kr_linop_unref(&A);
-    kr_weights_unref(&w);
-    kr_weights_unref(&all);
-}
-
 static const char file[] = "netrays.safetensors";
 
 /* The method is the network with A over its norm and the data over theirs; twice the data make twice the image; other networks say that they cannot. */
@@ -277,7 +209,6 @@ static void method(void **state)
     remove(file);
 }
 
-/* Blocks of a Primal-Dual U-Net of three levels: the layers against their formulas in double, and gradients against central differences of these. */
 static void tensor(kr_weights *w, const char *prefix, const char *name, long a, long b, long k, double middle)
 {
     kr_auto char *key = kr_strf("%s%s", prefix, name);
@@ -301,30 +232,61 @@ static void twice(kr_weights *w, const char *prefix, long in, long out)
     }
 }
 
+/* A block of the data (3 of them) and one of the image (2), a U-Net of three levels or three convolutions. */
+static void dual_of(kr_weights *w, const char *prefix)
+{
+    static const long conv[3][2] = { { 6, 5 }, { 6, 6 }, { 3, 6 } };
+    char name[100];
+    for (int i = 0; i < 3; i++) {
+        tensor(w, NAME("%slayers.%d.conv.", prefix, 2 * i), "weight", conv[i][0], conv[i][1], 3, 0);
+        tensor(w, NAME("%slayers.%d.conv.", prefix, 2 * i), "bias", conv[i][0], 0, 0, 0);
+        if (i < 2)
+            tensor(w, NAME("%slayers.%d.", prefix, 2 * i + 1), "weight", 6, 0, 0, 0.2);
+    }
+}
+
+static void primal_of(kr_weights *w, const char *prefix, bool plain)
+{
+    char name[100];
+    for (int i = 0; i < 3 && plain; i++) {
+        tensor(w, NAME("%slayers.%d.conv.", prefix, 2 * i), "weight", i < 2 ? 6 : 2, i ? 6 : 3, 3, 0);
+        tensor(w, NAME("%slayers.%d.conv.", prefix, 2 * i), "bias", i < 2 ? 6 : 2, 0, 0, 0);
+        if (i < 2)
+            tensor(w, NAME("%slayers.%d.", prefix, 2 * i + 1), "weight", 6, 0, 0, 0.2);
+    }
+    if (plain)
+        return;
+    for (int i = 0; i < 3; i++)
+        twice(w, NAME("%slayers.down_path.%d.block.", prefix, i), i ? 2L << i : 3, 4L << i);
+    for (int i = 0; i < 2; i++) {
+        tensor(w, NAME("%slayers.up_path.%d.up.1.", prefix, i), "weight", 8 >> i, 16 >> i, 1, 0);
+        tensor(w, NAME("%slayers.up_path.%d.up.1.", prefix, i), "bias", 8 >> i, 0, 0, 0);
+        twice(w, NAME("%slayers.up_path.%d.conv_block.block.", prefix, i), 16 >> i, 8 >> i);
+    }
+    tensor(w, NAME("%slayers.last.", prefix), "weight", 2, 4, 1, 0);
+    tensor(w, NAME("%slayers.last.", prefix), "bias", 2, 0, 0, 0);
+}
+
+/* As tensors of a file have it: {1, n, 1, 1}. */
+static void gain(kr_weights *w, const char *prefix, long n, double middle)
+{
+    kr_auto char *key = kr_strf("%sdiff_weight", prefix);
+    kr_tensor *t = kr_weights_add(w, key, 4, (long[]){ 1, n, 1, 1 });
+    assert_non_null(t);
+    for (long i = 0; i < n; i++)
+        t->data[i] = (float)(middle + 0.1 * (double)i);
+}
+
+/* Blocks of a Primal-Dual U-Net of three levels: the layers against their formulas in double, and gradients against central differences of these. */
 static void blocks(void **state)
 {
     (void)state;
     enum { ROWS = 13, ANGLES = 10, SIZE = 14, PARAMS = 80 };
     kr_weights *w = kr_weights_new();
-    static const long conv[3][2] = { { 6, 5 }, { 6, 6 }, { 3, 6 } };
-    char name[100];
-    for (int i = 0; i < 3; i++) {
-        tensor(w, NAME("dual_block.layers.%d.conv.", 2 * i), "weight", conv[i][0], conv[i][1], 3, 0);
-        tensor(w, NAME("dual_block.layers.%d.conv.", 2 * i), "bias", conv[i][0], 0, 0, 0);
-        if (i < 2)
-            tensor(w, NAME("dual_block.layers.%d.", 2 * i + 1), "weight", 6, 0, 0, 0.2);
-    }
-    for (int i = 0; i < 3; i++)
-        twice(w, NAME("primal_unet_block.layers.down_path.%d.block.", i), i ? 2L << i : 3, 4L << i);
-    for (int i = 0; i < 2; i++) {
-        tensor(w, NAME("primal_unet_block.layers.up_path.%d.up.1.", i), "weight", 8 >> i, 16 >> i, 1, 0);
-        tensor(w, NAME("primal_unet_block.layers.up_path.%d.up.1.", i), "bias", 8 >> i, 0, 0, 0);
-        twice(w, NAME("primal_unet_block.layers.up_path.%d.conv_block.block.", i), 16 >> i, 8 >> i);
-    }
-    tensor(w, "primal_unet_block.layers.last.", "weight", 2, 4, 1, 0);
-    tensor(w, "primal_unet_block.layers.last.", "bias", 2, 0, 0, 0);
-    tensor(w, "dual_block.", "diff_weight", 3, 0, 0, 1);
-    tensor(w, "primal_unet_block.", "diff_weight", 2, 0, 0, 0.5);
+    dual_of(w, "dual_block.");
+    primal_of(w, "primal_unet_block.", false);
+    gain(w, "dual_block.", 3, 1);
+    gain(w, "primal_unet_block.", 2, 0.5);
     kr_graph *g = kr_pdunet_blocks(w);
     if (!g)
         fail_msg("%s", kr_error());
@@ -393,8 +355,242 @@ static void blocks(void **state)
     kr_weights_unref(&w);
 }
 
+/* The whole network, two iterations: the U-Nets (n_primary 2, n_dual 3) or, plain, the network of convolutions. */
+static kr_weights *pdunet(bool plain)
+{
+    kr_weights *w = kr_weights_new();
+    char name[100];
+    for (int i = 0; i < 2; i++) {
+        dual_of(w, NAME("net.dual_blocks.%d.", i));
+        gain(w, NAME("net.dual_blocks.%d.", i), 3, 1);
+        primal_of(w, NAME("net.primal_blocks.%d.", i), plain);
+        gain(w, NAME("net.primal_blocks.%d.", i), 2, 0.5);
+    }
+    return w;
+}
+
+/* A with the top row first, and what has the filtered back-projection as adjoint. */
+static void operators(kr_linop **A, kr_linop **B)
+{
+    kr_rays *r = parallel();
+    kr_grid g = kr_grid_centred((long[3]){ N, N, 1 }, (double[3]){ 1, 1, 1 });
+    kr_array *by = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 1));
+    g.first[1] = -g.first[1];
+    g.step[1] = -1;
+    *A = kr_op_rays(r, &g, KR_RAY_JOSEPH);
+    kr_shape s = kr_linop_codomain(*A);
+    double H[33];
+    kr_fbp_filter(H, 64, KR_WINDOW_RAMP, 0);
+    for (int k = 0; k <= 32; k++)                                    /* the second half of numpy.hanning(64), as torch_radon has it */
+        H[k] *= 0.5 - 0.5 * cos(2 * M_PI * ((k + 32) % 64) / 63);
+    KR_R(by)[0] = (float)(M_PI / VIEWS);
+    *B = kr_mul(kr_mul(kr_op_weight(KR_R32, by, s, s), kr_op_filter(s, H, 64)), kr_linop_ref(*A));
+    kr_array_unref(&by);
+    kr_rays_unref(&r);
+    assert_true(*A && *B);
+}
+
+/* phernst/pd-unet, branch ct, in double precision with the projector's matrix in the place of torch_radon, its blocks checked against ../shared/golden/pdunet_blocks.h5: pixels of
+ * the image, data divided by 1 and by 0.37. */
+static void pdunet_as_published(void **state)
+{
+    (void)state;
+    static const int at[6] = { 0, 57, 123, 210, 255, 399 };
+    static const double by[2] = { 1, 0.37 }, top[2][2] = { { 0.10486575842484991, 0.09285923617069343 }, { 0.0017930846694293907, 0.0003369430885300502 } };
+    static const double want[2][2][6] = {
+        { { 0.0385042329, 0.000477203845, 0.0567695865, 0.0231126512, 0.0405110752, 0.0879014094 }, { 0.0248293775, -0.0116540753, 0.0445978918, 0.010978331, 0.0283786675, 0.0726165991 } },
+        { { -0.00110991394, -0.00143691141, -0.00168298632, -0.00175362623, -0.00165388967, -0.000940111132 },
+          { -5.32991317e-05, -0.000125018429, -0.000210389582, -0.000286881979, -0.000182577924, 0.00011451242 } } };
+    kr_linop *A, *B;
+    operators(&A, &B);
+    for (int plain = 0; plain < 2; plain++) {
+        kr_weights *w = pdunet(plain);
+        kr_net *net = kr_net_new(NULL, w, true);
+        if (!net)
+            fail_msg("%s", kr_error());
+        for (int n = 0; n < 2; n++) {
+            kr_cfloat y[DATA], x[N * N];
+            double worst = 0;
+            data(y);
+            for (long i = 0; i < DATA; i++)
+                y[i] = kr_c(kr_re(y[i]) / (float)by[n], 0);
+            kr_net_input in = { .coils = 1, .h = N, .w = N, .kspace = y, .rays = A, .filtered = B, .views = VIEWS, .columns = COLUMNS, .centred = true };
+            if (kr_net_run(net, x, &in, NULL))
+                fail_msg("%s", kr_error());
+            for (int i = 0; i < 6; i++)
+                worst = fmax(worst, fabs(by[n] * (double)kr_re(x[at[i]]) - want[plain][n][i]) / top[plain][n]);
+            print_message("%s, data over %g: %.1e of the largest value\n", plain ? "convolutions" : "U-Nets", by[n], worst);
+            assert_true(worst < 2e-5);
+        }
+        kr_net_unref(&net);
+        kr_weights_unref(&w);
+    }
+    kr_linop_unref(&A);
+    kr_linop_unref(&B);
+}
+
+/* The method turns rows, clears what is below 0, scales by the configuration; refuses what the network was not made for. */
+static void pdunet_method(void **state)
+{
+    (void)state;
+    kr_linop *A, *B;
+    kr_weights *w = pdunet(false);
+    kr_cfloat y[DATA], x[N * N];
+    double off = 0, top = 0;
+    operators(&A, &B);
+    data(y);
+    kr_net *net = kr_net_new("pdunet", w, true);
+    kr_net_input in = { .coils = 1, .h = N, .w = N, .rays = A, .filtered = B, .views = VIEWS, .columns = COLUMNS, .centred = true, .kspace = y };
+    kr_scan scan = { .rays = parallel(), .grid = kr_grid_centred((long[3]){ N, N, 1 }, (double[3]){ 1, 1, 1 }), .ray_model = KR_RAY_JOSEPH, .geom = NULL, .meta = kr_meta_new() };
+    scan.data = kr_array_new(KR_R32, KR_SHAPE([KR_U] = COLUMNS, [KR_V] = 1, [KR_VIEW] = VIEWS));
+    scan.shape = kr_array_shape(scan.data);
+    for (long i = 0; i < DATA; i++) {
+        KR_R(scan.data)[i] = kr_re(y[i]);
+        y[i] = kr_c(kr_re(y[i]) / 0.37f, 0);
+    }
+    assert_true(net && !kr_net_run(net, x, &in, NULL));
+    const kr_recon *m = kr_recon_named("pdunet");
+    void *o = calloc(1, m->opts_size);
+    kr_image *im = NULL;
+    kr_cost cost = { 0, 0 };
+    assert_true(!kr_meta_set(w->meta, "hyper.per99_img", "0.37") && !kr_weights_write(w, file));
+    assert_true(!kr_opt_defaults(m->opts, o) && !kr_opt_set(m->opts, o, "weights", file) && !kr_opt_set(m->opts, o, "config", "none"));
+    if (m->run(&im, &scan, NULL, o, NULL) || m->plan(&cost, &scan, o))
+        fail_msg("%s", kr_error());
+    assert_true(cost.bytes > 0);
+    for (long i = 0; i < N * N; i++) {
+        double v = fmax(0.37 * (double)kr_re(x[i]), 0);
+        top = fmax(top, v);
+        off = fmax(off, fabs((double)KR_R(im->data)[(N - 1 - i / N) * N + i % N] - v));
+    }
+    print_message("method against network: %.1e of the largest value\n", off / top);
+    assert_true(off < 1e-6 * top);
+    kr_image_unref(&im);
+    for (int i = 0; i < DATA; i++)
+        KR_R(scan.data)[i] = 0;
+    assert_int_equal(m->run(&im, &scan, NULL, o, NULL), 0);
+    assert_true(kr_max_abs(im->data) <= 0);
+    kr_image_unref(&im);
+    KR_R(scan.data)[50] = 1;
+    scan.rays->source[3][0] = scan.rays->source[2][0];
+    scan.rays->source[3][1] = scan.rays->source[2][1];
+    assert_int_not_equal(m->run(&im, &scan, NULL, o, NULL), 0);
+    assert_refused(KR_EREFUSED, "in the order of their angles; view 3");
+    kr_rays_unref(&scan.rays);
+    scan.rays = kr_rays_cone(&(kr_detector){ COLUMNS, 1, { 2, 0 }, { 0, 0 } }, 500, 800, false, VIEWS, (double[VIEWS]){ 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3 }, NULL);
+    assert_int_not_equal(m->run(&im, &scan, NULL, o, NULL), 0);
+    assert_refused(KR_EREFUSED, "these are fans");
+    kr_scan mri = { .shape = KR_SHAPE([KR_X] = N, [KR_Y] = N, [KR_COIL] = 1), .meta = scan.meta };
+    assert_int_not_equal(m->run(&im, &mri, NULL, o, NULL), 0);
+    assert_refused(KR_EREFUSED, "is for X-ray projections");
+    static const char *const bad[][3] = { { "hyper.n_primary", "4", "the weights have 2" }, { "hyper.n_iterations", "3", "the weights have 2" }, { "hyper.use_original_block", "true", "the weights have no" },
+        { "hyper.parfan", "fan", "parfan is fan" }, { "hyper.per99_img", "-1", "a number from" }, { "hyper.use_original_init", "maybe", "'maybe'" }, { "hyper.dropout", "0.1", "no key that Kray knows" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        kr_weights *v = pdunet(false);
+        assert_true(!kr_meta_set(v->meta, bad[i][0], "%s", bad[i][1]) && !kr_meta_set(v->meta, "config_model", "PrimalDualNetwork") && !kr_weights_write(v, file));
+        assert_int_not_equal(m->run(&im, &scan, NULL, o, NULL), 0);
+        if (!strstr(kr_error(), bad[i][2]))
+            fail_msg("'%s' lacks '%s'", kr_error(), bad[i][2]);
+        kr_weights_unref(&v);
+    }
+    free(o);
+    kr_linop_unref(&A);
+    kr_linop_unref(&B);
+    kr_net_unref(&net);
+    kr_weights_unref(&w);
+    kr_rays_unref(&scan.rays);
+    kr_array_unref(&scan.data);
+    kr_meta_unref(&scan.meta);
+    remove(file);
+}
+
+static double loss(const kr_graph *g, const kr_extent *n, const double *const *in, double *const *value, double *out, long count)
+{
+    double sum = 0;
+    assert_int_equal(kr_graph_plain(g, n, 0, in, value, (double *[]){ out }), 0);
+    for (long i = 0; i < count; i++)
+        sum += (2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1) * out[i];
+    return sum;
+}
+
+/* kind 0: LPDNet; 1 and 2: the Primal-Dual U-Net, the network of convolutions. */
+static void gradients_of(int kind)
+{
+    enum { PARAMS = 200 };
+    kr_weights *all = kind ? NULL : lpdnet(LPDNET_CONV), *w = kind ? pdunet(kind > 1) : kr_weights_under(all, "model.");
+    assert_true(w && !kr_meta_set(w->meta, "hyper.operator", "rays") && (kind || !kr_meta_set(w->meta, "hyper.num_iter", "2")));
+    kr_graph *g = kr_net_graph(kind ? "pdunet" : "lpdnet", w);
+    kr_linop *A = NULL, *B = NULL;
+    long count = kind ? N * N : 2 * N * N;
+    if (kind)
+        operators(&A, &B);
+    else
+        A = projector(1.0 / 32);
+    kr_cfloat y[DATA];
+    double plain[2 * DATA], out[2 * N * N], *value[PARAMS];
+    data(y);
+    for (long i = 0; i < 2 * DATA; i++)
+        plain[i] = (double)((const float *)y)[i];
+    kr_extent n[3];
+    const double *in[3];
+    const void *given[3];
+    long params;
+    kr_param *p = kr_graph_params(g, &params);
+    assert_true(kr_graph_inputs(g) == (kind ? 3 : 2) && params < PARAMS);
+    for (int i = 0; i < (kind ? 3 : 2); i++) {
+        bool op = strcmp(kr_graph_input_name(g, i), "kspace");
+        const kr_linop *which = strcmp(kr_graph_input_name(g, i), "rays") ? B : A;
+        n[i] = op ? (kr_extent){ KR_OPERATOR, 1, 1, N, N } : (kr_extent){ KR_COILS, 1, 1, VIEWS, COLUMNS };
+        in[i] = op ? (const double *)(const void *)which : plain;
+        given[i] = op ? (const void *)which : y;
+    }
+    kr_run *r = kr_graph_plan(g, n, KR_TRAIN, 0);
+    if (!r || kr_run_lend(r, NULL))
+        fail_msg("%s", kr_error());
+    for (int i = 0; i < (kind ? 3 : 2); i++)
+        kr_run_input(r, i, given[i]);
+    kr_run_forward(r, NULL, NULL);
+    for (long i = 0; i < count; i++)
+        ((float *)kr_run_dy(r, 0)->data)[i] = (float)(2 * kr_rand_uniform(7, 0, (uint64_t)i) - 1);
+    kr_run_backward(r);
+    double predicted = 0, scale = 0, l[2];
+    for (long i = 0; i < params; i++)
+        value[i] = malloc((size_t)kr_tensor_count(&p[i].value) * sizeof(double));
+    for (long i = 0; i < params; i++)                        /* what is not trained, too */
+        for (long k = 0; k < kr_tensor_count(&p[i].value); k++)
+            value[i][k] = (double)p[i].value.data[k];
+    for (int side = 0; side < 2; side++) {
+        for (long i = 0; i < params; i++)
+            for (long k = 0; k < kr_tensor_count(&p[i].value) && !p[i].frozen; k++) {
+                double d = 2 * kr_rand_uniform(8, (uint64_t)i, (uint64_t)k) - 1, part = d * (double)p[i].gradient.data[k];
+                value[i][k] = (double)p[i].value.data[k] + (side ? -1e-7 : 1e-7) * d;
+                predicted += side ? 0 : part;
+                scale += side ? 0 : part * part;
+            }
+        l[side] = loss(g, n, in, value, out, count);
+    }
+    double off = fabs((l[0] - l[1]) / 2e-7 - predicted) / sqrt(scale);
+    print_message("%s, gradients through the projector: %.1e\n", kind > 1 ? "convolutions" : kind ? "U-Nets" : "LPDNet", off);
+    assert_true(off < 2e-4);                                     /* as in test_graph.c */
+    for (long i = 0; i < params; i++)
+        free(value[i]);
+    kr_run_unref(&r);
+    kr_graph_unref(&g);
+    kr_linop_unref(&A);
+    kr_linop_unref(&B);
+    kr_weights_unref(&w);
+    kr_weights_unref(&all);
+}
+
+static void gradients(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++)
+        gradients_of(kind);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method), cmocka_unit_test(blocks) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method), cmocka_unit_test(blocks), cmocka_unit_test(pdunet_as_published), cmocka_unit_test(pdunet_method) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
