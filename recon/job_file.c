@@ -1,5 +1,6 @@
 /* job_file.c: a job on a file: how many slices at a time, and their images as one. */
 #include "kray/io.h"
+#include "kray/trajectory.h"
 #include "job.h"
 #include "model.h"
 #include <math.h>
@@ -105,9 +106,11 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
 
 /* ---- Reading ---- */
 
+static const kr_played *played(const kr_job *j) { return j->how.stated.along ? j->how.stated.along->played : NULL; }
+
 static int read_head(kr_job *j, kr_scan **head, const char *source, const kr_trace *trace)
 {
-    return kr_scan_read(head, source, j->how.from, &(kr_read){ .header_only = true }, trace);
+    return kr_scan_read(head, source, j->how.from, &(kr_read){ .header_only = true, .played = played(j) }, trace);
 }
 
 /* The slices of the window. */
@@ -115,7 +118,7 @@ static int read_window(kr_job *j, kr_scan **out, const char *source, const kr_tr
 {
     kr_scoped(scan) whole = NULL;
     bool window = j->count < j->all;
-    kr_read how = { .slice_from = j->from, .slice_count = window ? j->count : 0 };
+    kr_read how = { .slice_from = j->from, .slice_count = window ? j->count : 0, .played = played(j) };
     if (kr_scan_read(&whole, source, j->how.from, &how, trace))
         return kr_error_code();
     bool cut = window && slices_of(whole) == j->all;        /* a format that reads all slices at once */

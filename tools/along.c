@@ -53,6 +53,20 @@ static int read_seq(kr_stated *to, kr_along *more, const along *a, const kr_trac
     return 0;
 }
 
+/* What the raw file's lines are, by the sequence that was played. */
+static int read_played(kr_along *more, const along *a, const kr_trace *trace)
+{
+    kr_seq_facts f;
+    if (a->traj)
+        return kr_fail(KR_EUSAGE, "--seq says where the samples of a raw file lie, and so does --traj: only one of these is possible");
+    if (more->unit)
+        return kr_fail(KR_EUSAGE, "--traj-units: positions by a Pulseq sequence are per metre");
+    if (kr_seq_played(&more->played, &f, a->seq))
+        return kr_fail_in("sequence %s", a->seq);
+    kr_say(trace, KR_INFO, "%s: Pulseq %d.%d.%d, %ld readouts", a->seq, f.version[0], f.version[1], f.version[2], f.readouts);
+    return 0;
+}
+
 int along_read(kr_stated *to, const along *a, const kr_trace *trace)
 {
     kr_along *more = kr_alloc_zero(1, sizeof *more);
@@ -70,6 +84,8 @@ int along_read(kr_stated *to, const along *a, const kr_trace *trace)
             return kr_fail_in("trajectory %s", a->traj);
     } else if (a->traj && kr_array_read(&to->traj, a->traj))
         return kr_fail_in("trajectory");
+    if (a->seq && read_played(more, a, trace))
+        return kr_error_code();
     if ((a->fov && read_fov(more->fov_mm, a->fov)) || (a->shift && read_numbers(more->shift_mm, "--fov-shift", a->shift, 1e4, "two or three distances in mm are wanted, such as 10,-4.5")))
         return kr_error_code();
     if (a->spokes < 0)

@@ -19,7 +19,7 @@
 
 typedef struct opts {
     const char *pixels, *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
-    const char *single_band, *traj, *units, *matrix, *fov, *shift, *delay, *density;
+    const char *single_band, *traj, *seq, *units, *matrix, *fov, *shift, *delay, *density;
     const char *field, *geometry;
     double first, dwell;
     long spokes, phases, breathing, maps, calib, compress, threads, multiband, caipi;
@@ -45,6 +45,7 @@ static const kr_opt table[] = {
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "EPI Nyquist ghost correction: from navigator lines, or from the data alone" },
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
+    { "seq", 0, KR_OPT_FILE, offsetof(opts, seq), NULL, "FILE", "the Pulseq sequence that was played: what each line of the raw file is for, and where its samples lie" },
     { "traj-units", 0, KR_OPT_CHOICE, offsetof(opts, units), "auto", "auto|fov|sample|radians|1/m|rad/m",
       "what k-space positions are in: cycles per field of view or per sample, radians per sample, cycles or radians per metre; auto: by their range" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it, and of X-ray projections (X = Y)" },
@@ -248,7 +249,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     kr_scoped(array) maps = NULL;
     if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
         return kr_fail_in("coil maps");
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->seq, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();

@@ -53,8 +53,10 @@ int stated_open(kr_stated *s, const struct stated *w, const kr_trace *trace)
 void stated_close(kr_stated *s)
 {
     kr_along *more = (kr_along *)s->along;                     /* along_read made it */
-    if (more)
+    if (more) {
         kr_image_unref(&more->field);
+        kr_played_unref(&more->played);
+    }
     kr_free(more);
     kr_array_unref(&s->traj);
     kr_array_unref(&s->density);

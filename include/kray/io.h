@@ -21,6 +21,7 @@ int kr_axes_reim(const char *text);
 typedef struct kr_read {                    /* what to read; zero reads all                             */
     bool header_only;                       /* shape, header, mask if small; data stays NULL            */
     long slice_from, slice_count;           /* window of SLICE; count 0: all. Formats may ignore it if cheap */
+    const struct kr_played *played;         /* place lines by this; refused of files that have none. NULL: as they say */
 } kr_read;
 
 typedef struct kr_format {

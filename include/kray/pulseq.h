@@ -1,7 +1,7 @@
 /* pulseq.h: what a Pulseq sequence file says of where samples lie in k-space. */
 #ifndef KRAY_PULSEQ_H
 #define KRAY_PULSEQ_H
-#include "kray/array.h"
+#include "kray/scan.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,6 +21,10 @@ bool kr_is_seq(const char *path);    /* its name ends in .seq */
  * versions, rotations, and files that contradict themselves; no event beyond 2^24, and no more than 2^27 samples. Source: Layton et al., Magn Reson Med 77:1544 (2017);
  * the specification of the format 1.2 to 1.5. */
 int kr_seq_read(kr_array **k, kr_seq_facts *f, const char *path) KR_MUST_USE;
+/* All readouts in the order played, for kr_read.played: counters and flags by the labels SLC, ECO, PHS, SET, REP, AVG, SEG, NOISE, NAV, REF, IMA and OFF (a dummy: not for
+ * the image); readouts before the first pulse are noise. Other labels (LIN, PAR, REV) repeat what the gradients tell. Refuses as kr_seq_read does, and labels
+ * and lengths that a line cannot have. Owner: the caller. */
+int kr_seq_played(kr_played **s, kr_seq_facts *f, const char *path) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

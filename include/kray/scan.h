@@ -23,6 +23,9 @@ enum kr_line_kind kr_line_kind_of(uint64_t flags);       /* calibration that is 
 /* Lines of one kind, in the order measured; `slice` counts along SLICE of data. data {SAMPLE,COIL,VIEW} as measured (reversed
  * lines are not mirrored), NULL for kinds whose samples went into data, calib and noise; shorter lines end in zeros. */
 typedef struct kr_lines { long count; kr_line *line; kr_array *data; } kr_lines;
+/* What a sequence played, readout by readout: the head of a line (flags, counters, samples, dwell_us) and k[i][3 samples], where each sample lies in cycles per metre. */
+typedef struct kr_played { long count; kr_line *line; float **k; double fov_mm[3]; /* 0: not stated */ } kr_played;
+void kr_played_unref(kr_played **p);
 typedef struct kr_waveform { uint16_t id; uint32_t time_stamp, counter; uint16_t channels, samples; float sample_time_us; uint32_t *data; } kr_waveform; /* data[channel][sample] */
 
 /* The readout gradient, where samples are taken while it rises and falls: times in us from its start. */
@@ -78,6 +81,7 @@ typedef struct kr_scan {
     kr_image *reference;             /* the file's own target image (fully sampled RSS); NULL            */
     unsigned in_image;               /* axes of data that already are in image space: KR_ON(KR_X) ...    */
     bool whitened;                   /* channels have unit, uncorrelated noise                           */
+    bool by_sequence;                /* its lines were placed by a kr_played                             */
     double dwell_us, noise_dwell_us, noise_bandwidth;   /* 0: unknown                                    */
     kr_encoding enc;
     kr_multiband multiband;
@@ -161,10 +165,15 @@ int kr_scan_centre(kr_scan *s, const long at[3]) KR_MUST_USE;
  *   N/2, averaged over all but slice; where their counters do not reach the centre they are counted from their own middle.
  *   Not Cartesian: data {SAMPLE,VIEW,COIL,SLICE,...}, VIEW in the order measured, traj {SAMPLE,VIEW,CHAN} and those further
  *   axes along which it changes.
+ * With `played` (borrowed until kr_placing_end) line i is readout i of the sequence, whatever it says of itself: kind and counters by labels, positions by the
+ * gradients. Further lines are the scanner's: noise, then all that are neither imaging nor calibration are left out of the count. A sequence
+ * that was played several times goes on along TIME. Straight readouts along X at whole steps 1 / fov of Y and Z lie on a grid; others, as many samples as most have,
+ * along their path, in cycles per metre. The sequence's field of view replaces the header's, and, where that is another, its matrix. Refuses other numbers of lines
+ * and samples.
  * Refuses lines without imaging, unequal channels, and grids far larger than what was measured or than this machine. */
 typedef struct kr_placing kr_placing;
 typedef struct kr_placing_plan { const kr_line *line; long count; const kr_encoding *encoding; int encodings;
-                                 bool header_only; long slice_from, slice_count; } kr_placing_plan;
+                                 bool header_only; long slice_from, slice_count; const kr_played *played; } kr_placing_plan;
 kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan) KR_MUST_USE;
 bool kr_placing_wants(const kr_placing *p, long line);   /* are this line's samples needed? */
 #ifndef __cplusplus

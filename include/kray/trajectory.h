@@ -52,6 +52,7 @@ typedef struct kr_along {
     double fov_mm[3];                /* kr_scan_widen; 0: as the file says                              */
     double shift_mm[3];              /* kr_scan_shift                                                   */
     kr_gates gates;                  /* kr_scan_gate                                                    */
+    kr_played *played;               /* by which the file's lines are placed (kr_read); NULL: by what they say */
     kr_image *field; double first_us, dwell_us;      /* kr_scan_field; NULL: on resonance */
 } kr_along;
 

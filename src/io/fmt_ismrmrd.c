@@ -70,7 +70,7 @@ static int read_group(kr_scan *s, kr_h5 *f, const char *group, const kr_read *ho
     int encodings = 0, e = encoding ? read_header(s, f, group, encoding, &encodings) : kr_error_code();
     if (e || (e = kr_mrd_heads_read(&line, &refs, &count, f, group)))
         return e;
-    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, encoding, encodings, how->header_only, how->slice_from, how->slice_count });
+    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, encoding, encodings, how->header_only, how->slice_from, how->slice_count, how->played });
     kr_mrd_sink sink = { wants, put, p };
     e = !p ? kr_error_code() : kr_mrd_samples_read(f, line, refs, count, &sink, trace);
     if (p && !e)

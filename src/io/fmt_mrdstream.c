@@ -196,7 +196,7 @@ static int place(struct raw *r, const struct stream *s, const kr_read *how, cons
     for (int i = 0; i < n; i++)
         encoding[i] = all[i].enc;
     kr_placing *p = kr_placing_new(r->s, &(kr_placing_plan){ r->line, r->lines, encoding, n, how && how->header_only,
-                                                             how ? how->slice_from : 0, how ? how->slice_count : 0 });
+                                                             how ? how->slice_from : 0, how ? how->slice_count : 0, how ? how->played : NULL });
     kr_auto kr_cfloat **samples = kr_alloc_zero(PIECE, sizeof *samples);
     kr_auto float **traj = kr_alloc_zero(PIECE, sizeof *traj);
     int e = p && samples && traj ? 0 : kr_error_code();

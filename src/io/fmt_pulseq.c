@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ID = 1 << 24, MOST_BYTES = 1 << 30, MOST_NUMBERS = 1 << 27, COLUMNS = 12, LABELS = 8, V1_4 = 1004000, V1_5 = 1005000 };
+enum { MOST_ID = 1 << 24, MOST_BYTES = 1 << 30, MOST_NUMBERS = 1 << 27, COLUMNS = 12, LABELS = 13, V1_4 = 1004000, V1_5 = 1005000 };
 
 /* ---- The file: tables of numbered rows ---- */
 typedef struct row { double v[COLUMNS]; char last; } row;     /* last: of a row that ends in a letter */
 typedef struct table { row *row; long count, room, *at, ids; } table;       /* at[id]: 1 + its row, 0: none */
 typedef struct curve { double *v; long n; } curve;
-enum label { SLC, ECO, PHS, SET, REP, NOISE, NAV, OTHER };
-static const char *const label_name[] = { "SLC", "ECO", "PHS", "SET", "REP", "NOISE", "NAV" };
+enum label { SLC, ECO, PHS, SET, REP, AVG, SEG, NOISE, NAV, REF, IMA, OFF, OTHER };
+static const char *const label_name[] = { "SLC", "ECO", "PHS", "SET", "REP", "AVG", "SEG", "NOISE", "NAV", "REF", "IMA", "OFF" };
 enum list { BLOCKS, RF, GRADIENTS, TRAP, ADC, DELAYS, EXTENSIONS, LABELSET, LABELINC, LISTS };
 static const char *const list_name[] = { "[BLOCKS]", "[RF]", "[GRADIENTS]", "[TRAP]", "[ADC]", "[DELAYS]", "[EXTENSIONS]", "labels", "labels" };
 typedef struct seq {
@@ -405,7 +405,7 @@ static int pulse(double *middle, int *kind, double *end, const seq *s, double id
 }
 
 /* ---- The whole sequence ---- */
-typedef struct readout { long samples, label[LABELS]; double dwell_s; const double *k; } readout;
+typedef struct readout { long samples, label[LABELS], pulses; double dwell_s; const double *k; } readout;    /* pulses: before it */
 
 typedef struct walk {
     const seq *s;
@@ -415,6 +415,7 @@ typedef struct walk {
     readout *out; long count, room;
     double **kept;                    /* positions of every readout, 3 a sample */
     double samples;
+    long pulses;
 } walk;
 
 static int labels(walk *w, double ext)
@@ -470,7 +471,7 @@ static int sample(walk *w, double id, double middle, int kind, double *end)
             double start = !kind || t < middle ? w->k[d] : kind == 2 ? -(w->k[d] + was) : 0;
             k[3 * i + d] = start + m - was;
         }
-    readout r = { .samples = (long)n, .dwell_s = dwell, .k = k };
+    readout r = { .samples = (long)n, .dwell_s = dwell, .k = k, .pulses = w->pulses };
     memcpy(r.label, w->label, sizeof r.label);
     w->kept[w->count] = k;
     w->out[w->count++] = r;
@@ -490,6 +491,7 @@ static int block(walk *w, const double *v)
     }
     if ((v[6] > 0 && labels(w, v[6])) || pulse(&middle, &kind, &end, s, v[1]) || (v[5] > 0 && sample(w, v[5], middle, kind, &end)))
         return kr_error_code();
+    w->pulses += v[1] > 0;
     end = fmax(end, rest);
     for (int d = 0; d < 3; d++) {
         const wave *g = &w->wave[d];
@@ -585,18 +587,62 @@ bool kr_is_seq(const char *path)
     return n > 4 && !strcmp(path + n - 4, ".seq");
 }
 
-int kr_seq_read(kr_array **k, kr_seq_facts *f, const char *path)
+/* Readouts before the first of the sequence's pulses have nothing but noise to measure. */
+static void mark_noise(walk *w)
+{
+    for (long i = 0; w->pulses && i < w->count && !w->out[i].pulses; i++)
+        w->out[i].label[NOISE] = 1;
+}
+
+static const struct { enum label label; int flag; } flags[] = { { NOISE, 19 }, { NAV, 23 }, { OFF, 27 } };      /* flags as ISMRMRD counts them */
+
+/* Heads of lines by the labels. */
+static int heads(kr_played **out, kr_seq_facts *f, walk *w)
+{
+    kr_played *s = *out = kr_alloc_zero(1, sizeof *s);
+    if (!w->count)
+        return kr_fail(KR_EREFUSED, "the sequence has no readouts");
+    if (!s || !(s->line = kr_alloc_zero((size_t)w->count, sizeof *s->line)) || !(s->k = kr_alloc_zero((size_t)w->count, sizeof *s->k)))
+        return kr_error_code();
+    f->readouts = s->count = w->count;
+    f->dwell_us = w->out[0].dwell_s * 1e6;
+    for (long i = 0; i < w->count; i++) {
+        const readout *r = &w->out[i];
+        kr_line *l = &s->line[i];
+        uint16_t *const to[] = { &l->slice, &l->contrast, &l->phase, &l->set, &l->repetition, &l->average, &l->segment };
+        for (int a = SLC; a <= SEG; a++) {
+            if (r->label[a] < 0 || r->label[a] > UINT16_MAX)
+                return kr_fail(KR_EFORMAT, "readout %ld has the label %s %ld; 0 to %d are possible", i, label_name[a], r->label[a], UINT16_MAX);
+            *to[a] = (uint16_t)r->label[a];
+        }
+        for (size_t a = 0; a < sizeof flags / sizeof *flags; a++)
+            l->flags |= r->label[flags[a].label] ? 1ull << (flags[a].flag - 1) : 0;
+        l->flags |= !r->label[REF] ? 0 : r->label[IMA] ? 1ull << 20 : 1ull << 19;
+        if (r->samples > UINT16_MAX)
+            return kr_fail(KR_EREFUSED, "readout %ld has %ld samples; lines of raw files have %d at most", i, r->samples, UINT16_MAX);
+        l->samples = (uint16_t)r->samples;
+        l->dwell_us = (float)(r->dwell_s * 1e6);
+        if (!(s->k[i] = kr_alloc(3 * (size_t)r->samples, sizeof **s->k)))
+            return kr_error_code();
+        for (long n = 0; n < 3 * r->samples; n++)
+            s->k[i][n] = (float)r->k[n];
+    }
+    return 0;
+}
+
+/* One of both: positions as an array, or readout by readout. */
+static int read_seq(kr_array **k, kr_played **played, kr_seq_facts *f, const char *path)
 {
     seq s = { .grad_s = 1e-5, .rf_s = 1e-6, .block_s = 1e-5 };
     walk w = { .s = &s };
-    *k = NULL;
     *f = (kr_seq_facts){ .left_out = 0 };
     kr_auto char *text = kr_file_text(path, MOST_BYTES);
     int e = text ? read_all(&s, text) : kr_error_code();
     for (long i = 0; !e && i < s.list[BLOCKS].count; i++)
         if ((e = block(&w, s.list[BLOCKS].row[i].v)))
             kr_fail_in("block %ld", i + 1);
-    e = e ? e : arrange(k, f, &w);
+    mark_noise(&w);
+    e = e ? e : k ? arrange(k, f, &w) : heads(played, f, &w);
     f->version[0] = (int)(s.version / 1000000);
     f->version[1] = (int)(s.version / 1000 % 1000);
     f->version[2] = (int)(s.version % 1000);
@@ -611,8 +657,26 @@ int kr_seq_read(kr_array **k, kr_seq_facts *f, const char *path)
     kr_free(w.kept);
     kr_free(w.out);
     close_seq(&s);
+    return e;
+}
+
+int kr_seq_read(kr_array **k, kr_seq_facts *f, const char *path)
+{
+    *k = NULL;
+    int e = read_seq(k, NULL, f, path);
     if (e)
         kr_array_unref(k);
+    return e;
+}
+
+int kr_seq_played(kr_played **s, kr_seq_facts *f, const char *path)
+{
+    *s = NULL;
+    int e = read_seq(NULL, s, f, path);
+    if (e)
+        kr_played_unref(s);
+    else
+        memcpy((*s)->fov_mm, f->fov_mm, sizeof f->fov_mm);
     return e;
 }
 

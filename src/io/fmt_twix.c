@@ -618,7 +618,7 @@ static int read_measurement(kr_scan *s, const twix *f, int which, const kr_read 
         e = add_noise(&r, f, which, s, trace);
     if (!e) {
         tell(s, f, &r, which, chosen);
-        p = kr_placing_new(s, &(kr_placing_plan){ r.line, r.count, &s->enc, 1, how->header_only, how->slice_from, how->slice_count });
+        p = kr_placing_new(s, &(kr_placing_plan){ r.line, r.count, &s->enc, 1, how->header_only, how->slice_from, how->slice_count, how->played });
         e = p ? 0 : kr_error_code();
     }
     long samples = 0;

@@ -369,6 +369,8 @@ int kr_scan_read(kr_scan **out, const char *source, const char *format, const kr
     *out = NULL;
     const kr_format *f = NULL;
     int e = read_source(source, format, &f, &(struct wanted){ .what = KR_RAW, .scan = out, .how = how, .trace = trace });
+    if (!e && how && how->played && !(*out)->by_sequence)
+        e = kr_fail(KR_EREFUSED, "%s: a sequence is matched line by line, and files of the format %s do not keep their lines apart; --traj scan.seq gives such data their positions", source, f->name);
     if (!e) {
         (*out)->format = f->name;
         if (!(*out)->file && !((*out)->file = kr_strdup(source)))

@@ -485,7 +485,7 @@ static int place(kr_mrd_work *w, const units *u, const lines *const *part, int p
         n = in_window(line, samples, traj, n);
     if (fits(u, line, n) || kr_mrd_header_parse(w->scan, u->xml) || set_stamps(w, u, line, n))
         return kr_error_code();
-    kr_placing *p = kr_placing_new(w->scan, &(kr_placing_plan){ line, n, u->encoding, u->encodings, false, 0, 0 });
+    kr_placing *p = kr_placing_new(w->scan, &(kr_placing_plan){ line, n, u->encoding, u->encodings, false, 0, 0, NULL });
     int e = p ? kr_placing_put(p, 0, n, samples, traj) : kr_error_code();
     if (!e)
         e = kr_placing_end(&p);

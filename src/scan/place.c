@@ -202,7 +202,7 @@ kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan)
         p->line[i] = plan->line[i];
         p->kind[i] = (unsigned char)kr_line_kind_of(plan->line[i].flags);
     }
-    if (good && !place_encoding(p) && !place_imaging(p)) {
+    if (good && (!plan->played || !place_match(p)) && !place_encoding(p) && (!plan->played || !place_played(p)) && !place_imaging(p)) {
         place_claim_imaging(p);
         if (!place_calibration(p) && !plan_kinds(p) && !frame_time(p) && !make_room(p)) {
             dwell_times(p);
@@ -254,12 +254,12 @@ static move to_grid(const grid *g, const where *w, const kr_line *l, const kr_cf
     return (move){ KR_C(g->data) + at + w->x, samples + l->discard_pre, plane, l->samples, w->n, l->channels, mirror, g->slot[w->slot].count > 1 };
 }
 
-static void put_traj(kr_placing *p, const where *w, const float *traj)
+static void put_traj(kr_placing *p, const where *w, const float *traj, int dims)
 {
     const grid *g = &p->imaging;
     for (long s = 0; s < w->n; s++)
         for (int d = 0; d < p->dims; d++)
-            p->traj[(d * g->slots + w->slot) * g->row + w->x + s] = traj[(w->skip + s) * p->dims + d];
+            p->traj[(d * g->slots + w->slot) * g->row + w->x + s] = traj[(w->skip + s) * dims + d];
 }
 
 int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const *samples, const float *const *traj)
@@ -280,10 +280,12 @@ int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const 
             if (p->spokes)
                 j.m[j.count].mirror = false;              /* a spoke's direction is in its trajectory */
             j.count++;
-            if (p->dims && traj && traj[i - from]) {
+            if (p->dims && p->played)
+                put_traj(p, &p->image[i], p->plan.played->k[p->played[i]], 3);
+            else if (p->dims && traj && traj[i - from]) {
                 if (l->traj_dims != p->dims)
                     return kr_fail(KR_EFORMAT, "line %ld has a trajectory of %d dimensions where the first has %d", i, l->traj_dims, p->dims);
-                put_traj(p, &p->image[i], traj[i - from]);
+                put_traj(p, &p->image[i], traj[i - from], p->dims);
             }
         }
         if (p->calib[i].n && p->s->calib)
@@ -368,6 +370,7 @@ void kr_placing_unref(kr_placing **placing)
     kr_free(p->imaging.slot);
     kr_free(p->calibration.slot);
     kr_free(p->rank);
+    kr_free(p->played);
     kr_free(p->traj);
     kr_free(p);
     *placing = NULL;

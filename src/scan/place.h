@@ -4,7 +4,7 @@
 #include "kray/scan.h"
 
 #define FLAG(n) (1ull << ((n) - 1))       /* ISMRMRD counts flags from 1 */
-enum { NOISE = 19, CALIB = 20, CALIB_TOO = 21, REVERSE = 22, NAVIGATION = 23, PHASECORR = 24, HP_FEEDBACK = 26, DUMMY = 27,
+enum { NOISE = 19, CALIB = 20, CALIB_TOO = 21, REVERSE = 22, NAVIGATION = 23, PHASECORR = 24, LAST_OF_ALL = 25, HP_FEEDBACK = 26, DUMMY = 27,
        RT_FEEDBACK = 28, SURFACE = 29, STABILISE_REFERENCE = 30, STABILISE = 31 };
 
 /* The slots of a grid: one per line that can be measured. Cartesian: Y, Z, then the counters; otherwise VIEW takes Y's place. */
@@ -37,6 +37,7 @@ struct kr_placing {
     int dims;                        /* of the trajectory */
     float *traj;                     /* [dims] blocks over the slots of imaging, row fastest */
     uint64_t straight, centreless;
+    long *played;                    /* line -> readout of plan.played, -1: the scanner's own; NULL: no sequence */
 };
 
 static inline long place_counter(const kr_line *l, int k)
@@ -65,6 +66,10 @@ int place_grid_mask(kr_array **out, const grid *g, bool spokes) KR_MUST_USE;
 /* ---- place_slices.c: slices in space ---- */
 long place_images(const kr_placing *p);                      /* slices that will be told apart                          */
 int place_slices(kr_placing *p) KR_MUST_USE;                 /* directions, the order of slices, a position for each    */
+
+/* ---- place_played.c: lines by what a sequence played ---- */
+int place_match(kr_placing *p) KR_MUST_USE;                  /* which readout each line is: kinds and counters          */
+int place_played(kr_placing *p) KR_MUST_USE;                 /* after place_encoding: lines of a grid, or positions     */
 
 /* ---- place_imaging.c: the imaging lines ---- */
 bool place_in_window(const kr_placing *p, const kr_line *l); /* of the slices that are read                             */

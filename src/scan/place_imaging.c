@@ -48,6 +48,8 @@ int place_encoding(kr_placing *p)
 static bool not_cartesian(kr_placing *p, const kr_line *first)
 {
     const char *t = p->s->enc.trajectory;
+    if (p->played)
+        return p->dims > 0;
     bool named = !strcmp(t, "radial") || !strcmp(t, "goldenangle") || !strcmp(t, "spiral");
     p->dims = first->traj_dims;
     if (named && !p->dims)
@@ -70,7 +72,7 @@ long place_centre_of(const kr_encoding *e, int axis, long n)
 static void centre_by_lines(kr_placing *p)
 {
     const char *vendor = kr_meta_get(p->s->meta, "vendor");
-    if (p->spokes || !vendor || strncasecmp(vendor, "siemens", 7))
+    if (p->spokes || p->played || !vendor || strncasecmp(vendor, "siemens", 7))
         return;
     for (int a = 0; a < 2; a++) {
         long said = -1, least = LONG_MAX, most = 0, lines = 0;

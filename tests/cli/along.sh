@@ -45,6 +45,34 @@ works 'Pulseq 1.5.0, 2 readouts of 10 samples' kray recon two.npy@view,sample --
 refuses 2 'are per metre' kray recon two.npy@view,sample --traj scan.seq --traj-units fov -m adjoint -o x.nii.gz
 refuses 1 'the data 96 of 60' kray recon radial.h5 --traj scan.seq -m adjoint -o x.nii.gz
 
+# ---- A raw file by the sequence that was played ----
+# readouts, one a line: steps from sample to sample along x and y, and the first sample's position, per metre -> a sequence
+played() # SAMPLES
+{
+    awk -v n="$1" 'BEGIN { print "[VERSION]\nmajor 1\nminor 4\nrevision 0\n[DEFINITIONS]\nFOV 0.22 0.22 0.005\nGradientRasterTime 1e-05\nBlockDurationRaster 1e-05\n" }
+        { v++; for (d = 1; d <= 2; d++) { step[d, v] = $d; from[d, v] = $(d + 2) } }
+        END { print "[BLOCKS]"
+              for (i = 1; i <= v; i++) { print ++b, 20, 1, 0, 0, 0, 0, 0; print ++b, 30, 0, 4 * i - 3, 4 * i - 1, 0, 0, 0; print ++b, n + 20, 0, 4 * i - 2, 4 * i, 0, 1, 0 }
+              print "[RF]\n1 250 1 0 0 100 0 0\n[TRAP]"
+              for (i = 1; i <= v; i++) for (d = 1; d <= 2; d++) { g = step[d, i] / 1e-5
+                  printf "%d %.10g 100 100 100 0\n%d %.10g 100 %d 100 0\n", 4 * i - 5 + 2 * d, (from[d, i] - g * 55e-6) / 200e-6, 4 * i - 4 + 2 * d, g, n * 10 }
+              print "[ADC]\n1", n, 10000, 100, 0, 0, "\n[SHAPES]\nshape_id 1\nnum_samples 100\n1\n0\n0\n97" }'
+}
+numbers() { awk -v OFMT=%.10g -v CONVFMT=%.10g "$@"; }
+numbers 'BEGIN { for (j = 0; j < 60; j++) { a = 3.14159265358979 * j / 60; x = sin(a) / .22; y = cos(a) / .22; print .5 * x, .5 * y, -24 * x, -24 * y } }' </dev/null | played 96 >radial.seq
+numbers 'BEGIN { for (j = 0; j < 48; j++) print .5 / .22, 0, -24 / .22, (j - 24) / .22 }' </dev/null | played 96 >grid.seq
+works 'along their path' kray recon radial.h5 --seq radial.seq -v -o played.nii.gz -m adjoint
+near 'positions of the sequence are those of the file' "$(nrmse plain.nii.gz played.nii.gz)" 0 1e-4
+works '' kray recon grid.h5 -o grid.nii.gz -m sense
+works 'on a grid' kray recon grid.h5 --seq grid.seq -v -o played_grid.nii.gz -m sense
+near 'straight lines at whole steps lie on a grid' "$(nrmse grid.nii.gz played_grid.nii.gz)" 0 1e-6
+works 'memory' kray recon grid.h5 --seq grid.seq -m sense --plan -o x.nii.gz
+refuses 1 'the sequence plays 48 readouts, the file has 60 lines' kray recon radial.h5 --seq grid.seq -o x.nii.gz
+refuses 1 'do not keep their lines apart' kray recon two.npy@view,sample --seq scan.seq -o x.nii.gz
+refuses 2 'and so does --traj' kray recon radial.h5 --seq radial.seq --traj radial.seq -o x.nii.gz
+refuses 2 'are per metre' kray recon radial.h5 --seq radial.seq --traj-units fov -o x.nii.gz
+refuses 1 'cannot be opened' kray recon radial.h5 --seq none.seq -o x.nii.gz
+
 # ---- Gates ----
 kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 20 --traj radial:spokes=60 -o noisy.h5 -q
 works 'state' kray recon noisy.h5 --breathing 3 -m adjoint -o breath.nii.gz

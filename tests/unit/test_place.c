@@ -56,7 +56,7 @@ static kr_scan *placed(uint64_t seed, bool wild)
     kr_scan *s = kr_scan_new();
     assert_non_null(s);
     s->enc = enc[0];
-    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, enc, 2, false, 0, 0 });
+    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, enc, 2, false, 0, 0, NULL });
     if (!p)
         kr_scan_unref(&s);
     else
@@ -150,8 +150,99 @@ static void test_wild(void **state)
     assert_true(done > 40);
 }
 
+/* A sequence of noise, a dummy, and 6 lines of a grid of 8 x 6 at 100 mm, every second measured backwards; turned by `angle`: lines of no grid. */
+enum { PLAYED = 8, TIMES = 2 };
+static kr_line played_line[PLAYED];
+static float played_at[PLAYED][3 * 8], *played_k[PLAYED];
+static kr_played play(double angle)
+{
+    for (int i = 0; i < PLAYED; i++) {
+        played_line[i] = (kr_line){ .samples = 8, .dwell_us = 5, .flags = i == 0 ? 1ull << 18 : i == 1 ? 1ull << 26 : 0 };
+        played_k[i] = played_at[i];
+        for (int n = 0; n < 8; n++) {
+            double x = 10 * (i % 2 ? 3.5 - n : n - 3.5), y = 10 * (i - 2 - 3);
+            played_at[i][3 * n] = (float)(cos(angle) * x - sin(angle) * y);
+            played_at[i][3 * n + 1] = (float)(sin(angle) * x + cos(angle) * y);
+            played_at[i][3 * n + 2] = 0;
+        }
+    }
+    return (kr_played){ PLAYED, played_line, played_k, { 100, 100, 5 } };
+}
+
+/* Lines that say nothing of themselves, after one of noise that the scanner measured itself; line i holds i + 1, sample n has the imaginary part n. */
+static kr_scan *by_sequence(const kr_played *s, long lines)
+{
+    static kr_cfloat number[1 + TIMES * PLAYED][8];
+    const kr_cfloat *samples[1 + TIMES * PLAYED];
+    kr_line line[1 + TIMES * PLAYED];
+    kr_encoding enc = { .encoded = { 64, 64, 1 }, .recon_mm = { 300, 300, 5 }, .trajectory = "cartesian" };
+    for (long i = 0; i < lines; i++) {
+        line[i] = (kr_line){ .samples = 8, .channels = 1, .flags = i ? 1ull << 24 : 1ull << 18, .ky = 3, .counter = (uint32_t)i };
+        for (int n = 0; n < 8; n++)
+            number[i][n] = kr_c((float)(i + 1), (float)n);
+        samples[i] = number[i];
+    }
+    kr_scan *t = kr_scan_new();
+    t->enc = enc;
+    kr_placing *p = kr_placing_new(t, &(kr_placing_plan){ line, lines, &enc, 1, false, 0, 0, s });
+    if (!p)
+        kr_scan_unref(&t);
+    else if (kr_placing_put(p, 0, lines, samples, NULL) || kr_placing_end(&p))
+        fail_msg("%s", kr_error());
+    return t;
+}
+
+static void test_played(void **state)
+{
+    (void)state;
+    kr_played s = play(0);
+    kr_scoped(scan) t = by_sequence(&s, 1 + TIMES * PLAYED);
+    if (!t)
+        fail_msg("%s", kr_error());
+    assert_true(t->by_sequence);
+    assert_null(t->traj);
+    assert_string_equal(kr_shape_text(t->shape), "{x=8 y=6 time=2}");
+    assert_string_equal(t->enc.trajectory, "epi");
+    assert_near(t->enc.encoded_mm[0], 100, 1e-3);
+    assert_int_equal(t->lines[KR_LINES_NOISE].count, 1 + TIMES);
+    assert_int_equal(t->lines[KR_LINES_DUMMY].count, TIMES);
+    for (long time = 0; time < TIMES; time++)
+        for (long y = 0; y < 6; y++)
+            for (long x = 0; x < 8; x++) {
+                kr_cfloat v = KR_C(t->data)[(time * 6 + y) * 8 + x];
+                assert_near((double)kr_re(v), (double)(1 + time * PLAYED + 2 + y + 1), 0);
+                assert_near((double)kr_im(v), (double)(y % 2 ? 7 - x : x), 0);
+            }
+    for (long i = 0; i < t->lines[KR_LINES_IMAGING].count; i++)
+        assert_true(t->lines[KR_LINES_IMAGING].line[i].flags >> 24 & 1);     /* what is no kind stays */
+
+    s = play(.3);
+    kr_scoped(scan) turned = by_sequence(&s, 1 + PLAYED);
+    if (!turned)
+        fail_msg("%s", kr_error());
+    assert_string_equal(kr_shape_text(turned->shape), "{sample=8 view=6}");
+    assert_string_equal(turned->traj_unit, "1/m");
+    assert_int_equal(turned->traj->n[KR_CHAN], 2);
+    for (long v = 0; v < 6; v++)
+        for (long n = 0; n < 8; n++) {
+            assert_near((double)kr_im(KR_C(turned->data)[8 * v + n]), (double)n, 0);
+            for (long d = 0; d < 2; d++)
+                assert_near((double)KR_R(turned->traj)[(d * 6 + v) * 8 + n], (double)played_at[2 + v][3 * n + d], 0);
+        }
+    assert_int_equal(kr_scan_trajectory(turned, NULL), 0);
+    assert_int_equal(turned->enc.encoded[0], 10);                             /* corners reach to 4.2 cycles */
+
+    assert_null(by_sequence(&s, 3));
+    assert_non_null(strstr(kr_error(), "no multiple"));
+    kr_error_clear();
+    played_line[4].samples = 6;
+    assert_null(by_sequence(&s, 1 + PLAYED));
+    assert_non_null(strstr(kr_error(), "line 5 of the file has 8 samples, readout 4 of the sequence 6"));
+    kr_error_clear();
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild), cmocka_unit_test(test_played) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
