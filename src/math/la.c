@@ -1,5 +1,6 @@
 /* la.c: dense linear algebra; alone knows BLAS and LAPACKE. */
 #include "kray/la.h"
+#include "lanekern.h"
 #include <complex.h>
 #undef I
 #include <cblas.h>
@@ -242,6 +243,12 @@ static CBLAS_TRANSPOSE op(char c)
 void kr_la_gemm(char opa, char opb, long m, long n, long k, float alpha, const kr_cfloat *A, long lda,
                 const kr_cfloat *B, long ldb, float beta, kr_cfloat *C, long ldc)
 {
+    enum { FEW = 32 };
+    if (opa == 'N' && opb != 'C' && n <= FEW && k <= FEW && alpha == 1 && beta == 0) {       /* channels that are mixed: side by side, without a turn */
+        const long step[2] = { opb == 'N' ? 1 : ldb, opb == 'N' ? ldb : 1 }, mnk[3] = { m, n, k };
+        kr_lanekern_best()->few((float *)C, ldc, (const float *)A, lda, (const float *)B, step, mnk);
+        return;
+    }
     TURN;
     kr_cfloat a = alpha, b = beta;
     if (turn < 0) {                                        /* this may not fail: slowly, then */

@@ -622,7 +622,34 @@ static void hermitian(float *z, const float *M, const float *x, long n)
     }
 }
 
+/* ---- A product with a small matrix ---- */
+/* Real and imaginary part of an entry of B each scale whole lines; where they meet is left to the end. */
+static void few(float *C, long ldc, const float *A, long lda, const float *B, const long step[2], const long mnk[3])
+{
+    enum { BLOCK = 256 };
+    float u[BLOCK], v[BLOCK];
+    for (long from = 0; from < 2 * mnk[0]; from += BLOCK) {
+        long n = 2 * mnk[0] - from < BLOCK ? 2 * mnk[0] - from : BLOCK;
+        for (long j = 0; j < mnk[1]; j++) {
+            memset(u, 0, sizeof u);
+            memset(v, 0, sizeof v);
+            for (long l = 0; l < mnk[2]; l++) {
+                const float *a = A + 2 * l * lda + from, *b = B + 2 * (l * step[0] + j * step[1]);
+                for (long i = 0; i < n; i++) {
+                    u[i] += b[0] * a[i];
+                    v[i] += b[1] * a[i];
+                }
+            }
+            float *c = C + 2 * j * ldc + from;
+            for (long i = 0; i < n; i += 2) {
+                c[i] = u[i] - v[i + 1];
+                c[i + 1] = u[i + 1] + v[i];
+            }
+        }
+    }
+}
+
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_lanekern_, level)
 const kr_lanekern NAME(KR_LEVEL) = { forward, inverse, masked, mask, expand, reduce, pair, pair_back, turn, turn_back, load_lines,
-    store_lines, load_columns, store_columns, turn_phase, scaled, dot, step, xpay, waves, gram, hermitian };
+    store_lines, load_columns, store_columns, turn_phase, scaled, dot, step, xpay, waves, gram, hermitian, few };

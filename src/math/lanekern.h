@@ -51,6 +51,8 @@ typedef struct kr_lanekern {
     void (*waves)(float *K, const float *w, const float *wave, long step, long offsets, long entries);
     void (*gram)(float *M, const float *K, long n);
     void (*hermitian)(float *z, const float *M, const float *x, long n);
+    /* C = A B of complex numbers, m x k and k x n, B small: A's columns are lda, C's ldc, B's entries up by l row, by j column numbers apart. */
+    void (*few)(float *C, long ldc, const float *A, long lda, const float *B, const long step[2], const long mnk[3]);
 } kr_lanekern;
 extern const kr_lanekern kr_lanekern_base, kr_lanekern_v3, kr_lanekern_v4;
 const kr_lanekern *kr_lanekern_best(void);

@@ -99,7 +99,7 @@ static double error_of(const kr_nufft *p, const window *w)
 
 /* The window and the grid of least cost that reach the tolerance, for images with a flat spectrum, with room for those without;
  * where rounding lets none do so, the most accurate one. */
-static void choose(kr_nufft *p, window *best)
+static void search(kr_nufft *p, window *best)
 {
     static const double sigmas[] = { 1.25, 1.375, 1.5, 1.75, 2 };
     double least = HUGE_VAL;
@@ -131,6 +131,30 @@ static void choose(kr_nufft *p, window *best)
     }
     p->width = width;
     memcpy(p->nf, nf, sizeof nf);
+}
+
+/* What was chosen last in this thread: frames of a series ask for the same windows again and again, and the search takes milliseconds. */
+struct chosen { long n[3], points, nf[3]; int dims, lanes, width; double tolerance, oversampling; window w; };
+
+static void choose(kr_nufft *p, window *best)
+{
+    static _Thread_local struct chosen last[4];
+    static _Thread_local unsigned turn;
+    for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
+        const struct chosen *c = &last[i];
+        if (c->points != p->points || c->dims != p->dims || c->lanes != p->lanes || memcmp(c->n, p->n, sizeof c->n) || memcmp(&c->tolerance, &p->tolerance, sizeof c->tolerance))
+            continue;
+        *best = c->w;
+        p->width = c->width;
+        p->oversampling = c->oversampling;
+        memcpy(p->nf, c->nf, sizeof p->nf);
+        return;
+    }
+    search(p, best);
+    struct chosen *c = &last[turn++ % (sizeof last / sizeof *last)];
+    *c = (struct chosen){ .points = p->points, .dims = p->dims, .lanes = p->lanes, .width = p->width, .tolerance = p->tolerance, .oversampling = p->oversampling, .w = *best };
+    memcpy(c->n, p->n, sizeof c->n);
+    memcpy(c->nf, p->nf, sizeof c->nf);
 }
 
 /* ---- Tables ---- */

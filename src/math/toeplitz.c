@@ -67,6 +67,8 @@ kr_toeplitz *kr_toeplitz_new(const long n[3], long coils)
             t->row[d][i] = i < n[d] / 2 ? i - n[d] / 2 + t->m[d] : i - n[d] / 2;
     }
     t->lanes = log_lanes(coils);
+    if (t->dims == 2 && t->lanes > 4)                         /* a grid that stays in the cache, and of 6 coils no empty lanes */
+        t->lanes = 4;
     while (t->lanes > 1 && (double)sizeof(float) * (double)grid_floats(t) > MOST_BYTES)
         t->lanes /= 2;
     t->all = kr_alloc((size_t)most, sizeof(long));
@@ -97,6 +99,25 @@ double kr_toeplitz_seconds(const kr_toeplitz *t)
     return each * ceil((double)t->coils / t->lanes);
 }
 
+/* From the centred spectrum to the order in which columns() wants it. */
+struct turn { const kr_toeplitz *t; float *to; const kr_cfloat *from; float scale; };
+
+static int turn_columns(void *self, long x)
+{
+    const struct turn *o = self;
+    const kr_toeplitz *t = o->t;
+    const long m0 = t->m[0], m1 = t->m[1], m2 = t->m[2], *along = kr_lanes_order(t->fft[1]), *deep = t->dims == 3 ? kr_lanes_order(t->fft[2]) : NULL;
+    const kr_cfloat *from = o->from + (kr_lanes_order(t->fft[0])[x] + m0 / 2) % m0;
+    for (long y = 0; y < m1; y++) {
+        const kr_cfloat *line = from + m0 * (along[y] < m1 - m1 / 2 ? along[y] + m1 / 2 : along[y] + m1 / 2 - m1);
+        if (!deep)
+            o->to[x * m1 + y] = o->scale * kr_re(*line);
+        for (long z = 0; deep && z < m2; z++)
+            o->to[(y * m0 + x) * m2 + z] = o->scale * kr_re(line[m0 * m1 * ((deep[z] + m2 / 2) % m2)]);
+    }
+    return 0;
+}
+
 /* t_d on a field of view twice as large, from which its spectrum follows; that of the outermost lag, which only the embedding has, is 0. */
 static int spectrum_of(kr_toeplitz *t, float **to, long points, const float *const k[3], const float *weights, double tolerance)
 {
@@ -120,23 +141,18 @@ static int spectrum_of(kr_toeplitz *t, float **to, long points, const float *con
     kr_nufft_adjoint(p, KR_C(lag), w, 1);
     kr_nufft_unref(&p);
     const long m0 = t->m[0], m1 = t->m[1], m2 = t->m[2];
-    for (long i = 0; i < m0 * m1 * m2; i++)
-        if (i % m0 == 0 || i / m0 % m1 == 0 || (t->dims == 3 && i / (m0 * m1) == 0))
-            KR_C(lag)[i] = kr_c(0, 0);
+    for (long i = 0; i < m1 * m2; i++)
+        if (i % m1 == 0 || (t->dims == 3 && i < m1))
+            memset((void *)(KR_C(lag) + i * m0), 0, (size_t)m0 * sizeof(kr_cfloat));
+        else
+            KR_C(lag)[i * m0] = kr_c(0, 0);
     unsigned axes = KR_ON(KR_X) | KR_ON(KR_Y) | (t->dims == 3 ? KR_ON(KR_Z) : 0);
     if (kr_fourier(lag, axes))
         return kr_error_code();
     /* The adjoint has 1 / sqrt(M), the unitary transform too, the inverse of two plain ones 1 / M: M / N remains of t's 1 / N. */
     float scale = (float)(sqrt((double)(m0 * m1 * m2)) / (double)(t->n[0] * t->n[1] * t->n[2]) / sqrt((double)(m0 * m1 * m2)));
-    const long *order[3] = { kr_lanes_order(t->fft[0]), kr_lanes_order(t->fft[1]), t->dims == 3 ? kr_lanes_order(t->fft[2]) : NULL };
-    for (long x = 0; x < m0; x++)
-        for (long y = 0; y < m1; y++)
-            for (long z = 0; z < m2; z++) {
-                long at = (order[0][x] + m0 / 2) % m0 + m0 * ((order[1][y] + m1 / 2) % m1 + (order[2] ? m1 * ((order[2][z] + m2 / 2) % m2) : 0));
-                long put = t->dims == 3 ? (y * m0 + x) * m2 + z : x * m1 + y;
-                (*to)[put] = scale * kr_re(KR_C(lag)[at]);
-            }
-    return 0;
+    struct turn o = { t, *to, KR_C(lag), scale };
+    return kr_for(m0, turn_columns, &o);
 }
 
 int kr_toeplitz_add(kr_toeplitz *t, long points, const float *const k[3], const float *weights, double tolerance)

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""latency.py KRAY [NAME...]: from the last line or spoke of a frame to its image, by `kray serve`: median, 99th percentile and processor time a frame.
+Prints figures; no test. Each chain: a session of one client on loopback, frames of 192 x 192 and 10 coils of the phantom that `kray simulate` measures, each sent
+when the image of the one before is there; the first 20 of 120 are left out. NAME: rss, grappa, net, radial (all of them without one). OMP_NUM_THREADS as set.
+
+A client sends all but the last readout, waits until the server has taken it, and starts the clock with the last readout; the clock stops with the last byte of the image."""
+import os, socket, statistics, struct, subprocess, sys, tempfile, time
+
+kray, chains = sys.argv[1], sys.argv[2:]
+FRAMES, SKIPPED = int(os.environ.get('FRAMES', 120)), 20
+work = tempfile.mkdtemp()
+
+
+def run(*words):
+    subprocess.run([kray, *words, '-q'], check=True, stdout=subprocess.DEVNULL)
+
+
+def cpu(pid):
+    """Milliseconds, of all threads, also of those that have ended."""
+    f = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()
+    return (int(f[11]) + int(f[12])) * 1000 / os.sysconf('SC_CLK_TCK')
+
+
+def stream_of(*how):
+    """Header and noise, and the lines of a scan that kray simulates, as MRD messages."""
+    h5, binary = os.path.join(work, 'scan.h5'), os.path.join(work, 'scan.bin')
+    run('simulate', 'shepplogan', '-o', h5, '--matrix', '192,192', '--slices', '1', '--coils', '10', *how)
+    run('convert', h5, '-o', binary)
+    b, at, header, lines = open(binary, 'rb').read(), 0, b'', []
+    while at < len(b):
+        id = struct.unpack_from('<H', b, at)[0]
+        if id == 1:
+            n = 1026
+        elif id in (2, 3, 5):
+            n = 6 + struct.unpack_from('<I', b, at + 2)[0]
+        elif id == 1008:
+            samples, channels = struct.unpack_from('<HH', b, at + 2 + 34)[0], struct.unpack_from('<H', b, at + 2 + 38)[0]
+            n = 342 + 8 * samples * channels + 4 * samples * struct.unpack_from('<H', b, at + 2 + 176)[0]
+        else:
+            break
+        noise = id == 1008 and struct.unpack_from('<Q', b, at + 4)[0] >> 18 & 1
+        if id == 3 or noise:
+            header += b[at:at + n]
+        elif id == 1008:
+            lines.append(bytearray(b[at:at + n]))
+        at += n
+    return header, lines
+
+
+def receive(s, n):
+    b = bytearray()
+    while len(b) < n:
+        p = s.recv(n - len(b))
+        if not p:
+            sys.exit(f'the server ended: {bytes(b)}')
+        b += p
+    return bytes(b)
+
+
+def image(s):
+    while True:
+        id = struct.unpack('<H', receive(s, 2))[0]
+        if id == 5:
+            body = receive(s, struct.unpack('<I', receive(s, 4))[0])
+            if not body.startswith(b'DBG'):
+                print('#', body.decode().rstrip('\0'))
+        elif id == 1022:
+            h = receive(s, 198)
+            receive(s, struct.unpack('<Q', receive(s, 8))[0])
+            x, y, z = struct.unpack_from('<HHH', h, 16)
+            receive(s, 4 * x * y * z)
+            return
+        else:
+            sys.exit(f'message {id} in place of an image')
+
+
+def measure(name, config, header, frame_of, warm=0):
+    """frame_of(r): the readouts of frame r, which begin at the one after the last of frame r - 1."""
+    p = subprocess.Popen([kray, 'serve', '--port', '0', *more.get(name, [])], stderr=subprocess.PIPE, text=True)
+    for text in p.stderr:
+        if 'listening at' in text:
+            port = int(text.split('listening at ')[1].split(':')[1].split()[0])
+            break
+    s = socket.create_connection(('127.0.0.1', port))
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    s.sendall(struct.pack('<H', 1) + config.encode()[:1023].ljust(1024, b'\0') if not config.startswith('{') else struct.pack('<HI', 2, len(config) + 1) + config.encode() + b'\0')
+    s.sendall(header)
+    took, used, idle = [], 0, 0
+    for r in range(FRAMES):
+        lines = frame_of(r)
+        if r == SKIPPED:
+            used = cpu(p.pid)
+        s.sendall(b''.join(lines[:-1]))
+        time.sleep(0.02)
+        t = time.perf_counter()
+        s.sendall(lines[-1])
+        image(s)
+        took.append(1000 * (time.perf_counter() - t))
+    used = (cpu(p.pid) - used) / (FRAMES - SKIPPED)
+    p.terminate()
+    p.wait()
+    took = sorted(took[SKIPPED:])
+    print(f'{name}: median {statistics.median(took):.1f} ms, 99th percentile {took[98]:.1f} ms, least {took[0]:.1f} ms; {used:.1f} ms of processor time a frame', flush=True)
+
+
+more = {}
+
+
+def cartesian(wanted):
+    header, lines = stream_of('--snr', '30')
+    lines = [l for l in lines if struct.unpack_from('<H', l, 2 + 242)[0] in wanted]
+
+    def frame(r):
+        for i, l in enumerate(lines):
+            struct.pack_into('<Q', l, 2 + 2, (1 << 7) if i == len(lines) - 1 else 0)
+            struct.pack_into('<H', l, 2 + 254, r)
+        return [bytes(l) for l in lines]
+    return header, frame
+
+
+if not chains or 'rss' in chains:
+    measure('rss', 'rss', *cartesian(set(range(192))))
+if not chains or 'grappa' in chains:
+    measure('grappa', 'grappa', *cartesian(set(range(0, 192, 2)) | set(range(84, 108))))
+if not chains or 'radial' in chains:
+    header, lines = stream_of('--snr', '30', '--traj', f'radial:spokes={13 * (FRAMES + 4)},angle=golden')
+    lines = [bytes(l) for l in lines]
+    measure('radial', '{"method":"wavelet","spokes":13,"window":65,"compress":6}', header, lambda r: lines[:65] if r == 0 else lines[13 * (r + 4):13 * (r + 5)])
