@@ -12,6 +12,7 @@ typedef struct reg_problem {
     int terms;
     kr_smooth smooth;                /* add NULL: none                                                  */
     void (*drop)(void *smooth);
+    kr_prox *first;                  /* the image begins as what solves the problem with this term instead; NULL: as 0 */
     double bound;                    /* of N; 0: power iteration tells                                  */
 } reg_problem;
 

@@ -42,8 +42,12 @@ static int add(reg_problem *q, const reg_at *at)
     *t = (term){ .r = kr_ridge_new(at->weights), .level = level, .by = at->lambda / level };
     q->smooth = (kr_smooth){ add_gradient, value, 0, t };
     t->f = t->r ? kr_ridge_plan(t->r, at->type, at->n, at->space, level) : NULL;
+    if (at->type == KR_C32)          /* by Haar wavelets: the descent takes half the steps from there; those of rays cost as much as a step of its own */
+        q->first = kr_prox_mean(kr_prox_wavelet(at->type, at->n, at->space, 1, 0, 0.25 * at->lambda, true), 4);
+    if (at->type == KR_C32 && !q->first)
+        return kr_error_code();
     q->smooth.bound = t->f ? t->by * kr_ridge_bound(t->r) : 0;
     return t->f ? 0 : kr_error_code();
 }
 
-const reg_kind reg_wcrr = { .name = "wcrr", .summary = "learned weakly convex ridge regulariser (--level)", .cite = "Goujon et al., SIAM J Imaging Sci 17:91 (2024)", .add = add, .images = 8, .by_noise = true, .weights = "wcrr" };
+const reg_kind reg_wcrr = { .name = "wcrr", .summary = "learned weakly convex ridge regulariser (--level)", .cite = "Goujon et al., SIAM J Imaging Sci 17:91 (2024)", .add = add, .images = 21, .by_noise = true, .weights = "wcrr" };

@@ -172,6 +172,7 @@ static void close_problem(reg_problem *q)
     kr_linop_unref(&q->N);
     if (q->drop)
         q->drop(q->smooth.self);
+    kr_prox_unref(&q->first);
     for (int i = 0; i < KR_TERMS; i++) {
         kr_linop_unref(&q->K[i]);
         kr_prox_unref(&q->g[i]);
@@ -295,6 +296,17 @@ static int leave(const struct job *j, const kr_array *x)
     return 0;
 }
 
+/* x = where the problem's own solver begins. */
+static int begin(const kr_problem *p, kr_prox *first, kr_array *x, const kr_trace *trace)
+{
+    static const kr_stop stop = { 300, 3e-3 };
+    kr_problem other = *p;
+    other.term = &(kr_term){ first, NULL };
+    other.terms = 1;
+    other.smooth = NULL;
+    return kr_solve(&other, "fista", x, stop, NULL, trace);
+}
+
 static int solve(void *self, long i)
 {
     struct job *j = self;
@@ -336,6 +348,8 @@ static int solve(void *self, long i)
             const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             double size = warm ? kr_norm(x) : 0;
+            if (!e && q.first && q.terms == 0)
+                e = begin(&problem, q.first, x, j->trace);
             e = e ? e : kr_solve(&problem, solver, x, stop, warm ? NULL : &j->solved[i], j->trace);
             if (!e && warm && kr_norm(x) > 2 * size) {               /* another scene, or steps too long for it: from nothing, with a bound of its own */
                 kr_fill(x, 0);

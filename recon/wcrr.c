@@ -3,7 +3,7 @@
 
 static const kr_opt table[] = {
     { "lambda", 'l', KR_OPT_REAL, offsetof(kr_regular, lambda), "0", "X", "strength, relative to the image as that of wavelet is; 0: 0.7 times the noise of the scan (by a noise scan, or beside the object), from 0.006 to 0.05; 0.008 where neither tells" },
-    KR_REGULAR_SHARED("300", "1e-3"),
+    KR_REGULAR_SHARED("100", "1e-3"),
     { "level", 0, KR_OPT_REAL, offsetof(kr_regular, level), "0", "X", "answers of the filters above it count as edges, relative to the image; 0: as lambda, for which the filters were trained" },
     { "weights", 'w', KR_OPT_FILE, offsetof(kr_regular, weights), NULL, "FILE", "of kray train; default: those that come with Kray" },
     KR_OPT_END };
@@ -16,7 +16,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     int e = kr_regular_plan(cost, scan, options, "wcrr");
-    cost->seconds *= 10;
+    cost->seconds *= 20;
     return e;
 }
 

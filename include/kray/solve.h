@@ -104,8 +104,9 @@ typedef struct kr_solution {
 /* 1/2 |A x - y|^2 + sum of g_i(K_i x); misfit: the first part alone (may be NULL). NAN: no memory. */
 double kr_objective(const kr_problem *p, const kr_array *x, double *misfit);
 
-/* All stop once x has come to rest (kr_rest_at), what is left being at most `tolerance` of |x|.
- *   fista: the only one that takes a smooth term; restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
+/* All stop once x has come to rest (lbfgs: by the length of its steps; others: kr_rest_at), what is left being at most `tolerance` of |x|.
+ *   lbfgs: a smooth term alone; 6 pairs of steps and changes of the gradient; iterations count gradients. Source: Liu and Nocedal, Math Program 45:503 (1989).
+ *   fista: takes a smooth term beside others; restarts where the step turns against the momentum. Sources: Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009);
  *          O'Donoghue and Candes, Found Comput Math 15:715 (2015).
  *   admm:  Boyd et al., Found Trends Mach Learn 3:1 (2011); its penalty is balanced as in 3.4.1; the inner systems are solved by conjugate
  *          gradients from the last x. Iterations count products with N.

@@ -62,7 +62,7 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
     if (!use && !solver)
         return kr_fail(KR_EREFUSED, "no solver keeps this problem's values from going below 0");
     if (!use)
-        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are diagonal, fista, pdhg, admm", solver ? solver : "");
+        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are diagonal, lbfgs, fista, pdhg, admm", solver ? solver : "");
     if (!use->can(p))
         return kr_fail(KR_EREFUSED, "%s cannot solve a problem of these terms%s", use->name, p->positive ? ", no value below 0" : p->A ? "" : " and data");
     if (fits(p, x))
