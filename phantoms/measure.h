@@ -12,7 +12,7 @@ typedef struct kr_object {
     enum kr_type type;
     const void *self;
     /* What laying out did to the spectrum along X, Y and, in 3D, Z: the factor at frequency t in radians per point, |t| at
-     * most pi/2, which the measurement divides out. NULL: 1, values are samples. */
+     * most pi/2 (pi/sqrt 2 where lines are turned), which the measurement divides out. NULL: 1, values are samples. */
     double (*spectrum)(const void *self, int axis, double t);
     double fov_mm[3];                /* chosen where the user leaves it open                                */
     double isocentre_mm[3];          /* where the isocentre is in the patient frame                         */

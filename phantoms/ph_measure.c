@@ -8,6 +8,7 @@
 #include "kray/fourier.h"
 #include "kray/la.h"
 #include "kray/nufft.h"
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@ enum { FINER = 2,                    /* fine grid points per voxel and axis     
        NOISE_SAMPLES = 16384,        /* of the noise scan                            */
        COIL_GROUP = 8,               /* coil images along a trajectory at a time     */
        BLOCK = 2048 };               /* noise samples coloured at a time             */
+
+/* What a pose does to points of the object. */
+typedef struct pose { double c, s, shift[2]; } pose;
 
 const kr_simulate kr_simulate_preset = { .n = { 256, 256, 1 }, .slices = 8, .coils = 8, .gap_mm = 1.5, .contrast = "t1", .snr = 30,
                                          .noise_correlation = 0.2, .noise_scan = true, .oversampling = true, .phase = true };
@@ -47,6 +51,7 @@ typedef struct job {
     float *point_weight;
     kr_cfloat *coil_images;          /* {fine, COIL_GROUP}                                     */
     kr_cfloat *samples;              /* the present slab {points, COIL}                        */
+    pose pose;                       /* the present one                                        */
 } job;
 
 /* ---- The object on the fine grid ---- */
@@ -210,6 +215,121 @@ static int prepare_along(job *m)
     return m->along ? 0 : kr_error_code();
 }
 
+/* ---- A head that moves ---- */
+static double by_chance(const kr_motion *m, long slice, long number) { return kr_rand_uniform(m->seed, 4001 + (uint64_t)slice, (uint64_t)number); }
+
+/* How often the object has moved before that line. */
+static long moved(const kr_motion *m, long slice, long line, long lines)
+{
+    long n = 0;
+    for (long k = 0; k < m->steps; k++)
+        n += by_chance(m, slice, k) * (double)lines <= (double)line;
+    return n;
+}
+
+static void drawn(double v[3], const kr_motion *m, long slice, long at)
+{
+    for (int i = 0; i < 3; i++)
+        v[i] = (2 * by_chance(m, slice, m->steps + 3 * at + i) - 1) * (i ? m->mm : m->degrees * M_PI / 180);
+}
+
+void kr_motion_pose(double *angle, double shift_mm[2], const kr_motion *m, long slice, long line, long lines)
+{
+    double v[3], middle[3];
+    drawn(v, m, slice, moved(m, slice, line, lines));
+    drawn(middle, m, slice, moved(m, slice, lines / 2, lines));
+    *angle = v[0] - middle[0];
+    shift_mm[0] = v[1] - middle[1];
+    shift_mm[1] = v[2] - middle[2];
+}
+
+/* The loops as the object sees them: turned and moved back. The field there is that in the laboratory but for a turn, B_x - i B_y but for exp(-i angle). */
+static void loops_back(job *m, const kr_loop *still)
+{
+    const pose *p = &m->pose;
+    for (long i = 0; i < m->coils && m->coils > 1; i++) {
+        double x = still[i].centre_mm[0] - p->shift[0], y = still[i].centre_mm[1] - p->shift[1];
+        m->loop[i].centre_mm[0] = p->c * x + p->s * y;
+        m->loop[i].centre_mm[1] = p->c * y - p->s * x;
+        m->loop[i].normal[0] = p->c * still[i].normal[0] + p->s * still[i].normal[1];
+        m->loop[i].normal[1] = p->c * still[i].normal[1] - p->s * still[i].normal[0];
+    }
+}
+
+/* Lines of a scan, one behind the other: a position on sample i of them, in cycles per field of view. */
+typedef struct lines { long count, each, total; bool along; } lines;
+static void position(double k[2], const job *m, const lines *l, long i)
+{
+    const kr_array *t = m->how->traj;
+    long kx = m->encoded[0];
+    k[0] = l->along ? (double)KR_R(t)[i] : (double)(i % kx - kx / 2) * (double)m->n[0] / (double)kx;
+    k[1] = l->along ? (double)KR_R(t)[m->points + i] : (double)(i / kx - m->encoded[1] / 2);
+}
+
+/* Lines from..to in one pose: for every sample where it lies for the object, and what the sum is multiplied with there. */
+static int one_pose(job *m, const lines *l, long from, long to, float *k, kr_cfloat *w, kr_cfloat *y)
+{
+    long n = (to - from) * l->each, first = from * l->each;
+    const float *axis[3] = { k, k + n, NULL };
+    kr_cfloat turn = m->coils > 1 ? kr_c((float)m->pose.c, (float)-m->pose.s) : kr_c(1, 0);
+    for (long i = 0; i < n; i++) {
+        double at[2], p[2], weight = l->along ? 1 : sqrt((double)m->n[0] / (double)m->encoded[0]), phase = 0;
+        position(at, m, l, first + i);
+        for (int d = 0; d < 2; d++) {
+            at[d] /= m->fov[d];
+            phase -= 2 * M_PI * at[d] * m->pose.shift[d];
+        }
+        p[0] = (m->pose.c * at[0] + m->pose.s * at[1]) * m->fov[0];
+        p[1] = (-m->pose.s * at[0] + m->pose.c * at[1]) * m->fov[1];
+        for (int d = 0; d < 2; d++) {
+            double t = 2 * M_PI * p[d] / (double)m->fine[d];
+            weight /= (m->object->spectrum ? m->object->spectrum(m->object->self, d, t) : 1) * sqrt((double)m->fine[d] / (double)m->n[d]);
+            k[d * n + i] = (float)p[d];
+        }
+        w[i] = kr_cmul(kr_c((float)(weight * cos(phase)), (float)(weight * sin(phase))), turn);
+    }
+    kr_nufft *F = kr_nufft_new(m->fine, n, axis, m->coils < COIL_GROUP ? m->coils : COIL_GROUP, 2e-6);
+    int e = F ? 0 : kr_error_code();
+    for (m->first_coil = 0; !e && m->first_coil < m->coils; m->first_coil += COIL_GROUP) {
+        long count = m->coils - m->first_coil < COIL_GROUP ? m->coils - m->first_coil : COIL_GROUP;
+        if ((e = kr_for(count * m->fine[2], coil_image, m)))
+            break;
+        kr_nufft_forward(F, y, m->coil_images, count);
+        for (long c = 0; c < count; c++)
+            for (long i = 0; i < n; i++)
+                (l->along ? m->samples : m->data)[(m->first_coil + c) * l->total + first + i] = kr_cmul(w[i], y[c * n + i]);
+    }
+    kr_nufft_unref(&F);
+    return e;
+}
+
+static int measure_moving(job *m, long slab)
+{
+    const kr_motion *motion = &m->how->motion;
+    kr_loop still[sizeof m->loop / sizeof *m->loop];
+    memcpy(still, m->loop, sizeof still);
+    lines l = { .along = m->points > 0 };
+    l.each = l.along ? m->how->traj->n[KR_SAMPLE] : m->encoded[0];
+    l.total = l.along ? m->points : m->encoded[0] * m->encoded[1];
+    l.count = l.total / l.each;
+    long group = m->coils < COIL_GROUP ? m->coils : COIL_GROUP;
+    kr_auto float *k = kr_alloc(2 * (size_t)l.total, sizeof *k);
+    kr_auto kr_cfloat *w = kr_alloc((size_t)l.total, sizeof *w), *y = kr_alloc((size_t)(l.total * group), sizeof *y);
+    int e = k && w && y ? 0 : kr_error_code();
+    for (long from = 0, to; !e && from < l.count; from = to) {
+        for (to = from + 1; to < l.count && moved(motion, slab, to, l.count) == moved(motion, slab, from, l.count); )
+            to++;
+        double angle;
+        kr_motion_pose(&angle, m->pose.shift, motion, slab, from, l.count);
+        m->pose.c = cos(angle);
+        m->pose.s = sin(angle);
+        loops_back(m, still);
+        e = one_pose(m, &l, from, to, k, w, y);
+    }
+    memcpy(m->loop, still, sizeof still);
+    return e;
+}
+
 /* {X=points,COIL,SLICE} as {SAMPLE,VIEW,COIL,SLICE,TIME}. */
 static kr_array *named_samples(const job *m, const kr_array *flat)
 {
@@ -238,7 +358,7 @@ static int measure_slab(job *m)
         kr_fft_inverse_to(m->to_image, m->images, out);
         e = kr_for(m->n[1] * m->n[2], image_row, m);
     }
-    return e || !m->points ? e : measure_along(m);
+    return e || !m->points || m->how->motion.steps ? e : measure_along(m);
 }
 
 /* The unitary transform of N voxels counts every fine point with N^-1/2 / finer, that of finer N points with
@@ -291,7 +411,10 @@ static int prepare(job *m)
     m->few = kr_alloc((size_t)(m->few_per_slab * m->slabs), sizeof *m->few);
     bool good = m->picture && m->plane && m->rows && (m->stack || !volume) && m->images && m->along_y && m->along_x
              && (m->along_z || !volume) && m->to_image && m->few;
-    return !good ? kr_error_code() : how->traj ? prepare_along(m) : 0;
+    int e = !good ? kr_error_code() : how->traj ? prepare_along(m) : 0;
+    if (!e && how->motion.steps && !m->coil_images)
+        m->coil_images = kr_alloc(plane * (size_t)(m->coils < COIL_GROUP ? m->coils : COIL_GROUP), sizeof *m->coil_images);
+    return e || !how->motion.steps || m->coil_images ? e : kr_error_code();
 }
 
 static void clear(job *m)
@@ -444,6 +567,8 @@ static int describe(const job *m, kr_scan *s)
     for (size_t i = 0; !e && i < sizeof facts / sizeof *facts; i++)
         if (facts[i].value > 0)
             e = kr_meta_set(s->meta, facts[i].key, "%g", facts[i].value);
+    if (!e && how->motion.steps)
+        e = kr_meta_set(s->meta, "motion", "steps=%ld,rotate=%g,shift=%g,seed=%" PRIu64, how->motion.steps, how->motion.degrees, how->motion.mm, how->motion.seed);
     return e ? e : kr_meta_set(s->meta, "snr", "%g", how->snr);
 }
 
@@ -469,6 +594,11 @@ static int check(const kr_simulate *how, const double fov[3])
             return kr_fail(KR_EREFUSED, "a field of view of %g x %g x %g mm; 0.1 to 2000 mm along each axis can be simulated", fov[0], fov[1], fov[2]);
     if (!(how->gap_mm >= 0 && how->gap_mm <= 1000))
         return kr_fail(KR_EREFUSED, "a gap of %g mm between slices; 0 to 1000 can be simulated", how->gap_mm);
+    const kr_motion *mo = &how->motion;
+    if (mo->steps && (volume || how->multiband > 1))
+        return kr_fail(KR_EREFUSED, "motion is simulated of 2D slices measured one by one, not of %s", volume ? "volumes" : "slices measured together");
+    if (mo->steps < 0 || mo->steps > KR_MOTION_STEPS || !(mo->degrees >= 0 && mo->degrees <= 180) || !(mo->mm >= 0 && mo->mm <= 1000))
+        return kr_fail(KR_EREFUSED, "%ld steps of up to %g degrees and %g mm; 0 to %d steps, 0 to 180 degrees and 0 to 1000 mm can be simulated", mo->steps, mo->degrees, mo->mm, KR_MOTION_STEPS);
     if (!(how->snr >= 0 && how->snr <= 1e9))
         return kr_fail(KR_EREFUSED, "an SNR of %g; a number from 0 (no noise) to 1e9 is wanted", how->snr);
     if (!(how->noise_correlation >= 0 && how->noise_correlation <= 0.95))
@@ -498,6 +628,7 @@ static int measure(job *m, kr_scan *s, const kr_trace *trace)
         m->z = s->geom->position_mm[i][2] - m->object->isocentre_mm[2];
         e = kr_stopped(trace);
         e = e ? e : measure_slab(m);
+        e = e || !m->how->motion.steps ? e : measure_moving(m, i);
     }
     m->few = few;
     if (e)

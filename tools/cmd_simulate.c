@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef struct opts {
-    const char *out, *matrix, *fov, *contrast, *undersample, *traj, *positions, *reference, *maps, *to, *geometry, *detector;
+    const char *out, *matrix, *fov, *contrast, *undersample, *traj, *motion, *positions, *reference, *maps, *to, *geometry, *detector;
     long slices, coils, seed, multiband, caipi, single_band;
     double thickness, gap, snr, correlation, photons, electronic, dose, radius, blur, rings;
     long metal;
@@ -27,6 +27,7 @@ static const kr_opt table[] = {
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
     { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "undersample by this mask (see kray mask)" },
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC", "measure along a trajectory, such as radial:spokes=64,angle=golden (kinds: below)" },
+    { "motion", 0, KR_OPT_TEXT, offsetof(opts, motion), NULL, "KEY=N,...", "the head moves in its plane between lines: steps=1 times, turned by up to rotate=5 degrees, moved by up to shift=5 mm, seed=0" },
     { "positions", 0, KR_OPT_OUT, offsetof(opts, positions), NULL, "FILE", "with --traj: also write the k-space positions, for formats that cannot hold them" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor, with a single-band reference; 0: none" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "with --multiband: CAIPI shift of FOV/N between neighbouring slices of a band; 1: none, 0: N = multiband factor x R" },
@@ -73,6 +74,28 @@ static int numbers(double *v, int most, const char *text, const char *option)
     }
 }
 
+/* "steps=2,rotate=5,shift=3,seed=1"; what is not named has its preset. */
+static int moving(kr_motion *m, const char *text)
+{
+    static const char *const key[] = { "steps", "rotate", "shift", "seed" };
+    double v[4] = { 1, 5, 5, 0 };
+    for (const char *p = text; ; p++) {
+        size_t n = strcspn(p, "=,"), k = 0;
+        char *end = NULL;
+        while (k < 4 && (strlen(key[k]) != n || strncmp(key[k], p, n)))
+            k++;
+        double x = k < 4 && p[n] == '=' ? strtod(p + n + 1, &end) : 0;
+        if (!end || end == p + n + 1 || (*end && *end != ',') || !(x >= 0 && x < 1e9) || ((k == 0 || k == 3) && x != floor(x)))
+            return kr_fail(KR_EUSAGE, "--motion %s: numbers from 0 on for steps, rotate, shift and seed are wanted, such as steps=2,rotate=5,shift=3", text);
+        v[k] = x;
+        p = end;
+        if (!*p)
+            break;
+    }
+    *m = (kr_motion){ (long)v[0], v[1], v[2], (uint64_t)v[3] };
+    return m->steps > 0 ? 0 : kr_fail(KR_EUSAGE, "--motion %s: one step at least is wanted", text);
+}
+
 static int arrange(kr_simulate *how, const opts *o, const char *word)
 {
     double n[3] = { 0 }, fov[3] = { 0 };
@@ -92,8 +115,8 @@ static int arrange(kr_simulate *how, const opts *o, const char *word)
     if (!volume)
         fov[2] = o->thickness;
     *how = (kr_simulate){ { (long)n[0], (long)n[1], volume ? (long)n[2] : 1 }, volume ? 1 : o->slices, o->coils, { fov[0], fov[1], fov[2] },
-                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word, 0, 0, 0, NULL };
-    return 0;
+                          o->gap, o->contrast, o->snr, o->correlation, o->noise_scan, o->oversampling, o->phase, (uint64_t)o->seed, word, 0, 0, 0, NULL, { 0 } };
+    return o->motion ? moving(&how->motion, o->motion) : 0;
 }
 
 /* Shifts that take neighbouring slices apart as far as they go: FOV / (slices together), of the field of view that undersampling leaves. */
@@ -214,7 +237,7 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
 static const char *of_mr(const opts *o)
 {
     return strcmp(o->matrix, "256,256") ? "--matrix" : o->slices != 8 ? "--slices" : o->coils != 8 ? "--coils" : strcmp(o->contrast, "t1") ? "--contrast" : o->snr < 30 || o->snr > 30 ? "--snr"
-         : o->undersample ? "--undersample" : o->traj ? "--traj" : o->positions ? "--positions" : o->multiband || o->caipi || o->single_band != 32 ? "--multiband" : o->maps ? "--maps"
+         : o->undersample ? "--undersample" : o->traj ? "--traj" : o->motion ? "--motion" : o->positions ? "--positions" : o->multiband || o->caipi || o->single_band != 32 ? "--multiband" : o->maps ? "--maps"
          : o->fov ? "--fov" : o->thickness < 5 || o->thickness > 5 ? "--thickness" : o->gap < 1.5 || o->gap > 1.5 ? "--gap" : o->correlation < 0.2 || o->correlation > 0.2 ? "--correlation"
          : !o->phase ? "--no-phase" : !o->oversampling ? "--no-oversampling" : !o->noise_scan ? "--no-noise-scan" : o->to ? "--to" : NULL;
 }
@@ -260,6 +283,7 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
                     "  kray simulate --slices 9 --multiband 3 -o sms.h5          # 3 slices at a time, FOV/3 apart\n"
                     "  kray simulate brain --matrix 160,160,128 -o volume.h5     # 3D\n"
                     "  kray simulate brain --slices 1 --traj radial:spokes=64,angle=golden -o radial.h5\n"
+                    "  kray simulate brain --slices 1 --motion steps=3,rotate=4,shift=5 -o moved.h5 --reference still.nii.gz\n"
                     "  kray simulate shepplogan --slices 1 --coils 1 --snr 0 -o scan.npy\n"
                     "  kray simulate my_head.nii.gz -o scan.h5                   # any volume as the object\n"
                     "  kray simulate thorax --geometry parallel:pixel=1.5,angles=0:180:60 --photons 1e5 --dose 0.25 --electronic 10 -o sino.npy    # CT, sparse, low dose\n"

@@ -7,6 +7,13 @@
 extern "C" {
 #endif
 
+/* A head that moves in its plane: to another pose, `steps` times at moments by chance while the lines of a slice are measured, each slice at its own. A pose is turned by up to
+ * `degrees` and moved by up to `mm` along X and Y, uniformly by chance; the pose at the line in the middle is the one of the still object. */
+enum { KR_MOTION_STEPS = 64 };
+typedef struct kr_motion { long steps; double degrees, mm; uint64_t seed; } kr_motion;
+/* At that line (of `lines`, in the order of time) of a slice: what is at r when the object is still is at R r + shift, R a turn by *angle (radians) from X to Y about the isocentre. */
+void kr_motion_pose(double *angle, double shift_mm[2], const kr_motion *m, long slice, long line, long lines);
+
 typedef struct kr_simulate {
     long n[3];                       /* matrix of the image, 8 to 4096 per axis; n[2] = 1: 2D slices        */
     long slices, coils;              /* slices of a 2D scan; channels, 1 to 256                             */
@@ -23,6 +30,7 @@ typedef struct kr_simulate {
     long multiband, shift;           /* slices measured together, and their shifts: kr_multiband; 0: singly */
     long single_band;                /* lines of the single-band reference, 0: all                          */
     const kr_array *traj;            /* as kr_traj_new makes it: samples lie there, not on a grid; NULL: a grid */
+    kr_motion motion;                /* of 2D scans, lines along Y (readouts of a trajectory) in order; steps 0: none */
 } kr_simulate;
 extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils, t1, SNR 30                 */
 
@@ -34,7 +42,7 @@ extern const kr_simulate kr_simulate_preset;    /* 256 x 256, 8 slices, 8 coils,
  *     mean over the object of |signal| / mean over the object of the noise's standard deviation = snr,
  * the object being where the image is above a tenth of its largest value.
  * data {X,Y,Z,COIL,SLICE} on the encoded grid (X doubled by oversampling), or {SAMPLE,VIEW,COIL,SLICE,TIME} along a trajectory (the Fourier sum over
- * the finer grid at every sample); noise {SAMPLE,COIL}; reference: RSS of the
+ * the finer grid at every sample; with motion that of lines and coils as the object sees them, which are turned the other way round, times the phase of the shift); noise {SAMPLE,COIL}; reference: RSS of the
  * noiseless, fully sampled coil images on the recon grid. Axial: X runs to the patient's left, Y to the back, Z to the
  * head, so that pictures show the patient's right on their left. Does not depend on the number of threads. */
 typedef struct kr_phantom {

@@ -95,6 +95,62 @@ static void shepplogan_along_trajectories(void **state)
     }
 }
 
+/* A head that moves, on a grid and along spokes: the formula at lines turned back, times the phase of the shift. */
+static void motion_is_its_formula(void **state)
+{
+    (void)state;
+    for (int t = 0; t < 2; t++) {
+        kr_simulate how = small(96, 1);
+        kr_traj_want want = { .n = { how.n[0], how.n[1], 1 }, .fov_mm = { 220, 220, 5 } };
+        kr_scoped(array) k = t ? kr_traj_new("radial:spokes=40,angle=golden", &want) : NULL;
+        how.phase = false;
+        how.traj = k;
+        how.fov_mm[0] = how.fov_mm[1] = 220;
+        how.motion = (kr_motion){ 3, 12, 9, 5 };
+        kr_scan *s = measured("shepplogan", &how);
+        const kr_array *data = s->data;
+        kr_scoped(array) formula = kr_array_like(data);
+        long n = kr_count(kr_array_shape(data)), each = t ? data->n[KR_SAMPLE] : data->n[KR_X], lines = n / each, still = 0;
+        double scale = (t ? 1 : sqrt(0.5)) * (double)how.n[0] * (double)how.n[1] / 4 / sqrt((double)(how.n[0] * how.n[1]));
+        for (long i = 0; i < n; i++) {
+            double sum[2] = { 0, 0 }, angle, shift[2], u = t ? (double)KR_R(k)[i] : (double)(i % each - each / 2) / 2, v = t ? (double)KR_R(k)[n + i] : (double)(i / each - lines / 2);
+            kr_motion_pose(&angle, shift, &how.motion, 0, i / each, lines);
+            still += angle == 0;
+            for (int e = 0; e < 10; e++)
+                ellipse(sum, part[e], (u * cos(angle) + v * sin(angle)) / 2, -(v * cos(angle) - u * sin(angle)) / 2);
+            double p = -2 * M_PI * (u * shift[0] + v * shift[1]) / 220;
+            KR_C(formula)[i] = kr_c((float)(scale * (sum[0] * cos(p) - sum[1] * sin(p))), (float)(scale * (sum[0] * sin(p) + sum[1] * cos(p))));
+        }
+        assert_true(still > 0 && still < n);                             /* the pose of the middle line, and others */
+        double off = distance(data, formula);
+        print_message("motion %s: %.1e\n", t ? "along spokes" : "on a grid", off);
+        assert_true(off < 3e-3);
+        kr_scan_unref(&s);
+    }
+    /* Coils stay where they are: motion of no size is none, and a shift is not that of coils that come along. */
+    kr_simulate how = small(64, 4);
+    kr_scan *still = measured("brain", &how);
+    how.motion = (kr_motion){ 2, 0, 0, 1 };
+    kr_scan *none = measured("brain", &how);
+    assert_true(distance(none->data, still->data) < 2e-5);
+    how.motion = (kr_motion){ 2, 0, 8, 1 };
+    kr_scan *moved = measured("brain", &how);
+    assert_true(distance(moved->data, still->data) > 0.1);
+    assert_true(distance(moved->reference->data, still->reference->data) <= 0);
+    int threads = kr_threads();
+    kr_threads_set(1);
+    kr_scan *one = measured("brain", &how);
+    kr_threads_set(3);
+    kr_scan *three = measured("brain", &how);
+    kr_threads_set(threads);
+    assert_memory_equal(one->data->data, three->data->data, (size_t)kr_count(one->shape) * sizeof(kr_cfloat));
+    how.n[2] = 16;
+    kr_scan *bad = NULL;
+    assert_int_not_equal(kr_phantom_named("brain")->measure(&bad, &how, NULL), 0);
+    assert_refused(KR_EREFUSED, "not of volumes");
+    kr_scan_unref(&still); kr_scan_unref(&none); kr_scan_unref(&moved); kr_scan_unref(&one); kr_scan_unref(&three);
+}
+
 /* ---- Coils ---- */
 static void field_on_the_axis(void **state)
 {
@@ -486,7 +542,7 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shepplogan_is_its_formula), cmocka_unit_test(shepplogan_along_trajectories), cmocka_unit_test(field_on_the_axis), cmocka_unit_test(field_is_biot_and_savart),
+        cmocka_unit_test(shepplogan_is_its_formula), cmocka_unit_test(shepplogan_along_trajectories), cmocka_unit_test(motion_is_its_formula), cmocka_unit_test(field_on_the_axis), cmocka_unit_test(field_is_biot_and_savart),
         cmocka_unit_test(maps_are_the_loops), cmocka_unit_test(maps_are_smooth), cmocka_unit_test(noise_has_the_stated_covariance),
         cmocka_unit_test(snr_is_as_stated), cmocka_unit_test(same_on_any_number_of_threads), cmocka_unit_test(every_phantom_and_contrast),
         cmocka_unit_test(oversampling_leaves_the_image), cmocka_unit_test(brain_shows_its_tissues), cmocka_unit_test(volume_is_where_the_file_says),
