@@ -173,11 +173,9 @@ static int program(const kr_weights *w, const kr_net_kind *kind)
 {
     const char *const name = w->count ? w->tensor[0].name : "";
     bool said = kr_meta_get(w->meta, "network") || kr_meta_get(w->meta, "config_model");
-    if (strcmp(kind->name, "recurrentvarnet"))
-        return 0;
-    if (!said && (!strncmp(name, "block_list.", 11) || !strncmp(name, "initializer.", 12)))
-        return kr_fail(KR_EREFUSED, "the RecurrentVarNets of DIRECT and of ATOMMIC have the same tensors and run differently, and the weights do not say whose they "
-                       "are (the first is '%s', without DIRECT's 'model.'): --config FILE, the configuration of the training, says so", name);
+    if (kind->twin && !said && (!strncmp(name, "block_list.", 11) || !strncmp(name, "initializer.", 12)))
+        return kr_fail(KR_EREFUSED, "networks '%s' and '%s' have the same tensors and run differently, and the weights do not say whose they "
+                       "are (the first is '%s', without DIRECT's 'model.'): --config FILE, the configuration of the training, says so", kind->name, kind->twin, name);
     return 0;
 }
 

@@ -1,14 +1,11 @@
 /* cgls.c: least squares of X-ray projections by conjugate gradients. */
 #include "projected.h"
 
-typedef struct opts { long iterations; } opts;
-static const kr_opt table[] = {
-    { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "20", "N", "iterations at most" },
-    KR_OPT_END };
+static const kr_opt table[] = { PROJECTED_ITERATIONS("20"), KR_OPT_END };
 
 static int solve(kr_array *x, const model *m, const void *options, const kr_trace *trace)
 {
-    const opts *o = options;
+    const projected_opts *o = options;
     int done = kr_cg(m->A, x, m->part->data, 0, (kr_stop){ (int)o->iterations, 0 }, trace);
     return done < 0 ? done : 0;
 }
@@ -16,13 +13,8 @@ static int solve(kr_array *x, const model *m, const void *options, const kr_trac
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
-    return projected_iterate(out, scan, solve, ((const opts *)options)->iterations, options, trace);
-}
-
-static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
-{
-    return projected_plan(cost, scan, (double)((const opts *)options)->iterations, 2);
+    return projected_iterate(out, scan, solve, ((const projected_opts *)options)->iterations, options, trace);
 }
 
 const kr_recon kr_recon_cgls = { "cgls", "least squares of X-ray projections by conjugate gradients; few iterations regularise",
-    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(opts), run, plan };
+    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_krylov_plan };

@@ -119,6 +119,11 @@ int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *
     return projected_iterate(out, scan, solve_by_subsets, o->iterations, &(struct by_subsets){ update, o }, trace);
 }
 
+int projected_krylov_plan(kr_cost *cost, const kr_scan *scan, const void *options)
+{
+    return projected_plan(cost, scan, (double)((const projected_opts *)options)->iterations, 2);
+}
+
 int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const projected_opts *o = options;

@@ -20,6 +20,7 @@ struct projected_subsets;
 typedef int projected_update(kr_array *x, const struct projected_subsets *p, const projected_opts *o, const kr_trace *trace);
 int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *update, const projected_opts *o, const kr_trace *trace) KR_MUST_USE;
 int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const void *options) KR_MUST_USE;        /* of projected_opts */
+int projected_krylov_plan(kr_cost *cost, const kr_scan *scan, const void *options) KR_MUST_USE;         /* of projected_opts, all views at once */
 /* The run of methods that differ in their options alone: simultaneous iterations, `subsets` 0 as many as views. */
 int projected_sirt(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace) KR_MUST_USE;
 #define PROJECTED_ITERATIONS(n) { "iterations", 'i', KR_OPT_INT, offsetof(projected_opts, iterations), n, "N", "iterations at most" }

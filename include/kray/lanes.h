@@ -39,7 +39,6 @@ typedef struct kr_psf kr_psf;
 /* mask[r * row_step + c * column_step], DC at N/2. columns 1: 1D. mask NULL: P = 1, hence T = 1. */
 kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, long column_step) KR_MUST_USE;
 void kr_psf_unref(kr_psf **p);
-long kr_psf_floats(const kr_psf *p);                       /* of one block                                         */
 long kr_psf_work(const kr_psf *p, long planes);            /* floats of scratch that kr_psf_sense (planes 1) and kr_psf_back_* want */
 void kr_psf_apply(const kr_psf *p, float *x, float *work); /* x = T x                                              */
 /* z_m += sum over c of conj(S_cm) T (S_c0 x_0 + S_c1 x_1 + ...): the SENSE normal operator, or some coils of it. x, z: `maps`

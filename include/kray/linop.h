@@ -23,7 +23,6 @@ void kr_linop_unref(kr_linop **A);
 enum kr_type kr_linop_type(const kr_linop *A);
 kr_shape kr_linop_domain(const kr_linop *A);
 kr_shape kr_linop_codomain(const kr_linop *A);
-const char *kr_linop_name(const kr_linop *A);
 size_t kr_linop_bytes(const kr_linop *A);
 
 void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x);         /* y = A x; y and x do not overlap */

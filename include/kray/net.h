@@ -69,6 +69,7 @@ typedef struct kr_net_kind {
     bool rays_alone;                 /* can be built for X-ray projections alone, with filtered back-projection               */
     bool denoises;                   /* takes an image and gives it with less noise: no network that reconstructs by itself */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
+    const char *twin;                /* another program's network of the same tensors, which runs otherwise: the weights have to say whose they are */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
     int (*fresh)(kr_weights *w, uint64_t seed);
     /* Adds to trained parameters what the published program saves again under other names: one module in several places. NULL: nothing. */

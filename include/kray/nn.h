@@ -42,7 +42,6 @@ void kr_conv_exact(kr_conv *c);
  * outputs (in Winograd's form, with an even number of inputs). Refuses processors without AVX512-BF16. */
 int kr_conv_bf16(kr_conv *c) KR_MUST_USE;
 long kr_conv_halo(const kr_conv *c);                         /* pixels of halo that its inputs need */
-long kr_conv_outs(const kr_conv *c);                         /* channels that it gives              */
 /* x: `maps` maps, halo at least kr_conv_halo; their halos are filled here. y of the same h and w; y is none of x. */
 void kr_conv_forward(const kr_conv *c, kr_map *y, kr_map *const *x);
 

@@ -40,7 +40,6 @@ void kr_nufft_borrow(kr_nufft *p, const kr_nufft *lender);
 void kr_nufft_forward(kr_nufft *p, kr_cfloat *y, const kr_cfloat *x, long vectors);
 void kr_nufft_adjoint(kr_nufft *p, kr_cfloat *x, const kr_cfloat *y, long vectors);
 /* Seconds of one call for `vectors` images on one core, roughly: to choose between this and a kr_toeplitz. */
-double kr_nufft_seconds(const kr_nufft *p, long vectors);
 /* The same by the direct sum in double precision: points x pixels operations, for tests and small problems. */
 int kr_ndft_forward(kr_cfloat *y, const kr_cfloat *x, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
 int kr_ndft_adjoint(kr_cfloat *x, const kr_cfloat *y, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
@@ -57,7 +56,6 @@ kr_toeplitz *kr_toeplitz_new(const long n[3], long coils) KR_MUST_USE;
 int kr_toeplitz_add(kr_toeplitz *t, long points, const float *const k[3], const float *weights, double tolerance) KR_MUST_USE;
 void kr_toeplitz_unref(kr_toeplitz **t);
 size_t kr_toeplitz_bytes(const kr_toeplitz *t);
-double kr_toeplitz_seconds(const kr_toeplitz *t);                /* of one call on one core, roughly */
 #ifndef __cplusplus
 /* z_m = sum over c of conj(S_cm) T sum over m' of S_cm' x_m', T that of `frame`. x, z: `maps` images; S: coils images of every set, one set
  * behind the other; S NULL: z_c = T x_c for as many images as there are coils. One thread at a time. */

@@ -69,7 +69,6 @@ void kr_projector_unref(kr_projector **p);
 size_t kr_projector_bytes(const kr_projector *p);                /* what it holds, scratch included */
 bool kr_projector_fast(const kr_projector *p);                   /* whether it runs in the fast kernels */
 const kr_rays *kr_projector_rays(const kr_projector *p);
-const kr_grid *kr_projector_grid(const kr_projector *p);
 /* y = A x for views first, first + step, ...; the others stay as they are. The same bits for any number of threads. */
 void kr_project(kr_projector *p, float *y, const float *x, long first, long step);
 /* x = A^T y of those views. */

@@ -292,10 +292,10 @@ kr_psf *kr_psf_new(const float *mask, long rows, long row_step, long columns, lo
     return p;
 }
 
-long kr_psf_floats(const kr_psf *p) { return p->panels * p->rows * KR_ROW; }
+static long psf_floats(const kr_psf *p) { return p->panels * p->rows * KR_ROW; }
 long kr_psf_work(const kr_psf *p, long planes)
 {
-    return planes * (kr_psf_floats(p) + (p->columns > 1 ? (p->columns + 1) * KR_ROW : 0)) + (planes + 1) * KR_ROW;
+    return planes * (psf_floats(p) + (p->columns > 1 ? (p->columns + 1) * KR_ROW : 0)) + (planes + 1) * KR_ROW;
 }
 
 /* Rows of the plane by sixteen: row j of group g, or a spare one where the last group has no more. */

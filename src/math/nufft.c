@@ -445,8 +445,6 @@ kr_nufft_facts kr_nufft_describe(const kr_nufft *p)
     return (kr_nufft_facts){ p->tolerance, p->oversampling, p->width, { p->nf[0], p->nf[1], p->nf[2] }, p->bytes };
 }
 
-double kr_nufft_seconds(const kr_nufft *p, long vectors) { return cost(p) * ceil((double)vectors / p->lanes); }
-
 /* ---- Passes over the grid ---- */
 struct run {
     kr_nufft *p;

@@ -79,7 +79,6 @@ size_t kr_projector_bytes(const kr_projector *p)
 
 bool kr_projector_fast(const kr_projector *p) { return p->plane || p->stack; }
 const kr_rays *kr_projector_rays(const kr_projector *p) { return p->rays; }
-const kr_grid *kr_projector_grid(const kr_projector *p) { return &p->grid; }
 
 /* ---- Plain ---- */
 struct plain { const kr_projector *p; float *y, *x; const float *cy, *cx; long first, step; };

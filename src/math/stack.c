@@ -216,15 +216,28 @@ ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
 /* ---- Lines of voxels ---- */
 struct job { ray_stack *p; float *y, *x; const float *cy, *cx; long first, step, group; int o; };
 
-static int load(void *self, long q)
+/* Plane q of the image to its lines, or back, in tiles. */
+static inline void move(const struct job *j, long q, bool back)
 {
-    const struct job *j = self;
     const ray_stack *p = j->p;
     enum { T = 16 };
     for (long a0 = 0; a0 < p->n[0]; a0 += T)
         for (long w = 0; w < p->n[2]; w++)
-            for (long a = a0; a < a0 + T && a < p->n[0]; a++)
-                p->lines[q * p->step[1] + a * p->step[0] + w] = j->cx[q * p->stride[1] + a * p->stride[0] + w * p->stride[2]];
+            for (long a = a0; a < a0 + T && a < p->n[0]; a++) {
+                float *line = p->lines + q * p->step[1] + a * p->step[0] + w;
+                long at = q * p->stride[1] + a * p->stride[0] + w * p->stride[2];
+                if (back)
+                    j->x[at] = *line;
+                else
+                    *line = j->cx[at];
+            }
+}
+
+static int load(void *self, long q)
+{
+    const struct job *j = self;
+    const ray_stack *p = j->p;
+    move(j, q, false);
     for (long a = 0; a < p->n[0]; a++)
         memset(p->lines + q * p->step[1] + a * p->step[0] + p->n[2], 0, (size_t)(p->line - p->n[2]) * sizeof(float));
     return 0;
@@ -232,13 +245,7 @@ static int load(void *self, long q)
 
 static int store(void *self, long q)
 {
-    const struct job *j = self;
-    const ray_stack *p = j->p;
-    enum { T = 16 };
-    for (long a0 = 0; a0 < p->n[0]; a0 += T)
-        for (long w = 0; w < p->n[2]; w++)
-            for (long a = a0; a < a0 + T && a < p->n[0]; a++)
-                j->x[q * p->stride[1] + a * p->stride[0] + w * p->stride[2]] = p->lines[q * p->step[1] + a * p->step[0] + w];
+    move(self, q, true);
     return 0;
 }
 

@@ -88,17 +88,6 @@ size_t kr_toeplitz_bytes(const kr_toeplitz *t)
     return spectrum * (size_t)t->frames + (size_t)grid_floats(t) * sizeof(float) + (size_t)t->panel * (size_t)kr_threads() * sizeof(float);
 }
 
-double kr_toeplitz_seconds(const kr_toeplitz *t)
-{
-    double lines = 0, part = 1;
-    for (int d = t->dims - 1; d >= 0; d--) {
-        lines += part * log2((double)t->m[d]);
-        part /= 2;
-    }
-    double each = (double)(t->m[0] * t->m[1] * t->m[2]) * t->lanes * (lines * .5e-9 + 1e-9);
-    return each * ceil((double)t->coils / t->lanes);
-}
-
 /* From the centred spectrum to the order in which columns() wants it. */
 struct turn { const kr_toeplitz *t; float *to; const kr_cfloat *from; float scale; };
 

@@ -21,7 +21,6 @@ void kr_conv_exact(kr_conv *c)
 }
 
 long kr_conv_halo(const kr_conv *c) { return c->dilation * (c->k / 2); }
-long kr_conv_outs(const kr_conv *c) { return c->outs; }
 
 /* Weights of output channels from..from+16 ob-1 as the kernel reads them. */
 static float *pack(const kr_conv *c, const float *weight, long in, long from, long ob, float *to)

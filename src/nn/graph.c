@@ -354,6 +354,18 @@ int extent_flat(const kr_layer *l, const kr_extent *x, int count)
     return 0;
 }
 
+int lay_numbers(kr_layer *l, const kr_tensor *const *w, bool train)
+{
+    (void)train;
+    size_t n = (size_t)kr_tensor_count(w[0]);
+    float *v = l->packed = kr_alloc(n, sizeof *v);
+    if (v)
+        memcpy(v, w[0]->data, n * sizeof *v);
+    return v ? 0 : kr_error_code();
+}
+
+void lay_unpack(kr_layer *l) { kr_free(l->packed); }
+
 void *room_for(lay_room *r, size_t bytes)
 {
     void *p = r->base ? r->base + r->used : NULL;

@@ -97,6 +97,9 @@ bool net_is_conv(const kr_tensor *t, long ins);
 /* Pieces of scratch, one behind the other; base NULL: they are only counted. */
 typedef struct lay_room { char *base; size_t used; } lay_room;
 void *room_for(lay_room *r, size_t bytes);
+/* pack and unpack of a layer that needs its one tensor's numbers as they are, one behind the other; unpack also of others who packed into one block. */
+int lay_numbers(kr_layer *l, const kr_tensor *const *w, bool train);
+void lay_unpack(kr_layer *l);
 kr_map map_in(lay_room *r, long c, long h, long w, long halo);
 
 enum { CONV_NORM = 1, CONV_EXACT = 2, CONV_NARROW = 4 };     /* instance norm before the activation; sums in double; bfloat16 if the graph is */

@@ -96,8 +96,6 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
     return l->ins > NOISE && extent_is(l, x + NOISE, KR_REAL, 0) ? kr_error_code() : extent_flat(l, x, l->ins);
 }
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
     (void)train;
@@ -321,7 +319,7 @@ static void plain(const kr_plain_call *c)
     kr_free(room);
 }
 
-static const kr_layer_ops ops = { .name = "data consistency by conjugate gradients", .shape = shape, .pack = pack, .unpack = unpack, .keeps = keeps, .open = open,
+static const kr_layer_ops ops = { .name = "data consistency by conjugate gradients", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps, .open = open,
                                   .close = close, .scratch = scratch, .besides = besides, .forward = forward, .backward = backward, .plain = plain, .on = -1,
                                   .fixed = 1u << SENS | 1u << MASK | 1u << NOISE };
 

@@ -55,18 +55,6 @@ static int gain_shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
     return extent_is(l, x, KR_FEATURES, 0) || extent_is(l, x + 1, KR_FEATURES, x->chan) ? kr_error_code() : extent_flat(l, x, 2);
 }
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
-static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
-{
-    (void)train;
-    size_t n = (size_t)kr_tensor_count(w[0]);
-    float *v = l->packed = kr_alloc(n, sizeof *v);
-    if (v)
-        memcpy(v, w[0]->data, n * sizeof *v);
-    return v ? 0 : kr_error_code();
-}
-
 static void gain_keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
     (void)l, (void)wants;
@@ -112,7 +100,7 @@ static void gain_plain(const kr_plain_call *c)
         c->y[0]->v[i] = c->x[0]->v[i] + c->w[0][i / px] * c->x[1]->v[i];
 }
 
-static const kr_layer_ops gain = { .name = "sum with learnt factors", .shape = gain_shape, .pack = pack, .unpack = unpack, .keeps = gain_keeps, .forward = gain_forward, .backward = gain_backward,
+static const kr_layer_ops gain = { .name = "sum with learnt factors", .shape = gain_shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = gain_keeps, .forward = gain_forward, .backward = gain_backward,
                                    .plain = gain_plain, .on = 0 };
 kr_node lay_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w)
 {

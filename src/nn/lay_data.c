@@ -81,17 +81,6 @@ kr_node lay_select(kr_graph *g, kr_node k, kr_node mask, bool outside) { return 
 enum { SIGN };
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l) { return coils_and_mask(y, x, l, 2); }
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
-static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
-{
-    (void)train;
-    float *v = l->packed = kr_alloc(1, sizeof *v);
-    if (v)
-        *v = w[0]->data[0];
-    return v ? 0 : kr_error_code();
-}
-
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
     (void)l;
@@ -148,7 +137,7 @@ static void plain(const kr_plain_call *c)
         c->y[0]->v[i] = c->x[0]->v[i] - (c->x[2]->v[i / 2 % n] != 0 ? c->w[0][0] * (c->x[0]->v[i] - c->x[1]->v[i]) : 0) + (double)c->l->arg[SIGN] * c->x[3]->v[i];
 }
 
-static const kr_layer_ops ops = { .name = "data consistency", .shape = shape, .pack = pack, .unpack = unpack, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = 0 };
+static const kr_layer_ops ops = { .name = "data consistency", .shape = shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = 0 };
 kr_node lay_consistency(kr_graph *g, kr_node k, kr_node y, kr_node mask, kr_node p, const kr_tensor *w, int sign)
 {
     return w ? graph_add(g, NULL, &ops, (kr_node[]){ k, y, mask, p }, 4, &w, 1, (long[]){ sign }, 1, NULL) : graph_fail(g);

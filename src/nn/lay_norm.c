@@ -45,8 +45,6 @@ kr_node lay_norm(kr_graph *g, kr_node x, enum kr_act act) { return graph_add(g, 
 enum { BY, WEIGHT = 0, BIAS, MEAN, VAR, TENSORS };
 struct packed { long n; float v[]; };                        /* scale, shift, mean, 1 / deviation of each channel */
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
     (void)train;
@@ -131,7 +129,7 @@ static void batch_plain(const kr_plain_call *c)
         c->y[0]->v[i] = c->w[WEIGHT][i / px] * (c->x[0]->v[i] - c->w[MEAN][i / px]) / sqrt(c->w[VAR][i / px] + 1 / (double)c->l->arg[BY]) + c->w[BIAS][i / px];
 }
 
-static const kr_layer_ops batch = { .name = "batch norm", .shape = shape, .pack = pack, .unpack = unpack, .keeps = keeps_x, .forward = batch_forward, .backward = batch_backward,
+static const kr_layer_ops batch = { .name = "batch norm", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps_x, .forward = batch_forward, .backward = batch_backward,
                                     .plain = batch_plain, .on = -1 };
 
 kr_node lay_batch_norm(kr_graph *g, kr_node x, const kr_tensor *const w[4], long by)

@@ -11,8 +11,6 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
     return extent_is(l, x, KR_FEATURES, 0) ? kr_error_code() : extent_flat(l, x, 1);
 }
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
     (void)train;
@@ -111,7 +109,7 @@ static void plain(const kr_plain_call *c)
     }
 }
 
-static const kr_layer_ops ops = { .name = "PReLU", .shape = shape, .pack = pack, .unpack = unpack, .keeps = keeps, .scratch = scratch, .forward = forward, .backward = backward,
+static const kr_layer_ops ops = { .name = "PReLU", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps, .scratch = scratch, .forward = forward, .backward = backward,
                                   .plain = plain, .on = 0 };
 
 kr_node lay_prelu(kr_graph *g, kr_node x, const kr_tensor *slope)

@@ -65,17 +65,6 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
     return extent_flat(l, x, 3);
 }
 
-static void unpack(kr_layer *l) { kr_free(l->packed); }
-
-static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
-{
-    (void)train;
-    float *v = l->packed = kr_alloc(1, sizeof *v);
-    if (v)
-        *v = w[0]->data[0];
-    return v ? 0 : kr_error_code();
-}
-
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
     (void)l, (void)wants;
@@ -191,7 +180,7 @@ static void plain(const kr_plain_call *c)
     kr_free(block);
 }
 
-static const kr_layer_ops ops = { .name = "conjugate gradients without a mask", .shape = shape, .pack = pack, .unpack = unpack, .keeps = keeps, .scratch = scratch, .forward = forward,
+static const kr_layer_ops ops = { .name = "conjugate gradients without a mask", .shape = shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = keeps, .scratch = scratch, .forward = forward,
                                   .backward = backward, .plain = plain, .on = -1 };
 
 kr_node lay_solve(kr_graph *g, kr_node b, kr_node z, kr_node sens, const kr_tensor *mu, long steps)

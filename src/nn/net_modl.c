@@ -78,7 +78,8 @@ static int fresh(kr_weights *w, uint64_t seed)
         e = e ? e : net_fresh(w, seed, 1, n[CHANNELS], n[CHANNELS], 3, "reconstruction_module.layers2.%ld.weight", i);
     }
     e = e ? e : net_fresh(w, seed, 1, n[CHANNELS], n[CHANNELS], 3, "reconstruction_module.last_layer.weight");
-    return e ? e : net_fresh(w, seed, 1, 2, n[CHANNELS], 3, "reconstruction_module.final_layer.weight");
+    e = e ? e : net_fresh(w, seed, 1, 2, n[CHANNELS], 3, "reconstruction_module.final_layer.weight");
+    return e ? e : atommic_fresh(w, seed);
 }
 
 /* One parameter under two names. */

@@ -49,6 +49,6 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_recurrentvarnet = { "recurrentvarnet", "Recurrent Variational Network of DIRECT",
     "Yiasemis et al., CVPR 2022, arXiv:2111.09639", matches, build, false, true,
-    .around = "direct", .magnitude = true, .steps = true, .facts = facts, .fresh = fresh,
+    .around = "direct", .twin = "rvn", .magnitude = true, .steps = true, .facts = facts, .fresh = fresh,
     .small = "num_steps=2,recurrent_hidden_channels=6,recurrent_num_layers=2,learned_initializer=false,sensitivity_model.num_filters=4,sensitivity_model.num_pool_layers=2;"
              "num_steps=3,no_parameter_sharing=false,recurrent_hidden_channels=4,recurrent_num_layers=1,initializer_channels=4 5,initializer_dilations=1 2" };

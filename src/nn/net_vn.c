@@ -3,11 +3,7 @@
 #include <stdio.h>
 
 /* fastMRI's has the same cascades, and a network for coil maps of its own name. */
-static int matches(const kr_weights *w)
-{
-    static const char *const own[] = { "sens_net.norm_unet.unet.conv.layers.0.weight", "sens_net.norm_unet.unet.conv.layers.4.weight" };
-    return net_has(w, "cascades.0.model.unet.conv.layers.0.weight") && !net_has(w, own[0]) && !net_has(w, own[1]) ? 96 : 0;
-}
+static int matches(const kr_weights *w) { return net_has(w, "cascades.0.model.unet.conv.layers.0.weight") && !net_sens_net(w) ? 96 : 0; }
 
 static int build(kr_graph *g, const kr_weights *all)
 {

@@ -125,3 +125,8 @@ int unets_fresh(kr_weights *w, uint64_t seed, const char *list, const char *rate
     }
     return e;
 }
+
+bool net_sens_net(const kr_weights *w)
+{
+    return net_has(w, "sens_net.norm_unet.unet.conv.layers.0.weight") || net_has(w, "sens_net.norm_unet.unet.conv.layers.4.weight");
+}

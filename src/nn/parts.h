@@ -8,6 +8,7 @@
 /* The weights under the prefix before `key` ("", "model.", "state_dict.", ...); a refusal if no key ends so. */
 kr_weights *net_weights(const kr_weights *w, const char *key);
 bool net_has(const kr_weights *w, const char *key_end);           /* some key ends so                        */
+bool net_sens_net(const kr_weights *w);                           /* the network for coil maps of fastMRI's VarNet is there */
 /* A tensor by a name in the manner of printf; a refusal if it is not there. */
 const kr_tensor *net_tensor(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);
 const kr_tensor *net_maybe(const kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);   /* NULL: not there   */

@@ -55,7 +55,6 @@ void kr_linop_unref(kr_linop **A)
 enum kr_type kr_linop_type(const kr_linop *A) { return A->type; }
 kr_shape kr_linop_domain(const kr_linop *A) { return A->domain; }
 kr_shape kr_linop_codomain(const kr_linop *A) { return A->codomain; }
-const char *kr_linop_name(const kr_linop *A) { return A->ops->name; }
 
 static size_t number(enum kr_type type) { return type == KR_C32 ? sizeof(kr_cfloat) : sizeof(float); }
 
