@@ -71,7 +71,7 @@ int slice_open(slice *s, const kr_scan *scan, long i)
     kr_shape plane = KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny);
     kr_scoped(array) wide = part ? kr_array_spread(part, plane) : NULL;
     s->mask = kr_array_copy(wide);
-    if (!s->mask || kr_mask_describe(&s->facts, s->mask, plane))
+    if (!s->mask || kr_mask_describe(&s->facts, part, plane))
         return kr_error_code();
     if (!s->facts.centre[0] || !s->facts.centre[1])
         return kr_fail(KR_EREFUSED, "the centre of k-space is not measured: a network of this kind needs calibration lines there");

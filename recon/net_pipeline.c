@@ -185,9 +185,11 @@ static int one_slice(void *self, long i)
 static long side_by_side(const kr_net_kind *kind, const kr_weights *w, long coils, long ny, long nx, long slices)
 {
     double bytes, flops, half = 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (kr_threads() < 2 || slices < kr_threads())                               /* what it costs is not asked: that takes as long as a small network */
+        return 1;
     if (kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &bytes, &flops))
         return kr_error_code();
-    return slices >= kr_threads() && bytes * kr_threads() <= half ? kr_threads() : 1;
+    return bytes * kr_threads() <= half ? kr_threads() : 1;
 }
 
 /* Slices side by side; all threads on each of those that are left over. The images are the same either way. */
