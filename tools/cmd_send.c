@@ -1,10 +1,10 @@
 /* cmd_send.c: kray send SCAN -o IMAGES: an MRD client: raw data to a server, images back. */
 #include "kray/io.h"
 #include "kray/mrd.h"
+#include "json.h"
 #include "sockets.h"
 #include "tool.h"
 #include <ismrmrd/ismrmrd.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef struct opts { const char *host, *config, *output, *from, *to; long port; double wait, idle; } opts;
+typedef struct opts { const char *host, *config, *output, *from, *to; long port; double wait, idle; bool json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "images; further series go to OUT_2, OUT_3, ...; NAME.bin: all that came, as a recorded stream" },
     { "host", 0, KR_OPT_TEXT, offsetof(opts, host), "127.0.0.1", "HOST", "of the server" },
@@ -22,6 +22,7 @@ static const kr_opt table[] = {
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix" },
     { "wait", 0, KR_OPT_REAL, offsetof(opts, wait), "5", "SECONDS", "for the server to take the connection" },
     { "idle", 0, KR_OPT_REAL, offsetof(opts, idle), "600", "SECONDS", "the server may be silent for so long" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 
 enum { WAITING = 4 << 20 };
@@ -242,7 +243,7 @@ static int converse(struct link *l, const char *file, const opts *o, const char 
     return fflush(l->kept) ? kr_fail(KR_EFILE, "what the server sent cannot be kept; is the disk full?") : 0;
 }
 
-static int send_file(const char *file, const opts *o, const kr_trace *trace)
+static int send_file(const char *file, const opts *o, json_t *j, const kr_trace *trace)
 {
     kr_beside room = { 0 };
     const char *place = getenv("TMPDIR");
@@ -276,6 +277,9 @@ static int send_file(const char *file, const opts *o, const kr_trace *trace)
         e = kr_fail(KR_EREFUSED, "%s: the server tells of %ld error%s, first: %s", file, l->errors, l->errors == 1 ? "" : "s", l->first);
     if (!e && !l->images && !l->others)
         e = kr_fail(KR_EREFUSED, "%s: the server sent no images", file);
+    json_object_set_new(j, "images", json_integer(l->images));
+    json_object_set_new(j, "others", json_integer(l->others));
+    json_object_set_new(j, "errors", json_integer(l->errors));
     if (l->fd >= 0)
         close(l->fd);
     kr_mrd_wire_unref(&l->wire);
@@ -295,7 +299,17 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--port is 1 to 65535; --wait and --idle are seconds");
     if (!(ends(o->output, ".bin") && !o->to) && kr_can_write(KR_PICTURE, o->output, o->to))
         return kr_error_code();
-    return send_file(*file, o, trace);
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    json_t *j = answer_add(&a, o->output);
+    json_object_set_new(j, "input", json_words(*file));
+    json_object_set_new(j, "config", json_words(o->config));
+    double started = kr_seconds();
+    int e = send_file(*file, o, j, &a.trace);
+    if (e)
+        answer_failed(&a);
+    json_object_set_new(j, "seconds", json_number(kr_seconds() - started));
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_send = { "send", "Scanner", "raw data to an MRD server, images back", "SCAN -o OUT [options]",

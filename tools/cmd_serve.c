@@ -17,7 +17,7 @@ typedef struct opts {
     long port, sessions, jobs, metrics, threads;
     int64_t memory, message;
     double idle, timeout;
-    bool status;
+    bool status, json;
 } opts;
 static const kr_opt table[] = {
     { "port", 'p', KR_OPT_INT, offsetof(opts, port), "9002", "N", "TCP port; 0: a free one, which is told" },
@@ -36,6 +36,7 @@ static const kr_opt table[] = {
     { "metrics", 0, KR_OPT_INT, offsetof(opts, metrics), "0", "PORT", "figures as Prometheus reads them, over HTTP at this port; 0: none" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads of one reconstruction; 0: one per core" },
     { "status", 0, KR_OPT_FLAG, offsetof(opts, status), NULL, NULL, "ask a server that runs at this host and port for its figures, as JSON" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: the same figures at the end; of --status a list, as other commands" },
     KR_OPT_END };
 
 /* ---- Sentences of all threads, one at a time, with the time of day ---- */
@@ -77,7 +78,7 @@ static int ask_status(const opts *o, const kr_trace *trace)
         while (!answered && k > 0 && kr_mrd_wire_next(w, &m) > 0)
             if (m.id == KR_MRD_RESPONSE) {
                 kr_auto char *text = kr_mrd_text_of(&m);
-                kr_print("%s\n", text ? text : "");
+                kr_print(o->json ? "[%s]\n" : "%s\n", text ? text : "");
                 answered = true;
             }
         e = kr_stopped(trace);
@@ -161,6 +162,12 @@ static int serve(const opts *o, struct server *s, const kr_trace *trace)
         kr_say(s->trace, KR_INFO, "stopping: %ld sessions finish what runs", atomic_load(&s->open));
     server_stop(s);
     kr_say(s->trace, KR_INFO, "stopped after %ld sessions", atomic_load(&s->sessions));
+    if (o->json) {
+        kr_text t = { 0 };
+        server_status(s, &t);
+        kr_print("[%s]\n", t.s && !t.failed ? t.s : "");
+        kr_text_clear(&t);
+    }
     return 0;
 }
 

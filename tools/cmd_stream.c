@@ -3,12 +3,13 @@
 #include "kray/recon.h"
 #include "tool.h"
 #include "each.h"
+#include "json.h"
 #include "recipes.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-typedef struct opts { const char *config, *recipes, *files, *each; int64_t memory; long threads; double timeout; } opts;
+typedef struct opts { const char *config, *recipes, *files, *each; int64_t memory; long threads; double timeout; bool json; } opts;
 static const kr_opt table[] = {
     { "config", 'c', KR_OPT_TEXT, offsetof(opts, config), NULL, "WORD|JSON", "configuration, whatever the stream says: a method, echo, null, or JSON" },
     { "recipes", 0, KR_OPT_FILE, offsetof(opts, recipes), NULL, "FOLDER", "recipes: NAME.json in it is the configuration NAME" },
@@ -17,6 +18,7 @@ static const kr_opt table[] = {
     { "each", 0, KR_OPT_TEXT, offsetof(opts, each), NULL, "COMMAND", "a program that reads each image as an MRD message and answers by a line of JSON, for the stream and stderr" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "10", "SECONDS", "seconds that --each may take for an image" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON, to standard error: messages go to standard output" },
     KR_OPT_END };
 
 static int send_all(kr_mrd_session *s)
@@ -86,7 +88,7 @@ static int converse(struct stage_of_pipe *p, kr_mrd_session *s, const kr_trace *
     return 0;
 }
 
-static int run(void *p, int files, char **file, const kr_trace *trace)
+static int run(void *p, int files, char **file, const kr_trace *outer)
 {
     const opts *o = p;
     if (files)
@@ -102,6 +104,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--each is empty: a command is wanted, such as 'python3 track.py'");
     if (!(o->timeout > 0) || (!o->each && (o->timeout < 10 || o->timeout > 10)))
         return kr_fail(KR_EUSAGE, o->each ? "--timeout is a number of seconds above 0" : "--timeout is for --each, which is not given");
+    struct answer a;
+    answer_begin(&a, o->json, outer);
+    a.aside = true;
+    const kr_trace *trace = &a.trace;
     struct stage_of_pipe pipe = { { .methods = { .folder = o->files }, .folder = o->recipes }, .o = o, .each = { .in = -1, .out = -1 } };
     kr_mrd_host host = kr_mrd_methods_host(&pipe.recipes.methods);
     host.config = o->config;
@@ -111,6 +117,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     host.recipe = recipes_find;
     host.waits = true;
     host.words = recipes_words;
+    json_t *j = answer_add(&a, NULL);
     kr_mrd_limits limits = kr_mrd_limits_preset;
     limits.memory = o->memory;
     kr_mrd_session *s = kr_mrd_session_new(&host, &limits);
@@ -119,15 +126,23 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         kr_mrd_facts f;
         kr_mrd_session_facts(s, &f);
         kr_say(trace, KR_INFO, "%s: %ld lines, %ld images in, %ld images out", *f.name ? f.name : "no configuration", f.lines, f.images_in, f.images_out);
+        json_object_set_new(j, "config", json_words(*f.name ? f.name : NULL));
+        json_object_set_new(j, "measurement", json_words(*f.measurement ? f.measurement : NULL));
+        json_object_set_new(j, "lines", json_integer(f.lines));
+        json_object_set_new(j, "images_in", json_integer(f.images_in));
+        json_object_set_new(j, "images_out", json_integer(f.images_out));
+        json_object_set_new(j, "failed", json_integer(f.failed));
         if (f.refused || f.failed)
             e = kr_fail(KR_EREFUSED, "%s", f.sentence);
         else if (pipe.blind)
             e = kr_fail(KR_EREFUSED, "--each did not see all images");
     }
+    if (e)
+        answer_failed(&a);
     kr_mrd_session_unref(&s);
     each_close(&pipe.each);
     recipes_clear(&pipe.recipes);
-    return e;
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_stream = { "stream", "Scanner", "one MRD session on standard input and output", "[options] <IN >OUT",

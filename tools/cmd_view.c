@@ -1,4 +1,5 @@
 /* cmd_view.c: kray view: a volume, and labels on it, as one page to scroll through in three planes, or a slice in the terminal. */
+#include "json.h"
 #include "labels.h"
 #include "page.h"
 #include "tool.h"
@@ -9,11 +10,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
-typedef struct opts { const char *out, *beside, *plane; long slice, width; bool text; } opts;
+typedef struct opts { const char *out, *beside, *plane; long slice, width; bool text, json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "PAGE", "the page to write (.html): one file, nothing else is loaded" },
     { "beside", 0, KR_OPT_FILE, offsetof(opts, beside), NULL, "IMAGE", "another image of the same grid, shown below the first" },
     { "text", 0, KR_OPT_FLAG, offsetof(opts, text), NULL, NULL, "draw a slice in the terminal instead" },
+    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "plane", 0, KR_OPT_CHOICE, offsetof(opts, plane), "axial", "axial|coronal|sagittal", "of --text" },
     { "slice", 0, KR_OPT_INT, offsetof(opts, slice), "-1", "N", "of --text: from 0; -1: the middle" },
     { "width", 0, KR_OPT_INT, offsetof(opts, width), "78", "N", "of --text: columns" },
@@ -295,7 +297,7 @@ static int write_text(const opts *o, const struct shown *s, const struct shown *
     return e;
 }
 
-static int run(void *opt, int files, char **file, const kr_trace *trace)
+static int run(void *opt, int files, char **file, const kr_trace *outer)
 {
     const opts *o = opt;
     if (files < 1 || files > 2)
@@ -304,11 +306,20 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "where should the page go? Give -o page.html, or --text for the terminal");
     if (o->text && (o->out || o->beside))
         return kr_fail(KR_EUSAGE, "--text draws one image in the terminal: %s means nothing", o->out ? "-o" : "--beside");
+    if (o->text && o->json)
+        return kr_fail(KR_EUSAGE, "--text draws to standard output, and --json goes there: one of both");
     if (o->out && kr_text_can_write(o->out))
         return kr_error_code();
     for (int i = 0; o->out && i < files; i++)
         if (kr_output_apart(o->out, file[i]))
             return kr_error_code();
+    struct answer a;
+    answer_begin(&a, o->json, outer);
+    const kr_trace *trace = &a.trace;
+    json_t *j = answer_add(&a, o->out);
+    json_object_set_new(j, "input", json_words(file[0]));
+    json_object_set_new(j, "labels", json_words(files > 1 ? file[1] : NULL));
+    json_object_set_new(j, "beside", json_words(o->beside));
     struct shown s = { 0 }, l = { 0 }, b = { 0 };
     kr_scoped(image) axes = upright();
     int e = axes ? show(&s, file[0], axes, trace) : kr_error_code();
@@ -318,10 +329,14 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         e = show(&b, o->beside, s.im, trace) || kr_image_same_grid(b.im, s.im, o->beside, file[0]) ? kr_error_code() : 0;
     if (!e)
         e = o->text ? write_text(o, &s, files > 1 ? &l : NULL) : write_page(o, file[0], &s, o->beside ? &b : NULL, files > 1 ? &l : NULL, files > 1 ? file[1] : NULL);
+    if (!e)
+        json_object_set_new(j, "shape", json_shape(kr_array_shape(s.im->data)));
+    else
+        answer_failed(&a);
     close_shown(&s);
     close_shown(&l);
     close_shown(&b);
-    return e;
+    return answer_end(&a, e);
 }
 
 const kr_tool kr_tool_view = { "view", "Evaluate", "a volume, and labels on it, as a page to scroll through in three planes", "IMAGE [LABELS] -o PAGE.html | --text",

@@ -1,6 +1,7 @@
 /* json.c: one way to print JSON, for every command. */
 #include "json.h"
 #include "kray/io.h"
+#include "tool.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -107,7 +108,9 @@ int answer_end(struct answer *a, int e)
     char *s = !e || json_array_size(a->list) ? json_dumps(a->list, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
     if (s) {
         kr_text_add(&t, "%s\n", s);
-        int bad = kr_text_write("-", &t);
+        int bad = a->aside ? t.failed ? kr_fail(KR_EMEM, "no memory for the JSON") : 0 : kr_text_write("-", &t);
+        if (a->aside && !bad)
+            kr_show(stderr, t.s);
         e = e ? kr_fail(e, "%s", why ? why : "no memory") : bad;
     } else if (!e)
         e = kr_fail(KR_EMEM, "no memory for the JSON");

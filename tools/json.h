@@ -16,7 +16,7 @@ json_t *json_options(const kr_opt *opts, const void *values);      /* {"iteratio
 
 /* The list of a command. Where --json was not given, `list` stays NULL, and so is every object: putting things into NULL is
  * harmless. Warnings that are said by way of `trace` between two objects' adding are put into the first one's "warnings". */
-struct answer { json_t *list, *last; kr_trace trace; const kr_trace *outer; };
+struct answer { json_t *list, *last; kr_trace trace; const kr_trace *outer; bool aside; };     /* aside: the list goes to standard error */
 void answer_begin(struct answer *a, bool wanted, const kr_trace *outer);
 /* A new object {"file": file}; file NULL: {}. It belongs to the list. */
 json_t *answer_add(struct answer *a, const char *file);

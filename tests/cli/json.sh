@@ -27,6 +27,19 @@ listed 1 '.[0].sigma > 0 and .[0].gfactor == "g.nii"' kray snr scan.h5 -g g.nii 
 listed 1 '.[0].what == "raw"' kray convert scan.h5 scan.cfl --json
 listed 1 '.[0].measured < .[0].points' kray mask random:accel=4,center=0.08 --shape 64,64 -o mask.npy --json
 listed 1 '.[0].file == "mask.npy"' kray mask --show mask.npy --json
+listed 1 '.[0].file == "v.html" and .[0].shape.x == 32 and .[0].labels == null' kray view full.nii -o v.html --json
+kray convert scan.h5 -o scan.bin -q
+kray stream -c rss --json -q <scan.bin >answer.bin 2>one.json
+check 'a stage of a pipe tells on standard error' [ "$(jq '.[0].images_out == 2 and .[0].config == "rss" and (.[0] | has("error") | not)' one.json)" = true ]
+kray stream -c nonsense --json -q <scan.bin 2>&1 >answer.bin | grep -v '^kray: ' >one.json
+check 'also why not' [ "$(jq '.[0].error | test("no configuration")' one.json)" = true ]
+"$KR_BUILD/tools/kray" serve --port 0 --json >end.json 2>server.log &
+server=$!
+for i in $(seq 300); do port=$(sed -n 's/.*listening at 127.0.0.1:\([0-9]*\).*/\1/p' server.log); [ -n "$port" ] && break; sleep 0.1; done
+listed 1 '.[0].images == 2 and .[0].config == "rss" and .[0].file == "sent.npy"' kray send scan.h5 -o sent.npy -c rss --port "$port" --json
+listed 1 '.[0].sessions == 2' kray serve --status --port "$port" --json
+kill -TERM $server; wait $server
+check 'a server tells at its end' [ "$(jq '.[0].images == 2 and .[0].open == 0' end.json)" = true ]
 listed 1 '.[0].volumes[0].ssim <= 1 and .[0].volumes[0].method == "sense"' kray eval --target full.nii sense.nii --json
 listed 2 '.[0].name == "a" and .[1].volumes[0].psnr == "inf"' kray eval --target full.nii a=sense.nii b=full.nii --json
 listed 1 '.[0].methods[0].ssim.volumes == 1' kray report -o r.html --target full.nii a=sense.nii --json
