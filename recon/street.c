@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int fits(const kr_array *maps, const kr_scan *s)
+/* Maps are about as large wherever the object is: the square of the largest value over the mean square is that of a few times the points
+ * outside of it. Of k-space and of images with a bright spot it is thousands. */
+enum { LIKE_NO_MAPS = 200 };
+
+static int fits(const kr_array *maps, const kr_scan *s, const kr_trace *trace)
 {
     static const int axes[] = { KR_X, KR_Y, KR_Z, KR_COIL };
     kr_shape want = kr_scan_image_shape(s);
@@ -17,8 +21,12 @@ static int fits(const kr_array *maps, const kr_scan *s)
                            kr_shape_text(s->traj ? want : s->shape));
     if (maps->n[KR_SLICE] != 1 && maps->n[KR_SLICE] != s->data->n[KR_SLICE])
         return kr_fail(KR_ESHAPE, "coil maps of %ld slices for data of %ld", maps->n[KR_SLICE], s->data->n[KR_SLICE]);
-    double size = kr_norm(maps);
-    return isfinite(size) && size > 0 ? 0 : kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+    double size = kr_norm(maps), most = kr_max_abs(maps), peak = most / size * most / size * (double)kr_count(kr_array_shape(maps)) / (double)maps->n[KR_COIL];
+    if (!isfinite(size) || size <= 0)
+        return kr_fail(KR_ENUMBER, "the coil maps are all zero or not finite");
+    if (peak > LIKE_NO_MAPS)
+        kr_say(trace, KR_WARNING, "the coil maps hold nearly all of their energy in a few points (the largest square is %.3g times the mean): they look like k-space, not like maps", peak);
+    return 0;
 }
 
 /* Points that are left of an image of n points along one axis. The header's own matrix, unless its field of view asks for more of the points
@@ -243,7 +251,7 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
         if (!maps)
             return kr_error_code();
     }
-    if (maps && method->needs && fits(maps, scan))
+    if (maps && method->needs && fits(maps, scan, trace))
         return kr_error_code();
     if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, keep, trace))
         return kr_error_code();

@@ -1,5 +1,6 @@
 /* json.c: one way to print JSON, for every command. */
 #include "json.h"
+#include "tool.h"
 #include "kray/io.h"
 #include "tool.h"
 #include <math.h>
@@ -9,6 +10,9 @@ json_t *json_words(const char *text)
 {
     if (!text)
         return json_null();
+    size_t name = kr_names_stdin(text);
+    if (name)
+        return json_sprintf("stdin%s", text + name);
     json_t *j = json_string(text);
     kr_auto char *plain = j ? NULL : kr_strdup(text);
     for (char *p = plain; p && *p; p++)

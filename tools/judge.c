@@ -511,7 +511,19 @@ int judge(struct judged *out, const struct judge *j, const struct judge_target *
     out->recon = kr_image_new(r, ri->geom, ri->meta);
     if (!out->slice || !out->target || !out->recon)
         return kr_error_code();
-    return j->protocol->score(out->slice, &out->volume, t, r, roi) ? kr_fail_in("%s", recon) : 0;
+    if (j->protocol->score(out->slice, &out->volume, t, r, roi))
+        return kr_fail_in("%s", recon);
+    long without = 0;
+    for (long i = 0; i < out->slices; i++) {
+        bool any = false;
+        for (int k = 0; k < KR_MEASURES; k++)
+            any |= !isnan(kr_score_get(&out->slice[i], k));
+        without += !any;
+    }
+    if (without)
+        kr_say(trace, KR_WARNING, "%s: %ld of %ld slices have no score (%s): they count in no mean over slices", recon, without, out->slices,
+               roi ? "empty, or outside of the region" : "target or reconstruction is empty there");
+    return 0;
 }
 
 void judged_close(struct judged *j)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DECLARE(name) extern const kr_tool kr_tool_##name;
@@ -169,7 +170,18 @@ static int refuse(struct display *d, const char *tool, int e)
     return status(e);
 }
 
-/* No command writes over what it reads: outputs are told apart from inputs before anything is done. */
+/* One file under two names; as far as it can be known before it is written, "./" and links aside. */
+static bool same_output(const char *a, const char *b)
+{
+    struct stat s, t;
+    while (!strncmp(a, "./", 2))
+        a += 2;
+    while (!strncmp(b, "./", 2))
+        b += 2;
+    return !strcmp(a, b) || (!stat(a, &s) && !stat(b, &t) && s.st_dev == t.st_dev && s.st_ino == t.st_ino);
+}
+
+/* No command writes over what it reads, and none of its outputs over another: they are told apart before anything is done. */
 static int outputs_apart(const kr_opt_group *group, int count, int files, char **file)
 {
     for (int g = 0; g < count; g++)
@@ -183,6 +195,9 @@ static int outputs_apart(const kr_opt_group *group, int count, int files, char *
                     const char *in = q->type == KR_OPT_FILE || q->type == KR_OPT_TEXT ? *(const char **)(void *)((char *)group[h].into + q->at) : NULL;
                     if (in && kr_output_apart(out, in))
                         return kr_error_code();
+                    const char *other = q->type == KR_OPT_OUT && (h > g || (h == g && q > o)) ? *(const char **)(void *)((char *)group[h].into + q->at) : NULL;
+                    if (other && *out && strcmp(out, "-") && same_output(out, other))
+                        return kr_fail(KR_EUSAGE, "%s: --%s and --%s would both be written there", out, o->name, q->name);
                 }
         }
     return 0;
@@ -249,7 +264,7 @@ static int streams(const kr_opt_group *group, int count, const kr_tool *tool, in
         }
     if (in < 0)
         return 0;
-    if (read_stdin(kept) || !(*room = kr_strf("%s%s", kept->file, file[in] + 1)))
+    if (read_stdin(kept) || kr_show_stdin(kept->file) || !(*room = kr_strf("%s%s", kept->file, file[in] + 1)))
         return kr_error_code();
     file[in] = *room;
     return 0;

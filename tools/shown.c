@@ -18,9 +18,30 @@ static int letter(const unsigned char *p)
     return longer || control || (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90) ? 0 : n;
 }
 
+static char *kept_stdin;
+
+int kr_show_stdin(const char *path)
+{
+    free(kept_stdin);
+    kept_stdin = path ? strdup(path) : NULL;
+    return path && !kept_stdin ? kr_fail(KR_EMEM, "no memory for the name of a file") : 0;
+}
+
+size_t kr_names_stdin(const char *text)
+{
+    size_t n = kept_stdin ? strlen(kept_stdin) : 0;
+    return n && !strncmp(text, kept_stdin, n) ? n : 0;
+}
+
 void kr_show(FILE *to, const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p; ) {
+        size_t name = kr_names_stdin((const char *)p);
+        if (name) {
+            fputs("stdin", to);
+            p += name;
+            continue;
+        }
         int n = letter(p);
         if (n)
             fwrite(p, 1, (size_t)n, to);

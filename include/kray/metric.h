@@ -24,8 +24,9 @@ typedef struct kr_protocol {
     const char *files;                   /* format ("fastmri", ...) whose raw files its programs crop; NULL */
     /* Scores R32 images of equal shape {X,Y, any others}; every {X,Y} is one picture. slice[count / (nx ny)], in memory
      * order, and volume. roi R32 of the same shape, not 0 where pixels count; NULL: all. Normalisation and range always
-     * come from the whole pictures. Refuses: shapes that differ, pictures under 7 x 7, numbers that are not finite, a
-     * target that is zero where the protocol divides by it. */
+     * come from the whole pictures. A picture of several that gives no range (the target is empty there) has no scores of its own (all NAN)
+     * and counts in no mean of pictures. Refuses: shapes that differ, pictures under 7 x 7, numbers that are not finite, and where
+     * no picture can be scored. */
     int (*score)(kr_score *slice, kr_score *volume, const kr_array *target, const kr_array *recon, const kr_array *roi);
     /* The crop of its programs, on an image of any size: replaces *image. `name`: of the file (CMRxRecon keeps all
      * frames of mappings). NULL: they crop nothing. */

@@ -344,7 +344,7 @@ double kr_vif(const float *target, const float *recon, long nx, long ny, double 
 }
 
 /* ---- Many pictures ------------------------------------------------------------------------------------ */
-typedef struct sums { double se, tt, n, log_d, log_t; kr_extent extent; } sums;    /* of one picture */
+typedef struct sums { double se, tt, n, log_d, log_t; kr_extent extent; bool without; } sums;    /* of one picture; without: it gives no range */
 typedef struct job {
     const kr_dialect *d;
     const float *t, *r, *roi;
@@ -416,8 +416,15 @@ static int measure_picture(void *self, long i)
     sums *s = &j->sums[i];
     kr_score *o = &j->slice[i];
     p.roi = j->roi ? j->roi + i * n : NULL;
-    if (j->d->see(&p, &e, j->many))
-        return j->count > 1 ? kr_fail_in("picture %ld", i) : kr_error_code();
+    for (int k = 0; k < KR_MEASURES; k++)
+        kr_score_set(o, k, (double)NAN);
+    if (j->d->see(&p, &e, j->many)) {
+        if (kr_error_code() != KR_ENUMBER || j->count / j->group < 2)
+            return j->count > 1 ? kr_fail_in("picture %ld", i) : kr_error_code();
+        kr_error_clear();                    /* one empty slice of many: its errors count where all pictures are summed, nothing else does */
+        s->without = true;
+        return j->d->pooled ? measure_errors(s, &p) || log_energy(&s->log_d, &p, &p.t, &p.r) || log_energy(&s->log_t, &p, &p.t, NULL) ? kr_error_code() : 0 : 0;
+    }
     j->range[i] = p.range;
     if (p.ssim_range <= 0)
         p.ssim_range = p.range;
@@ -427,7 +434,6 @@ static int measure_picture(void *self, long i)
     o->nmse = over(s->se, s->tt);
     o->nrmse = sqrt(o->nmse);
     o->hfen = sqrt(over(s->log_d, s->log_t));
-    o->vif = o->mcc = (double)NAN;
     return j->d->vif > 0 ? vif(&o->vif, &p, j->d->vif) : 0;
 }
 
@@ -454,7 +460,7 @@ static double mean_psnr(const job *j)
             n += j->sums[i].n;
         }
         double v = psnr(j->range[g], se, n);
-        if (!isnan(v)) {
+        if (!isnan(v) && !j->sums[g].without) {
             sum += v;
             count++;
         }
@@ -525,6 +531,11 @@ int kr_score_by(const kr_dialect *d, kr_score *slice, kr_score *volume, const kr
               d->group == KR_GROUP_VOLUME ? n : d->group == KR_GROUP_BLOCK ? t->n[KR_Z] : 1, has_frames(t), slice, s, range };
     int e = kr_for(n, measure_extent, &j);
     e = e ? e : kr_for(n, measure_picture, &j);
+    long without = 0;
+    for (long i = 0; !e && i < n; i++)
+        without += s[i].without;
+    if (without == n)
+        return kr_fail(KR_ENUMBER, "no picture of the %s can be scored: each is the same everywhere", kr_max_abs(r) > 0 ? "target" : "reconstruction");
     if (!e)
         score_volume(volume, &j);
     return e;

@@ -43,6 +43,14 @@ for method in sense adjoint wavelet tv tgv cs nlinv rss; do
 done
 refuses 1 'this scan has one: take --method wavelet' kray recon one.h5 -o image.npy --method grappa
 
+# K-space given as maps is not taken without a word.
+kray simulate -m 128,128 -s 1 -c 4 --undersample uniform:accel=3,lines=24 -o scan4.h5 -q
+kray convert scan4.h5 kspace.cfl -q
+works 'they look like k-space, not like maps' kray recon kspace.cfl -o image.npy --method sense --coils kspace.cfl
+kray coils kspace.cfl -o maps4.cfl -q
+works '' kray recon kspace.cfl -o image.npy --method sense --coils maps4.cfl
+check 'nor are maps called so' bash -c "! grep -q 'look like k-space' '$err'"
+
 # Slices that hold noise only end nothing: they come out with maps of low resolution, and are counted once, in pieces too.
 kray simulate -m 64,64 -s 32 -c 8 --snr 10 --undersample uniform:accel=4,lines=24 -o noisy.h5 -q
 works 'of 32 slices the calibration area holds noise only' kray recon noisy.h5 -o whole.npy --method sense

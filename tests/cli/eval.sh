@@ -40,6 +40,13 @@ array c.npy x=40,y=44,slice=3 blob scale=1.1 phase=2
 works '' kray eval --target t.npy --recon c.npy --csv scores.csv
 near 'NMSE of a complex image' "$(field volume c nmse)" 0.01 1e-7
 
+# one empty slice of a volume ends nothing
+array full3.npy x=40,y=44,slice=3 blob
+head -c $(($(stat -c %s full3.npy) - 40 * 44 * 4)) full3.npy >gap.npy && head -c $((40 * 44 * 4)) /dev/zero >>gap.npy
+for p in calgary lodopab cmrxrecon2023 cmrxrecon2024; do
+    works '1 of 3 slices have no score' kray eval --target gap.npy --recon full3.npy --protocol $p
+done
+
 # region of interest: an error outside it does not count
 array flat.npy x=40,y=44 flat
 array point.npy x=40,y=44 point

@@ -24,7 +24,16 @@ refuses 2 'one of both' kray recon scan.h5 -o - --to npy --json
 refuses 2 'nothing stays of standard output' kray recon scan.h5 -o - --to npy --resume
 refuses 2 'cannot be read here' kray recon scan.h5 -o x.npy --coils -
 refuses 2 'one input alone' kray recon scan.h5 scan.h5 -o - --to npy
-refuses 1 'stdin: the file is empty' kray info -
+refuses 1 'kray: stdin: the file is empty' kray info -
+check 'it is called stdin' bash -c '$KRAY info - <scan.h5 | head -1 | grep -q "^stdin: ISMRMRD"'
+check 'in JSON, too' bash -c '$KRAY info --json - <scan.h5 | grep -q "\"file\": \"stdin\""'
+check 'and where it is damaged' bash -c 'head -c 100 scan.h5 | $KRAY info - 2>&1 | grep -q "^kray: stdin: HDF5 cannot"'
+check 'nowhere by the name of the file that keeps it' bash -c '! $KRAY recon - -v -o kept.npy <scan.h5 2>&1 | grep -q "/stdin"'
+
+# ---- Outputs of one command are files of their own ----
+refuses 2 'a.npy: --output and --gfactor would both be written there' kray snr scan.h5 -o a.npy -g ./a.npy
+refuses 2 'scan.h5: --output and --reference would both be written there' kray simulate shepplogan -o scan.h5 -r scan.h5
+check 'neither is touched' [ ! -e a.npy ]
 stream=$KR_SHARED/samples/mrd_stream/pyclient_cart16_client_to_server.bin
 if [ -f "$stream" ]; then
     check 'an MRD stream' bash -c "cat '$stream' | \$KRAY info - | grep -q 'MRD stream'"

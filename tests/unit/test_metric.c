@@ -338,6 +338,44 @@ static void region(void **state)
     kr_array_unref(&m);
 }
 
+/* A slice of three that is empty: the others' scores are what they are without it, and where errors are summed, its errors count. */
+static void empty_slice(void **state)
+{
+    (void)state;
+    kr_array *t = picture(16, 16, 2, 1), *r = picture(16, 16, 2, 2), *t3 = picture(16, 16, 3, 1), *r3 = picture(16, 16, 3, 2);
+    kr_score two[2], three[3], v, w;
+    for (int i = 0; kr_protocols[i]; i++) {
+        const kr_protocol *p = kr_protocols[i];
+        if (!strcmp(p->name, "htc2022"))
+            continue;                                                /* of binary images */
+        long n = 16 * 16;
+        for (long k = 0; k < n; k++) {                               /* slices 0 and 2 are those of the two; in 1 there is nothing */
+            KR_R(t3)[k] = KR_R(t)[k];
+            KR_R(r3)[k] = KR_R(r)[k];
+            KR_R(t3)[n + k] = KR_R(r3)[n + k] = 0;
+            KR_R(t3)[2 * n + k] = KR_R(t)[n + k];
+            KR_R(r3)[2 * n + k] = KR_R(r)[n + k];
+        }
+        assert_int_equal(p->score(two, &v, t, r, NULL), 0);
+        assert_int_equal(p->score(three, &w, t3, r3, NULL), 0);
+        bool whole = !strcmp(p->name, "fastmri") || !strcmp(p->name, "atommic");      /* one range for the volume, which the empty slice has, too */
+        assert_true(whole || isnan(three[1].ssim));
+        if (!whole)
+            assert_all_digits(three[2].ssim, two[1].ssim, p->name);
+        assert_true(whole || fabs(w.ssim - v.ssim) <= 1e-12);
+        assert_true(whole || fabs(w.psnr - v.psnr) <= 1e-9);
+        assert_true(fabs(w.nmse - v.nmse) <= 1e-12);
+        KR_R(r3)[n + 5] = 1;                                         /* an error where the target is empty */
+        assert_int_equal(p->score(three, &w, t3, r3, NULL), 0);
+        bool pooled = whole || !strcmp(p->name, "bart");
+        assert_true(pooled ? w.nmse > v.nmse : fabs(w.nmse - v.nmse) <= 1e-12);
+    }
+    kr_array_unref(&t);
+    kr_array_unref(&r);
+    kr_array_unref(&t3);
+    kr_array_unref(&r3);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -366,12 +404,15 @@ static void refused(void **state)
         assert_refused(KR_ENUMBER, "the target is all zero");
         kr_array_unref(&zero);
     }
-    /* one empty slice: harmless to fastMRI, a division by zero for those who divide by a slice's maximum */
+    /* one empty slice: harmless to fastMRI, without a score for those who divide by a slice's maximum; nothing but empty slices is refused */
     memset(KR_R(t), 0, 256 * sizeof(float));
     assert_int_equal(kr_protocol_named("fastmri")->score(s, &v, t, r, NULL), 0);
     assert_true(isnan(s[0].nmse) && isfinite(v.nmse));
+    assert_int_equal(kr_protocol_named("cmrxrecon2023")->score(s, &v, t, r, NULL), 0);
+    assert_true(isnan(s[0].nmse) && fabs(v.nmse - s[1].nmse) <= 0);
+    memset(KR_R(r), 0, 512 * sizeof(float));
     assert_int_equal(kr_protocol_named("cmrxrecon2023")->score(s, &v, t, r, NULL), KR_ENUMBER);
-    assert_refused(KR_ENUMBER, "picture 0: the target has no positive value");
+    assert_refused(KR_ENUMBER, "no picture of the reconstruction can be scored");
     assert_true(isnan(kr_ssim(KR_R(t), KR_R(r), 16, 16, 0)));
     assert_refused(KR_ENUMBER, "positive data range");
     kr_array_unref(&t);
@@ -454,7 +495,7 @@ static void same_on_any_number_of_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(golden_fastmri), cmocka_unit_test(golden_others), cmocka_unit_test(other_programs),
-        cmocka_unit_test(bart_measure), cmocka_unit_test(analytic), cmocka_unit_test(tomography), cmocka_unit_test(region), cmocka_unit_test(refused), cmocka_unit_test(crops),
+        cmocka_unit_test(bart_measure), cmocka_unit_test(analytic), cmocka_unit_test(tomography), cmocka_unit_test(region), cmocka_unit_test(empty_slice), cmocka_unit_test(refused), cmocka_unit_test(crops),
         cmocka_unit_test(statistics), cmocka_unit_test(same_on_any_number_of_threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
