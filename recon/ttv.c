@@ -1,6 +1,9 @@
 /* ttv.c: l1 of finite differences in time. */
 #include "regular.h"
 
+/* Maps break off, unlike those of the other methods: where they faded out, nothing but time would hold the image, and a point that stands still would be
+ * as noisy there as the map is small. */
+
 static const kr_opt table[] = {
     KR_REGULAR_OPTS("0.01", "3000", "1e-3"),
     KR_REGULAR_FRAMES,
@@ -14,4 +17,4 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options) { return kr_regular_plan(cost, scan, options, "ttv"); }
 
 const kr_recon kr_recon_ttv = { "ttv", "series: total variation in time",
-    "Feng et al., Magn Reson Med 72:707 (2014)", KR_NEEDS_COILS | KR_SOFT_MAPS | KR_TAKES_SLABS | KR_WANTS_SERIES | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };
+    "Feng et al., Magn Reson Med 72:707 (2014)", KR_NEEDS_COILS | KR_TAKES_SLABS | KR_WANTS_SERIES | KR_TAKES_TRAJECTORY, table, sizeof(kr_regular), run, plan };

@@ -113,7 +113,7 @@ static void study(kr_text *t, const struct result *r)
             if (shown(r, k)) {
                 char cell[64];
                 int used = snprintf(cell, sizeof cell, "%s", judge_number(u->summary[k].mean));
-                if (u->summary[k].n > 1)
+                if (u->summary[k].n > 1 && !isnan(u->summary[k].sd))
                     used += snprintf(cell + used, sizeof cell - (size_t)used, " \xc2\xb1 %.2g", u->summary[k].sd) - 1;   /* two bytes, one letter */
                 kr_text_add(t, " %*s%s", used < 21 ? 21 - used : 0, "", cell);
             }

@@ -264,7 +264,9 @@ static int streams(const kr_opt_group *group, int count, const kr_tool *tool, in
         }
     if (in < 0)
         return 0;
-    if (read_stdin(kept) || kr_show_stdin(kept->file) || !(*room = kr_strf("%s%s", kept->file, file[in] + 1)))
+    int e = read_stdin(kept);
+    kr_show_stdin(kept->file);
+    if (e || !(*room = kr_strf("%s%s", kept->file, file[in] + 1)))
         return kr_error_code();
     file[in] = *room;
     return 0;

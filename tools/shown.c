@@ -18,14 +18,8 @@ static int letter(const unsigned char *p)
     return longer || control || (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90) ? 0 : n;
 }
 
-static char *kept_stdin;
-
-int kr_show_stdin(const char *path)
-{
-    free(kept_stdin);
-    kept_stdin = path ? strdup(path) : NULL;
-    return path && !kept_stdin ? kr_fail(KR_EMEM, "no memory for the name of a file") : 0;
-}
+static const char *kept_stdin;
+void kr_show_stdin(const char *path) { kept_stdin = path; }
 
 size_t kr_names_stdin(const char *text)
 {

@@ -31,8 +31,8 @@ void kr_guard_memory(void);
 /* Prints text in which control characters (but line ends and tabs) and bytes that are no UTF-8 become \xNN. kr_print: to stdout. */
 void kr_show(FILE *to, const char *text);
 void kr_print(const char *fmt, ...) KR_PRINTF(1, 2);
-/* Standard input is kept in a file: where text names it, "stdin" is shown. NULL: no longer. */
-int kr_show_stdin(const char *path) KR_MUST_USE;
+/* Standard input is kept in a file: where text names it, "stdin" is shown. The name stays the caller's; NULL: no longer. */
+void kr_show_stdin(const char *path);
 /* How many bytes at the start of the text are the name of that file; 0: none. */
 size_t kr_names_stdin(const char *text);
 /* The list of commands. */

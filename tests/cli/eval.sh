@@ -100,6 +100,9 @@ for i in 1 2 3; do
     array study/tv/p1/v$i.npy x=24,y=20,slice=2 blob noise=0.00$i seed=$i
 done
 works ' ± ' kray eval --target study/gt sense=study/sense tv=study/tv --csv all.csv
+works 'inf  ' kray eval --target study/gt same=study/gt tv=study/tv
+check 'equal images have no deviation' bash -c "! grep -q nan '$out'"
+kray eval --target study/gt sense=study/sense tv=study/tv --csv all.csv >/dev/null
 check 'the columns of a study' grep -q ',name,method,acceleration,mask,parameters$' all.csv
 check 'a row for each volume of each set' [ "$(grep -c '^fastmri,volume,p1/v[123],.*,\(sense\|tv\),' all.csv)" = 6 ]
 check 'a mean for each set' [ "$(grep -c '^fastmri,mean,' all.csv)" = 2 ]
