@@ -100,7 +100,7 @@ static int fill(net_opened *n, const net_opts *o, const char *family)
 {
     n->path = o->weights ? kr_strdup(o->weights) : shipped_weights(family);
     if (!n->path)
-        return kr_error_code() ? kr_error_code() : kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (docs/networks.md says where published weights are; none came with Kray)");
+        return kr_error_code() ? kr_error_code() : kr_fail(KR_EUSAGE, "a network needs its weights: --weights FILE (none of this kind came with Kray: docs/networks.md says where published ones are, docs/training.md how to train some)");
     if (read_weights(&n->w, &n->beside, n->path, o))
         return kr_error_code();
     const char *precision = o->precision ? o->precision : "f32";             /* denoisers have no such option */

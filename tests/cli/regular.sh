@@ -44,13 +44,16 @@ refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg t
 # The learned regulariser, by the weights that come with Kray.
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method wcrr -q
 check 'threads change nothing of it' cmp wcrr.npy again.npy
+works 'lbfgs' kray recon scan.h5 -o x.npy --method wcrr -v
 works 'fista' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wavelet:0.0005 -v --iterations 20
 works '"kray_weights_digest"' kray info wcrr.npy --json
 refuses 1 'one term of a sum' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wcrr:0.001
 refuses 1 'admm cannot solve' kray recon scan.h5 -o x.npy --method wcrr --solver admm
 refuses 1 'no solver takes a smooth term' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+tv:0.001
 refuses 1 'level' kray recon scan.h5 -o x.npy --method wcrr --level -1
-refuses 1 'have a tensor filters.0.weight' kray recon scan.h5 -o x.npy --method wcrr --weights "$here/../../recon/weights/refine.safetensors"
+other='{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+printf "\\$(printf %o ${#other})\\0\\0\\0\\0\\0\\0\\0%s\\0\\0\\0\\0" "$other" > other.safetensors
+refuses 1 'have a tensor filters.0.weight' kray recon scan.h5 -o x.npy --method wcrr --weights other.safetensors
 refuses 1 'wants a series of frames' kray recon scan.h5 -o x.npy --method llr
 refuses 1 'fista cannot solve' kray recon scan.h5 -o x.npy --method tv --solver fista
 refuses 1 'orders 1 to 10' kray recon scan.h5 -o x.npy --method wavelet --order 11
