@@ -442,8 +442,8 @@ static int read_weights(struct job *j)
     return kr_weights_read(&j->weights, j->weights_path);
 }
 
-/* The deviation of the samples' noise in units of the image, by the noise scan or beside the object. 0: neither tells (the outermost samples say up to twice as much);
- * below 0: refused. */
+/* The deviation of the samples' noise in units of the image, by the noise scan or beside the object, if the outermost samples do not say less (as a rule they say up to twice as
+ * much). 0: neither tells; below 0: refused. */
 static double noise_of(const struct job *j)
 {
     double square = 0;
@@ -453,10 +453,13 @@ static double noise_of(const struct job *j)
         return kr_noise_sigma(j->scan, j->trace) / j->scale;
     for (long i = 0; i < j->parts; i++) {
         kr_scan part = { 0 };
-        double beside = kr_part_open(&part, j->scan, j->joint, i) ? -1 : kr_noise_beside(&part);
+        double beside = kr_part_open(&part, j->scan, j->joint, i) ? -1 : kr_noise_beside(&part), outer = beside > 0 ? kr_noise_sigma(&part, NULL) : 0;
         kr_part_close(&part);
-        if (!(beside > 0))
-            return beside;
+        if (!(beside > 0) || (outer < 0 && kr_error_code() == KR_EMEM))
+            return beside > 0 ? outer : beside;
+        if (outer < 0)                       /* nothing is measured far out */
+            kr_error_clear();
+        beside = outer > 0 ? fmin(beside, outer) : beside;   /* an object that fills the field of view has nothing beside it */
         square += beside * beside / (double)j->parts;
     }
     return sqrt(square) / j->scale;
