@@ -22,7 +22,10 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     (void)options;
-    return projected_plan(cost, scan, 1, 0);
+    int e = projected_plan(cost, scan, 1, 0);
+    double x = (double)scan->grid.n[0] * (double)scan->grid.n[1] * (double)scan->grid.n[2];
+    cost->bytes = 4 * x * (double)kr_parts(scan) + (scan->rays ? kr_fbp_bytes(scan->rays, &scan->grid) : 0);
+    return e;
 }
 
 const kr_recon kr_recon_backprojection = { "fbp", "filtered back-projection of X-ray projections (cone beams: FDK)",

@@ -1,6 +1,7 @@
 /* ct.c: from counts to line integrals, the axis of rotation, rings, and what a file holds as a scan of rays. */
 #include "kray/ct.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -487,7 +488,10 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
         || kr_meta_set(s->meta, "kray_ct", "axis=%.4f rings=%ld stripes=%d hardening=%d log=%s model=%s", f->axis, o->rings, o->stripes, o->terms, o->log, kr_ray_model_name(o->model)))
         return kr_error_code();
     s->shape = kr_array_shape(s->data);
-    if (grid_of(&s->grid, s->rays, p, o) || kr_meta_set(s->meta, "first_voxel_mm", "%.9g %.9g %.9g", s->grid.first[0], s->grid.first[1], s->grid.first[2]))
+    if (grid_of(&s->grid, s->rays, p, o))
+        return kr_error_code();
+    double low = p->volume ? s->grid.first[2] : ((double)o->from - (double)(rows - 1) / 2) * s->grid.step[2];      /* slices: z = 0 is the middle of the detector */
+    if (kr_meta_set(s->meta, "first_voxel_mm", "%.9g %.9g %.9g", s->grid.first[0], s->grid.first[1], low))
         return kr_error_code();
     f->axis = f->axis * (double)each + (double)(each - 1) / 2 + left;
     s->ray_model = o->model;
@@ -500,6 +504,24 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
     return 0;
 }
 
+int kr_ct_place(kr_geom *g, const kr_scan *s, const long n[3])
+{
+    const char *unit = kr_meta_get(s->meta, "unit"), *place = kr_meta_get(s->meta, "first_voxel_mm");
+    double first[3] = { s->grid.first[0], s->grid.first[1], s->grid.first[2] }, *dir[3] = { g->read_dir, g->phase_dir, g->slice_dir };
+    if (place && sscanf(place, "%lf %lf %lf", first, first + 1, first + 2) != 3)
+        return kr_fail(KR_EFORMAT, "first_voxel_mm = %s; three numbers are wanted", place);
+    for (int d = 0; d < 3; d++) {
+        double way = s->grid.step[d] < 0 ? -1 : 1, patient = d < 2 ? -1 : 1;      /* x, y, z as RAS; kr_geom has LPS */
+        g->fov_mm[d] = fabs(s->grid.step[d]) * (double)n[d];
+        for (int k = 0; k < 3; k++)
+            dir[d][k] = k == d ? way * patient : 0;
+        g->position_mm[0][d] = patient * (first[d] + s->grid.step[d] * (double)(d < 2 || n[d] > 1 ? n[d] / 2 : 0));
+    }
+    g->spacing_mm = fabs(s->grid.step[2]);
+    g->known = !unit || strcmp(unit, "1/pixel");
+    return 0;
+}
+
 int kr_ct_finish(kr_image *im, const kr_scan *s)
 {
     const char *unit = kr_meta_get(s->meta, "unit");
@@ -508,9 +530,12 @@ int kr_ct_finish(kr_image *im, const kr_scan *s)
         return kr_error_code();
     kr_array_unref(&im->data);
     im->data = x;
-    for (int d = 0; d < 3; d++)
-        im->geom->fov_mm[d] = fabs(s->grid.step[d]) * (double)x->n[d];
-    return kr_meta_set(im->meta, "upright", "x to the right, y up") || kr_image_set_unit(im, unit ? unit : "1/mm") ? kr_error_code() : 0;
+    kr_geom *g = kr_geom_new(1);
+    if (!g)
+        return kr_error_code();
+    kr_geom_unref(&im->geom);
+    im->geom = g;
+    return kr_ct_place(g, s, x->n) || kr_meta_set(im->meta, "upright", "x to the right, y up") || kr_image_set_unit(im, unit ? unit : "1/mm") ? kr_error_code() : 0;
 }
 
 int kr_ct_hounsfield(kr_image *im, double water, double air)

@@ -199,7 +199,7 @@ static int share_noise(kr_job *j, kr_scan *s)
 int kr_job_prepare(kr_job *j, kr_scan *s, const kr_trace *trace)
 {
     if (s->rays)
-        return job_rays_only(j) || (!j->method && !(j->method = job_choose(j, s, trace))) ? kr_error_code() : job_takes(j->method, s);
+        return job_rays_only(j) || (!j->method && !(j->method = job_choose(j, s, trace))) || job_takes(j->method, s) ? kr_error_code() : job_rays_fit(j, s);
     kr_prepare prepare = j->how.prepare;
     prepare.mixtures = j->keep >= 0 ? &j->kept[j->keep].mixtures : prepare.mixtures;
     prepare.oversampling &= !(j->asked && j->asked->needs & KR_WHOLE_READOUT);

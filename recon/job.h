@@ -32,6 +32,9 @@ int job_projections(kr_job *j, kr_projections **p, const char *source, const kr_
 /* Its scan; p is dropped. Refuses what is asked for and means nothing to projections. */
 int job_rays_scan(kr_job *j, kr_scan **out, kr_projections **p, const char *source, const kr_trace *trace) KR_MUST_USE;
 int job_rays_only(const kr_job *j) KR_MUST_USE;
+/* The peak of the program while it makes the image of a scan of rays, data included; below 0: a refusal. Refuses where that is more than is allowed or than the machine has. */
+double job_rays_bytes(kr_job *j, const kr_scan *s) KR_MUST_USE;
+int job_rays_fit(kr_job *j, const kr_scan *s) KR_MUST_USE;
 /* Refuses a method that is not for such a scan. */
 int job_takes(const kr_recon *m, const kr_scan *s) KR_MUST_USE;
 #endif

@@ -13,6 +13,15 @@ static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->s
 /* The program with its libraries, the FFT's plans and a buffer of the file's reader, measured: 20 to 28 MiB. */
 static const double PROGRAM = 24 << 20;
 
+double job_rays_bytes(kr_job *j, const kr_scan *s)
+{
+    kr_cost c = { 0 };
+    void *values = job_values_of(j, j->method);
+    if (!values || (j->method->plan && j->method->plan(&c, s, values)))
+        return -1;
+    return PROGRAM + 4 * (double)kr_count(s->shape) + c.bytes;
+}
+
 double job_bytes_beside(const kr_scan *s) { return PROGRAM + 8 * (double)kr_count(kr_shape_without(s->shape, KR_ON(KR_SLICE))); }
 
 /* What methods hold beside samples along a trajectory, in bytes: images; coil images by gridding, from which maps are made, and those maps with their
@@ -161,8 +170,7 @@ static int plan_rays(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, kr_p
     *cost = (kr_cost){ 0 };
     if (j->method->plan && j->method->plan(cost, *head, job_values_of(j, j->method)))
         return kr_error_code();
-    cost->bytes += PROGRAM + 4 * (double)kr_count((*head)->shape);
-    return 0;
+    return (cost->bytes = job_rays_bytes(j, *head)) < 0 ? kr_error_code() : 0;
 }
 
 int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, const char *source)

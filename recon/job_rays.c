@@ -1,9 +1,11 @@
 /* job_rays.c: a job on X-ray projections: which files they are in, and what of a job means nothing to them. */
 #include "job.h"
+#include "model.h"
 #include "kray/ct.h"
 #include "kray/trajectory.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Formats that hold arrays of any meaning: others are raw data of MRI, or images. */
 static bool may_hold(const kr_format *f) { return !f || !f->read || !strcmp(f->name, "hdf5") || !strcmp(f->name, "mat") || !strcmp(f->name, "npy"); }
@@ -35,9 +37,21 @@ int job_rays_only(const kr_job *j)
     traj |= a && (a->unit || a->field || a->gates.phases || a->gates.breathing);
     const char *idle = o->undersample ? "undersampling" : o->maps || o->coils_asked ? "coil maps" : o->prepare.coils ? "coil compression"
                        : o->partial && strcmp(o->partial, "zero") ? "partial Fourier" : s->kspace_sign ? "the sign of k-space" : voxel ? "a voxel size"
-                       : s->centred ? "the centre of k-space" : traj ? "what goes with a trajectory" : s->multiband || s->caipi || s->single_band ? "multiband" : s->covariance ? "noise covariance"
-                       : o->memory ? "a memory limit" : NULL;
+                       : s->centred ? "the centre of k-space" : traj ? "what goes with a trajectory" : s->multiband || s->caipi || s->single_band ? "multiband" : s->covariance ? "noise covariance" : NULL;
     return idle ? kr_fail(KR_EUSAGE, "%s: %s is asked for, which X-ray projections do not have", j->source ? j->source : "the scan", idle) : 0;
+}
+
+int job_rays_fit(kr_job *j, const kr_scan *s)
+{
+    double bytes = job_rays_bytes(j, s), machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), most = j->how.memory ? (double)j->how.memory : machine;
+    char needed[32], there[32];
+    const long *n = s->grid.n, deep = n[2] > 1 ? n[2] : kr_parts(s);
+    bool alone = !strcmp(j->method->name, "fbp") || n[2] == 1;
+    if (bytes < 0)
+        return kr_error_code();
+    return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel), a part of them (--box, --slice), fewer elements "
+                                       "(--bin)%s", j->method->name, n[0], n[1], deep, kr_size_text(needed, bytes), kr_size_text(there, most), j->how.memory ? "are allowed" : "are what this machine has",
+                                       alone ? ", or have it written part by part (kray ct --memory SIZE)" : "");
 }
 
 int job_takes(const kr_recon *m, const kr_scan *s)

@@ -66,7 +66,7 @@ int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solv
 
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets)
 {
-    double views = (double)scan->shape.n[KR_VIEW], x = (double)(scan->grid.n[0] * scan->grid.n[1] * scan->grid.n[2]), parts = (double)kr_parts(scan);
+    double views = (double)scan->shape.n[KR_VIEW], x = (double)scan->grid.n[0] * (double)scan->grid.n[1] * (double)scan->grid.n[2], parts = (double)kr_parts(scan);
     double y = (double)kr_count(scan->shape) / parts;
     cost->bytes = 4 * (x * parts + x * (3 + subsets) + 3 * y);
     cost->seconds = parts * iterations * x * views * 1e-9;

@@ -320,11 +320,12 @@ static int solve(void *self, long i)
     if (!e) {
         kr_scoped(array) from = part(j->b, j, i);
         kr_shape n = kr_linop_domain(q.N);
-        kr_scoped(array) b = kr_array_new(p.m.type, n);
+        bool same = from && kr_array_contiguous(from) && kr_shape_equal(kr_array_shape(from), n);      /* used once: in place */
+        kr_scoped(array) b = same ? kr_array_ref(from) : kr_array_new(p.m.type, n);
         kr_scoped(array) x = kr_array_new(p.m.type, n);
         kr_scoped(array) y = p.m.A ? kr_array_copy(p.of.data) : NULL;
         if (from && b && x && (y || !p.m.A)) {
-            for (long c = 0; c < (j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
+            for (long c = 0; c < (same ? 0 : j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
                 kr_scoped(array) to = kr_array_at(b, KR_CHAN, c);
                 if (to)
                     kr_array_assign(to, from);

@@ -150,7 +150,7 @@ static void plane(struct ct *c)
                 kr_projector *p = r ? kr_projector_new(r, &g, models[m].ours, plain) : NULL;
                 if (p) {
                     kr_project(p, out, fx, 0, 1);
-                    kr_backproject(p, back, fy, 0, 1);
+                    kr_backproject(p, back, fy, 0, 1, false);
                 }
                 snprintf(what, sizeof what, "forward %s%s", models[m].theirs, p && kr_projector_fast(p) ? " (fast)" : "");
                 if (edges)
@@ -510,7 +510,7 @@ static void rtk(struct ct *c)
     if (A) {
         float *x = floats(&volume), *b = floats(&back), *Ax = malloc((size_t)forward.count * sizeof *Ax), *Bb = malloc((size_t)adjoint.count * sizeof *Bb);
         kr_project(A, Ax, x, 0, 1);
-        kr_backproject(A, Bb, b, 0, 1);
+        kr_backproject(A, Bb, b, 0, 1, false);
         /* Its rays begin and end at the centres of the outermost voxels, ours at the planes outside: what the inner voxels get is the same. */
         bool *edge = calloc((size_t)adjoint.count, sizeof *edge);
         for (long i = 0; i < adjoint.count; i++) {

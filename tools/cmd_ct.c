@@ -17,6 +17,7 @@ typedef struct opts {
     const char *box, *slice;
     const char *keep;
     long detector, seed;
+    int64_t memory;
     bool json;
 } opts;
 
@@ -46,6 +47,7 @@ static const kr_opt table[] = {
     { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "of the phantom: Poisson noise of so many photons a ray without the object; 0: none" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "1", "N", "of the phantom: seed of the noise" },
     { "projections", 0, KR_OPT_OUT, offsetof(opts, keep), NULL, "FILE", "write the line integrals too, as they go into the reconstruction" },
+    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "memory limit of the whole program, such as 8G: it then works in pieces" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
     KR_OPT_END };
@@ -179,32 +181,100 @@ static int what_is_asked(kr_ct_opts *c, const opts *o, const kr_projections *p, 
     return 0;
 }
 
-static int reconstruct(kr_image **out, kr_projections *p, const char *file, const opts *o, json_t *j, const kr_trace *trace)
+static void tell(json_t *j, kr_job *job, const long n[3], const kr_scan *s, const kr_ct_facts *f, const kr_projections *p, const kr_meta *meta)
+{
+    const char *unit = kr_meta_get(meta, "unit");
+    json_object_set_new(j, "shape", json_shape(KR_SHAPE([KR_X] = n[0], [KR_Y] = n[1], [KR_Z] = n[2])));
+    json_object_set_new(j, "unit", json_words(unit ? unit : ""));
+    json_object_set_new(j, "method", json_words(kr_job_method(job)->name));
+    json_object_set_new(j, "parameters", json_options(kr_job_method(job)->opts, kr_job_values(job)));
+    json_object_set_new(j, "views", json_integer(s->rays->views));
+    json_object_set_new(j, "axis_column", json_number(f->axis));
+    json_object_set_new(j, "axis_mismatch", json_number(f->mismatch));
+    json_object_set_new(j, "pixel_mm", json_number(p->lengths ? fabs(s->grid.step[0]) : (double)NAN));
+    json_object_set_new(j, "misfit", json_number(kr_meta_number(meta, "kray_misfit", (double)NAN)));
+    json_object_set_new(j, "replaced", json_integer(f->replaced));
+}
+
+/* ---- Planes at a time, each written before the next is made ---- */
+struct planes { kr_job *job; const kr_scan *s; const opts *o; const char *file; long each, deep; kr_image *made; const kr_trace *trace; };
+
+static int some_planes(kr_image **out, const struct planes *p, long from)
+{
+    kr_scoped(scan) part = NULL;
+    kr_trace_unit room;
+    const kr_trace *t = kr_trace_of(&room, p->trace, "part", from / p->each, (p->deep + p->each - 1) / p->each);
+    bool made = !strcmp(p->file, "phantom");
+    return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, from + p->each > p->deep ? p->deep - from : p->each) || kr_job_run(p->job, out, part, t)
+           || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
+}
+
+static int next_planes(void *self, kr_array **out, long from)
+{
+    struct planes *p = self;
+    kr_image *im = from ? NULL : p->made;                            /* the first are made before the file is begun: they tell what it is of */
+    p->made = NULL;
+    int e = im ? 0 : some_planes(&im, p, from);
+    *out = e ? NULL : kr_array_packed(im->data);
+    kr_image_unref(&im);
+    return *out ? 0 : kr_error_code();
+}
+
+static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file, const opts *o, kr_by_part *whole, kr_meta **meta, const kr_trace *trace)
+{
+    struct planes p = { job, s, o, file, each, kr_ct_deep(s), NULL, trace };
+    kr_say(trace, KR_INFO, "%ld of %ld planes at a time", each, p.deep);
+    int e = some_planes(&p.made, &p, 0);
+    kr_scoped(geom) g = e ? NULL : kr_geom_new(1);
+    for (int d = 0; d < 3 && g; d++)
+        whole->n[d] = d < 2 ? p.made->data->n[d] : p.deep;
+    e = !g || kr_ct_place(g, s, whole->n) || !(*meta = kr_meta_copy(p.made->meta)) ? kr_error_code() : 0;
+    whole->geom = g;
+    whole->meta = *meta;
+    whole->part = next_planes;
+    whole->self = &p;
+    e = e ? e : kr_parts_write(whole, o->output);
+    whole->geom = NULL;
+    kr_image_unref(&p.made);
+    return e;
+}
+
+static int reconstruct(kr_shape *size, kr_projections *p, const char *file, const opts *o, json_t *j, const kr_trace *trace)
 {
     bool made = !strcmp(file, "phantom");
     kr_job_opts how = kr_job_preset();
     how.values = method.values;
+    how.memory = o->memory;
     kr_scoped(job) job = kr_job_open(method_name(&method), NULL, &how);
     kr_scoped(scan) s = NULL;
+    kr_scoped(image) image = NULL;
+    kr_scoped(meta) meta = NULL;
     kr_ct_opts c;
     kr_ct_facts f;
     kr_scoped(array) metal = NULL;
     double above = o->water > 0 ? o->water + o->metal / 1000 * (o->water - o->air) : o->metal;
-    if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace) || (o->metal > 0 && kr_ct_metal(&metal, s, above, trace) < 0) || kr_job_run(job, out, s, trace)
-        || (metal && kr_ct_metal_back(*out, metal))
-        || (o->water > 0 && kr_ct_hounsfield(*out, o->water, o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &file, !made))
+    if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace))
         return kr_error_code();
-    json_object_set_new(j, "shape", json_shape(kr_array_shape((*out)->data)));
-    json_object_set_new(j, "unit", json_words(kr_image_unit(*out)));
-    json_object_set_new(j, "method", json_words(kr_job_method(job)->name));
-    json_object_set_new(j, "parameters", json_options(kr_job_method(job)->opts, kr_job_values(job)));
-    json_object_set_new(j, "views", json_integer(s->rays->views));
-    json_object_set_new(j, "axis_column", json_number(f.axis));
-    json_object_set_new(j, "axis_mismatch", json_number(f.mismatch));
-    json_object_set_new(j, "pixel_mm", json_number(p->lengths ? fabs(s->grid.step[0]) : (double)NAN));
-    json_object_set_new(j, "misfit", json_number(kr_meta_number((*out)->meta, "kray_misfit", (double)NAN)));
-    json_object_set_new(j, "replaced", json_integer(f.replaced));
-    return 0;
+    long each = o->memory ? kr_ct_planes(job, s, o->memory, trace) : kr_ct_deep(s);
+    kr_by_part whole = { .n = { 0 } };
+    if (each < 0)
+        return (int)each;
+    if (each < kr_ct_deep(s) && o->metal > 0)
+        return kr_fail(KR_EUSAGE, "--metal wants the whole image, which does not fit into the --memory that is allowed");
+    if (each < kr_ct_deep(s)) {
+        if (kr_can_write_parts(o->output) || by_planes(job, s, each, file, o, &whole, &meta, trace))
+            return kr_error_code();
+        tell(j, job, whole.n, s, &f, p, meta);
+        *size = KR_SHAPE([KR_X] = whole.n[0], [KR_Y] = whole.n[1], [KR_Z] = whole.n[2]);
+        return 0;
+    }
+    if ((o->metal > 0 && kr_ct_metal(&metal, s, above, trace) < 0) || kr_job_run(job, &image, s, trace) || (metal && kr_ct_metal_back(image, metal))
+        || (o->water > 0 && kr_ct_hounsfield(image, o->water, o->air)) || kr_meta_provenance(image->meta, kr_command_line(), NULL, NULL, &file, !made))
+        return kr_error_code();
+    tell(j, job, image->data->n, s, &f, p, image->meta);
+    *size = kr_array_shape(image->data);
+    kr_scan_unref(&s);                                               /* the data, before the file is packed */
+    return kr_image_write(image, o->output, NULL);
 }
 
 static int list(void)
@@ -251,16 +321,15 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
     answer_begin(&a, o->json, trace);
     json_t *j = answer_add(&a, o->output);
     json_object_set_new(j, "input", json_words(file[0]));
-    kr_scoped(image) image = NULL;
+    kr_shape size = { { 0 } };
     int e = open_study(&p, file[0], o, &a.trace);
     if (!e) {
         kr_say(&a.trace, KR_INFO, "%s%s%s: %ld views of %ld x %ld elements, %s beam", file[0], p->kind ? ", " : "", p->kind ? p->kind : "", p->y->n[KR_VIEW], p->y->n[KR_U],
                p->y->n[KR_V], p->volume ? "cone" : p->beam == KR_DIVERGENT ? "fan" : "parallel");
-        e = reconstruct(&image, p, file[0], o, j, &a.trace);
+        e = reconstruct(&size, p, file[0], o, j, &a.trace);
     }
-    e = e ? e : kr_image_write(image, o->output, NULL);
     if (!e) {
-        kr_say(&a.trace, KR_INFO, "%s: %s, %s, %.2f s", o->output, kr_shape_text(kr_array_shape(image->data)), method_name(&method), kr_seconds() - start);
+        kr_say(&a.trace, KR_INFO, "%s: %s, %s, %.2f s", o->output, kr_shape_text(size), method_name(&method), kr_seconds() - start);
         json_object_set_new(j, "seconds", json_number(kr_seconds() - start));
     } else
         answer_failed(&a);

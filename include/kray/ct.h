@@ -2,6 +2,7 @@
 #ifndef KRAY_CT_H
 #define KRAY_CT_H
 #include "kray/projections.h"
+#include "kray/recon.h"
 #include "kray/scan.h"
 #ifdef __cplusplus
 extern "C" {
@@ -58,9 +59,18 @@ int kr_ct_known(kr_projections **out, const char *source, const kr_trace *trace)
 /* Line integrals, axis, rays and grid as a scan of kind KR_SCAN_RAYS. p's numbers are used up. Refuses what is not finite, and rows, axes and options that p does
  * not have. name: the file's, for what is said. facts: may be NULL. Owner of *out: the caller. */
 int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_opts *o, kr_ct_facts *facts, const kr_trace *trace) KR_MUST_USE;
-/* The image of such a scan as a method made it: slices along Z, voxel size, unit: meta "unit" of the scan ("1/pixel" where lengths are not known), else
+/* Where an image {X,Y,Z} of n voxels of such a scan lies: x, y, z of the scanner (the axis of rotation is x = y = 0) are taken for right, front and head of
+ * a patient, as NIfTI has them. g: of one position. Known where lengths are. */
+int kr_ct_place(kr_geom *g, const kr_scan *s, const long n[3]) KR_MUST_USE;
+/* The image of such a scan as a method made it: slices along Z, place and size of the voxels, unit: meta "unit" of the scan ("1/pixel" where lengths are not known), else
  * "1/mm". kr_job_run does it. */
 int kr_ct_finish(kr_image *im, const kr_scan *s) KR_MUST_USE;
+/* Images part by part: how many planes along z (of a volume; else slices) that is, and how many of them a job may make at a time for the program to take
+ * `memory` bytes at most; the least is one, of fbp and of slices. Refuses what does not fit even so. */
+long kr_ct_deep(const kr_scan *s);
+long kr_ct_planes(kr_job *job, kr_scan *s, int64_t memory, const kr_trace *trace) KR_MUST_USE;
+/* The scan of planes from..from + count - 1 alone, of a volume with the rows of the detector that see them. Owner of *out: the caller. */
+int kr_ct_part(kr_scan **out, const kr_scan *s, long from, long count) KR_MUST_USE;
 /* 1000 (x - water) / (water - air), their attenuations in the image's unit. Refuses images in HU, and per pixel. */
 int kr_ct_hounsfield(kr_image *im, double water, double air) KR_MUST_USE;
 

@@ -24,6 +24,16 @@ typedef struct kr_read {                    /* what to read; zero reads all     
     const struct kr_played *played;         /* place lines by this; refused of files that have none. NULL: as they say */
 } kr_read;
 
+/* An image of real numbers {X,Y,Z} that is made part by part while it is written. part: the planes of Z from `from` on, as many as it likes, {X,Y,Z};
+ * owner: the caller. */
+typedef struct kr_by_part {
+    long n[3];                              /* of the whole */
+    const kr_geom *geom;
+    const kr_meta *meta;
+    int (*part)(void *self, kr_array **out, long from);
+    void *self;
+} kr_by_part;
+
 typedef struct kr_format {
     const char *name, *suffix;              /* "fastmri", ".h5" (several: ".nii .nii.gz")              */
     const char *summary;
@@ -46,6 +56,7 @@ typedef struct kr_format {
     bool bare;                              /* a name without suffix means these files, too                  */
     /* The files that belong to one of these: * is its name without the suffix, + the whole of it ("*.hdr", "+.json"); NULL: none. */
     const char *beside;
+    int (*write_parts)(const kr_by_part *p, const char *path);      /* an image of one volume part by part; NULL: not by parts */
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);
@@ -86,6 +97,9 @@ int kr_folder_for(const char *file) KR_MUST_USE;
 int kr_scan_write(const kr_scan *s, const char *path, const char *format) KR_MUST_USE;
 int kr_image_write(const kr_image *im, const char *path, const char *format) KR_MUST_USE;
 int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path) KR_MUST_USE;
+/* An image part by part, by the formats that can. kr_can_write_parts: refuses others before the work. */
+int kr_parts_write(const kr_by_part *p, const char *path) KR_MUST_USE;
+int kr_can_write_parts(const char *path) KR_MUST_USE;
 /* Text (tables, pages, JSON) under the same rules: a link stays, what is no plain file is refused. "-": stdout. */
 int kr_text_can_write(const char *path) KR_MUST_USE;
 int kr_text_write(const char *path, const kr_text *text) KR_MUST_USE;

@@ -7,6 +7,8 @@ extern "C" {
 #endif
 
 typedef struct kr_linop kr_linop;
+/* What is done, in place, to `count` of the views of a codomain {U,V,VIEW}: numbers first, first + step, ... */
+typedef void kr_between(void *with, float *y, long first, long step, long count);
 typedef struct kr_linop_ops {
     const char *name;
     void (*forward)(void *self, kr_array *y, const kr_array *x);      /* y = A x                     */
@@ -14,6 +16,7 @@ typedef struct kr_linop_ops {
     void (*normal) (void *self, kr_array *z, const kr_array *x);      /* z = A^H A x; NULL: derived  */
     void (*destroy)(void *self);
     size_t (*bytes)(const void *self);                                /* scratch and tables; may be NULL */
+    void (*through)(void *self, kr_array *z, const kr_array *x, kr_between *f, void *with);      /* z = A^H f(A x), f NULL: A^H A x, some samples at a time; may be NULL */
 } kr_linop_ops;
 /* Takes self (destroyed on refusal too). Arrays given to an operator, on both sides, are of its type, contiguous, of its shapes. On real ones A^H is
  * the transpose. */
@@ -28,6 +31,9 @@ size_t kr_linop_bytes(const kr_linop *A);
 void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x);         /* y = A x; y and x do not overlap */
 void kr_apply_adj(const kr_linop *A, kr_array *x, const kr_array *y);     /* x = A^H y   */
 void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x);  /* z = A^H A x */
+/* z = A^H f(A x) of real numbers without room for all of A x; refused by a false kr_linop_in_parts. */
+bool kr_linop_in_parts(const kr_linop *A);
+void kr_apply_through(const kr_linop *A, kr_array *z, const kr_array *x, kr_between *f, void *with);
 /* Largest eigenvalue of A^H A by power iteration from a fixed random start. -1: no memory. */
 double kr_linop_norm2(const kr_linop *A, int iterations);
 
@@ -62,7 +68,7 @@ kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const 
 
 /* Line integrals of a real image {X,Y,Z} along rays {U,V,VIEW}, and their transpose. Refuses as kr_projector_new does. */
 kr_linop *kr_op_rays(const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
-/* A[i]: those of views i, i + count, ..., {U,V,VIEW} without the others. All share one projector and room for the data of a scan: one at a time may be applied. Refuses
+/* A[i]: those of views i, i + count, ..., {U,V,VIEW} without the others. All share one projector and its scratch: one at a time may be applied. Refuses
  * more subsets than views; then no A is left. */
 int kr_op_rays_split(kr_linop **A, int count, const kr_rays *r, const kr_grid *g, enum kr_ray_model model) KR_MUST_USE;
 /* y = F^-1 H F x of real numbers along U with zeros beside the row, P in all; H(k) real, of frequencies 0 ... P/2, is that of -k, too, and so the operator its own transpose. With

@@ -69,10 +69,10 @@ void kr_projector_unref(kr_projector **p);
 size_t kr_projector_bytes(const kr_projector *p);                /* what it holds, scratch included */
 bool kr_projector_fast(const kr_projector *p);                   /* whether it runs in the fast kernels */
 const kr_rays *kr_projector_rays(const kr_projector *p);
-/* y = A x for views first, first + step, ...; the others stay as they are. The same bits for any number of threads. */
+/* y = A x of views first, first + step, ...; y {U,V,VIEW} of these alone. The same bits for any number of threads. */
 void kr_project(kr_projector *p, float *y, const float *x, long first, long step);
-/* x = A^T y of those views. */
-void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step);
+/* x = A^T y of those views; add: x + A^T y. */
+void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step, bool add);
 
 /* ---- Filtered back-projection ---- */
 /* Windows on the ramp, as scikit-image has them; none: no filter at all (plain back-projection). */
@@ -94,11 +94,20 @@ typedef struct kr_fbp_opts {
     enum kr_fbp_window window;
     bool even;                       /* every view counts the same: all of what is covered over the views                             */
     float *weights;                  /* where the weights of rays that were measured twice go, as y; NULL: not wanted                   */
+    double gridded;                  /* above 0, of slices of parallel beams: filtered rows between their elements by their Fourier series, put in place by
+                                      * a NUFFT of this tolerance (O'Sullivan, IEEE Trans Med Imaging 4:200 (1985)); 0: by straight lines               */
 } kr_fbp_opts;
 /* x {X,Y,Z} from y {U,V,VIEW}. One slice: parallel, fan on flat and curved detectors; volumes: cone beams on flat detectors (Feldkamp et al., J Opt Soc Am A
  * 1:612 (1984)). Fan and cone scans of less than a turn: Parker's weights (Med Phys 9:254 (1982)) where one arc covers what is needed, else weights that
  * share each line among the views that have it. Refuses other geometries. */
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* The bytes that it takes beside x and y. */
+double kr_fbp_bytes(const kr_rays *r, const kr_grid *g);
+/* The rows *from..*from + *count - 1 of the detector that see a volume in any view, with those that interpolation takes beside them: of cone beams on flat
+ * detectors; of others, and where none does, all. */
+void kr_rays_rows(const kr_rays *r, const kr_grid *g, long *from, long *count);
+/* The same rays of some rows alone. Owner: the caller. */
+kr_rays *kr_rays_of_rows(const kr_rays *r, long from, long count) KR_MUST_USE;
 
 /* ---- Bodies of which everything is known ----
  * Ellipsoids whose values add up; half[2] 0: elliptic cylinders along z (a 2D phantom). Turned by phi about z, counter-clockwise. */

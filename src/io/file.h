@@ -19,6 +19,7 @@ int kr_file_close(int fd, int e) KR_MUST_USE;
 typedef struct kr_block { const void *data; size_t bytes; } kr_block;
 int kr_file_write(const char *path, const kr_block *block, int count) KR_MUST_USE;
 /* The same as one gzip member, compressed in pieces on all threads; equal input gives equal bytes. */
+int kr_file_put_gz(int fd, const void *data, size_t bytes) KR_MUST_USE;      /* as a member of its own */
 int kr_file_write_gz(const char *path, const kr_block *block, int count) KR_MUST_USE;
 
 #endif

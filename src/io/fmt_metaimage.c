@@ -192,32 +192,74 @@ static void put_notes(kr_text *t, const kr_meta *m)
     }
 }
 
-static int write_image(const kr_image *im, const char *path)
+static int whole(void *self, kr_array **out, long from)
 {
-    long n[3];
-    double mm[3], first[3] = { 0, 0, 0 };
-    kr_scoped(array) a = kr_volume_of(im, n, mm);
-    if (!a)
-        return kr_error_code();
-    const char *place = kr_meta_get(im->meta, "first_voxel_mm"), *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    kr_assert(!from);
+    *out = kr_array_ref(self);
+    return *out ? 0 : kr_error_code();
+}
+
+/* All planes to the end of an open file. */
+int kr_parts_put(const kr_by_part *p, int fd, int (*put)(int fd, const void *data, size_t bytes))
+{
+    for (long from = 0, n; from < p->n[2]; from += n) {
+        kr_array *a = NULL;
+        if (p->part(p->self, &a, from))
+            return kr_error_code();
+        kr_assert(a->n[KR_X] == p->n[0] && a->n[KR_Y] == p->n[1] && a->n[KR_Z] <= p->n[2] - from && a->type == KR_R32 && kr_array_contiguous(a));
+        n = a->n[KR_Z];
+        int e = put(fd, a->data, (size_t)(p->n[0] * p->n[1] * n) * sizeof(float));
+        kr_array_unref(&a);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+static int write_parts(const kr_by_part *p, const char *path)
+{
+    double first[3] = { 0, 0, 0 }, mm[3];
+    for (int d = 0; d < 3; d++)
+        mm[d] = p->geom->fov_mm[d] > 0 ? p->geom->fov_mm[d] / (double)p->n[d] : 1;
+    const char *place = kr_meta_get(p->meta, "first_voxel_mm"), *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
     if (place && numbers_of(first, 3, place) != 3)
         return kr_fail(KR_EFORMAT, "first_voxel_mm = %s; three numbers are wanted", place);
     bool apart = dot && !strcasecmp(dot, ".mhd");
     kr_auto char *raw = apart ? kr_strf("%.*s.raw", (int)(dot - path), path) : NULL;
     kr_text t = { 0 };
     kr_text_add(&t, "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n");
-    kr_text_add(&t, "Offset = %.9g %.9g %.9g\nElementSpacing = %.9g %.9g %.9g\nDimSize = %ld %ld %ld\n", first[0], first[1], first[2], mm[0], mm[1], mm[2], n[0], n[1], n[2]);
-    put_notes(&t, im->meta);
+    kr_text_add(&t, "Offset = %.9g %.9g %.9g\nElementSpacing = %.9g %.9g %.9g\nDimSize = %ld %ld %ld\n", first[0], first[1], first[2], mm[0], mm[1], mm[2], p->n[0], p->n[1], p->n[2]);
+    put_notes(&t, p->meta);
     kr_text_add(&t, "ElementType = MET_FLOAT\nElementDataFile = %s\n", apart ? strrchr(raw ? raw : "/", '/') + 1 : "LOCAL");
-    size_t bytes = (size_t)(n[0] * n[1] * n[2]) * sizeof(float);
-    int e = t.failed || (apart && !raw) ? kr_error_code() : 0;
-    if (!e && apart)
-        e = kr_file_write(raw, &(kr_block){ a->data, bytes }, 1);
-    e = e ? e : kr_file_write(path, (kr_block[]){ { t.s, t.len }, { a->data, bytes } }, apart ? 1 : 2);
+    int e = t.failed || (apart && !raw) ? kr_error_code() : 0, fd = e ? -1 : kr_file_create(path);
+    e = e ? e : fd < 0 ? fd : kr_file_put(fd, t.s, t.len);
+    if (apart && fd >= 0) {
+        e = kr_file_close(fd, e);
+        fd = e ? -1 : kr_file_create(raw);
+        e = e ? e : fd < 0 ? fd : 0;
+    }
+    e = e ? e : kr_parts_put(p, fd, kr_file_put);
     kr_text_clear(&t);
-    return e;
+    return fd >= 0 ? kr_file_close(fd, e) : e;
 }
+
+int kr_parts_image(const kr_image *im, const char *path, int (*write)(const kr_by_part *p, const char *path))
+{
+    kr_by_part p = { .meta = im->meta, .part = whole };
+    double mm[3];
+    kr_scoped(array) a = kr_volume_of(im, p.n, mm);
+    kr_scoped(geom) g = a ? kr_geom_copy(im->geom) : NULL;
+    if (!g)
+        return kr_error_code();
+    for (int d = 0; d < 3; d++)
+        g->fov_mm[d] = mm[d] * (double)p.n[d];
+    p.geom = g;
+    p.self = a;
+    return write(&p, path);
+}
+
+static int write_image(const kr_image *im, const char *path) { return kr_parts_image(im, path, write_parts); }
 
 const kr_format kr_format_metaimage = {
     .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage: projections and volumes of CT; .mhd is the header of a raw file", .probe = probe,
-    .read_array = read_array, .write_image = write_image };
+    .read_array = read_array, .write_image = write_image, .write_parts = write_parts };

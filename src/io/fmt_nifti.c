@@ -3,6 +3,7 @@
 #include "kray/io.h"
 #include "affine.h"
 #include "file.h"
+#include "metaimage.h"
 #include <errno.h>
 #include <math.h>
 #include <nifti2_io.h>
@@ -480,36 +481,49 @@ static void *whole_numbers(const kr_image *im, const kr_array *c, nifti_1_header
     return to;
 }
 
-static int write_image(const kr_image *im, const char *path)
+/* Header and notes of an image; the order of its axes in the file. Returns how many axes, or a refusal. */
+static int announce(nifti_1_header *h, kr_text *t, int order[KR_AXES], const kr_image *im)
 {
     const kr_array *a = im->data;
-    nifti_1_header h = { .sizeof_hdr = sizeof h, .magic = "n+1", .scl_slope = 1, .regular = 'r', .xyzt_units = NIFTI_UNITS_MM };
-    int order[KR_AXES], axes = place_axes(a, order, h.dim);
-    if (axes < 0 || put_orientation(&h, im))
+    *h = (nifti_1_header){ .sizeof_hdr = sizeof *h, .magic = "n+1", .scl_slope = 1, .regular = 'r', .xyzt_units = NIFTI_UNITS_MM };
+    int axes = place_axes(a, order, h->dim);
+    if (axes < 0 || put_orientation(h, im))
         return kr_error_code();
     bool complex = a->type == KR_C32;
-    h.datatype = complex ? DT_COMPLEX64 : DT_FLOAT32;
-    h.bitpix = complex ? 64 : 32;
+    h->datatype = complex ? DT_COMPLEX64 : DT_FLOAT32;
+    h->bitpix = complex ? 64 : 32;
     for (int k = 4; k < 8; k++)
-        h.pixdim[k] = 1;
+        h->pixdim[k] = 1;
     double frame_ms = kr_meta_number(im->meta, "frame_ms", 0);       /* TR is the time of a line, unless a shot makes an image */
     if (a->n[KR_TIME] > 1) {
-        h.pixdim[4] = frame_ms > 0 ? (float)(frame_ms / 1000) : 0;   /* 0: unknown */
-        h.xyzt_units = NIFTI_UNITS_MM | (frame_ms > 0 ? NIFTI_UNITS_SEC : 0);
+        h->pixdim[4] = frame_ms > 0 ? (float)(frame_ms / 1000) : 0;  /* 0: unknown */
+        h->xyzt_units = NIFTI_UNITS_MM | (frame_ms > 0 ? NIFTI_UNITS_SEC : 0);
     }
     const char *method = kr_meta_get(im->meta, "kray_method");
-    snprintf(h.descrip, sizeof h.descrip, "Kray %s%s%.40s", kr_version(), method ? " " : "", method ? method : "");
+    snprintf(h->intent_name, sizeof h->intent_name, "%s", kr_image_unit(im));
+    snprintf(h->descrip, sizeof h->descrip, "Kray %s%s%.40s", kr_version(), method ? " " : "", method ? method : "");
 
     /* In the file Z and SLICE are one axis, named after the one that is there. */
     int file_order[KR_AXES], n = 0;
     for (int k = 0; k < axes; k++)
         if (order[k] != (a->n[KR_SLICE] > 1 && a->n[KR_Z] == 1 ? KR_Z : KR_SLICE))
             file_order[n++] = order[k];
-    kr_text t = { 0 };
-    put_comment(&t, im->meta, file_order, n);
-    int32_t extension[2] = { (int32_t)t.len + 8, COMMENT };
-    h.vox_offset = (float)(sizeof h + 4 + sizeof extension + t.len);
+    put_comment(t, im->meta, file_order, n);
+    if (t->failed)
+        return kr_error_code();
+    if (t->len > EXTENSIONS_MOST)
+        return kr_fail(KR_EREFUSED, "notes of %zu bytes are too long for a NIfTI header", t->len);
+    h->vox_offset = (float)(sizeof *h + 4 + 8 + t->len);
+    return axes;
+}
 
+static int write_image(const kr_image *im, const char *path)
+{
+    const kr_array *a = im->data;
+    nifti_1_header h;
+    kr_text t = { 0 };
+    int order[KR_AXES], axes = announce(&h, &t, order, im);
+    int32_t extension[2] = { (int32_t)t.len + 8, COMMENT };
     long step = 1;
     bool ready = true;
     for (int k = 0; k < axes; k++)
@@ -517,10 +531,8 @@ static int write_image(const kr_image *im, const char *path)
             ready = ready && a->step[order[k]] == step;
             step *= a->n[order[k]];
         }
-    kr_scoped(array) c = ready ? kr_array_ref(a) : kr_array_copy_order(a, order, axes);
-    int e = c && !t.failed ? 0 : kr_error_code();
-    if (!e && t.len > EXTENSIONS_MOST)
-        e = kr_fail(KR_EREFUSED, "notes of %zu bytes are too long for a NIfTI header", t.len);
+    kr_scoped(array) c = axes < 0 ? NULL : ready ? kr_array_ref(a) : kr_array_copy_order(a, order, axes);
+    int e = c ? 0 : kr_error_code();
     kr_auto void *whole = e ? NULL : whole_numbers(im, c, &h);
     kr_block block[] = { { &h, sizeof h }, { "\1\0\0", 4 }, { extension, sizeof extension }, { t.s, t.len },
                          { whole ? whole : c ? c->data : NULL, (size_t)kr_count(kr_array_shape(a)) * (size_t)(h.bitpix / 8) } };
@@ -528,6 +540,34 @@ static int write_image(const kr_image *im, const char *path)
         e = (suffixed(path, ".gz") ? kr_file_write_gz : kr_file_write)(path, block, 5);
     kr_text_clear(&t);
     return e;
+}
+
+/* Each part is a member of its own where the file is packed. */
+static int write_parts(const kr_by_part *p, const char *path)
+{
+    kr_array shape = { .type = KR_R32 };                             /* numbers are not looked at */
+    for (int d = 0; d < KR_AXES; d++)
+        shape.n[d] = d < 3 ? p->n[d] : 1;
+    kr_scoped(geom) g = kr_geom_copy(p->geom);
+    kr_scoped(meta) m = kr_meta_copy(p->meta);
+    kr_image im = { .data = &shape, .geom = g, .meta = m };
+    nifti_1_header h;
+    kr_text t = { 0 };
+    int order[KR_AXES], fd = -1, e = !g || !m || announce(&h, &t, order, &im) < 0 ? kr_error_code() : 0;
+    int32_t extension[2] = { (int32_t)t.len + 8, COMMENT };
+    bool packed = suffixed(path, ".gz");
+    kr_text head = { 0 };
+    if (!e) {
+        kr_text_put(&head, (const char *)&h, sizeof h);
+        kr_text_put(&head, "\1\0\0", 4);
+        kr_text_put(&head, (const char *)extension, sizeof extension);
+        kr_text_put(&head, t.s, t.len);
+        e = head.failed ? kr_error_code() : (fd = kr_file_create(path)) < 0 ? fd : (packed ? kr_file_put_gz : kr_file_put)(fd, head.s, head.len);
+    }
+    e = e ? e : kr_parts_put(p, fd, packed ? kr_file_put_gz : kr_file_put);
+    kr_text_clear(&t);
+    kr_text_clear(&head);
+    return fd >= 0 ? kr_file_close(fd, e) : e;
 }
 
 static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
@@ -538,4 +578,4 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
     return e;
 }
 
-const kr_format kr_format_nifti = { "nifti", ".nii .nii.gz", "NIfTI volume", probe, NULL, NULL, read_image, write_image, read_array, write_array, false, NULL, true };
+const kr_format kr_format_nifti = { "nifti", ".nii .nii.gz", "NIfTI volume", probe, NULL, NULL, read_image, write_image, read_array, write_array, false, NULL, true, .write_parts = write_parts };

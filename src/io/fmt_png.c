@@ -37,19 +37,21 @@ static int write_image(const kr_image *im, const char *path)
     kr_scoped(array) a = !up ? NULL : rows || upright ? kr_array_rename(up, KR_X, KR_Y) : kr_array_ref(up);
     if (!a)
         return kr_error_code();
-    kr_view_of(&v, a, im->geom);
+    const kr_geom *geom = upright ? NULL : im->geom;
+    kr_view_of(&v, a, geom);
     double mm[2] = { 0, 0 };
     if (v.right <= KR_Z && v.down <= KR_Z && im->geom->known) {
-        mm[0] = im->geom->fov_mm[v.right] / (double)im->data->n[v.right];
-        mm[1] = im->geom->fov_mm[v.down] / (double)im->data->n[v.down];
+        int right = upright ? KR_X : v.right, down = upright ? KR_Y : v.down;
+        mm[0] = im->geom->fov_mm[right] / (double)im->data->n[right];
+        mm[1] = im->geom->fov_mm[down] / (double)im->data->n[down];
     }
     if (!kr_meta_get(im->meta, "map")) {
-        kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, 0, KR_GREY, 0, NULL);
+        kr_scoped(picture) p = kr_picture_draw(a, geom, 0, 0, KR_GREY, 0, NULL);
         return put(p, im->meta, mm, path);
     }
     double high = kr_picture_level(a, 0.995);                /* maps of a quantity: in colours, with a bar */
     high = high > 0 ? high : 1;
-    kr_scoped(picture) p = kr_picture_draw(a, im->geom, 0, high, KR_HOT, 0, NULL);
+    kr_scoped(picture) p = kr_picture_draw(a, geom, 0, high, KR_HOT, 0, NULL);
     kr_scoped(picture) barred = p ? kr_picture_bar(p, 0, high, KR_HOT) : NULL;
     return put(barred, im->meta, mm, path);
 }

@@ -262,33 +262,40 @@ static int read_array(kr_array **out, const kr_source *src)
 }
 
 /* ---- Writing: a page a slice, numbers of 32 bits; the first row of a page is the one to be seen at the top ---- */
-static int put_pages(TIFF *t, const kr_array *a, const long n[3], const char *notes, bool up)
+static int put_pages(TIFF *t, const kr_by_part *p, const char *notes, bool up)
 {
     bool good = true;
-    for (long k = 0; k < n[2] && good; k++) {
-        good = TIFFSetField(t, TIFFTAG_IMAGEWIDTH, (uint32_t)n[0]) && TIFFSetField(t, TIFFTAG_IMAGELENGTH, (uint32_t)n[1]) && TIFFSetField(t, TIFFTAG_BITSPERSAMPLE, 32)
-               && TIFFSetField(t, TIFFTAG_SAMPLESPERPIXEL, 1) && TIFFSetField(t, TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_IEEEFP) && TIFFSetField(t, TIFFTAG_COMPRESSION, COMPRESSION_NONE)
-               && TIFFSetField(t, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK) && TIFFSetField(t, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) && TIFFSetField(t, TIFFTAG_ROWSPERSTRIP, (uint32_t)n[1])
-               && (k || TIFFSetField(t, TIFFTAG_IMAGEDESCRIPTION, notes));
-        for (long j = 0; j < n[1] && good; j++)
-            good = TIFFWriteScanline(t, KR_R(a) + (k * n[1] + (up ? n[1] - 1 - j : j)) * n[0], (uint32_t)j, 0) == 1;
-        good = good && TIFFWriteDirectory(t) == 1;
+    const long *n = p->n;
+    for (long from = 0, some; from < n[2] && good; from += some) {
+        kr_array *a = NULL;
+        if (p->part(p->self, &a, from))
+            return kr_error_code();
+        some = a->n[KR_Z];
+        for (long k = 0; k < some && good; k++) {
+            good = TIFFSetField(t, TIFFTAG_IMAGEWIDTH, (uint32_t)n[0]) && TIFFSetField(t, TIFFTAG_IMAGELENGTH, (uint32_t)n[1]) && TIFFSetField(t, TIFFTAG_BITSPERSAMPLE, 32)
+                   && TIFFSetField(t, TIFFTAG_SAMPLESPERPIXEL, 1) && TIFFSetField(t, TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_IEEEFP) && TIFFSetField(t, TIFFTAG_COMPRESSION, COMPRESSION_NONE)
+                   && TIFFSetField(t, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK) && TIFFSetField(t, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) && TIFFSetField(t, TIFFTAG_ROWSPERSTRIP, (uint32_t)n[1])
+                   && (from + k || TIFFSetField(t, TIFFTAG_IMAGEDESCRIPTION, notes));
+            for (long j = 0; j < n[1] && good; j++)
+                good = TIFFWriteScanline(t, KR_R(a) + (k * n[1] + (up ? n[1] - 1 - j : j)) * n[0], (uint32_t)j, 0) == 1;
+            good = good && TIFFWriteDirectory(t) == 1;
+        }
+        kr_array_unref(&a);
     }
     return good ? 0 : KR_EFILE;
 }
 
-static int write_image(const kr_image *im, const char *path)
+static int write_parts(const kr_by_part *p, const char *path)
 {
-    long n[3];
+    const long *n = p->n;
     double mm[3];
-    kr_scoped(array) a = kr_volume_of(im, n, mm);
-    if (!a)
-        return kr_error_code();
+    for (int d = 0; d < 3; d++)
+        mm[d] = p->geom->fov_mm[d] > 0 ? p->geom->fov_mm[d] / (double)n[d] : 1;
     char words[200] = "";
     kr_text notes = { 0 };
     kr_text_add(&notes, "ImageJ=1.0\nimages=%ld\nslices=%ld\nunit=mm\nspacing=%.9g\nvoxel_mm=%.9g %.9g %.9g\n", n[2], n[2], mm[2], mm[0], mm[1], mm[2]);
-    for (long i = 0; i < kr_meta_count(im->meta); i++)
-        kr_text_add(&notes, "%s=%s\n", kr_meta_key(im->meta, i), kr_meta_value(im->meta, i));
+    for (long i = 0; i < kr_meta_count(p->meta); i++)
+        kr_text_add(&notes, "%s=%s\n", kr_meta_key(p->meta, i), kr_meta_value(p->meta, i));
     TIFFOpenOptions *o = notes.failed ? NULL : TIFFOpenOptionsAlloc();
     if (!o) {
         kr_text_clear(&notes);
@@ -299,13 +306,15 @@ static int write_image(const kr_image *im, const char *path)
     bool large = (double)n[0] * (double)n[1] * (double)n[2] * 4 + 1000 * (double)n[2] + (double)notes.len > 4e9;      /* beyond what offsets of 32 bits reach */
     TIFF *t = TIFFOpenExt(path, large ? "w8l" : "wl", o);
     TIFFOpenOptionsFree(o);
-    int e = t ? put_pages(t, a, n, notes.s, kr_meta_get(im->meta, "upright")) : KR_EFILE;
+    int e = t ? put_pages(t, p, notes.s, kr_meta_get(p->meta, "upright")) : KR_EFILE;
     if (t)
         TIFFClose(t);
     kr_text_clear(&notes);
-    return e ? kr_fail(KR_EFILE, "the TIFF file cannot be written: %s", *words ? words : "libtiff does not say why") : 0;
+    return !e || kr_error_code() ? e : kr_fail(KR_EFILE, "the TIFF file cannot be written: %s", *words ? words : "libtiff does not say why");
 }
+
+static int write_image(const kr_image *im, const char *path) { return kr_parts_image(im, path, write_parts); }
 
 const kr_format kr_format_tiff = {
     .name = "tiff", .suffix = ".tif .tiff", .summary = "TIFF pictures of one number a pixel, and folders of them: projections of CT; images, a page a slice", .probe = probe,
-    .read_array = read_array, .write_image = write_image };
+    .read_array = read_array, .write_image = write_image, .write_parts = write_parts };

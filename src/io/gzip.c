@@ -56,7 +56,7 @@ static int write_waves(int fd, const kr_block *block, int count)
     size_t total = 0, room = compressBound(PIECE) + 64;
     for (int i = 0; i < count; i++)
         total += block[i].bytes;
-    long pieces = (long)(total / PIECE) + 1, lanes = pieces < WAVE ? pieces : WAVE;
+    long pieces = (long)(total / PIECE) + 1, at_once = 2 * kr_threads() < WAVE ? 2 * kr_threads() : WAVE, lanes = pieces < at_once ? pieces : at_once;
     kr_auto unsigned char *in = kr_alloc((size_t)lanes, PIECE), *out = kr_alloc((size_t)lanes, room);
     if (!in || !out)
         return kr_error_code();
@@ -84,11 +84,16 @@ static int write_waves(int fd, const kr_block *block, int count)
     return e ? e : kr_file_put(fd, tail, 8);
 }
 
-int kr_file_write_gz(const char *path, const kr_block *block, int count)
+static int put_member(int fd, const kr_block *block, int count)
 {
     static const unsigned char head[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3 };    /* no name and no time: equal bytes */
-    int fd = kr_file_create(path), e = fd < 0 ? fd : kr_file_put(fd, head, sizeof head);
-    if (!e)
-        e = write_waves(fd, block, count);
-    return kr_file_close(fd, e);
+    return kr_file_put(fd, head, sizeof head) ? kr_error_code() : write_waves(fd, block, count);
+}
+
+int kr_file_put_gz(int fd, const void *data, size_t bytes) { return put_member(fd, &(kr_block){ data, bytes }, 1); }
+
+int kr_file_write_gz(const char *path, const kr_block *block, int count)
+{
+    int fd = kr_file_create(path);
+    return kr_file_close(fd, fd < 0 ? fd : put_member(fd, block, count));
 }

@@ -396,6 +396,7 @@ int kr_array_read(kr_array **out, const char *source)
 }
 
 /* ---- Writing: beside, then renamed ---- */
+enum { PARTS = KR_PLAIN + 1 };            /* of write_to alone */
 static bool writes(const kr_format *f, enum kr_what w)
 {
     return w == KR_RAW ? f->write != NULL : w == KR_PICTURE ? f->write_image != NULL : f->write_array != NULL;
@@ -481,14 +482,14 @@ static char *place_for(const char *path, const kr_format *f)
 }
 
 /* What belongs to a file (NAME.hdr to NAME.cfl, NAME.npy.json to NAME.npy) is written beside it and goes to its place first. */
-static int write_to(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
+static int write_to(const kr_format *f, int w, const void *thing, const kr_meta *meta, const char *path)
 {
     kr_auto char *dir = place_for(path, f);
     kr_beside to = { 0 };
     long refused = kr_mem_refused();
     if (!dir || kr_folder_make(dir) || kr_beside_open(&to, path))
         return kr_error_code();
-    int e = w == KR_RAW ? f->write(thing, to.file) : w == KR_PICTURE ? f->write_image(thing, to.file) : f->write_array(thing, meta, to.file);
+    int e = w == KR_RAW ? f->write(thing, to.file) : w == KR_PICTURE ? f->write_image(thing, to.file) : w == PARTS ? f->write_parts(thing, to.file) : f->write_array(thing, meta, to.file);
     e = kr_mem_lacked(e, refused);
     if (!e)
         e = kr_beside_commit(&to);
@@ -528,10 +529,10 @@ static int write_out(const kr_format *f, enum kr_what w, const void *thing, cons
     return e;
 }
 
-static int write_beside(const kr_format *f, enum kr_what w, const void *thing, const kr_meta *meta, const char *path)
+static int write_beside(const kr_format *f, int w, const void *thing, const kr_meta *meta, const char *path)
 {
     if (is_stdout(path))
-        return write_out(f, w, thing, meta);
+        return write_out(f, (enum kr_what)w, thing, meta);
     char *real = behind(path);
     int e = write_to(f, w, thing, meta, real ? real : path);
     free(real);
@@ -584,6 +585,33 @@ int kr_array_write(const kr_array *a, const kr_meta *meta, const char *path)
     const kr_format *f = writer(path, NULL, KR_PLAIN);
     kr_scoped(meta) m = f && meta ? kr_provenance_meta(meta) : NULL;
     return f && (m || !meta) ? write_beside(f, KR_PLAIN, a, m, path) : kr_error_code();
+}
+
+/* ---- Images part by part ---- */
+static const kr_format *parts_writer(const char *path)
+{
+    const kr_format *f = is_stdout(path) ? NULL : writer(path, NULL, KR_PICTURE);
+    if (f && f->write_parts)
+        return f;
+    kr_text known = { 0 };
+    for (int i = 0; kr_formats[i]; i++)
+        if (kr_formats[i]->write_parts)
+            kr_text_add(&known, "%s%s", known.len ? " " : "", kr_formats[i]->suffix);
+    if (f || is_stdout(path))
+        kr_fail(KR_EUSAGE, "%s: images are written there as a whole; part by part, as a limit of memory wants it, they are written to %s", path, known.s ? known.s : "nothing");
+    kr_text_clear(&known);
+    return NULL;
+}
+
+int kr_can_write_parts(const char *path) { return parts_writer(path) ? kr_can_write(KR_PICTURE, path, NULL) : kr_error_code(); }
+
+int kr_parts_write(const kr_by_part *p, const char *path)
+{
+    const kr_format *f = parts_writer(path);
+    kr_scoped(meta) m = f ? kr_provenance_meta(p->meta) : NULL;
+    kr_by_part told = *p;
+    told.meta = m;
+    return m ? write_beside(f, PARTS, &told, NULL, path) : kr_error_code();
 }
 
 /* ---- Text: tables, pages, JSON ---- */

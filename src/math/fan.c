@@ -258,7 +258,7 @@ ray_plane *ray_plane_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
 }
 
 /* ---- Forward ---- */
-struct job { ray_plane *p; float *y, *x; const float *cy, *cx; long first, step; };
+struct job { ray_plane *p; float *y, *x; const float *cy, *cx; long first, step; bool add; };
 
 /* Rays of a run, or (distance) their edges, in ascending order: x at row 0 and slope. */
 static void rays_of(const ray_plane *p, const struct run *t, double *x, double *g)
@@ -369,7 +369,7 @@ static int forward(void *self, long task)
                 for (long k = 0; k < t->count && from < to; k += p->k->lanes)
                     cross(p, t, tx, tg, k, from, to - from, p->box ? scale : NULL, ts + k);
                 if (row + rows == p->side[o].rows) {
-                    float *y = j->y + t->view * p->columns;
+                    float *y = j->y + (t->view - j->first) / j->step * p->columns;
                     for (long k = 0; k < t->count; k++) {
                         long n = t->from + (t->turned ? t->count - 1 - k : k);
                         y[n] = length_of(p, t, n) * ts[k];
@@ -398,8 +398,7 @@ void ray_plane_project(ray_plane *p, float *y, const float *x, long first, long 
 {
     struct job j = { .p = p, .y = y, .cx = x, .first = first, .step = step };
     long views = (p->views - first + step - 1) / step;
-    for (long v = first; v < p->views; v += step)                    /* rays that cross nothing */
-        memset(y + v * p->columns, 0, (size_t)p->columns * sizeof *y);
+    memset(y, 0, (size_t)(views * p->columns) * sizeof *y);          /* rays that cross nothing */
     int e = kr_for((p->side[0].rows + 15) / 16, load, &j);
     e = e ? e : kr_for((views + CHUNK - 1) / CHUNK, forward, &j);
     kr_assert(!e);
@@ -417,7 +416,7 @@ static int scaled(void *self, long i)                                /* a run's 
     memset(to, 0, (size_t)p->margin * sizeof *to);
     memset(to + p->margin + t->count, 0, (size_t)p->margin * sizeof *to);
     for (long k = 0; k < t->count; k++)
-        to[p->margin + k] = j->cy[t->view * p->columns + t->from + k] * length_of(p, t, t->from + k);
+        to[p->margin + k] = j->cy[(t->view - j->first) / j->step * p->columns + t->from + k] * length_of(p, t, t->from + k);
     return 0;
 }
 
@@ -547,13 +546,13 @@ static int gather(void *self, long i)                                /* both ima
     for (long c0 = 0; c0 < a->n; c0 += T)
         for (long r = r0; r < r1; r++)
             for (long c = c0; c < c0 + T && c < a->n; c++)
-                j->x[r * a->n + c] = a->sum[r * a->wide + c] + b->sum[c * b->wide + r];
+                j->x[r * a->n + c] = (j->add ? j->x[r * a->n + c] : 0) + (a->sum[r * a->wide + c] + b->sum[c * b->wide + r]);
     return 0;
 }
 
-void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step)
+void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step, bool add)
 {
-    struct job j = { .p = p, .x = x, .cy = y, .first = first, .step = step };
+    struct job j = { .p = p, .x = x, .cy = y, .first = first, .step = step, .add = add };
     long blocks = (p->side[0].rows + RAY_ROWS - 1) / RAY_ROWS + (p->side[1].rows + RAY_ROWS - 1) / RAY_ROWS;
     int e = kr_for(p->runs, scaled, &j);
     e = e ? e : kr_for(blocks, back, &j);

@@ -474,6 +474,8 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
                        "is a slice");
     if (r->views < 2)
         return kr_fail(KR_EREFUSED, "filtered back-projection of a single view");
+    if (o->gridded > 0 && (!slice || r->beam != KR_PARALLEL))
+        return kr_fail(KR_EREFUSED, "gridding is for slices of parallel beams; fbp does fans and cones");
     if (kr_grid_check(g) || ray_outside(r, g))
         return kr_error_code();
     int axis = slice ? 2 : kr_rays_axis(r);
@@ -485,6 +487,10 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
     kr_rays *turned = axis == 2 ? NULL : kr_rays_about_z(r, axis);
     struct survey s = { 0 };
     int e = !scale || (axis != 2 && !turned) || survey(&s, scale, turned ? turned : r, o, trace) ? kr_error_code() : 0;
+    if (o->gridded > 0) {                                            /* rows go on where pixels lie beyond the detector, and their series ends softly */
+        s.lead += r->columns / 4 + 8;
+        s.trail += r->columns / 4 + 8;
+    }
     kr_rays *wide = e ? NULL : wider(r, s.lead, s.trail), *about = wide && turned ? kr_rays_about_z(wide, axis) : NULL;
     e = e || !wide || (turned && !about) ? kr_error_code() : 0;
     /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
@@ -497,10 +503,26 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
         weigh(weight, o->weights, &s, about ? about : wide, from, to);
         ray_rows rows = { y + from * each, weight, wide->columns, r->columns, s.lead, r->rows, to - from };
         e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc);
-        e = e ? e : slice ? smear_slice(x, p, wide, g, s.arc) : ray_feldkamp(x, p, wide, g, from, to);
+        e = e ? e : o->gridded > 0 ? ray_gridded(x, p, wide, g, o->gridded) : slice ? smear_slice(x, p, wide, g, s.arc) : ray_feldkamp(x, p, wide, g, from, to);
     }
     kr_rays_unref(&turned);
     kr_rays_unref(&wide);
     kr_rays_unref(&about);
     return e;
+}
+
+double kr_fbp_bytes(const kr_rays *r, const kr_grid *g)
+{
+    bool slice = ray_plane_can(r, g, KR_RAY_JOSEPH);
+    int axis = slice ? 2 : kr_rays_axis(r);
+    if (!slice && axis >= 0 && ray_is_rebinned(r, axis))
+        return ray_rebinned_bytes(r, axis, g);
+    struct survey s = { 0 };
+    kr_rays *turned = axis == 2 || axis < 0 ? NULL : kr_rays_about_z(r, axis);
+    if (stands_aside(&s, turned ? turned : r))
+        kr_error_clear();                                            /* kr_fbp will tell */
+    kr_rays_unref(&turned);
+    double wide = (double)(r->columns + s.lead + s.trail), views = slice || r->views < AT_ONCE ? (double)r->views : AT_ONCE, across = (double)(g->n[0] > g->n[1] ? g->n[0] : g->n[1]);
+    double high = (double)(g->n[2] > across ? g->n[2] : (long)across), lines = slice ? RAY_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
+    return 4 * (views * (2 * wide * (double)r->rows + (slice ? wide + 2 * (RAY_WIDE + 16) : 0)) + lines * kr_threads());
 }

@@ -106,7 +106,7 @@ static int plain_view(void *self, long i)
         for (long k = 0; k < r->columns; k++) {
             struct sum s = { j->cx, 0 };
             ray_walk(r, &j->p->grid, j->p->model, view, k, v, add, &s);
-            j->y[(view * r->rows + v) * r->columns + k] = (float)s.all;
+            j->y[(i * r->rows + v) * r->columns + k] = (float)s.all;
         }
     return 0;
 }
@@ -119,7 +119,7 @@ static int plain_part(void *self, long i)
     for (long view = j->first + i * j->step; view < r->views; view += PARTS * j->step)
         for (long v = 0; v < r->rows; v++)
             for (long k = 0; k < r->columns; k++) {
-                s.y = (double)j->cy[(view * r->rows + v) * r->columns + k];
+                s.y = (double)j->cy[((view - j->first) / j->step * r->rows + v) * r->columns + k];
                 if (s.y != 0)
                     ray_walk(r, &j->p->grid, j->p->model, view, k, v, put, &s);
             }
@@ -142,15 +142,15 @@ void kr_project(kr_projector *p, float *y, const float *x, long first, long step
     kr_assert(!e);
 }
 
-void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step)
+void kr_backproject(kr_projector *p, float *x, const float *y, long first, long step, bool add)
 {
     kr_assert(first >= 0 && first < p->rays->views && step >= 1);
     if (p->plane) {
-        ray_plane_back(p->plane, x, y, first, step);
+        ray_plane_back(p->plane, x, y, first, step, add);
         return;
     }
     if (p->stack) {
-        ray_stack_back(p->stack, x, y, first, step);
+        ray_stack_back(p->stack, x, y, first, step, add);
         return;
     }
     size_t n = (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]);
@@ -160,5 +160,5 @@ void kr_backproject(kr_projector *p, float *x, const float *y, long first, long 
     int e = kr_for(PARTS, plain_part, &j);
     kr_assert(!e);
     for (size_t i = 0; i < n; i++)
-        x[i] = (parts[i] + parts[i + n]) + (parts[i + 2 * n] + parts[i + 3 * n]);
+        x[i] = (add ? x[i] : 0) + ((parts[i] + parts[i + n]) + (parts[i + 2 * n] + parts[i + 3 * n]));
 }

@@ -22,14 +22,14 @@ ray_plane *ray_plane_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
 void ray_plane_unref(ray_plane **p);
 size_t ray_plane_bytes(const ray_plane *p);
 void ray_plane_project(ray_plane *p, float *y, const float *x, long first, long step);
-void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step);
+void ray_plane_back(ray_plane *p, float *x, const float *y, long first, long step, bool add);
 
 bool ray_stack_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
 ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);      /* keeps r and g */
 void ray_stack_unref(ray_stack **p);
 size_t ray_stack_bytes(const ray_stack *p);
 void ray_stack_project(ray_stack *p, float *y, const float *x, long first, long step);
-void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step);
+void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step, bool add);
 
 /* p, q and w, along which the columns of the detector stand in all views; false: none. */
 bool ray_stack_axes(int axis[3], const kr_rays *r);
@@ -42,10 +42,13 @@ ray_view ray_view_of(const kr_rays *r, long view);
  * scale[i]. */
 typedef struct ray_rows { const float *p, *weight; long n, in, lead, rows, views; } ray_rows;
 int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc);
+/* series.c: the same of a slice and parallel beams, rows between their elements by Fourier series. */
+int ray_gridded(float *x, const float *p, const kr_rays *r, const kr_grid *g, double tolerance);
 int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to);
 
 /* rebin.c: helices, and cones on curved detectors: sorted into parallel fans, with the detector's columns along `axis`. */
 bool ray_is_rebinned(const kr_rays *r, int axis);
+double ray_rebinned_bytes(const kr_rays *r, int axis, const kr_grid *g);      /* beside x and y */
 int ray_rebinned(float *x, const float *y, const kr_rays *r, int axis, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace);
 
 /* raywalk.c: voxels of one ray and their weights, one after the other; at: index in the volume. */

@@ -234,6 +234,63 @@ void kr_ray(const kr_rays *r, long view, double column, double row, double point
         direction[d] /= n;
 }
 
+/* ---- Rows of the detector ---- */
+kr_rays *kr_rays_of_rows(const kr_rays *r, long from, long count)
+{
+    kr_assert(from >= 0 && count >= 1 && from + count <= r->rows);
+    kr_rays *s = kr_rays_copy(r);
+    double up = (double)(2 * from + count - r->rows) / 2;
+    for (long i = 0; s && i < s->views; i++)
+        for (int d = 0; d < 3; d++)
+            s->centre[i][d] += up * s->v[i][d];
+    if (s)
+        s->rows = count;
+    return s;
+}
+
+/* Row at which the ray through a point meets a flat detector; not finite: none does. */
+static double row_through(const kr_rays *r, long i, const double point[3])
+{
+    const double *u = r->u[i], *v = r->v[i];
+    double n[3] = { u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0] }, e[3], q[3], at[3];
+    for (int d = 0; d < 3; d++) {
+        e[d] = r->centre[i][d] - r->source[i][d];
+        q[d] = point[d] - r->source[i][d];
+    }
+    double w = dot(q, n) / dot(e, n), uu = dot(u, u), vv = dot(v, v), uv = dot(u, v);
+    if (!(w > 1e-6))
+        return NAN;
+    for (int d = 0; d < 3; d++)
+        at[d] = q[d] / w - e[d];
+    return (uu * dot(at, v) - uv * dot(at, u)) / (uu * vv - uv * uv) + (double)(r->rows - 1) / 2;
+}
+
+void kr_rays_rows(const kr_rays *r, const kr_grid *g, long *from, long *count)
+{
+    double low = INFINITY, high = -INFINITY;
+    *from = 0;
+    *count = r->rows;
+    if (r->curved || r->beam != KR_DIVERGENT || r->rows < 2)
+        return;
+    for (long i = 0; i < r->views; i++)
+        for (int k = 0; k < 8; k++) {                                /* a box is seen between its corners */
+            double at[3];
+            for (int d = 0; d < 3; d++)
+                at[d] = g->first[d] + (k >> d & 1 ? (double)(g->n[d] - 1) * g->step[d] : 0);
+            double row = row_through(r, i, at);
+            if (!isfinite(row))
+                return;
+            low = fmin(low, row);
+            high = fmax(high, row);
+        }
+    low = fmax(floor(low) - 1, 0);
+    high = fmin(ceil(high) + 1, (double)(r->rows - 1));
+    if (high - low >= 1) {
+        *from = (long)low;
+        *count = (long)(high - low) + 1;
+    }
+}
+
 /* ---- Volumes ---- */
 kr_grid kr_grid_centred(const long n[3], const double step[3])
 {

@@ -330,3 +330,16 @@ int ray_rebinned(float *x, const float *y, const kr_rays *r, int axis, const kr_
     kr_rays_unref(&turned);
     return e;
 }
+
+double ray_rebinned_bytes(const kr_rays *r, int axis, const kr_grid *g)
+{
+    kr_rays *turned = axis == 2 ? NULL : kr_rays_about_z(r, axis);
+    kr_auto double *numbers = kr_alloc((size_t)r->views, 2 * sizeof *numbers);
+    kr_auto long *view = kr_alloc((size_t)r->views, sizeof *view);
+    struct bins b = { .r = turned ? turned : r, .at = numbers, .z = numbers ? numbers + r->views : NULL, .view = view };
+    bool good = (axis == 2 || turned) && numbers && view && !order(&b, b.r);
+    kr_rays_unref(&turned);
+    kr_error_clear();                                                /* kr_fbp will tell */
+    long line = (g->n[axis] > b.V ? g->n[axis] : b.V) + 48 + 2 * RAY_PAD;
+    return good ? 4 * (2 * (double)(DIRECTIONS * b.windings) * (double)(b.U * b.V) + (double)((4 + LINES) * line) * kr_threads()) : 0;
+}

@@ -214,7 +214,7 @@ ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
 }
 
 /* ---- Lines of voxels ---- */
-struct job { ray_stack *p; float *y, *x; const float *cy, *cx; long first, step, group; int o; };
+struct job { ray_stack *p; float *y, *x; const float *cy, *cx; long first, step, group; int o; bool add; };
 
 /* Plane q of the image to its lines, or back, in tiles. */
 static inline void move(const struct job *j, long q, bool back)
@@ -227,7 +227,7 @@ static inline void move(const struct job *j, long q, bool back)
                 float *line = p->lines + q * p->step[1] + a * p->step[0] + w;
                 long at = q * p->stride[1] + a * p->stride[0] + w * p->stride[2];
                 if (back)
-                    j->x[at] = *line;
+                    j->x[at] = (j->add ? j->x[at] : 0) + *line;
                 else
                     *line = j->cx[at];
             }
@@ -343,7 +343,7 @@ static int forward(void *self, long task)
                     p->k->column(sum + i * p->sums, &(ray_column){ mixed + RAY_PAD, pad, p->n[2], r->rows, s.count, s.at, s.far, s.scale, s.i0, s.i1, p->box });
             }
     for (long i = 0; i < views; i++) {
-        long view = v0 + i * j->step;
+        long view = v0 + i * j->step, at = task * CHUNK + i;
         bool turned = r->v[view][p->axis[2]] / p->grid->step[p->axis[2]] < 0;
         for (long u = 0; u < U; u++)
             for (long k = 0; k < r->rows; k++)
@@ -351,7 +351,7 @@ static int forward(void *self, long task)
         for (long u0 = 0; u0 < U; u0 += 16)
             for (long k = 0; k < r->rows; k++)
                 for (long u = u0; u < u0 + 16 && u < U; u++)
-                    j->y[(view * r->rows + (turned ? r->rows - 1 - k : k)) * U + u] = sum[(i * U + u) * p->sums + k];
+                    j->y[(at * r->rows + (turned ? r->rows - 1 - k : k)) * U + u] = sum[(i * U + u) * p->sums + k];
     }
     return 0;
 }
@@ -383,7 +383,7 @@ static int ready(void *self, long i)                                 /* rays of 
     for (long u0 = 0; u0 < U; u0 += 16)
         for (long k = 0; k < r->rows; k++)
             for (long u = u0; u < u0 + 16 && u < U; u++)
-                to[u * p->padded + RAY_PAD + k] = j->cy[(view * r->rows + (turned ? r->rows - 1 - k : k)) * U + u];
+                to[u * p->padded + RAY_PAD + k] = j->cy[((view - j->first) / j->step * r->rows + (turned ? r->rows - 1 - k : k)) * U + u];
     for (long u = 0; u < U; u++)
         for (long k = 0; k < r->rows; k++)
             to[u * p->padded + RAY_PAD + k] *= length_of(&c[u], k);
@@ -414,9 +414,9 @@ static int back(void *self, long task)
     return 0;
 }
 
-void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step)
+void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step, bool add)
 {
-    struct job j = { .p = p, .x = x, .cy = y, .first = first, .step = step };
+    struct job j = { .p = p, .x = x, .cy = y, .first = first, .step = step, .add = add };
     int e = 0;
     memset(p->lines, 0, lines_of(p) * sizeof *p->lines);
     for (j.group = first; j.group < p->rays->views && !e; j.group += GROUP * step) {

@@ -17,7 +17,7 @@ struct kr_linop {
 kr_linop *kr_linop_new(const kr_linop_ops *ops, enum kr_type type, kr_shape domain, kr_shape codomain, void *self)
 {
     kr_linop *A = self ? kr_alloc_zero(1, sizeof *A) : NULL;
-    if (A && !ops->normal && !(A->between = kr_array_new(type, codomain)))
+    if (A && !ops->normal && !ops->through && !(A->between = kr_array_new(type, codomain)))
         kr_free_at(&A);
     if (!A) {
         if (self && ops->destroy)
@@ -89,10 +89,22 @@ void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x)
     check(A, x, A->domain);
     if (A->ops->normal)
         A->ops->normal(A->self, z, x);
+    else if (A->ops->through)
+        A->ops->through(A->self, z, x, NULL, NULL);
     else {
         A->ops->forward(A->self, A->between, x);
         A->ops->adjoint(A->self, z, A->between);
     }
+}
+
+bool kr_linop_in_parts(const kr_linop *A) { return A->ops->through != NULL; }
+
+void kr_apply_through(const kr_linop *A, kr_array *z, const kr_array *x, kr_between *f, void *with)
+{
+    kr_assert(A->ops->through);
+    check(A, z, A->domain);
+    check(A, x, A->domain);
+    A->ops->through(A->self, z, x, f, with);
 }
 
 double kr_linop_norm2(const kr_linop *A, int iterations)

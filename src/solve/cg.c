@@ -2,16 +2,14 @@
 #include "kray/solve.h"
 #include <math.h>
 
-/* (N + lambda) x = b, N the product `apply` with A. Letters: Hestenes and Stiefel 1952. */
-static int solve(void (*apply)(const kr_linop *, kr_array *, const kr_array *), const kr_linop *A, kr_array *x, const kr_array *b, float lambda, kr_stop stop,
-                 const kr_trace *trace)
+/* (N + lambda) x = r, which is used up, N the product `apply` with A. Letters: Hestenes and Stiefel 1952. */
+static int solve(void (*apply)(const kr_linop *, kr_array *, const kr_array *), const kr_linop *A, kr_array *x, kr_array *r, float lambda, kr_stop stop, const kr_trace *trace)
 {
-    kr_scoped(array) r = kr_array_copy(b);
-    kr_scoped(array) p = kr_array_like(b);
-    kr_scoped(array) Np = kr_array_like(b);
-    if (!r || !p || !Np)
+    kr_scoped(array) p = kr_array_like(r);
+    kr_scoped(array) Np = kr_array_like(r);
+    if (!p || !Np)
         return kr_error_code();
-    double start = kr_dot_re(b, b), rr;
+    double start = kr_dot_re(r, r), rr;
     if (kr_dot_re(x, x) > 0) {
         apply(A, Np, x);
         kr_axpy(Np, lambda, x);
@@ -45,7 +43,8 @@ static int solve(void (*apply)(const kr_linop *, kr_array *, const kr_array *), 
 
 int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda, kr_stop stop, const kr_trace *trace)
 {
-    return solve(kr_apply, N, x, b, lambda, stop, trace);
+    kr_scoped(array) r = kr_array_copy(b);
+    return r ? solve(kr_apply, N, x, r, lambda, stop, trace) : kr_error_code();
 }
 
 int kr_cg(const kr_linop *A, kr_array *x, const kr_array *y, float lambda, kr_stop stop, const kr_trace *trace)

@@ -3,8 +3,8 @@
 #include "kray/solve.h"
 #include <math.h>
 
-struct dual { kr_array *p, *v, *z; float sigma; };
-struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *q, *Ax, *row, *column, *bar, *z, *w; };
+struct dual { kr_array *p, *v, *w; float sigma; };      /* w: room of the shape of x, which v has where that is the first of several */
+struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *q, *Ax, *row, *column, *bar, *z; };      /* Ax NULL: A^T works without room for it */
 
 /* Dual steps are taken STEP times, primal ones 1 / STEP: of 0.003 to 1 times the longest ray's sum this settled first (24 views of an image of 100 x 100:
  * 75 iterations). */
@@ -14,11 +14,15 @@ static bool can(const kr_problem *p) { return p->A && p->y && !p->smooth; }
 
 static int open(struct state *s, const kr_problem *p, const kr_array *x)
 {
-    bool whole = (s->q = kr_array_like(p->y)) && (s->Ax = kr_array_like(p->y)) && (s->row = kr_array_like(p->y)) && (s->column = kr_array_like(x))
-              && (s->bar = kr_array_like(x)) && (s->z = kr_array_like(x)) && (s->w = kr_array_like(x));
+    bool whole = (s->q = kr_array_like(p->y)) && (kr_linop_in_parts(p->A) || (s->Ax = kr_array_like(p->y))) && (s->row = kr_array_like(p->y)) && (s->column = kr_array_like(x))
+              && (s->bar = kr_array_like(x)) && (s->z = kr_array_like(x));
     for (int i = 0; i < p->terms && whole; i++) {
         kr_shape n = kr_prox_shape(p->term[i].g);
-        whole = (s->t[i].p = kr_array_new(KR_R32, n)) && (s->t[i].v = kr_array_new(KR_R32, n)) && (s->t[i].z = kr_array_new(KR_R32, n));
+        struct dual *d = &s->t[i];
+        whole = (d->p = kr_array_new(KR_R32, n)) && (d->v = kr_array_new(KR_R32, n));
+        kr_scoped(array) first = whole ? kr_array_at(d->v, KR_CHAN, 0) : NULL;
+        bool fits = first && kr_array_contiguous(first) && kr_shape_equal(kr_array_shape(first), kr_array_shape(x));
+        whole = whole && (!p->term[i].K || (d->w = fits ? kr_array_ref(first) : kr_array_like(x)));
     }
     if (!whole)
         return kr_error_code();
@@ -47,7 +51,7 @@ static int open(struct state *s, const kr_problem *p, const kr_array *x)
     return 0;
 }
 
-/* p = prox of sigma g* at p + sigma K x, by Moreau: v - sigma prox of g / sigma at v / sigma. */
+/* p = prox of sigma g* at p + sigma K x, by Moreau: u - sigma prox of g / sigma at u / sigma. */
 static void ascend(struct state *s, int i)
 {
     const kr_term *t = &s->p->term[i];
@@ -56,30 +60,45 @@ static void ascend(struct state *s, int i)
         kr_apply(t->K, d->v, s->bar);
     else
         kr_array_assign(d->v, s->bar);
-    kr_axpy(d->v, 1 / d->sigma, d->p);
-    kr_prox_apply(t->g, 1 / d->sigma, d->z, d->v);
-    kr_array_assign(d->p, d->v);
-    kr_axpy(d->p, -1, d->z);
+    kr_scale(d->p, 1 / d->sigma);
+    kr_axpy(d->p, 1, d->v);                                          /* u / sigma */
+    kr_prox_apply(t->g, 1 / d->sigma, d->v, d->p);
+    kr_axpy(d->p, -1, d->v);
     kr_scale(d->p, d->sigma);
+}
+
+/* The dual of 1/2 |A x - y|^2: A x of `count` views first, first + step, ... becomes q. */
+static void dual_of(void *with, float *Ax, long first, long step, long count)
+{
+    const struct state *s = with;
+    long each = kr_count(kr_array_shape(s->p->y)) / (s->Ax ? 1 : s->p->y->n[KR_VIEW]);
+    for (long v = 0; v < count; v++) {
+        long at = (first + v * step) * each;
+        float *q = KR_R(s->q) + at, *ax = Ax + v * each;
+        const float *row = KR_R(s->row) + at, *y = KR_R(s->p->y) + at;
+        for (long i = 0; i < each; i++)
+            ax[i] = q[i] = (q[i] + row[i] * (ax[i] - y[i])) / (1 + row[i]);
+    }
 }
 
 static int steps(struct state *s, kr_array *x, kr_stop stop, kr_rest *rest, kr_solution *out, const kr_trace *trace)
 {
     const kr_problem *p = s->p;
-    long m = kr_count(kr_array_shape(p->y)), n = kr_count(kr_array_shape(x));
+    long n = kr_count(kr_array_shape(x));
     for (int k = 0; k < stop.iterations && !out->converged; k++) {
         if (kr_stopped(trace))
             return kr_error_code();
-        kr_apply(p->A, s->Ax, s->bar);
-        float *q = KR_R(s->q);
-        for (long i = 0; i < m; i++)                                 /* the dual of 1/2 |A x - y|^2 */
-            q[i] = (q[i] + KR_R(s->row)[i] * (KR_R(s->Ax)[i] - KR_R(p->y)[i])) / (1 + KR_R(s->row)[i]);
-        kr_apply_adj(p->A, s->z, s->q);
+        if (s->Ax) {
+            kr_apply(p->A, s->Ax, s->bar);
+            dual_of(s, KR_R(s->Ax), 0, 1, 1);
+            kr_apply_adj(p->A, s->z, s->q);
+        } else
+            kr_apply_through(p->A, s->z, s->bar, dual_of, s);
         for (int i = 0; i < p->terms; i++) {
             ascend(s, i);
             if (p->term[i].K)
-                kr_apply_adj(p->term[i].K, s->w, s->t[i].p);
-            kr_axpy(s->z, 1, p->term[i].K ? s->w : s->t[i].p);
+                kr_apply_adj(p->term[i].K, s->t[i].w, s->t[i].p);
+            kr_axpy(s->z, 1, p->term[i].K ? s->t[i].w : s->t[i].p);
         }
         for (long i = 0; i < n; i++) {
             float was = KR_R(x)[i], next = was - KR_R(s->column)[i] * KR_R(s->z)[i];
@@ -102,13 +121,13 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
     e = e ? e : open(&s, p, x);
     e = e ? e : steps(&s, x, stop, &rest, out, trace);
     kr_rest_close(&rest);
-    kr_array **all[] = { &s.q, &s.Ax, &s.row, &s.column, &s.bar, &s.z, &s.w };
+    kr_array **all[] = { &s.q, &s.Ax, &s.row, &s.column, &s.bar, &s.z };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kr_array_unref(all[i]);
     for (int i = 0; i < p->terms; i++) {
         kr_array_unref(&s.t[i].p);
         kr_array_unref(&s.t[i].v);
-        kr_array_unref(&s.t[i].z);
+        kr_array_unref(&s.t[i].w);
     }
     return e;
 }

@@ -5,9 +5,9 @@
 
 enum { OWN = 32 };                        /* up to so many subsets have sums of weights of their own at every voxel; of more, all of them make one, divided by their number */
 
-/* Of each subset: 1 over the sums of weights of its samples, and of voxels; residuals. */
+/* Of each subset: 1 over the sums of weights of its samples, and of voxels; residuals, NULL where the operator has no need of room for them. */
 struct part { kr_array *rows, *columns, *r; };
-struct kr_sweep { const kr_subset *s; int subsets; bool likelihood; struct part *part; kr_array *z; };
+struct kr_sweep { const kr_subset *s; int subsets; bool likelihood, residuals; struct part *part; kr_array *z; };
 
 static void invert(kr_array *a)                                      /* 0 where next to no weight is */
 {
@@ -21,13 +21,14 @@ static int open_part(struct kr_sweep *w, int i)
 {
     struct part *p = &w->part[i];
     const kr_subset *s = &w->s[i];
-    p->r = kr_array_like(s->y);
+    bool residuals = w->residuals || !kr_linop_in_parts(s->A);
+    p->r = residuals ? kr_array_like(s->y) : NULL;
     p->rows = w->likelihood ? kr_array_ref(p->r) : kr_array_like(s->y);
     p->columns = w->subsets > OWN && i ? kr_array_ref(w->part[0].columns) : kr_array_new(KR_R32, kr_linop_domain(s->A));
-    if (!p->r || !p->rows || !p->columns)
+    if ((residuals && !p->r) || !p->rows || !p->columns)
         return kr_error_code();
-    kr_fill(p->r, 1);
-    kr_apply_adj(s->A, w->subsets > OWN ? w->z : p->columns, p->r);
+    kr_fill(p->rows, 1);
+    kr_apply_adj(s->A, w->subsets > OWN ? w->z : p->columns, p->rows);
     if (w->subsets > OWN)
         kr_axpy(p->columns, 1 / (float)w->subsets, w->z);
     else
@@ -54,12 +55,12 @@ void kr_sweep_unref(kr_sweep **w)
     *w = NULL;
 }
 
-static kr_sweep *sweep_new(const kr_subset *s, int subsets, bool likelihood)
+static kr_sweep *sweep_new(const kr_subset *s, int subsets, bool likelihood, bool residuals)
 {
     kr_sweep *w = kr_alloc_zero(1, sizeof *w);
     if (!w)
         return NULL;
-    *w = (kr_sweep){ s, subsets, likelihood, kr_alloc_zero((size_t)subsets, sizeof *w->part), kr_array_new(KR_R32, kr_linop_domain(s[0].A)) };
+    *w = (kr_sweep){ s, subsets, likelihood, residuals, kr_alloc_zero((size_t)subsets, sizeof *w->part), kr_array_new(KR_R32, kr_linop_domain(s[0].A)) };
     int e = w->part && w->z ? 0 : kr_error_code();
     for (int i = 0; i < subsets && !e; i++)
         e = open_part(w, i);
@@ -73,17 +74,31 @@ static kr_sweep *sweep_new(const kr_subset *s, int subsets, bool likelihood)
     return w;
 }
 
-kr_sweep *kr_sweep_new(const kr_subset *s, int subsets) { return sweep_new(s, subsets, false); }
+kr_sweep *kr_sweep_new(const kr_subset *s, int subsets) { return sweep_new(s, subsets, false, true); }
+
+/* A x becomes R (y - A x), of `count` views first, first + step, ... */
+struct beside { const float *y, *rows; long each; };
+static void residual(void *with, float *r, long first, long step, long count)
+{
+    const struct beside *b = with;
+    for (long v = 0; v < count; v++)
+        for (long k = 0, at = (first + v * step) * b->each; k < b->each; k++)
+            r[v * b->each + k] = b->rows[at + k] * (b->y[at + k] - r[v * b->each + k]);
+}
 
 /* x = x + relax C A^T R (y - A x) */
 static void correct(kr_sweep *s, int i, kr_array *x, float relax, bool positive)
 {
     struct part *p = &s->part[i];
-    long m = kr_count(kr_array_shape(p->r)), n = kr_count(kr_array_shape(x));
-    kr_apply(s->s[i].A, p->r, x);
-    for (long k = 0; k < m; k++)
-        KR_R(p->r)[k] = KR_R(p->rows)[k] * (KR_R(s->s[i].y)[k] - KR_R(p->r)[k]);
-    kr_apply_adj(s->s[i].A, s->z, p->r);
+    const kr_array *y = s->s[i].y;
+    long m = kr_count(kr_array_shape(y)), n = kr_count(kr_array_shape(x));
+    struct beside b = { KR_R(y), KR_R(p->rows), p->r ? m : m / y->n[KR_VIEW] };
+    if (p->r) {
+        kr_apply(s->s[i].A, p->r, x);
+        residual(&b, KR_R(p->r), 0, 1, 1);
+        kr_apply_adj(s->s[i].A, s->z, p->r);
+    } else
+        kr_apply_through(s->s[i].A, s->z, x, residual, &b);
     for (long k = 0; k < n; k++) {
         float v = KR_R(x)[k] + relax * KR_R(p->columns)[k] * KR_R(s->z)[k];
         KR_R(x)[k] = positive && v < 0 ? 0 : v;
@@ -144,7 +159,7 @@ static int still_finite(const kr_array *x, int iterations)
 
 int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, double relax, bool positive, const kr_trace *trace)
 {
-    kr_sweep *w = sweep_new(s, subsets, false);
+    kr_sweep *w = sweep_new(s, subsets, false, false);
     int e = w ? 0 : kr_error_code();
     for (int k = 0; k < iterations && !e; k++) {
         e = kr_sweep_correct(w, x, relax, positive, trace);
@@ -156,7 +171,7 @@ int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, double
 
 int kr_mlem(const kr_subset *s, int subsets, kr_array *x, int iterations, const kr_trace *trace)
 {
-    kr_sweep *w = sweep_new(s, subsets, true);
+    kr_sweep *w = sweep_new(s, subsets, true, true);
     int e = w ? 0 : kr_error_code();
     for (int k = 0; k < iterations && !e; k++) {
         for (int i = 0; i < subsets && !e; i++) {

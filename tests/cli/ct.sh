@@ -136,6 +136,64 @@ refuses 2 'no voxel has its centre' kray ct cone2.npy -o x.nii.gz --geometry $co
 refuses 2 'want --water' kray ct cone2.npy -o x.nii.gz --geometry $cone --air 0.001
 works 'fbp' kray ct cone2.npy -o hu.nii.gz --geometry $cone --water 0.0193 --air 0.0001
 works 'fbp' kray ct bright.npy -o x.nii.gz --geometry parallel:pixel=1,angles=0:180:36 --white 1001
+# In little memory: planes at a time, the same image; what cannot be held is refused before it is begun.
+big=cone:sod=500,sdd=1000,pixel=1.5,angles=0:360:60
+kray simulate head --geometry $big --detector 192,160 -o big.npy -q
+kray ct big.npy -o whole.npy --geometry $big --voxel 0.75 -q
+kray ct big.npy -o whole.nii.gz --geometry $big --voxel 0.75 --water 0.0193 -q
+cat > alike.py <<'E'
+import array, gzip, struct, sys
+def numbers(name):
+    b = (gzip.open if name.endswith('.gz') else open)(name, 'rb').read()
+    if name.endswith('.npy'):
+        at = 10 + struct.unpack('<H', b[8:10])[0]
+    elif name.endswith('.mha'):
+        at = b.index(b'LOCAL\n') + 6
+    else:
+        at = int(struct.unpack('<f', b[108:112])[0]) if '.nii' in name else 0
+    a = array.array('f')
+    a.frombytes(b[at:])
+    return a, b[:at]
+a, ha = numbers(sys.argv[1])
+b, hb = numbers(sys.argv[2])
+top = max(abs(v) for v in a)
+off = max(abs(x - y) for x, y in zip(a, b)) / top
+print('# %d and %d numbers, %.2g apart' % (len(a), len(b), off))
+raise SystemExit(len(a) != len(b) or off > 2e-5 or ('.nii' in sys.argv[1] and (ha[:108] != hb[:108] or ha[112:348] != hb[112:348])))
+E
+works 'planes at a time' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --water 0.0193 --memory 54M --threads 1
+check 'NIfTI by parts is that of the whole, with its place' python3 alike.py whole.nii.gz part.nii.gz
+works 'HU' kray info part.nii.gz
+for f in mha mhd tif; do works 'planes at a time' kray ct big.npy -o "part.$f" --geometry $big --voxel 0.75 --memory 54M --threads 1; done
+check 'MetaImage by parts' python3 alike.py whole.npy part.mha
+check 'raw numbers by parts' python3 alike.py whole.npy part.raw
+kray ct big.npy -o whole.tif --geometry $big --voxel 0.75 -q
+kray convert whole.tif@z,y,x a.npy@z,y,x -q
+kray convert part.tif@z,y,x b.npy@z,y,x -q
+check 'TIFF by parts' cmp a.npy b.npy -i 4096 -n 1000000
+refuses 2 'written there as a whole' kray ct big.npy -o part.npy --geometry $big --voxel 0.75 --memory 54M --threads 1
+refuses 1 'are allowed' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 20M --threads 1
+refuses 1 'which it makes as a whole' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 54M --threads 1 --method sirt
+refuses 1 'take fewer or larger voxels' kray ct big.npy -o x.nii.gz --geometry $big --matrix 32768
+refuses 1 'take fewer or larger voxels' kray recon big.npy -o x.nii.gz --geometry $big --memory 40M
+array rows.npy x=64,y=80,z=48 blob
+rows=parallel:pixel=1,angles=0:180:48
+works 'fbp' kray ct rows.npy -o whole.mha --geometry $rows --axis 31.5 --voxel 0.25
+works 'planes at a time' kray ct rows.npy -o part.mha --geometry $rows --axis 31.5 --voxel 0.25 --memory 40M --threads 1
+check 'slices by parts are those of the whole' python3 alike.py whole.mha part.mha
+# Gridding, and radial k-space as projections: one theorem.
+works 'gridding' kray ct rows.npy -o g.mha --geometry $rows --axis 31.5 --slices 40:41 --method gridding
+refuses 1 'for slices of parallel beams' kray ct big.npy -o x.nii.gz --geometry $big --method gridding
+kray simulate shepplogan --matrix 96 --slices 1 --coils 1 --snr 0 --traj radial:spokes=192 -o spokes.h5 -q
+kray simulate brain -o mri_grid.h5 --matrix 16,16 -q
+works 'adjoint' kray recon spokes.h5 -o nufft.npy -m adjoint
+for by in fbp gridding cgls; do
+    works 'spokes' kray recon spokes.h5 -o "by_$by.npy" -m spokes --by $by
+    works 'nrmse' kray eval --target nufft.npy by_$by.npy --protocol bart --scale fit --json
+    near "radial k-space by $by is the image by NUFFT" "$(sed -n 's/.*"nrmse": *\([0-9.e-]*\).*/\1/p' "$out" | head -1)" 0 $([ $by = cgls ] && echo 0.12 || echo 0.03)
+done
+refuses 1 'lie on a grid' kray recon mri_grid.h5 -o x.npy -m spokes
+refuses 2 'is wanted' kray recon spokes.h5 -o x.npy -m spokes --by rss
 # What is not ideal: many energies, metal, blur, gains; metal taken out, and put back.
 fan=fan:sod=570,sdd=1000,pixel=8,angles=0:360:120
 for m in 0 2; do
