@@ -276,7 +276,7 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
     if (scan->rays) {                                        /* no coils, no grid in k-space */
         int e = method->run(out, scan, NULL, opts, trace);
         e = e ? e : kr_ct_finish(*out, scan);
-        e = e ? e : kr_image_check(*out);
+        e = e || !(kr_max_abs(scan->data) > 0) ? e : kr_image_check(*out);      /* planes of nothing but air: a part of a scan (ct.h) */
         if (e)
             kr_image_unref(out);
         return e;

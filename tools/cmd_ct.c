@@ -205,7 +205,7 @@ static int some_planes(kr_image **out, const struct planes *p, long from)
     kr_trace_unit room;
     const kr_trace *t = kr_trace_of(&room, p->trace, "part", from / p->each, (p->deep + p->each - 1) / p->each);
     bool made = !strcmp(p->file, "phantom");
-    return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, from + p->each > p->deep ? p->deep - from : p->each) || kr_job_run(p->job, out, part, t)
+    return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, from + p->each > p->deep ? p->deep - from : p->each) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t)
            || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
 }
 
@@ -262,7 +262,7 @@ static int reconstruct(kr_shape *size, kr_projections *p, const char *file, cons
     if (each < kr_ct_deep(s) && o->metal > 0)
         return kr_fail(KR_EUSAGE, "--metal wants the whole image, which does not fit into the --memory that is allowed");
     if (each < kr_ct_deep(s)) {
-        if (kr_can_write_parts(o->output) || by_planes(job, s, each, file, o, &whole, &meta, trace))
+        if (kr_can_write_parts(o->output) || kr_scan_check(s) || by_planes(job, s, each, file, o, &whole, &meta, trace))
             return kr_error_code();
         tell(j, job, whole.n, s, &f, p, meta);
         *size = KR_SHAPE([KR_X] = whole.n[0], [KR_Y] = whole.n[1], [KR_Z] = whole.n[2]);

@@ -85,7 +85,7 @@ static void into_line(const struct volume *s, float *line, float *mixed, long vi
     double k0 = fmax(0, ceil((-1e-4 - at) / far)), k1 = fmin((double)(s->n[2] - 1), floor((high + 1e-4 - at) / far));      /* to rounding */
     if (!(k0 <= k1))
         return;
-    long V = s->r->rows, column = (long)fmin(u, fmax(last - 1, 0)), from = (long)fmax(at + k0 * far, 0) / 16 * 16, to = ((long)(at + k1 * far) / 16 + 1) * 16;
+    long V = s->r->rows, column = (long)fmin(u, fmax(last - 1, 0)), from = (long)fmax(at + k0 * far, 0) / 16 * 16, to = ((long)fmin(at + k1 * far + 1, high) / 16 + 1) * 16;
     double f = u - (double)column, scale = a->weight / (w * w);
     float share[2] = { (float)((1 - f) * scale), (float)(f * scale) };
     s->k->mix(mixed + RAY_PAD + from, s->p + ((view - s->from) * s->r->columns + column) * V + from, V, share, s->r->columns > 1 ? 2 : 1, to - from);

@@ -200,7 +200,7 @@ static void through(const struct lines *s, float *mixed, float *count, float *su
         if (!(k0 <= k1))
             continue;
         long k = (long)fmin(m, (double)(b->U - 2)), from = (long)fmin(fmax(first + k0 * step, 0), (double)(V - 1)) / 16 * 16;
-        long to = ((long)fmin(fmax(first + k1 * step, 0), (double)(V - 1)) / 16 + 1) * 16;
+        long to = ((long)fmin(fmax(first + k1 * step + 1, 0), (double)(V - 1)) / 16 + 1) * 16;
         float share[2] = { (float)((1 - (m - (double)k)) * in), (float)((m - (double)k) * in) };
         float *p = mixed + RAY_PAD, *h = mixed + s->room + RAY_PAD;
         b->k->mix(p + from, b->p + ((j * b->windings + w) * b->U + k) * V + from, V, share, 2, to - from);

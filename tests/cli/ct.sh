@@ -168,9 +168,9 @@ for f in mha mhd tif; do works 'planes at a time' kray ct big.npy -o "part.$f" -
 check 'MetaImage by parts' python3 alike.py whole.npy part.mha
 check 'raw numbers by parts' python3 alike.py whole.npy part.raw
 kray ct big.npy -o whole.tif --geometry $big --voxel 0.75 -q
-kray convert whole.tif@z,y,x a.npy@z,y,x -q
-kray convert part.tif@z,y,x b.npy@z,y,x -q
-check 'TIFF by parts' cmp a.npy b.npy -i 4096 -n 1000000
+kray convert whole.tif@z,y,x a.npy -q
+kray convert part.tif@z,y,x b.npy -q
+check 'TIFF by parts' python3 alike.py a.npy b.npy
 refuses 2 'written there as a whole' kray ct big.npy -o part.npy --geometry $big --voxel 0.75 --memory 54M --threads 1
 refuses 1 'are allowed' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 20M --threads 1
 refuses 1 'which it makes as a whole' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 54M --threads 1 --method sirt
