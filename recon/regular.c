@@ -600,7 +600,7 @@ int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *option
     struct sum sum = { 0 };
     const kr_regular whole = filled(options), *o = &whole;
     if (scan->rays)
-        return projected_plan(cost, scan, fmin((double)o->iterations, 300), 6);
+        return projected_plan(cost, scan, fmin((double)o->iterations, 300), 14);      /* differences along three axes twice */
     if (kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg))
         return kr_error_code();
     unsigned joint = kr_problem_axes | (sum.series ? series_axes_of(o, scan, series_axis(o, scan)) : 0);

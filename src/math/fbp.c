@@ -523,6 +523,6 @@ double kr_fbp_bytes(const kr_rays *r, const kr_grid *g)
         kr_error_clear();                                            /* kr_fbp will tell */
     kr_rays_unref(&turned);
     double wide = (double)(r->columns + s.lead + s.trail), views = slice || r->views < AT_ONCE ? (double)r->views : AT_ONCE, across = (double)(g->n[0] > g->n[1] ? g->n[0] : g->n[1]);
-    double high = (double)(g->n[2] > across ? g->n[2] : (long)across), lines = slice ? RAY_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
+    double high = fmax((double)g->n[2], across), lines = slice ? RAY_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
     return 4 * (views * (2 * wide * (double)r->rows + (slice ? wide + 2 * (RAY_WIDE + 16) : 0)) + lines * kr_threads());
 }

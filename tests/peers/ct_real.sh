@@ -23,9 +23,19 @@ say 'quarter, tv' kray ct quarter.npy -o q_tv.nii.gz --geometry $quarter --axis 
 
 fan=fan:sod=410.66,sdd=553.74,pixel=0.2
 htc=$shared/data/ct/htc2022_tb_merged.h5
-say 'HTC, all' kray ct "$htc:sinogram" --angles "$htc:angles_deg" --geometry $fan -o htc.nii.gz --matrix 512
+say 'HTC, all' kray ct "$htc:sinogram" --angles "$htc:angles_deg" --geometry $fan -o htc.nii.gz --matrix 512 --bin 2
+kray ct "$htc:sinogram" --angles "$htc:angles_deg" --geometry $fan -o htc_tv.npy --matrix 512 --bin 2 --method tv --lambda 0.001 -i 100 --tolerance 0 --nonneg -q
+python3 - <<'P'
+import numpy as np
+x = np.load('htc_tv.npy').squeeze()                  # parted by Otsu's threshold
+count, edge = np.histogram(x, 512)
+middle = (edge[1:] + edge[:-1]) / 2
+w, m = np.cumsum(count), np.cumsum(count * middle)
+np.save('htc_truth.npy', (x > middle[np.argmax((m[-1] * w / w[-1] - m)**2 / np.maximum(w * (w[-1] - w), 1))]).astype(np.float32))
+P
 for arc in 90 30; do
-    say "HTC, $arc degrees" kray ct "$shared/data/ct/htc2022_tb_limited_$arc.mat" -o htc$arc.nii.gz --matrix 512 --bin 2 --method tv --lambda 0.003 -i 40 --tolerance 0 --nonneg
+    say "HTC, $arc degrees" kray ct "$shared/data/ct/htc2022_tb_limited_$arc.mat" -o htc$arc.nii.gz --matrix 512 --bin 2 --method tv --lambda 0.001 -i 400 --tolerance 0 --nonneg
+    kray eval --target htc_truth.npy htc$arc.nii.gz --protocol htc2022
 done
 say wood kray ct "$shared/data/train/ct_sino_wood_parallel_626x448.tif" -o wood.nii.gz --geometry parallel:angles=0:360.577:626
 neutron=$shared/data/train/ct_sino_neutron_360deg_459x503_sarepy.tif
