@@ -246,9 +246,8 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
 {
     if (o->reference && judge_read(&a->target, o->reference, trace))
         return kr_fail_in("reference");
-    kr_scoped(array) maps = NULL;
-    if (named_maps(o) && (kr_array_read(&maps, o->coils) || !(a->maps = kr_array_complex(maps))))
-        return kr_fail_in("coil maps");
+    if (named_maps(o) && method_read_maps(&a->maps, o->coils))
+        return kr_error_code();
     struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->seq, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();

@@ -119,11 +119,8 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     kr_scoped(array) maps = NULL;
     kr_coils_opts c = kr_coils_preset;
     bool named = method_makes_maps(o->coils);
-    if (!named && method.asked->needs) {
-        kr_scoped(array) read = NULL;
-        if (kr_array_read(&read, o->coils) || !(maps = kr_array_complex(read)))
-            return kr_fail_in("coil maps");
-    }
+    if (!named && method.asked->needs && method_read_maps(&maps, o->coils))
+        return kr_error_code();
     c.method = named ? o->coils : c.method;
     c.maps = o->maps;
     c.calib[0] = c.calib[1] = c.calib[2] = o->calib;

@@ -562,6 +562,12 @@ int judge_may_write(const char *path, const struct judge_files *f)
         return 0;
     if (kr_text_can_write(path))
         return kr_error_code();
+    const kr_format *data = kr_format_of(path);
+    if (data)
+        return kr_fail(KR_EUSAGE, "%s: is a file of scans or images (%s), or named like one, and this is text", path, data->name);
+    if (kr_error_code() == KR_EMEM)
+        return KR_EMEM;
+    kr_error_clear();
     for (long i = 0; i < f->count; i++)
         if (kr_output_apart(path, f->at[i].path))
             return kr_error_code();

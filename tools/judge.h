@@ -54,6 +54,6 @@ int judge_list(void);                 /* prints the protocols; 0 */
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
 const char *judge_number(double v);
-/* Refuses an output that cannot be written, or that is one of the files it is made of. NULL and "-": nothing to refuse. */
+/* Refuses an output that cannot be written, that holds or is named like scans or images, or that is one of the files it is made of. NULL and "-": nothing to refuse. */
 int judge_may_write(const char *path, const struct judge_files *f) KR_MUST_USE;
 #endif

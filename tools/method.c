@@ -1,5 +1,6 @@
 /* method.c: --method NAME and the options that belong to it, as the words of a command give them. */
 #include "method.h"
+#include "kray/io.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,22 @@ bool method_makes_maps(const char *coils)
         if (!strcmp(coils, kr_coil_methods[i]->name))
             return true;
     return false;
+}
+
+int method_read_maps(kr_array **maps, const char *file)
+{
+    kr_scoped(array) read = NULL;
+    if (!kr_array_read(&read, file) && (*maps = kr_array_complex(read)))
+        return 0;
+    const char *known[16];
+    int n = 0;
+    bool path = strpbrk(file, "./");
+    for (; n < 16 && kr_coil_methods[n]; n++)
+        known[n] = kr_coil_methods[n]->name;
+    const char *near = path ? NULL : kr_nearest(file, known, n);
+    int e = kr_fail_in("coil maps");
+    return !path && e == KR_EFILE ? kr_fail(e, "coil maps: %s is no file, and no way to estimate them: %s%s%skray coils --method list shows those", file, near ? "did you mean " : "",
+                                           near ? near : "", near ? "? " : "") : e;
 }
 
 const char *method_name(const struct method *m) { return m->asked ? m->asked->name : "auto"; }

@@ -17,4 +17,6 @@ bool method_given(const kr_opt *table, const char *name, int argc, char **argv);
 const char *method_name(const struct method *m);          /* "auto", or that of the one asked for */
 /* --coils NAME: one of kr_coil_methods; others are files of maps. */
 bool method_makes_maps(const char *coils);
+/* Those of a file, complex. */
+int method_read_maps(kr_array **maps, const char *file) KR_MUST_USE;
 #endif

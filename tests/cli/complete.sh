@@ -52,6 +52,9 @@ refuses 2 'did you mean cmrxrecon2023' kray eval --protocol cmrxrecon --target a
 refuses 2 'did you mean brain' kray simulate brian -o x.h5
 refuses 2 'did you mean kray help recon' kray help recno
 refuses 2 'did you mean espirit' kray coils x.npy -o y.cfl --method espirt
+refuses 1 'did you mean espirit' kray recon x.npy@slice,coil,y,x -o y.npy --coils esprit
+refuses 1 'no way to estimate them: kray coils --method list' kray recon x.npy@slice,coil,y,x -o y.npy --coils sens
+refuses 1 'coil maps: sens.cfl: there is no such file' kray recon x.npy@slice,coil,y,x -o y.npy --coils sens.cfl
 refuses 2 'did you mean nifti' kray convert a b --to niftii
 works 'shepplogan' kray simulate list
 works 'random' kray mask list

@@ -157,6 +157,9 @@ head -c 300 t.npy > cut.npy
 refuses 1 'cut.npy' kray eval --target t.npy --recon cut.npy
 refuses 1 'is not a folder' kray eval --target t.npy --recon r.npy --csv t.npy/scores.csv
 
+refuses 2 'scan.h5: is a file of scans or images' kray eval --target t.npy r.npy --csv scan.h5
+works 'ISMRMRD' kray info scan.h5
+
 # a table replaces no device, no link and nothing that it is made of
 refuses 1 'is not a plain file' kray eval --target t.npy --recon r.npy --csv /dev/null
 refuses 2 'input and output are the same file' kray eval --target t.npy --recon r.npy --csv r.npy
