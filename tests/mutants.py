@@ -37,13 +37,14 @@ TESTS = [
     (r"src/op/op_(diff|weight)", "linops prox solve"),
     (r"src/op/", "linops sense solve"),
     (r"src/solve/joint", "joint"),
+    (r"src/solve/diffusion|recon/(dds|pnp|denoised)", "denoised golden/dds_golden"),
     (r"src/solve/cg", "sense solve"),
     (r"src/solve/", "solve prox"),
     (r"src/prox/", "prox solve wavelet"),
     (r"src/math/(fft|lane)", "fft linops sense grappa"),
-    (r"src/math/(daubechies|wavekern|blocks)", "wavelet prox solve sense"),
+    (r"src/math/(daubechies|wavekern|blocks|shrink|segments)", "wavelet prox solve"),
     (r"src/math/la", "array coils compress grappa prepare prox"),
-    (r"src/math/", "rays ct phantom golden/ct_astra2d golden/ct_fbp_fdk"),
+    (r"src/math/", "rays phantom golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
     (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils sense joint"),
     (r"src/scan/compress", "compress"),
     (r"src/scan/(sampled|measured)", "mask prepare coils"),
@@ -52,6 +53,7 @@ TESTS = [
     (r"recon/(sense_noise|noise)", "noise"),
     (r"recon/(around|net_pipeline)", "published networks"),
     (r"recon/ct", "ct rays"),
+    (r"recon/(model_trajectory|spread)", "trajectory nufft methods"),
     (r"recon/partial", "partial sense"),
     (r"recon/slice_grappa", "sms"),
     (r"recon/nlinv", "joint methods"),
@@ -221,7 +223,7 @@ class Room:
         return subprocess.run(command, cwd=self.build, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def link(self, program):
-        return self.sh("ninja -t commands %s | tail -1" % program).stdout
+        return self.sh("ninja -t commands %s | tail -1" % program).stdout.rstrip() + (" -fuse-ld=mold" if shutil.which("mold") else "")
 
     def command(self, test):
         if test.startswith("cli/"):
@@ -232,7 +234,7 @@ class Room:
 
     def passes(self, test, limit):
         """None or the first line that says no, and the processor seconds taken, of which there may be `limit`."""
-        env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", MALLOC_PERTURB_="165")
+        env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MALLOC_PERTURB_="165")
         with tempfile.TemporaryDirectory() as room:
             p = subprocess.Popen(self.command(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=room, process_group=0, text=True, errors="replace",
                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
@@ -280,7 +282,7 @@ class Room:
             if said.returncode:
                 sys.exit(said.stdout)
             for t in sorted(tests, key=lambda t: self.seconds.get(t, 0)):
-                no = self.passes(t, int(10 + 5 * self.seconds.get(t, 60)))[0]
+                no = self.passes(t, int(4 + 2 * self.seconds.get(t, 60)))[0]
                 if no:
                     return True, t + ": " + no, time.time() - began
             return False, "", time.time() - began

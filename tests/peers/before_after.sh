@@ -1,7 +1,8 @@
 #!/bin/bash
 # before_after.sh COMMIT_A COMMIT_B [PAIRS]: is B slower or larger than A? Both are built in a folder of their own (KR_PAIRS, /tmp/kray-pairs) and run a
-# dozen command lines on simulated scans in alternating pairs (10), one thread. Printed: medians of processor seconds and of the peak of memory, the
-# ratio B/A, and the spread of A (half the distance of its quartiles, of its median). A row is worse where B needs 5 % more than A and more than the spread.
+# dozen command lines on simulated scans in alternating pairs (10), one thread. Printed: medians of processor seconds (user and system, which a busy
+# machine changes less than the time of day) and of the peak of memory; B/A, the median of the ratios of the pairs, and half the distance of their quartiles.
+# A row is worse where B needs 5 % more than A and more than that spread.
 # An argument that is a folder is a build of kray already there.
 set -e
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -42,7 +43,7 @@ rows=(
     "convert flat.h5"
     "info flat.h5 --json"
 )
-echo "| command line | A | B | B/A | spread of A | A | B | B/A | |"; echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+echo "| command line | A | B | B/A | spread | A | B | B/A | |"; echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 for row in "${rows[@]}"; do
     for side in $(seq 1 "$pairs"); do
         order="a b"; [ $((side % 2)) = 0 ] && order="b a"
@@ -63,9 +64,10 @@ for line in open("pairs.txt"):
 if len(runs["a"]) < 2 or len(runs["a"]) != len(runs["b"]):
     sys.exit("| %s | failed |" % sys.argv[1])
 median = lambda which, k: statistics.median(r[k] for r in runs[which])
-q = statistics.quantiles([r[0] for r in runs["a"]], n=4)
-spread = (q[2] - q[0]) / 2 / max(median("a", 0), 1e-3)
-time, size = median("b", 0) / max(median("a", 0), 1e-3), median("b", 1) / median("a", 1)
+ratios = [b[0] / max(a[0], 1e-3) for a, b in zip(runs["a"], runs["b"])]
+q = statistics.quantiles(ratios, n=4)
+spread = (q[2] - q[0]) / 2
+time, size = statistics.median(ratios), median("b", 1) / median("a", 1)
 worse = "worse" if time > 1.05 and time - 1 > spread or size > 1.05 else ""
 print("| `%s` | %.2f s | %.2f s | %.2f | %.0f %% | %.0f MiB | %.0f MiB | %.2f | %s |" % (sys.argv[1], median("a", 0), median("b", 0), time, 100 * spread, median("a", 1), median("b", 1), size, worse))
 EOF

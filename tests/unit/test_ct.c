@@ -387,6 +387,24 @@ static void counts(void **state)
     assert_refused(KR_ESHAPE, "columns and rows");
 }
 
+/* Edges, too: what scipy.ndimage.median_filter(numpy.sort(y, 0), (1, width), mode="reflect"), put back in the order of before, gives. */
+static void rings_of_scipy(void **state)
+{
+    (void)state;
+    enum { VIEWS = 5, COLUMNS = 7 };
+    static const float want[2][VIEWS][COLUMNS] = {
+        { { 0, 0, 53, 91, 75, 73, 93 }, { 37, 44, 11, 75, 94, 22, 7 }, { 74, 74, 78, 44, 14, 93, 22 }, { 10, 13, 36, 22, 33, 38, 37 }, { 47, 57, 95, 6, 54, 7, 52 } },
+        { { 0, 0, 44, 94, 73, 73, 93 }, { 44, 44, 6, 75, 93, 22, 7 }, { 74, 74, 75, 53, 7, 93, 22 }, { 13, 13, 22, 33, 22, 38, 38 }, { 57, 57, 91, 11, 44, 7, 73 } } };
+    for (int i = 0; i < 2; i++) {
+        kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = COLUMNS, [KR_VIEW] = VIEWS));
+        for (int v = 0; v < VIEWS; v++)
+            for (int k = 0; k < COLUMNS; k++)
+                KR_R(y)[v * COLUMNS + k] = (float)((37 * v + 11 * k * k + 5 * v * k * k) % 101);
+        assert_int_equal(kr_ct_rings(y, i ? 5 : 3), 0);
+        assert_memory_equal(KR_R(y), want[i], sizeof want[i]);
+    }
+}
+
 static void rings(void **state)
 {
     (void)state;
@@ -410,6 +428,6 @@ static void rings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(gridding_meets_elements), cmocka_unit_test(in_parts), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(subsets), cmocka_unit_test(axis),
-                                        cmocka_unit_test(counts), cmocka_unit_test(rings) };
+                                        cmocka_unit_test(counts), cmocka_unit_test(rings), cmocka_unit_test(rings_of_scipy) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

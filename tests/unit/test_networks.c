@@ -684,6 +684,43 @@ static kr_image *made(kr_array *data, const kr_array *mask, unsigned in_image)
     return image;
 }
 
+/* A slice of a stack in which nothing was measured is 0, although maps are there and convolutions have biases. */
+static void nothing_measured(void **state)
+{
+    (void)state;
+    kr_weights *w = bare(kind_of("cirim", 0));
+    kr_weights_digest(w);
+    assert_int_equal(kr_weights_write(w, scratch("nothing.safetensors")), 0);
+    enum { NX = 26, NY = 23, COILS = 3, N = NX * NY };
+    for (int which = 0; which < 2; which++) {                        /* no samples; no maps */
+        kr_scan *s = kr_scan_new();
+        s->shape = KR_SHAPE([KR_X] = NX, [KR_Y] = NY, [KR_COIL] = COILS, [KR_SLICE] = 2);
+        s->data = kr_array_new(KR_C32, s->shape);
+        s->file = kr_strdup("made.h5");
+        fill_random(s->data, 6);
+        kr_scoped(array) maps = kr_array_copy(s->data);
+        memset(KR_C(which ? maps : s->data), 0, COILS * N * sizeof(kr_cfloat));
+        const kr_recon *r = kr_recon_named("cirim");
+        void *opts = kr_alloc_zero(1, r->opts_size);
+        assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+        assert_int_equal(kr_opt_set(r->opts, opts, "weights", scratch("nothing.safetensors")) | kr_opt_set(r->opts, opts, "config", "none"), 0);
+        kr_image *image = NULL;
+        if (kr_reconstruct(&image, s, r, opts, NULL, maps, NULL, NULL))
+            fail_msg("%s", kr_error());
+        double most = 0, other = 0;
+        for (int i = 0; i < N; i++) {
+            most = fmax(most, (double)kr_cabs2(KR_C(image->data)[i]));
+            other = fmax(other, (double)kr_cabs2(KR_C(image->data)[N + i]));
+        }
+        assert_true(most <= 0 && other > 0);
+        kr_free(opts);
+        kr_image_unref(&image);
+        kr_scan_unref(&s);
+    }
+    kr_weights_unref(&w);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 /* Slices from..from + count of a stack. */
 static kr_image *stack(long from, long count)
 {
@@ -762,6 +799,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(memory), cmocka_unit_test(every_size), cmocka_unit_test(missing_and_misshapen), cmocka_unit_test(keys_of_another),
                                         cmocka_unit_test(numbers_that_are_none), cmocka_unit_test(direct_yaml), cmocka_unit_test(atommic_yaml),
                                         cmocka_unit_test(broken_yaml), cmocka_unit_test(beside), cmocka_unit_test(scans), cmocka_unit_test(asked_for), cmocka_unit_test(directs_pipeline),
-                                        cmocka_unit_test(directs_padding), cmocka_unit_test(slices_side_by_side), cmocka_unit_test(volumes_by_planes) };
+                                        cmocka_unit_test(directs_padding), cmocka_unit_test(nothing_measured), cmocka_unit_test(slices_side_by_side), cmocka_unit_test(volumes_by_planes) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

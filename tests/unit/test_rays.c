@@ -259,6 +259,24 @@ static void grids_of_scans(void **state)
     kr_rays_unref(&r);
 }
 
+/* A view tilted in all three ways: the rows of Rz(-10) Rx(-20) Ry(-30) in degrees, as RTK's documentation has them, multiplied out with NumPy. */
+static void tilted_as_rtk(void **state)
+{
+    (void)state;
+    static const double axes[3][3] = { { 0.88256412, 0.16317591, -0.44096961 }, { 0.01802831, 0.92541658, 0.37852231 }, { 0.46984631, -0.34202014, 0.81379768 } };
+    const double nine[1][9] = { { 500, 800, 30, 4, -3, 20, 10, 1.5, -0.5 } }, origin[2] = { -3.5, -2 };
+    kr_detector d = { 8, 3, { 1, 2 }, { 0, 0 } };
+    kr_rays *r = kr_rays_rtk(&d, origin, 1, nine);
+    assert_non_null(r);
+    for (int k = 0; k < 3; k++) {
+        assert_near(r->u[0][k], axes[0][k], 1e-7);
+        assert_near(r->v[0][k], 2 * axes[1][k], 1e-7);
+        assert_near(r->source[0][k], 1.5 * axes[0][k] - 0.5 * axes[1][k] + 500 * axes[2][k], 1e-4);
+        assert_near(r->centre[0][k], 4 * axes[0][k] - 3 * axes[1][k] - 300 * axes[2][k], 1e-4);
+    }
+    kr_rays_unref(&r);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -284,6 +302,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
-                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(refusals) };
+                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
