@@ -232,11 +232,17 @@ static int compared(kr_lesson *l, const kr_scan *given, const kr_scan *reference
     if (!l->held_at)
         return kr_error_code();
     double size = 0;
-    for (long i = 0; i < n; i++)
-        l->held_at[i] = KR_R(m)[i] != 0 && l->in.mask[i] == 0;
+    kr_mask_facts f;
+    if (kr_mask_describe(&f, given->mask, KR_SHAPE([KR_X] = l->in.w, [KR_Y] = l->in.h)))
+        return kr_error_code();
+    for (long i = 0; i < n; i++) {
+        long x = i % l->in.w, y = i / l->in.w;
+        bool inside = x >= f.centre_from[0] && x < f.centre_from[0] + f.centre[0] && y >= f.centre_from[1] && y < f.centre_from[1] + f.centre[1];
+        l->held_at[i] = KR_R(m)[i] == 0 ? 0 : l->in.mask[i] == 0 ? 1 : inside ? 2 : 0;
+    }
     for (long i = 0; i < n * coils; i++) {
-        l->held[i] = l->held_at[i % n] != 0 ? KR_C(k)[i] : kr_c(0, 0);
-        size += (double)kr_cabs2(l->held[i]);
+        l->held[i] = l->held_at[i % n] > 0 ? KR_C(k)[i] : kr_c(0, 0);
+        size += l->held_at[i % n] == 1 ? (double)kr_cabs2(l->held[i]) : 0;
     }
     return size > 0 ? 0 : kr_fail(KR_EREFUSED, "no samples are held back");
 }
@@ -302,27 +308,32 @@ int kr_lesson_misfit(double *value, kr_cfloat *dx, const kr_lesson *l, const kr_
 {
     long n = l->in.h * l->in.w, all = n * l->in.coils;
     kr_scoped(array) r = forward(l, x);
-    double r1 = 0, r2 = 0, y1 = 0, y2 = 0;
+    double r1[3] = { 0 }, r2[3] = { 0 }, y1[3] = { 0 }, y2[3] = { 0 };
     if (!r)
         return kr_error_code();
     for (long i = 0; i < all; i++) {
-        KR_C(r)[i] = l->held_at[i % n] != 0 ? KR_C(r)[i] - l->held[i] : kr_c(0, 0);
+        int q = (int)l->held_at[i % n];
+        KR_C(r)[i] = q ? KR_C(r)[i] - l->held[i] : kr_c(0, 0);
         double a = (double)kr_cabs2(KR_C(r)[i]), b = (double)kr_cabs2(l->held[i]);
-        r1 += sqrt(a);
-        r2 += a;
-        y1 += sqrt(b);
-        y2 += b;
+        r1[q] += sqrt(a);
+        r2[q] += a;
+        y1[q] += sqrt(b);
+        y2[q] += b;
     }
-    r2 = sqrt(r2);
-    y2 = sqrt(y2);
-    *value = 0.5 * (r2 / y2 + r1 / y1);
+    *value = 0;
+    for (int q = 1; q < 3; q++) {
+        r2[q] = sqrt(r2[q]);
+        y2[q] = sqrt(y2[q]);
+        *value += y2[q] > 0 ? 0.25 * (r2[q] / y2[q] + r1[q] / y1[q]) : 0;
+    }
     if (!isfinite(*value))
         return kr_fail(KR_ENUMBER, "the loss over samples held back is not finite");
     if (!dx)
         return 0;
     for (long i = 0; i < all; i++) {
+        int q = (int)l->held_at[i % n];
         double a = sqrt((double)kr_cabs2(KR_C(r)[i]));
-        KR_C(r)[i] *= (float)(a > 0 ? 0.5 * by * (1 / (r2 * y2) + 1 / (a * y1)) : 0);
+        KR_C(r)[i] *= (float)(a > 0 ? 0.25 * by * (1 / (r2[q] * y2[q]) + 1 / (a * y1[q])) : 0);
     }
     if (to_images(r, l->in.centred))
         return kr_error_code();

@@ -2,6 +2,7 @@
  * (around_*.c), the image and what it says of its making. */
 #include "kray/fourier.h"
 #include "kray/net.h"
+#include "adapt.h"
 #include "around.h"
 #include "net_method.h"
 #include <math.h>
@@ -18,6 +19,8 @@ const kr_opt net_table[] = {
     { "steps", 0, KR_OPT_INT, offsetof(net_opts, steps), "0", "N", "number of time steps; 0: from the checkpoint, or the network's default" },
     { "precision", 0, KR_OPT_TEXT, offsetof(net_opts, precision), "f32", "f32|bf16",
       "bf16: products in bfloat16 where the processor has it; recurrent networks: faster, about 1e-3 off" },
+    { "adapt", 0, KR_OPT_INT, offsetof(net_opts, adapt), "0", "N",
+      "self-supervised steps on the very scan before it is reconstructed (ZS-SSL); where samples held back get worse, the weights stay" },
     KR_OPT_END };
 
 /* DIRECT's "inference: crop: null": images stay as large as k-space. */
@@ -70,7 +73,7 @@ static int fits(const kr_net_kind *kind, const char *family, const char *path)
 }
 
 /* ---- Opening ---- */
-struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; };
+struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; long adapt; const char *adapted; };
 
 static void drop(net_opened *n)
 {
@@ -113,6 +116,12 @@ static int fill(net_opened *n, const net_opts *o, const char *family)
     const kr_net_kind *kind = kr_net_kind_of(n->net);
     if (fits(kind, family, n->path))
         return kr_error_code();
+    n->adapt = o->adapt;
+    if (o->adapt < 0 || o->adapt > 100000)
+        return kr_fail(KR_EUSAGE, "--adapt is 0 to 100000 steps");
+    if (o->adapt && (!strcmp(precision, "bf16") || kind->magnitude || kind->of_image))
+        return kr_fail(KR_EREFUSED, kind->magnitude || kind->of_image ? "--adapt: the network %s gives magnitudes, which cannot be compared with samples"
+                       : "--adapt trains %s in float32: leave --precision bf16 out", kind->name);
     if (o->steps && !kind->steps)
         return kr_fail(KR_EUSAGE, "--steps: the number of steps of %s is that of its weights", kind->name);
     n->about = around_of(kind);
@@ -206,14 +215,40 @@ static int run_slices(struct stack *j)
 static int told_of(kr_image *im, const net_opened *n)
 {
     return kr_meta_set(im->meta, "kray_network", "%s", kr_net_kind_of(n->net)->name) || kr_meta_set(im->meta, "kray_weights", "%s", n->path)
-        || kr_meta_set(im->meta, "kray_weights_digest", "%s", n->w->digest) ? kr_error_code() : 0;
+        || kr_meta_set(im->meta, "kray_weights_digest", "%s", n->w->digest)
+        || (n->adapted && kr_meta_set(im->meta, "kray_adapted", "%s", n->adapted)) ? kr_error_code() : 0;
 }
 
 kr_net *net_of(const net_opts *o) { return o->opened ? o->opened->net : NULL; }
 int net_told(kr_image *im, const net_opts *o) { return told_of(im, o->opened); }
 
+static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace);
+
+/* With weights that were trained a little more on this scan. */
+static int run_adapted(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
+{
+    char told[200];
+    const kr_net_kind *kind = kr_net_kind_of(n->net);
+    kr_scoped(weights) w = NULL;
+    if (net_adapted(&w, told, kind, n->w, scan, coils, n->adapt, trace))
+        return kr_error_code();
+    kr_say(trace, KR_INFO, "%s", told);
+    net_opened own = *n;
+    own.adapt = 0;
+    own.adapted = told;
+    own.w = w;
+    own.net = kr_net_new(kind->name, w, true);
+    own.facts = kr_alloc_zero(1, n->about->facts_size ? n->about->facts_size : 1);
+    int e = !own.net || !own.facts || n->about->read(own.facts, w, kind) || run_planes(out, scan, coils, &own, trace) ? kr_error_code() : 0;
+    kr_net_unref(&own.net);
+    kr_free(own.facts);
+    return e;
+}
+
 static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace)
 {
+    if (n->adapt)
+        return run_adapted(out, scan, coils, n, trace);
     const kr_net_kind *kind = kr_net_kind_of(n->net);
     kr_shape shape = kr_shape_without(scan->shape, KR_ON(KR_COIL));
     for (int a = 0; a < 2 && kind->of_image; a++)
@@ -278,6 +313,8 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
 
 static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, const kr_trace *trace)
 {
+    if (n->adapt)
+        return kr_fail(KR_EREFUSED, "--adapt is for scans of MRI on a grid, not for X-ray projections");
     const kr_net_kind *kind = kr_net_kind_of(n->net);
     return net_rays(out, scan, n->w, kind, kind->rays_alone ? *(const double *)n->facts : 0, trace) || told_of(*out, n) ? kr_error_code() : 0;
 }
@@ -321,6 +358,6 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
             return kind->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kind->name) : kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }
-    cost->seconds = parts * flops / (6e10 * kr_threads());
+    cost->seconds = (parts + (o ? 3 * (double)o->adapt : 0)) * flops / (6e10 * kr_threads());
     return 0;
 }

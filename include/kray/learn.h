@@ -21,7 +21,7 @@ typedef struct kr_learn_seen {
 typedef struct kr_learn {
     const char *output;              /* folder: checkpoint, weights, tables                                   */
     const char *network, *size, *init;
-    const char *folder, *images, *labels, *same;
+    const char *folder, *images, *labels, *scans, *same;
     double hold_back;
     long seed;
     /* Scans made of volumes */
@@ -29,6 +29,7 @@ typedef struct kr_learn {
     const char *cache, *coils, *accel, *masks, *planes, *noise;
     bool clean;
     double denoise; const char *levels;
+    double self_supervised;
     /* Steps */
     const char *loss, *optimiser;
     double other_outputs, air, rate, weight_decay, clip, average;

@@ -94,6 +94,9 @@ const kr_net_kind *kr_net_kind_of(const kr_net *n);
 int kr_net_known(const kr_net_kind *kind, const kr_fact *data, const kr_weights *w) KR_MUST_USE;
 /* The kind alone: NULL with the refusal of kr_net_new where no network fits; missing keys are not noticed. */
 const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w);
+/* Adds to trained parameters, under their names, what the published program saves beside them: copies of modules that stand in several places, and tensors of `began` that
+ * are not trained. */
+int kr_net_complete(kr_weights *parameters, const kr_net_kind *kind, const kr_weights *began) KR_MUST_USE;
 /* What a graph of kr_net_graph is given of a slice: the extent and data of each of its inputs, in order, room for KR_NET_INPUTS; absent ones are NULL.
  * Refuses what the slice lacks. */
 enum { KR_NET_INPUTS = 8 };

@@ -154,20 +154,39 @@ static kr_scan *scan_of(const learn_slice *s, const kr_cfloat *kspace, const flo
     return scan;
 }
 
-/* What a published network is given, by the code that reconstructs with it. */
-static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s, long x0, long w, double phase, double air)
+/* Samples that a mask leaves out become 0, as they are read. */
+static void left_out(kr_scan *s)
+{
+    for (long i = 0, n = s->shape.n[KR_X] * s->shape.n[KR_Y]; i < n * s->shape.n[KR_COIL]; i++)
+        if (KR_R(s->mask)[i % n] == 0)
+            KR_C(s->data)[i] = kr_c(0, 0);
+}
+
+/* What a network is given, by the code that reconstructs with it. hold: of the samples so many are held back and compared with (by chance, `stream`); 0: the full scan is. */
+static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s, long x0, long w, double phase, const kr_learn *o, double hold, uint64_t stream)
 {
     *p = (piece){ 0 };
     kr_scoped(scan) given = scan_of(s, s->kspace, s->mask, x0, w, phase);
-    kr_scoped(scan) full = given ? scan_of(s, s->full, NULL, x0, w, phase) : NULL;
-    kr_scoped(array) maps = full ? kr_array_new(KR_C32, kr_array_shape(full->data)) : NULL;
+    kr_scoped(scan) other = !given ? NULL : hold > 0 ? scan_of(s, s->kspace, s->mask, x0, w, phase) : scan_of(s, s->full, NULL, x0, w, phase);
+    kr_scoped(array) maps = other ? kr_array_new(KR_C32, kr_array_shape(other->data)) : NULL;
     if (!maps)
         return kr_error_code();
     cut(KR_C(maps), s->sens, s->ny * s->coils, s->nx, x0, w);
-    for (long i = 0, n = w * s->ny * s->coils; i < n && w == s->nx; i++)     /* what was not measured is 0, as it is read */
-        if (s->mask[i % (w * s->ny)] == 0)
-            KR_C(given->data)[i] = kr_c(0, 0);
-    if (kr_lesson_of(&p->lesson, st->net, st->w, given, full, maps, 0, NULL))
+    double sigma = 0;
+    if (!strcmp(st->net->around, "kray") && (sigma = kr_noise_sigma(given, NULL)) < 0)
+        sigma = 0;                                           /* nothing is measured far out */
+    if (hold > 0) {
+        kr_scoped(array) held = NULL;
+        kr_array *rest = NULL;
+        int e = kr_lesson_split(&rest, &held, given->mask, hold, (uint64_t)o->seed, stream);
+        kr_array_unref(&given->mask);
+        given->mask = rest;
+        if (e)
+            return e;
+    }
+    left_out(given);
+    left_out(other);
+    if (kr_lesson_of(&p->lesson, st->net, st->w, given, other, maps, sigma, NULL))
         return kr_error_code();
     const kr_lesson *l = &p->lesson;
     long n = l->in.h * l->in.w;
@@ -182,11 +201,13 @@ static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s
     p->weight = p->mask ? kr_alloc((size_t)n, sizeof *p->weight) : NULL;
     if (!p->weight)
         return kr_error_code();
+    if (!l->target)
+        return 0;
     double top = 0;
     for (long i = 0; i < n; i++)
         top = fmax(top, (double)kr_cabs2(l->target[i]));
     for (long i = 0; i < n; i++)
-        p->weight[i] = (double)kr_cabs2(l->target[i]) > 0.06 * 0.06 * top ? 1 : (float)air;
+        p->weight[i] = (double)kr_cabs2(l->target[i]) > 0.06 * 0.06 * top ? 1 : (float)o->air;
     return top > 0 ? 0 : kr_fail(KR_ENUMBER, "the target of slice '%s' is 0 everywhere", s->name);
 }
 
@@ -246,7 +267,8 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         { o->validate >= 1, "validate is 1 or more" }, { o->save >= 1, "save is 1 or more" }, { o->validation >= 1, "validation is 1 or more" },
         { o->decay >= 0 && o->decay <= o->steps, "decay is 0 to steps" }, { o->rate > 0, "rate is above 0" },
         { o->average >= 0 && o->average < 1, "average is 0 or more and below 1" }, { o->hold_back > 0 && o->hold_back < 1, "hold-back is above 0 and below 1" },
-        { o->clip > 0, "clip is above 0" }, { o->denoise >= 0 && o->denoise <= 1, "denoise is 0 to 1" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
+        { o->clip > 0, "clip is above 0" }, { o->denoise >= 0 && o->denoise <= 1, "denoise is 0 to 1" },
+        { o->self_supervised >= 0 && o->self_supervised < 1, "self-supervised is 0 or more and below 1" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!ranges[i].good)
@@ -262,6 +284,10 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         return kr_error_code();
     if (ridge && (strcmp(o->loss, usual.loss) || o->other_outputs != usual.other_outputs))
         return kr_fail(KR_EUSAGE, "wcrr has a loss of its own, the logarithm of the error, and one output: loss and other-outputs are for networks");
+    if (o->self_supervised > 0 && (ridge || !strcmp(o->network, "denoiser")))
+        return kr_fail(KR_EUSAGE, "self-supervised is for networks that reconstruct, not for %s", o->network);
+    if (o->self_supervised > 0 && (strcmp(o->loss, usual.loss) || o->clean))
+        return kr_fail(KR_EUSAGE, "self-supervised training has a loss of its own, over samples held back, and no target: %s is for full scans", o->clean ? "clean" : "loss");
     int e = learn_losses_of(&j->losses, o->loss);
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);
@@ -392,6 +418,26 @@ static int ridge_item(job *j, told *t, dice *d, const learn_slice *s, long x0, l
     return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, at, by, NULL);
 }
 
+/* The loss over samples that were held back, of all outputs. */
+static int held_loss(job *j, told *t, kr_run *r, const piece *p)
+{
+    long outputs = kr_graph_outputs(j->s.graph);
+    double by = 1 / (double)j->o->batch, one = 0, first = 0;
+    for (long i = 0; i < outputs; i++) {
+        double share = i == outputs - 1 ? by : by * j->o->other_outputs;
+        const kr_value *y = kr_run_output(r, i);
+        kr_value *dy = kr_run_dy(r, i);
+        if (kr_lesson_misfit(&one, (void *)dy->data, &p->lesson, (const void *)y->data, share))
+            return kr_error_code();
+        t->loss += share * one;
+    }
+    if (kr_lesson_misfit(&first, NULL, &p->lesson, p->start, 1))
+        return kr_error_code();
+    t->net += 20 * log10(one) * by;
+    t->start += 20 * log10(first) * by;
+    return 0;
+}
+
 /* The loss of the outputs, and its derivatives in them. */
 static int lesson_loss(job *j, told *t, kr_run *r, const piece *p)
 {
@@ -432,13 +478,13 @@ static int one_item(job *j, told *t, long b)
     }
     piece p = { 0 };
     double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
-    int e = s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o->air) : piece_of(&p, &s, x0, w, noise, phase, o->air);
+    int e = s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : piece_of(&p, &s, x0, w, noise, phase, o->air);
     learn_slice_clear(&s);
     kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
     e = e || r ? e : kr_error_code();
     if (!e) {
         kr_run_forward(r, NULL, NULL);
-        e = lesson_loss(j, t, r, &p);
+        e = p.lesson.held ? held_loss(j, t, r, &p) : lesson_loss(j, t, r, &p);
         if (!e)
             kr_run_backward(r);
     }
@@ -466,7 +512,7 @@ static int one_step(job *j, told *t)
 }
 
 /* ---- Validation ---- */
-typedef struct scores { double psnr, psnr_start, ssim, ssim_start, mean_gain, worst_gain; char worst[160]; } scores;
+typedef struct scores { double psnr, psnr_start, ssim, ssim_start, mean_gain, worst_gain; char worst[160]; bool held; } scores;
 
 /* PSNR of magnitudes over the object, the target's maximum as the peak; SSIM over the whole plane. */
 static int score(double *psnr, double *ssim, const kr_cfloat *x, const kr_cfloat *t, long nx, long ny)
@@ -500,7 +546,7 @@ static int show(job *j, const piece *p, const kr_cfloat *x)
     for (long i = 0, n = p->nx * p->ny; i < n; i++) {
         KR_R(j->worst)[i] = sqrtf(kr_cabs2(p->start[i]));
         KR_R(j->worst)[n + i] = sqrtf(kr_cabs2(x[i]));
-        KR_R(j->worst)[2 * n + i] = sqrtf(kr_cabs2(p->target[i]));
+        KR_R(j->worst)[2 * n + i] = p->target ? sqrtf(kr_cabs2(p->target[i])) : 0;
     }
     return 0;
 }
@@ -537,12 +583,21 @@ static int validate(job *j, scores *sc)
         piece p = { 0 };
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
-        e = s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o->air) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
+        bool known = s.full || !s.kspace;                    /* the truth */
+        e = s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
         if (image) {
-            double psnr, psnr0, ssim, ssim0;
-            e = score(&psnr, &ssim, image, p.target, p.nx, p.ny);
-            e = e ? e : score(&psnr0, &ssim0, p.start, p.target, p.nx, p.ny);
+            double psnr, psnr0, ssim = NAN, ssim0 = NAN;
+            if (p.lesson.held) {                             /* in decibels, too */
+                e = kr_lesson_misfit(&psnr, NULL, &p.lesson, image, 1);
+                e = e ? e : kr_lesson_misfit(&psnr0, NULL, &p.lesson, p.start, 1);
+                psnr = -20 * log10(psnr);
+                psnr0 = -20 * log10(psnr0);
+                sc->held = true;
+            } else {
+                e = score(&psnr, &ssim, image, p.target, p.nx, p.ny);
+                e = e ? e : score(&psnr0, &ssim0, p.start, p.target, p.nx, p.ny);
+            }
             if (!e) {
                 sc->psnr += psnr / n;
                 sc->psnr_start += psnr0 / n;
@@ -551,8 +606,8 @@ static int validate(job *j, scores *sc)
                 double measured = 0;
                 for (long k = 0; k < s.nx * s.ny; k++)
                     measured += s.mask[k] != 0;
-                kr_say(j->trace, KR_DETAIL, "slice %ld: %ldx%ld, %ld coils, R = %.2f over %s, noise %.4f, object PSNR %.2f dB, %+.2f over the first image, %s", i, s.nx, s.ny,
-                       s.coils, (double)(s.nx * s.ny) / measured, s.strips ? "lines" : "the plane", (double)s.noise, psnr, psnr - psnr0, s.name);
+                kr_say(j->trace, KR_DETAIL, "slice %ld: %ldx%ld, %ld coils, R = %.2f over %s, noise %.4f, %s %.2f dB, %+.2f over the first image, %s", i, s.nx, s.ny,
+                       s.coils, (double)(s.nx * s.ny) / measured, s.strips ? "lines" : "the plane", (double)s.noise, p.lesson.held ? "samples held back" : "object PSNR", psnr, psnr - psnr0, s.name);
                 if (psnr - psnr0 < sc->worst_gain) {
                     sc->worst_gain = psnr - psnr0;
                     snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
@@ -619,7 +674,10 @@ static int run_file(const job *j)
     for (long i = 0; i < j->v.count; i++) {
         const learn_volume *v = &j->v.volume[i];
         char hex[65];
-        kr_digest(v->v, (size_t)(v->n[0] * v->n[1] * v->n[2]) * sizeof *v->v, hex);
+        if (v->path)
+            memcpy(hex, v->digest, sizeof hex);
+        else
+            kr_digest(v->v, (size_t)(v->n[0] * v->n[1] * v->n[2]) * sizeof *v->v, hex);
         kr_text_add(&t, "%s\n    { \"name\": ", i ? "," : "");
         quoted(&t, v->name);
         kr_text_add(&t, ", \"person\": %ld, \"held_back\": %s, \"shape\": [%ld, %ld, %ld], \"sha256\": \"%s\" }", v->person, j->v.held[v->person] ? "true" : "false", v->n[0], v->n[1],
@@ -640,7 +698,10 @@ static int validated(job *j, FILE *f)
     char text[512];
     if (validate(j, &sc))
         return kr_error_code();
-    snprintf(text, sizeof text, "object PSNR %.3f dB, %+.3f over the first image (worst %+.3f, slice %s), SSIM %.4f (first image %.4f)", sc.psnr, sc.mean_gain, sc.worst_gain,
+    if (sc.held)
+        snprintf(text, sizeof text, "samples held back %.3f dB, %+.3f over the first image (worst %+.3f, slice %s)", sc.psnr, sc.mean_gain, sc.worst_gain, sc.worst);
+    else
+        snprintf(text, sizeof text, "object PSNR %.3f dB, %+.3f over the first image (worst %+.3f, slice %s), SSIM %.4f (first image %.4f)", sc.psnr, sc.mean_gain, sc.worst_gain,
              sc.worst, sc.ssim, sc.ssim_start);
     kr_say(j->trace, KR_INFO, "step %ld: %s", j->s.step, text);
     fprintf(f, "%ld,%.4f,%.4f,%.5f,%.5f,%.4f,%.4f\n", j->s.step, sc.psnr, sc.psnr_start, sc.ssim, sc.ssim_start, sc.mean_gain, sc.worst_gain);

@@ -123,17 +123,6 @@ static int put(kr_weights *w, const char *before, const kr_tensor *t, const floa
     return to ? 0 : kr_error_code();
 }
 
-/* What the published program saves beside parameters: one module under several names, and tensors that are not trained. */
-static int put_rest(kr_weights *w, const learn_state *s)
-{
-    if (s->net->again && s->net->again(w))
-        return kr_error_code();
-    for (long i = 0; i < s->w->count; i++)
-        if (!kr_weights_find(w, s->w->tensor[i].name) && put(w, "", &s->w->tensor[i], s->w->tensor[i].data))
-            return kr_error_code();
-    return 0;
-}
-
 /* Adds the averages, as they may be used. */
 static int put_average(kr_weights *w, const learn_state *s)
 {
@@ -166,6 +155,8 @@ static int fits(const kr_net_kind *kind, const kr_weights *w)
     const char *operator = kr_weights_told(w, "operator");
     if (kind->denoises && strcmp(kind->around, "kray"))
         return kr_fail(KR_EREFUSED, "the network %s is a denoiser of real images; slices of scans train networks that reconstruct, and Kray's own denoiser", kind->name);
+    if (kind->rays_alone)
+        return kr_fail(KR_EREFUSED, "the network %s is for X-ray projections; slices for training are those of MRI", kind->name);
     return operator && strcmp(operator, "mri") ? kr_fail(KR_EREFUSED, "these weights are for an operator of the kind '%s'; slices for training are those of MRI", operator) : 0;
 }
 
@@ -378,7 +369,7 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     e = e ? e : span(w->meta, "trained.noise", o->noise);
     e = e ? e : put_average(w, s);
     e = e || !s->graph ? e : kr_meta_get(w->meta, "network") ? 0 : kr_meta_set(w->meta, "network", "%s", s->net->name);
-    e = e || !s->graph ? e : put_rest(w, s);
+    e = e || !s->graph ? e : kr_net_complete(w, s->net, s->w);
     if (e || kr_meta_set(w->meta, "trained_steps", "%ld", s->step) || kr_meta_set(w->meta, "validation", "%s", scores))
         return kr_error_code();
     kr_weights_digest(w);

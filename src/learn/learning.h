@@ -24,22 +24,28 @@ typedef struct learn_volume {
     double mm[3];
     unsigned axes;                   /* bits: slices may be cut across them                                */
     bool labels;                     /* numbers are names of tissues                                       */
+    char *path, digest[65];          /* of a raw scan, slices of which are cut across its last axis; NULL: a volume, v */
 } learn_volume;
 typedef struct learn_volumes {
     learn_volume *volume; long count, room;
     long persons;
     bool *held;                      /* of each person: kept for validation                                */
+    double of_slices;                /* there is one person: this part of the slices is kept for validation */
     kr_text unreadable; long skipped;
 } learn_volumes;
 /* All volumes of the options; those that cannot be read are skipped and listed. Refuses where none is left on either side of the split. */
 int learn_volumes_read(learn_volumes *v, const kr_learn *o, const kr_trace *trace);
 void learn_volumes_clear(learn_volumes *v);
+/* A raw scan as one of them: n is X, Y, slices. full: every sample of its first slice was measured. Refuses what training cannot take. */
+int learn_scan_open(learn_volume *v, bool *full, const char *path, const kr_trace *trace);
+/* Its slice: data {X,Y,COIL}, mask {X,Y}. Owner of *out: the caller. */
+int learn_scan_slice(kr_scan **out, bool *full, const char *path, long slice);
 
 /* ---- One slice of a scan, as the network is given it ---- */
 typedef struct learn_slice {
     long nx, ny, coils;
     kr_cfloat *start, *adjoint, *target, *sens;
-    kr_cfloat *kspace, *full;        /* {coil,y,x}: samples as they were measured, and those of the full scan; NULL: not kept */
+    kr_cfloat *kspace, *full;        /* {coil,y,x}: samples as they were measured, and those of the full scan; NULL: not kept, or not known */
     float *mask, noise;
     bool strips;                     /* the mask is the same in every readout: rows along x stand for themselves */
     char *name;

@@ -34,7 +34,7 @@ static double smooth_at(const smooth *s, double x, double y)
 }
 
 /* ---- The plane ---- */
-typedef struct plane { const float *v; long w, h, step, row; double mm_w, mm_h; bool labels; double tissue[2]; uint64_t paint, stream; } plane;
+typedef struct plane { const learn_volume *of; const float *v; long at, w, h, step, row; double mm_w, mm_h; bool labels; double tissue[2]; uint64_t paint, stream; } plane;
 
 static double value(const plane *p, long i, long j)
 {
@@ -88,7 +88,7 @@ static int choose(plane *p, const learn_volumes *v, bool held, dice *d, const ch
             double slices = 0;
             for (int a = 0; a < 3; a++)
                 slices += q->axes >> a & 1 ? (double)q->n[a] : 0;
-            double weight = v->held[q->person] == held ? sqrt(slices) : 0;
+            double weight = v->of_slices > 0 || v->held[q->person] == held ? sqrt(slices) : 0;
             if (!pass)
                 sum += weight;
             else if (weight > 0 && (at -= weight) < 0)
@@ -101,10 +101,19 @@ static int choose(plane *p, const learn_volumes *v, bool held, dice *d, const ch
     for (int a = 0; a < 3; a++)
         if (best->axes >> a & 1 && !wanted--)
             axis = a;
-    long n = best->n[axis], from = n > 12 ? n / 5 : 0, k = from + dice_choice(d, n - 2 * from);
+    long n = best->n[axis], from = n > 12 ? n / 5 : 0, range = n - 2 * from;
+    if (v->of_slices > 0) {                                  /* the last ones, one left out between */
+        long last = lround(v->of_slices * (double)range);
+        last = last < 1 ? 1 : last;
+        if (range - last < 2)
+            return kr_fail(KR_EREFUSED, "there is one person, of whom %s has %ld slices to choose from: %ld held back leave too few to train on", best->name, range, last);
+        from += held ? range - last : 0;
+        range = held ? last : range - last - 1;
+    }
+    long k = from + dice_choice(d, range);
     long step[3] = { 1, best->n[0], best->n[0] * best->n[1] };
     int a = axis == 0 ? 1 : 0, b = axis == 2 ? 1 : 2;
-    *p = (plane){ .v = best->v + k * step[axis], .w = best->n[a], .h = best->n[b], .step = step[a], .row = step[b], .mm_w = best->mm[a], .mm_h = best->mm[b],
+    *p = (plane){ .of = best, .at = k, .v = best->v ? best->v + k * step[axis] : NULL, .w = best->n[a], .h = best->n[b], .step = step[a], .row = step[b], .mm_w = best->mm[a], .mm_h = best->mm[b],
                   .labels = best->labels, .paint = d->seed, .stream = d->stream ^ 0x9a17 };
     *name = best->name;
     return 0;
@@ -334,16 +343,93 @@ static kr_cfloat *numbers(const kr_array *a)
     return v;
 }
 
+/* What the network is given of a scan, by the code that reconstructs. images: coil images of the full scan, NULL: not known; sigma: noise of the samples, negative: told by the
+ * outermost ones. 1: there is too little to see. */
+static int seen(learn_slice *s, kr_scan *scan, const kr_cfloat *images, double sigma, bool strips, bool samples, const char *name)
+{
+    long nx = scan->data->n[KR_X], ny = scan->data->n[KR_Y], coils = scan->data->n[KR_COIL], n = nx * ny;
+    kr_coils_opts how = kr_coils_preset;
+    kr_coils_facts facts = { 0, 0 };
+    how.soft = true;
+    how.facts = &facts;
+    kr_scoped(array) maps = kr_coils_estimate(scan, &how, NULL);
+    if (!maps)
+        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
+    double c = sigma < 0 ? kr_noise_sigma(scan, NULL) : 0;
+    kr_refine_input r;
+    if (kr_refine_input_of(&r, scan, maps, c > 0 ? c : fabs(sigma), NULL))
+        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
+    *s = (learn_slice){ .nx = nx, .ny = ny, .coils = coils, .strips = strips, .noise = KR_R(r.noise)[0], .name = kr_strdup(name), .start = numbers(r.start),
+                        .adjoint = numbers(r.adjoint), .sens = numbers(r.sens), .mask = kr_alloc((size_t)n, sizeof(float)), .target = kr_alloc((size_t)n, sizeof(kr_cfloat)) };
+    bool good = s->name && s->start && s->adjoint && s->sens && s->mask && s->target;
+    long inside = 0;
+    if (good && samples) {
+        s->kspace = numbers(scan->data);
+        good = s->kspace;
+    }
+    if (good && samples && images) {
+        kr_scoped(array) full = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils));
+        if (full)
+            memcpy(full->data, images, (size_t)(n * coils) * sizeof *images);
+        s->full = full && !kr_fourier(full, KR_ON(KR_X) | KR_ON(KR_Y)) ? numbers(full) : NULL;
+        good = s->full;
+    }
+    if (good) {
+        memcpy(s->mask, r.mask->data, (size_t)n * sizeof *s->mask);
+        if (images)
+            target_of(s->target, images, s->sens, n, coils, r.scale);
+        else
+            memcpy(s->target, s->start, (size_t)n * sizeof *s->target);
+        for (long i = 0; i < n; i++)
+            inside += kr_cabs2(s->target[i]) > 0.01f;
+    }
+    kr_refine_input_clear(&r);
+    if (!good || 20 * inside < n) {
+        learn_slice_clear(s);
+        return good ? 1 : kr_error_code();
+    }
+    return 0;
+}
+
+/* A slice of a raw scan; a full one is undersampled. */
+static int of_scan(learn_slice *s, const plane *p, const kr_learn *o, dice *d, const char *name)
+{
+    kr_scoped(scan) scan = NULL;
+    bool full, planes = dice_uniform(d, 0, 1) < 0.45;
+    if (learn_scan_slice(&scan, &full, p->of->path, p->at))
+        return kr_error_code();
+    if (!full && !(o->self_supervised > 0))
+        return kr_fail(KR_EREFUSED, "slice %ld of %s is not fully sampled", p->at, p->of->path);
+    long nx = scan->shape.n[KR_X], ny = scan->shape.n[KR_Y];
+    if (kr_max_abs(scan->data) <= 0)
+        return 1;
+    if (!full) {
+        bool strips = true;
+        for (long i = 0; i < nx * ny; i++)
+            strips &= KR_R(scan->mask)[i] == KR_R(scan->mask)[i / nx * nx];
+        return seen(s, scan, NULL, -1e-30, strips, true, name);
+    }
+    kr_scoped(array) images = kr_array_copy(scan->data);
+    kr_scoped(array) mask = mask_of(o, planes, nx, ny, d);
+    if (!images || !mask || kr_fourier_inverse(images, KR_ON(KR_X) | KR_ON(KR_Y)) || kr_scan_undersample(scan, mask))
+        return kr_error_code();
+    return seen(s, scan, KR_C(images), -1e-30, !planes, learn_wants_samples(o), name);
+}
+
 /* One try: 1 where there is too little to see. */
 static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, dice *d)
 {
     plane p = { 0 };
     const char *name = "";
-    double coils_wanted = 0, low, high, c = 0;
+    double coils_wanted = 0, low, high;
     bool planes = dice_uniform(d, 0, 1) < 0.45;
     long nx = 112 + 16 * dice_choice(d, 5), ny = planes ? 112 + 16 * dice_choice(d, 5) : 144 + 16 * dice_choice(d, 8);
     char word[64];
-    if (choose(&p, v, held, d, &name) || number_of(&coils_wanted, o->coils, d) || learn_word_at(word, sizeof word, o->noise, 0))
+    if (choose(&p, v, held, d, &name))
+        return kr_error_code();
+    if (p.of->path)
+        return of_scan(s, &p, o, d, name);
+    if (number_of(&coils_wanted, o->coils, d) || learn_word_at(word, sizeof word, o->noise, 0))
         return kr_error_code();
     low = strtod(word, NULL);
     if (learn_word_at(word, sizeof word, o->noise, 1))
@@ -360,12 +446,12 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     if (!p.labels && sharpen(m, nx, ny, dice_uniform(d, 0, 5)))
         return kr_error_code();
     double top = top_of(m, n);
-    long seen = 0;
+    long bright = 0;
     for (long i = 0; i < n && top > 0; i++) {
         m[i] = fmin(m[i] / top, 1.5);
-        seen += m[i] > 0.1;
+        bright += m[i] > 0.1;
     }
-    if (10 * seen < n)
+    if (10 * bright < n)
         return 1;
     contrast(m, nx, ny, p.labels, d);
     top = top_of(m, n);
@@ -387,44 +473,7 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     kr_scoped(scan) scan = kr_scan_new();
     if (!mask || !scan || scan_of(scan, mask, sigma, images, o->clean, nx, ny, coils, d))
         return kr_error_code();
-    kr_coils_opts how = kr_coils_preset;
-    kr_coils_facts facts = { 0, 0 };
-    how.soft = true;
-    how.facts = &facts;
-    kr_scoped(array) maps = kr_coils_estimate(scan, &how, NULL);
-    if (!maps)
-        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
-    if (!told) {
-        c = kr_noise_sigma(scan, NULL);
-        sigma = c > 0 ? c : sigma;
-    }
-    kr_refine_input r;
-    if (kr_refine_input_of(&r, scan, maps, sigma, NULL))
-        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
-    *s = (learn_slice){ .nx = nx, .ny = ny, .coils = coils, .strips = !planes, .noise = KR_R(r.noise)[0], .name = kr_strdup(name), .start = numbers(r.start),
-                        .adjoint = numbers(r.adjoint), .sens = numbers(r.sens), .mask = kr_alloc((size_t)n, sizeof(float)), .target = kr_alloc((size_t)n, sizeof(kr_cfloat)) };
-    bool good = s->name && s->start && s->adjoint && s->sens && s->mask && s->target;
-    long inside = 0;
-    if (good && learn_wants_samples(o)) {
-        kr_scoped(array) full = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny, [KR_COIL] = coils));
-        if (full)
-            memcpy(full->data, images, (size_t)(n * coils) * sizeof *images);
-        s->kspace = full ? numbers(scan->data) : NULL;
-        s->full = full && !kr_fourier(full, KR_ON(KR_X) | KR_ON(KR_Y)) ? numbers(full) : NULL;
-        good = s->kspace && s->full;
-    }
-    if (good) {
-        memcpy(s->mask, r.mask->data, (size_t)n * sizeof *s->mask);
-        target_of(s->target, images, s->sens, n, coils, r.scale);
-        for (long i = 0; i < n; i++)
-            inside += kr_cabs2(s->target[i]) > 0.01f;
-    }
-    kr_refine_input_clear(&r);
-    if (!good || 20 * inside < n) {
-        learn_slice_clear(s);
-        return good ? 1 : kr_error_code();
-    }
-    return 0;
+    return seen(s, scan, images, told ? sigma : -sigma, !planes, learn_wants_samples(o), name);
 }
 
 int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index)

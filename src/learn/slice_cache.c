@@ -9,8 +9,10 @@ static int recipe(char hex[65], const learn_volumes *v, const kr_learn *o)
 {
     kr_text t = { 0 };
     kr_text_add(&t, "8|%d|%ld|%g|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise);
+    if (v->of_slices > 0)
+        kr_text_add(&t, "slices|");
     for (long i = 0; i < v->count; i++)
-        kr_text_add(&t, "%s %ldx%ldx%ld %ld\n", v->volume[i].name, v->volume[i].n[0], v->volume[i].n[1], v->volume[i].n[2], v->volume[i].person);
+        kr_text_add(&t, "%s%s %ldx%ldx%ld %ld\n", v->volume[i].digest, v->volume[i].name, v->volume[i].n[0], v->volume[i].n[1], v->volume[i].n[2], v->volume[i].person);
     int e = t.failed ? kr_error_code() : 0;
     if (!e)
         kr_digest(t.s, t.len, hex);
@@ -32,7 +34,7 @@ static int store(const learn_slice *s, const char *hex, const char *path)
     const long image[3] = { s->ny, s->nx, 2 }, maps[4] = { s->coils, s->ny, s->nx, 2 };
     if (!w || put(w, "start", 3, image, s->start) || put(w, "adjoint", 3, image, s->adjoint) || put(w, "target", 3, image, s->target)
         || put(w, "sens", 4, maps, s->sens) || put(w, "mask", 2, image, s->mask) || put(w, "noise", 1, (long[]){ 1 }, &s->noise)
-        || (s->kspace && (put(w, "kspace", 4, maps, s->kspace) || put(w, "full", 4, maps, s->full)))
+        || (s->kspace && put(w, "kspace", 4, maps, s->kspace)) || (s->full && put(w, "full", 4, maps, s->full))
         || kr_meta_set(w->meta, "recipe", "%s", hex) || kr_meta_set(w->meta, "from", "%s", s->name) || kr_meta_set(w->meta, "strips", "%d", s->strips))
         return kr_error_code();
     return kr_weights_write(w, path);
@@ -47,7 +49,7 @@ static void *taken(const kr_weights *w, const char *name, long count)
     return p;
 }
 
-bool learn_wants_samples(const kr_learn *o) { return strcmp(o->network, "refine") && strcmp(o->network, "denoiser") && strcmp(o->network, "wcrr"); }
+bool learn_wants_samples(const kr_learn *o) { return o->self_supervised > 0 || (strcmp(o->network, "refine") && strcmp(o->network, "denoiser") && strcmp(o->network, "wcrr")); }
 
 /* Whether the file holds this slice. */
 static bool load(learn_slice *s, bool samples, const char *hex, const char *path)
@@ -71,7 +73,7 @@ static bool load(learn_slice *s, bool samples, const char *hex, const char *path
     s->mask = taken(w, "mask", n);
     s->kspace = samples ? taken(w, "kspace", 2 * n * s->coils) : NULL;
     s->full = samples ? taken(w, "full", 2 * n * s->coils) : NULL;
-    if (s->name && s->start && s->adjoint && s->target && s->sens && s->mask && (!samples || (s->kspace && s->full)))
+    if (s->name && s->start && s->adjoint && s->target && s->sens && s->mask && (!samples || (s->kspace && (s->full || !kr_weights_find(w, "full")))))
         return true;
     learn_slice_clear(s);
     kr_error_clear();

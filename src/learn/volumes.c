@@ -118,6 +118,10 @@ static int split(learn_volumes *v, const kr_learn *o)
         return kr_error_code();
     long want = lround(o->hold_back * (double)v->persons);
     want = want < 1 && o->hold_back > 0 ? 1 : want;
+    if (v->persons == 1) {
+        v->of_slices = o->hold_back;
+        return 0;
+    }
     for (long k = 0; k < want; k++) {
         long best = -1;
         double least = 2;
@@ -140,14 +144,15 @@ static int add(learn_volumes *v, learn_volume one)
 {
     if (v->count == v->room) {
         long room = v->room ? 2 * v->room : 64;
-        learn_volume *p = one.v && one.name ? kr_realloc(v->volume, (size_t)v->room, (size_t)room, sizeof *p) : NULL;
+        learn_volume *p = (one.v || one.path) && one.name ? kr_realloc(v->volume, (size_t)v->room, (size_t)room, sizeof *p) : NULL;
         if (p) {
             v->volume = p;
             v->room = room;
         }
     }
-    if (!one.v || !one.name || v->count == v->room) {
+    if ((!one.v && !one.path) || !one.name || v->count == v->room) {
         kr_free(one.v);
+        kr_free(one.path);
         kr_free(one.name);
         return kr_error_code();
     }
@@ -270,25 +275,43 @@ static int from_archive(learn_volumes *v, const char *path, bool labels)
     return e ? e : found ? 0 : kr_fail(KR_EFORMAT, "the archive holds no array of at least two axes");
 }
 
-static int one_list(learn_volumes *v, const kr_learn *o, const char *list, bool labels, const kr_trace *trace)
+enum { IMAGES, LABELS, SCANS };
+static int from_scan(learn_volumes *v, const kr_learn *o, const char *path, const kr_trace *trace)
+{
+    bool full;
+    learn_volume one = { .mm = { 1, 1, 1 }, .name = kr_strdup(file_of(path)) };
+    int e = one.name ? learn_scan_open(&one, &full, path, trace) : kr_error_code();
+    if (!e && !full && !(o->self_supervised > 0))
+        e = kr_fail(KR_EUSAGE, "the scan is not fully sampled, so that there is no target: self-supervised trains by samples held back");
+    if (!e)
+        return add(v, one);
+    kr_free(one.path);
+    kr_free(one.name);
+    return e;
+}
+
+static int one_list(learn_volumes *v, const kr_learn *o, const char *list, int kind, const kr_trace *trace)
 {
     char word[1024];
+    bool labels = kind == LABELS;
     while (learn_word(&list, word, sizeof word)) {
         kr_auto char *path = o->folder && *word != '/' ? kr_strf("%s/%s", o->folder, word) : kr_strdup(word);
         size_t n = path ? strlen(path) : 0;
         long before = v->count;
         if (!path || kr_stopped(trace))
             return kr_error_code();
-        if (!(n > 4 && !strcmp(path + n - 4, ".npz") ? from_archive : from_image)(v, path, labels))
+        int e = kind == SCANS ? from_scan(v, o, path, trace) : (n > 4 && !strcmp(path + n - 4, ".npz") ? from_archive : from_image)(v, path, labels);
+        if (!e)
             continue;
-        if (kr_error_code() == KR_EMEM)
-            return KR_EMEM;
+        if (kr_error_code() == KR_EMEM || kr_error_code() == KR_EUSAGE)
+            return kr_fail_in("%s", path);
         kr_say(trace, KR_WARNING, "%s is skipped: %s", path, kr_error());
         kr_text_add(&v->unreadable, "%s\n", path);
         v->skipped++;
         kr_error_clear();
         while (v->count > before) {
             kr_free(v->volume[--v->count].v);
+            kr_free(v->volume[v->count].path);
             kr_free(v->volume[v->count].name);
         }
     }
@@ -298,10 +321,11 @@ static int one_list(learn_volumes *v, const kr_learn *o, const char *list, bool 
 int learn_volumes_read(learn_volumes *v, const kr_learn *o, const kr_trace *trace)
 {
     *v = (learn_volumes){ 0 };
-    int e = one_list(v, o, o->images, false, trace);
-    e = e ? e : one_list(v, o, o->labels, true, trace);
+    int e = one_list(v, o, o->images, IMAGES, trace);
+    e = e ? e : one_list(v, o, o->labels, LABELS, trace);
+    e = e ? e : one_list(v, o, o->scans, SCANS, trace);
     if (!e && !v->count)
-        e = kr_fail(KR_EREFUSED, v->skipped ? "none of the %ld files could be read" : "no volumes to train on: images, labels", v->skipped);
+        e = kr_fail(KR_EREFUSED, v->skipped ? "none of the %ld files could be read" : "nothing to train on: images, labels, scans", v->skipped);
     e = e ? e : persons(v, o->same);
     e = e ? e : split(v, o);
     if (e)
@@ -313,6 +337,7 @@ void learn_volumes_clear(learn_volumes *v)
 {
     for (long i = 0; i < v->count; i++) {
         kr_free(v->volume[i].v);
+        kr_free(v->volume[i].path);
         kr_free(v->volume[i].name);
     }
     kr_free(v->volume);

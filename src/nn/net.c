@@ -299,6 +299,21 @@ kr_net *kr_net_new(const char *name, const kr_weights *w, bool turned)
     return n;
 }
 
+int kr_net_complete(kr_weights *w, const kr_net_kind *kind, const kr_weights *began)
+{
+    if (kind->again && kind->again(w))
+        return kr_error_code();
+    for (long i = 0; i < began->count; i++) {
+        const kr_tensor *t = &began->tensor[i];
+        kr_tensor *to = kr_weights_find(w, t->name) ? NULL : kr_weights_add(w, t->name, t->dims, t->n);
+        if (!to && !kr_weights_find(w, t->name))
+            return kr_error_code();
+        if (to)
+            memcpy(to->data, t->data, (size_t)kr_tensor_count(t) * sizeof *t->data);
+    }
+    return 0;
+}
+
 kr_net *kr_net_stand_in(const kr_net_kind *kind, kr_net_take *take, void *self)
 {
     kr_net *n = kr_alloc_zero(1, sizeof *n);

@@ -105,7 +105,7 @@ static void as_in_use(void **state)
         kr_scoped(weights) w = small(k);
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
         assert_non_null(kind);
-        if (kind->denoises)
+        if (kind->denoises || kind->rays_alone)
             continue;
         assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         bool refine = !strcmp(kind->name, "refine");
@@ -151,7 +151,7 @@ static void targets(void **state)
     for (int k = 0; k < kinds(); k++) {
         kr_scoped(weights) w = small(k);
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
-        if (kind->denoises || !strcmp(kind->name, "refine"))
+        if (kind->denoises || kind->rays_alone || !strcmp(kind->name, "refine"))
             continue;
         kr_lesson l;
         if (kr_lesson_of(&l, kind, w, d.full, d.full, d.maps, 0, NULL))
@@ -271,7 +271,7 @@ static void again(void **state)
     for (int k = 0; k < kinds(); k++) {
         kr_scoped(weights) w = small(k);
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
-        if (!kind->again)
+        if (!kind->again || kind->rays_alone)
             continue;
         kr_graph *g = kr_net_graph(kind->name, w);
         assert_non_null(g);
