@@ -57,4 +57,4 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_cirim_direct = { "cirim_direct", "Cascades of Independently Recurrent Inference Machines of DIRECT",
     "Karkalousos et al., Phys Med Biol 67:124001 (2022)", matches, build, false, true,
-    .around = "direct", .steps = true, .facts = facts, .fresh = fresh, .small = "num_cascades=2,recurrent_hidden_channels=6,time_steps=8" };
+    .around = "direct", .magnitude = true, .steps = true, .facts = facts, .fresh = fresh, .small = "num_cascades=2,recurrent_hidden_channels=6,time_steps=8" };

@@ -153,6 +153,7 @@ static void targets(void **state)
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
         if (kind->denoises || kind->rays_alone || !strcmp(kind->name, "refine"))
             continue;
+        assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         kr_lesson l;
         if (kr_lesson_of(&l, kind, w, d.full, d.full, d.maps, 0, NULL))
             fail_msg("%s: %s", kind->name, kr_error());
