@@ -5,7 +5,7 @@
 #include "kray/recon.h"
 
 typedef struct net_opened net_opened;        /* weights, read and packed once */
-typedef struct net_opts { const char *weights, *config, *network, *precision; long steps, adapt; net_opened *opened; } net_opts;
+typedef struct net_opts { const char *weights, *config, *network, *precision, *residual, *uncertainty; long steps, adapt; net_opened *opened; } net_opts;
 extern const kr_opt net_table[];
 /* The file of weights that came with Kray for one of these networks: in the folder KR_WEIGHTS, in share/kray/weights beside the program's or the
  * library's folder, or in the tree that it was built in. NULL: none. Owner: the caller. */

@@ -4,6 +4,8 @@
 #include "kray/net.h"
 #include "adapt.h"
 #include "around.h"
+#include "doubt.h"
+#include "kray/io.h"
 #include "net_method.h"
 #include <math.h>
 #include <stdatomic.h>
@@ -21,6 +23,8 @@ const kr_opt net_table[] = {
       "bf16: products in bfloat16 where the processor has it; recurrent networks: faster, about 1e-3 off" },
     { "adapt", 0, KR_OPT_INT, offsetof(net_opts, adapt), "0", "N",
       "self-supervised steps on the very scan before it is reconstructed (ZS-SSL); where samples held back get worse, the weights stay" },
+    { "residual", 0, KR_OPT_OUT, offsetof(net_opts, residual), NULL, "FILE", "also an image of how far the measured samples are from those of the image" },
+    { "uncertainty", 0, KR_OPT_OUT, offsetof(net_opts, uncertainty), NULL, "FILE", "also the spread of the image where other samples are left out (ten more runs), as a standard deviation" },
     KR_OPT_END };
 
 /* DIRECT's "inference: crop: null": images stay as large as k-space. */
@@ -73,7 +77,7 @@ static int fits(const kr_net_kind *kind, const char *family, const char *path)
 }
 
 /* ---- Opening ---- */
-struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; long adapt; const char *adapted; };
+struct net_opened { kr_weights *w; kr_net *net; const around *about; void *facts; char *beside, *path; long adapt; const char *adapted, *residual, *uncertainty; };
 
 static void drop(net_opened *n)
 {
@@ -117,6 +121,12 @@ static int fill(net_opened *n, const net_opts *o, const char *family)
     if (fits(kind, family, n->path))
         return kr_error_code();
     n->adapt = o->adapt;
+    n->residual = o->residual;
+    n->uncertainty = o->uncertainty;
+    if (o->residual && (kind->magnitude || kind->of_image))
+        return kr_fail(KR_EREFUSED, "--residual: the network %s gives magnitudes, which cannot be compared with samples", kind->name);
+    if ((o->residual && kr_can_write(KR_PICTURE, o->residual, NULL)) || (o->uncertainty && kr_can_write(KR_PICTURE, o->uncertainty, NULL)))
+        return kr_error_code();
     if (o->adapt < 0 || o->adapt > 100000)
         return kr_fail(KR_EUSAGE, "--adapt is 0 to 100000 steps");
     if (o->adapt && (!strcmp(precision, "bf16") || kind->magnitude || kind->of_image))
@@ -157,6 +167,8 @@ struct stack {
     const kr_scan *scan; const kr_array *coils; kr_array *image; const kr_weights *w; const kr_net_kind *kind;
     const around *about; const void *facts; kr_net *net; const kr_trace *trace;
     double whole[2];
+    kr_array *residual, *spread;     /* of all slices, where they are wanted                          */
+    double *off;                     /* of each slice, two numbers: doubt_residual                    */
     atomic_long done;
 };
 
@@ -181,9 +193,12 @@ static int one_slice(void *self, long i)
     int e = z ? kr_stopped(j->trace) : kr_error_code();
     e = e ? e : empty(&nothing, j, i);
     e = e || nothing ? e : slice_open(&s, j->scan, i);
+    kr_scoped(array) residual = e || nothing || !j->off ? NULL : kr_part(j->residual, j->scan, i);
+    kr_scoped(array) spread = e || nothing || !j->spread ? NULL : kr_part(j->spread, j->scan, i);
     if (!e && !nothing)
-        e = j->about->slice(z, &s, j->net, &job, i);
+        e = residual ? doubt_residual(z, residual, &j->off[2 * i], &j->off[2 * i + 1], &s, j->net, j->about, &job, i) : j->about->slice(z, &s, j->net, &job, i);
     slice_clear(&s);
+    e = e || !spread ? e : doubt_spread(spread, j->net, j->about, &job, i);
     kr_progress(j->trace, "slices", (double)(atomic_fetch_add(&j->done, 1) + 1), (double)kr_parts(j->scan));
     return e;
 }
@@ -222,6 +237,40 @@ static int told_of(kr_image *im, const net_opened *n)
 kr_net *net_of(const net_opts *o) { return o->opened ? o->opened->net : NULL; }
 int net_told(kr_image *im, const net_opts *o) { return told_of(im, o->opened); }
 
+/* ---- Beside the image ---- */
+static int save(const kr_array *a, const kr_scan *scan, const net_opened *n, const char *path)
+{
+    kr_scoped(image) im = kr_image_new((kr_array *)(uintptr_t)a, scan->geom, scan->meta);
+    return !im || crop(im, scan, n->w) || kr_image_write(im, path, NULL) ? kr_error_code() : 0;
+}
+
+/* Also how large it is, against the samples. */
+static int save_residual(kr_image *im, kr_array *residual, const struct stack *all, const net_opened *n)
+{
+    double rr = 0, yy = 0;
+    for (long i = 0; all->off && i < kr_parts(all->scan); i++) {
+        rr += all->off[2 * i];
+        yy += all->off[2 * i + 1];
+    }
+    if (!all->off) {                                         /* by the coil maps of the job */
+        kr_scoped(array) y = NULL;
+        kr_scoped(array) mask = kr_scan_mask(all->scan);
+        kr_scoped(array) wide = mask ? kr_array_spread(mask, kr_shape_without(all->scan->shape, KR_ON(KR_COIL))) : NULL;
+        if (!wide || kr_samples_of(&y, all->scan, all->coils, all->image))
+            return kr_error_code();
+        kr_axpy(y, -1, all->scan->data);
+        rr = kr_dot_re(y, y);
+        yy = kr_dot_re(all->scan->data, all->scan->data);
+        kr_scoped(array) map = kr_fourier_inverse(y, kr_in_kspace(all->scan)) ? NULL : kr_rss(y, KR_COIL);
+        if (!map)
+            return kr_error_code();
+        kr_array_assign(residual, map);
+    }
+    double part = yy > 0 ? sqrt(rr / yy) : 0;
+    kr_say(all->trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, n->residual);
+    return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : save(residual, all->scan, n, n->residual);
+}
+
 static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace);
 
 /* With weights that were trained a little more on this scan. */
@@ -257,12 +306,18 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
     if (n->about->grid)
         n->about->grid(&shape, scan, n->facts, trace);
     kr_scoped(array) image = kr_array_new(KR_C32, shape);
-    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, 0 };
+    kr_scoped(array) residual = n->residual ? kr_array_new(KR_R32, shape) : NULL;
+    kr_scoped(array) spread = n->uncertainty ? kr_array_new(KR_R32, shape) : NULL;
+    bool own_axes = kind->own_axes;                          /* Kray's own network: its image, of which a part is kept, is compared at the end */
+    kr_auto double *off = n->residual && !own_axes ? kr_alloc_zero((size_t)(2 * kr_parts(scan)), sizeof *off) : NULL;
+    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, residual, spread, off, 0 };
+    if ((n->residual && (!residual || (!own_axes && !off))) || (n->uncertainty && !spread))
+        return kr_error_code();
     if (!image || (n->about->measure && n->about->measure(all.whole, scan, n->facts)) || run_slices(&all))
         return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
-    if (!*out || crop(*out, scan, n->w) || told_of(*out, n)) {
+    if (!*out || crop(*out, scan, n->w) || told_of(*out, n) || (residual && save_residual(*out, residual, &all, n)) || (spread && save(spread, scan, n, n->uncertainty))) {
         kr_image_unref(out);
         return kr_error_code();
     }
@@ -299,6 +354,8 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
     kr_scoped(array) area = scan->calib_area ? turned(scan->calib_area, false) : NULL;
     if (!data || (coils && !maps) || (scan->calib_area && !area) || (!(scan->in_image & KR_ON(KR_X)) && kr_fourier_inverse(data, KR_ON(KR_SLICE))))
         return kr_error_code();
+    if (n->residual || n->uncertainty)
+        return kr_fail(KR_EREFUSED, "--%s is for slices, not yet for 3D scans", n->residual ? "residual" : "uncertainty");
     kr_scan planes = { .shape = kr_array_shape(data), .data = data, .mask = flat, .calib_area = area, .file = scan->file, .geom = scan->geom, .meta = scan->meta,
                        .whitened = scan->whitened, .dwell_us = scan->dwell_us, .noise_dwell_us = scan->noise_dwell_us,
                        .in_image = (scan->in_image & KR_ON(KR_Y) ? KR_ON(KR_X) : 0) | (scan->in_image & KR_ON(KR_Z) ? KR_ON(KR_Y) : 0) };
@@ -313,8 +370,8 @@ static int run_volume(kr_image **out, const kr_scan *scan, const kr_array *coils
 
 static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, const kr_trace *trace)
 {
-    if (n->adapt)
-        return kr_fail(KR_EREFUSED, "--adapt is for scans of MRI on a grid, not for X-ray projections");
+    if (n->adapt || n->residual || n->uncertainty)
+        return kr_fail(KR_EREFUSED, "--%s is for scans of MRI on a grid, not for X-ray projections", n->adapt ? "adapt" : n->residual ? "residual" : "uncertainty");
     const kr_net_kind *kind = kr_net_kind_of(n->net);
     return net_rays(out, scan, n->w, kind, kind->rays_alone ? *(const double *)n->facts : 0, trace) || told_of(*out, n) ? kr_error_code() : 0;
 }
@@ -358,6 +415,6 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
             return kind->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kind->name) : kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }
-    cost->seconds = (parts + (o ? 3 * (double)o->adapt : 0)) * flops / (6e10 * kr_threads());
+    cost->seconds = (parts * (o && o->uncertainty ? 1 + DOUBT_MASKS : 1) + (o ? 3 * (double)o->adapt : 0)) * flops / (6e10 * kr_threads());
     return 0;
 }

@@ -99,6 +99,16 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
     return n;
 }
 
+/* A file that the method writes beside the image; NULL: none. */
+static const char *beside(void)
+{
+    const kr_opt *o = method.asked ? method.asked->opts : NULL;
+    for (; o && o->name; o++)
+        if (o->type == KR_OPT_OUT && *(const char *const *)(const void *)((const char *)method.values + o->at))
+            return o->name;
+    return NULL;
+}
+
 static int list(void)
 {
     for (int i = 0; kr_recons[i]; i++)
@@ -390,6 +400,8 @@ static int by_ranks(struct ranks *ranks, int files, char **file, const opts *o, 
     answer_begin(&quiet, false, trace);
     answer_begin(&a, o->json && !ranks->rank, outer);
     int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
+    if (!e && b.many && beside())
+        e = kr_fail(KR_EUSAGE, "--%s names one file, and several images are made", beside());
     if (!e && !b.many)
         e = kr_fail(KR_EUSAGE, "mpirun started %d processes, and one file was given: what is dealt out are the files of a folder, a pattern or several names", ranks->count);
     const char *text = settings.s ? settings.s : "";
@@ -461,6 +473,8 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     answer_begin(&a, o->json, trace);
     kr_auto long *owner = NULL;
     int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
+    if (!e && b.many && beside())
+        e = kr_fail(KR_EUSAGE, "--%s names one file, and several images are made", beside());
     if (!e && shard.n)
         e = deal_out(&owner, &record, &shard, &b, &all, settings.s ? settings.s : "", o, trace);
     if (record.row)

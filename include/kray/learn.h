@@ -35,6 +35,7 @@ typedef struct kr_learn {
     double other_outputs, air, rate, weight_decay, clip, average;
     long batch, strip, steps, warmup, decay, validate, validation, save;
     double max_time;
+    int64_t memory;
     bool resume;
     int (*validated)(void *self, const kr_learn_seen *seen); void *self;      /* no key; NULL: nobody looks      */
 } kr_learn;

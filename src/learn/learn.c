@@ -234,6 +234,7 @@ static kr_cfloat *output_of(const kr_value *v, bool magnitude)
 }
 
 /* ---- Steps ---- */
+enum { NARROWEST = 16 };            /* strips, where memory is short */
 typedef struct job {
     const kr_learn *o;
     learn_volumes v;
@@ -292,7 +293,7 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);
     const char *name = j->s.net ? j->s.net->name : "";
-    j->train = (fleet){ .graph = j->s.graph, .name = name, .use = KR_TRAIN };
+    j->train = (fleet){ .graph = j->s.graph, .name = name, .use = KR_TRAIN, .limit = (size_t)o->memory };
     j->infer = (fleet){ .graph = j->s.graph, .name = name };
     return e;
 }
@@ -453,7 +454,7 @@ static int lesson_loss(job *j, told *t, kr_run *r, const piece *p)
 }
 
 /* Item b of the step: a slice by chance, of it a strip in which there is something to see. */
-static int one_item(job *j, told *t, long b)
+static int one_item(job *j, told *t, long b, long strip)
 {
     const kr_learn *o = j->o;
     dice d = { (uint64_t)o->seed, (1ull << 61) + (uint64_t)j->s.step * 64 + (uint64_t)b, 0 };
@@ -461,7 +462,7 @@ static int one_item(job *j, told *t, long b)
     learn_slice s;
     if (learn_slice_get(&s, &j->v, o, false, dice_choice(&d, there < o->slices ? there : o->slices)))
         return kr_error_code();
-    long w = s.strips && o->strip < s.nx ? o->strip : s.nx, x0 = 0;
+    long w = s.strips && strip < s.nx ? strip : s.nx, x0 = 0;
     for (int k = 0; k < 8; k++) {
         long seen = 0;
         x0 = dice_choice(&d, s.nx - w + 1);
@@ -479,8 +480,14 @@ static int one_item(job *j, told *t, long b)
     piece p = { 0 };
     double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
     int e = s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : piece_of(&p, &s, x0, w, noise, phase, o->air);
-    learn_slice_clear(&s);
     kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
+    bool narrower = !e && !r && kr_error_code() == KR_EREFUSED && s.strips && o->memory && w > NARROWEST;
+    learn_slice_clear(&s);
+    if (narrower) {
+        kr_error_clear();
+        piece_clear(&p);
+        return one_item(j, t, b, w / 2 > NARROWEST ? w / 2 : NARROWEST);
+    }
     e = e || r ? e : kr_error_code();
     if (!e) {
         kr_run_forward(r, NULL, NULL);
@@ -499,7 +506,7 @@ static int one_step(job *j, told *t)
     *t = (told){ 0 };
     learn_state_zero_gradients(s);
     for (long b = 0; b < j->o->batch; b++)
-        if (one_item(j, t, b))
+        if (one_item(j, t, b, j->o->strip))
             return kr_error_code();
     t->norm = kr_clip_norm(s->param, s->params, j->o->clip);
     if (!isfinite(t->norm) || !isfinite(t->loss))
@@ -725,6 +732,12 @@ static int loop(job *j, const char **why, FILE *steps, FILE *scores_)
     double began = kr_seconds(), before = s->elapsed;
     long saved = -1;
     *why = "done";
+    if (!s->step && o->init) {                               /* the scores before */
+        int e = validated(j, scores_);
+        if (e && e != KR_ESTOPPED)
+            return e;
+        kr_error_clear();
+    }
     while (s->step < o->steps) {
         if (j->trace && kr_stopped(j->trace)) {
             kr_error_clear();

@@ -111,6 +111,13 @@ works '"kray_adapted": "10 steps on this scan' kray info adapted.npy --json
 KR_THREADS=2 kray recon under3.h5 -o adapted2.npy --method vn --weights ssdu/best.safetensors --adapt 10 -q
 check 'the same bits with other threads' cmp adapted.npy adapted2.npy
 works 'loss over samples held back' kray recon under3.h5 -o worse.npy --method refine --weights whole/best.safetensors --adapt 1
+works 'off those measured' kray recon under3.h5 -o beside.npy --method vn --weights ssdu/best.safetensors --residual residual.npy --uncertainty spread.npy
+check 'the image is that without them' cmp beside.npy ssdu.npy
+works '"kray_residual"' kray info beside.npy --json
+check 'both are as large as the image' [ "$(kray info residual.npy spread.npy --json | jq -c '[.[].shape] | unique | length')" = 1 ]
+works 'off those measured' kray recon under3.h5 -o r.npy --method refine --weights whole/best.safetensors --residual residual.npy
+refuses 2 'several images are made' kray recon under2.h5 under3.h5 -o many --method vn --weights ssdu/best.safetensors --residual residual.npy
+refuses 1 'there are none' kray recon full3.h5 -o r.npy --method vn --weights ssdu/best.safetensors --uncertainty spread.npy
 refuses 2 'not fully sampled' kray train ssdu.yaml -o x --self-supervised 0
 refuses 2 'loss of its own' kray train ssdu.yaml -o x --loss nmse
 refuses 1 'magnitudes' kray train ssdu.yaml -o y --network reconresnet --size starting_nfeatures=2,updown_blocks=1,res_blocks=1
