@@ -96,8 +96,12 @@ int along_read(kr_stated *to, const along *a, const kr_trace *trace)
     more->gates = (kr_gates){ a->phases, a->breathing };
     if (!(a->dwell >= 0) || !isfinite(a->dwell) || !isfinite(a->first))
         return kr_fail(KR_EUSAGE, "--dwell and --field-zero are times in us");
-    if (!a->field && (a->dwell > 0 || a->first < 0 || a->first > 0))
-        return kr_fail(KR_EUSAGE, "--dwell and --field-zero are for --field-map, which is not given");
+    if (!a->field && (a->first < 0 || a->first > 0))
+        return kr_fail(KR_EUSAGE, "--field-zero is for --field-map, which is not given");
+    if (!a->field && !a->girf && a->dwell > 0)
+        return kr_fail(KR_EUSAGE, "--dwell is for --field-map and --girf, which are not given");
+    if (a->girf && kr_array_read(&more->girf, a->girf))
+        return kr_fail_in("transfer functions");
     if (a->field && kr_image_read(&more->field, a->field))
         return kr_fail_in("field map");
     more->first_us = a->first;

@@ -20,7 +20,7 @@
 typedef struct opts {
     const char *pixels, *partial, *output, *method, *undersample, *reference, *coils, *compression, *ghost, *to, *from;
     const char *single_band, *traj, *seq, *units, *matrix, *fov, *shift, *delay, *density;
-    const char *field, *geometry;
+    const char *field, *girf, *geometry;
     double first, dwell;
     long spokes, phases, breathing, maps, calib, compress, threads, multiband, caipi;
     const char *covariance, *sign, *voxel, *centre;
@@ -56,7 +56,8 @@ static const kr_opt table[] = {
     { "breathing", 0, KR_OPT_INT, offsetof(opts, breathing), "0", "N", "with a trajectory: sort readouts into N states of breathing, by the centre of k-space (both: --method ttv --frames all)" },
     { "field-map", 0, KR_OPT_FILE, offsetof(opts, field), NULL, "FILE", "with a trajectory: off-resonance in Hz (NIfTI; resampled to the image by where both lie), undone in time segments" },
     { "field-zero", 0, KR_OPT_REAL, offsetof(opts, first), "0", "US", "of --field-map: time from where off-resonance has no phase to the first sample; 0: it begins with the readout" },
-    { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map: time between samples, where the file gives none; 0: as in the file" },
+    { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map and --girf: time between samples, where the file gives none; 0: as in the file" },
+    { "girf", 0, KR_OPT_FILE, offsetof(opts, girf), NULL, "FILE[:VAR]", "with a trajectory: the gradients' transfer functions (rows: Hz, H or H_x, H_y, H_z), through which positions go" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
     { "geometry", 0, KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "X-ray projections: how they were measured, where the file does not say: parallel[:pixel=MM],angles=FROM:TO:N, ... (kray ct --help)" },
@@ -258,7 +259,7 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
         return kr_fail_in("reference");
     if (named_maps(o) && method_read_maps(&a->maps, o->coils))
         return kr_error_code();
-    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->seq, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { o->traj, o->seq, o->matrix, o->delay, o->density, o->units, o->fov, o->shift, o->field, o->girf, o->first, o->dwell, o->spokes, o->phases, o->breathing }, o->single_band, o->covariance, o->multiband, o->caipi };
     if (stated_open(&a->stated, &words, trace))
         return kr_error_code();
     kr_job_opts how = kr_job_preset();

@@ -55,6 +55,7 @@ void stated_close(kr_stated *s)
     kr_along *more = (kr_along *)s->along;                     /* along_read made it */
     if (more) {
         kr_image_unref(&more->field);
+        kr_array_unref(&more->girf);
         kr_played_unref(&more->played);
     }
     kr_free(more);

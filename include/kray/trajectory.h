@@ -45,6 +45,15 @@ int kr_scan_gate(kr_scan *s, const kr_gates *g, const kr_trace *trace) KR_MUST_U
  * times and others than the scan's (1 %), numbers that are not finite, and maps of other sizes that do not say where they lie. */
 int kr_scan_field(kr_scan *s, const kr_image *map, double first_us, double dwell_us, const kr_trace *trace) KR_MUST_USE;
 
+/* The time between samples is stated, or known: sets s->dwell_us where us is above 0. Refuses another than the scan's (1 %), and where neither tells; `what` begins the sentence. */
+int kr_scan_dwell(kr_scan *s, double us, const char *what) KR_MUST_USE;
+/* s->traj as the gradients made it: each of the magnet's axes k(t) through its transfer function H(f), the Fourier transform of the gradient impulse response with exp(-2 pi i f t)
+ * (a lag of T is exp(-2 pi i f T)). table {X=2 or 4,Y=rows}: frequency in Hz, ascending, from 0 or below it, then H of all three gradients, or of X, Y and Z;
+ * linear between rows, 0 beyond the last, H(-f) = conj H(f) from 0. The magnet's axes are those of the patient (left, back, head), or the scan's where the file gives no directions.
+ * What the gradients did before a readout is not known: it is taken to go straight on at both ends. After kr_scan_trajectory. Refuses scans on a grid,
+ * unknown times between samples, other tables, and |H(0) - 1| > 0.2. Source: Vannesjo et al., Magn Reson Med 69:583 (2013). */
+int kr_scan_girf(kr_scan *s, const kr_array *table, double dwell_us, const kr_trace *trace) KR_MUST_USE;
+
 /* What is stated of a scan along a trajectory, part of kr_stated. */
 typedef struct kr_along {
     const char *unit;                /* of the trajectory, one of kr_traj_units; NULL: told by its range */
@@ -53,6 +62,7 @@ typedef struct kr_along {
     double shift_mm[3];              /* kr_scan_shift                                                   */
     kr_gates gates;                  /* kr_scan_gate                                                    */
     kr_played *played;               /* by which the file's lines are placed (kr_read); NULL: by what they say */
+    kr_array *girf;                  /* kr_scan_girf, before delays; NULL: gradients as they were set    */
     kr_image *field; double first_us, dwell_us;      /* kr_scan_field; NULL: on resonance */
 } kr_along;
 

@@ -52,16 +52,21 @@ static kr_array *real_part(const kr_image *map)
     return hz;
 }
 
-int kr_scan_field(kr_scan *s, const kr_image *map, double first_us, double dwell_us, const kr_trace *trace)
+int kr_scan_dwell(kr_scan *s, double dwell_us, const char *what)
 {
-    if (!s->traj)
-        return kr_fail(KR_EUSAGE, "--field-map is for scans along a trajectory; this one is on a grid");
     if (dwell_us > 0 && s->dwell_us > 0 && fabs(dwell_us / s->dwell_us - 1) > .01)
         return kr_fail(KR_EREFUSED, "--dwell %g: the file says %.5g us between samples", dwell_us, s->dwell_us);
     if (dwell_us > 0)
         s->dwell_us = dwell_us;
-    if (!(s->dwell_us > 0))
-        return kr_fail(KR_EREFUSED, "off-resonance wants the time between samples, which the file does not tell: give it (--dwell US)");
+    return s->dwell_us > 0 ? 0 : kr_fail(KR_EREFUSED, "%s the time between samples, which the file does not tell: give it (--dwell US)", what);
+}
+
+int kr_scan_field(kr_scan *s, const kr_image *map, double first_us, double dwell_us, const kr_trace *trace)
+{
+    if (!s->traj)
+        return kr_fail(KR_EUSAGE, "--field-map is for scans along a trajectory; this one is on a grid");
+    if (kr_scan_dwell(s, dwell_us, "off-resonance wants"))
+        return kr_error_code();
     kr_scoped(array) hz = real_part(map);
     kr_scoped(geom) g = kr_scan_image_geom(s);
     if (!hz || !g)

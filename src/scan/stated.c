@@ -37,12 +37,14 @@ static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
     bool known = s->enc.encoded_mm[0] > 0 || s->enc.recon_mm[0] > 0;
     if ((some(a->file_mm) && !known && kr_scan_widen(s, a->file_mm)) || (some(a->fov_mm) && kr_scan_widen(s, a->fov_mm)))
         return kr_error_code();
-    if (!moved && !lag && !gated && !a->field && !what->density && !what->density_kind)
+    if (!moved && !lag && !gated && !a->field && !a->girf && !what->density && !what->density_kind)
         return what->spokes ? kr_scan_frames(s, what->spokes, trace) : 0;
     if (!s->traj)
-        return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", moved ? "fov-shift" : a->field ? "field-map" : gated ? a->gates.phases > 1 ? "phases" : "breathing" : lag ? "delay" : "density");
+        return kr_fail(KR_EUSAGE, "--%s is for scans with a trajectory; this one is on a grid", moved ? "fov-shift" : a->field ? "field-map" : a->girf ? "girf" : gated ? a->gates.phases > 1 ? "phases" : "breathing" : lag ? "delay" : "density");
     if (kr_scan_trajectory(s, trace))
         return kr_error_code();
+    if (a->girf && kr_scan_girf(s, a->girf, a->dwell_us, trace))
+        return kr_fail_in("transfer functions");
     double D[3][3] = { { what->delay[0], 0, 0 }, { 0, what->delay[1], 0 }, { 0, 0, what->delay[2] } };
     if (what->delay_auto && kr_scan_lag(D, s, trace))
         return kr_error_code();

@@ -92,9 +92,16 @@ refuses 1 'nlinv takes no field map' kray recon radial.h5 --field-map plain.nii.
 works 'off-resonance from' kray recon radial.h5 --field-map plain.nii.gz --field-zero=-2400 -m sense -o field.nii.gz
 check 'which changes the image' [ "$(cmp -s field.nii.gz plain.nii.gz; echo $?)" = 1 ]
 refuses 1 'the file says 5 us' kray recon radial.h5 --field-map plain.nii.gz --dwell 10 -m sense -o x.nii.gz
-refuses 2 'which is not given' kray recon radial.h5 --dwell 10 -m sense -o x.nii.gz
+refuses 2 'which are not given' kray recon radial.h5 --dwell 10 -m sense -o x.nii.gz
 refuses 2 'is for scans with a trajectory' kray recon grid.h5 --field-map plain.nii.gz -o x.nii.gz
 refuses 1 'there is no such file' kray recon radial.h5 --field-map none.nii.gz -m sense -o x.nii.gz
+
+# ---- Gradient impulse responses ----
+array flat.npy x=2,y=2 flat scale=0
+refuses 1 'begins with no frequency above' kray recon radial.h5 --girf flat.npy -m adjoint -o x.nii.gz
+refuses 1 'rows along y of 2 or 4 numbers' kray recon radial.h5 --girf two.npy -m adjoint -o x.nii.gz
+refuses 2 'is for scans with a trajectory' kray recon grid.h5 --girf flat.npy -o x.nii.gz
+refuses 1 'cannot be opened' kray recon radial.h5 --girf none.npy -m adjoint -o x.nii.gz
 
 # ---- Without --method ----
 kray simulate brain --matrix 64 --slices 1 --coils 6 --snr 30 --traj radial:spokes=24,angle=golden -o golden.h5 -r golden_truth.nii.gz --no-noise-scan -q

@@ -267,6 +267,102 @@ static void delays(void **state)
     kr_scan_unref(&s);
 }
 
+/* A spiral of one interleave, 5 us a sample. */
+static kr_scan *one_spiral(void)
+{
+    enum { LONG = 1024 };
+    kr_scan *s = kr_scan_new();
+    s->traj = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = LONG, [KR_VIEW] = 1, [KR_CHAN] = 2));
+    for (long i = 0; i < LONG; i++) {
+        double t = (double)i / LONG, r = 32 * t * t;
+        KR_R(s->traj)[i] = (float)(r * cos(20 * t * t));
+        KR_R(s->traj)[LONG + i] = (float)(r * sin(20 * t * t));
+    }
+    s->enc.encoded[0] = s->enc.encoded[1] = 64;
+    s->enc.encoded[2] = 1;
+    s->dwell_us = 5;
+    return s;
+}
+
+/* Rows: frequency, H of the three gradients: a lag of each in us, and a first-order low pass of time constant tau_us. */
+static kr_array *transfer(const double lag_us[3], double tau_us)
+{
+    enum { ROWS = 2001 };
+    kr_array *h = kr_array_new(KR_C32, KR_SHAPE([KR_X] = 4, [KR_Y] = ROWS));
+    for (long i = 0; i < ROWS; i++) {
+        double f = 50. * (double)i;
+        KR_C(h)[4 * i] = kr_c((float)f, 0);
+        for (int d = 0; d < 3; d++) {
+            double a = -2 * M_PI * f * lag_us[d] * 1e-6, w = 2 * M_PI * f * tau_us * 1e-6, c = 1 / (1 + w * w);
+            KR_C(h)[4 * i + 1 + d] = kr_cmul(kr_c((float)cos(a), (float)sin(a)), kr_c((float)c, (float)(-w * c)));
+        }
+    }
+    return h;
+}
+
+/* But for a few samples at the ends, where delays go by straight lines. */
+static double farthest(const kr_array *a, const kr_array *b)
+{
+    double most = 0;
+    for (long i = 0; i < 2048; i++)
+        if (i % 1024 >= 8 && i % 1024 < 1016)
+            most = fmax(most, fabs((double)KR_R(a)[i] - KR_R(b)[i]));
+    return most;
+}
+
+static void girf(void **state)
+{
+    (void)state;
+    const double lag_us[3] = { 4, -7, 1 }, none[3] = { 0 }, samples[3][3] = { { .8, 0, 0 }, { 0, -1.4, 0 } };
+    kr_scoped(array) pure = transfer(lag_us, 0);
+    kr_scoped(scan) s = one_spiral();
+    kr_scoped(scan) by = one_spiral();
+    assert_int_equal(kr_scan_girf(s, pure, 0, NULL), 0);                       /* a lag alone is --delay */
+    assert_int_equal(kr_traj_delay(by->traj, samples), 0);
+    assert_near(farthest(s->traj, by->traj), 0, 2e-3);
+
+    kr_scoped(scan) turned = one_spiral();                                     /* readout along the magnet's Y, phase along its X */
+    turned->geom->known = true;
+    memcpy(turned->geom->read_dir, (double[3]){ 0, 1, 0 }, sizeof turned->geom->read_dir);
+    memcpy(turned->geom->phase_dir, (double[3]){ -1, 0, 0 }, sizeof turned->geom->phase_dir);
+    kr_scoped(scan) across = one_spiral();
+    const double swapped[3][3] = { { -1.4, 0, 0 }, { 0, .8, 0 } };
+    assert_int_equal(kr_scan_girf(turned, pure, 0, NULL), 0);
+    assert_int_equal(kr_traj_delay(across->traj, swapped), 0);
+    assert_near(farthest(turned->traj, across->traj), 0, 2e-3);
+
+    kr_scoped(array) low = transfer(none, 30);                                 /* tau y' + y = x, solved step by step */
+    kr_scoped(scan) damped = one_spiral();
+    kr_scoped(scan) x = one_spiral();
+    assert_int_equal(kr_scan_girf(damped, low, 0, NULL), 0);
+    double worst = 0, away = 0;
+    for (long d = 0; d < 2; d++) {
+        const float *k = KR_R(x->traj) + 1024 * d, *have = KR_R(damped->traj) + 1024 * d;
+        double y = k[0] - 6 * (k[1] - k[0]);                                   /* at rest on the straight line before: 30 us behind it */
+        for (long i = 1; i < 1000; i++) {
+            double a = exp(-5. / 30), slope = k[i] - k[i - 1];                 /* exact for straight pieces */
+            y = a * y + k[i] - a * k[i - 1] - 6 * slope * (1 - a);
+            worst = fmax(worst, fabs(y - have[i]));
+            away = fmax(away, fabs((double)have[i] - k[i]));
+        }
+    }
+    assert_true(away > .5);
+    assert_near(worst, 0, 2e-2);
+
+    KR_C(low)[4 * 3] = kr_c(1, 0);
+    assert_true(kr_scan_girf(x, low, 0, NULL) < 0);
+    assert_refused(KR_EFORMAT, "begins with no frequency above");
+    kr_scoped(array) half = transfer(none, 0);
+    KR_C(half)[2] = kr_c(.5f, 0);
+    assert_true(kr_scan_girf(x, half, 0, NULL) < 0);
+    assert_refused(KR_EREFUSED, "about 1 is wanted");
+    assert_true(kr_scan_girf(x, x->traj, 0, NULL) < 0);
+    assert_refused(KR_ESHAPE, "are wanted");
+    x->dwell_us = 0;
+    assert_true(kr_scan_girf(x, pure, 0, NULL) < 0);
+    assert_refused(KR_EREFUSED, "--dwell US");
+}
+
 /* Spokes lie less than a cycle apart within spokes / pi of the centre: coil maps are made of no more than what that box holds. */
 static void covered(void **state)
 {
@@ -302,6 +398,7 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(from_a_word),
         cmocka_unit_test(delays),
+        cmocka_unit_test(girf),
     };
     return cmocka_run_group_tests(tests, NULL, forget);
 }
