@@ -101,7 +101,7 @@ array flat.npy x=2,y=2 flat scale=0
 refuses 1 'begins with no frequency above' kray recon radial.h5 --girf flat.npy -m adjoint -o x.nii.gz
 refuses 1 'rows along y of 2 or 4 numbers' kray recon radial.h5 --girf two.npy -m adjoint -o x.nii.gz
 refuses 2 'is for scans with a trajectory' kray recon grid.h5 --girf flat.npy -o x.nii.gz
-refuses 1 'cannot be opened' kray recon radial.h5 --girf none.npy -m adjoint -o x.nii.gz
+refuses 1 'no such file' kray recon radial.h5 --girf none.npy -m adjoint -o x.nii.gz
 
 # ---- Without --method ----
 kray simulate brain --matrix 64 --slices 1 --coils 6 --snr 30 --traj radial:spokes=24,angle=golden -o golden.h5 -r golden_truth.nii.gz --no-noise-scan -q
