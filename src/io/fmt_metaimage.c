@@ -178,7 +178,8 @@ kr_array *kr_volume_of(const kr_image *im, long n[3], double mm[3])
         double all = im->geom->fov_mm[d];
         mm[d] = all > 0 ? d == 2 && deep == KR_SLICE ? all : all / (double)n[d] : 1;
     }
-    return kr_array_copy_order(a, (int[]){ KR_X, KR_Y, deep }, 3);
+    kr_scoped(array) volume = kr_array_copy_order(a, (int[]){ KR_X, KR_Y, deep }, 3);
+    return !volume ? NULL : deep == KR_SLICE ? kr_array_rename(volume, KR_SLICE, KR_Z) : kr_array_ref(volume);       /* planes along z, as kr_by_part has them */
 }
 
 /* A line each: readers pass over names that they do not know, while the Comment of MetaIO has room for 255 letters. */
