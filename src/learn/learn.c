@@ -594,7 +594,7 @@ static int validate(job *j, scores *sc)
         e = s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
         if (image) {
-            double psnr, psnr0, ssim = NAN, ssim0 = NAN;
+            double psnr = NAN, psnr0 = NAN, ssim = NAN, ssim0 = NAN;
             if (p.lesson.held) {                             /* in decibels, too */
                 e = kr_lesson_misfit(&psnr, NULL, &p.lesson, image, 1);
                 e = e ? e : kr_lesson_misfit(&psnr0, NULL, &p.lesson, p.start, 1);

@@ -205,7 +205,7 @@ static void misfit(const char *name, const char *key, const char *value)
         if (labs(i / X - Y / 2) < 6)
             assert_true(KR_R(held)[i] == 0);
     }
-    assert_true(out > 0.1 * (double)points && out < 0.4 * (double)points);
+    assert_true(10 * out > points && 10 * out < 4 * points);
     kr_scan *part = measured(d.full, given);
     kr_lesson l, truth;
     if (kr_lesson_of(&l, kind, w, part, d.scan, d.maps, 0, NULL) || kr_lesson_of(&truth, kind, w, part, d.full, d.maps, 0, NULL))
