@@ -305,7 +305,7 @@ static int lose(struct result *r, long column, const char *name, const char *why
 /* Ends the run for a single pair and for what no other pair would survive; otherwise notes the loss. */
 static int go_on(struct result *r, long column, const char *name, bool only, int e, const kr_trace *trace)
 {
-    if (only || e == KR_ESTOPPED || e == KR_EUSAGE || e == KR_EMEM)
+    if (only || e == KR_ESTOPPED || e == KR_EMEM)
         return e;
     kr_say(trace, KR_WARNING, "%s", kr_error());
     e = lose(r, column, name, kr_error());

@@ -91,6 +91,13 @@ check 'what could be scored is there' grep -q '^fastmri,volume,v1,' scores.csv
 check 'the missing reconstruction is named' grep -q 'v2: has no reconstruction' "$err"
 check 'the missing target is named' grep -q 'v3: has no target' "$err"
 check 'the bad pair is named' grep -q 'v4.npy: an image of .* cannot be cropped' "$err"
+cp "$here/../fuzz/corpus/ismrmrd/image" gt/v1b.h5
+chmod u+w gt/v1b.h5
+printf '\002' | dd of=gt/v1b.h5 bs=1 seek=4032 conv=notrunc 2>/dev/null      # a file that wants the name of a data set, as damaged.sh has it
+cp gt/v1b.h5 out/v1b.h5
+refuses 1 '4 of 6 volumes could not be scored' kray eval --target gt --recon out
+check 'a file that wants the name of a data set ends nothing' grep -q 'gt/v1b.h5: ' "$err"
+rm gt/v1b.h5 out/v1b.h5
 
 # a study: several named sets in one table
 mkdir -p study/gt/p1 study/sense/p1 study/tv/p1
