@@ -27,7 +27,7 @@ static bool takes_weights(const kr_recon *m)
 
 static bool fits(const kr_recon *m, int scan)
 {
-    if (m->needs & KR_RAYS_ALONE)
+    if (m->needs & KR_RAYS_ALONE || !strcmp(m->name, "spokes"))      /* X-ray projections; radial samples, by tests/cli/ct.sh */
         return false;
     bool slabs = !strcmp(m->name, "slice-grappa"), series = m->needs & KR_WANTS_SERIES && !slabs;
     return scan == SERIES ? series : scan == BANDS ? slabs || (m->needs & KR_TAKES_SLABS && m->needs & KR_NEEDS_COILS && !series) : !series && !slabs;
