@@ -267,12 +267,13 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     return e;
 }
 
-static const double OUTSIDE = .05;               /* of the energy; a twentieth is plainly seen */
+static const double OUTSIDE = .05, SURROUND = .01;       /* of the energy; a twentieth is plainly seen, and the lesser is the rim of undersampled images */
 
 int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
                      kept *keep, const kr_trace *trace)
 {
     *out = NULL;
+    double grown = 1;                                        /* field of view that is solved for, over that of the image */
     if (scan->rays) {                                        /* no coils, no grid in k-space */
         int e = method->run(out, scan, NULL, opts, trace);
         e = e ? e : kr_ct_finish(*out, scan);
@@ -285,18 +286,31 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
         if (!scan->traj)
             return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "
                            "(--traj FILE)", scan->enc.trajectory[0] ? scan->enc.trajectory : "unknown");
+        bool dense = scan->density;
         if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
             return kr_error_code();
+        /* What is there already has the image's size, and a stream has no time. */
+        bool may = method->needs & KR_NEEDS_COILS && method->opts && !coils && !scan->coils && !scan->field && !dense && !keep;
         double outside = -1;
-        if (trace && kr_scan_outside(&outside, scan))
+        if ((may || trace) && kr_scan_outside(&outside, scan))
             return kr_error_code();
-        if (outside > OUTSIDE)
+        if (may && outside > SURROUND) {
+            if (kr_scan_surround(scan, 1.5, &grown) || !(scan->density = kr_scan_density(scan, NULL)))
+                return kr_error_code();
+            kr_say(trace, KR_INFO, "%.0f %% of the signal comes from outside of the image's field of view: %ld x %ld voxels are solved for, and the image is the middle of them",
+                   100 * outside, scan->enc.encoded[0], scan->enc.encoded[1]);
+        } else if (outside > OUTSIDE)
             kr_say(trace, KR_WARNING, "%.0f %% of the signal comes from outside of the image's field of view, where no pixel explains it: expect streaks; a wider image (--fov, or a "
                    "larger --matrix) has none", 100 * outside);
     }
     int exponent = exponent_of(scan);
-    if (!exponent)
-        return reconstruct(out, scan, method, opts, coils, coil_opts, keep, trace);
+    if (!exponent) {
+        if (reconstruct(out, scan, method, opts, coils, coil_opts, keep, trace))
+            return kr_error_code();
+        if (grown != 1)
+            kr_scale((*out)->data, (float)(1 / grown));
+        return 0;
+    }
     kr_scan in_units = *scan;
     kr_scoped(array) data = scaled(scan->data, -exponent);
     kr_scoped(array) calib = scaled(scan->calib, -exponent);
@@ -306,6 +320,8 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
     in_units.calib = calib;
     kr_say(trace, KR_DETAIL, "data are worked on times 2^%d", -exponent);
     int e = reconstruct(out, &in_units, method, opts, coils, coil_opts, keep, trace);
+    if (!e && grown != 1)
+        kr_scale((*out)->data, (float)(1 / grown));
     if (!e)
         e = take_back(*out, exponent);
     if (!e)

@@ -70,6 +70,9 @@ typedef struct kr_along {
  * voxels): wider, k and the matrix grow; narrower, the image is cut and what lies beyond is still taken into account. Where no field of view was
  * known it is stated. Refuses what is not above 0, and scans on a grid. */
 int kr_scan_widen(kr_scan *s, const double mm[3]) KR_MUST_USE;
+/* The plane that is solved for gets `times` the field of view (or a little more: even numbers of voxels that transforms are quick at, of the same size), while its image is still cut to what it was: what surrounds the image is
+ * then explained by voxels of its own. *grown: the field of view over what it was. After kr_scan_trajectory; density has to be made anew. Refuses scans on a grid. */
+int kr_scan_surround(kr_scan *s, double times, double *grown) KR_MUST_USE;
 /* *part: of the signal in the middle of k-space, how much comes from outside of the image's field of view (to 1.5 times as wide; beyond, it folds): where an image is made
  * of it nevertheless, it comes back as streaks. Of the middle slice and first frame, coarsely (24 pixels across). -1: volumes, and readouts too far
  * apart in the middle of k-space to tell. After kr_scan_trajectory and with density. */

@@ -437,6 +437,50 @@ int kr_scan_widen(kr_scan *s, const double mm[3])
     return 0;
 }
 
+/* The first even length from n on without prime factors above 7, which transforms are quick at. */
+static long quick(long n)
+{
+    static const long primes[] = { 2, 3, 5, 7 };
+    for (n += n % 2;; n += 2) {
+        long left = n;
+        for (size_t p = 0; p < sizeof primes / sizeof *primes; p++)
+            while (left % primes[p] == 0)
+                left /= primes[p];
+        if (left == 1)
+            return n;
+    }
+}
+
+int kr_scan_surround(kr_scan *s, double times, double *grown)
+{
+    kr_encoding *e = &s->enc;
+    if (!s->traj || s->traj->n[KR_CHAN] != 2)
+        return kr_fail(KR_EREFUSED, "a plane along a trajectory is wanted");
+    kr_scoped(array) k = kr_array_copy(s->traj);
+    if (!k)
+        return kr_error_code();
+    *grown = 1;
+    for (int d = 0; d < 2; d++) {
+        kr_scoped(array) axis = kr_array_at(k, KR_CHAN, d);
+        if (!axis)
+            return kr_error_code();
+        long n = quick(lround(times * (double)e->encoded[d]));
+        double by = (double)n / (double)e->encoded[d];
+        if (!(e->recon[d] > 0)) {
+            e->recon[d] = e->encoded[d];
+            e->recon_mm[d] = e->encoded_mm[d];
+        }
+        kr_scale(axis, (float)by);
+        e->encoded[d] = n;
+        e->encoded_mm[d] *= by;
+        *grown *= sqrt(by);
+    }
+    kr_array_unref(&s->traj);
+    kr_array_unref(&s->density);
+    s->traj = kr_array_ref(k);
+    return 0;
+}
+
 enum { ACROSS = 24, WIDE = 36, MARGIN = 2 };    /* pixels of the image, and of one 1.5 times as wide */
 
 int kr_scan_outside(double *part, const kr_scan *s)

@@ -264,6 +264,33 @@ static void test_trajectory_fields(void **state)
     }
 }
 
+/* What lies beyond the image is solved for beside it, and leaves the image as if it were not there: voxels, places and brightness. */
+static void test_surroundings(void **state)
+{
+    (void)state;
+    const double away[3] = { 5, -3, 0 }, out[3] = { -16, 3, 0 };
+    kr_scoped(scan) alone = blob("radial:spokes=60", away, "Kray", -1, 1);
+    kr_scoped(scan) both = blob("radial:spokes=60", away, "Kray", -1, 1);
+    kr_scoped(scan) beyond = blob("radial:spokes=60", out, "Kray", -1, 1);
+    kr_axpy(both->data, 1, beyond->data);
+    const kr_recon *m = kr_recon_named("sense");
+    kr_auto char *opts = kr_alloc_zero(1, m->opts_size);
+    kr_scoped(image) x = NULL;
+    kr_scoped(image) t = NULL;
+    assert_int_equal(kr_opt_defaults(m->opts, opts), 0);
+    assert_int_equal(kr_reconstruct(&t, alone, m, opts, NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(kr_reconstruct(&x, both, m, opts, NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(alone->enc.encoded[0], 24);
+    assert_int_equal(both->enc.encoded[0], 36);
+    assert_int_equal(x->data->n[KR_X], 24);
+    assert_near(x->geom->fov_mm[0], t->geom->fov_mm[0], 1e-9);
+    kr_scoped(array) a = kr_array_packed(x->data);
+    kr_scoped(array) b = kr_array_packed(t->data);
+    double size = sqrt(kr_dot_re(b, b));
+    kr_axpy(a, -1, b);
+    assert_true(sqrt(kr_dot_re(a, a)) < 0.1 * size);
+}
+
 /* The same positions in other units, stated: where their range would tell another one, and per metre, which it cannot. */
 static void test_trajectory_units(void **state)
 {
@@ -608,7 +635,7 @@ static void test_nifti_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes), cmocka_unit_test(test_trajectories),
-        cmocka_unit_test(test_trajectory_fields), cmocka_unit_test(test_trajectory_units),
+        cmocka_unit_test(test_trajectory_fields), cmocka_unit_test(test_surroundings), cmocka_unit_test(test_trajectory_units),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
         cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
