@@ -199,10 +199,6 @@ INLINE void tile_of(const ray_tile *s, const bool box)
         tile(s, box, 2, true, 2);
     else if (span == 2 && s->affine)
         tile(s, box, 2, true, 0);
-    else if (span == 2 && s->taps == 2)
-        tile(s, box, 2, false, 2);
-    else if (span == 2 && s->taps == 3)
-        tile(s, box, 2, false, 3);
     else if (span == 2)
         tile(s, box, 2, false, 0);
     else if (span == 3 && s->affine)
