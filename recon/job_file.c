@@ -1,4 +1,5 @@
 /* job_file.c: a job on a file: how many slices at a time, and their images as one. */
+#include "kray/dealt.h"
 #include "kray/io.h"
 #include "kray/trajectory.h"
 #include "job.h"
@@ -98,7 +99,8 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
     if (!j->how.memory) {
         if (estimate(j, &c, head, m, n))
             return -1;
-        return pieces && c.bytes > LARGE && m->needs & KR_EACH_SLICE && kr_threads() < n ? kr_threads() : n;
+        long at_once = kr_dealt_processes() > 1 ? 4 * kr_dealt_processes() : kr_threads();       /* the same on all of them */
+        return pieces && c.bytes > LARGE && m->needs & KR_EACH_SLICE && at_once < n ? at_once : n;
     }
     for (long k = n; k > 0; k = k > 8 ? k - k / 8 : k - 1) {
         if (estimate(j, &c, head, m, k))

@@ -1,5 +1,6 @@
 /* nlinv.c: image and coil maps at once, by the iteratively regularised Gauss-Newton method: no calibration area is needed.
  * Several sets of both (ENLIVE) explain what one cannot, as where an object is larger than the field of view. */
+#include "kray/dealt.h"
 #include "kray/solve.h"
 #include "model.h"
 #include <math.h>
@@ -118,6 +119,14 @@ static int one(void *self, long i)
     return e;
 }
 
+static int one_in_turn(void *self, long i)
+{
+    struct parts j = *(const struct parts *)self;
+    kr_trace_unit room;
+    j.trace = kr_trace_of(&room, j.trace, "slice", i, kr_parts(j.scan));
+    return one(&j, i);
+}
+
 /* A model that does not fit leaves an image that looks like one. */
 static int warn_of_misfit(const struct parts *j)
 {
@@ -165,18 +174,10 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     const kr_joint_opts how = { .sets = o->sets, .steps = o->steps ? (int)o->steps : MOST_STEPS, .settle = o->steps ? 0 : SETTLED, .iterations = (int)o->iterations, .tolerance = o->tolerance,
                                 .start = o->start, .fall = o->fall, .image = !strcmp(o->towards, "one") };
     struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan), left + 2 * kr_parts(scan) };
-    int e = 0;
-    if (kr_parts(scan) >= kr_threads())
-        e = kr_for(kr_parts(scan), one, &j);
-    else
-        for (long i = 0; i < kr_parts(scan) && !e; i++) {
-            kr_trace_unit room;
-            j.trace = kr_trace_of(&room, trace, "slice", i, kr_parts(scan));
-            e = one(&j, i);
-        }
-    j.trace = trace;
-    if (e || (e = warn_of_misfit(&j)))
-        return e;
+    long n = kr_parts(scan);
+    const kr_made made[] = { kr_made_of(image), { taken, (size_t)n * sizeof *taken }, { left, 3 * (size_t)n * sizeof *left }, { NULL, 0 } };
+    if (kr_deal(n, n >= kr_threads(), n >= kr_threads() ? one : one_in_turn, &j, made) || warn_of_misfit(&j))
+        return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();
 }

@@ -1,4 +1,5 @@
 /* planes.c: from a scan to its independent problems, and from filled k-space to an image. */
+#include "kray/dealt.h"
 #include "kray/fourier.h"
 #include "model.h"
 #include "planes.h"
@@ -353,6 +354,8 @@ static int one_slice(void *self, long slice)
         j->floors = own.floors;
     }
     long slices = slices_of(j->scan), parts = kr_parts(j->scan);
+    j->floors[slice][0] = INFINITY;
+    j->floors[slice][1] = -INFINITY;
     int e = 0;
     for (long part = slice; !e && part < parts; part += slices)
         e = one_frame(j, slice, part);
@@ -390,20 +393,11 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
     kr_auto double (*floors)[2] = kr_alloc((size_t)slices, sizeof *floors);
     if (!image || !floors)
         return kr_error_code();
-    for (long i = 0; i < slices; i++) {
-        floors[i][0] = INFINITY;
-        floors[i][1] = -INFINITY;
-    }
     struct all a = { { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
                        .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors }, left };
-    int e = 0;
-    if (slices >= 2 * kr_threads())
-        e = kr_for(slices, one_slice, &a);
-    else
-        for (long i = 0; !e && i < slices; i++)      /* few: the threads share the work of each */
-            e = one_slice(&a, i);
-    if (e)
-        return e;
+    bool wide = slices >= 2 * kr_threads();              /* few: the threads share the work of each */
+    if (kr_deal(slices, wide, one_slice, &a, (const kr_made[]){ kr_made_of(image), { floors, (size_t)slices * sizeof *floors }, { NULL, 0 } }))
+        return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &a.first, slices) : kr_error_code();
 }

@@ -4,6 +4,7 @@
  * and s the 99th percentile of |A^H y| / u over the points of the whole scan where there is a coil map,
  * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. Of projections u is the bound of
  * A^T A: lambda then is a fraction of what the plain back-projection A^T y is. */
+#include "kray/dealt.h"
 #include "kray/regularisers.h"
 #include "kray_regs.h"
 #include "net_method.h"
@@ -400,11 +401,19 @@ static int series_axis(const kr_regular *o, const kr_scan *scan)
     return -1;
 }
 
+static int solve_in_turn(void *self, long i)
+{
+    struct job j = *(const struct job *)self;
+    kr_trace_unit room;
+    j.trace = kr_trace_of(&room, j.trace, "slice", i, j.parts);
+    return solve(&j, i);
+}
+
 static int record(kr_image *image, const struct job *j)
 {
     double objective = 0, misfit = 0;
     int most = 0, converged = 0;
-    if (!j->solved[0].solver)                                        /* of a frame that follows another nothing more is known */
+    if (!*j->solved[0].solver)                                       /* of a frame that follows another nothing more is known */
         return kr_meta_set(image->meta, "kray_scale", "%.9g", j->scale);
     for (long i = 0; i < j->parts; i++) {
         objective += j->solved[i].objective / j->unit;
@@ -545,10 +554,8 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     j.image = image;
     j.solved = solved;
     j.yy = yy;
-    for (long i = 0; i < j.parts && !e; i++)
-        e = adjoint(&j, i);
-    if (e)
-        return e;
+    if (kr_deal(j.parts, false, adjoint, &j, (const kr_made[]){ kr_made_of(b), { yy, (size_t)j.parts * sizeof *yy }, { NULL, 0 } }))
+        return kr_error_code();
     j.scale = j.before && j.before->scale > 0 ? j.before->scale : kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
@@ -556,17 +563,9 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
         return kr_error_code();
     if (j.before)
         j.before->scale = j.scale;
-    if (side_by_side(scan, j.joint))
-        e = kr_for(j.parts, solve, &j);
-    else
-        for (long i = 0; i < j.parts && !e; i++) {
-            kr_trace_unit room;
-            j.trace = kr_trace_of(&room, trace, "slice", i, j.parts);
-            e = solve(&j, i);
-        }
-    j.trace = trace;
-    if (e)
-        return e;
+    bool wide = side_by_side(scan, j.joint);
+    if (kr_deal(j.parts, wide, wide ? solve : solve_in_turn, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } }))
+        return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();
 }

@@ -1,4 +1,5 @@
 /* sense.c: CG-SENSE: x = argmin |P F S x - y|^2 + lambda |x|^2, several sets of maps as in soft-SENSE. */
+#include "kray/dealt.h"
 #include "kray/solve.h"
 #include "model.h"
 #include "sense_noise.h"
@@ -74,13 +75,9 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
         return kr_error_code();
     struct job j = { scan, coils, image, o, trace };
     long n = kr_parts(scan);
-    if (n >= 2 * kr_threads()) {                                     /* many slices: one a thread; few: one after the other */
-        if (kr_for(n, one, &j))
-            return kr_error_code();
-    } else
-        for (long i = 0; i < n; i++)
-            if (one(&j, i))
-                return kr_error_code();
+    bool wide = n >= 2 * kr_threads();                               /* many slices: one a thread; few: one after the other */
+    if (kr_deal(n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { NULL, 0 } }))
+        return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? 0 : kr_error_code();
 }

@@ -209,6 +209,8 @@ static int one(kr_job *job, const char *file, const char *output, const char *se
     kr_scoped(image) image = NULL;
     if (sweep.count ? best_of(&image, job, file, o, target, trace) : kr_job_file(job, &image, file, trace))
         return kr_error_code();
+    if (kr_dealt_rank())                       /* all have it, one writes it */
+        return 0;
     return write_out(image, job, file, output, settings, o, start, j, trace);
 }
 
@@ -342,7 +344,7 @@ static int in_turn(struct batch *b, long i, struct asked *all, const char *setti
     const kr_trace *t = kr_trace_of(&room, &a->trace, "file", i, b->count);
     kr_progress(t, "reading", 0, 1);
     bool failed = done < 0 || (b->count > 1 && kr_guard_try(input, o->from, KR_RAW)) || one(all->job, input, output, settings, o, &all->target, j, t)
-               || (o->then && !o->plan && stage_then(o->then, o->timeout, output, j, t));
+               || (o->then && !o->plan && !kr_dealt_rank() && stage_then(o->then, o->timeout, output, j, t));
     if (r && kr_error_code() != KR_ESTOPPED) {
         const kr_recon *m = failed ? NULL : kr_job_method(all->job);
         int why = kr_error_code();
@@ -389,6 +391,21 @@ static int verdict_of(const struct record *study, struct answer *a, const kr_tra
     return failed || open ? kr_fail(KR_EREFUSED, "%ld of %ld failed%s", failed, study->count, open ? ", and some were not done" : "; the others are done") : 0;
 }
 
+/* Under mpirun, one file: all ranks make its image together, each its share of the slices. */
+static int by_slices(struct ranks *ranks, struct batch *b, struct asked *all, const char *settings, const opts *o, const kr_trace *trace)
+{
+    struct answer a;
+    if (sweep.count || beside())
+        return kr_fail(KR_EUSAGE, "under mpirun the slices of one file are dealt out, and %s wants them all at once: run it without mpirun", sweep.count ? "a sweep of lambda" : beside());
+    if (ranks_share(ranks))
+        return kr_error_code();
+    answer_begin(&a, o->json && !ranks->rank, trace);
+    int e = in_turn(b, 0, all, settings, o, NULL, &a);
+    if (!e && !kr_dealt_loops() && !o->resume)
+        kr_say(trace, KR_WARNING, "there was nothing to deal out, a single slice or a method that does not take them one by one: each of %d ranks did the same", ranks->count);
+    return answer_end(&a, ranks_shared(ranks, e));
+}
+
 /* Under mpirun: files one by one, as ranks become free. */
 static int by_ranks(struct ranks *ranks, int files, char **file, const opts *o, const kr_trace *outer)
 {
@@ -397,15 +414,22 @@ static int by_ranks(struct ranks *ranks, int files, char **file, const opts *o, 
     struct asked all = { 0 };
     struct record own = { 0 }, study = { 0 };
     kr_text settings = { 0 };
-    const kr_trace *trace = ranks_trace(ranks, outer);
+    int e = batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
+    bool one_file = !e && b.count == 1;
+    const kr_trace *trace = one_file ? ranks_share_trace(ranks, outer) : ranks_trace(ranks, outer);
+    e = e || describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : 0;
+    const char *text = settings.s ? settings.s : "";
+    if (!e && one_file) {
+        e = by_slices(ranks, &b, &all, text, o, trace);
+        batch_close(&b);
+        kr_text_clear(&settings);
+        close_all(&all);
+        return e;
+    }
     answer_begin(&quiet, false, trace);
     answer_begin(&a, o->json && !ranks->rank, outer);
-    int e = describe(&settings, o) || open_all(&all, o, trace) ? kr_error_code() : batch_open(&b, files, file, o->output, o->to, ".nii.gz", o->recursive);
     if (!e && b.many && beside())
         e = kr_fail(KR_EUSAGE, "--%s names one file, and several images are made", beside());
-    if (!e && !b.many)
-        e = kr_fail(KR_EUSAGE, "mpirun started %d processes, and one file was given: what is dealt out are the files of a folder, a pattern or several names", ranks->count);
-    const char *text = settings.s ? settings.s : "";
     if (!e)
         e = record_open(&own, o->output, ranks->rank + 1, ranks->count, text, b.count, b.input, b.output, trace) || (!ranks->rank
             && record_open(&study, o->output, 1, 1, text, b.count, b.input, b.output, outer)) ? kr_error_code() : 0;
@@ -461,7 +485,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     if (shard_parse(&shard, o->shard) || ranks_join(&ranks))
         return kr_error_code();
     if (ranks.count > 1 && shard.n)
-        return kr_fail(KR_EUSAGE, "mpirun deals out the files of a study by itself: --shard is for runs that know nothing of each other");
+        return kr_fail(KR_EUSAGE, "mpirun deals out files and slices by itself: --shard is for runs that know nothing of each other");
     if (ranks.count > 1 && !o->plan) {
         int e = by_ranks(&ranks, files, file, o, trace);
         ranks_leave(&ranks);

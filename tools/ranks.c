@@ -1,5 +1,5 @@
 /* ranks.c: see ranks.h. A rank that is free sends what it has done and is sent the number of a file; a thread of rank 0 answers, the only one there that speaks MPI while
- * work goes on. */
+ * work goes on. Slices of one file likewise. */
 #include "ranks.h"
 #include "tool.h"
 #include <stdlib.h>
@@ -45,6 +45,24 @@ long ranks_next(struct ranks *r, const struct record_row *done)
 void ranks_leave(struct ranks *r) { (void)r; }
 void ranks_wait(struct ranks *r) { (void)r; }
 void ranks_give_up(const struct ranks *r) { (void)r; }
+
+int ranks_share(struct ranks *r)
+{
+    (void)r;
+    return 0;
+}
+
+const kr_trace *ranks_share_trace(struct ranks *r, const kr_trace *outer)
+{
+    (void)r;
+    return outer;
+}
+
+int ranks_shared(struct ranks *r, int code)
+{
+    (void)r;
+    return code;
+}
 #else
 #include <errno.h>
 #include <mpi.h>
@@ -54,7 +72,7 @@ void ranks_give_up(const struct ranks *r) { (void)r; }
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ASK = 1, ANSWER = 2 };
+enum { ASK = 1, ANSWER = 2, ASK_SLICE = 3, ANSWER_SLICE = 4 };
 
 /* The process that mpirun started waits for the one that works, so that one that is killed (by want of memory, say) is an exit status of 1. */
 static void stand_by(void)
@@ -87,9 +105,9 @@ int ranks_join(struct ranks *r)
     fflush(NULL);
     stand_by();
     int level;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) || MPI_Comm_rank(MPI_COMM_WORLD, &r->rank) || MPI_Comm_size(MPI_COMM_WORLD, &r->count))
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level) || MPI_Comm_rank(MPI_COMM_WORLD, &r->rank) || MPI_Comm_size(MPI_COMM_WORLD, &r->count))
         return kr_fail(KR_EREFUSED, "MPI cannot be started");
-    if (level < MPI_THREAD_SERIALIZED)
+    if (level < MPI_THREAD_MULTIPLE)
         return kr_fail(KR_EREFUSED, "this MPI cannot be used by several threads");
     pthread_mutex_init(&r->lock, NULL);
     return 0;
@@ -227,5 +245,122 @@ void ranks_leave(struct ranks *r)
     MPI_Finalize();
     pthread_mutex_destroy(&r->lock);
     kr_text_clear(&r->said);
+}
+
+/* ---- Slices of one file ---- */
+/* On rank 0. Ranks leave a loop together, so that there is one at a time. */
+static long next_slice(struct ranks *r, const long loop[2])
+{
+    pthread_mutex_lock(&r->lock);
+    if (loop[0] != r->loop) {
+        r->loop = loop[0];
+        r->taken = 0;
+    }
+    long i = r->taken < loop[1] ? r->taken++ : -1;
+    pthread_mutex_unlock(&r->lock);
+    return i;
+}
+
+static void answer_slices(void *self)
+{
+    struct ranks *r = self;
+    while (!atomic_load(&r->over)) {
+        int there;
+        long loop[2];
+        MPI_Status s;
+        MPI_Iprobe(MPI_ANY_SOURCE, ASK_SLICE, MPI_COMM_WORLD, &there, &s);
+        if (!there) {
+            poll(NULL, 0, 2);
+            continue;
+        }
+        MPI_Recv(loop, 2, MPI_LONG, s.MPI_SOURCE, ASK_SLICE, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        long i = next_slice(r, loop);
+        MPI_Send(&i, 1, MPI_LONG, s.MPI_SOURCE, ANSWER_SLICE, MPI_COMM_WORLD);
+    }
+}
+
+static long next(void *self, long loop, long n)
+{
+    struct ranks *r = self;
+    long i, of[2] = { loop, n };
+    if (!r->rank)
+        return next_slice(r, of);
+    pthread_mutex_lock(&r->lock);                                /* one question at a time: answers have no names */
+    MPI_Send(of, 2, MPI_LONG, 0, ASK_SLICE, MPI_COMM_WORLD);
+    MPI_Recv(&i, 1, MPI_LONG, 0, ANSWER_SLICE, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    pthread_mutex_unlock(&r->lock);
+    return i;
+}
+
+static int join(void *self, void *bytes, size_t n)
+{
+    (void)self;
+    for (size_t at = 0, k; at < n; at += k) {
+        k = n - at < 1 << 30 ? n - at : 1 << 30;
+        MPI_Allreduce(MPI_IN_PLACE, (char *)bytes + at, (int)k, MPI_BYTE, MPI_BOR, MPI_COMM_WORLD);
+    }
+    return 0;
+}
+
+/* A rank that failed on its own is here while others leave a loop: they learn of it there. */
+static int agree(void *self, int code, long n)
+{
+    struct ranks *r = self;
+    char sentence[1024] = "";
+    long least[3] = { code ? r->rank : r->count, n, -n };
+    MPI_Allreduce(MPI_IN_PLACE, least, 3, MPI_LONG, MPI_MIN, MPI_COMM_WORLD);
+    int who = (int)least[0];
+    if (who == r->count && least[1] == -least[2])
+        return 0;
+    r->failed = true;
+    if (who == r->count)
+        return kr_fail(KR_EREFUSED, "the ranks do not do the same: loops of %ld and of %ld slices; do all have the same kray, threads and memory?", least[1], -least[2]);
+    if (who == r->rank)
+        strncpy(sentence, kr_error(), sizeof sentence - 1);
+    MPI_Bcast(&code, 1, MPI_INT, who, MPI_COMM_WORLD);
+    MPI_Bcast(sentence, sizeof sentence, MPI_CHAR, who, MPI_COMM_WORLD);
+    return kr_fail(code, "%s", sentence);
+}
+
+static void pass_on(void *self, int level, const char *sentence)
+{
+    const struct ranks *r = self;
+    if (kr_dealt_inside())
+        kr_say(r->outer, level, "rank %d: %s", r->rank, sentence);
+    else if (!r->rank)
+        kr_say(r->outer, level, "%s", sentence);
+}
+
+static void pass_progress(void *self, const char *what, double done, double total)
+{
+    const struct ranks *r = self;
+    if (!r->rank)
+        kr_progress(r->outer, what, done, total);
+}
+
+const kr_trace *ranks_share_trace(struct ranks *r, const kr_trace *outer)
+{
+    r->outer = outer;
+    r->quiet = (kr_trace){ pass_on, pass_progress, r, outer ? outer->stop : NULL };
+    return &r->quiet;
+}
+
+int ranks_share(struct ranks *r)
+{
+    r->slices = (kr_dealer){ r, r->rank, r->count, next, join, agree };
+    if (!r->rank && kr_thread_start(&r->dealer, answer_slices, r))
+        return kr_error_code();
+    kr_dealer_set(&r->slices);
+    return 0;
+}
+
+int ranks_shared(struct ranks *r, int code)
+{
+    if (!r->failed)
+        code = agree(r, code, 0);
+    atomic_store(&r->over, true);
+    kr_dealer_set(NULL);
+    ranks_wait(r);
+    return r->rank ? 0 : code;
 }
 #endif

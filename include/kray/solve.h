@@ -96,7 +96,7 @@ double kr_ease(const kr_problem *p, int k);
  * a > 3: Chambolle and Dossal, J Optim Theory Appl 166:968 (2015). */
 double kr_momentum(double *t, int k);
 typedef struct kr_solution {
-    const char *solver;
+    char solver[16];                 /* its name                                                                          */
     int iterations;
     bool converged;                  /* before the iterations ran out                                                      */
     double objective, misfit;        /* the sum above, and its first part, 1/2 |A x - y|^2, at the x returned              */

@@ -1,6 +1,7 @@
 /* coils.c: the table of methods that estimate coil maps, and what they share. */
 #include "coils.h"
 #include "kray_coil_methods.h"
+#include "kray/dealt.h"
 #include "kray/la.h"
 #include "kray/opt.h"
 #include <string.h>
@@ -73,15 +74,15 @@ static int one(void *self, long slice)
     return e;
 }
 
-int kr_coils_slices(long slices, kr_body *body, void *self, const kr_trace *trace)
+int kr_coils_slices(long slices, kr_body *body, void *self, const kr_array *maps, char *low, const kr_trace *trace)
 {
+    kr_made made[3] = { { NULL, 0 } };
+    if (slices > 1) {
+        made[0] = kr_made_of(maps);
+        made[1] = (kr_made){ low, (size_t)slices };
+    }
     struct slices s = { body, self, trace, slices, 0 };
-    int e = 0;
-    if (slices >= 2 * kr_threads())
-        e = kr_for(slices, one, &s);
-    else
-        for (long i = 0; i < slices && !e; i++)
-            e = one(&s, i);
+    int e = kr_deal(slices, slices >= 2 * kr_threads(), one, &s, made);
     if (!e && slices > 1)
         kr_progress(trace, "coil maps", (double)slices, (double)slices);
     return e;
@@ -117,7 +118,7 @@ static int unexplained(double *part, const kr_array *maps, const kr_array *block
  * 6 lines 13 to 98 %; noise adds to either. */
 static const double MOST_UNEXPLAINED = 0.1;
 
-struct careful { kr_array *maps; const kr_array *block; const kr_coils_opts *o; const kr_trace *trace; };
+struct careful { kr_array *maps; const kr_array *block; const kr_coils_opts *o; const kr_trace *trace; char *low; };
 
 static int careful_slice(void *self, long slice)
 {
@@ -139,14 +140,20 @@ static int careful_slice(void *self, long slice)
         kr_error_clear();
     kr_coils_opts low = *j->o;
     low.crop = -1;
-    __atomic_add_fetch(&j->o->facts->replaced, 1, __ATOMIC_RELAXED);
+    j->low[slice] = 1;
     return kr_coil_method_lowres.estimate(maps, block, &low, j->trace);
 }
 
 static int or_lowres(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace)
 {
-    struct careful j = { maps, block, o, trace };
-    return kr_coils_slices(block->n[KR_SLICE], careful_slice, &j, trace);
+    long n = block->n[KR_SLICE];
+    kr_auto char *low = kr_alloc_zero((size_t)n, 1);
+    struct careful j = { maps, block, o, trace, low };
+    if (!low || kr_coils_slices(n, careful_slice, &j, maps, low, trace))
+        return kr_error_code();
+    for (long i = 0; i < n; i++)
+        o->facts->replaced += low[i];
+    return 0;
 }
 
 static int check(const kr_coils_opts *o, long coils)

@@ -9,8 +9,8 @@
 int kr_coils_principal(kr_cfloat *u, const kr_array *x) KR_MUST_USE;
 
 /* body(self, slice) for each slice: slices in parallel where there are enough of them, else one after the other, each
- * with all threads. */
-int kr_coils_slices(long slices, kr_body *body, void *self, const kr_trace *trace) KR_MUST_USE;
+ * with all threads. What they make: maps; low, a byte each, or NULL. */
+int kr_coils_slices(long slices, kr_body *body, void *self, const kr_array *maps, char *low, const kr_trace *trace) KR_MUST_USE;
 
 /* A field of Hermitian matrices G(r) = sum over d of K_d exp(2 pi i d r / N), r = 0 at pixel N/2, d = -reach..reach along
  * each axis. K: [dz][dy][entry][dx], entries of the upper triangle row by row. */

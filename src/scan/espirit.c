@@ -328,7 +328,7 @@ static int one_slice(void *self, long slice)
 static int estimate_all(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace)
 {
     struct espirit job = { maps, block, o, trace };
-    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, trace);
+    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, maps, NULL, trace);
 }
 
 const kr_coil_method kr_coil_method_espirit = { "espirit", "eigenvectors of the calibration area's correlations", "Uecker et al., MRM 71:990 (2014)", estimate_all };

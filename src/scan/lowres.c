@@ -104,7 +104,7 @@ static int estimate_all(kr_array *maps, const kr_array *block, const kr_coils_op
     struct lowres job = { maps, block, o };
     if (o->maps > 1)
         return kr_fail(KR_EREFUSED, "images of low resolution give one set of maps, %ld are asked for; espirit gives several", o->maps);
-    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, trace);
+    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, maps, NULL, trace);
 }
 
 const kr_coil_method kr_coil_method_lowres = { "lowres", "low-resolution coil images over their root of the sum of squares", "McKenzie et al., MRM 47:529 (2002)", estimate_all };

@@ -111,7 +111,7 @@ static int one_slice(void *self, long slice)
 static int estimate_all(kr_array *maps, const kr_array *block, const kr_coils_opts *o, const kr_trace *trace)
 {
     struct walsh job = { maps, block, o, trace };
-    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, trace);
+    return kr_coils_slices(block->n[KR_SLICE], one_slice, &job, maps, NULL, trace);
 }
 
 const kr_coil_method kr_coil_method_walsh = { "walsh", "local correlation of low-resolution coil images", "Walsh et al., MRM 43:682 (2000)", estimate_all };

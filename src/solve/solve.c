@@ -2,6 +2,7 @@
 #include "kray/solve.h"
 #include "kray_solvers.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DECLARE(n) extern const kr_solver kr_solver_##n;
@@ -77,7 +78,8 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
     kr_solution own;
     bool told = s != NULL;
     s = s ? s : &own;
-    *s = (kr_solution){ .solver = use->name };
+    *s = (kr_solution){ .iterations = 0 };
+    snprintf(s->solver, sizeof s->solver, "%s", use->name);
     if (!(q.bound >= 0) || !isfinite(q.bound) || !isfinite(kr_dot_re(p->b, p->b)))
         return kr_fail(KR_ENUMBER, "the data or the coil maps hold numbers that are not finite");
     if (use->run(&q, x, stop, s, trace))

@@ -9,7 +9,7 @@ owner()
 {
     case $1 in
     base|opt) echo base ;;
-    array) echo array ;;
+    array|dealt) echo array ;;
     fourier|la|lanes|nufft|segments|wavelet|rays) echo math ;;
     linop|offres) echo op ;;
     prox) echo prox ;;

@@ -1,3 +1,4 @@
+#include "kray/dealt.h"
 #include "test.h"
 
 static void shapes(void **state)
@@ -70,8 +71,95 @@ static void contractions(void **state)
     }
 }
 
+/* One of two processes: even indices are its own, the other writes -1 where it is. */
+struct half { long at, loops; int code; };
+static long even(void *self, long loop, long n)
+{
+    struct half *h = self;
+    if (loop != h->loops) {
+        h->loops = loop;
+        h->at = 0;
+    }
+    long i = h->at;
+    h->at += 2;
+    return i < n ? i : -1;
+}
+
+static int other_half(void *self, void *bytes, size_t n)
+{
+    (void)self;
+    for (size_t i = 1; i < n / sizeof(int); i += 2)
+        ((int *)bytes)[i] |= -1;
+    return 0;
+}
+
+static int agree(void *self, int code, long n)
+{
+    const struct half *h = self;
+    (void)n;
+    return code ? code : h->code ? kr_fail(h->code, "the other one failed") : 0;
+}
+
+struct filled { int *to; long calls; long refuse; };
+static int one_more(void *self, long i)
+{
+    int *seen = self;
+    seen[i]++;
+    return 0;
+}
+
+static int fill_in(void *self, long i)
+{
+    struct filled *f = self;
+    int inner[3] = { 0 };
+    __atomic_add_fetch(&f->calls, 1, __ATOMIC_RELAXED);
+    if (i == f->refuse)
+        return kr_fail(KR_EREFUSED, "refused by %ld", i);
+    if (kr_deal(3, false, one_more, inner, (const kr_made[]){ { inner, sizeof inner }, { NULL, 0 } }) || inner[0] != 1 || inner[1] != 1 || inner[2] != 1)
+        return kr_fail(KR_EREFUSED, "a loop within a slice is dealt out");
+    f->to[i] = 100 + (int)i;
+    return 0;
+}
+
+static void dealt(void **state)
+{
+    (void)state;
+    int to[7];
+    struct half h = { 0 };
+    struct filled f = { to, 0, -1 };
+    const kr_dealer d = { &h, 1, 2, even, other_half, agree };
+    const kr_made made[] = { { to, sizeof to }, { NULL, 0 } };
+    for (int wide = 0; wide < 2; wide++) {
+        memset(to, 77, sizeof to);
+        f.calls = 0;
+        assert_int_equal(kr_deal(7, wide, fill_in, &f, made), 0);              /* alone: all of them */
+        if (!wide)
+            assert_int_equal(f.calls, 7);
+        for (int i = 0; i < 7; i++)
+            assert_int_equal(to[i], 100 + i);
+    }
+    kr_dealer_set(&d);
+    assert_int_equal(kr_dealt_rank(), 1);
+    memset(to, 77, sizeof to);
+    f.calls = 0;
+    assert_int_equal(kr_deal(7, false, fill_in, &f, made), 0);
+    assert_int_equal(f.calls, 4);
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(to[i], i % 2 ? -1 : 100 + i);
+    assert_int_equal(kr_dealt_loops(), 1);
+    f.refuse = 4;
+    assert_int_equal(kr_deal(7, false, fill_in, &f, made), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "refused by 4");
+    f.refuse = -1;
+    h.code = KR_EMEM;
+    assert_int_equal(kr_deal(7, false, fill_in, &f, made), KR_EMEM);
+    assert_refused(KR_EMEM, "the other one failed");
+    kr_dealer_set(NULL);
+    assert_int_equal(kr_dealt_processes(), 1);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,38 @@
+/* dealt.h: one image made by several processes (kray recon under mpirun). All do the same, step by step; the slices of the loops named here are dealt out among them, and
+ * afterwards each holds the results of all. The images are those of one process, bit for bit. */
+#ifndef KRAY_DEALT_H
+#define KRAY_DEALT_H
+#include "kray/array.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How the processes reach each other. All functions but `next`, which any thread may call, are called by all processes in the same order. */
+typedef struct kr_dealer {
+    void *self;
+    int rank;                                             /* of this process, from 0                         */
+    int processes;
+    long (*next)(void *self, long loop, long n);          /* the next of 0..n-1 of this loop that nobody has; -1: none is left */
+    int (*join)(void *self, void *bytes, size_t n);       /* bytes = those of all processes, or-ed           */
+    /* code: what became of this process, 0 or a refusal on record. 0 where no process has one; else the same refusal everywhere: that of the lowest rank that has
+     * one. Refuses where n, the length of the loop, differs. */
+    int (*agree)(void *self, int code, long n);
+} kr_dealer;
+/* For the whole process, as the number of threads; stays with the caller. NULL: alone. */
+void kr_dealer_set(const kr_dealer *d);
+int kr_dealt_rank(void);                                  /* 0 where alone                                   */
+int kr_dealt_processes(void);                             /* 1 where alone                                   */
+long kr_dealt_loops(void);                                /* how many were dealt out since kr_dealer_set     */
+bool kr_dealt_inside(void);                               /* a slice of this process alone is worked on      */
+
+/* Memory of which body(self, i) writes the part that belongs to i, and nothing else; without pointers. What it held before is lost where slices are dealt out. */
+typedef struct kr_made { void *bytes; size_t n; } kr_made;
+kr_made kr_made_of(const kr_array *a);                    /* a: contiguous                                   */
+/* body(self, i) for i in 0..n-1, each once: `wide`: side by side, by kr_for; otherwise one after the other in this thread. Under a dealer for some of them, and `made` (ends with
+ * NULL) is that of all; within a body it is kr_for. Returns the first refusal. */
+int kr_deal(long n, bool wide, kr_body *body, void *self, const kr_made *made) KR_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
