@@ -4,7 +4,8 @@ Prints figures; no test. Each chain: a session of one client on loopback, frames
 when the image of the one before is there; the first 20 of 120 are left out. NAME: rss, grappa, net, radial (all of them without one). OMP_NUM_THREADS as set.
 
 A client sends all but the last readout, waits until the server has taken it, and starts the clock with the last readout; the clock stops with the last byte of the image."""
-import os, socket, statistics, struct, subprocess, sys, tempfile, time
+import os, statistics, struct, subprocess, sys, tempfile, time
+from mrd_client import cpu, serve, until
 
 kray, chains = sys.argv[1], sys.argv[2:]
 FRAMES, SKIPPED = int(os.environ.get('FRAMES', 120)), 20
@@ -13,12 +14,6 @@ work = tempfile.mkdtemp()
 
 def run(*words):
     subprocess.run([kray, *words, '-q'], check=True, stdout=subprocess.DEVNULL)
-
-
-def cpu(pid):
-    """Milliseconds, of all threads, also of those that have ended."""
-    f = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()
-    return (int(f[11]) + int(f[12])) * 1000 / os.sysconf('SC_CLK_TCK')
 
 
 def stream_of(*how):
@@ -47,45 +42,10 @@ def stream_of(*how):
     return header, lines
 
 
-def receive(s, n):
-    b = bytearray()
-    while len(b) < n:
-        p = s.recv(n - len(b))
-        if not p:
-            sys.exit(f'the server ended: {bytes(b)}')
-        b += p
-    return bytes(b)
-
-
-def image(s):
-    while True:
-        id = struct.unpack('<H', receive(s, 2))[0]
-        if id == 5:
-            body = receive(s, struct.unpack('<I', receive(s, 4))[0])
-            if not body.startswith(b'DBG'):
-                print('#', body.decode().rstrip('\0'))
-        elif id == 1022:
-            h = receive(s, 198)
-            receive(s, struct.unpack('<Q', receive(s, 8))[0])
-            x, y, z = struct.unpack_from('<HHH', h, 16)
-            receive(s, 4 * x * y * z)
-            return
-        else:
-            sys.exit(f'message {id} in place of an image')
-
-
-def measure(name, config, header, frame_of, warm=0):
+def measure(name, config, header, frame_of):
     """frame_of(r): the readouts of frame r, which begin at the one after the last of frame r - 1."""
-    p = subprocess.Popen([kray, 'serve', '--port', '0', *more.get(name, [])], stderr=subprocess.PIPE, text=True)
-    for text in p.stderr:
-        if 'listening at' in text:
-            port = int(text.split('listening at ')[1].split(':')[1].split()[0])
-            break
-    s = socket.create_connection(('127.0.0.1', port))
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    s.sendall(struct.pack('<H', 1) + config.encode()[:1023].ljust(1024, b'\0') if not config.startswith('{') else struct.pack('<HI', 2, len(config) + 1) + config.encode() + b'\0')
-    s.sendall(header)
-    took, used, idle = [], 0, 0
+    p, s = serve(kray, config, header, *more.get(name, []))
+    took, used = [], 0
     for r in range(FRAMES):
         lines = frame_of(r)
         if r == SKIPPED:
@@ -94,9 +54,9 @@ def measure(name, config, header, frame_of, warm=0):
         time.sleep(0.02)
         t = time.perf_counter()
         s.sendall(lines[-1])
-        image(s)
+        until(s, 1022)
         took.append(1000 * (time.perf_counter() - t))
-    used = (cpu(p.pid) - used) / (FRAMES - SKIPPED)
+    used = 1000 * (cpu(p.pid) - used) / (FRAMES - SKIPPED)
     p.terminate()
     p.wait()
     took = sorted(took[SKIPPED:])
