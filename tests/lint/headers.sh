@@ -3,10 +3,10 @@
 # no library's header along.
 . "$(dirname "$0")/tap.sh"
 
-alone()   # compiler, language, standard, header
+alone()   # compiler (it may be two words: ccache gcc), language, standard, header
 {
     printf '#include "kray/%s"\n#include "kray/%s"\n' "$4" "$4" |
-        "$1" -x "$2" -std="$3" -Wall -Wextra -Wshadow -Wundef -pedantic -Werror -Iinclude -fsyntax-only - 2>&1
+        $1 -x "$2" -std="$3" -Wall -Wextra -Wshadow -Wundef -pedantic -Werror -Iinclude -fsyntax-only - 2>&1
 }
 
 for h in include/kray/*.h; do
