@@ -14,7 +14,35 @@ static int rising(const void *p, const void *q)
     return (a > b) - (a < b);
 }
 
-/* Median of |y| over the outermost tenth of the measured samples along each axis in k-space, where there is next to no signal; that of
+/* |k| of sample i of the data along a trajectory, over the largest along each axis. */
+static double from_centre(const kr_scan *s, long i, const double largest[3])
+{
+    const kr_array *a = s->data, *k = s->traj;
+    long at = 0;
+    for (int d = 0; d < KR_AXES; d++)
+        if (k->n[d] > 1 && d != KR_CHAN)
+            at += i / a->step[d] % a->n[d] * k->step[d];
+    double sum = 0;
+    for (long c = 0; c < k->n[KR_CHAN]; c++) {
+        double v = KR_R(k)[at + c * k->step[KR_CHAN]] / largest[c];
+        sum += v * v;
+    }
+    return sqrt(sum);
+}
+
+static int largest_along(double largest[3], const kr_array *k)
+{
+    for (long c = 0; c < k->n[KR_CHAN]; c++) {
+        kr_scoped(array) axis = kr_array_at(k, KR_CHAN, c);
+        kr_scoped(array) packed = axis ? kr_array_packed(axis) : NULL;
+        if (!packed)
+            return kr_error_code();
+        largest[c] = kr_max_abs(packed) > 0 ? kr_max_abs(packed) : 1;
+    }
+    return 0;
+}
+
+/* Median of |y| over the outermost tenth of the measured samples along each axis in k-space (of |k| along a trajectory), where there is next to no signal; that of
  * Gaussian noise with deviation s of real and imaginary part is s sqrt(2 log 2). */
 static double outer_noise(const kr_scan *s)
 {
@@ -22,10 +50,11 @@ static double outer_noise(const kr_scan *s)
     enum { MOST = 1 << 18 };
     long n = kr_count(kr_array_shape(a)), count = 0, every = n / MOST + 1;
     kr_auto float *v = kr_alloc((size_t)(n / every + 1), sizeof *v);
-    if (!v)
+    double largest[3];
+    if (!v || (s->traj && largest_along(largest, s->traj)))
         return -1;
     for (long i = 0; i < n; i += every) {
-        bool outside = false;
+        bool outside = s->traj && from_centre(s, i, largest) > .9;
         for (int d = KR_X; d <= KR_Z; d++) {
             long x = a->n[d] > 1 ? i / a->step[d] % a->n[d] : 0;
             outside = outside || (a->n[d] >= 16 && !(s->in_image & KR_ON(d)) && (x < a->n[d] / 20 || x >= a->n[d] - a->n[d] / 20));

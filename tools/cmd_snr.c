@@ -14,7 +14,7 @@ typedef struct opts {
     const char *single_band;
     long replicas, seed, maps, calib, compress, threads, multiband, caipi;
     double sigma;
-    const char *covariance, *sign, *voxel, *centre;
+    const char *covariance, *sign, *voxel, *centre, *traj, *units, *matrix, *density;
     bool whiten, oversampling, json;
 } opts;
 
@@ -37,6 +37,11 @@ static const kr_opt table[] = {
     { "kspace-sign", 0, KR_OPT_CHOICE, offsetof(opts, sign), "auto", "auto|+|-", "sign of the Fourier exponent of raw data along the stored directions; auto: by vendor" },
     { "voxel", 0, KR_OPT_TEXT, offsetof(opts, voxel), NULL, "X,Y,Z", "voxel size in mm, where the file gives none" },
     { "centre", 0, KR_OPT_TEXT, offsetof(opts, centre), NULL, "X,Y[,Z]", "sample and line of the centre of k-space, counted as in the file; - keeps an axis" },
+    { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
+    { "traj-units", 0, KR_OPT_CHOICE, offsetof(opts, units), "auto", "auto|fov|sample|radians|1/m|rad/m",
+      "what k-space positions are in: cycles per field of view or per sample, radians per sample, cycles or radians per metre; auto: by their range" },
+    { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it" },
+    { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
     { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor; 0: from the file" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "CAIPI shift of FOV/N along y between neighbouring slices of a band; 1: none, 0: from the file" },
@@ -73,10 +78,10 @@ static int write_ratio(const char *path, const char *what, const kr_image *like,
     return e;
 }
 
-/* Maps, also for methods that do without: noise has one deviation in an image that maps combine, not in a root of the sum of squares. */
+/* Maps of a scan on a grid, also for methods that do without: noise has one deviation in an image that maps combine, not in a root of the sum of squares. */
 static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, const kr_trace *trace)
 {
-    if (!(method.asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
+    if (s->traj || !(method.asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
         return 0;
     *maps = s->coils && s->coils->n[KR_COIL] == s->shape.n[KR_COIL] ? kr_array_ref(s->coils) : kr_coils_estimate(s, c, trace);
     if (*maps)
@@ -92,7 +97,7 @@ static int find_maps(kr_array **maps, const kr_scan *s, const kr_coils_opts *c, 
 static int ready(kr_scan **s, const char *file, const opts *o, const kr_coils_opts *c, const kr_trace *trace)
 {
     kr_job_opts how = kr_job_preset();
-    struct stated words = { o->sign, o->voxel, o->centre, { 0 }, o->single_band, o->covariance, o->multiband, o->caipi };
+    struct stated words = { o->sign, o->voxel, o->centre, { .traj = o->traj, .units = o->units, .matrix = o->matrix, .density = o->density }, o->single_band, o->covariance, o->multiband, o->caipi };
     how.prepare.whiten = o->whiten;
     how.prepare.oversampling = o->oversampling;
     how.prepare.coils = o->compress;
@@ -126,15 +131,22 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     c.calib[0] = c.calib[1] = c.calib[2] = o->calib;
     if (ready(&s, file, o, &c, trace))
         return kr_error_code();
+    if (s->rays)
+        return kr_fail(KR_EREFUSED, "%s: X-ray projections; maps of the noise are of k-space", file);
+    if (s->traj && o->gfactor)
+        return kr_fail(KR_EUSAGE, "%s: the g-factor compares with a full scan, which one along a trajectory has none of: --noise OUT is the map of its noise", file);
     if (!maps && find_maps(&maps, s, &c, trace))
         return kr_error_code();
-    double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = kr_noise_accel(s);
+    double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = s->traj ? 0 : kr_noise_accel(s);
     if (sigma < 0 || accel < 0)
+        return kr_error_code();
+    kr_scoped(scan) wide = NULL;                 /* along a trajectory a reconstruction may widen the plane that the scan is of */
+    if (s->traj && ready(&wide, file, o, &c, NULL))
         return kr_error_code();
     kr_noise how = { method.asked, method.values, o->replicas, (uint64_t)o->seed, sigma };
     kr_scoped(image) image = NULL;
     kr_scoped(image) sd = NULL;
-    if (kr_reconstruct(&image, s, method.asked, method.values, NULL, maps, &c, trace) || kr_noise_map(&sd, s, maps, &c, &how, trace))
+    if (kr_reconstruct(&image, s, method.asked, method.values, NULL, maps, &c, trace) || kr_noise_map(&sd, wide ? wide : s, maps, &c, &how, trace))
         return kr_error_code();
     kr_scoped(array) size = image->data->type == KR_C32 ? kr_abs(image->data) : kr_array_packed(image->data);
     if (!size)
@@ -147,7 +159,9 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     for (const kr_opt *q = method.asked->opts; q && q->name; q++)          /* what lets g fall below 1 */
         if (!strcmp(q->name, "lambda") && q->type == KR_OPT_REAL)
             kr_text_add(&used, ", lambda %g", *(const double *)(const void *)((const char *)method.values + q->at));
-    kr_say(trace, KR_INFO, "%s%s, noise of a sample %.4g, R = %.2f", method.asked->name, used.s ? used.s : "", sigma, accel);
+    if (accel > 0)
+        kr_text_add(&used, ", R = %.2f", accel);
+    kr_say(trace, KR_INFO, "%s, noise of a sample %.4g%s", method.asked->name, sigma, used.s ? used.s : "");
     kr_text_clear(&used);
     json_object_set_new(j, "input", json_words(file));
     json_object_set_new(j, "gfactor", json_words(o->gfactor));
@@ -155,7 +169,7 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     json_object_set_new(j, "method", json_words(method.asked->name));
     json_object_set_new(j, "parameters", json_options(method.asked->opts, method.values));
     json_object_set_new(j, "sigma", json_number(sigma));
-    json_object_set_new(j, "acceleration", json_number(accel));
+    json_object_set_new(j, "acceleration", accel > 0 ? json_number(accel) : json_null());
     json_object_set_new(j, "shape", json_shape(kr_array_shape(image->data)));
     return 0;
 }

@@ -28,6 +28,13 @@ array far.npy sample=96,view=60,chan=2 blob scale=1e6
 array some.npy sample=96,view=60 blob
 refuses 1 'pixels a side (at most 8192)' kray recon some.npy@view,sample --traj far.npy@chan,view,sample -m adjoint -o x.nii.gz
 
+# ---- Noise ----
+kray simulate shepplogan --matrix 48 --slices 1 --coils 3 --snr 30 --traj radial:spokes=60 -o noisy.h5 -q
+works 'sense, noise of a sample 1' kray snr noisy.h5 -o snr.nii.gz --noise sd.nii.gz --replicas 4
+works '"acceleration": null' kray snr noisy.h5 -o snr32.nii.gz --replicas 2 --method adjoint --json
+refuses 2 'the file says 48 along x' kray snr noisy.h5 -o x.nii.gz --matrix 32,32
+refuses 2 'which one along a trajectory has none of' kray snr noisy.h5 --gfactor g.nii.gz --replicas 2
+
 # ---- Pictures ----
 works 'positions' kray info radial.h5 --plot plot.png
 check 'there is a picture' [ -s plot.png ]

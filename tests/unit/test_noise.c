@@ -3,6 +3,7 @@
 #include "kray/io.h"
 #include "kray/phantom.h"
 #include "kray/recon.h"
+#include "kray/trajectory.h"
 
 static kr_scan *simulated(long coils, double snr, const char *mask)
 {
@@ -351,11 +352,57 @@ static void refusals(void **state)
     kr_free(m.o);
 }
 
+/* Along a trajectory: A^H W y with one coil is a sum of samples of weight w / sqrt(N) each (N voxels), and so has the noise sigma sqrt(sum w^2 / N) everywhere; and without a noise
+ * scan sigma is told by the samples far out, here of noise alone. */
+static void along_a_trajectory(void **state)
+{
+    (void)state;
+    kr_simulate how = kr_simulate_preset;
+    how.n[0] = how.n[1] = 48;
+    how.slices = how.coils = 1;
+    how.snr = 0;
+    how.noise_scan = false;
+    kr_traj_want along = { .n = { 48, 48, 1 }, .fov_mm = { 220, 220, 5 } };
+    kr_scoped(array) k = kr_traj_new("radial:spokes=60", &along);
+    assert_non_null(k);
+    how.traj = k;
+    kr_scoped(scan) s = NULL;
+    assert_int_equal(kr_phantom_named("shepplogan")->measure(&s, &how, NULL), 0);
+    const double sigma = 0.25;
+    long n = kr_count(kr_array_shape(s->data));
+    for (long i = 0; i < n; i++) {
+        double z[2];
+        kr_rand_normal2(7, 1, (uint64_t)i, z);
+        KR_C(s->data)[i] = kr_c((float)(sigma * z[0]), (float)(sigma * z[1]));
+    }
+    /* The deviation of a median of m Rayleigh numbers is 1 / (2 sqrt(log(4) m)) of its value; m is a tenth of the samples: four of these. */
+    assert_near(kr_noise_sigma(s, NULL), sigma, sigma * 4 / (2 * sqrt(log(4) * 0.1 * (double)n)));
+    assert_int_equal(kr_scan_trajectory(s, NULL), 0);
+    s->density = kr_scan_density(s, NULL);
+    assert_non_null(s->density);
+    double sum = 0;
+    for (long i = 0; i < n; i++)
+        sum += (double)KR_R(s->density)[i] * (double)KR_R(s->density)[i];
+    double want = sigma * sqrt(sum / (48. * 48.));
+    struct method m = method("adjoint", NULL, 0);
+    enum { REPLICAS = 200 };
+    kr_noise o = { m.m, m.o, REPLICAS, 3, sigma };
+    kr_scoped(image) sd = NULL;
+    assert_int_equal(kr_noise_map(&sd, s, NULL, NULL, &o, NULL), 0);
+    double mean = 0;
+    for (long i = 0; i < 48 * 48; i++) {
+        assert_near(KR_R(sd->data)[i], want, want * 5 / sqrt(4. * REPLICAS));
+        mean += (double)KR_R(sd->data)[i] / (48. * 48.);
+    }
+    assert_near(mean, want, 0.01 * want);
+    kr_free(m.o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(replicas_equal_the_formula), cmocka_unit_test(snr_units), cmocka_unit_test(formula_of_grappa),
         cmocka_unit_test(formula_of_sense), cmocka_unit_test(formula_of_sense_in_volumes),
         
-        cmocka_unit_test(coils_that_do_not_unfold), cmocka_unit_test(real_noise_is_one), cmocka_unit_test(sigma_is_what_whitening_makes), cmocka_unit_test(refusals) };
+        cmocka_unit_test(coils_that_do_not_unfold), cmocka_unit_test(real_noise_is_one), cmocka_unit_test(sigma_is_what_whitening_makes), cmocka_unit_test(along_a_trajectory), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
