@@ -15,6 +15,8 @@ struct kr_job {
     char *source;                    /* the file being read; NULL                                       */
     bool follow;                     /* frames that follow each other                                   */
     bool told;                       /* this measurement's notes and warnings                           */
+    kr_shape along;                  /* of one slice along a trajectory, in frames as stated; one number: not looked at */
+    bool wide;                       /* planes along the trajectory are solved for WIDER than the image: street.h */
     long from, count, all;           /* the slices of a file that are worked on; all 0: what comes      */
     kr_coils_facts *facts;           /* of all pieces' maps; NULL: told at once                         */
     int keep;                        /* -1: nothing                                                     */

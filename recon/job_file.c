@@ -11,8 +11,8 @@ static long slices_of(const kr_scan *s) { return s->shape.n[KR_SLICE] > 1 ? s->s
 
 /* ---- What it takes ---- */
 
-/* The program with its libraries, the FFT's plans and a buffer of the file's reader, measured: 20 to 28 MiB. */
-static const double PROGRAM = 24 << 20;
+/* The program with its libraries, the FFT's plans and a buffer of the file's reader, measured: 28 to 31 MiB. */
+static const double PROGRAM = 29 << 20;
 
 double job_rays_bytes(kr_job *j, const kr_scan *s)
 {
@@ -25,18 +25,28 @@ double job_rays_bytes(kr_job *j, const kr_scan *s)
 
 double job_bytes_beside(const kr_scan *s) { return PROGRAM + 8 * (double)kr_count(kr_shape_without(s->shape, KR_ON(KR_SLICE))); }
 
-/* What methods hold beside samples along a trajectory, in bytes: images; coil images by gridding, from which maps are made, and those maps with their
- * work; of one part at a time seven fine grids of the transform and six images of a solver. Measured on radial scans and a kooshball. 0: lines of a grid. */
-static double along_trajectory(const kr_scan *s, double maps)
+static bool is_along(const kr_scan *s) { return !s->rays && s->shape.n[KR_SAMPLE] > 1 && s->shape.n[KR_VIEW] > 1 && s->enc.encoded[0] > 1; }
+
+/* The image of a scan along a trajectory as if it had been measured on a grid, with its frames: what solvers work on. */
+static kr_shape on_grid(const kr_scan *s)
 {
-    double one = 8, coils = s->shape.n[KR_COIL] > 1 ? (double)s->shape.n[KR_COIL] : 1, slices = s->shape.n[KR_SLICE] > 1 ? (double)s->shape.n[KR_SLICE] : 1, finer = 1;
-    if (s->rays || s->shape.n[KR_SAMPLE] < 2 || s->shape.n[KR_VIEW] < 2 || s->enc.encoded[0] < 2)
-        return 0;
-    for (int d = 0; d < 3; d++) {
-        one *= s->enc.encoded[d] > 1 ? (double)s->enc.encoded[d] : 1;
-        finer *= s->enc.encoded[d] > 1 ? 2 : 1;
-    }
-    return one * ((double)kr_parts(s) + 7 * finer + coils * slices * (1 + 2.6 * maps) + (maps > 0 ? 6 : 0));
+    kr_shape grid = kr_shape_without(s->shape, KR_ON(KR_SAMPLE) | KR_ON(KR_VIEW));
+    for (int d = 0; d < 3; d++)
+        grid.n[d] = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : 1;
+    return grid;
+}
+
+/* What is held at the peak beside the program, in bytes: the data twice, positions, weights and order of the points; and coil images by gridding with the maps made of them and the work of
+ * that, or what the solver holds (as on a grid), the kernel of the normal operator and a fine grid of the transform. Measured on radial scans of 75 to 900 spokes, series of 3 to 36 frames, ten
+ * slices, and a kooshball. */
+static double along_trajectory(const kr_scan *s, kr_shape grid, double maps, double solver)
+{
+    const unsigned space = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z);
+    double coils = s->shape.n[KR_COIL] > 1 ? (double)s->shape.n[KR_COIL] : 1, slices = (double)slices_of(s);
+    double one = 8 * (double)kr_count(kr_shape_only(grid, space)), finer = grid.n[KR_Z] > 1 ? 8 : 4;
+    double samples = (double)kr_count(s->shape), points = samples / coils / slices, frames = (double)kr_count(kr_shape_without(grid, space | KR_ON(KR_COIL) | KR_ON(KR_SLICE)));
+    double makes = one * (coils * slices * (frames + maps) + 3.9 * coils * maps + finer), solves = solver + one * (coils * slices * maps + 1.2 * (frames + 1) * finer);
+    return 16 * samples + 25 * points + (makes > solves ? makes : solves);
 }
 
 /* At the peak of reading and reconstructing so many slices. Either while the readout is cropped, when the data as read and as cropped
@@ -44,6 +54,8 @@ static double along_trajectory(const kr_scan *s, double maps)
 static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_recon *m, long slices)
 {
     kr_scan part = *head;                       /* shape alone is looked at */
+    if (kr_count(j->along) > 1)
+        part.shape = j->along;
     part.shape.n[KR_SLICE] = slices;
     double raw = 8 * (double)kr_count(part.shape), coils = part.shape.n[KR_COIL] > 1 ? (double)part.shape.n[KR_COIL] : 1;
     double ratio = head->enc.recon_mm[0] > 0 ? head->enc.encoded_mm[0] / head->enc.recon_mm[0] : 1;
@@ -53,14 +65,24 @@ static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_reco
     if (j->how.prepare.coils > 0 && j->how.prepare.coils < part.shape.n[KR_COIL])
         coils = (double)(part.shape.n[KR_COIL] = j->how.prepare.coils);
     double data = 8 * (double)kr_count(part.shape), image = data / coils;
+    double maps = m->needs & KR_NEEDS_COILS ? (double)j->how.coils.maps : 0, works;
     *cost = (kr_cost){ 0 };
     void *values = job_values_of(j, m);
-    if (!values || (m->plan && m->plan(cost, &part, values)))
+    kr_scan like = part;
+    if (is_along(&part)) {
+        for (int d = 0; d < 2 && j->wide; d++)
+            part.enc.encoded[d] = lround(WIDER * (double)part.enc.encoded[d]);
+        like.shape = on_grid(&part);
+    }
+    if (!values || (m->plan && m->plan(cost, &like, values)))
         return kr_error_code();
-    const unsigned mapped = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE);        /* one set for all frames */
-    double maps = m->needs & KR_NEEDS_COILS ? 8 * (double)kr_count(kr_shape_only(part.shape, mapped)) * (double)j->how.coils.maps : 0;
-    double along = along_trajectory(&part, m->needs & KR_NEEDS_COILS ? (double)j->how.coils.maps : 0);
-    double works = along > 0 ? data + along : data + maps + cost->bytes + image, opens = raw + (crops ? data : 0);
+    if (is_along(&part))
+        works = along_trajectory(&part, like.shape, maps, cost->bytes);
+    else {
+        const unsigned mapped = KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z) | KR_ON(KR_COIL) | KR_ON(KR_SLICE);        /* one set for all frames */
+        works = data + 8 * (double)kr_count(kr_shape_only(part.shape, mapped)) * maps + cost->bytes + image;
+    }
+    double opens = raw + (crops ? data : 0);
     cost->bytes = PROGRAM + (works > opens ? works : opens);
     cost->seconds += raw / 1e9;                 /* reading                   */
     return 0;
@@ -149,9 +171,30 @@ static int read_window(kr_job *j, kr_scan **out, const char *source, const kr_tr
     return 0;
 }
 
+/* What the data tell of a scan along a trajectory: its frames, and whether planes are solved for wider than the image, here of the slice in the middle. */
+static int look_beside(kr_job *j, const kr_scan *head, const kr_recon *m, const char *source)
+{
+    double outside;
+    const kr_recon *method = j->method;
+    kr_scoped(scan) s = NULL;
+    if ((head->shape.n[KR_SAMPLE] < 2 && head->shape.n[KR_VIEW] < 2) || head->shape.n[KR_Z] > 1)
+        return 0;
+    j->all = slices_of(head);
+    j->from = j->all / 2;
+    j->count = 1;
+    if (read_window(j, &s, source, NULL) || kr_job_prepare(j, s, NULL) || (s->traj && street_widens(&j->wide, &outside, s, m, j->how.maps, NULL, NULL)))
+        return kr_error_code();
+    if (s->traj)
+        j->along = s->shape;
+    j->method = method;                          /* auto decides by what it is given */
+    return 0;
+}
+
 static int begin(kr_job *j, const char *source)
 {
     kr_job_reset(j);
+    j->wide = false;
+    j->along = KR_SHAPE(0);
     j->source = kr_strdup(source);
     return j->source ? 0 : kr_error_code();
 }
@@ -185,6 +228,8 @@ int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, cons
     if (pieces < 0 || read_head(j, head, source, NULL))
         return kr_error_code();
     const kr_recon *m = job_choose(j, *head, NULL);
+    if (m && look_beside(j, *head, m, source))
+        return kr_error_code();
     *piece = m ? piece_of(j, *head, m, pieces) : -1;
     if (!j->method && *piece > 0) {              /* what auto takes is told by the data */
         kr_scoped(scan) s = NULL;
@@ -274,6 +319,8 @@ int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *t
     if (pieces < 0 || ((j->how.memory || pieces) && read_head(j, &head, source, trace)))
         return kr_error_code();
     const kr_recon *guess = head ? job_choose(j, head, NULL) : NULL;
+    if (guess && j->how.memory && look_beside(j, head, guess, source))
+        return kr_error_code();
     long piece = !head ? 1 : guess ? piece_of(j, head, guess, pieces) : -1;
     kr_coils_facts facts = { 0, 0 };
     if (piece < 0)

@@ -253,6 +253,8 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
     }
     if (maps && method->needs && fits(maps, scan, trace))
         return kr_error_code();
+    if (scan != grid)                                        /* it has served */
+        kr_scan_unref(&grid);
     if (kr_stopped(trace) || run_placed(out, scan, method, maps, opts, keep, trace))
         return kr_error_code();
     int e = weighted ? unweigh(*out, maps) : 0;
@@ -268,6 +270,20 @@ static int reconstruct(kr_image **out, kr_scan *scan, const kr_recon *method, co
 }
 
 static const double OUTSIDE = .05, SURROUND = .01;       /* of the energy; a twentieth is plainly seen, and the lesser is the rim of undersampled images */
+
+int street_widens(bool *wide, double *outside, kr_scan *scan, const kr_recon *method, const kr_array *coils, const kept *keep, const kr_trace *trace)
+{
+    bool dense = scan->density;
+    if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
+        return kr_error_code();
+    /* What is there already has the image's size, and a stream has no time. */
+    bool may = method->needs & KR_NEEDS_COILS && method->opts && !coils && !scan->coils && !scan->field && !dense && !keep;
+    *outside = -1;
+    if ((may || trace) && kr_scan_outside(outside, scan))
+        return kr_error_code();
+    *wide = may && *outside > SURROUND;
+    return 0;
+}
 
 int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, const void *opts, const kr_array *coils, const kr_coils_opts *coil_opts,
                      kept *keep, const kr_trace *trace)
@@ -286,16 +302,12 @@ int reconstruct_kept(kr_image **out, kr_scan *scan, const kr_recon *method, cons
         if (!scan->traj)
             return kr_fail(KR_EREFUSED, "the readouts do not lie on a Cartesian grid (trajectory: %s), and there are no k-space positions: give them "
                            "(--traj FILE)", scan->enc.trajectory[0] ? scan->enc.trajectory : "unknown");
-        bool dense = scan->density;
-        if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
-            return kr_error_code();
-        /* What is there already has the image's size, and a stream has no time. */
-        bool may = method->needs & KR_NEEDS_COILS && method->opts && !coils && !scan->coils && !scan->field && !dense && !keep;
+        bool wide = false;
         double outside = -1;
-        if ((may || trace) && kr_scan_outside(&outside, scan))
+        if (street_widens(&wide, &outside, scan, method, coils, keep, trace))
             return kr_error_code();
-        if (may && outside > SURROUND) {
-            if (kr_scan_surround(scan, 1.5, &grown) || !(scan->density = kr_scan_density(scan, NULL)))
+        if (wide) {
+            if (kr_scan_surround(scan, WIDER, &grown) || !(scan->density = kr_scan_density(scan, NULL)))
                 return kr_error_code();
             kr_say(trace, KR_INFO, "%.0f %% of the signal comes from outside of the image's field of view: %ld x %ld voxels are solved for, and the image is the middle of them",
                    100 * outside, scan->enc.encoded[0], scan->enc.encoded[1]);

@@ -1,6 +1,6 @@
 /* array.c: kray-array OUT.npy AXIS=N,... KIND [name=value]...: a small picture for the command line tests.
  * KIND: "flat" 1 everywhere; "blob" a smooth head-like bump with fine structure, different in every slice; "point" one
- * pixel in the middle. value = scale * KIND + offset + noise * N(0,1); phase > 0 makes it complex, turning along x;
+ * pixel in the middle; "spokes" along x, one for each y, turning from y to x: positions from -1 to 1 along x (z = 0) and y (z = 1). value = scale * KIND + offset + noise * N(0,1); phase > 0 makes it complex, turning along x;
  * nan=1 puts one NaN into the middle. heat > 0: complex frames along time, all of one picture, whose phase grows by `heat` radians in the middle, as
  * exp(-(u^2 + v^2) / 0.02); kspace=1: their transform. */
 #include "kray/io.h"
@@ -43,13 +43,15 @@ static double picture(const char *kind, double u, double v, long slice)   /* u, 
         return 1;
     if (!strcmp(kind, "point"))
         return fabs(u) < 1e-9 && fabs(v) < 1e-9;
+    if (!strcmp(kind, "spokes"))
+        return u * (slice ? cos(.5 * 3.14159265358979 * (v + 1)) : sin(.5 * 3.14159265358979 * (v + 1)));
     return r > 1 ? 0 : (1 - r * r) * (1 + 0.3 * sin(9 * u + (double)slice) * cos(7 * v - 0.5 * (double)slice));
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fprintf(stderr, "usage: kray-array OUT.npy AXIS=N,... flat|blob|point [scale= offset= noise= seed= phase= nan=]\n");
+        fprintf(stderr, "usage: kray-array OUT.npy AXIS=N,... flat|blob|point|spokes [scale= offset= noise= seed= phase= nan=]\n");
         return 2;
     }
     double phase = parameter(argc, argv, "phase", 0), scale = parameter(argc, argv, "scale", 1);

@@ -29,3 +29,19 @@ held cine.npy@time,coil,y,x cs --reg ttv:0.01+wavelet:0.01
 
 kray simulate brain -o radial.h5 --matrix 300,300 --slices 1 --coils 8 --traj radial:spokes=120,angle=golden -q || exit 99
 for m in rss adjoint wavelet; do held radial.h5 $m; done
+kray simulate shepplogan -o frames.h5 --matrix 160,160 --slices 1 --coils 8 --traj radial:spokes=400,angle=golden -q || exit 99
+for m in sense nlinv; do held frames.h5 $m; done
+for m in ttv llr; do held frames.h5 $m --spokes 20; done
+kray simulate shepplogan -o slices.h5 --matrix 128,128 --slices 10 --coils 6 --traj radial:spokes=100 -q || exit 99
+held slices.h5 wavelet
+kray simulate shepplogan -o koosh.h5 --matrix 48,48,48 --coils 4 --traj koosh:spokes=2000 -q || exit 99
+held koosh.h5 sense
+
+# Half the steps in k-space, an object twice as large: the plane that is solved for is 1.5 times as wide, which the data tell
+kray simulate brain -o round.h5 --matrix 160,160 --slices 1 --coils 8 --traj radial:spokes=250 -q || exit 99
+array half.npy x=320,y=250,z=2 spokes scale=40
+works '240 x 240 voxels are solved for' kray recon round.h5 -o image.npy -m sense --traj half.npy@chan,view,sample
+held round.h5 sense --traj half.npy@chan,view,sample
+wide=$(planned recon round.h5 -o image.npy -m sense --traj half.npy@chan,view,sample) image=$(planned recon round.h5 -o image.npy -m sense)
+check "$wide planned where the plane is wider, $image else" [ "${wide%.*}" -gt "${image%.*}" ]
+refuses 1 'needs' kray recon round.h5 -o image.npy -m sense --traj half.npy@chan,view,sample --memory "${image%.*}"
