@@ -76,7 +76,6 @@ static void look(struct client *c)
 static void work(void *self)
 {
     struct client *c = self;
-    kr_trace quiet = { .stop = &c->server->stop };
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         kr_mrd_work *w = kr_mrd_session_take(c->session);
@@ -86,7 +85,7 @@ static void work(void *self)
         }
         pthread_mutex_unlock(&c->lock);
         take_slot(c->server);
-        kr_mrd_work_run(w, &quiet);
+        kr_mrd_work_run(w, NULL);
         free_slot(c->server);
         pthread_mutex_lock(&c->lock);
         kr_mrd_session_give(c->session, &w);
@@ -135,7 +134,7 @@ static void move(struct client *c)
         size_t n;
         kr_mrd_session_out(c->session, &n);
         bool closed = kr_mrd_session_closed(c->session), wants = closed || kr_mrd_session_wants(c->session);
-        if (c->server->stop && !closed && !told) {
+        if (atomic_load(&c->server->stop) && !closed && !told) {
             kr_mrd_session_refuse(c->session, "the server is stopping");
             told = true;
             pthread_mutex_unlock(&c->lock);
@@ -381,7 +380,7 @@ int server_open(struct server *s)
 
 void server_stop(struct server *s)
 {
-    s->stop = 1;
+    atomic_store(&s->stop, true);                                /* work that runs goes on: its images are sent */
     for (struct client *c = s->first; c; c = c->next)
         poke(c);
     while (s->first) {

@@ -24,7 +24,7 @@ struct server {
     atomic_long open;
     struct noise { char *measurement; kr_text bytes; } noise[64];        /* of the last measurements that brought some; under lock */
     int noise_next;
-    volatile int stop;               /* told to methods that run                                        */
+    atomic_bool stop;
     atomic_long sessions, refused, images, failed, dropped, lines, journals;
     atomic_llong bytes_in, bytes_out;
     double started;

@@ -74,7 +74,7 @@ unsigned char *kr_mrd_session_room(kr_mrd_session *s, size_t *n);        /* wher
 void kr_mrd_session_filled(kr_mrd_session *s, size_t n);
 void kr_mrd_session_feed(kr_mrd_session *s, const void *bytes, size_t n);     /* both at once, copied              */
 void kr_mrd_session_end(kr_mrd_session *s);          /* the client sends no more: as if it had sent CLOSE, with a warning where it did not */
-void kr_mrd_session_refuse(kr_mrd_session *s, const char *sentence);     /* ends it: text, then CLOSE; work that is not begun is dropped */
+void kr_mrd_session_refuse(kr_mrd_session *s, const char *sentence);     /* ends it: text, images of what was begun, then CLOSE; other work is dropped */
 bool kr_mrd_session_waits(const kr_mrd_session *s);  /* nothing is being done until the client sends more           */
 bool kr_mrd_session_wants(const kr_mrd_session *s);  /* false: enough is waiting to be worked on or sent            */
 

@@ -55,17 +55,32 @@ static void set_vector(float to[3], const double from[3])
         to[d] = (float)from[d];
 }
 
-static ISMRMRD_ImageHeader head_of(const kr_mrd_work *w, const kr_array *a, long n, unsigned kind, const kr_mrd_ask *ask)
+/* Of an image with these counters: of the line nearest to the centre of k-space, of all along axes that the method put together; not known where none was
+ * measured: there is no image. */
+static const stamp *stamp_of(const kr_mrd_work *w, const kr_array *a, const long v[COUNTERS])
+{
+    long at = 0, all = 1;
+    for (int k = COUNTERS; k-- > 0; all *= w->n[k])
+        at = at * w->n[k] + (v[k] < w->n[k] ? v[k] : 0);
+    const stamp *best = &w->stamps[at];
+    for (long i = 0; i < all && !w->stamps[at].known; i++) {
+        bool same = w->stamps[i].known && (!best->known || w->stamps[i].away < best->away);
+        for (long k = 0, rest = i; same && k < COUNTERS; rest /= w->n[k++])
+            same = a->n[axis_of[k]] == 1 || rest % w->n[k] == v[k];
+        best = same ? &w->stamps[i] : best;
+    }
+    return best;
+}
+
+static void counters_of(long v[COUNTERS], const kr_array *a, long n)
+{
+    for (int k = 0; k < COUNTERS; n /= a->n[axis_of[k++]])
+        v[k] = n % a->n[axis_of[k]];
+}
+
+static ISMRMRD_ImageHeader head_of(const kr_mrd_work *w, const kr_array *a, const long v[COUNTERS], const stamp *s, unsigned kind, const kr_mrd_ask *ask)
 {
     const kr_geom *g = w->image->geom;
-    long v[COUNTERS], rest = n, at = 0;
-    for (int k = 0; k < COUNTERS; k++) {
-        v[k] = rest % a->n[axis_of[k]];
-        rest /= a->n[axis_of[k]];
-    }
-    for (int k = COUNTERS; k-- > 0; )
-        at = at * w->n[k] + (v[k] < w->n[k] ? v[k] : 0);
-    const stamp *s = &w->stamps[at];
     long slice = w->slice >= 0 ? w->slice : v[0], repetition = w->repetition >= 0 ? w->repetition + v[4] : v[4];
     ISMRMRD_ImageHeader h = { .version = 1, .channels = (uint16_t)a->n[KR_COIL], .measurement_uid = s->uid, .average = (uint16_t)v[5], .slice = (uint16_t)slice,
         .contrast = (uint16_t)v[1], .phase = (uint16_t)v[2], .repetition = (uint16_t)repetition, .set = (uint16_t)v[3], .acquisition_time_stamp = s->time_stamp };
@@ -125,7 +140,12 @@ static int kind_images(kr_text *out, answer *a, const kr_mrd_work *w, const kr_a
     if (!room || !text)
         return kr_error_code();
     for (long n = 0; n < images; n++) {
-        ISMRMRD_ImageHeader h = head_of(w, x, n, kind, ask);
+        long v[COUNTERS];
+        counters_of(v, x, n);
+        const stamp *measured = stamp_of(w, x, v);
+        if (!measured->known)
+            continue;
+        ISMRMRD_ImageHeader h = head_of(w, x, v, measured, kind, ask);
         int number;
         struct series *s = series_of(a, kind, h.contrast, &number);
         h.image_series_index = (uint16_t)number;

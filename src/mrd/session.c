@@ -218,12 +218,24 @@ static int take_noise(kr_mrd_session *s, const kr_text *bytes, long channels)
     return 0;
 }
 
-/* Once, before the first image, where the header names a noise measurement and no noise came. */
+/* Once, before the first image: the noise that came, or that of the measurement which the header names; what cannot whiten is told. */
 static void find_noise(kr_mrd_session *s, long channels)
 {
-    if (s->noise_asked || s->units.noise.count || !*s->noise_measurement)
+    if (s->noise_asked)
         return;
     s->noise_asked = true;
+    if (s->units.noise.count) {
+        long had = s->units.noise.h[0].line.channels;
+        kr_auto char *t = had != channels ? kr_strf("the noise has %ld channels, and this scan %ld: channels are not whitened", had, channels) : NULL;
+        if (had != channels)
+            say(s, "WRN", t ? t : "the noise has other channels than the scan");
+        return;
+    }
+    if (!*s->noise_measurement) {
+        if (channels > 1)
+            say(s, "DBG", "no noise came before the first line, and the header names no scan that measured it: channels are not whitened");
+        return;
+    }
     kr_text bytes = { 0 };
     bool found = s->host->noise_of && s->host->noise_of(s->host->self, s->noise_measurement, &bytes);
     if (!found || take_noise(s, &bytes, channels)) {
@@ -590,10 +602,10 @@ void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **work)
         next += *next ? (*next = 0, 1) : 0;
         say(s, "WRN", p);
     }
-    int e = s->facts.refused ? 0 : w->code;
+    int e = w->code;
     long sent = s->answer.sent;
     size_t from = s->out.len;
-    if (!e && w->image && !s->facts.refused && answer_images(&s->out, &s->answer, w, &s->ask)) {
+    if (!e && w->image && answer_images(&s->out, &s->answer, w, &s->ask)) {
         e = kr_error_code();
         kr_free(w->sentence);
         w->sentence = kr_strdup(kr_error());

@@ -98,6 +98,15 @@ check 'killed in the middle of a scan' bash -c 'ls saved/*.part'
 start --save saved
 check 'the next start makes a file of what there is' bash -c '! ls saved/*.part 2>/dev/null && ls saved/*.h5'
 check 'up to the last whole line' bash -c "\"$KR_BUILD/tools/kray\" info saved/*.h5 | grep -q 'lines  *[5-8][0-9] imaging'"
+# What runs is finished when the server is asked to stop: the first slice is on its way, and its image comes.
+kray simulate shepplogan -q -o long.h5 -m 128,128 --slices 3 --coils 4
+kray send long.h5 -o late.npy -c '{"method":"wavelet","iterations":400,"tolerance":0}' --port "$port" 2>send.log &
+sender=$!
+for i in $(seq 300); do [ "$(cat saved/*.part 2>/dev/null | wc -c)" -gt 2000000 ] && break; sleep 0.1; done
+check 'a graceful stop while it works' stop
+wait $sender
+check 'the client is told, and has an image of what ran' bash -c 'grep -q "the server is stopping" send.log && [ -s late.npy ]'
+start --save saved
 refuses 1 'nobody answers' kray send scan.h5 -o x.npy --port 1 --wait 0
 refuses 2 'a server takes no files' kray serve scan.h5
 refuses 2 'where should the images go' kray send scan.h5

@@ -54,13 +54,13 @@ static void head(kr_text *t, const char *limits, const char *parallel)
 
 enum { LAST = 1 << 7, CALIB = 1 << 19, LAST_REPETITION = 1 << 13 };
 
-static void line(kr_text *t, int ky, int slice, int contrast, int repetition, uint64_t flags)
+static void line_of(kr_text *t, int channels, int ky, int slice, int contrast, int repetition, uint64_t flags)
 {
     unsigned char h[KR_MRD_LINE_HEAD] = { 1 };
-    float data[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, one = 1;
+    float data[16] = { 1, 2, 3, 4, 5, 6, 7, 8 }, one = 1;
     memcpy(h + 2, &flags, 8);
     h[34] = 4;
-    h[36] = h[38] = 1;
+    h[36] = h[38] = (unsigned char)channels;
     h[172] = 2;
     memcpy(h + 194, &one, 4);
     memcpy(h + 210, &one, 4);
@@ -69,8 +69,10 @@ static void line(kr_text *t, int ky, int slice, int contrast, int repetition, ui
     h[248] = (unsigned char)slice;
     h[250] = (unsigned char)contrast;
     h[254] = (unsigned char)repetition;
-    kr_mrd_put(t, &(kr_mrd_message){ .id = KR_MRD_ACQUISITION, .head = h, .head_bytes = sizeof h, .data = (const unsigned char *)data, .data_bytes = sizeof data });
+    kr_mrd_put(t, &(kr_mrd_message){ .id = KR_MRD_ACQUISITION, .head = h, .head_bytes = sizeof h, .data = (const unsigned char *)data, .data_bytes = 32 * (size_t)channels });
 }
+
+static void line(kr_text *t, int ky, int slice, int contrast, int repetition, uint64_t flags) { line_of(t, 1, ky, slice, contrast, repetition, flags); }
 
 /* How many messages of a kind the answer holds; with `words` in the text of one. */
 static long answered(const kr_mrd_session *s, int id, const char *words)
@@ -180,6 +182,41 @@ static void contrasts(void **state)
             assert_int_equal(fake.runs, c && slice ? 2 : 0);
         }
     end(&s, &t, 4);
+}
+
+/* A contrast that the header does not announce comes after the slice was complete: its image alone follows, and none of what no line was measured for. */
+static void more_than_announced(void **state)
+{
+    (void)state;
+    kr_mrd_session *s = begin(KR_MRD_BY_SLICE);
+    kr_text t = { 0 };
+    head(&t, LIMIT("slice", "0"), "");
+    for (int c = 0; c < 2; c++)
+        for (int ky = 0; ky < 4; ky++)
+            line(&t, ky, 0, c, 0, ky == 3 ? LAST : 0);
+    say(s, &t);
+    assert_int_equal(fake.runs, 2);
+    end(&s, &t, 2);
+}
+
+/* Channels that are not whitened are told of, with the reason. */
+static void no_noise(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        kr_mrd_session *s = begin(KR_MRD_BY_SLICE);
+        kr_text t = { 0 };
+        head(&t, "", "");
+        if (i)
+            line_of(&t, i == 1 ? 2 : 1, 0, 0, 0, 0, 1 << 18);
+        for (int ky = 0; ky < 4; ky++)
+            line_of(&t, 2, ky, 0, 0, 0, 0);
+        say(s, &t);
+        assert_int_equal(answered(s, KR_MRD_TEXT, "DBG no noise came before the first line"), i == 0);
+        assert_int_equal(answered(s, KR_MRD_TEXT, "WRN the noise has 1 channels, and this scan 2"), i == 2);
+        assert_int_equal(answered(s, KR_MRD_TEXT, "not whitened"), i != 1);
+        end(&s, &t, 1);
+    }
 }
 
 static void calibration(void **state)
@@ -366,6 +403,6 @@ static void memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(last_flags), cmocka_unit_test(limits_and_repetitions), cmocka_unit_test(contrasts), cmocka_unit_test(calibration),
-                                        cmocka_unit_test(noise_of_another), cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
+                                        cmocka_unit_test(noise_of_another), cmocka_unit_test(more_than_announced), cmocka_unit_test(no_noise), cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
