@@ -303,6 +303,8 @@ static int stream_pixels(kr_array **out, void *self, long i)
     int e = kr_file_read(im->s.fd, &h, sizeof h, im->pixels[i] - im->text[i] - 8 - (int64_t)sizeof h);
     if (e)
         return e;
+    if (!h.matrix_size[0] || !h.matrix_size[1] || !h.matrix_size[2] || !h.channels)
+        return kr_fail(KR_EFORMAT, "image %ld has no pixels: a matrix of %d x %d x %d, %d channels", i, h.matrix_size[0], h.matrix_size[1], h.matrix_size[2], h.channels);
     static const enum kr_number kind[] = { KR_NUMBER_NONE, KR_U16, KR_I16, KR_U32, KR_I32, KR_F32, KR_F64, KR_F32, KR_F64 };   /* by ISMRMRD's type */
     bool pairs = h.data_type == ISMRMRD_CXFLOAT || h.data_type == ISMRMRD_CXDOUBLE;
     kr_shape shape = KR_SHAPE([KR_X] = h.matrix_size[0], [KR_Y] = h.matrix_size[1], [KR_Z] = h.matrix_size[2], [KR_COIL] = h.channels);

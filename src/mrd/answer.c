@@ -59,15 +59,17 @@ static void set_vector(float to[3], const double from[3])
  * measured: there is no image. */
 static const stamp *stamp_of(const kr_mrd_work *w, const kr_array *a, const long v[COUNTERS])
 {
-    long at = 0, all = 1;
-    for (int k = COUNTERS; k-- > 0; all *= w->n[k])
-        at = at * w->n[k] + (v[k] < w->n[k] ? v[k] : 0);
-    const stamp *best = &w->stamps[at];
-    for (long i = 0; i < all && !w->stamps[at].known; i++) {
-        bool same = w->stamps[i].known && (!best->known || w->stamps[i].away < best->away);
-        for (long k = 0, rest = i; same && k < COUNTERS; rest /= w->n[k++])
-            same = a->n[axis_of[k]] == 1 || rest % w->n[k] == v[k];
-        best = same ? &w->stamps[i] : best;
+    const stamp *best = NULL;
+    long c[COUNTERS] = { 0 };
+    for (int k = 0; k < COUNTERS; ) {
+        long at = 0;
+        for (int d = COUNTERS; d-- > 0; )
+            at = at * w->n[d] + (a->n[axis_of[d]] == 1 ? c[d] : v[d] < w->n[d] ? v[d] : 0);
+        const stamp *s = &w->stamps[at];
+        if (!best || (s->known && (!best->known || s->away < best->away)))
+            best = s;
+        for (k = 0; k < COUNTERS && (a->n[axis_of[k]] > 1 || ++c[k] == w->n[k]); k++)        /* the next along those axes */
+            c[k] = 0;
     }
     return best;
 }

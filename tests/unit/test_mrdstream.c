@@ -1,6 +1,7 @@
 /* test_mrdstream.c: recorded MRD streams: what they hold is what the same scan in HDF5 holds; cut off anywhere they are refused. */
 #include "test.h"
 #include "kray/io.h"
+#include "kray/wire.h"
 
 static unsigned char bytes[1 << 16];
 static size_t load(const char *name)
@@ -98,6 +99,26 @@ static void refusals(void **state)
     }
 }
 
+/* An image of many columns and no planes has no bytes, and a reader that takes no planes for one would ask for gigabytes. */
+static void no_pixels(void **state)
+{
+    (void)state;
+    unsigned char h[KR_MRD_IMAGE_HEAD] = { 1, 0, 5 };
+    kr_text t = { 0 };
+    h[16] = h[17] = h[18] = h[19] = 255;
+    h[34] = h[35] = 255;
+    kr_mrd_put_text(&t, KR_MRD_TEXT, "DBG no planes");
+    kr_mrd_put(&t, &(kr_mrd_message){ .id = KR_MRD_IMAGE, .head = h, .head_bytes = sizeof h });
+    kr_mrd_put_close(&t);
+    memcpy(bytes, t.s, t.len);
+    const char *path = save(t.len);
+    kr_scoped(image) im = NULL;
+    assert_true(kr_image_read(&im, path) < 0);
+    assert_refused(KR_EFORMAT, "image 0 has no pixels: a matrix of 65535 x 65535 x 0, 65535 channels");
+    unlink(path);
+    kr_text_clear(&t);
+}
+
 /* Bytes captured between two programs of others, and the same scan in a file. */
 static void captured(void **state)
 {
@@ -137,6 +158,6 @@ static void awkward(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(acquisitions), cmocka_unit_test(images), cmocka_unit_test(cut_off_anywhere),
-                                        cmocka_unit_test(refusals), cmocka_unit_test(captured), cmocka_unit_test(awkward) };
+                                        cmocka_unit_test(refusals), cmocka_unit_test(no_pixels), cmocka_unit_test(captured), cmocka_unit_test(awkward) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
