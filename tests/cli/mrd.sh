@@ -112,6 +112,20 @@ refuses 2 'a server takes no files' kray serve scan.h5
 refuses 2 'where should the images go' kray send scan.h5
 check 'stopped again' stop
 
+# ---- As the systemd unit and the container start it ----
+docs=$here/../../docs
+unit=$(sed -n 's|^ExecStart=/usr/local/bin/kray serve||p' "$docs/kray-serve.service") container=$(sed -n 's/^CMD \["kray", "serve", //p' "$docs/Containerfile" | tr -d '",]')
+for words in "$unit" "$container"; do
+    words=$(echo "$words" | sed "s|/var/lib/kray|$work/state|g; s| /scans| $work/state/scans|; s| /weights| $work/state|; s/--port [0-9]*//; s/0\.0\.0\.0/127.0.0.1/")
+    mkdir -p state
+    start $words
+    check "kray serve $words" [ -n "$port" ]
+    works '' send scan.h5 -o sent.npy -c rss
+    check 'stopped' stop
+    check 'what came is kept' bash -c 'ls state/scans/*.h5'
+    rm -r state
+done
+
 # ---- A stage of a pipe ----
 kray recon scan.h5 -q -o recon.npy --method rss
 check 'kray stream' bash -c "\"$KR_BUILD/tools/kray\" convert scan.h5 -o - --to mrdstream -q | \"$KR_BUILD/tools/kray\" stream -q -c rss >answer.bin"
