@@ -310,6 +310,8 @@ void server_take(struct server *s, int fd, const char *from)
 {
     char words[120];
     snprintf(words, sizeof words, "this server has %ld sessions, as many as it takes", s->most);
+    if (s->open >= s->most)                                      /* those that are over are none */
+        server_reap(s);
     struct client *c = s->open < s->most ? kr_alloc_zero(1, sizeof *c) : NULL;
     if (!c) {
         turn_away(s, fd, from, s->open < s->most ? "no memory" : words);
