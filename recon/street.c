@@ -277,7 +277,9 @@ int street_widens(bool *wide, double *outside, kr_scan *scan, const kr_recon *me
     if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
         return kr_error_code();
     /* What is there already has the image's size, and a stream has no time. */
-    bool may = method->needs & KR_NEEDS_COILS && method->opts && !coils && !scan->coils && !scan->field && !dense && !keep;
+    /* nlinv finds maps of its own. */
+    bool solves = method->needs & KR_NEEDS_COILS ? method->opts != NULL : !strcmp(method->name, "nlinv");
+    bool may = solves && !coils && !scan->coils && !scan->field && !dense && !keep;
     *outside = -1;
     if ((may || trace) && kr_scan_outside(outside, scan))
         return kr_error_code();

@@ -16,6 +16,18 @@ static int matrix(kr_scan *s, const long n[3])
 
 static bool some(const double v[3]) { return v[0] != 0 || v[1] != 0 || v[2] != 0; }
 
+/* Voxels of the image's matrix, which the trajectory's range tells where nothing else does. */
+static int voxel_along(kr_scan *s, const kr_stated *what)
+{
+    const kr_along *a = what->along;
+    if (a && a->unit)
+        s->traj_unit = a->unit;
+    bool told = s->enc.encoded[0] > 1 || s->enc.recon[0] > 1, known = s->enc.encoded_mm[0] > 0 || s->enc.recon_mm[0] > 0;
+    if (a && some(a->file_mm) && !known ? kr_scan_widen(s, a->file_mm) : !told && kr_scan_trajectory(s, NULL))
+        return kr_error_code();
+    return kr_scan_voxel(s, what->voxel_mm);
+}
+
 /* What moves the trajectory (field of view, delays) or goes by it (shifts, weights). */
 static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
 {
@@ -37,6 +49,9 @@ static int along(kr_scan *s, const kr_stated *what, const kr_trace *trace)
     bool known = s->enc.encoded_mm[0] > 0 || s->enc.recon_mm[0] > 0;
     if ((some(a->file_mm) && !known && kr_scan_widen(s, a->file_mm)) || (some(a->fov_mm) && kr_scan_widen(s, a->fov_mm)))
         return kr_error_code();
+    if (some(a->fov_mm) && !known && !some(a->file_mm))
+        kr_say(trace, KR_INFO, "--fov: no field of view was known, so that this is the one of %ld x %ld voxels; with --voxel too the image is as wide as --fov says", s->enc.encoded[0],
+               s->enc.encoded[1]);
     if (!moved && !lag && !gated && !a->field && !a->girf && !what->density && !what->density_kind)
         return what->spokes ? kr_scan_frames(s, what->spokes, trace) : 0;
     if (!s->traj)
@@ -145,8 +160,9 @@ static int measured(kr_scan *s, bool centred, const kr_trace *trace)
 
 int kr_scan_state(kr_scan *s, const kr_stated *what, const kr_trace *trace)
 {
+    bool off_grid = s->traj || what->traj || what->traj_spec;
     s->kspace_sign = what->kspace_sign;
-    if ((what->voxel_mm[0] != 0 || what->voxel_mm[1] != 0 || what->voxel_mm[2] != 0) && kr_scan_voxel(s, what->voxel_mm))
+    if (some(what->voxel_mm) && !off_grid && kr_scan_voxel(s, what->voxel_mm))
         return kr_error_code();
     if ((what->centred && kr_scan_centre(s, what->centre)) || measured(s, what->centred, trace))
         return kr_error_code();
@@ -154,7 +170,7 @@ int kr_scan_state(kr_scan *s, const kr_stated *what, const kr_trace *trace)
         return kr_error_code();
     if (what->traj && !what->traj_spec && kr_scan_attach_trajectory(s, what->traj))
         return kr_fail_in("trajectory");
-    if ((what->matrix[0] && matrix(s, what->matrix)) || along(s, what, trace) || multiband(s, what))
+    if ((what->matrix[0] && matrix(s, what->matrix)) || (some(what->voxel_mm) && off_grid && voxel_along(s, what)) || along(s, what, trace) || multiband(s, what))
         return kr_error_code();
     return what->covariance && kr_scan_covariance(s, what->covariance) ? kr_fail_in("covariance") : 0;
 }
