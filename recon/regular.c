@@ -385,7 +385,7 @@ static kr_regular filled(const kr_regular *options)                  /* what a m
 {
     kr_regular o = *options;
     o.frames = o.frames ? o.frames : "auto";
-    o.order = o.order ? o.order : 4;
+    o.order = o.order ? o.order : 2;
     o.block = o.block ? o.block : 8;
     return o;
 }

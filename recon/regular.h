@@ -21,7 +21,7 @@ typedef struct kr_regular {
     { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: the first that can: of projections 'diagonal', of wcrr 'lbfgs', else FISTA, PDHG or ADMM" }, \
     { "nonneg", 0, KR_OPT_FLAG, offsetof(kr_regular, positive), NULL, NULL, "no value below 0 (images of projections)" }
 #define KR_REGULAR_WAVELET \
-    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "4", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }
+    { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "2", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }
 #define KR_REGULAR_SHIFTS \
     { "shifts", 0, KR_OPT_FLAG, offsetof(kr_regular, shifts), "on", NULL, "average the penalty over shifts of the wavelet grid (4) or of the blocks (2): cycle spinning" }
 #define KR_REGULAR_BLOCK \
