@@ -256,9 +256,10 @@ static int enough(const kr_hood *n, const kr_array *block, long taps)
                 block->n[0], block->n[1], block->n[2], rows, columns, taps * n->sources, block->n[KR_COIL]);
 }
 
-static int undecided(void)
+static int decided(int e)                                /* e of LAPACK: no memory is another matter */
 {
-    return kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda, "
+    return e != KR_ENUMBER ? e
+         : kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda, "
                                "fewer --neighbours or fewer coils (--compress)");
 }
 
@@ -269,8 +270,8 @@ static int solve(kr_cfloat **w, struct normal *e, long taps, double lambda)
     *w = kr_alloc((size_t)e->columns, (size_t)e->right * sizeof **w);
     if (!*w)
         return kr_error_code();
-    if (kr_la_solve_posdef(e->columns, e->G, kr_fit_ridge(e->G, e->columns, lambda), e->right, e->X))
-        return undecided();
+    if (decided(kr_la_solve_posdef(e->columns, e->G, kr_fit_ridge(e->G, e->columns, lambda), e->right, e->X)))
+        return kr_error_code();
     for (long r = 0; r < e->right; r++)
         for (long d = 0; d < taps; d++)
             memcpy((void *)(*w + (d * e->right + r) * inner), e->X + r * e->columns + d * inner, (size_t)inner * sizeof *e->X);
@@ -329,7 +330,7 @@ static int weights_of(void *self, kr_cfloat *W, kr_cfloat *G, kr_cfloat *X)
 {
     const struct normal *e = self;
     memcpy((void *)W, X, (size_t)(e->columns * e->right) * sizeof *W);
-    return kr_la_solve_posdef(e->columns, G, kr_fit_ridge(G, e->columns, e->floor), e->right, W) ? undecided() : 0;
+    return decided(kr_la_solve_posdef(e->columns, G, kr_fit_ridge(G, e->columns, e->floor), e->right, W));
 }
 
 /* Adds what each floor leaves in the middle target of one hood. */

@@ -80,8 +80,10 @@ static int invert(void *self, kr_cfloat *W, kr_cfloat *H, kr_cfloat *unused)
     for (long j = 0; j < n; j++)
         for (long i = 0; i <= j; i++)
             R[j * n + i] = i == j ? kr_c(kr_re(H[j * n + j]) + ridge, 0) : kr_cconj(H[i * n + j]);
-    if (kr_la_cholesky(n, R) || kr_la_inverse_upper(n, R))
-        return kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda or fewer "
+    int e = kr_la_cholesky(n, R);
+    e = e ? e : kr_la_inverse_upper(n, R);
+    if (e)
+        return e != KR_ENUMBER ? e : kr_fail(KR_ENUMBER, "the calibration area does not decide the kernel (its equations are singular): take a larger --lambda or fewer "
                                    "coils (--compress)");
     for (long c = 0; c < s->coils; c++) {                /* column j of R^-1 R^-H */
         long j = s->centre * s->coils + c;

@@ -2,7 +2,7 @@
 #include "regular.h"
 
 static const kr_opt table[] = {
-    KR_REGULAR_OPTS("0.002", "5000", "1e-3"),
+    KR_REGULAR_OPTS("0.003", "5000", "1e-3"),
     KR_REGULAR_WAVELET,
     KR_REGULAR_SHIFTS,
     KR_OPT_END };

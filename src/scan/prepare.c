@@ -403,8 +403,9 @@ int kr_scan_covariance(kr_scan *s, const kr_array *given)
                 return kr_fail(KR_ENUMBER, "the covariance is not Hermitian: elements %ld, %ld and %ld, %ld differ", i, j, j, i);
             R[i + n * j] = kr_cconj(a);                      /* X^H X sums conj(n_i) n_j */
         }
-    if (kr_la_cholesky(n, R))
-        return kr_fail(KR_ENUMBER, "the covariance is not positive definite");
+    int e = kr_la_cholesky(n, R);
+    if (e)
+        return e != KR_ENUMBER ? e : kr_fail(KR_ENUMBER, "the covariance is not positive definite");
     float scale = sqrtf((float)(rows - 1));
     for (long j = 0; j < n; j++)
         for (long i = 0; i <= j; i++)

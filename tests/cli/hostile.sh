@@ -38,6 +38,9 @@ if [ "$asan" != 0 ]; then
 else
     check 'info ends where the address space is limited' bash -c "(ulimit -v 250000 -t 30; $exe info scan.h5) >limited.txt 2>&1 || grep -q 'no memory' limited.txt"
     check 'so does recon' bash -c "(ulimit -v 700000 -t 60; $exe recon scan.h5 -q -o limited.npy) >limited.txt 2>&1 || grep -q 'no memory' limited.txt"
+    for m in grappa spirit 'spirit --l1 0'; do       # what has no room is not called undecided; where there is too little to begin, the loader says so
+        check "$m names the memory" bash -c "(ulimit -v 150000 -t 60; $exe recon scan.h5 -q -u equispaced:accel=2,lines=16 -o limited.npy --method $m) >limited.txt 2>&1 || grep -qE 'no memory|allocate memory|map segment' limited.txt"
+    done
 fi
 
 # ---- Told to stop: at once, or within some seconds; nothing half done is left under the name of the output ----
