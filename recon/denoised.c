@@ -138,9 +138,8 @@ int denoised_image(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     if (opens && net_open(&own, DENOISERS))
         return kr_error_code();
     kr_net *n = net_of(&own);
-    int e = n ? 0 : kr_fail(KR_EUSAGE, "this method needs the weights of a denoiser: --weights FILE (docs/networks.md)");
-    kr_scoped(array) image = e ? NULL : kr_array_new(scan->rays ? KR_R32 : KR_C32, kr_scan_image_shape(scan));
-    e = e ? e : !image || (!scan->rays && kr_coils_check(coils, scan)) ? kr_error_code() : 0;
+    kr_scoped(array) image = kr_array_new(scan->rays ? KR_R32 : KR_C32, kr_scan_image_shape(scan));
+    int e = !image || (!scan->rays && kr_coils_check(coils, scan)) ? kr_error_code() : 0;
     long parts = kr_parts(scan);
     for (long i = 0; i < parts && !e; i++) {
         kr_trace_unit room;

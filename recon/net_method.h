@@ -10,7 +10,7 @@ extern const kr_opt net_table[];
 /* The file of weights that came with Kray for one of these networks: in the folder KR_WEIGHTS, in share/kray/weights beside the program's or the
  * library's folder, or in the tree that it was built in. NULL: none. Owner: the caller. */
 char *shipped_weights(const char *family);
-/* Reads what the options name, or weights that came with Kray, into opts->opened; nothing where there are none. `family`: names of networks (kr_net_kind), separated by
+/* Reads what the options name, or weights that came with Kray, into opts->opened; refuses where there are none, before any scan is read. `family`: names of networks (kr_net_kind), separated by
  * blanks, of which it must be one. */
 int net_open(net_opts *o, const char *family);
 void net_close(void *opts);

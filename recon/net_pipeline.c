@@ -152,8 +152,7 @@ static net_opened *opened(const net_opts *o, const char *family)
 
 int net_open(net_opts *o, const char *family)
 {
-    kr_auto char *shipped = o->weights ? NULL : shipped_weights(family);
-    return (!o->weights && !shipped) || (o->opened = opened(o, family)) ? 0 : kr_error_code();
+    return (o->opened = opened(o, family)) ? 0 : kr_error_code();
 }
 
 void net_close(void *opts)

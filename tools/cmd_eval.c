@@ -468,14 +468,34 @@ static int evaluate(struct result *r, const struct judge *rules, const struct ju
     return kr_fail(KR_EREFUSED, "%ld of %ld volumes could not be scored", r->lost, r->lost + r->volumes);
 }
 
-/* NAME=R words are a set each; words without a name are one set together. */
-static int columns_of(struct result *r, int words, char **word)
+/* Whether each word is a folder that holds targets' names of its own: sets, which the words then name. 0, 1, or a refusal. */
+static int sets_of(const struct judge_files *t, int words, char **word)
+{
+    int sets = words > 1;
+    for (int i = 0; sets > 0 && i < words; i++) {
+        struct judge_files f = { 0 };
+        int e = judge_files(&f, 1, &word[i]);
+        long k = 0;
+        while (k < f.count && !judge_files_named(t, f.at[k].name))
+            k++;
+        sets = e ? e : f.many && k < f.count;
+        judge_files_close(&f);
+    }
+    return sets;
+}
+
+/* NAME=R words are a set each, and so are folders side by side; other words without a name are one set together. */
+static int columns_of(struct result *r, const struct judge_files *t, int words, char **word)
 {
     int with = 0;
     for (int i = 0; i < words; i++)
         with += judge_named(word[i]) > 0;
     if (with && with < words)
         return kr_fail(KR_EUSAGE, "some reconstructions have a name and some have none; write NAME=R for all");
+    int sets = with ? 0 : sets_of(t, words, word);
+    if (sets < 0)
+        return sets;
+    with = sets ? words : with;
     r->column = kr_alloc_zero((size_t)(with ? with : 1), sizeof *r->column);
     if (!r->column)
         return kr_error_code();
@@ -485,8 +505,8 @@ static int columns_of(struct result *r, int words, char **word)
     for (r->columns = 0; r->columns < with; ) {
         struct column *u = &r->column[r->columns];
         size_t n = judge_named(word[r->columns]);
-        char *path = word[r->columns] + n + 1;
-        u->name = kr_strf("%.*s", (int)n, word[r->columns]);
+        char *path = word[r->columns] + (n ? n + 1 : 0);
+        u->name = n ? kr_strf("%.*s", (int)n, path - n - 1) : kr_strdup(path);
         r->columns++;                          /* from here on closed with the others, also after a refusal */
         if (!u->name)
             return kr_error_code();
@@ -571,7 +591,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     char *target = (char *)o->target;
     answer_begin(&a, o->json, trace);
     int e = judge_files(&t, 1, &target);
-    e = e ? e : columns_of(&r, recons, recon);
+    e = e ? e : columns_of(&r, &t, recons, recon);
     e = e ? e : o->labels ? evaluate_labels(&r, &t, &a) : evaluate(&r, &rules, &t, &a);
     if (e)
         answer_failed(&a);

@@ -118,7 +118,11 @@ static int make(const char *spec, const opts *o, struct answer *a)
     kr_scoped(meta) meta = kr_meta_new();
     if (!meta || kr_meta_set(meta, "mask", "%s", spec) || kr_meta_set(meta, "kray_command", "%s", kr_command_line()))
         return kr_error_code();
-    return kr_array_write(m, meta, o->output);
+    if (kr_array_write(m, meta, o->output))
+        return kr_error_code();
+    if (strcmp(o->output, "-"))
+        kr_say(&a->trace, KR_INFO, "%s", o->output);
+    return 0;
 }
 
 static int run(void *opt, int files, char **file, const kr_trace *trace)

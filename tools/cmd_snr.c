@@ -161,7 +161,13 @@ static int snr(const char *file, const opts *o, struct answer *answer)
             kr_text_add(&used, ", lambda %g", *(const double *)(const void *)((const char *)method.values + q->at));
     if (accel > 0)
         kr_text_add(&used, ", R = %.2f", accel);
-    kr_say(trace, KR_INFO, "%s, noise of a sample %.4g%s", method.asked->name, sigma, used.s ? used.s : "");
+    const char *const written[] = { o->output, o->noise, o->gfactor };
+    kr_text names = { 0 };
+    for (int i = 0; i < 3; i++)
+        if (written[i])
+            kr_text_add(&names, "%s%s", names.s ? ", " : "", written[i]);
+    kr_say(trace, KR_INFO, "%s: %s, noise of a sample %.4g%s", names.s ? names.s : "", method.asked->name, sigma, used.s ? used.s : "");
+    kr_text_clear(&names);
     kr_text_clear(&used);
     json_object_set_new(j, "input", json_words(file));
     json_object_set_new(j, "gfactor", json_words(o->gfactor));

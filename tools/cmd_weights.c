@@ -214,7 +214,10 @@ static int convert(int files, char **file, const opts *o, struct answer *a)
     json_object_set_new(a->last, "source", json_words(file[0]));
     if (e || kr_folder_for(file[1]))
         return kr_error_code();
-    return torch ? kr_weights_write_torch(w, file[1]) : kr_weights_write(w, file[1]);
+    if (torch ? kr_weights_write_torch(w, file[1]) : kr_weights_write(w, file[1]))
+        return kr_error_code();
+    kr_say(&a->trace, KR_INFO, "%s", file[1]);
+    return 0;
 }
 
 static int run(void *p, int files, char **file, const kr_trace *trace)

@@ -115,6 +115,8 @@ check 'a row for each volume of each set' [ "$(grep -c '^fastmri,volume,p1/v[123
 check 'a mean for each set' [ "$(grep -c '^fastmri,mean,' all.csv)" = 2 ]
 kray eval --target study/gt study/tv --csv one.csv >/dev/null
 check 'the mean of a set is that of the set alone' [ "$(grep '^fastmri,mean,.*,tv,' all.csv | cut -d, -f5-9)" = "$(grep '^fastmri,mean,' one.csv | cut -d, -f5-9)" ]
+kray eval --target study/gt --recon study/sense study/tv --csv folders.csv >/dev/null
+check 'folders side by side are sets, named by their words' [ "$(sed 's/,study\/\(sense\|tv\),/,\1,/' folders.csv)" = "$(cat all.csv)" ]
 rm study/tv/p1/v2.npy
 refuses 1 '1 of 6 volumes could not be scored' kray eval --target study/gt sense=study/sense tv=study/tv --csv all.csv
 check 'the set that lacks it is named' grep -q 'tv: p1/v2: has no reconstruction' "$err"

@@ -13,6 +13,7 @@ done
 works '"acceleration": 2.74' kray mask uniform:accel=4,lines=15,offset=1 --shape 64,96 --json
 works '"y": 15' kray mask uniform:accel=4,lines=15,offset=1 --shape 64,96 --json
 works '{y=30}' kray mask random:accel=2 --shape y=30,x=40 -o line.npy
+check 'the file is named' grep -qx 'kray: line.npy' "$err"
 works '{y=30}' kray mask line.npy --shape 40,30
 rm line.npy.json                                  # nameless lines of numbers are along y
 works '{y=30}' kray mask line.npy --shape 30,30

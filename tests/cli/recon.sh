@@ -60,7 +60,7 @@ works '' kray recon scan.h5 full.cfl -o new/both/images --method rss
 works '' kray coils scan.h5 -o new/maps/maps.cfl --png new/png/maps.png
 works '' kray mask $mask --like scan.h5 -o new/mask/mask.npy
 works '' kray convert scan.h5 new/cfl/scan.cfl
-works '' kray snr under.cfl -o new/snr/snr.npy -g new/g/g.npy --replicas 2
+works 'new/snr/snr.npy, new/g/g.npy: ' kray snr under.cfl -o new/snr/snr.npy -g new/g/g.npy --replicas 2
 works '' kray eval --target full.npy full.npy --csv new/csv/scores.csv
 works '' kray report --target full.npy a=full.npy -o new/page/report.html
 check 'all of them are there' ls new/deep/image.nii.gz new/both/images/full.nii.gz new/maps/maps.hdr new/png/maps.png new/mask/mask.npy new/cfl/scan.cfl \

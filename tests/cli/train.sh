@@ -55,6 +55,7 @@ check 'its curves go up and down' [ "$(grep -o ' d="M[0-9. ]*L[^"]*"' whole/trai
 kray simulate brain --matrix 72,72 --slices 1 --coils 4 -o u.h5 --undersample equispaced:accel=3,center=0.2,seed=1 -q
 works '' kray recon u.h5 -o r.nii.gz --method refine --weights whole/best.safetensors
 refuses 2 'a network needs its weights' kray recon u.h5 -o r.nii.gz --method refine
+refuses 2 'a network needs its weights' kray recon nowhere.h5 -o r.nii.gz --method varnet    # asked before the scan is looked at
 mkdir weights && cp whole/best.safetensors weights/refine.safetensors
 works '' env KR_WEIGHTS="$work/weights" "$KR_BUILD/tools/kray" recon u.h5 -o bare.npy --method refine
 works '' kray weights info whole/best.safetensors

@@ -24,7 +24,7 @@ works '"network": "cirim"' kray weights info model.ckpt --json
 works 'cirim            ' kray weights list .
 refuses 2 'are written as .safetensors or .pt' kray weights convert model.ckpt copy.npz
 refuses 2 '--bf16 belongs to .safetensors' kray weights convert model.ckpt copy.pt --bf16
-works '' kray weights convert model.ckpt copy.pt
+works 'kray: copy.pt' kray weights convert model.ckpt copy.pt
 check 'for PyTorch: the same names and numbers' cmp <(kray weights info model.ckpt | grep '^  digest') <(kray weights info copy.pt | grep '^  digest')
 works '' kray weights convert model.ckpt half.safetensors --bf16
 check 'half of the room' [ "$(wc -c < half.safetensors)" -lt "$(($(wc -c < copy.pt) * 3 / 5))" ]
