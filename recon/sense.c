@@ -1,35 +1,39 @@
-/* sense.c: CG-SENSE: x = argmin |P F S x - y|^2 + lambda |x|^2, several sets of maps as in soft-SENSE. */
+/* sense.c: CG-SENSE: x = argmin |P F S x - y|^2 + lambda |x|^2, several sets of maps as in soft-SENSE; then a x, a = argmin |P F S a x - y|^2. */
 #include "kray/dealt.h"
 #include "kray/solve.h"
 #include "model.h"
 #include "sense_noise.h"
 #include <math.h>
 
-typedef struct opts { long iterations; double lambda, tolerance; } opts;
+typedef struct opts { long iterations; double lambda, tolerance; bool rescale; } opts;
 static const kr_opt table[] = {
     { "iterations", 'i', KR_OPT_INT, offsetof(opts, iterations), "30", "N", "conjugate gradient steps at most" },
-    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.005", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
+    { "lambda", 'l', KR_OPT_REAL, offsetof(opts, lambda), "0.01", "X", "Tikhonov regularisation, relative to the largest sum of squares of the coil maps" },
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1e-4", "X", "stop when the residual of the normal equations is X times its initial value" },
+    { "rescale", 0, KR_OPT_FLAG, offsetof(opts, rescale), "on", NULL, "multiply the image by the factor that brings its samples nearest to those measured: lambda dims it" },
     KR_OPT_END };
 
 /* model_kind.normal: corners of k-space that no readout reaches; without it they fill with what maps and samples disagree in, a checkerboard. */
 static const double EMPTY = 0.05;
 
-struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; };
+struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; double *factor; };       /* factor: of each part */
 
 /* (A^H W A + lambda u) x = A^H W y. Along a trajectory the weights let all of k-space count alike, so that lambda means what it means on a grid, and
  * few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
-static int solve(kr_array *x, const model *m, const opts *o, const kr_trace *trace)
+static int solve(kr_array *x, double *factor, const model *m, const opts *o, const kr_trace *trace)
 {
     kr_stop stop = { (int)o->iterations, o->tolerance };
     if (m->mask && kr_cg_sense_can(kr_array_shape(m->mask), m->axes))
-        return kr_cg_sense(x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, trace);
+        return kr_cg_sense(x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, factor, trace);
     double yy;
     kr_scoped(linop) N = m->kind->normal(m, m->part->traj ? EMPTY : 0);
     kr_scoped(array) b = kr_array_like(x);
     if (!N || !b || m->kind->adjoint(m, b, &yy))
         return kr_error_code();
-    return kr_cg_normal(N, x, b, (float)o->lambda * kr_sense_unit(m->coils), stop, trace);
+    float lambda = (float)o->lambda * kr_sense_unit(m->coils);
+    int k = kr_cg_normal(N, x, b, lambda, stop, trace);
+    *factor = kr_cg_nearest(kr_dot_re(x, b), lambda, x);
+    return k;
 }
 
 static int one(void *self, long i)
@@ -42,11 +46,13 @@ static int one(void *self, long i)
     kr_scoped(array) z = maps ? kr_part(j->image, j->scan, i) : NULL;
     e = e ? e : z ? model_open(&m, &part, maps) : kr_error_code();
     kr_scoped(array) x = e ? NULL : kr_array_new(m.type, m.image);
-    int k = e ? e : x ? solve(x, &m, j->o, j->trace) : kr_error_code();
+    int k = e ? e : x ? solve(x, &j->factor[i], &m, j->o, j->trace) : kr_error_code();
     model_close(&m);
     kr_part_close(&part);
     if (k < 0)
         return k;
+    if (j->o->rescale)
+        kr_scale(x, (float)j->factor[i]);
     kr_combine_sets(z, x);
     return 0;
 }
@@ -59,10 +65,13 @@ static int check(const opts *o)
     return 0;
 }
 
-int kr_sense_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+/* All parts; factor: what each was multiplied by. */
+static int reconstruct(kr_array *image, double *factor, const kr_scan *scan, const kr_array *coils, const opts *o, const kr_trace *trace)
 {
-    const opts *o = options;
-    return check(o) ? kr_error_code() : kr_sense_deviation(sd, scan, coils, o->lambda, trace);
+    struct job j = { scan, coils, image, o, trace, factor };
+    long n = kr_parts(scan);
+    bool wide = n >= 2 * kr_threads();                               /* many slices: one a thread; few: one after the other */
+    return kr_deal(n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { factor, (size_t)n * sizeof *factor }, { NULL, 0 } });
 }
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
@@ -71,15 +80,32 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     if (check(o))
         return kr_error_code();
     kr_scoped(array) image = kr_array_new(KR_C32, kr_scan_image_shape(scan));
-    if (!image || kr_coils_check(coils, scan))
-        return kr_error_code();
-    struct job j = { scan, coils, image, o, trace };
-    long n = kr_parts(scan);
-    bool wide = n >= 2 * kr_threads();                               /* many slices: one a thread; few: one after the other */
-    if (kr_deal(n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { NULL, 0 } }))
+    kr_auto double *factor = kr_alloc((size_t)kr_parts(scan), sizeof *factor);
+    if (!image || !factor || kr_coils_check(coils, scan) || reconstruct(image, factor, scan, coils, o, trace))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? 0 : kr_error_code();
+}
+
+/* What the image is multiplied by, its noise is, too. */
+int kr_sense_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+{
+    const opts *o = options;
+    int e = check(o) ? kr_error_code() : kr_sense_deviation(sd, scan, coils, o->lambda, trace);
+    if (e || !o->rescale || !(o->lambda > 0))
+        return e;
+    kr_scoped(array) image = kr_array_new(KR_C32, kr_scan_image_shape(scan));
+    kr_auto double *factor = kr_alloc((size_t)kr_parts(scan), sizeof *factor);
+    e = image && factor ? reconstruct(image, factor, scan, coils, o, trace) : kr_error_code();
+    for (long i = 0, n = kr_parts(scan); i < n && !e; i++) {
+        kr_scoped(array) part = kr_part((*sd)->data, scan, i);
+        if (part)
+            kr_scale(part, (float)factor[i]);
+        e = part ? 0 : kr_error_code();
+    }
+    if (e)
+        kr_image_unref(sd);
+    return e;
 }
 
 /* How many iterations a tolerance asks for. Found on undersampled real and simulated scans, R = 4 to 7. */

@@ -125,7 +125,7 @@ struct sense { kr_array *x, *y, *coils, *mask; int iterations; };
 static int solve(void *self)
 {
     struct sense *s = self;
-    int k = kr_cg_sense(s->x, s->y, s->coils, s->mask, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), 0.01f, (kr_stop){ s->iterations, 0 }, NULL);
+    int k = kr_cg_sense(s->x, s->y, s->coils, s->mask, KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z), 0.01f, (kr_stop){ s->iterations, 0 }, NULL, NULL);
     return k < 0 ? k : 0;
 }
 

@@ -22,10 +22,13 @@ int kr_cg_normal(const kr_linop *N, kr_array *x, const kr_array *b, float lambda
  * own. Each block runs all its iterations in the cache. u = kr_sense_unit(coils), so that lambda means the same for maps of any
  * size. x {X,Y,Z,MAP}, y {X,Y,Z,COIL}, coils {X,Y,Z,COIL,MAP}, all contiguous; mask and axes as in kr_op_sense. A block, or a line of a
  * block of lines, stops once the residual of its normal equations is `tolerance` times its share of sqrt(u) |P y|, the most
- * that |A^H y| can be. Returns the largest number of iterations, or a refusal (numbers that are not finite, stopped on
+ * that |A^H y| can be. nearest: kr_cg_nearest of the whole, or NULL. Returns the largest number of iterations, or a refusal (numbers that are not finite, stopped on
  * request). The mask must be one that kr_cg_sense_can do. Source: Pruessmann 2001; soft-SENSE: Uecker 2014. */
 int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_array *mask, unsigned axes, float lambda, kr_stop stop,
-                const kr_trace *trace) KR_MUST_USE;
+                double *nearest, const kr_trace *trace) KR_MUST_USE;
+/* The factor a for which |a A x - y| is least, x an iterate of conjugate gradients from 0 for (A^H A + lambda) x = b = A^H y, and xb = Re <x, b>: lambda makes x smaller
+ * than the data ask for. Such an x is orthogonal to its residual, so that |A x|^2 = xb - lambda |x|^2. 1 where x is 0. */
+double kr_cg_nearest(double xb, float lambda, const kr_array *x);
 /* Whether a mask of this shape leaves blocks: it varies along at most two of X, Y, Z, all of them among `axes`; otherwise
  * kr_cg does it. And the bytes of scratch that will be taken; kept: the measured part of k-space, 0 to 1. */
 bool kr_cg_sense_can(kr_shape mask, unsigned axes);

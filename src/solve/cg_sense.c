@@ -33,6 +33,7 @@ struct solver {
     kr_array *hybrid;
     const kr_trace *trace;
     struct room **room;               /* per worker                                                            */
+    double *xb;                       /* of each plane of each block: Re <x, b>                                */
     atomic_int most;                  /* iterations of any block                                               */
 };
 struct room {
@@ -116,8 +117,8 @@ static int each_panel(struct part *j, double sum[KR_LANES])
     return e;
 }
 
-/* x holds b and becomes the solution. Returns the iterations. */
-static int solve(const struct solver *s, struct room *w, const float *maps, float *x)
+/* x holds b and becomes the solution. Returns the iterations; *xb += Re <x, b>, to which each step adds alpha |r|^2. */
+static int solve(const struct solver *s, struct room *w, const float *maps, float *x, double *xb)
 {
     long block = s->map * s->b.floats;
     double rr[KR_LANES], rr1[KR_LANES], pz[KR_LANES], enough = s->stop.tolerance * s->stop.tolerance * s->share;
@@ -143,6 +144,8 @@ static int solve(const struct solver *s, struct room *w, const float *maps, floa
         e = e ? e : each_panel(&j, pz);
         for (int l = 0; l < KR_LANES; l++)                            /* a lane that has arrived, or of zeros, rests */
             alpha[l] = pz[l] > 0 && rr[l] > enough ? (float)(rr[l] / pz[l]) : 0;
+        for (int l = 0; l < (s->b.plane ? 1 : KR_LANES); l++)
+            *xb += (double)alpha[l] * rr[l];
         j.what = STEP;
         j.a = alpha;
         e = e ? e : each_panel(&j, rr1);                              /* x = x + alpha p, r = r - alpha z */
@@ -208,7 +211,7 @@ static int one_block(void *self, long b)
     else
         start(s, w, b);
     for (long i = 0; i < kr_blocks_planes(&s->b, b); i++) {
-        int k = solve(s, w, w->maps + i * s->coil * block, w->x + i * block);
+        int k = solve(s, w, w->maps + i * s->coil * block, w->x + i * block, &s->xb[b * s->b.slab + i]);
         if (k < 0)
             return k;
         int top = atomic_load(&s->most);
@@ -323,6 +326,7 @@ static void drop(struct solver *s)
         kr_free(w);
     }
     kr_free(s->room);
+    kr_free(s->xb);
     kr_free(s->at);
     kr_array_unref(&s->hybrid);
     kr_psf_unref(&s->psf);
@@ -397,8 +401,14 @@ float kr_sense_unit(const kr_array *coils)
     return most;
 }
 
+double kr_cg_nearest(double xb, float lambda, const kr_array *x)
+{
+    double left = xb - (double)lambda * kr_dot_re(x, x);
+    return left > 0 ? xb / left : 1;
+}
+
 int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_array *mask, unsigned axes, float lambda, kr_stop stop,
-                const kr_trace *trace)
+                double *nearest, const kr_trace *trace)
 {
     kr_shape shape = mask ? kr_array_shape(mask) : (kr_shape){ 0 };
     kr_assert(kr_array_contiguous(x) && kr_array_contiguous(y) && kr_array_contiguous(coils) && kr_cg_sense_can(shape, axes));
@@ -409,13 +419,20 @@ int kr_cg_sense(kr_array *x, const kr_array *y, const kr_array *coils, const kr_
     s.psf = unit < 0 || (mask && !m) ? NULL
           : kr_psf_new(m ? m->data : NULL, s.b.n[s.b.row], m ? m->step[s.b.row] : 0, s.b.plane ? s.b.n[s.b.col] : 1, m ? m->step[s.b.col] : 0);
     s.room = s.psf ? kr_alloc_zero((size_t)kr_threads(), sizeof *s.room) : NULL;
-    int e = s.room ? data(&s, x, y, coils, m, axes) : kr_error_code();
+    s.xb = s.room ? kr_alloc_zero((size_t)(s.b.count * s.b.slab), sizeof *s.xb) : NULL;
+    int e = s.xb ? data(&s, x, y, coils, m, axes) : kr_error_code();
     double yy = e ? 0 : kr_dot_re(s.hybrid ? s.hybrid : y, s.hybrid ? s.hybrid : y);
     s.share = (double)unit * yy / (double)(s.b.plane ? s.b.n[s.b.out] : s.b.n[s.b.col] * s.b.n[s.b.out]);
     if (!e && !isfinite(s.share))
         e = kr_fail(KR_ENUMBER, "conjugate gradients: the data or the coil maps hold numbers that are not finite");
     if (!e)
         e = kr_for(s.b.count, one_block, &s);
+    if (!e && nearest) {
+        double xb = 0;
+        for (long i = 0; i < s.b.count * s.b.slab; i++)
+            xb += s.xb[i];
+        *nearest = kr_cg_nearest(xb, s.lambda, x);
+    }
     drop(&s);
     return e ? e : atomic_load(&s.most);
 }

@@ -28,7 +28,7 @@ compare() {
     i=0
     while [ $i -lt "$RUNS" ]; do
         once bart bart pics -l2 -r0.01 "-i$4" "$2" "$3" b
-        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --method sense --coils "$3.cfl" --iterations "$4" --lambda 0.01 --tolerance 0
+        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --method sense --coils "$3.cfl" --iterations "$4" --lambda 0.01 --no-rescale --tolerance 0
         i=$((i + 1))
     done
     row "$1" b k
@@ -119,7 +119,7 @@ STEPS
             cp bart.runs steps.runs
             i=0
             while [ $i -lt "$RUNS" ]; do
-                once kray "$KRAY" recon full.h5 -o k.cfl --complex --method sense -u m4.cfl --iterations 30 --lambda 0.01 --tolerance 0 $([ $memory = none ] || echo --memory $memory)
+                once kray "$KRAY" recon full.h5 -o k.cfl --complex --method sense -u m4.cfl --iterations 30 --lambda 0.01 --no-rescale --tolerance 0 $([ $memory = none ] || echo --memory $memory)
                 i=$((i + 1))
             done
             bart cabs k ka

@@ -57,7 +57,7 @@ fit = lambda a, b: a * ((a * b).sum() / (a * a).sum())
 for every in 1, 2:
     y = collapsed(every)
     write('sms', y.reshape(N, N, 1, 12, *[1] * 9, B))
-    t = run(kray, 'recon', '-q', 'sms.cfl', '-o', 'kray.npy', '-m', 'sense', '--multiband', '3', '--caipi', '4', '-c', 'maps.cfl', '--lambda', '0.002',
+    t = run(kray, 'recon', '-q', 'sms.cfl', '-o', 'kray.npy', '-m', 'sense', '--multiband', '3', '--caipi', '4', '-c', 'maps.cfl', '--lambda', '0.002', '--no-rescale',
             '-i', '100', '--tolerance', '1e-7', '--complex')
     ours = np.load('kray.npy').transpose(2, 1, 0)               # slice y x -> x y slice
     theirs, tb = np.zeros_like(ours), 0

@@ -123,10 +123,17 @@ static void in_blocks(void **state)
         kr_scoped(array) whole = kr_array_new(KR_C32, kr_linop_domain(A));
         kr_scoped(array) blocks = kr_array_like(whole);
         fill_random(y, k);
+        double nearest = 0;
         assert_true(kr_cg(A, whole, y, 0.5f * kr_sense_unit(maps), (kr_stop){ 300, 1e-7 }, NULL) > 0);
         assert_true(kr_cg_sense_can(mask ? kr_array_shape(mask) : (kr_shape){ 0 }, s->axes));
-        assert_true(kr_cg_sense(blocks, y, maps, mask, s->axes, 0.5f, (kr_stop){ 300, 1e-7 }, NULL) > 0);
+        assert_true(kr_cg_sense(blocks, y, maps, mask, s->axes, 0.5f, (kr_stop){ 300, 1e-7 }, &nearest, NULL) > 0);
         assert_near(distance(blocks, whole), 0, 1e-5);   /* both stopped at 1e-7 of the residual, condition about 50 */
+        kr_scoped(array) Ax = kr_array_like(y);
+        kr_scoped(array) known = kr_array_copy(y);
+        kr_apply(A, Ax, whole);
+        if (mask)
+            kr_contract(known, y, mask, false);
+        assert_near(nearest, kr_dot_re(Ax, known) / kr_dot_re(Ax, Ax), 1e-5);        /* the factor of least squares, from its definition */
     }
     assert_false(kr_cg_sense_can(KR_SHAPE([KR_X] = 4, [KR_Y] = 4, [KR_Z] = 4), X | Y | Z));
     assert_false(kr_cg_sense_can(KR_SHAPE([KR_X] = 4, [KR_Y] = 4), Y | Z));
@@ -168,7 +175,7 @@ static void any_threads(void **state)
             fill_random(y, 41);
             x[t] = kr_array_new(KR_C32, kr_linop_domain(A));
             if (k & 1)
-                assert_int_equal(kr_cg_sense(x[t], y, maps, mask, s[k / 2].axes, 0.01f, (kr_stop){ 10, 0 }, NULL), 10);
+                assert_int_equal(kr_cg_sense(x[t], y, maps, mask, s[k / 2].axes, 0.01f, (kr_stop){ 10, 0 }, NULL, NULL), 10);
             else
                 assert_int_equal(kr_cg(A, x[t], y, 0.01f, (kr_stop){ 10, 0 }, NULL), 10);
             assert_memory_equal(x[0]->data, x[t]->data, (size_t)kr_count(kr_linop_domain(A)) * 8);
