@@ -72,6 +72,12 @@ check 'the folder of the dead is gone' [ ! -e place/".kray-$host-$dead-AbCdEf" ]
 check 'that of a living process stays' [ -d place/".kray-$host-$$-AbCdEf" ]
 check 'that of another machine stays' [ -d place/".kray-elsewhere-$dead-AbCdEf" ]
 check 'nothing else is left' [ "$(ls -A place | wc -l)" = 4 ]
+mkdir -p planted victim planted/".kray-$host-$dead-ZyXwVu/deep" && echo precious >victim/a.txt
+ln -s ../victim planted/".kray-$host-$dead-LiNkEd"               # a link under such a name, and one in such a folder, lead nowhere
+ln -s ../../victim/a.txt planted/".kray-$host-$dead-ZyXwVu/deep/a.txt"
+works '' kray recon scan.h5 -q -o planted/image.npy --method rss
+check 'what planted links lead to stays' [ "$(cat victim/a.txt)" = precious ]
+check 'a folder of the dead goes with all that is in it' [ ! -e planted/".kray-$host-$dead-ZyXwVu" ]
 for n in 1 2 3 4 5 6 7 8; do
     "$exe" simulate shepplogan -q -o place/scan.h5 -m 96,96 --slices 2 --coils 4 2>/dev/null &
     pid=$!
