@@ -116,7 +116,7 @@ enum { TAPS = 343 };
 /* ---- Winograd: 3 taps along y (and z) as F(4,3), those along x as they are: 2 (4) times fewer products. The sums over channels are convolutions of 3
  * taps for each point. Rounding grows to some 1e-6 of the largest value; weights take 2 (4) times the room, so that layers of many channels, which see
  * few voxels, stay direct. ---- */
-enum { TILED_LEAST = 16, TILED_MOST = 256 * 128 };            /* channels in and out; their product */
+enum { TILED_LEAST = 16, TILED_MOST = 640 * 320 };            /* channels in and out; their product */
 
 static bool can_tile(const vol_conv *c)
 {
@@ -181,6 +181,17 @@ int vol_conv_make(vol_conv *c, const float *weight, const float *bias, long outs
     if (bias)
         memcpy(c->bias, bias, (size_t)outs * sizeof *bias);
     return 0;
+}
+
+static bool takes_tiles(const vol_conv *c, const long n[3])
+{
+    return c->tiled && n[0] * n[1] >= 64 && n[1] >= 4 && (c->points == 6 || n[2] >= 4);
+}
+
+void vol_conv_fit(vol_conv *c, const long n[3])
+{
+    if (!takes_tiles(c, n))
+        kr_free_at(&c->tiled);
 }
 
 void vol_conv_close(vol_conv *c)
@@ -316,29 +327,30 @@ static int split_channel(void *self, long i)
     return 0;
 }
 
-/* Some tiles side by side along y, `together` of them, each 4 rows (of 4 planes) of outputs. */
+/* Some tiles side by side, `together` of them, each 4 rows (of 4 planes) of outputs. */
 struct tiling {
     const vol_conv *c;
     const vol *y, *a, *b;
-    long together, across, length, room;     /* tasks along y; numbers of a channel of a point; of a worker */
+    long count, across, together, length, room;      /* tiles; of them along y; of a task; numbers of a channel of a point; of a worker */
     float *rooms;
     const float *zeros;
 };
 
-enum { TILE_ROOM = 320 << 10 };              /* numbers of a worker, about: they stay in its cache          */
+enum { TILE_ROOM = 192 << 10 };              /* numbers of a worker that stay in a cache of 1 MiB           */
 
-/* How many tiles side by side keep registers full: the kernel's groups are 48 positions wide. */
-static long together_of(const vol_conv *c, const vol *y)
+/* How many tiles side by side: rows are taken by vectors of 16, and each task reads the weights anew, which takes as long as one more. Room beyond the
+ * cache slows all steps: it is worth it only where rows are short. No fewer tasks than threads. */
+static long together_of(const vol_conv *c, const vol *y, long tiles)
 {
-    long best = 1, tiles = (y->n[1] + 3) / 4;
-    double most = 0;
-    for (long t = 1; t <= 16 && t <= tiles; t++) {
-        long n = t * (y->n[0] + 2) - 2, rest = n % 48;
-        double cost = (double)(n / 48 * 3) + (rest > 24 ? 3 : 1.3 * (double)((rest + 15) / 16)), worth = (double)(t * y->n[0]) / cost;
-        if (t > 1 && c->points * (c->ins + c->outs) * t * (y->n[0] + 2) > TILE_ROOM)
+    long best = 1, most = (tiles + kr_threads() - 1) / kr_threads();
+    double least = INFINITY;
+    for (long t = 1; t <= 16 && t <= most; t++) {
+        long vectors = (t * (y->n[0] + 2) - 2 + 15) / 16, tasks = (tiles + t - 1) / t, room = c->points * (c->ins + c->outs) * t * (y->n[0] + 2);
+        double cost = (double)tasks * (double)(vectors + 1) * (room > TILE_ROOM ? 1.1 : 1.03);
+        if (t > 1 && room > (y->n[0] < 24 ? 8 : 1) * TILE_ROOM)
             break;
-        if (worth > 1.03 * most) {
-            most = worth;
+        if (cost < least) {
+            least = (double)tasks * (double)(vectors + 1);
             best = t;
         }
     }
@@ -350,30 +362,31 @@ static int tiles(void *self, long i)
     const struct tiling *j = self;
     const vol_conv *c = j->c;
     bool deep = c->points == 36;
-    long width = j->y->n[0] + 2, length = j->length, z0 = i / j->across * (deep ? 4 : 1), first = i % j->across * j->together;
+    long width = j->y->n[0] + 2, length = j->length, first = i * j->together, count = j->count - first < j->together ? j->count - first : j->together;
     float *in = j->rooms + kr_worker() * j->room, *sum = in + c->points * c->ins * length;
     static const int tap[3] = { 0, 1, 2 };
     static const long offset[3] = { 0, 1, 2 };
-    for (long t = 0; t < j->together; t++)
+    for (long t = 0; t < count; t++)
         for (long ch = 0; ch < c->ins; ch++) {
             const vol *v = ch < j->a->c ? j->a : j->b;
+            long y0 = 4 * ((first + t) % j->across), z0 = (first + t) / j->across * (deep ? 4 : 1);
             const float *rows[36];
             for (int k = 0; k < c->points; k++) {
-                long y = 4 * (first + t) + k % 6 - 1, z = z0 + (deep ? k / 6 - 1 : 0);
+                long y = y0 + k % 6 - 1, z = z0 + (deep ? k / 6 - 1 : 0);
                 rows[k] = y < 0 || z < 0 || y >= v->n[1] || z >= v->n[2] ? j->zeros : vol_at(v, ch - (v == j->a ? 0 : j->a->c), y, z) - 1;
             }
             c->kern->tile_in(in + ch * length + t * width, c->ins * length, rows, width, deep);
         }
     for (int k = 0; k < c->points; k++) {
         vol_row r = { .in = { { in + k * c->ins * length, length, c->ins }, { NULL, 0, 0 } }, .taps = 3, .all = 3, .offset = offset, .tap = tap,
-                      .w = c->tiled + k * c->outs * c->ins * 3, .bias = j->zeros, .y = sum + k * c->outs * length, .chan = length, .outs = c->outs, .n = (j->together * width + 13) / 16 * 16 };      /* whole vectors, the last numbers for nobody */
+                      .w = c->tiled + k * c->outs * c->ins * 3, .bias = j->zeros, .y = sum + k * c->outs * length, .chan = length, .outs = c->outs, .n = (count * width + 13) / 16 * 16 };      /* whole vectors, the last numbers for nobody */
         c->kern->conv(&r);
     }
-    for (long t = 0; t < j->together; t++)
+    for (long t = 0; t < count; t++)
         for (long ch = 0; ch < c->outs; ch++) {
             float *rows[16];
             for (int k = 0; k < (deep ? 16 : 4); k++) {
-                long y = 4 * (first + t) + k % 4, z = z0 + k / 4;
+                long y = 4 * ((first + t) % j->across) + k % 4, z = (first + t) / j->across * (deep ? 4 : 1) + k / 4;
                 rows[k] = y < j->y->n[1] && z < j->y->n[2] ? vol_at(j->y, ch, y, z) : NULL;
             }
             c->kern->tile_out(rows, sum + ch * length + t * width, c->outs * length, j->y->n[0], deep, c->bias[ch], c->act, c->slope);
@@ -383,21 +396,22 @@ static int tiles(void *self, long i)
 
 static int run_tiles(const vol_conv *c, vol *y, const vol *a, const vol *b)
 {
-    struct tiling j = { .c = c, .y = y, .a = a, .b = b, .together = together_of(c, y) };
-    long count = (y->n[1] + 3) / 4, longest = c->outs > y->n[0] + 2 ? c->outs : y->n[0] + 2;
-    j.across = (count + j.together - 1) / j.together;
+    struct tiling j = { .c = c, .y = y, .a = a, .b = b, .across = (y->n[1] + 3) / 4 };
+    j.count = j.across * (c->points == 36 ? (y->n[2] + 3) / 4 : y->n[2]);
+    j.together = together_of(c, y, j.count);
+    long longest = c->outs > y->n[0] + 2 ? c->outs : y->n[0] + 2;
     j.length = j.together * (y->n[0] + 2) + 16;
     j.room = c->points * (c->ins + c->outs) * j.length + SLACK;
     kr_auto float *rooms = j.rooms = kr_alloc_zero((size_t)(kr_threads() * j.room), sizeof *rooms), *zeros = kr_alloc_zero((size_t)(longest + SLACK), sizeof *zeros);
     j.zeros = zeros;
-    return rooms && zeros ? spread(vol_conv_flops(c, y->n), (y->n[2] + (c->points == 36 ? 3 : 0)) / (c->points == 36 ? 4 : 1) * j.across, tiles, &j) : kr_error_code();
+    return rooms && zeros ? spread(vol_conv_flops(c, y->n), (j.count + j.together - 1) / j.together, tiles, &j) : kr_error_code();
 }
 
 int vol_conv_run(const vol_conv *c, vol_pool *p, vol *y, const vol *a, const vol *b)
 {
     int phases = c->stride[0] * c->stride[1] * c->stride[2], e = 0;
     kr_assert(a->c + (b ? b->c : 0) == c->ins && y->c == c->outs && (!b || (phases == 1 && a->chan == b->chan && a->row == b->row)));
-    if (c->tiled && y->n[0] * y->n[1] >= 64 && y->n[1] >= 4 && (c->points == 6 || y->n[2] >= 4) && a->halo[0])
+    if (takes_tiles(c, y->n) && a->halo[0])
         return run_tiles(c, y, a, b);
     vol *split = NULL;
     if (phases > 1) {
@@ -518,11 +532,15 @@ static int norm_channel(void *self, long c)
 {
     const struct norm *j = self;
     const vol *x = j->x;
-    double sum = 0, square = 0, n = (double)x->n[0] * (double)x->n[1] * (double)x->n[2];
+    double sums[VOL_LANES] = { 0 }, squares[VOL_LANES] = { 0 }, sum = 0, square = 0, n = (double)x->n[0] * (double)x->n[1] * (double)x->n[2];
     const vol_kern *kern = vol_kern_best();
     for (long z = 0; z < x->n[2]; z++)
         for (long y = 0; y < x->n[1]; y++)
-            kern->moments(vol_at(x, c, y, z), x->n[0], &sum, &square);
+            kern->moments(vol_at(x, c, y, z), x->n[0], sums, squares);
+    for (int l = 0; l < VOL_LANES; l++) {
+        sum += sums[l];
+        square += squares[l];
+    }
     double mean = sum / n, variance = square / n - mean * mean, scale = (j->gamma ? (double)j->gamma[c] : 1) / sqrt((variance > 0 ? variance : 0) + j->eps);
     double shift = (j->beta ? (double)j->beta[c] : 0) - mean * scale;
     for (long z = 0; z < x->n[2]; z++)

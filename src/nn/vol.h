@@ -29,6 +29,8 @@ typedef struct vol_conv { long ins, outs; int k[3], stride[3], dilation[3]; floa
 /* weight [out][in]([kz])[ky][kx] with odd kernels, padded so that a stride of 1 keeps the size; bias may be NULL; what: for the refusal. */
 int vol_conv_make(vol_conv *c, const float *weight, const float *bias, long outs, long ins, const int k[3], const int stride[3], const int dilation[3],
                   enum vol_act act, float slope) KR_MUST_USE;
+/* Volumes of n voxels alone will come: weights of tiles that these would not use go. */
+void vol_conv_fit(vol_conv *c, const long n[3]);
 void vol_conv_close(vol_conv *c);
 double vol_conv_flops(const vol_conv *c, const long out[3]);         /* as written: Winograd's tiles take fewer */
 double vol_conv_bytes(const vol_conv *c);    /* of its weights */

@@ -337,6 +337,26 @@ static int build(struct unet *u, const struct source *s, long *ins, long *classe
     return vol_conv_make(&u->head, tw->data, tb ? tb->data : NULL, *classes, channels, one, one, one, VOL_LINEAR, 0);
 }
 
+/* The plans' windows are the sizes that will come. */
+static void fit(struct unet *u, json_t *patch)
+{
+    long at[3] = { 1, 1, 1 };
+    for (int d = 0; d < u->dims; d++)
+        at[u->dims - 1 - d] = (long)json_integer_value(json_array_get(patch, (size_t)d));
+    for (int i = 0; i < u->stages; i++) {
+        for (int d = 0; d < 3; d++)
+            at[d] = (at[d] - 1) / u->stride[i][d] + 1;
+        for (int k = 0; k < u->enc[i].convs; k++)
+            vol_conv_fit(&u->enc[i].conv[k].c, at);
+        for (int k = 0; k < u->enc[i].blocks; k++) {
+            vol_conv_fit(&u->enc[i].block[k].one.c, at);
+            vol_conv_fit(&u->enc[i].block[k].two.c, at);
+        }
+        for (int k = 0; i < u->stages - 1 && k < u->dec[u->stages - 2 - i].convs; k++)
+            vol_conv_fit(&u->dec[u->stages - 2 - i].conv[k].c, at);
+    }
+}
+
 /* What the state dict holds twice (all_modules, decoder.encoder), and the heads of deep supervision. */
 static bool spare(const char *key)
 {
@@ -575,6 +595,8 @@ kr_volnet *kr_nnunet_read(const char *plans_json, const char *configuration, con
             s.prefix = prefix[i];
     }
     e = e ? e : build(u, &s, &v->ins, &v->classes);
+    if (!e)
+        fit(u, told(json_object_get(plans, "configurations"), configuration, "patch_size"));
     size_t k = strlen(s.prefix);
     for (long i = 0; !e && i < w->count; i++)
         if (!strncmp(w->tensor[i].name, s.prefix, k) && !*w->tensor[i].read && !spare(w->tensor[i].name + k) && (k || !strncmp(w->tensor[i].name, "encoder.", 8) || !strncmp(w->tensor[i].name, "decoder.", 8)))

@@ -64,23 +64,23 @@ static void tile_##G##_##V(const vol_row *r, const float *w, const float *bias, 
                 memcpy(to, &a, (size_t)(left - v * VL) * sizeof *to);                                                       \
         }                                                                                                                   \
 }
-#define BOTH(G, V) TILE(G, V) TILE(G, 1)
+#define ALL(G, V) TILE(G, V) TILE(G, 2) TILE(G, 1)
 #if defined(__AVX512F__)
-BOTH(8, 3) BOTH(7, 3) BOTH(6, 4) BOTH(5, 4) BOTH(4, 6) BOTH(3, 8) BOTH(2, 8) BOTH(1, 8)
+ALL(8, 3) ALL(7, 3) ALL(6, 4) ALL(5, 4) ALL(4, 6) ALL(3, 8) ALL(2, 8) ALL(1, 8)
 enum { MOST = 8 };
 static const int wide[MOST] = { 8, 8, 8, 6, 4, 4, 3, 3 };
 #else
-BOTH(4, 3) BOTH(3, 4) BOTH(2, 5) BOTH(1, 8)
+ALL(4, 3) ALL(3, 4) ALL(2, 5) ALL(1, 8)
 enum { MOST = 4 };
 static const int wide[MOST] = { 8, 5, 4, 3 };
 #endif
 typedef void tile(const vol_row *r, const float *w, const float *bias, float *y, long p, long left);
-static tile *const tiles[MOST][2] = {
+static tile *const tiles[MOST][3] = {                        /* of the widest, two and one vectors of positions */
 #if defined(__AVX512F__)
-    { tile_1_8, tile_1_1 }, { tile_2_8, tile_2_1 }, { tile_3_8, tile_3_1 }, { tile_4_6, tile_4_1 }, { tile_5_4, tile_5_1 }, { tile_6_4, tile_6_1 },
-    { tile_7_3, tile_7_1 }, { tile_8_3, tile_8_1 }
+    { tile_1_8, tile_1_2, tile_1_1 }, { tile_2_8, tile_2_2, tile_2_1 }, { tile_3_8, tile_3_2, tile_3_1 }, { tile_4_6, tile_4_2, tile_4_1 },
+    { tile_5_4, tile_5_2, tile_5_1 }, { tile_6_4, tile_6_2, tile_6_1 }, { tile_7_3, tile_7_2, tile_7_1 }, { tile_8_3, tile_8_2, tile_8_1 }
 #else
-    { tile_1_8, tile_1_1 }, { tile_2_5, tile_2_1 }, { tile_3_4, tile_3_1 }, { tile_4_3, tile_4_1 }
+    { tile_1_8, tile_1_2, tile_1_1 }, { tile_2_5, tile_2_2, tile_2_1 }, { tile_3_4, tile_3_2, tile_3_1 }, { tile_4_3, tile_4_2, tile_4_1 }
 #endif
 };
 
@@ -91,18 +91,17 @@ static void conv(const vol_row *r)
     for (long g = 0; g < groups; g++) {
         long from = vol_group_from(r->outs, groups, g), count = vol_group_from(r->outs, groups, g + 1) - from, p = 0, step = wide[count - 1] * VL;
         float *y = r->y + from * r->chan;
-        for (; p + step <= r->n; p += step)
-            tiles[count - 1][0](r, w, r->bias + from, y, p, step);
-        if (r->n - p > step / 2) {
+        for (; r->n - p > step - VL; p += step)
             tiles[count - 1][0](r, w, r->bias + from, y, p, r->n - p);
-            p = r->n;
-        }
-        for (; p < r->n; p += VL)
+        for (; r->n - p > VL; p += 2 * VL)
             tiles[count - 1][1](r, w, r->bias + from, y, p, r->n - p);
+        if (p < r->n)
+            tiles[count - 1][2](r, w, r->bias + from, y, p, r->n - p);
         w += count * (r->in[0].c + r->in[1].c) * r->all;
     }
 }
 
+#define UNROLL _Pragma("GCC unroll 6")
 /* B^T and A^T of F(4,3): A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016. */
 INLINE void points_of(vf t[6], const vf d[6])
 {
@@ -123,79 +122,86 @@ INLINE void outputs_of(vf y[4], const vf m[6])
     y[3] = d + 8.f * q + m[5];
 }
 
+INLINE void points_at(vf t[6], const float *const rows[6], long p)
+{
+    vf d[6];
+    UNROLL for (int y = 0; y < 6; y++)
+        d[y] = get(rows[y] + p);
+    points_of(t, d);
+}
+
 static void tile_in(float *points, long step, const float *const *rows, long n, int deep)
 {
-    for (long p = 0; p < n; p += VL) {
+    for (long p = 0; p < n && deep; p += VL) {
         vf at[6][6];
-        for (int z = 0; z < (deep ? 6 : 1); z++) {
-            vf d[6];
-            for (int y = 0; y < 6; y++)
-                d[y] = get(rows[6 * z + y] + p);
-            points_of(at[z], d);
-        }
-        for (int y = 0; y < 6; y++) {
-            if (!deep) {
-                put(points + y * step + p, at[0][y]);
-                continue;
-            }
-            vf d[6], t[6];
-            for (int z = 0; z < 6; z++)
-                d[z] = at[z][y];
+        UNROLL for (int z = 0; z < 6; z++)
+            points_at(at[z], rows + 6 * z, p);
+        UNROLL for (int y = 0; y < 6; y++) {
+            vf t[6], d[6] = { at[0][y], at[1][y], at[2][y], at[3][y], at[4][y], at[5][y] };
             points_of(t, d);
-            for (int z = 0; z < 6; z++)
+            UNROLL for (int z = 0; z < 6; z++)
                 put(points + (6 * z + y) * step + p, t[z]);
         }
+    }
+    for (long p = 0; p < n && !deep; p += VL) {
+        vf t[6];
+        points_at(t, rows, p);
+        UNROLL for (int y = 0; y < 6; y++)
+            put(points + y * step + p, t[y]);
+    }
+}
+
+INLINE void rows_at(float *const rows[4], const vf m[6], long p, long left, float bias, enum vol_act act, float slope)
+{
+    vf out[4];
+    outputs_of(out, m);
+    UNROLL for (int y = 0; y < 4; y++) {
+        vf a = activate(out[y] + bias, act, slope);
+        if (rows[y] && left >= VL)
+            put(rows[y] + p, a);
+        else if (rows[y])
+            memcpy(rows[y] + p, &a, (size_t)left * sizeof *rows[y]);
     }
 }
 
 static void tile_out(float *const *rows, const float *points, long step, long n, int deep, float bias, enum vol_act act, float slope)
 {
     for (long p = 0; p < n; p += VL) {
-        vf at[4][6], out[4];
-        for (int y = 0; y < 6; y++) {
-            vf m[6], r[4];
+        const float *at = points + p;
+        vf m[4][6];
+        UNROLL for (int y = 0; y < 6; y++, at += step) {
             if (!deep) {
-                at[0][y] = get(points + y * step + p);
+                m[0][y] = get(at);
                 continue;
             }
-            for (int z = 0; z < 6; z++)
-                m[z] = get(points + (6 * z + y) * step + p);
-            outputs_of(r, m);
-            for (int z = 0; z < 4; z++)
-                at[z][y] = r[z];
+            vf r[4], d[6] = { get(at), get(at + 6 * step), get(at + 12 * step), get(at + 18 * step), get(at + 24 * step), get(at + 30 * step) };
+            outputs_of(r, d);
+            UNROLL for (int z = 0; z < 4; z++)
+                m[z][y] = r[z];
         }
-        for (int z = 0; z < (deep ? 4 : 1); z++) {
-            outputs_of(out, at[z]);
-            for (int y = 0; y < 4; y++) {
-                float *to = rows[4 * z + y];
-                vf a = activate(out[y] + bias, act, slope);
-                if (to && n - p >= VL)
-                    put(to + p, a);
-                else if (to)
-                    memcpy(to + p, &a, (size_t)(n - p) * sizeof *to);
-            }
-        }
+        for (int z = 0; z < (deep ? 4 : 1); z++)
+            rows_at(rows + 4 * z, m[z], p, n - p, bias, act, slope);
     }
 }
 
-static void moments(const float *x, long n, double *sum, double *square)
+typedef float hf __attribute__((vector_size(32), aligned(4)));
+typedef double vd __attribute__((vector_size(64), aligned(8)));
+static void moments(const float *x, long n, double sum[VOL_LANES], double square[VOL_LANES])
 {
-    typedef double vd __attribute__((vector_size(8 * VL)));
-    vd s = { 0 }, q = { 0 };
+    vd s = *(const vd *)(const void *)sum, q = *(const vd *)(const void *)square;
     long i = 0;
-    for (; i + VL <= n; i += VL) {
-        vd v = __builtin_convertvector(get(x + i), vd);
+    for (; i + VOL_LANES <= n; i += VOL_LANES) {
+        vd v = __builtin_convertvector(*(const hf *)(const void *)(x + i), vd);
         s += v;
         q += v * v;
     }
-    for (int l = 0; l < VL; l++) {
-        *sum += s[l];
-        *square += q[l];
+    for (int l = 0; l < n - i; l++) {
+        double v = (double)x[i + l];
+        s[l] += v;
+        q[l] += v * v;
     }
-    for (; i < n; i++) {
-        *sum += (double)x[i];
-        *square += (double)x[i] * (double)x[i];
-    }
+    *(vd *)(void *)sum = s;
+    *(vd *)(void *)square = q;
 }
 
 static void normalise(float *y, const float *x, long n, float scale, float shift, const float *plus, float slope)

@@ -3,6 +3,7 @@
 #ifndef KRAY_VOLKERN_H
 #define KRAY_VOLKERN_H
 
+enum { VOL_LANES = 8 };
 enum vol_act { VOL_LINEAR, VOL_RELU, VOL_LEAKY, VOL_ELU };
 /* y[o][p] = act(bias[o] + sum over inputs i and taps t of w[o][i][tap[t]] x[i][p + offset[t]]), p < n. Reads up to 127 numbers beyond. */
 typedef struct vol_row {
@@ -25,7 +26,7 @@ typedef struct vol_kern {
      * point to point. Reads, and tile_in writes, up to 15 numbers beyond. */
     void (*tile_in)(float *points, long step, const float *const *rows, long n, int deep);
     void (*tile_out)(float *const *rows, const float *points, long step, long n, int deep, float bias, enum vol_act act, float slope);
-    void (*moments)(const float *x, long n, double *sum, double *square);    /* adds                      */
+    void (*moments)(const float *x, long n, double sum[VOL_LANES], double square[VOL_LANES]);      /* adds; number i goes to lane i mod VOL_LANES */
     void (*normalise)(float *y, const float *x, long n, float scale, float shift, const float *plus, float slope);   /* leaky(scale x + shift [+ plus]) */
 } vol_kern;
 extern const vol_kern vol_kern_base, vol_kern_v3, vol_kern_v4;

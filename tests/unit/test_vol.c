@@ -75,6 +75,7 @@ static void test_tiles_3d(void **state)
     (void)state;
     one(16, 0, 17, (const long[3]){ 21, 13, 9 }, (const int[3]){ 3, 3, 3 }, 1, true);
     one(16, 0, 16, (const long[3]){ 64, 8, 5 }, (const int[3]){ 3, 3, 3 }, 1, true);
+    one(64, 0, 72, (const long[3]){ 8, 9, 10 }, (const int[3]){ 3, 3, 3 }, 1, true);             /* short rows: tiles of several planes in a task */
 }
 
 static void test_tiles_of_two_values(void **state)
