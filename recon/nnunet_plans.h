@@ -24,6 +24,12 @@ typedef struct nnunet_plans {
 /* names: "label_N", "channel_N". configuration NULL: the only one, or that of told (from the checkpoint; may be NULL). Refuses by name what Kray
  * does not run. */
 int nnunet_plans_read(nnunet_plans *p, kr_meta *names, const char *folder, const char *configuration, const char *told) KR_MUST_USE;
+/* What the cross-validation found to help: rules that remove small pieces (nnunet_post.c). Of folder/postprocessing.json, of
+ * folder/crossval_results_folds_A_B/ of these folds, or of the only such folder; none: no rules. Refuses rules that it does not know. */
+typedef struct nnunet_rules { long count; struct nnunet_rule *rule; } nnunet_rules;
+int nnunet_rules_read(nnunet_rules *r, const char *folder, char *const *fold, int folds) KR_MUST_USE;
+int nnunet_rules_apply(const nnunet_rules *r, int32_t *labels, const long n[3]) KR_MUST_USE;
+void nnunet_rules_clear(nnunet_rules *r);
 /* Trainers that leave network and inference as they are. */
 int nnunet_trainer(const char *name) KR_MUST_USE;
 #endif

@@ -30,8 +30,8 @@ static void close_(void *self)
 
 static int open_(kr_segmenter *s, const char *model, const kr_segmenter_opts *o)
 {
-    if (o->folds || o->configuration || o->checkpoint || o->no_mirroring || o->step > 0)
-        return kr_fail(KR_EUSAGE, "folds, configurations, checkpoints, mirroring and steps are nnU-Net's; %s is a MeshNet", model);
+    if (o->folds || o->configuration || o->checkpoint || o->no_mirroring || o->no_postprocessing || o->step > 0)
+        return kr_fail(KR_EUSAGE, "folds, configurations, checkpoints, mirroring, rules of postprocessing and steps are nnU-Net's; %s is a MeshNet", model);
     struct meshnet *m = s->self = kr_alloc_zero(1, sizeof *m);
     if (!m || !(m->net = kr_meshnet_read(model)))
         return kr_error_code();
@@ -42,6 +42,8 @@ static int open_(kr_segmenter *s, const char *model, const kr_segmenter_opts *o)
             m->quantile = published[i].quantile;
             m->threshold = published[i].threshold;
             m->margin = published[i].margin;
+            if (kr_meta_set(s->names, "channel_0", "T1"))
+                return kr_error_code();
             for (int l = 1; published[i].names[l]; l++) {
                 char key[32];
                 snprintf(key, sizeof key, "label_%d", l);
@@ -162,12 +164,14 @@ static int take_largest(void *to, const float *c, long z, long planes)
     return 0;
 }
 
-static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, const long n[3], const double affine[16], const kr_trace *trace)
+/* The image on the conformed grid, scaled, cut to the box of what is not background: size voxels of *v (SIDE^3 in all). */
+struct cut { float *v; long box[3][2], size[3]; double to_grid[12]; };
+static int prepare(struct cut *c, const struct meshnet *m, const float *image, const long n[3], const double affine[16], const kr_trace *trace)
 {
-    struct meshnet *m = s->self;
     static const long side[3] = { SIDE, SIDE, SIDE };
-    long voxels = (long)SIDE * SIDE * SIDE, box[3][2] = { { SIDE, -1 }, { SIDE, -1 }, { SIDE, -1 } }, size[3];
-    double grid[16], to_in[12], to_grid[12], low, scale;
+    long voxels = (long)SIDE * SIDE * SIDE;
+    double grid[16], to_in[12], low, scale;
+    *c = (struct cut){ .box = { { SIDE, -1 }, { SIDE, -1 }, { SIDE, -1 } } };
     for (int k = 0; k < 3; k++) {
         double mm = (double)n[k] * sqrt(affine[k] * affine[k] + affine[4 + k] * affine[4 + k] + affine[8 + k] * affine[8 + k]);
         if (mm > SIDE * 1.01)
@@ -177,11 +181,11 @@ static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, co
     }
     conformed(grid, affine, n);
     between(to_in, affine, grid);
-    between(to_grid, grid, affine);
-    kr_auto float *v = kr_alloc((size_t)voxels, sizeof *v);
-    if (!v || kr_sample(v, side, channel[0], n, to_in))
+    between(c->to_grid, grid, affine);
+    float *v = c->v = kr_alloc((size_t)voxels, sizeof *v);
+    if (!v || kr_sample(v, side, image, n, to_in))
         return kr_error_code();
-    robust_range(&low, &scale, channel[0], n[0] * n[1] * n[2]);
+    robust_range(&low, &scale, image, n[0] * n[1] * n[2]);
     for (long i = 0; i < voxels; i++) {
         double x = scale * ((double)v[i] - low);
         v[i] = (float)rint(x < 0 ? 0 : x > 255 ? 255 : x);
@@ -192,41 +196,64 @@ static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, co
         if ((double)v[i] > m->threshold) {
             long at[3] = { i % SIDE, i / SIDE % SIDE, i / SIDE / SIDE };
             for (int d = 0; d < 3; d++) {
-                box[d][0] = at[d] < box[d][0] ? at[d] : box[d][0];
-                box[d][1] = at[d] > box[d][1] ? at[d] : box[d][1];
+                c->box[d][0] = at[d] < c->box[d][0] ? at[d] : c->box[d][0];
+                c->box[d][1] = at[d] > c->box[d][1] ? at[d] : c->box[d][1];
             }
         }
     for (int d = 0; d < 3; d++) {
-        box[d][0] = box[d][0] > m->margin ? box[d][0] - m->margin : 0;
-        box[d][1] = box[d][1] + m->margin < SIDE - 1 ? box[d][1] + m->margin : SIDE - 1;
-        size[d] = box[d][1] - box[d][0] + 1;
-        if (size[d] < 1)
+        c->box[d][0] = c->box[d][0] > m->margin ? c->box[d][0] - m->margin : 0;
+        c->box[d][1] = c->box[d][1] + m->margin < SIDE - 1 ? c->box[d][1] + m->margin : SIDE - 1;
+        c->size[d] = c->box[d][1] - c->box[d][0] + 1;
+        if (c->size[d] < 1)
             return kr_fail(KR_ENUMBER, "the image holds nothing above the model's threshold");
     }
-    kr_say(trace, KR_DETAIL, "conformed to 256^3 voxels of 1 mm, %ld x %ld x %ld of them not background", size[0], size[1], size[2]);
-    for (long z = 0, i = 0; z < size[2]; z++)                 /* the cut lies before what it is taken from */
-        for (long y = 0; y < size[1]; y++, i += size[0])
-            memmove(v + i, v + ((z + box[2][0]) * SIDE + y + box[1][0]) * SIDE + box[0][0], (size_t)size[0] * sizeof *v);
-    kr_auto int32_t *found = kr_alloc((size_t)(size[0] * size[1] * size[2]), sizeof *found), *whole = NULL;
-    struct winner w = { found, size, m->net->classes };
-    int e = found ? kr_volnet_stream(m->net, take_largest, &w, v, size, trace) : kr_error_code();
-    kr_free_at(&v);
-    whole = e ? NULL : kr_alloc_zero((size_t)voxels, sizeof *whole);
-    if (!whole)
-        return kr_error_code();
-    for (long z = 0; z < size[2]; z++)
-        for (long y = 0; y < size[1]; y++)
-            memcpy(whole + ((z + box[2][0]) * SIDE + y + box[1][0]) * SIDE + box[0][0], found + (z * size[1] + y) * size[0], (size_t)size[0] * sizeof *found);
-    return kr_sample_labels(labels, n, whole, side, to_grid);
+    kr_say(trace, KR_DETAIL, "conformed to 256^3 voxels of 1 mm, %ld x %ld x %ld of them not background", c->size[0], c->size[1], c->size[2]);
+    for (long z = 0, i = 0; z < c->size[2]; z++)              /* the cut lies before what it is taken from */
+        for (long y = 0; y < c->size[1]; y++, i += c->size[0])
+            memmove(v + i, v + ((z + c->box[2][0]) * SIDE + y + c->box[1][0]) * SIDE + c->box[0][0], (size_t)c->size[0] * sizeof *v);
+    return 0;
 }
 
-static int plan(kr_segmenter *s, kr_segmenter_cost *cost, const long n[3], const double affine[16])
+/* Labels of the cut, on the image's grid. */
+static int back(int32_t *labels, const struct cut *c, const int32_t *found, const long n[3])
 {
-    const struct meshnet *m = s->self;
     static const long side[3] = { SIDE, SIDE, SIDE };
-    double grid = 4. * SIDE * SIDE * SIDE, image = 4. * (double)(n[0] * n[1] * n[2]);
-    (void)affine;
-    *cost = (kr_segmenter_cost){ image * 2 + 2 * grid + m->net->kind->bytes(m->net->self, side), m->net->kind->flops(m->net->self, side), 1 };
+    kr_auto int32_t *whole = kr_alloc_zero((size_t)SIDE * SIDE * SIDE, sizeof *whole);
+    if (!whole)
+        return kr_error_code();
+    for (long z = 0; z < c->size[2]; z++)
+        for (long y = 0; y < c->size[1]; y++)
+            memcpy(whole + ((z + c->box[2][0]) * SIDE + y + c->box[1][0]) * SIDE + c->box[0][0], found + (z * c->size[1] + y) * c->size[0], (size_t)c->size[0] * sizeof *found);
+    return kr_sample_labels(labels, n, whole, side, c->to_grid);
+}
+
+static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, const long n[3], const double affine[16], const kr_trace *trace)
+{
+    struct meshnet *m = s->self;
+    struct cut c;
+    int e = prepare(&c, m, channel[0], n, affine, trace);
+    kr_auto int32_t *found = e ? NULL : kr_alloc((size_t)(c.size[0] * c.size[1] * c.size[2]), sizeof *found);
+    struct winner w = { found, c.size, m->net->classes };
+    e = e ? e : found ? kr_volnet_stream(m->net, take_largest, &w, c.v, c.size, trace) : kr_error_code();
+    kr_free_at(&c.v);
+    return e ? e : back(labels, &c, found, n);
+}
+
+static int plan(kr_segmenter *s, kr_segmenter_cost *cost, const float *const *channel, const long n[3], const double affine[16])
+{
+    static const long piece[3] = { 96, 96, 96 };
+    struct meshnet *m = s->self;
+    struct cut c;
+    double rate, start = kr_seconds(), grid = 4. * SIDE * SIDE * SIDE, image = 4. * (double)(n[0] * n[1] * n[2]);
+    int e = prepare(&c, m, channel[0], n, affine, NULL);
+    kr_free_at(&c.v);
+    kr_auto int32_t *found = e ? NULL : kr_alloc_zero((size_t)(c.size[0] * c.size[1] * c.size[2]), sizeof *found), *labels = found ? kr_alloc((size_t)(n[0] * n[1] * n[2]), sizeof *labels) : NULL;
+    e = e ? e : labels ? back(labels, &c, found, n) : kr_error_code();
+    double around = kr_seconds() - start;
+    if (e || kr_volnet_rate(&rate, m->net, piece))
+        return kr_error_code();
+    double flops = m->net->kind->flops(m->net->self, c.size);
+    *cost = (kr_segmenter_cost){ image * 2 + 2 * grid + m->net->kind->bytes(m->net->self, c.size), flops, around + flops / rate, 1 };
     return 0;
 }
 

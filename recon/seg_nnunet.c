@@ -16,7 +16,8 @@ struct nnunet {
     nnunet_plans p;
     kr_volnet *net[FOLDS];
     int folds;
-    bool mirror[3], cleaned;         /* cleaned: the training left rules that remove small pieces, which are not applied */
+    bool mirror[3];
+    nnunet_rules rules;
     double step;
     void (*see)(void *self, const char *name, const float *numbers, long chan, const long n[3]);
     void *seer;
@@ -27,21 +28,6 @@ static bool there(const char *folder, const char *name)
 {
     kr_auto char *path = kr_strf("%s/%s", folder, name);
     return path && !access(path, R_OK);
-}
-
-/* nnU-Net's cross-validation leaves them in a folder of its own; copied models have them beside the plans. */
-static bool has_postprocessing(const char *folder)
-{
-    bool found = there(folder, "postprocessing.pkl") || there(folder, "postprocessing.json");
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && !found && (e = readdir(d)); )
-        if (!strncmp(e->d_name, "crossval_results", 16)) {
-            kr_auto char *in = kr_strf("%s/%s", folder, e->d_name);
-            found = in && (there(in, "postprocessing.pkl") || there(in, "postprocessing.json"));
-        }
-    if (d)
-        closedir(d);
-    return found;
 }
 
 static char *upper(const char *path)
@@ -96,6 +82,7 @@ static void close_(void *self)
     struct nnunet *m = self;
     for (int i = 0; i < FOLDS; i++)
         kr_volnet_unref(&m->net[i]);
+    nnunet_rules_clear(&m->rules);
     kr_free(m);
 }
 
@@ -211,11 +198,15 @@ static int open_(kr_segmenter *s, const char *model, const kr_segmenter_opts *o)
         }
         e = e ? e : path ? load_fold(m, s, folder, path, !o->no_mirroring) : kr_error_code();
     }
+    e = e || o->no_postprocessing ? e : nnunet_rules_read(&m->rules, folder, name, count);
     for (int i = 0; i < FOLDS; i++)
         kr_free(name[i]);
     if (e)
         return e;
-    m->cleaned = has_postprocessing(folder);
+    s->stored = !m->p.reorient;
+    s->flat = m->p.dims == 2;
+    for (long c = 0; c < m->p.channels; c++)
+        s->ct |= (uint64_t)(m->p.norm[c] == NORM_CT) << c;
     s->channels = m->p.channels;
     m->step = o->step > 0 ? o->step : 0.5;
     m->see = o->see;
@@ -597,12 +588,19 @@ static int slide(struct job *j, const kr_trace *trace)
     return e;
 }
 
+static void free_job(struct job *j)
+{
+    kr_free(j->data);
+    kr_free(j->weight);
+    kr_free(j->sum);
+    kr_free(j->counts);
+    kr_free(j->found);
+}
+
 static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, const long n[3], const double affine[16], const kr_trace *trace)
 {
     struct job j = { .m = s->self };
     frame_of(&j.f, &j.m->p, n, affine);
-    if (j.m->cleaned)
-        kr_say(trace, KR_WARNING, "the model comes with postprocessing rules of nnU-Net, which are not applied (--largest keeps the largest piece of each label)");
     int e = prepare(&j, channel);
     e = e ? e : slide(&j, trace);
     long i = 0;
@@ -610,34 +608,83 @@ static int run(kr_segmenter *s, int32_t *labels, const float *const *channel, co
         for (long b = 0; b < j.crop[1]; b++)
             for (long d = 0; d < j.crop[2]; d++, i++)
                 labels[j.f.first + (a + j.low[0]) * j.f.step[0] + (b + j.low[1]) * j.f.step[1] + (d + j.low[2]) * j.f.step[2]] = j.found[i];
-    kr_free(j.data);
-    kr_free(j.weight);
-    kr_free(j.sum);
-    kr_free(j.counts);
-    kr_free(j.found);
+    if (!e && j.m->rules.count) {
+        kr_say(trace, KR_DETAIL, "%ld rule%s of postprocessing", j.m->rules.count, j.m->rules.count == 1 ? "" : "s");
+        e = nnunet_rules_apply(&j.m->rules, labels, n);
+    }
+    free_job(&j);
     return e;
 }
 
-static int plan(kr_segmenter *s, kr_segmenter_cost *cost, const long n[3], const double affine[16])
+/* A window small enough to measure the network's rate with in a moment. */
+static void piece_of(long piece[3], const long patch[3], const kr_volnet *net)
 {
-    struct job j = { .m = s->self };
-    const nnunet_plans *p = &j.m->p;
-    long patch[3] = { p->patch[2], p->patch[1], p->patch[0] }, voxels = patch[0] * patch[1] * patch[2], ways = 1;
+    memcpy(piece, patch, 3 * sizeof *piece);
+    for (int tries = 0; piece[0] * piece[1] * piece[2] > 64 * 64 * 64 && tries < 24; tries++) {
+        long half[3] = { piece[0], piece[1], piece[2] };
+        half[tries % 3] /= 2;
+        if (half[tries % 3] >= 32 && !net->kind->fits(net->self, half))
+            memcpy(piece, half, sizeof half);
+        kr_error_clear();
+    }
+}
+
+/* Seconds that the labels of all planes take, from the fastest of three. */
+static int labelling(double *seconds, struct job *j)
+{
+    const nnunet_plans *p = &j->m->p;
+    long per = j->padded[1] * j->padded[2];
+    j->next = j->crop[0] / 2;
+    j->base = planes_of(j, j->next).low + j->pad[0];
+    j->planes = 2;
+    j->sum = kr_alloc_zero((size_t)(p->classes * j->planes * per), sizeof *j->sum);
+    j->counts = kr_alloc((size_t)(j->planes * per), sizeof *j->counts);
+    j->found = kr_alloc((size_t)(j->crop[0] * j->crop[1] * j->crop[2]), sizeof *j->found);
+    if (!j->sum || !j->counts || !j->found)
+        return kr_error_code();
+    for (long i = 0; i < j->planes * per; i++)
+        j->counts[i] = 1;
+    double best = INFINITY;
+    for (int i = 0; i < 3; i++) {
+        double start = kr_seconds();
+        if (label_plane(j, 0))
+            return kr_error_code();
+        best = fmin(best, kr_seconds() - start);
+    }
+    *seconds = best * (double)((j->crop[0] + kr_threads() - 1) / kr_threads());
+    return 0;
+}
+
+static int plan(kr_segmenter *s, kr_segmenter_cost *cost, const float *const *channel, const long n[3], const double affine[16])
+{
+    struct nnunet quiet = *(const struct nnunet *)s->self;
+    struct job j = { .m = &quiet };
+    const nnunet_plans *p = &quiet.p;
+    const kr_volnet *net = quiet.net[0];
+    long patch[3] = { p->patch[2], p->patch[1], p->patch[0] }, piece[3], voxels = patch[0] * patch[1] * patch[2], ways = 1;
+    double rate, after = 0, start = kr_seconds();
+    quiet.see = NULL;
     frame_of(&j.f, p, n, affine);
-    memcpy(j.crop, j.f.n, sizeof j.crop);
-    sizes_of(&j);
-    cost->windows = 1;
+    int e = prepare(&j, channel);
+    double before = kr_seconds() - start;
+    e = e ? e : labelling(&after, &j);
+    free_job(&j);
+    piece_of(piece, patch, net);
+    if (e || kr_volnet_rate(&rate, net, piece))
+        return kr_error_code();
+    *cost = (kr_segmenter_cost){ .windows = 1 };
     for (int d = 0; d < 3; d++) {
-        long *start, count = kr_patch_starts(&start, j.padded[d], p->patch[d], j.m->step);
+        long *at, count = kr_patch_starts(&at, j.padded[d], p->patch[d], quiet.step);
         if (count < 0)
             return (int)count;
-        kr_free(start);
+        kr_free(at);
         cost->windows *= count;
-        ways *= j.m->mirror[d] ? 2 : 1;
+        ways *= quiet.mirror[d] ? 2 : 1;
     }
     long held = p->patch[0] + 2 < j.padded[0] ? p->patch[0] + 2 : j.padded[0];
-    cost->flops = j.m->net[0]->kind->flops(j.m->net[0]->self, patch) * (double)(cost->windows * ways * j.m->folds);
-    cost->bytes = j.m->net[0]->kind->bytes(j.m->net[0]->self, patch) + 4. * (double)(p->channels * j.size[0] * j.size[1] * j.size[2] + (p->classes + 1) * held * j.padded[1] * j.padded[2]
+    cost->flops = net->kind->flops(net->self, patch) * (double)(cost->windows * ways * quiet.folds);
+    cost->seconds = before + cost->flops / rate + after;
+    cost->bytes = net->kind->bytes(net->self, patch) + 4. * (double)(p->channels * j.size[0] * j.size[1] * j.size[2] + (p->classes + 1) * held * j.padded[1] * j.padded[2]
                   + (p->channels + p->classes) * voxels) + (double)(n[0] * n[1] * n[2]) * (8. + 4. * (double)p->channels);
     return 0;
 }

@@ -141,12 +141,14 @@ int kr_image_same_grid(const kr_image *im, const kr_image *like, const char *wha
 }
 
 /* The place of a grid, sound enough to resample by. */
-static int sound(double affine[16], long n[3], const kr_image *im)
+static int sound(double affine[16], long n[3], bool *left_handed, const kr_segmenter *s, const kr_image *im)
 {
     const kr_array *a = im->data;
     grid_of(n, im);
     if (kr_count(kr_array_shape(a)) != n[0] * n[1] * n[2])
         return kr_fail(KR_ESHAPE, "one volume is wanted, of x, y and z or slice; this is %s", kr_shape_text(kr_array_shape(a)));
+    if (!s->flat && (n[0] == 1 || n[1] == 1 || n[2] == 1))
+        return kr_fail(KR_ESHAPE, "the image is one slice (%ld x %ld x %ld voxels); the model is a network of volumes", n[0], n[1], n[2]);
     if (!im->geom->known)
         return kr_fail(KR_EREFUSED, "the image does not say where its voxels lie (no usable affine), which the model has to know");
     if (place_of(affine, im))
@@ -156,46 +158,92 @@ static int sound(double affine[16], long n[3], const kr_image *im)
     double product = 1;
     for (int k = 0; k < 3; k++)
         product *= sqrt(affine[k] * affine[k] + affine[4 + k] * affine[4 + k] + affine[8 + k] * affine[8 + k]);
+    *left_handed = det < 0;
     return fabs(det) > 1e-3 * product && product > 1e-9 ? 0 : kr_fail(KR_EREFUSED, "the image's affine has no volume: its axes lie in one plane");
 }
 
-int kr_segmenter_plan(kr_segmenter *s, kr_segmenter_cost *cost, const kr_image *like)
+/* Whether this channel of the model is CT in Hounsfield units or something else, and the image the other. Units that the image states decide; numbers
+ * alone (none below 0; far below 0) are only told of. */
+static int modality(const kr_segmenter *s, long c, const kr_image *im, float low, float high, const kr_trace *trace)
 {
-    double affine[16];
-    long n[3];
-    return sound(affine, n, like) ? kr_error_code() : s->kind->plan(s, cost, n, affine);
+    char key[32];
+    snprintf(key, sizeof key, "channel_%ld", c);
+    const char *name = kr_meta_get(s->names, key), *unit = kr_image_unit(im);
+    bool ct = s->ct >> c & 1, mr = !ct && name && !strcasestr(name, "CT");
+    if (mr && !strcmp(unit, "HU"))
+        return kr_fail(KR_EREFUSED, "the image is CT in Hounsfield units; the model takes %s", name);
+    if (ct && *unit && strcmp(unit, "HU"))
+        return kr_fail(KR_EREFUSED, "the image is in %s; the model takes CT in Hounsfield units", unit);
+    if (mr && low < -500)
+        kr_say(trace, KR_WARNING, "the image's numbers go from %.0f to %.0f, as those of CT in Hounsfield units; the model takes %s", (double)low, (double)high, name);
+    if (ct && low >= 0)
+        kr_say(trace, KR_WARNING, "the image's numbers go from %.4g to %.4g: Hounsfield units, which the model takes, are about -1000 in air", (double)low, (double)high);
+    return 0;
 }
 
-int kr_segmenter_run(kr_segmenter *s, kr_image **labels, const kr_image *const *channel, long channels, const kr_trace *trace)
+static int channel_fits(const kr_segmenter *s, long c, const kr_image *im, const float *x, const long n[3], const kr_trace *trace)
 {
-    double affine[16];
-    long n[3];
-    enum { MOST = 64 };
-    kr_array *packed[MOST] = { NULL };
-    const float *x[MOST];
-    *labels = NULL;
+    float low = INFINITY, high = -INFINITY;
+    for (long i = 0; i < n[0] * n[1] * n[2]; i++) {
+        if (!isfinite(x[i]))
+            return kr_fail(KR_ENUMBER, "%s: voxel (%ld, %ld, %ld) is not finite", kr_segmenter_channel(s, c), i % n[0], i / n[0] % n[1], i / n[0] / n[1]);
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    return high > low ? modality(s, c, im, low, high, trace) : kr_fail(KR_ENUMBER, "%s: all voxels are %g: nothing is to be seen in it", kr_segmenter_channel(s, c), (double)low);
+}
+
+/* The channels as the model's kind takes them, all that can be refused before it begins. */
+enum { MOST = 64 };
+struct taken { double affine[16]; long n[3]; kr_array *packed[MOST]; const float *x[MOST]; };
+static int take(struct taken *t, const kr_segmenter *s, const kr_image *const *channel, long channels, const kr_trace *trace)
+{
+    bool left_handed = false;
+    *t = (struct taken){ .n = { 0 } };
     if (channels != s->channels || channels > MOST)
         return kr_fail(KR_EUSAGE, "the model wants %ld image%s, %ld came", s->channels, s->channels == 1 ? "" : "s", channels);
-    int e = sound(affine, n, channel[0]);
+    int e = sound(t->affine, t->n, &left_handed, s, channel[0]);
+    if (!e && left_handed && s->stored)
+        kr_say(trace, KR_INFO, "the image's axes are left-handed, and this model takes them as they are stored: it sees the patient mirrored, as nnU-Net does, unless its training images "
+               "were stored alike (kray convert --axes)");
     for (long c = 0; !e && c < channels; c++) {
         char name[40];
         snprintf(name, sizeof name, "channel %ld", c);
         e = c ? kr_image_same_grid(channel[c], channel[0], name, "channel 0") : 0;
         kr_scoped(image) m = e ? NULL : kr_image_magnitude(channel[c]);
-        packed[c] = m ? kr_array_packed(m->data) : NULL;
-        e = e ? e : packed[c] ? 0 : kr_error_code();
-        for (long i = 0; !e && i < n[0] * n[1] * n[2]; i++)
-            if (!isfinite(KR_R(packed[c])[i]))
-                e = kr_fail(KR_ENUMBER, "%s: voxel (%ld, %ld, %ld) is not finite", kr_segmenter_channel(s, c), i % n[0], i / n[0] % n[1], i / n[0] / n[1]);
-        x[c] = e ? NULL : KR_R(packed[c]);
+        t->packed[c] = m ? kr_array_packed(m->data) : NULL;
+        e = e ? e : t->packed[c] ? channel_fits(s, c, channel[c], t->x[c] = KR_R(t->packed[c]), t->n, trace) : kr_error_code();
     }
-    kr_auto int32_t *found = e ? NULL : kr_alloc_zero((size_t)(n[0] * n[1] * n[2]), sizeof *found);
-    e = e ? e : found ? s->kind->run(s, found, x, n, affine, trace) : kr_error_code();
+    return e;
+}
+
+static void taken_clear(struct taken *t)
+{
     for (int c = 0; c < MOST; c++)
-        kr_array_unref(&packed[c]);
+        kr_array_unref(&t->packed[c]);
+}
+
+int kr_segmenter_plan(kr_segmenter *s, kr_segmenter_cost *cost, const kr_image *const *channel, long channels, const kr_trace *trace)
+{
+    struct taken t;
+    int e = take(&t, s, channel, channels, trace);
+    e = e ? e : s->kind->plan(s, cost, t.x, t.n, t.affine);
+    taken_clear(&t);
+    return e;
+}
+
+int kr_segmenter_run(kr_segmenter *s, kr_image **labels, const kr_image *const *channel, long channels, const kr_trace *trace)
+{
+    struct taken t;
+    *labels = NULL;
+    int e = take(&t, s, channel, channels, trace);
+    long voxels = t.n[0] * t.n[1] * t.n[2];
+    kr_auto int32_t *found = e ? NULL : kr_alloc_zero((size_t)voxels, sizeof *found);
+    e = e ? e : found ? s->kind->run(s, found, t.x, t.n, t.affine, trace) : kr_error_code();
+    taken_clear(&t);
     kr_scoped(array) out = e ? NULL : kr_array_new(KR_R32, kr_array_shape(channel[0]->data));
     e = e ? e : out ? 0 : kr_error_code();
-    for (long i = 0; !e && i < n[0] * n[1] * n[2]; i++)
+    for (long i = 0; !e && i < voxels; i++)
         KR_R(out)[i] = (float)found[i];
     *labels = e ? NULL : kr_image_new(out, channel[0]->geom, NULL);
     if (!*labels)

@@ -14,7 +14,7 @@
 typedef struct opts {
     const char *out, *model, *table, *normalise, *folds, *configuration, *checkpoint;
     double step;
-    bool largest, fill, mirroring, plan, json;
+    bool largest, fill, mirroring, postprocessing, plan, json;
 } opts;
 static const kr_opt table[] = {
     { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz); of a folder of cases a folder" },
@@ -28,7 +28,8 @@ static const kr_opt table[] = {
     { "checkpoint", 0, KR_OPT_TEXT, offsetof(opts, checkpoint), NULL, "FILE", "nnU-Net: name within a fold (default: checkpoint_final.pth, else checkpoint_best.pth)" },
     { "step", 0, KR_OPT_REAL, offsetof(opts, step), "0.5", "X", "nnU-Net: from window to window, as a part of the window" },
     { "mirroring", 0, KR_OPT_FLAG, offsetof(opts, mirroring), "on", NULL, "nnU-Net: mirrored copies too, as trained (without: up to 8 times faster, a little less accurate)" },
-    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "tell memory and work, and stop" },
+    { "postprocessing", 0, KR_OPT_FLAG, offsetof(opts, postprocessing), "on", NULL, "nnU-Net: the rules of postprocessing.json, which remove small pieces, where the model has them" },
+    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "tell memory and time, and stop" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: labels, names, volumes in ml" },
     KR_OPT_END };
 
@@ -154,6 +155,7 @@ static void models_close(struct models *m)
 static int models_open(struct models *m, const opts *o)
 {
     const kr_segmenter_opts how = { .normalise = o->normalise, .folds = o->folds, .configuration = o->configuration, .checkpoint = o->checkpoint, .no_mirroring = !o->mirroring,
+                                    .no_postprocessing = !o->postprocessing,
                                     .step = o->step < 0.5 || o->step > 0.5 ? o->step : 0 };
     bool one = !access(o->model, F_OK);
     for (const char *p = o->model; *p; ) {
@@ -175,22 +177,23 @@ static int models_open(struct models *m, const opts *o)
     return m->digests.failed ? kr_error_code() : 0;
 }
 
-static int plan(const struct models *m, const kr_image *im, struct answer *a)
+static int plan(const struct models *m, const kr_image *const *channel, long channels, struct answer *a)
 {
     kr_segmenter_cost all = { 0 };
     for (int i = 0; i < m->count; i++) {
         kr_segmenter_cost c;
-        if (kr_segmenter_plan(m->at[i], &c, im))
+        if (kr_segmenter_plan(m->at[i], &c, channel, channels, &a->trace))
             return kr_error_code();
         all.bytes = fmax(all.bytes, c.bytes);
         all.flops += c.flops;
+        all.seconds += c.seconds;
         all.windows += c.windows;
     }
     json_object_set_new(a->last, "digest", json_words(kr_segmenter_digest(m->at[0])));
-    json_object_set_new(a->last, "plan", json_pack("{s:f,s:f,s:I,s:i}", "memory_bytes", all.bytes, "flops", all.flops, "windows", (json_int_t)all.windows, "threads", kr_threads()));
+    json_object_set_new(a->last, "plan", json_pack("{s:f,s:f,s:f,s:I,s:i}", "memory_bytes", all.bytes, "flops", all.flops, "seconds", all.seconds, "windows", (json_int_t)all.windows, "threads", kr_threads()));
     if (!a->list)
-        kr_print("%.2f GiB beside the image, %.3g floating-point operations in %ld window%s on %d threads: about %.0f s at 50 Gflop/s each\n", all.bytes / 1073741824., all.flops,
-                 all.windows, all.windows == 1 ? "" : "s", kr_threads(), all.flops / 5e10 / kr_threads());
+        kr_print("%.2f GiB beside the image, %.3g floating-point operations in %ld window%s on %d thread%s: about %.*f s here\n", all.bytes / 1073741824., all.flops,
+                 all.windows, all.windows == 1 ? "" : "s", kr_threads(), kr_threads() == 1 ? "" : "s", all.seconds < 10, all.seconds);
     return 0;
 }
 
@@ -225,7 +228,7 @@ static int segment(const struct models *m, const opts *o, int files, char **file
     for (int i = 1; !e && i < files; i++)
         e = kr_image_same_grid(im[i], im[0], file[i], file[0]);
     if (!e && o->plan)
-        e = plan(m, im[0], a);
+        e = plan(m, in, files, a);
     else if (!e) {
         for (int k = 0; !e && k < m->count; k++) {
             kr_image *part = NULL;

@@ -27,6 +27,9 @@ int kr_volnet_run(const kr_volnet *v, float *classes, const float *x, const long
 /* The same by slabs: no more than a few planes of many classes need exist at once. */
 int kr_volnet_stream(const kr_volnet *v, kr_volnet_sink *sink, void *to, const float *x, const long n[3], const kr_trace *trace) KR_MUST_USE;
 
+/* Floating-point operations per second of the network on n voxels, measured: runs of together about a third of a second, the fastest counts. */
+int kr_volnet_rate(double *rate, const kr_volnet *v, const long n[3]) KR_MUST_USE;
+
 /* MeshNet (Fedorov et al. 2017) as brainchop publishes it: a TensorFlow.js "model.json" of dilated 3D convolutions (channels last, "same" padding),
  * batch norms (folded in) and activations, and the raw weights that it names, beside it. Axis D of the file is x here, H y, W z: brainchop
  * hands over the volume transposed. Refuses by name other layers, branches, quantised weights. */

@@ -1,5 +1,6 @@
 /* vol_net.c: what all networks on volumes share. */
 #include "kray/volume.h"
+#include <math.h>
 #include <string.h>
 
 void kr_volnet_unref(kr_volnet **v)
@@ -38,4 +39,31 @@ int kr_volnet_run(const kr_volnet *v, float *classes, const float *x, const long
 int kr_volnet_stream(const kr_volnet *v, kr_volnet_sink *sink, void *to, const float *x, const long n[3], const kr_trace *trace)
 {
     return may_run(v, n) ? kr_error_code() : v->kind->run(v->self, sink, to, x, n, NULL, NULL, trace);
+}
+
+static int drop(void *to, const float *classes, long z, long planes)
+{
+    (void)to, (void)classes, (void)z, (void)planes;
+    return 0;
+}
+
+int kr_volnet_rate(double *rate, const kr_volnet *v, const long n[3])
+{
+    long count = v->ins * n[0] * n[1] * n[2];
+    double best = INFINITY, all = 0;
+    kr_auto float *x = kr_alloc((size_t)count, sizeof *x);
+    if (!x)
+        return kr_error_code();
+    for (long i = 0; i < count; i++)
+        x[i] = (float)(i % 17) / 17;
+    for (int i = 0; i < 50 && all < 0.35; i++) {
+        double start = kr_seconds();
+        if (kr_volnet_stream(v, drop, NULL, x, n, NULL))
+            return kr_error_code();
+        double took = kr_seconds() - start;
+        best = took < best ? took : best;
+        all += took;
+    }
+    *rate = v->kind->flops(v->self, n) / fmax(best, 1e-9);
+    return 0;
 }

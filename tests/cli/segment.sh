@@ -78,13 +78,55 @@ if [ -f "$gold/plans.json" ]; then
     works 'organ' kray segment $one -o twice.nii.gz --model m,m
     kray eval --labels --target n.nii.gz twice.nii.gz --csv t.csv >/dev/null 2>&1
     check 'parts that name the same labels share their numbers' awk -F, '$1 == "mean" && $4 == "" { exit !($6 == 1) }' t.csv
-    mkdir m/crossval_results_folds_0; echo > m/crossval_results_folds_0/postprocessing.pkl
     works 'organ' kray segment $one -o old.nii.gz --model m/fold_0/checkpoint_final.pth --json
-    works 'postprocessing rules of nnU-Net, which are not applied' kray segment $one -o old.nii.gz --model m
-    rm -r m/crossval_results_folds_0
+    mkdir m/crossval_results_folds_0; echo > m/crossval_results_folds_0/postprocessing.pkl
+    # rules of postprocessing: those of these folds, applied, or refused by name
+    refuses 1 'postprocessing.pkl alone' kray segment $one -o x.nii.gz --model m
+    rules() { echo "{\"postprocessing_fns\": [\"$1\", \"$1\"], \"postprocessing_kwargs\": [{\"labels_or_regions\": $2}, {\"labels_or_regions\": 1}]}" > m/crossval_results_folds_0/postprocessing.json; }
+    rules remove_all_but_largest_component_from_segmentation '[[2]]'
+    works 'organ' kray segment $one -o clean.nii.gz --model m
+    rules fill_it 1
+    refuses 1 "the rule 'fill_it' is not built" kray segment $one -o x.nii.gz --model m
+    rules remove_all_but_largest_component_from_segmentation '["organ"]'
+    refuses 1 'holds what is no label' kray segment $one -o x.nii.gz --model m
+    works 'organ' kray segment $one -o old.nii.gz --model m --no-postprocessing
+    parts() { python3 - "$@" <<'P' 2>/dev/null || echo absent
+import sys, gzip, struct, numpy
+from scipy import ndimage
+def read(path):
+    b = gzip.open(path).read()
+    n, kind, at = struct.unpack('<8h', b[40:56])[1:4], struct.unpack('<h', b[70:72])[0], int(struct.unpack('<f', b[108:112])[0])
+    return numpy.frombuffer(b[at:], {2: 'u1', 4: '<i2', 8: '<i4', 16: '<f4', 256: 'i1', 512: '<u2'}[kind])[:n[0] * n[1] * n[2]].reshape(n[::-1])
+raw, clean = read(sys.argv[1]), read(sys.argv[2])
+want = raw.copy()
+for label in 2, 1:
+    part, count = ndimage.label(want == label, numpy.ones((3, 3, 3)))
+    size = numpy.bincount(part.ravel())
+    size[0] = 0
+    want[(part > 0) & (size[part] < size.max())] = 0
+print((want == clean).all() and (raw != clean).any())
+P
+    }
+    same=$(parts n.nii.gz clean.nii.gz)
+    if [ "$same" = absent ]; then skip 'the largest piece, as SciPy finds it' 'python3 has no scipy'; else check 'the largest piece of each label, as SciPy finds it' [ "$same" = True ]; fi
+    cp -r m/crossval_results_folds_0 m/crossval_results_folds_0_1; cp -r m/crossval_results_folds_0 m/crossval_results_folds_all; mv m/crossval_results_folds_0 m/crossval_results_folds_2
+    refuses 1 'several cross-validations' kray segment $one -o x.nii.gz --model m
+    rm -r m/crossval_results_folds_*
     kray eval --labels --target n.nii.gz old.nii.gz --csv o.csv >/dev/null 2>&1
     check 'old plans give the same labels' awk -F, '$1 == "mean" && $4 == "" { exit !($6 == 1) }' o.csv
-    works 'windows' kray segment $one --model m --plan
+    works ' s here' kray segment $one --model m --plan
+    works '"seconds": ' kray segment $one --model m --plan --json
+    # what the model was not made for
+    kray ct phantom -o hu.nii.gz --geometry parallel:angles=0:180:30 --matrix 48 --water 0.02 -q
+    refuses 1 'is CT in Hounsfield units; the model takes T2' kray segment hu.nii.gz -o x.nii.gz --model m
+    kray convert $one las.nii.gz --axes LAS -q; kray convert $one ras.nii.gz --axes RAS -q
+    ct=$KR_SHARED/golden/nnunet_resenc3d_regions
+    kray simulate brain -o scan.h5 --matrix 24,24 --slices 1 -q; kray recon scan.h5 -o slice.nii.gz --method rss -q
+    refuses 1 'the image is one slice (24 x 24 x 1 voxels)' kray segment slice.nii.gz -o x.nii.gz --model "$ct"
+    refuses 1 'the image is one slice' kray segment slice.nii.gz --model "$ct" --plan
+    works 'Hounsfield units, which the model takes, are about -1000 in air' kray segment $one -o x.nii.gz --model "$ct"
+    works 'are left-handed, and this model takes them as they are stored' kray segment las.nii.gz -o left.nii.gz --model m
+    check 'a right-handed image is not told of' sh -c '! kray segment ras.nii.gz -o right.nii.gz --model m 2>&1 | grep left-handed'
     refuses 2 'wants 1 image (T2)' kray segment $one $one -o x.nii.gz --model m
     refuses 1 'has no checkpoint_final.pth or checkpoint_best.pth' kray segment $one -o x.nii.gz --model m --folds 3
     refuses 2 "has no configuration '3d_lowres'" kray segment $one -o x.nii.gz --model m --configuration 3d_lowres
