@@ -16,6 +16,7 @@ refuses 2 'means nothing' kray view a.npy --text -o v.html
 if command -v chromium >/dev/null && [ -z "${KR_SANITIZE#none}" ]; then
     timeout 60 chromium --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --dump-dom "file://$PWD/v.html" >dom 2>/dev/null
     check 'a browser unpacks and draws it' grep -qE 'axial 7/12.*|voxel 13, 11, 7' dom
+    check 'letters and the scale are drawn finer than the voxels of a small volume' grep -qE '<canvas width="648" height="[1-9]' dom
     check 'and names the label' grep -qF 'label 2' dom
 else
     skip 'the page in a browser' 'chromium is absent'
