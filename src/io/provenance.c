@@ -13,10 +13,38 @@ static bool full;
 
 void kr_provenance_full(bool all) { full = all; }
 
+static const char apart[] = " '\"=,;()<>|&{}\n";
+
+/* How much of the text is a folder that is there and whose name, or that of one above it, holds a blank or another sign that ends a word, with its last
+ * '/'; 0: it begins with none. */
+static size_t folder_at(const char *text)
+{
+    char path[4096];
+    size_t found = 0, word = strcspn(text, apart);
+    for (const char *slash = strchr(text, '/'); slash && (size_t)(slash - text) < sizeof path; slash = strchr(slash + 1, '/')) {
+        struct stat st;
+        size_t n = (size_t)(slash - text);
+        memcpy(path, text, n);
+        path[n] = 0;
+        if (n > word && !stat(path, &st) && S_ISDIR(st.st_mode))
+            found = n + 1;
+    }
+    return found;
+}
+
 void kr_provenance_words(kr_text *t, const char *text)
 {
-    static const char apart[] = " '\"=,;()<>|&{}\n";
     while (*text) {
+        size_t folder = full ? 0 : folder_at(text);
+        if (folder && text[folder] && !strchr(apart, text[folder]))
+            text += folder;                                  /* what lies in it follows */
+        else if (folder) {
+            const char *last = text + folder - 1;
+            while (last > text && last[-1] != '/')
+                last--;
+            kr_text_put(t, last, (size_t)(text + folder - 1 - last));
+            text += folder;
+        }
         size_t n = strcspn(text, apart), end = n;
         while (!full && end > 1 && text[end - 1] == '/')
             end--;

@@ -22,6 +22,9 @@ works '' kray recon "$work/deep/study/scan.h5" -o deep/b.nii.gz --method rss --p
 check 'but with --provenance full' sh -c "gunzip -c deep/b.nii.gz | head -c 4000 | grep -aq 'kray_input: $work/deep/study/scan.h5, '"
 works '' kray recon "$work/deep/study/scan.h5" -o deep/c.npy --method rss
 check 'no folder in the notes beside an array' sh -c '! grep -qE "deep/|kray-cli" deep/c.npy.json'
+mkdir -p "$work/John Doe (1)/of May/"; cp deep/study/scan.h5 "$work/John Doe (1)/of May/scan 1.h5"
+works '' kray recon "$work/John Doe (1)/of May/scan 1.h5" -o deep/blank.nii.gz --method rss
+check 'no part of a folder with blanks in its name' sh -c '! gunzip -c deep/blank.nii.gz | head -c 4000 | grep -aqE "John|Doe|May" && gunzip -c deep/blank.nii.gz | head -c 4000 | grep -aq "kray_input: scan 1.h5, "'
 works '' kray report --target "$work/deep/a.nii.gz" "$work/deep/b.nii.gz" -o deep/r.html
 check 'no folder in a report' sh -c '! grep -oE ".{0,60}(deep/|kray-cli).{0,60}" deep/r.html'
 works '' kray eval --target "$work/deep/a.nii.gz" "$work/deep/b.nii.gz" --csv deep/s.csv
