@@ -335,21 +335,27 @@ static int scores(struct study *s, const char *path, bool labels)
     return 0;
 }
 
-/* kray eval or report of all settings. Both score what is there and then refuse for what is missing, which the study has told already. */
+/* kray eval or report of all settings of which there is something. Both score what is there and then refuse for what is missing, which the study has told already. */
 static int judged(struct study *s, const char *const *first, const char *folder, const char *written)
 {
     const char *word[SETTINGS + 16];
     char *set[SETTINGS] = { NULL };
-    long n = 0;
+    long n = 0, sets = 0;
     double seconds;
     int e = 0;
     for (; first[n]; n++)
         word[n] = first[n];
     for (long k = 0; k < s->settings; k++) {
-        word[n++] = set[k] = kr_strf("%s=%s/%s/%s", s->setting[k].name, s->o->out, folder, s->setting[k].name);
+        set[k] = kr_strf("%s=%s/%s/%s", s->setting[k].name, s->o->out, folder, s->setting[k].name);
         e = set[k] ? e : kr_error_code();
+        if (set[k] && !access(set[k] + strlen(s->setting[k].name) + 1, F_OK)) {
+            word[n++] = set[k];
+            sets++;
+        }
     }
     word[n] = NULL;
+    if (!e && !sets)
+        e = kr_fail(KR_EREFUSED, "nothing of any setting could be made");
     if (!e && unlink(written) && errno != ENOENT)
         e = kr_fail(KR_EFILE, "%s: cannot be replaced: %s", written, strerror(errno));
     e = e ? e : command(s, word, &seconds);

@@ -27,6 +27,8 @@ refuses 1 '1 of 2 cases failed' kray study mixed -o mixed-out --methods rss --ac
 check 'the other is there' awk -F, 'NR == 2 { exit !($5 == 1 && $6 > 0) }' mixed-out/study.csv
 mkdir val; kray simulate brain -o val/one.h5 --matrix 32,32 --slices 2 --coils 4 -q; kray simulate brain --contrast t2 -o val/two.h5 --matrix 32,32 --slices 2 --coils 4 -q
 works '"cases": 2' kray study val -o scans --methods rss --accelerations 2 --json
+refuses 1 'and 2 images of the others; the tables have what is there' kray study val -o none --methods rss,grappa --accelerations 3 -u 'equispaced:accel={R},lines=2'
+check 'a setting of which nothing could be made has no scores, the others have theirs' awk -F, '$1 == "rss-R3" && $5 == 2 { good++ } $1 == "grappa-R3" && $5 == 0 && $6 == "" { good++ } END { exit good != 2 }' none/study.csv
 if [ "${KR_SANITIZE:-none}" = none ]; then
     works 'Dice' kray study t1.nii.gz -o seg --methods rss --accelerations 2 --snr 50 --coils 2 --model model.json
     check 'the score of labels' awk -F, 'NR == 2 { exit !($9 > 0.5 && $9 <= 1) }' seg/study.csv
