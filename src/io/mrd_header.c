@@ -46,6 +46,10 @@ static const char *text_of(const xmlNode *n, char *room, size_t size)
 static xmlDoc *parse(const char *xml)
 {
     size_t n = strlen(xml);
+    if (!n) {
+        kr_fail(KR_EFORMAT, "the ISMRMRD header is empty");
+        return NULL;
+    }
     if (n > HEADER_MOST) {
         kr_fail(KR_EFORMAT, "the ISMRMRD header has %zu bytes; at most %d are read", n, HEADER_MOST);
         return NULL;

@@ -614,7 +614,11 @@ void kr_mrd_session_give(kr_mrd_session *s, kr_mrd_work **work)
     s->facts.images_out += s->answer.sent - sent;
     if (!e)
         show(s, from);
-    if (e) {
+    if (e == KR_EUSAGE) {                                        /* what was asked for is wrong, of every slice: said once */
+        s->facts.failed++;
+        if (!s->facts.refused)
+            kr_mrd_session_refuse(s, w->sentence ? w->sentence : "the configuration cannot be used");
+    } else if (e) {
         kr_text t = { 0 };
         where(&t, w);
         kr_text_add(&t, ": %s", w->sentence ? w->sentence : "no memory");

@@ -756,7 +756,7 @@ static void test_refused_contents(void **state)
     refuse(&m);
     assert_refused(KR_EFORMAT, "not one of the imaging lines");
     static const struct { const char *xml, *words; } wrong[] = {
-        { "<ismrmrdHeader>", "not well-formed" }, { "", "not well-formed" }, { "<html/>", "<html>" }, { "<ismrmrdHeader/>", "no <encoding>" },
+        { "<ismrmrdHeader>", "not well-formed" }, { "", "the ISMRMRD header is empty" }, { "<html/>", "<html>" }, { "<ismrmrdHeader/>", "no <encoding>" },
         { "<!DOCTYPE a [<!ENTITY b \"c\">]><ismrmrdHeader>&b;</ismrmrdHeader>", "document type" },
         { HEADER(ENCODING(1000000000000, 4, 1, , CARTESIAN)), "<x> as '1000000000000'" }, { HEADER(ENCODING(-8, 4, 1, , CARTESIAN)), "<x> as '-8'" } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

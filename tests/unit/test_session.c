@@ -3,7 +3,7 @@
 #include "kray/mrd.h"
 
 /* A host whose image is the scan's mean, and that fails where `fails` says. */
-static struct { long runs, slice, lines, calib, noise, opened, fails; enum kr_mrd_unit unit; } fake;
+static struct { long runs, slice, lines, calib, noise, opened, fails; int code; enum kr_mrd_unit unit; } fake;
 
 static int open_fake(void **job, enum kr_mrd_unit *unit, void *self, const kr_mrd_ask *ask)
 {
@@ -25,7 +25,7 @@ static int run_fake(kr_image **out, void *job, kr_scan *scan, long slice, const 
     fake.noise = scan->noise ? scan->noise->n[KR_SAMPLE] : 0;
     fake.calib = scan->lines[KR_LINES_CALIB].count;
     if (fake.fails == slice)
-        return kr_fail(KR_EREFUSED, "it does not work");
+        return kr_fail(fake.code ? fake.code : KR_EREFUSED, "it does not work");
     kr_shape n = scan->shape;
     n.n[KR_COIL] = 1;
     kr_scoped(array) x = kr_array_new(KR_R32, n);
@@ -320,6 +320,27 @@ static void one_fails(void **state)
     end(&s, &t, 2);
 }
 
+/* What was asked for is wrong, not a slice: said once, and the rest is not tried. */
+static void asked_wrongly(void **state)
+{
+    (void)state;
+    kr_mrd_session *s = begin(KR_MRD_BY_SLICE);
+    kr_text t = { 0 };
+    head(&t, LIMIT("slice", "2"), "");
+    fake.fails = 0;
+    fake.code = KR_EUSAGE;
+    for (int slice = 0; slice < 3; slice++)
+        for (int ky = 0; ky < 4; ky++)
+            line(&t, ky, slice, 0, 0, ky == 3 ? LAST : 0);
+    say(s, &t);
+    assert_int_equal(fake.runs, 1);
+    assert_int_equal(answered(s, KR_MRD_TEXT, "ERR it does not work"), 1);
+    kr_mrd_facts f;
+    kr_mrd_session_facts(s, &f);
+    assert_true(f.failed == 1 && f.refused);
+    end(&s, &t, 0);
+}
+
 static void orders(void **state)
 {
     (void)state;
@@ -403,6 +424,6 @@ static void memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(last_flags), cmocka_unit_test(limits_and_repetitions), cmocka_unit_test(contrasts), cmocka_unit_test(calibration),
-                                        cmocka_unit_test(noise_of_another), cmocka_unit_test(more_than_announced), cmocka_unit_test(no_noise), cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
+                                        cmocka_unit_test(noise_of_another), cmocka_unit_test(more_than_announced), cmocka_unit_test(no_noise), cmocka_unit_test(series), cmocka_unit_test(one_fails), cmocka_unit_test(asked_wrongly), cmocka_unit_test(orders), cmocka_unit_test(gone_anywhere), cmocka_unit_test(memory) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
