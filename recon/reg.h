@@ -30,6 +30,7 @@ typedef struct reg_at {
     double lambda, relative;         /* strength, in units of N; as it was asked for                    */
     float scale;                     /* what the part's data are multiplied by to be those of the problem */
     const kr_weights *weights;       /* reg_kind.weights                                                */
+    bool only;                       /* there is no other term                                          */
 } reg_at;
 
 typedef struct reg_kind {

@@ -229,7 +229,7 @@ static int open_problem(reg_problem *q, const struct job *j, const struct one *p
     if (!q->N)
         return kr_error_code();
     kr_shape n = kr_linop_domain(q->N);
-    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, j->along, 0, 0, (float)(1 / (j->unit * j->scale)), j->weights };
+    reg_at at = { j->o, &p->m, p->m.type, n, long_axes(n, smooth_axes(j->scan)), j->frames, j->along, 0, 0, (float)(1 / (j->unit * j->scale)), j->weights, j->sum->count == 1 };
     int e = 0;
     for (int i = 0; i < j->sum->count && !e; i++) {
         at.relative = j->sum->lambda[i];
