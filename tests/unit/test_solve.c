@@ -574,9 +574,63 @@ static void smooth_terms(void **state)
     close_small(&s);
 }
 
+/* PWLS with A = 1: what it ends at is a minimum of sum w (x - y)^2 / 2 + beta * (mean of w) * sum over neighbours of Fair's penalty, written out here pair by pair: moving any one voxel, at the
+ * edges as inside, changes it by no more than the square of the step. */
+enum { PX = 6, PY = 5, PZ = 3, PN = PX * PY * PZ };
+static double pwls_objective(const double *x, const float *y, const float *w, double beta, double edge)
+{
+    const int n[3] = { PX, PY, PZ }, apart[3] = { 1, PX, PX * PY };
+    double sum = 0;
+    for (int i = 0; i < PN; i++) {
+        const int at[3] = { i % PX, i / PX % PY, i / (PX * PY) };
+        sum += .5 * (double)w[i] * (x[i] - (double)y[i]) * (x[i] - (double)y[i]);
+        for (int d = 0; d < 3; d++)
+            if (at[d] + 1 < n[d]) {
+                double t = fabs(x[i] - x[i + apart[d]]) / edge;
+                sum += beta * edge * edge * (t - log1p(t));
+            }
+    }
+    return sum;
+}
+
+static void pwls_is_a_minimum(void **state)
+{
+    (void)state;
+    const kr_shape shape = KR_SHAPE([KR_X] = PX, [KR_Y] = PY, [KR_Z] = PZ);
+    kr_scoped(array) y = kr_array_new(KR_R32, shape);
+    kr_scoped(array) w = kr_array_new(KR_R32, shape);
+    kr_scoped(array) x = kr_array_new(KR_R32, shape);
+    kr_scoped(linop) A = kr_op_identity(KR_R32, shape);
+    assert_true(y && w && x && A);
+    double mean = 0, at[PN], beta = .7, edge = .3;
+    for (int i = 0; i < PN; i++) {
+        double z[2];
+        kr_rand_normal2(5, 1, (uint64_t)i, z);
+        KR_R(y)[i] = (float)z[0];
+        KR_R(w)[i] = (float)(.5 + fabs(z[1]));
+        mean += (double)KR_R(w)[i] / PN;
+    }
+    kr_fill(x, 0);
+    const kr_subset whole = { A, y };
+    assert_int_equal(kr_pwls(&whole, 1, (kr_array *const[]){ w }, x, 3000, beta, edge, false, NULL), 0);
+    for (int i = 0; i < PN; i++)
+        at[i] = (double)KR_R(x)[i];
+    const double h = 1e-3;
+    for (int i = 0; i < PN; i++) {
+        double old = at[i];
+        at[i] = old + h;
+        double up = pwls_objective(at, KR_R(y), KR_R(w), beta * mean, edge);
+        at[i] = old - h;
+        double down = pwls_objective(at, KR_R(y), KR_R(w), beta * mean, edge);
+        at[i] = old;
+        /* floats of size 1 carry 1e-7 each, times a curvature of at most max w + 6 * 2 beta */
+        assert_near((up - down) / (2 * h), 0, 2e-5);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(denoising_is_the_map), cmocka_unit_test(ridge_is_linear), cmocka_unit_test(solvers_agree),
-        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(momentum), cmocka_unit_test(fista_keeps_its_rate), cmocka_unit_test(smooth_terms), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(rays_agree), cmocka_unit_test(not_finite) };
+        cmocka_unit_test(one_coil), cmocka_unit_test(sums_of_terms), cmocka_unit_test(stops_where_it_says), cmocka_unit_test(momentum), cmocka_unit_test(fista_keeps_its_rate), cmocka_unit_test(smooth_terms), cmocka_unit_test(rests_at_rest), cmocka_unit_test(moving_grids), cmocka_unit_test(normal_by_blocks), cmocka_unit_test(real_as_complex), cmocka_unit_test(rays_agree), cmocka_unit_test(not_finite), cmocka_unit_test(pwls_is_a_minimum) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
