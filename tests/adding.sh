@@ -29,6 +29,7 @@ new src/scan/meson.build coil_methods walsh minemaps src/scan/walsh.c src/scan/m
 new src/scan/meson.build masks poisson minemask src/scan/mask_poisson.c src/scan/mask_minemask.c 's/kr_masks_poisson/kr_masks_minemask/; s/{ "poisson"/{ "minemask"/'
 new src/scan/meson.build trajs epi minetraj src/scan/trj_epi.c src/scan/trj_minetraj.c 's/kr_trj_epi/kr_trj_minetraj/; s/"epi"/"minetraj"/'
 new src/io/meson.build formats cfl minepair src/io/fmt_cfl.c src/io/fmt_minepair.c 's/kr_format_cfl/kr_format_minepair/; s/{ "cfl"/{ "minepair"/; s/\.cfl/.mpa/g; s/\.hdr/.mpb/g'
+new src/io/meson.build projections htc mineprj src/io/prj_htc.c src/io/prj_mineprj.c 's/kr_projections_htc/kr_projections_mineprj/; s/{ "htc"/{ "mineprj"/'
 new src/image/meson.build scores bart minescore src/image/score_bart.c src/image/score_minescore.c 's/kr_protocol_bart/kr_protocol_minescore/; s/"bart"/"minescore"/'
 new src/nn/meson.build nets unet_direct minenet src/nn/net_unet_direct.c src/nn/net_minenet.c 's/kr_net_unet_direct/kr_net_minenet/; s/{ "unet_direct"/{ "minenet"/'
 new src/nn/meson.build losses l2 mineloss src/nn/loss_l2.c src/nn/loss_mineloss.c 's/kr_loss_l2/kr_loss_mineloss/; s/\.name = "l2"/.name = "mineloss"/'
@@ -49,7 +50,7 @@ fails=0 count=0
 finds() { count=$((count + 1)); if "${@:2}" 2>&1 | grep -q -- "$1"; then echo "ok $count - $1: ${*:2}"; else echo "not ok $count - $1: ${*:2}"; fails=1; fi; }
 k=build/tools/kray
 for row in methods:mine regularisers:minereg solvers:minesolver masks:minemask trajectories:minetraj formats:minepair protocols:minescore networks:minenet \
-    losses:mineloss optimisers:mineopt schedules:minesched phantoms:mineph commands:minecommand; do
+    losses:mineloss optimisers:mineopt schedules:minesched phantoms:mineph projections:mineprj commands:minecommand; do
     finds "^${row#*:} " $k help "${row%:*}"
     finds "${row#*:}" cat build/docs/tables.md
 done

@@ -53,7 +53,8 @@ TESTS = [
     (r"src/scan/(prepare|noise_level)", "prepare coils epi geom where"),
     (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|planes)", "grappa predict noise methods"),
     (r"recon/(sense_noise|noise)", "noise"),
-    (r"recon/(around|net_pipeline)", "published networks"),
+    (r"recon/around_ncc1701", "networks golden/reconresnet"),
+    (r"recon/(around|net_pipeline)", "published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic"),
     (r"recon/(ct|job_rays)", "ct rays corrections cli/ct"),
     (r"recon/(doubt|lesson)", "lesson networks"),
     (r"recon/auto", "methods auto"),
@@ -213,10 +214,12 @@ class Room:
                 shutil.copy2(os.path.join(HERE, f), os.path.join(half, f))
             shutil.copytree(build, os.path.join(half, "build"), symlinks=True)
             os.rename(half, self.src)
-        for at, folders, files in os.walk(self.build):       # of a run that was killed
+        for at, folders, files in os.walk(self.src):         # of a run that was killed
             for k in files:
                 if k.endswith(".kept"):
                     os.replace(os.path.join(at, k), os.path.join(at, k[:-5]))
+                elif k == "mutant.c":
+                    os.remove(os.path.join(at, k))
         with open(os.path.join(self.build, "compile_commands.json")) as f:
             self.commands = [c for c in json.load(f) if c["output"].endswith(".o")]
 
