@@ -342,7 +342,11 @@ void server_take(struct server *s, int fd, const char *from)
         drop(c);
         return;
     }
+    atomic_fetch_add(&s->sessions, 1);                           /* before it can ask for the figures */
+    s->open++;
     if (kr_thread_start(&c->mover, serve, c)) {                  /* served by none: the worker ends, too */
+        atomic_fetch_sub(&s->sessions, 1);
+        s->open--;
         turn_away(s, fd, from, kr_error());
         pthread_mutex_lock(&c->lock);
         c->ending = true;
@@ -352,10 +356,8 @@ void server_take(struct server *s, int fd, const char *from)
         drop(c);
         return;
     }
-    atomic_fetch_add(&s->sessions, 1);
     c->next = s->first;
     s->first = c;
-    s->open++;
 }
 
 void server_reap(struct server *s)
