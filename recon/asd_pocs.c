@@ -22,6 +22,13 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return projected_by_subsets(out, scan, update, options, trace);
 }
 
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
+{
+    int e = projected_subsets_plan(cost, scan, options);
+    cost->bytes += 4 * (3 * (double)scan->grid.n[0] * (double)scan->grid.n[1] * (double)scan->grid.n[2] + (double)kr_count(scan->shape) / (double)kr_parts(scan));      /* steps down; residuals */
+    return e;
+}
+
 const kr_recon kr_recon_asd_pocs = { "asd-pocs", "little total variation among images that explain X-ray projections: adaptive steepest descent and projections",
     "Sidky and Pan, Phys Med Biol 53:4777 (2008)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_subsets_plan };
+    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };

@@ -10,6 +10,11 @@ static int solve(kr_array *x, const model *m, const void *options, const kr_trac
     return done < 0 ? done : 0;
 }
 
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
+{
+    return projected_plan(cost, scan, (double)((const projected_opts *)options)->iterations, 4, 0);
+}
+
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
@@ -17,4 +22,4 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 }
 
 const kr_recon kr_recon_cgls = { "cgls", "least squares of X-ray projections by conjugate gradients; few iterations regularise",
-    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_krylov_plan };
+    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };

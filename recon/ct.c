@@ -248,7 +248,7 @@ static double left_at(const kr_projections *p, double axis, double times)
         angle[i] = times * p->angle[i];
     q.angle = angle;
     kr_rays *r = angle ? kr_projections_rays(&q, p->y->n[KR_V], axis) : NULL;
-    if (!r || (p->beam == KR_PARALLEL ? kr_ct_axis(&column, &mismatch, p->y, r) : kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, p->y, r)))
+    if (!r || (p->beam == KR_PARALLEL ? kr_ct_axis(&column, &mismatch, p->y, r) : kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, p->y, r)) || !isfinite(column))
         mismatch = NAN;
     kr_error_clear();
     kr_rays_unref(&r);
@@ -318,7 +318,9 @@ static int fan_axis(double *axis, double *mismatch, const kr_projections *p, con
     kr_rays *r = kr_projections_rays(p, p->y->n[KR_V], *axis);
     int e = r ? kr_ct_axis_fan(&column, mismatch, &before, &otherwise, p->y, r) : kr_error_code();
     kr_rays_unref(&r);
-    if (e == KR_EREFUSED || e == KR_ENUMBER) {                       /* no full turn: what the file says */
+    if (e == KR_EREFUSED)
+        kr_say(trace, KR_INFO, "%s: %s, so that neither axis nor direction of rotation are checked", name, kr_error());
+    if (e == KR_EREFUSED || e == KR_ENUMBER) {                       /* what the file says */
         kr_error_clear();
         return 0;
     }
@@ -327,10 +329,11 @@ static int fan_axis(double *axis, double *mismatch, const kr_projections *p, con
     if (otherwise < 0.7 * *mismatch)
         kr_say(trace, KR_WARNING, "%s: rays and those that run the other way differ by %.3g of their size, but by %.3g where the views turn the other way about: is the direction of rotation "
                "right? --geometry ...,turn=right counts angles clockwise, flip=u turns the detector's columns about", name, *mismatch, otherwise);
-    else if (fabs(column - *axis) > 0.25 && *mismatch < 0.8 * before && *mismatch < 0.3) {
+    else if (isfinite(column) && fabs(column - *axis) > 0.25 && *mismatch < 0.8 * before && *mismatch < 0.3) {
         kr_say(trace, KR_INFO, "axis of rotation at column %.2f of %ld, where rays in both directions differ by %.3g of their size; %.3g in the middle", column, p->y->n[KR_U], *mismatch, before);
         *axis = column;
     }
+    *mismatch = isfinite(column) ? *mismatch : (double)NAN;          /* of a whole turn, for what compares ranges of angles */
     return 0;
 }
 

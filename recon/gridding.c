@@ -3,29 +3,19 @@
 
 static const double TOLERANCE = 1e-4;      /* of the transform: well below the noise of a scan, and what straight lines between elements err by */
 
-typedef struct opts { const char *window; } opts;
-static const kr_opt table[] = {
-    { "window", 0, KR_OPT_CHOICE, offsetof(opts, window), "ramp", "ramp|shepp-logan|cosine|hamming|hann", "window on the ramp filter" },
-    KR_OPT_END };
-
-static int solve(kr_array *x, const model *m, const void *options, const kr_trace *trace)
-{
-    const opts *o = options;
-    kr_fbp_opts how = { .window = (enum kr_fbp_window)kr_fbp_window_named(o->window), .gridded = TOLERANCE };
-    return kr_fbp(KR_R(x), KR_R(m->part->data), m->part->rays, &m->part->grid, &how, trace);
-}
+static const kr_opt table[] = { PROJECTED_WINDOW, KR_OPT_END };
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
-    return projected_image(out, scan, solve, PROJECTED_DIRECT, options, trace);
+    return projected_filtered(out, scan, options, TOLERANCE, trace);
 }
 
 /* Points of k-space with their places, the fine grid and the image of complex numbers. */
 static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     (void)options;
-    int e = projected_plan(cost, scan, 1, 0);
+    int e = projected_plan(cost, scan, 1, 0, 0);
     double n = (double)scan->grid.n[0] * (double)scan->grid.n[1], y = (double)kr_count(scan->shape) / (double)kr_parts(scan);
     cost->bytes = 4 * n * (double)kr_parts(scan) + 8 * n * 6 + 60 * y;
     return e;
@@ -33,4 +23,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_gridding = { "gridding", "filtered back-projection of parallel beams by Fourier series and a NUFFT",
     "O'Sullivan, IEEE Trans Med Imaging 4:200 (1985); Matej et al., IEEE Trans Med Imaging 23:401 (2004)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(opts), run, plan };
+    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_window), run, plan };

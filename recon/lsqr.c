@@ -16,6 +16,11 @@ static int solve(kr_array *x, const model *m, const void *options, const kr_trac
     return done < 0 ? done : 0;
 }
 
+static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
+{
+    return projected_plan(cost, scan, (double)((const projected_opts *)options)->iterations, 4, 2);
+}
+
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
@@ -23,4 +28,4 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 }
 
 const kr_recon kr_recon_lsqr = { "lsqr", "least squares of X-ray projections by bidiagonalisation; few iterations, or --damp, regularise",
-    "Paige and Saunders, ACM Trans Math Softw 8:43 (1982)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_krylov_plan };
+    "Paige and Saunders, ACM Trans Math Softw 8:43 (1982)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };

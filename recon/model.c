@@ -68,9 +68,9 @@ KR_LIST(DECLARE)
 #define POINT(n) &model_##n,
 static const model_kind *const kinds[] = { KR_LIST(POINT) };
 
-int model_open(model *m, const kr_scan *part, const kr_array *coils)
+static int opened(model *m, const kr_scan *part, const kr_array *coils, int turn)
 {
-    *m = (model){ .part = part, .type = KR_C32, .series = kr_shape_without(part->shape, problem) };
+    *m = (model){ .part = part, .type = KR_C32, .series = kr_shape_without(part->shape, problem), .turn = turn };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !m->kind; i++)
         m->kind = kinds[i]->can(part) ? kinds[i] : NULL;
     if (!m->kind)
@@ -80,11 +80,38 @@ int model_open(model *m, const kr_scan *part, const kr_array *coils)
     return m->kind->open(m);
 }
 
+int model_open(model *m, const kr_scan *part, const kr_array *coils) { return opened(m, part, coils, -1); }
+
+int model_open_lying(model *m, const kr_scan *part)
+{
+    int axis = part->rays && part->grid.n[2] > 1 ? kr_rays_axis(part->rays) : 0;
+    return opened(m, part, NULL, axis > 0 ? (axis + 2) % 3 : -1);
+}
+
+/* Turn 1: x is {z,x,y}; turn 0: {y,z,x}. */
+kr_array *model_upright(const model *m, const kr_array *x)
+{
+    if (m->turn < 0)
+        return kr_array_ref(x);
+    kr_scoped(array) first = kr_array_rename(x, KR_X, m->turn == 1 ? KR_Y : KR_Z);
+    return kr_array_rename(first, KR_Y, KR_Z);
+}
+
+kr_array *model_lying(const model *m, const kr_array *upright)
+{
+    if (m->turn < 0)
+        return kr_array_ref(upright);
+    kr_scoped(array) first = kr_array_rename(upright, KR_Y, KR_Z);
+    return kr_array_rename(first, KR_X, m->turn == 1 ? KR_Y : KR_Z);
+}
+
 void model_close(model *m)
 {
     kr_array_unref(&m->coils);
     kr_array_unref(&m->mask);
     kr_linop_unref(&m->A);
+    if (m->rays)
+        kr_rays_unref(&m->rays);
 }
 
 kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)

@@ -53,8 +53,16 @@ struct model {
     double bound;                    /* at least the largest eigenvalue of N; 0: power iteration tells  */
     kr_array *mask; unsigned axes;   /* of a grid: P, and the axes in k-space                           */
     kr_linop *A;                     /* of rays: real, without weights below 0; NULL: forward makes it  */
+    kr_rays *rays; kr_grid grid;     /* those of A                                                      */
+    int turn;                        /* model_open_lying: as kr_rays_about_z has it; -1: not turned     */
 };
 /* coils {X,Y,Z,COIL,MAP}; borrows part. To be closed, also after a refusal. */
 int model_open(model *m, const kr_scan *part, const kr_array *coils) KR_MUST_USE;
 void model_close(model *m);
+/* The same of rays, for solvers to whom axes are alike: x of a volume whose detector columns stand along y or z is turned, so that their lines of voxels lie along its first axis,
+ * where A takes them as they are, without a copy of the volume in that order. */
+int model_open_lying(model *m, const kr_scan *part) KR_MUST_USE;
+/* x, a real image {X,Y,Z} of the model, with the scan's axes; and the other way about. Views. */
+kr_array *model_upright(const model *m, const kr_array *x) KR_MUST_USE;
+kr_array *model_lying(const model *m, const kr_array *upright) KR_MUST_USE;
 #endif

@@ -8,7 +8,15 @@ static bool can(const kr_scan *part) { return part->rays != NULL; }
 static int open_rays(model *m)
 {
     m->type = KR_R32;
-    m->A = kr_op_rays(m->part->rays, &m->part->grid, m->part->ray_model);
+    m->grid = m->part->grid;
+    for (int d = 0; m->turn >= 0 && d < 3; d++) {
+        int from = (m->turn + 1 + d) % 3;
+        m->grid.n[d] = m->part->grid.n[from];
+        m->grid.first[d] = m->part->grid.first[from];
+        m->grid.step[d] = m->part->grid.step[from];
+    }
+    m->rays = m->turn < 0 ? kr_rays_copy(m->part->rays) : kr_rays_about_z(m->part->rays, m->turn);
+    m->A = m->rays ? kr_op_rays(m->rays, &m->grid, m->part->ray_model) : NULL;
     if (!m->A)
         return kr_error_code();
     m->image = kr_linop_domain(m->A);

@@ -20,14 +20,19 @@ static int one(kr_array *image, const kr_scan *scan, long i, projected_solve *so
     kr_scoped(array) to = kr_part(image, scan, i);
     int e = to ? kr_part_open(&part, scan, kr_problem_axes, i) : kr_error_code();
     if (!e && kind == PROJECTED_DIRECT)
-        m = (model){ .part = &part, .type = KR_R32, .image = KR_SHAPE([KR_X] = part.grid.n[0], [KR_Y] = part.grid.n[1], [KR_Z] = part.grid.n[2]) };
+        m = (model){ .part = &part, .turn = -1, .type = KR_R32, .image = KR_SHAPE([KR_X] = part.grid.n[0], [KR_Y] = part.grid.n[1], [KR_Z] = part.grid.n[2]) };
     else
-        e = e ? e : model_open(&m, &part, NULL);
-    bool own = e || !kr_array_contiguous(to) || !kr_shape_equal(kr_array_shape(to), m.image);      /* else x is the image itself */
+        e = e ? e : model_open_lying(&m, &part);
+    bool own = e || m.turn >= 0 || !kr_array_contiguous(to) || !kr_shape_equal(kr_array_shape(to), m.image);      /* else x is the image itself */
     kr_scoped(array) x = e ? NULL : own ? kr_array_new(KR_R32, m.image) : kr_array_ref(to);
     e = e ? e : x ? solve(x, &m, opts, trace) : kr_error_code();
-    if (!e && own)
-        kr_array_assign(to, x);
+    if (!e && own) {
+        kr_scoped(array) upright = model_upright(&m, x);
+        if (upright)
+            kr_array_assign(to, upright);
+        else
+            e = kr_error_code();
+    }
     sums[1] += e ? 0 : kr_dot_re(part.data, part.data);
     e = e || kind != PROJECTED_FITTED ? e : misfit_of(&sums[0], &m, x);
     model_close(&m);
@@ -57,6 +62,17 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     return *out ? e : kr_error_code();
 }
 
+static int filtered(kr_array *x, const model *m, const void *options, const kr_trace *trace)
+{
+    return kr_fbp(KR_R(x), KR_R(m->part->data), m->part->rays, &m->part->grid, options, trace);
+}
+
+int projected_filtered(kr_image **out, const kr_scan *scan, const projected_window *o, double gridded, const kr_trace *trace)
+{
+    kr_fbp_opts how = { .window = (enum kr_fbp_window)kr_fbp_window_named(o->window), .gridded = gridded };
+    return projected_image(out, scan, filtered, PROJECTED_DIRECT, &how, trace);
+}
+
 int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace)
 {
     if (iterations < 1 || iterations > 1000000)
@@ -64,23 +80,23 @@ int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solv
     return projected_image(out, scan, solve, PROJECTED_FITTED, opts, trace);
 }
 
-int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double subsets)
+int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double images, double samples)
 {
     double views = (double)scan->shape.n[KR_VIEW], x = (double)scan->grid.n[0] * (double)scan->grid.n[1] * (double)scan->grid.n[2], parts = (double)kr_parts(scan);
     double y = (double)kr_count(scan->shape) / parts;
-    cost->bytes = 4 * (x * (parts - 1) + x * (3 + subsets) + 2 * y);      /* the image among those 3; measured */
+    cost->bytes = 4 * (x * (parts - 1) + x * images + y * samples) + fmin(4 * y, 12 << 20);      /* the last: what a projector holds of them; measured */
     cost->seconds = parts * iterations * x * views * 1e-9;
     return 0;
 }
 
 int projected_split(projected_subsets *p, const model *m, long count)
 {
-    const kr_rays *r = m->part->rays;
+    const kr_rays *r = m->rays;
     *p = (projected_subsets){ 0 };
     if (count < 1 || count > r->views)
         return kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, r->views, r->views);
     kr_auto kr_linop **A = kr_alloc_zero((size_t)count, sizeof *A);
-    if (!A || !(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)) || (count > 1 && kr_op_rays_split(A, (int)count, r, &m->part->grid, m->part->ray_model)))
+    if (!A || !(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)) || (count > 1 && kr_op_rays_split(A, (int)count, r, &m->grid, m->part->ray_model)))
         return kr_error_code();
     p->count = (int)count;
     for (long i = 0; i < count; i++)
@@ -119,18 +135,11 @@ int projected_by_subsets(kr_image **out, const kr_scan *scan, projected_update *
     return projected_iterate(out, scan, solve_by_subsets, o->iterations, &(struct by_subsets){ update, o }, trace);
 }
 
-int projected_krylov_plan(kr_cost *cost, const kr_scan *scan, const void *options)
-{
-    return projected_plan(cost, scan, (double)((const projected_opts *)options)->iterations, 2);
-}
-
 int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const void *options)
 {
     const projected_opts *o = options;
     double n = o->subsets ? (double)o->subsets : (double)scan->shape.n[KR_VIEW];
-    int e = projected_plan(cost, scan, (double)o->iterations, n > 32 ? 1 : n);      /* sums of weights: as kr_sirt keeps them */
-    cost->bytes += n > 1 ? 4 * (double)kr_count(scan->shape) / (double)kr_parts(scan) : 0;      /* views of each subset side by side */
-    return e;
+    return projected_plan(cost, scan, (double)o->iterations, 2 + (n > 32 ? 1 : n), n > 1 ? 2 : 1);      /* sums of weights: as kr_sirt keeps them; views of each subset side by side */
 }
 
 static int simultaneous(kr_array *x, const projected_subsets *p, const projected_opts *o, const kr_trace *trace)

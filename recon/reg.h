@@ -14,6 +14,7 @@ typedef struct reg_problem {
     void (*drop)(void *smooth);
     kr_prox *first;                  /* the image begins as what solves the problem with this term instead; NULL: as 0 */
     double bound;                    /* of N; 0: power iteration tells                                  */
+    kr_linop *image;                 /* the image of x, which is more; NULL: x is the image              */
 } reg_problem;
 
 typedef struct kr_regular kr_regular;                 /* regular.h */

@@ -17,9 +17,10 @@ static int add(reg_problem *q, const reg_at *at)
     q->g[1] = kr_prox_l1(type, reg_chans(n, dims * (dims + 1) / 2), 2 * at->lambda);
     kr_linop *first = kr_adjoint(kr_stack(kr_op_identity(type, n), reg_times(type, 0, v, n), KR_CHAN));       /* x of (x, v) */
     kr_linop *turned = kr_adjoint(kr_linop_ref(first));
-    q->N = kr_mul(turned, kr_mul(q->N, first));
+    q->N = kr_mul(turned, kr_mul(q->N, kr_linop_ref(first)));
+    q->image = first;
     q->terms = 2;
-    return q->K[0] && q->K[1] && q->g[0] && q->g[1] && q->N ? 0 : kr_error_code();
+    return q->K[0] && q->K[1] && q->g[0] && q->g[1] && q->N && q->image ? 0 : kr_error_code();
 }
 
 const reg_kind reg_tgv = { .name = "tgv", .summary = "total generalised variation of second order", .cite = "Knoll et al., Magn Reson Med 65:480 (2011)", .alone = true, .images = 3, .each = 27, .add = add };

@@ -91,7 +91,7 @@ struct job {
     unsigned joint;                   /* axes of one problem                                                     */
     int frames;                       /* the axis of the series, or -1                                           */
     unsigned along;                   /* all axes of it: of --frames all there are several                       */
-    kr_array *b, *image;              /* A^H y / u with MAP; the result                                          */
+    kr_array *b, **held, *image;      /* A^H y / u with MAP, and where it is held; the result                    */
     double unit, scale;
     kr_solution *solved;              /* per part                                                                */
     double *yy;
@@ -115,7 +115,8 @@ static int open_part(struct one *p, const struct job *j, long i)
     *p = (struct one){ 0 };
     int e = kr_part_open(&p->of, j->scan, j->joint, i);
     kr_scoped(array) maps = e || !j->coils ? NULL : part(j->coils, j, i);
-    return e ? e : maps || !j->coils ? model_open(&p->m, &p->of, maps) : kr_error_code();
+    bool turned = j->scan->rays && !j->weights;                      /* filters that were learned know axes apart */
+    return e ? e : turned ? model_open_lying(&p->m, &p->of) : maps || !j->coils ? model_open(&p->m, &p->of, maps) : kr_error_code();
 }
 
 /* |N| at most, of a model without coils; negative: a refusal. */
@@ -139,7 +140,11 @@ static int adjoint(void *self, long i)
     e = e ? e : p.m.kind->adjoint(&p.m, x, &j->yy[i]);
     if (!e) {
         kr_scale(x, (float)(1 / j->unit));
-        kr_array_assign(to, x);
+        kr_scoped(array) upright = model_upright(&p.m, x);
+        if (upright)
+            kr_array_assign(to, upright);
+        else
+            e = kr_error_code();
     }
     close_part(&p);
     return e;
@@ -171,6 +176,7 @@ double kr_regular_top(const kr_array *b)
 static void close_problem(reg_problem *q)
 {
     kr_linop_unref(&q->N);
+    kr_linop_unref(&q->image);
     if (q->drop)
         q->drop(q->smooth.self);
     kr_prox_unref(&q->first);
@@ -240,10 +246,11 @@ static int open_problem(reg_problem *q, const struct job *j, const struct one *p
 }
 
 /* The image of x {.., MAP, .., CHAN}: both parts of L + S; x of TGV's (x, v). */
-static int image_of(const struct job *j, long i, kr_array *x)
+static int image_of(const struct job *j, long i, const model *m, kr_array *x)
 {
     kr_scoped(array) to = part(j->image, j, i);
-    kr_scoped(array) first = kr_array_at(x, KR_CHAN, 0);
+    kr_scoped(array) lying = kr_array_at(x, KR_CHAN, 0);
+    kr_scoped(array) first = lying ? model_upright(m, lying) : NULL;
     kr_scoped(array) sum = first ? kr_array_copy(first) : NULL;
     if (!to || !sum)
         return kr_error_code();
@@ -319,35 +326,37 @@ static int solve(void *self, long i)
     if (!p.m.A)
         kr_part_close(&p.of);
     if (!e) {
-        kr_scoped(array) from = part(j->b, j, i);
+        const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
+        bool samples = p.m.A && !q.smooth.add && (!solver || !strcmp(solver, "diagonal"));      /* it goes by them, and b has done its work */
+        if (samples && j->parts == 1)
+            kr_array_unref(j->held);
+        kr_scoped(linop) A = p.m.A && q.image ? kr_mul(kr_linop_ref(p.m.A), kr_linop_ref(q.image)) : p.m.A ? kr_linop_ref(p.m.A) : NULL;
+        kr_scoped(array) held = samples ? NULL : part(j->b, j, i);
+        kr_scoped(array) from = held ? model_lying(&p.m, held) : NULL;
         kr_shape n = kr_linop_domain(q.N);
         bool same = from && kr_array_contiguous(from) && kr_shape_equal(kr_array_shape(from), n);      /* used once: in place */
-        kr_scoped(array) b = same ? kr_array_ref(from) : kr_array_new(p.m.type, n);
+        kr_scoped(array) b = same ? kr_array_ref(from) : from ? kr_array_new(p.m.type, n) : NULL;
         kr_scoped(array) x = kr_array_new(p.m.type, n);
-        kr_scoped(array) y = p.m.A ? kr_array_copy(p.of.data) : NULL;
-        if (from && b && x && (y || !p.m.A)) {
-            for (long c = 0; c < (same ? 0 : j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
+        if (x && (b || samples) && (A || !p.m.A)) {
+            for (long c = 0; c < (same || samples ? 0 : j->sum->kind[0]->sum ? 2 : 1) && !e; c++) {
                 kr_scoped(array) to = kr_array_at(b, KR_CHAN, c);
                 if (to)
                     kr_array_assign(to, from);
                 else
                     e = kr_error_code();
             }
-            kr_scale(b, (float)(j->unit / j->scale));
+            if (b)
+                kr_scale(b, (float)(j->unit / j->scale));
             kr_term term[KR_TERMS];
             for (int k = 0; k < q.terms; k++)
                 term[k] = (kr_term){ q.g[k], q.K[k] };
-            if (y)
-                kr_scale(y, (float)(1 / j->scale));
-            bool alone = p.m.A && !j->sum->kind[0]->alone;   /* x is the image alone: solvers may go by its samples */
             if (!e && j->before && !(q.bound > 0))
                 e = bound_before(&q, j->before);
             bool warm = j->before && j->before->x && kr_shape_equal(kr_array_shape(j->before->x), n);
             if (warm)
                 kr_array_assign(x, j->before->x);
             kr_problem problem = { q.N, b, j->yy[i] / (j->scale * j->scale), q.bound, term, q.terms, !p.m.coils || p.m.coils->n[KR_COIL] > 1 ? 1 : 100,
-                                   alone ? p.m.A : NULL, alone ? y : NULL, j->o->positive, q.smooth.add ? &q.smooth : NULL };
-            const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
+                                   A, A ? p.of.data : NULL, j->o->positive, q.smooth.add ? &q.smooth : NULL, 1 / j->scale };
             kr_stop stop = { (int)j->o->iterations, j->o->tolerance };
             double size = warm ? kr_norm(x) : 0;
             if (!e && q.first && q.terms == 0)
@@ -359,7 +368,7 @@ static int solve(void *self, long i)
                 e = kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
             }
             e = e ? e : leave(j, x);
-            e = e ? e : image_of(j, i, x);
+            e = e ? e : image_of(j, i, &p.m, x);
         } else
             e = kr_error_code();
     }
@@ -514,8 +523,6 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
         return e;
     if (o->positive && !scan->rays)
         return kr_fail(KR_EREFUSED, "--nonneg is for projections, whose images are real");
-    if (o->positive && sum.kind[0]->alone)
-        return kr_fail(KR_EREFUSED, "%s cannot keep values from going below 0 (--nonneg)", sum.kind[0]->name);
     struct job j = { .before = before, .scan = scan, .coils = coils, .o = o, .sum = &sum, .trace = trace, .frames = sum.series ? series_axis(o, scan) : -1 };
     if (sum.series && j.frames < 0)
         return kr_fail(KR_EREFUSED, "%s wants a series of frames along time, phase, echo or set; this scan is %s", sum.kind[0]->name, kr_shape_text(scan->shape));
@@ -551,6 +558,7 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     if (j.parts > 1)
         j.before = NULL;
     j.b = b;
+    j.held = &b;
     j.image = image;
     j.solved = solved;
     j.yy = yy;
@@ -590,6 +598,17 @@ void kr_regular_forget(void **left)
     kr_free_at(left);
 }
 
+/* Of rays, by the solver diagonal: image, direction and steps, and of each term its dual, which total variation changes in place; weights and dual of the samples. */
+static int plan_rays(kr_cost *cost, const kr_scan *scan, const kr_regular *o, const struct sum *sum)
+{
+    double images = 3, dims = 0;
+    for (int d = 0; d < 3; d++)
+        dims += scan->grid.n[d] > 1;
+    for (int i = 0; i < sum->count; i++)
+        images += !strcmp(sum->kind[i]->name, "tv") ? dims : 2 + sum->kind[i]->images + dims * sum->kind[i]->each;
+    return projected_plan(cost, scan, fmin((double)o->iterations, 300), images, 2);
+}
+
 /* Every solver holds some images of a problem; each regulariser adds its own. Then there are the maps of a problem, in the order in which
  * the operator wants them, and A^H y of all problems. */
 int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *options, const char *kind)
@@ -598,10 +617,10 @@ int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *option
     static const double solver = 5.5;
     struct sum sum = { 0 };
     const kr_regular whole = filled(options), *o = &whole;
-    if (scan->rays)
-        return projected_plan(cost, scan, fmin((double)o->iterations, 300), 14);      /* differences along three axes twice */
     if (kind ? add_term(&sum, kind, o->lambda) : parse(&sum, o->reg))
         return kr_error_code();
+    if (scan->rays)
+        return plan_rays(cost, scan, o, &sum);
     unsigned joint = kr_problem_axes | (sum.series ? series_axes_of(o, scan, series_axis(o, scan)) : 0);
     double n = (double)kr_count(scan->shape), images = solver, axes = 0;
     for (int d = KR_X; d <= KR_Z; d++)

@@ -15,8 +15,9 @@ long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark) KR_MUST
 /* The column of the axis of rotation, counted from 0, from pairs of views half a turn apart, which mirror each other about it (of a scan of half a turn: the
  * first and the last). *mismatch: what is left, relative. Parallel beams. Refuses scans without such a pair. */
 int kr_ct_axis(double *column, double *mismatch, const kr_array *y, const kr_rays *r) KR_MUST_USE;
-/* The same of fans and cones on a full turn, from rays that were measured in both directions, in the plane of the source. *before: what is left where r has
- * the axis; *otherwise: the least where the views turned the other way (angles of the wrong sign, columns stored from the other end). Refuses less than a turn. */
+/* The same of fans and cones on a full turn, from rays that were measured in both directions, in the plane of the source; of shorter scans that have such rays, *column is NAN and the
+ * rest is about their direction alone. *before: what is left where r has
+ * the axis; *otherwise: the least where the views turned the other way (angles of the wrong sign, columns stored from the other end). Refuses scans without such rays. */
 int kr_ct_axis_fan(double *column, double *mismatch, double *before, double *otherwise, const kr_array *y, const kr_rays *r) KR_MUST_USE;
 /* Takes out stripes, in place: values of every column in order of size, smoothed across columns by a median of `width`. Source: Vo et al., Opt
  * Express 26:28396 (2018), algorithm 3. */

@@ -16,7 +16,8 @@ typedef struct kr_linop_ops {
     void (*normal) (void *self, kr_array *z, const kr_array *x);      /* z = A^H A x; NULL: derived  */
     void (*destroy)(void *self);
     size_t (*bytes)(const void *self);                                /* scratch and tables; may be NULL */
-    void (*through)(void *self, kr_array *z, const kr_array *x, kr_between *f, void *with);      /* z = A^H f(A x), f NULL: A^H A x, some samples at a time; may be NULL */
+    void (*through)(void *self, kr_array *z, const kr_array *x, kr_between *f, void *with);      /* z = A^H f(A x), f NULL: A^H A x, some samples at a time, z NULL: f alone; may be NULL */
+    void (*add)(void *self, bool turned, kr_array *y, float a, const kr_array *x);      /* y += a A x, turned: x and y change places and A^H; may be NULL */
 } kr_linop_ops;
 /* Takes self (destroyed on refusal too). Arrays given to an operator, on both sides, are of its type, contiguous, of its shapes. On real ones A^H is
  * the transpose. */
@@ -31,7 +32,11 @@ size_t kr_linop_bytes(const kr_linop *A);
 void kr_apply(const kr_linop *A, kr_array *y, const kr_array *x);         /* y = A x; y and x do not overlap */
 void kr_apply_adj(const kr_linop *A, kr_array *x, const kr_array *y);     /* x = A^H y   */
 void kr_apply_normal(const kr_linop *A, kr_array *z, const kr_array *x);  /* z = A^H A x */
-/* z = A^H f(A x) of real numbers without room for all of A x; refused by a false kr_linop_in_parts. */
+/* y = y + a A x, y = y + a A^H x without room for the product; refused by a false kr_linop_adds. */
+bool kr_linop_adds(const kr_linop *A);
+void kr_apply_add(const kr_linop *A, kr_array *y, float a, const kr_array *x);
+void kr_apply_adj_add(const kr_linop *A, kr_array *y, float a, const kr_array *x);
+/* z = A^H f(A x) of real numbers without room for all of A x, z NULL: f alone; refused by a false kr_linop_in_parts. */
 bool kr_linop_in_parts(const kr_linop *A);
 void kr_apply_through(const kr_linop *A, kr_array *z, const kr_array *x, kr_between *f, void *with);
 /* Largest eigenvalue of A^H A by power iteration from a fixed random start. -1: no memory. */

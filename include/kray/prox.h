@@ -14,6 +14,7 @@ typedef struct kr_prox_ops {
     bool (*next)(void *self, long k);                                     /* place k of a grid; does anything move? NULL: no */
     void (*destroy)(void *self);
     void (*mean)(void *self, long places, float t, kr_array *z, const kr_array *v);   /* of that map over the first places; NULL: by apply */
+    void (*dual)(void *self, kr_array *p);                                /* p = prox of t g* at p, in place, where that is the same for all t; may be NULL */
 } kr_prox_ops;
 /* Takes self (destroyed on refusal too). Arrays given to it are of its type, contiguous, of its shape. One thread at a time. */
 kr_prox *kr_prox_new(const kr_prox_ops *ops, enum kr_type type, kr_shape shape, void *self) KR_MUST_USE;
@@ -23,6 +24,9 @@ kr_shape kr_prox_shape(const kr_prox *g);
 const char *kr_prox_name(const kr_prox *g);
 void kr_prox_apply(kr_prox *g, float t, kr_array *z, const kr_array *v);
 double kr_prox_value(kr_prox *g, const kr_array *u);
+/* The proximal map of t g*, the conjugate of g, in place, of a g that is a norm: the nearest point of a set, for all t. Refused by a false kr_prox_has_dual. */
+bool kr_prox_has_dual(const kr_prox *g);
+void kr_prox_dual(kr_prox *g, kr_array *p);
 /* Moves a grid that can move to its place k; those of a power of two in a row are spread evenly. False: nothing moves. */
 bool kr_prox_next(kr_prox *g, long k);
 

@@ -80,7 +80,7 @@ typedef struct kr_smooth {
 } kr_smooth;
 typedef struct kr_problem {
     const kr_linop *N;               /* A^H A as an operator of its own: its forward is used                               */
-    const kr_array *b;               /* A^H y                                                                              */
+    const kr_array *b;               /* A^H y; NULL: A and y tell, for solvers that go by them                             */
     double yy;                       /* |y|^2                                                                              */
     double bound;                    /* at least the largest eigenvalue of N: the Lipschitz constant; 0: power iteration   */
     const kr_term *term; int terms;
@@ -91,6 +91,7 @@ typedef struct kr_problem {
     const kr_linop *A; const kr_array *y;
     bool positive;                   /* of real x: no value below 0                                                        */
     const kr_smooth *smooth;         /* is added; NULL: none                                                               */
+    double unit;                     /* y counts this many times, as if each number had been multiplied; 0: once           */
 } kr_problem;
 /* How many times the g_i count in iteration k. */
 double kr_ease(const kr_problem *p, int k);

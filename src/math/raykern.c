@@ -120,13 +120,14 @@ INLINE vf tangent(vf a)                                              /* of less 
     return a + a * b * (1.f / 3 + b * (2.f / 15 + b * (17.f / 315 + b * (62.f / 2835))));
 }
 
-/* Rays from - 1/2 (or from) on: t_k, `vectors` of them. */
-INLINE void table(float *t, const ray_tile *s, float from, int vectors)
+/* t_k of the rays k = from, from + 1, ... */
+INLINE vf places(const ray_tile *s, float from)
 {
-    for (int h = 0; h < vectors; h++) {
-        vf k = ramp() + (from + (float)(h * VL)), T = s->arc > 0 ? tangent(k * s->arc) : k;
-        put(t + h * VL, s->affine ? k : T * s->g1 / (1 + s->c2 * T));
-    }
+    vf k = ramp() + from, T = s->arc > 0 ? tangent(k * s->arc) : k, below = 1 + s->c2 * T, in = over(all(1), below);
+    if (s->affine)
+        return k;
+    in = in * (2 - below * in);                                      /* of at least 11 bits, to 22 and more */
+    return T * s->g1 * (in * (2 - below * in));
 }
 
 /* Where among the rays the pixel lies, about: for the choice of rays alone. */
@@ -159,10 +160,17 @@ INLINE void tile(const ray_tile *s, const bool box, const int span, const bool a
 {
     __attribute__((aligned(64))) float t[RAY_WIDE + 64];
     const int half = span ? span * VL / 2 : RAY_WIDE / 2, taps = known ? known : s->taps;
-    if (!affine || (box && !span))
-        table(t, s, (float)-half - (box ? 0.5f : 0), 2 * half / VL + (span == 0));
+    const float from = (float)-half - (box ? 0.5f : 0);
+    for (int h = 0; !span && (!affine || box) && h < 2 * half / VL + 1; h++)
+        put(t + h * VL, places(s, from + (float)(h * VL)));
     const vf lane = ramp();
-    const struct window p = window(s->p - half, span), tk = window(t, affine ? 0 : span);
+    const struct window p = window(s->p - half, span);
+    struct window tk = { .p = t, .a = { 0 } };
+    if (span && !affine) {
+        tk.a = places(s, from);
+        tk.b = places(s, from + (float)VL);
+        tk.c = span == 3 ? places(s, from + (float)(2 * VL)) : tk.a;
+    }
     const float inverse = affine ? 1 / s->far : s->arc > 0 ? 1 / s->arc : 1;
     for (long r = 0; r < s->rows; r++) {
         float *row = s->image + r * s->stride, far = affine ? s->far : s->far + (float)r;
@@ -278,25 +286,36 @@ static void beam(float *to, long n, const ray_beam *s)
 /* ---- Columns of the detector along lines of voxels ---- */
 static void mix(float *to, const float *from, long step, const float *w, int lines, long n)
 {
+    long whole = n / VL * VL;
     if (lines == 2)
-        for (long i = 0; i < n; i += VL)
+        for (long i = 0; i < whole; i += VL)
             put_any(to + i, w[0] * any(from + i) + w[1] * any(from + step + i));
     else
-        for (long i = 0; i < n; i += VL) {
+        for (long i = 0; i < whole; i += VL) {
             vf sum = w[0] * any(from + i);
             for (int k = 1; k < lines; k++)
                 sum += w[k] * any(from + k * step + i);
             put_any(to + i, sum);
         }
+    for (long i = whole; i < n; i++) {
+        float sum = w[0] * from[i];
+        for (int k = 1; k < lines; k++)
+            sum += w[k] * from[k * step + i];
+        to[i] = sum;
+    }
 }
 
 static void spread(float *to, const float *from, long step, const float *w, int lines, long n)
 {
-    for (long i = 0; i < n; i += VL) {
+    long whole = n / VL * VL;
+    for (long i = 0; i < whole; i += VL) {
         vf a = any(from + i);
         for (int k = 0; k < lines; k++)
             put_any(to + k * step + i, any(to + k * step + i) + w[k] * a);
     }
+    for (int k = 0; k < lines; k++)
+        for (long i = whole; i < n; i++)
+            to[k * step + i] += w[k] * from[i];
 }
 
 INLINE long floor_of(double a) { long i = (long)a; return i - (a < (double)i); }

@@ -8,7 +8,7 @@
 
 enum { RAY_PAD = 48,                   /* zeros on both sides of a row of pixels or of rays                                   */
        RAY_WIDE = 256,                 /* most rays that a tile of pixels may look at                                          */
-       RAY_ROWS = 8 };                 /* rows of a tile                                                                       */
+       RAY_ROWS = 16 };                /* rows of a tile                                                                       */
 
 /* Rays side by side, `lanes` of them, through rows 0..rows-1: x_k(r) = column + x[k] + r g[k], ascending in k. distance: x, g of the
  * left end of each ray, of the right end in xr, gr; scale[r] weighs row r. */
@@ -64,7 +64,7 @@ typedef struct kr_raykern {
     void (*back_box)(const ray_tile *t);
     void (*smear)(const ray_smear *s);                      /* image += ...                                                */
     void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
-    void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step]; n a multiple of 16 */
+    void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step] */
     void (*spread)(float *to, const float *from, long step, const float *w, int lines, long n);    /* its transpose, added: to[i step] += w[i] from     */
     void (*take)(float *to, const float *p, long n, double at, double far, long k0, long k1);      /* to[k] += p at at + k far, k0 <= k <= k1; RAY_PAD on both sides */
     void (*column)(float *sum, const ray_column *c);        /* sum[k] += ..., up to a multiple of 16                        */

@@ -24,12 +24,12 @@ struct ray_stack {
     const kr_raykern *k;
     bool box;
     int axis[3];                          /* p, q, and w along the lines                          */
-    long n[3], line, step[2];             /* voxels; floats of a line; from line to line along p and q */
+    long n[3], line, step[2];             /* voxels; floats of a mixed line; from line to line along p and q */
     long stride[3];                       /* of the volume outside                                */
     const kr_rays *rays;
     const kr_grid *grid;
     long sums, padded;                    /* floats of a column's sums, and of its rays with zeros on both sides */
-    float *lines;                         /* {w,p,q}                                              */
+    float *lines;                         /* {w,p,q}; NULL: the volume outside lies so itself     */
     struct column *column;                /* of GROUP views                                       */
     float *ready;                         /* their rays                                           */
     char *scratch; size_t each;           /* per thread                                           */
@@ -177,12 +177,12 @@ void ray_stack_unref(ray_stack **pp)
     kr_free(p);
 }
 
-static size_t lines_of(const ray_stack *p) { return (size_t)(p->n[0] * p->n[1] * p->line); }
+static size_t voxels_of(const ray_stack *p) { return (size_t)(p->n[0] * p->n[1] * p->n[2]); }
 static size_t ready_of(const ray_stack *p) { return (size_t)(GROUP * p->rays->columns * p->padded); }
 
 size_t ray_stack_bytes(const ray_stack *p)
 {
-    return sizeof *p + (lines_of(p) + ready_of(p)) * sizeof(float) + (size_t)(GROUP * p->rays->columns) * sizeof *p->column + p->each * (size_t)p->threads;
+    return sizeof *p + ((p->lines ? voxels_of(p) : 0) + ready_of(p)) * sizeof(float) + (size_t)(GROUP * p->rays->columns) * sizeof *p->column + p->each * (size_t)p->threads;
 }
 
 ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model model)
@@ -198,23 +198,24 @@ ray_stack *ray_stack_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
         p->stride[d] = p->axis[d] == 0 ? 1 : p->axis[d] == 1 ? g->n[0] : g->n[0] * g->n[1];
     }
     p->line = (p->n[2] + 15) / 16 * 16;
-    p->step[0] = p->line;
-    p->step[1] = p->line * p->n[0];
+    p->step[0] = p->n[2];
+    p->step[1] = p->n[2] * p->n[0];
+    bool flat = p->stride[2] == 1;        /* axes are in order, so p and q lie as lines do, too */
     p->sums = (r->rows + 15) / 16 * 16;
     p->padded = p->sums + 2 * RAY_PAD;
     size_t mixed = (size_t)(AHEAD * (p->line + 2 * RAY_PAD)) * sizeof(float);
     p->each = rounded((size_t)(CHUNK * r->columns) * ((size_t)p->sums * sizeof(float) + sizeof(struct column))) + rounded(mixed);
     p->scratch = kr_alloc(p->each, (size_t)p->threads);
-    p->lines = kr_alloc(lines_of(p), sizeof *p->lines);
+    p->lines = flat ? NULL : kr_alloc(voxels_of(p), sizeof *p->lines);
     p->column = kr_alloc((size_t)(GROUP * r->columns), sizeof *p->column);
     p->ready = kr_alloc(ready_of(p), sizeof *p->ready);
-    if (!p->scratch || !p->lines || !p->column || !p->ready)
+    if (!p->scratch || (!p->lines && !flat) || !p->column || !p->ready)
         ray_stack_unref(&p);
     return p;
 }
 
 /* ---- Lines of voxels ---- */
-struct job { ray_stack *p; float *y, *x; const float *cy, *cx; long first, step, group; int o; bool add; };
+struct job { ray_stack *p; float *y, *x, *to; const float *cy, *cx, *from; long first, step, group; int o; bool add; };      /* from, to: lines */
 
 /* Plane q of the image to its lines, or back, in tiles. */
 static inline void move(const struct job *j, long q, bool back)
@@ -235,11 +236,7 @@ static inline void move(const struct job *j, long q, bool back)
 
 static int load(void *self, long q)
 {
-    const struct job *j = self;
-    const ray_stack *p = j->p;
-    move(j, q, false);
-    for (long a = 0; a < p->n[0]; a++)
-        memset(p->lines + q * p->step[1] + a * p->step[0] + p->n[2], 0, (size_t)(p->line - p->n[2]) * sizeof(float));
+    move(self, q, false);
     return 0;
 }
 
@@ -280,7 +277,7 @@ static int weights(const ray_stack *p, const struct column *c, long r, long *fro
     return count;
 }
 
-/* The part of a line that the rays of a column touch at row r, in whole registers. */
+/* The part of a line that the rays of a column touch at row r, in whole registers of a mixed line. */
 static bool part_of(const ray_stack *p, double at, double far, long *i0, long *i1)
 {
     double reach = p->box ? 0.5 * far + 0.51 : 1.01, low = at - reach, high = at + (double)(p->rays->rows - 1) * far + reach;
@@ -306,6 +303,9 @@ static void rows_of(struct rows *s, const ray_stack *p, const struct column *c, 
         s->count += part_of(p, s->at[i], s->far[i], &s->i0[i], &s->i1[i]) && (s->lines[i] = weights(p, c, r, &s->from[i], s->w[i])) > 0;
     }
 }
+
+/* Voxels that there are of that part. */
+static long part_size(const ray_stack *p, const struct rows *s, long k) { return (s->i1[k] < p->n[2] ? s->i1[k] : p->n[2]) - s->i0[k]; }
 
 static float length_of(const struct column *c, long k)
 {
@@ -337,8 +337,8 @@ static int forward(void *self, long task)
                     continue;
                 rows_of(&s, p, &column[i], row, row + AHEAD < p->n[1 - o] ? row + AHEAD : p->n[1 - o]);
                 for (long k = 0; k < s.count; k++)
-                    p->k->mix(mixed + k * pad + RAY_PAD + s.i0[k], p->lines + s.row[k] * p->step[1 - o] + s.from[k] * p->step[o] + s.i0[k], p->step[o], s.w[k], s.lines[k],
-                              s.i1[k] - s.i0[k]);
+                    p->k->mix(mixed + k * pad + RAY_PAD + s.i0[k], j->from + s.row[k] * p->step[1 - o] + s.from[k] * p->step[o] + s.i0[k], p->step[o], s.w[k], s.lines[k],
+                              part_size(p, &s, k));
                 if (s.count)
                     p->k->column(sum + i * p->sums, &(ray_column){ mixed + RAY_PAD, pad, p->n[2], r->rows, s.count, s.at, s.far, s.scale, s.i0, s.i1, p->box });
             }
@@ -358,9 +358,9 @@ static int forward(void *self, long task)
 
 void ray_stack_project(ray_stack *p, float *y, const float *x, long first, long step)
 {
-    struct job j = { .p = p, .y = y, .cx = x, .first = first, .step = step };
+    struct job j = { .p = p, .y = y, .cx = x, .from = p->lines ? p->lines : x, .first = first, .step = step };
     long views = (p->rays->views - first + step - 1) / step;
-    int e = kr_for(p->n[1], load, &j);
+    int e = p->lines ? kr_for(p->n[1], load, &j) : 0;
     e = e ? e : kr_for((views + CHUNK - 1) / CHUNK, forward, &j);
     kr_assert(!e);
 }
@@ -408,22 +408,23 @@ static int back(void *self, long task)
             p->k->column_back(mixed, &(ray_column){ p->ready + (i * U + u) * p->padded + RAY_PAD, p->line, p->n[2], p->rays->rows, s.count, s.at, s.far, s.scale,
                                                     s.i0, s.i1, p->box });
             for (long k = 0; k < s.count; k++)
-                p->k->spread(p->lines + s.row[k] * p->step[1 - j->o] + s.from[k] * p->step[j->o] + s.i0[k], mixed + k * p->line + s.i0[k], p->step[j->o], s.w[k], s.lines[k],
-                             s.i1[k] - s.i0[k]);
+                p->k->spread(j->to + s.row[k] * p->step[1 - j->o] + s.from[k] * p->step[j->o] + s.i0[k], mixed + k * p->line + s.i0[k], p->step[j->o], s.w[k], s.lines[k],
+                             part_size(p, &s, k));
         }
     return 0;
 }
 
 void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step, bool add)
 {
-    struct job j = { .p = p, .x = x, .cy = y, .first = first, .step = step, .add = add };
+    struct job j = { .p = p, .x = x, .to = p->lines ? p->lines : x, .cy = y, .first = first, .step = step, .add = add };
     int e = 0;
-    memset(p->lines, 0, lines_of(p) * sizeof *p->lines);
+    if (p->lines || !add)
+        memset(j.to, 0, voxels_of(p) * sizeof *j.to);
     for (j.group = first; j.group < p->rays->views && !e; j.group += GROUP * step) {
         e = kr_for(GROUP, ready, &j);
         for (j.o = 0; j.o < 2 && !e; j.o++)                          /* both write to the same lines, one after the other */
             e = kr_for((p->n[1 - j.o] + ACROSS - 1) / ACROSS, back, &j);
     }
-    e = e ? e : kr_for(p->n[1], store, &j);
+    e = e || !p->lines ? e : kr_for(p->n[1], store, &j);
     kr_assert(!e);
 }

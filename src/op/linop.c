@@ -102,9 +102,28 @@ bool kr_linop_in_parts(const kr_linop *A) { return A->ops->through != NULL; }
 void kr_apply_through(const kr_linop *A, kr_array *z, const kr_array *x, kr_between *f, void *with)
 {
     kr_assert(A->ops->through);
-    check(A, z, A->domain);
+    if (z)
+        check(A, z, A->domain);
     check(A, x, A->domain);
     A->ops->through(A->self, z, x, f, with);
+}
+
+bool kr_linop_adds(const kr_linop *A) { return A->ops->add != NULL; }
+
+void kr_apply_add(const kr_linop *A, kr_array *y, float a, const kr_array *x)
+{
+    kr_assert(A->ops->add);
+    check(A, y, A->codomain);
+    check(A, x, A->domain);
+    A->ops->add(A->self, false, y, a, x);
+}
+
+void kr_apply_adj_add(const kr_linop *A, kr_array *y, float a, const kr_array *x)
+{
+    kr_assert(A->ops->add);
+    check(A, y, A->domain);
+    check(A, x, A->codomain);
+    A->ops->add(A->self, true, y, a, x);
 }
 
 double kr_linop_norm2(const kr_linop *A, int iterations)

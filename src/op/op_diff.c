@@ -5,19 +5,20 @@
 
 struct diff { int count; long inner[KR_AXES], n[KR_AXES], all, width; };  /* width: floats of a number */
 
-/* y += a D x along one axis, or y += a D^H x: (D x)_k = x_(k+1) - x_k, 0 for the last; (D^H y)_k = y_(k-1) - y_k. */
+/* y += a D x along one axis, or y += a D^H x, a D^H D x: (D x)_k = x_(k+1) - x_k, 0 for the last; (D^H y)_k = y_(k-1) - y_k. */
 enum { CHUNK = 4096 };
-struct job { float *y; const float *x; long inner, n, all, width; float a; bool turned; };
+enum way { AHEAD, TURNED, BOTH };
+struct job { float *y; const float *x; long inner, n, all, width; float a; enum way way; };
 
 static void line(const struct job *j, float *restrict y, const float *restrict x, long width)
 {
     long step = j->width * j->inner;
     for (long k = 0; k + 1 < j->n; k++)
         for (long i = 0; i < width; i++) {
-            float v = j->turned ? -x[k * step + i] : x[(k + 1) * step + i] - x[k * step + i];
-            y[k * step + i] += j->a * v;
-            if (j->turned)
-                y[(k + 1) * step + i] += j->a * x[k * step + i];
+            float v = j->way == TURNED ? -x[k * step + i] : x[(k + 1) * step + i] - x[k * step + i];
+            y[k * step + i] += j->way == BOTH ? -j->a * v : j->a * v;
+            if (j->way != AHEAD)
+                y[(k + 1) * step + i] += j->way == BOTH ? j->a * v : j->a * x[k * step + i];
         }
 }
 
@@ -37,10 +38,10 @@ static int chunk(void *self, long i)
 }
 
 /* Into part `to` of y from part `from` of x, parts along CHAN. */
-static void add(const struct diff *s, int d, bool turned, float a, kr_array *y, long to, const kr_array *x, long from)
+static void add(const struct diff *s, int d, enum way way, float a, kr_array *y, long to, const kr_array *x, long from)
 {
     long part = s->width * s->all;
-    struct job j = { (float *)y->data + to * part, (const float *)x->data + from * part, s->inner[d], s->n[d], s->all, s->width, a, turned };
+    struct job j = { (float *)y->data + to * part, (const float *)x->data + from * part, s->inner[d], s->n[d], s->all, s->width, a, way };
     long lines = s->all / s->n[d], per = (CHUNK + s->n[d] - 1) / s->n[d];
     long count = s->inner[d] == 1 ? (lines + per - 1) / per : (s->inner[d] + CHUNK - 1) / CHUNK * (s->all / s->n[d] / s->inner[d]);
     int e = kr_for(count, chunk, &j);
@@ -52,7 +53,7 @@ static void forward(void *self, kr_array *y, const kr_array *x)
     const struct diff *s = self;
     memset(y->data, 0, (size_t)(s->width * s->all * s->count) * sizeof(float));
     for (int d = 0; d < s->count; d++)
-        add(s, d, false, 1, y, d, x, 0);
+        add(s, d, AHEAD, 1, y, d, x, 0);
 }
 
 static void adjoint(void *self, kr_array *x, const kr_array *y)
@@ -60,7 +61,22 @@ static void adjoint(void *self, kr_array *x, const kr_array *y)
     const struct diff *s = self;
     memset(x->data, 0, (size_t)(s->width * s->all) * sizeof(float));
     for (int d = 0; d < s->count; d++)
-        add(s, d, true, 1, x, 0, y, d);
+        add(s, d, TURNED, 1, x, 0, y, d);
+}
+
+static void normal(void *self, kr_array *z, const kr_array *x)
+{
+    const struct diff *s = self;
+    memset(z->data, 0, (size_t)(s->width * s->all) * sizeof(float));
+    for (int d = 0; d < s->count; d++)
+        add(s, d, BOTH, 1, z, 0, x, 0);
+}
+
+static void onto(void *self, bool turned, kr_array *y, float a, const kr_array *x)
+{
+    const struct diff *s = self;
+    for (int d = 0; d < s->count; d++)
+        add(s, d, turned ? TURNED : AHEAD, a, y, turned ? 0 : d, x, turned ? d : 0);
 }
 
 /* Backward differences are -D^H. */
@@ -70,11 +86,11 @@ static void symmetric(void *self, kr_array *y, const kr_array *v)
     int at = s->count;
     memset(y->data, 0, (size_t)(s->width * s->all * s->count * (s->count + 1) / 2) * sizeof(float));
     for (int d = 0; d < s->count; d++)
-        add(s, d, true, -1, y, d, v, d);
+        add(s, d, TURNED, -1, y, d, v, d);
     for (int d = 0; d < s->count; d++)
         for (int e = d + 1; e < s->count; e++, at++) {
-            add(s, e, true, (float)-M_SQRT1_2, y, at, v, d);
-            add(s, d, true, (float)-M_SQRT1_2, y, at, v, e);
+            add(s, e, TURNED, (float)-M_SQRT1_2, y, at, v, d);
+            add(s, d, TURNED, (float)-M_SQRT1_2, y, at, v, e);
         }
 }
 
@@ -84,16 +100,16 @@ static void symmetric_adjoint(void *self, kr_array *v, const kr_array *y)
     int at = s->count;
     memset(v->data, 0, (size_t)(s->width * s->all * s->count) * sizeof(float));
     for (int d = 0; d < s->count; d++)
-        add(s, d, false, -1, v, d, y, d);
+        add(s, d, AHEAD, -1, v, d, y, d);
     for (int d = 0; d < s->count; d++)
         for (int e = d + 1; e < s->count; e++, at++) {
-            add(s, e, false, (float)-M_SQRT1_2, v, d, y, at);
-            add(s, d, false, (float)-M_SQRT1_2, v, e, y, at);
+            add(s, e, AHEAD, (float)-M_SQRT1_2, v, d, y, at);
+            add(s, d, AHEAD, (float)-M_SQRT1_2, v, e, y, at);
         }
 }
 
 static void destroy(void *self) { kr_free(self); }
-static const kr_linop_ops diff_ops = { "differences", forward, adjoint, NULL, destroy, NULL };
+static const kr_linop_ops diff_ops = { "differences", forward, adjoint, normal, destroy, NULL, NULL, onto };
 static const kr_linop_ops symdiff_ops = { "symmetric gradient", symmetric, symmetric_adjoint, NULL, destroy, NULL };
 
 static struct diff *plan(enum kr_type type, kr_shape shape, unsigned axes)

@@ -6,7 +6,7 @@
 struct shared { kr_projector *p; float *room; long views; int users; };      /* views: that fit into room */
 struct some { struct shared *of; long first, step; };
 
-static const long ENOUGH = 2 << 20;       /* numbers of A x that are held, or an eighth of a scan */
+static const long ENOUGH = 1 << 20;       /* numbers of A x that are held, or an eighth of a scan */
 
 static kr_shape image_of(const kr_grid *g) { return KR_SHAPE([KR_X] = g->n[0], [KR_Y] = g->n[1], [KR_Z] = g->n[2]); }
 static long views_of(const kr_rays *r, long first, long step) { return (r->views - first + step - 1) / step; }
@@ -47,7 +47,8 @@ static void through(void *self, kr_array *z, const kr_array *x, kr_between *f, v
         kr_project(s->of->p, s->of->room, KR_R(x), s->first + i * s->step, parts * s->step);
         if (f)
             f(with, s->of->room, i, parts, (views - i + parts - 1) / parts);
-        kr_backproject(s->of->p, KR_R(z), s->of->room, s->first + i * s->step, parts * s->step, i > 0);
+        if (z)
+            kr_backproject(s->of->p, KR_R(z), s->of->room, s->first + i * s->step, parts * s->step, i > 0);
     }
 }
 

@@ -54,6 +54,15 @@ double kr_prox_value(kr_prox *g, const kr_array *u)
     return g->ops->value(g->self, u);
 }
 
+bool kr_prox_has_dual(const kr_prox *g) { return g->ops->dual != NULL; }
+
+void kr_prox_dual(kr_prox *g, kr_array *p)
+{
+    check(g, p);
+    kr_assert(g->ops->dual);
+    g->ops->dual(g->self, p);
+}
+
 bool kr_prox_next(kr_prox *g, long k) { return g->ops->next && g->ops->next(g->self, k); }
 
 long kr_prox_place(long k, int d)

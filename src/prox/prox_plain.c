@@ -48,6 +48,22 @@ static void soft(const struct plain *s, float t, void *z, const void *v)
     kr_assert(!e);
 }
 
+static int keep(void *self, long i)
+{
+    const struct job *j = self;
+    long from = i * BLOCK, left = j->s->points - from, n = left < BLOCK ? left : BLOCK;
+    kr_proxkern_best()->inside((float *)j->z + j->s->width * from, j->t, n, j->s->parts, j->s->points, j->s->width);
+    return 0;
+}
+
+static void l1_dual(void *self, kr_array *p)                         /* |p| at most lambda */
+{
+    const struct plain *s = self;
+    struct job j = { s, p->data, NULL, (float)s->lambda, NULL };
+    int e = kr_for(blocks(s), keep, &j);
+    kr_assert(!e);
+}
+
 static double norms(const struct plain *s, const void *u)
 {
     kr_auto double *sum = kr_alloc((size_t)blocks(s), sizeof *sum);
@@ -123,7 +139,7 @@ static void destroy(void *self)
 }
 
 static const kr_prox_ops l2_ops = { "l2", l2_apply, l2_value, NULL, destroy };
-static const kr_prox_ops l1_ops = { "l1", l1_apply, l1_value, NULL, destroy };
+static const kr_prox_ops l1_ops = { "l1", l1_apply, l1_value, NULL, destroy, NULL, l1_dual };
 static const kr_prox_ops power_ops = { "power", power_apply, power_value, NULL, destroy };
 static const kr_prox_ops spectrum_ops = { "spectrum", spectrum_apply, spectrum_value, NULL, destroy };
 

@@ -34,14 +34,14 @@ INLINE void squares(float *restrict s, const float *restrict v, long n, long par
     }
 }
 
-INLINE void soft_of(float *z, const float *v, float t, long n, long parts, long apart, int width)
+INLINE void soft_of(float *z, const float *v, float t, long n, long parts, long apart, int width, bool inside)
 {
     float f[RUN];
     for (long from = 0; from < n; from += RUN) {
         long run = n - from < RUN ? n - from : RUN;
         squares(f, v + width * from, run, parts, apart, width);
         for (long i = 0; i < run; i++)
-            f[i] = f[i] > t * t ? 1 - t / sqrtf(f[i]) : 0;
+            f[i] = f[i] > t * t ? inside ? t / sqrtf(f[i]) : 1 - t / sqrtf(f[i]) : inside;
         for (long p = 0; p < parts; p++) {
             float *to = z + width * (from + p * apart);
             const float *u = v + width * (from + p * apart);
@@ -55,9 +55,17 @@ INLINE void soft_of(float *z, const float *v, float t, long n, long parts, long 
 static void soft(float *z, const float *v, float t, long n, long parts, long apart, int width)
 {
     if (width == 1)
-        soft_of(z, v, t, n, parts, apart, 1);
+        soft_of(z, v, t, n, parts, apart, 1, false);
     else
-        soft_of(z, v, t, n, parts, apart, 2);
+        soft_of(z, v, t, n, parts, apart, 2, false);
+}
+
+static void inside(float *z, float t, long n, long parts, long apart, int width)
+{
+    if (width == 1)
+        soft_of(z, z, t, n, parts, apart, 1, true);
+    else
+        soft_of(z, z, t, n, parts, apart, 2, true);
 }
 
 INLINE double norms_of(const float *v, long n, long parts, long apart, int width)
@@ -252,4 +260,4 @@ static void shrink(float *A, long rows, long n, float t, float *G, float *V)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_proxkern_, level)
-const kr_proxkern NAME(KR_LEVEL) = { soft, norms, diverge, dual, shrink };
+const kr_proxkern NAME(KR_LEVEL) = { soft, inside, norms, diverge, dual, shrink };

@@ -8,6 +8,8 @@ enum { TV_AXES = 4, TV_RUN = 256 };   /* points a call of `dual` takes at most  
 typedef struct kr_proxkern {
     /* n numbers of `width` floats (1 real, 2 complex), `parts` of them `apart` numbers from each other make one vector: u max(0, 1 - t / |u|). */
     void (*soft)(float *z, const float *v, float t, long n, long parts, long apart, int width);
+    /* z times min(1, t / |z|), |z| as above */
+    void (*inside)(float *z, float t, long n, long parts, long apart, int width);
     double (*norms)(const float *v, long n, long parts, long apart, int width);    /* sum of |u|                     */
     /* u += w (q - back), n floats; back NULL: 0. */
     void (*diverge)(float *u, float w, const float *q, const float *back, long n);

@@ -5,7 +5,7 @@
 struct split { kr_array *z, *u, *Kx, *old; };                         /* z_i = K_i x; scaled dual variable          */
 struct state { const kr_problem *p; struct split t[KR_TERMS]; kr_array *r, *d, *q, *w; double rho; };
 
-static bool can(const kr_problem *p) { return !p->positive && !p->smooth && p->terms >= 1; }
+static bool can(const kr_problem *p) { return p->b && !p->positive && !p->smooth && p->terms >= 1; }
 
 static void K(const kr_term *t, kr_array *y, const kr_array *x)
 {

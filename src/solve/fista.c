@@ -6,7 +6,7 @@
 enum { BLOCK = 1 << 14 };
 struct pass { float *z, *v, *x, *x0; const float *Nz, *b; float step, beta; long n; double (*sum)[4]; };
 
-static bool can(const kr_problem *p) { return !p->positive && (p->terms == 0 || (p->terms == 1 && !p->term[0].K)); }
+static bool can(const kr_problem *p) { return p->b && !p->positive && (p->terms == 0 || (p->terms == 1 && !p->term[0].K)); }
 
 static int descend(void *self, long i)                                /* v = z - (N z - b) / L */
 {

@@ -5,7 +5,7 @@
 #include <math.h>
 
 enum { PAIRS = 6, TRIES = 4, SHORT = 3 };
-static bool can(const kr_problem *p) { return p->smooth && !p->terms && !p->positive; }
+static bool can(const kr_problem *p) { return p->b && p->smooth && !p->terms && !p->positive; }
 
 /* Steps s_i of the last iterations and changes y_i of the gradient along them, the last before `next`. */
 typedef struct pairs { kr_array *s[PAIRS], *y[PAIRS]; double rho[PAIRS]; int count, next; } pairs;

@@ -8,7 +8,7 @@ struct state { const kr_problem *p; struct dual t[KR_TERMS]; kr_array *x1, *g, *
 
 enum { FAR = 10 };                                                   /* tau L of an exact data step: of 1, 10, 30, 100, 1000 for TV of a brain 10 and 30 did best; of 10 and 30 for TGV 10 */
 
-static bool can(const kr_problem *p) { return !p->positive && !p->smooth && p->terms >= 1; }
+static bool can(const kr_problem *p) { return p->b && !p->positive && !p->smooth && p->terms >= 1; }
 
 /* p = prox of sigma g* at p + sigma K x, by Moreau: v - sigma prox of g / sigma at v / sigma; and on by relax. Adds |p - p before|^2. */
 static void ascend(struct state *s, int i, const kr_array *x, double *moved)

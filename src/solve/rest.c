@@ -3,11 +3,25 @@
 #include <float.h>
 #include <math.h>
 
-enum { FIRST = 4 };
+enum { FIRST = 4,
+       LARGE = 1 << 22, EVERY = 7 };      /* of more numbers every seventh tells as much: it meets all lines of voxels, and is no copy of the image */
+
+/* Those of an array that are looked at; a view that holds nothing, so that looking cannot fail. */
+static kr_array looked_at(const kr_array *x)
+{
+    long n = kr_count(kr_array_shape(x)), every = n > LARGE ? EVERY : 1;
+    kr_array v = *x;
+    for (int d = 0; d < KR_AXES && every > 1; d++) {
+        v.n[d] = d ? 1 : (n + every - 1) / every;
+        v.step[d] = d ? 0 : every;
+    }
+    return v;
+}
 
 int kr_rest_open(kr_rest *r, const kr_array *x)
 {
-    *r = (kr_rest){ .next = FIRST, .was = kr_array_copy(x) };
+    kr_array v = looked_at(x);
+    *r = (kr_rest){ .next = FIRST, .was = kr_array_copy(&v) };
     return r->was ? 0 : kr_error_code();
 }
 
@@ -17,9 +31,10 @@ bool kr_rest_at(kr_rest *r, const kr_array *x, int k, double tolerance)
         return false;
     int apart = k / 4 > FIRST ? k / 4 : FIRST;
     r->next = k + apart;
-    kr_xpay(r->was, -1, x);                                          /* x - x at the checkpoint before */
-    double moved = kr_norm(r->was), size = kr_norm(x), before = r->moved[0], far = fmax(moved, before / 2);
-    kr_array_assign(r->was, x);
+    kr_array v = looked_at(x);
+    kr_xpay(r->was, -1, &v);                                          /* x - x at the checkpoint before */
+    double moved = kr_norm(r->was), size = kr_norm(&v), before = r->moved[0], far = fmax(moved, before / 2);
+    kr_array_assign(r->was, &v);
     double rate = before > 0 ? fmax(moved / before, r->moved[1] > 0 ? sqrt(moved / r->moved[1]) : 1) : moved > 0 ? 1 : 0;
     r->moved[1] = before;
     r->moved[0] = moved;

@@ -19,13 +19,47 @@ double kr_momentum(double *t, int k)
     return fmin(free, fmax(0.9, 1 - 10. / (k + 1)));
 }
 
-double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
+/* 1/2 |A x - y|^2 by the samples, of count views of A x. */
+struct apart { const kr_array *y; double sum; float unit; long each; };
+static void apart(void *with, float *Ax, long first, long step, long count)
+{
+    struct apart *s = with;
+    for (long v = 0; v < count; v++)
+        for (long k = 0; k < s->each; k++) {
+            double r = (double)(Ax[v * s->each + k] - s->unit * KR_R(s->y)[(first + v * step) * s->each + k]);
+            s->sum += r * r / 2;
+        }
+}
+
+static double misfit_of(const kr_problem *p, const kr_array *x)
+{
+    bool parts = kr_linop_in_parts(p->A);
+    long all = kr_count(kr_array_shape(p->y));
+    struct apart s = { p->y, 0, p->unit > 0 ? (float)p->unit : 1, parts ? all / p->y->n[KR_VIEW] : all };
+    kr_scoped(array) Ax = parts ? NULL : kr_array_like(p->y);
+    if (!parts && !Ax)
+        return NAN;
+    if (parts)
+        kr_apply_through(p->A, NULL, x, apart, &s);
+    else {
+        kr_apply(p->A, Ax, x);
+        apart(&s, KR_R(Ax), 0, 1, 1);
+    }
+    return s.sum;
+}
+
+static double misfit_by_normal(const kr_problem *p, const kr_array *x)
 {
     kr_scoped(array) Nx = kr_array_like(x);
     if (!Nx)
         return NAN;
     kr_apply(p->N, Nx, x);
-    double sum = kr_dot_re(x, Nx) / 2 - kr_dot_re(x, p->b) + p->yy / 2;
+    return kr_dot_re(x, Nx) / 2 - kr_dot_re(x, p->b) + p->yy / 2;
+}
+
+double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
+{
+    double sum = p->b ? misfit_by_normal(p, x) : misfit_of(p, x);
     if (misfit)
         *misfit = sum;
     for (int i = 0; i < p->terms; i++) {
@@ -44,7 +78,7 @@ double kr_objective(const kr_problem *p, const kr_array *x, double *misfit)
 static int fits(const kr_problem *p, const kr_array *x)
 {
     kr_shape n = kr_array_shape(x);
-    bool good = kr_linop_type(p->N) == x->type && p->b->type == x->type && kr_shape_equal(kr_linop_domain(p->N), n) && kr_shape_equal(kr_array_shape(p->b), n) && p->terms >= 0 && p->terms <= KR_TERMS;
+    bool good = kr_linop_type(p->N) == x->type && kr_shape_equal(kr_linop_domain(p->N), n) && (p->b ? p->b->type == x->type && kr_shape_equal(kr_array_shape(p->b), n) : p->A && p->y) && p->terms >= 0 && p->terms <= KR_TERMS;
     for (int i = 0; good && i < p->terms; i++) {
         const kr_term *t = &p->term[i];
         good = kr_prox_type(t->g) == x->type && (!t->K || kr_linop_type(t->K) == x->type) && kr_shape_equal(kr_prox_shape(t->g), t->K ? kr_linop_codomain(t->K) : n) && (!t->K || kr_shape_equal(kr_linop_domain(t->K), n));
@@ -80,7 +114,7 @@ int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop,
     s = s ? s : &own;
     *s = (kr_solution){ .iterations = 0 };
     snprintf(s->solver, sizeof s->solver, "%s", use->name);
-    if (!(q.bound >= 0) || !isfinite(q.bound) || !isfinite(kr_dot_re(p->b, p->b)))
+    if (!(q.bound >= 0) || !isfinite(q.bound) || !isfinite(p->b ? kr_dot_re(p->b, p->b) : kr_dot_re(p->y, p->y)))
         return kr_fail(KR_ENUMBER, "the data or the coil maps hold numbers that are not finite");
     if (use->run(&q, x, stop, s, trace))
         return kr_error_code();

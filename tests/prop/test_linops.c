@@ -276,6 +276,18 @@ static void holds(void **state)
         kr_axpy(wanted, -1.5f, Ax2);
         if (!(distance(Asum, wanted) <= 2e-6) && kr_norm(wanted) > 0)
             fail_msg("%s on %s: A (x - 1.5 x') is %.2g off", t->name, kr_shape_text(s), distance(Asum, wanted));
+        if (kr_linop_adds(A)) {
+            kr_array_assign(Asum, Ax2);
+            kr_apply_add(A, Asum, -1.5f, x);
+            kr_array_assign(wanted, Ax2);
+            kr_axpy(wanted, -1.5f, Ax);
+            kr_array_assign(AAx, x2);
+            kr_apply_adj_add(A, AAx, -1.5f, y);
+            kr_array_assign(sum, x2);
+            kr_axpy(sum, -1.5f, Ay);
+            if ((!(distance(Asum, wanted) <= 2e-6) && kr_norm(wanted) > 0) || (!(distance(AAx, sum) <= 2e-6) && kr_norm(sum) > 0))
+                fail_msg("%s on %s: y - 1.5 A x is %.2g off, x - 1.5 A^H y %.2g", t->name, kr_shape_text(s), distance(Asum, wanted), distance(AAx, sum));
+        }
         int threads = kr_threads();
         for (int n = 1; n <= 3; n += 2) {
             kr_threads_set(n);

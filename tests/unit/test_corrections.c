@@ -58,12 +58,24 @@ static void axis_of_fans(void **state)
     assert_true(otherwise > 3 * mismatch);
     kr_rays_unref(&aside);
     kr_rays_unref(&middle);
-    turn(0, 220, 240);
-    kr_rays *r = kr_rays_cone(&d, 200, 320, false, 240, angle, NULL);
-    kr_scoped(array) y = scan(r);
-    assert_int_equal(kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, y, r), KR_EREFUSED);
-    assert_refused(KR_EREFUSED, "on a full turn");
-    kr_rays_unref(&r);
+    /* Short scans: the direction alone, of one that has rays in both. */
+    for (int arc = 100; arc <= 220; arc += 120) {
+        turn(0, arc, 240);
+        kr_rays *r = kr_rays_cone(&d, 200, 320, false, 240, angle, NULL);
+        for (long k = 0; k < 240; k++)
+            angle[k] = -angle[k];
+        kr_rays *wrong = kr_rays_cone(&d, 200, 320, false, 240, angle, NULL);
+        kr_scoped(array) y = scan(r);
+        assert_int_equal(kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, y, r), arc > 180 ? 0 : KR_EREFUSED);
+        if (arc > 180) {
+            assert_true(isnan(column) && otherwise > 3 * mismatch);
+            assert_int_equal(kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, y, wrong), 0);
+            assert_true(mismatch > 2 * otherwise);
+        } else
+            assert_refused(KR_EREFUSED, "too few rays were measured in both directions");
+        kr_rays_unref(&wrong);
+        kr_rays_unref(&r);
+    }
 }
 
 static double apart(const kr_array *a, const kr_array *b)

@@ -256,12 +256,13 @@ static void iterations(void **state)
     kr_ellipsoids_scan(y, flat, BODIES, r, 4);
     kr_ellipsoids_draw(truth, flat, BODIES, &g, 4);
     /* At most this part of the error of filtered back-projection: least squares that end early bring noiseless views together better than it does; what knows that nothing
-     * is below 0 does so by half; and what takes bodies to be flat, as these are, leaves a quarter (TGV, which allows slopes, and ASD-POCS after so few passes a third). */
+     * is below 0 does so by half; and what takes bodies to be flat, as these are, leaves a quarter (ASD-POCS after so few passes a third). */
     static const struct { const char *method, *options; double part; } by[] = { { "fbp", NULL, 1 }, { "sirt", "iterations=100,nonneg=on", 0.5 },
         { "sirt", "iterations=10,nonneg=on,subsets=8", 0.5 }, { "os-sart", "iterations=10,nonneg=on", 0.5 }, { "sart", "iterations=10,nonneg=on", 0.5 }, { "cgls", "iterations=15", 0.8 },
         { "lsqr", "iterations=15", 0.8 }, { "mlem", "iterations=10,subsets=8", 0.6 }, { "pwls", "nonneg=on", 0.5 }, { "asd-pocs", "nonneg=on", 1. / 3 },
         { "tv", "lambda=0.001,nonneg=on,tolerance=0,iterations=100", 0.25 }, { "tv", "lambda=0.001", 0.25 },
-        { "wavelet", "lambda=0.0003,iterations=200", 0.5 }, { "tgv", "lambda=0.001,iterations=300", 1. / 3 },
+        { "wavelet", "lambda=0.0003,iterations=200", 0.5 }, { "tgv", "lambda=0.001,iterations=150,tolerance=0", 0.25 },
+        { "tgv", "lambda=0.001,iterations=150,tolerance=0,nonneg=on", 0.25 },
         { "cs", "reg=tv:0.001+wavelet:0.0001,nonneg=on,tolerance=0,iterations=100", 0.25 } };
     double plain = 0, cgls = 0;
     for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
@@ -288,6 +289,36 @@ static void iterations(void **state)
     assert_refused(KR_EREFUSED, "in 'HU'");
     free(y); free(truth);
     kr_rays_unref(&r);
+}
+
+/* The image of a volume, which solvers hold turned, lies as the plain solver's does, whatever axis the columns of the detector stand along. */
+static void volumes_lie(void **state)
+{
+    (void)state;
+    enum { VIEWS = 20, COLUMNS = 30, ROWS = 22 };
+    turn(0, 360, VIEWS);
+    for (int axis = 0; axis < 3; axis++) {
+        kr_rays *about_z = kr_rays_cone(&(kr_detector){ COLUMNS, ROWS, { 2, 2 }, { 0.7, 0 } }, 80, 160, false, VIEWS, angle, NULL);
+        kr_rays *r = axis == 2 ? kr_rays_copy(about_z) : kr_rays_about_z(about_z, 1 - axis);
+        assert_int_equal(kr_rays_axis(r), axis);
+        kr_grid g = kr_grid_centred((long[3]){ 17, 18, 21 }, (double[3]){ 1.1, 1, 0.9 });
+        kr_linop *A = kr_op_rays(r, &g, KR_RAY_JOSEPH);
+        kr_scoped(array) x = kr_array_new(KR_R32, kr_linop_domain(A));
+        kr_scoped(array) y = kr_array_new(KR_R32, kr_linop_codomain(A));
+        for (long i = 0, n = 17L * 18 * 21; i < n; i++)
+            KR_R(x)[i] = 0.02f * (float)(i % 17 > 4 && i / 17 % 18 > 7 && i / 306 < 12) + 0.01f * (float)(i % 17 < 3);
+        kr_apply(A, y, x);
+        kr_fill(x, 0);
+        assert_int_equal(kr_sirt(&(kr_subset){ A, y }, 1, x, 5, 1, true, NULL), 0);
+        kr_scoped(image) sirt = by_method("sirt", "iterations=5,nonneg=on", r, &g, KR_R(y), 1);
+        kr_scoped(image) tv = by_method("tv", "lambda=0.0005,iterations=60,tolerance=0", r, &g, KR_R(y), 1);
+        assert_true(sirt->data->n[KR_X] == 17 && sirt->data->n[KR_Y] == 18 && sirt->data->n[KR_Z] == 21);
+        assert_true(error_of(KR_R(sirt->data), KR_R(x), 17L * 18 * 21) < 1e-5);      /* rounding of other sums */
+        assert_true(error_of(KR_R(tv->data), KR_R(x), 17L * 18 * 21) < 0.6);        /* another method, but the same body: with other axes it is off by more than itself */
+        kr_linop_unref(&A);
+        kr_rays_unref(&r);
+        kr_rays_unref(&about_z);
+    }
 }
 
 /* Views of a subset are those of the whole, and their transposes add up to its. */
@@ -427,7 +458,7 @@ static void rings(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(gridding_meets_elements), cmocka_unit_test(in_parts), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(subsets), cmocka_unit_test(axis),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(gridding_meets_elements), cmocka_unit_test(in_parts), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(volumes_lie), cmocka_unit_test(subsets), cmocka_unit_test(axis),
                                         cmocka_unit_test(counts), cmocka_unit_test(rings), cmocka_unit_test(rings_of_scipy) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,14 @@ static void minimum(const struct sample *s)
     kr_axpy(z1, -1, z);
     kr_axpy(v1, -1, v);
     assert_true(kr_dot_re(z1, z1) <= kr_dot_re(z1, v1) * (1 + 10 * s->tolerance));
+    if (kr_prox_has_dual(g)) {                                       /* Moreau: v - prox of g at v */
+        kr_array_assign(v1, v);
+        kr_prox_dual(g, v1);
+        kr_prox_apply(g, 1, z1, v);
+        kr_axpy(z1, 1, v1);
+        kr_axpy(z1, -1, v);
+        assert_true(kr_norm(z1) <= 1e-6 * kr_norm(v) && kr_norm(v1) > 0);
+    }
     kr_prox_unref(&g);
 }
 

@@ -142,10 +142,16 @@ static kr_rays *volume_scan(int kind, uint64_t seed)
 static void volumes(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 15; seed++) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
         kr_rays *r = volume_scan((int)(seed % 5), seed);
         assert_non_null(r);
         kr_grid g = kr_grid_centred((long[3]){ 18 + (long)(seed % 3), 21, 15 + 4 * (long)(seed % 4) }, (double[3]){ 1.2, seed % 2 ? 1.3 : -1.1, seed % 3 ? 1.25 : -1.4 });
+        if (seed >= 15 && seed % 5 < 4) {                            /* lines of voxels along x: taken as they lie */
+            kr_rays *turned = kr_rays_about_z(r, 1);
+            kr_rays_unref(&r);
+            r = turned;
+            g = kr_grid_centred((long[3]){ g.n[2], g.n[0], g.n[1] }, (double[3]){ g.step[2], g.step[0], g.step[1] });
+        }
         long n = g.n[0] * g.n[1] * g.n[2], m = r->views * r->rows * r->columns, view = r->rows * r->columns;
         float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)m * 4), *By = malloc((size_t)n * 4), *again = malloc((size_t)(m + n) * 4);
         fill(x, n, seed);
