@@ -52,6 +52,8 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     for (long i = 0; i < parts && !e; i++) {
         kr_trace_unit room;
         const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
+        if (t && i && kind == PROJECTED_DIRECT)                      /* of the same rays the same is to be said */
+            room.trace.say = NULL;
         e = kr_stopped(t) ? kr_error_code() : one(image, scan, i, solve, sums, kind, opts, t);
     }
     if (e)

@@ -84,12 +84,25 @@ static int phantom(kr_projections *s, const opts *o)
     return 0;
 }
 
+/* A white or dark field; one frame of two axes has the detector's rows, where there are several. */
+static int field(kr_array **out, const char *source, const kr_array *y)
+{
+    if (kr_projections_array(out, source))
+        return kr_error_code();
+    if (y->n[KR_V] == 1 || (*out)->n[KR_V] > 1 || (*out)->n[KR_VIEW] != y->n[KR_V])
+        return 0;
+    kr_array *frame = kr_array_rename(*out, KR_V, KR_VIEW);
+    kr_array_unref(out);
+    *out = frame;
+    return frame ? 0 : kr_error_code();
+}
+
 static int white_field(kr_projections *p, const char *text)
 {
     char *end;
     double level = strtod(text, &end);
     if (!*text || *end)
-        return kr_projections_array(&p->white, text);
+        return field(&p->white, text, p->y);
     if (!(level > 0) || !isfinite(level))
         return kr_fail(KR_EUSAGE, "--white %s: counts above 0 are wanted", text);
     p->white = kr_array_new(KR_R32, KR_SHAPE([KR_U] = p->y->n[KR_U], [KR_V] = p->y->n[KR_V]));
@@ -111,7 +124,7 @@ static int open_study(kr_projections **out, const char *file, const opts *o, con
                        "Data Exchange and challenges' files");
     if ((o->geometry && kr_projections_geometry(p, o->geometry)) || (o->angles && kr_projections_angles(p, o->angles)))
         return kr_error_code();
-    if ((o->white && white_field(p, o->white)) || (o->dark && kr_projections_array(&p->dark, o->dark)))
+    if ((o->white && white_field(p, o->white)) || (o->dark && field(&p->dark, o->dark, p->y)))
         return kr_error_code();
     if (made) {                                                      /* elements of 1 mm, unless it is said otherwise */
         p->integrals = p->lengths = true;
@@ -298,8 +311,10 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--metal %g: a value above 0 is wanted, or 0 for none", o->metal);
     if (o->metal > 0 && (o->box || o->slice))
         return kr_fail(KR_EUSAGE, "--metal wants the whole image: without --box and --slice");
-    if (o->matrix < 0 || o->matrix > 32768 || o->threads < 0 || !(o->water >= 0))
-        return kr_fail(KR_EUSAGE, "--matrix, --threads and --water must not be negative");
+    if (o->matrix < 0 || o->matrix > 32768)
+        return kr_fail(KR_EUSAGE, "--matrix %ld: 1 to 32768 pixels are possible, 0 for as many as the views see", o->matrix);
+    if (o->threads < 0 || !(o->water >= 0))
+        return kr_fail(KR_EUSAGE, "--threads and --water must not be negative");
     if (o->rings && o->stripes)
         return kr_fail(KR_EUSAGE, "--rings and --rings-wavelet are two ways to the same end: one of them");
     if (fabs(o->air) > 0 && !(o->water > 0))

@@ -3,12 +3,16 @@
 #include <math.h>
 
 /* What follows from the geometry, where it is whole. */
-struct derived { bool known; kr_arc arc; kr_grid grid; double angle[2]; };
+struct derived { bool known; kr_arc arc; kr_grid grid; double angle[2], pixel[2]; };      /* pixel: 0 where not known */
 
 static int derive(struct derived *d, const kr_projections *p)
 {
     kr_rays *r = kr_projections_rays(p, p->volume ? p->y->n[KR_V] : 1, (double)(p->y->n[KR_U] - 1) / 2);
-    *d = (struct derived){ .known = r != NULL, .angle = { INFINITY, -INFINITY } };
+    *d = (struct derived){ .known = r != NULL, .angle = { INFINITY, -INFINITY }, .pixel = { p->pixel[0], p->pixel[1] > 0 ? p->pixel[1] : p->pixel[0] } };
+    for (int k = 0; p->rays && p->lengths && k < 2; k++) {
+        const double *v = k ? p->rays->v[0] : p->rays->u[0];
+        d->pixel[k] = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+    }
     if (!r && kr_error_code() == KR_EMEM)
         return kr_error_code();
     kr_error_clear();                                                /* what is missing is left out */
@@ -47,7 +51,7 @@ static int as_json(json_t **o, const kr_projections *p, const struct derived *d)
     json_object_set_new(*o, "columns", json_integer(p->y->n[KR_U]));
     json_object_set_new(*o, "rows", json_integer(p->y->n[KR_V]));
     json_object_set_new(*o, "lengths", json_words(p->lengths ? "mm" : "pixel"));
-    json_object_set_new(*o, "pixel", json_number(p->pixel[0] > 0 ? p->pixel[0] : (double)NAN));
+    json_object_set_new(*o, "pixel", json_number(d->pixel[0] > 0 ? d->pixel[0] : (double)NAN));
     json_object_set_new(*o, "source_to_axis", json_number(p->sod > 0 ? p->sod : (double)NAN));
     json_object_set_new(*o, "source_to_detector", json_number(p->sdd > 0 ? p->sdd : (double)NAN));
     json_object_set_new(*o, "first_degrees", json_number(isfinite(d->angle[0]) ? d->angle[0] : (double)NAN));
@@ -76,8 +80,8 @@ int info_rays(json_t **o, kr_text *t, const kr_projections *p)
     for (long i = 0; d.known && i < d.arc.holes; i++)
         kr_text_add(t, "%s%.4g to %.4g", i ? ", " : "; gaps: ", d.arc.hole[i][0] * 180 / M_PI, d.arc.hole[i][1] * 180 / M_PI);
     kr_text_add(t, "\n  %-12s %ld columns x %ld row%s", "detector", p->y->n[KR_U], p->y->n[KR_V], p->y->n[KR_V] == 1 ? "" : "s");
-    if (p->pixel[0] > 0 && p->lengths)
-        kr_text_add(t, " of %.5g x %.5g mm", p->pixel[0], p->pixel[1] > 0 ? p->pixel[1] : p->pixel[0]);
+    if (d.pixel[0] > 0 && p->lengths)
+        kr_text_add(t, " of %.5g x %.5g mm", d.pixel[0], d.pixel[1]);
     else
         kr_text_add(t, ", size of the elements unknown");
     if (p->sod > 0)

@@ -204,7 +204,7 @@ static int vectors(kr_projections *p, const char *source, bool deep)
     return p->rays ? 0 : kr_error_code();
 }
 
-struct words { bool sod, sdd, pixel, row, angles, curved, vectors, turn, rise; };      /* which were said */
+struct words { bool sod, sdd, pixel, row, angles, curved, vectors, turn, rise, flip; };      /* which were said */
 
 static int length(double *to, bool *said, const char *name, const char *value)
 {
@@ -223,6 +223,7 @@ int kr_projections_geometry(kr_projections *p, const char *text)
     if (rest)
         *rest++ = 0;
     bool fan = !strcmp(words, "fan"), cone = !strcmp(words, "cone"), deep = cone || !strcmp(words, "parallel3d"), file = false;
+    bool alike = p->rays && p->volume == deep && p->beam == (fan || cone ? KR_DIVERGENT : KR_PARALLEL);      /* what the file says may hold */
     if (!fan && !deep && strcmp(words, "parallel")) {
         FILE *f = fopen(words, "rb");
         file = f;
@@ -274,6 +275,7 @@ int kr_projections_geometry(kr_projections *p, const char *text)
             bool u = !strcmp(value, "u") || !strcmp(value, "uv"), v = !strcmp(value, "v") || !strcmp(value, "uv");
             if (!u && !v)
                 return kr_fail(KR_EUSAGE, "--geometry: flip=%s; u, v or uv is wanted", value);
+            said.flip = true;
             kr_array *all[3] = { p->y, p->white, p->dark };
             for (int i = 0; i < 3; i++)
                 if (all[i])
@@ -296,6 +298,11 @@ int kr_projections_geometry(kr_projections *p, const char *text)
             is = kr_projections_kinds[i]->geometry ? kr_projections_kinds[i]->geometry(p, words) : 0;
         return is > 0 ? 0 : is ? is : kr_fail(KR_EFORMAT, "%s: no kind of geometry that Kray reads (RTK's XML is)", words);
     }
+    bool anew = said.sod || said.sdd || said.pixel || said.row || said.angles || said.curved || said.rise;
+    if (alike && !anew && said.turn)
+        return kr_fail(KR_EUSAGE, "--geometry %s: the file says where each view lies; flip=u turns the detector's columns about instead, which leaves the image mirrored", text);
+    if (alike && !anew && said.flip)                      /* as the file says, but for that */
+        return 0;
     kr_rays_unref(&p->rays);
     for (long i = 0; said.turn && i < p->views; i++)
         p->angle[i] = -p->angle[i];
@@ -362,7 +369,7 @@ kr_rays *kr_projections_rays(const kr_projections *p, long rows, double axis)
         return NULL;
     }
     if (views != p->y->n[KR_VIEW]) {
-        kr_fail(KR_ESHAPE, "%ld angles for %ld views", views, p->y->n[KR_VIEW]);
+        kr_fail(KR_ESHAPE, "%ld angles for %ld views: each view wants one (--angles FILE, or angles=FROM:TO:N in --geometry)", views, p->y->n[KR_VIEW]);
         return NULL;
     }
     if (p->rays) {

@@ -181,6 +181,14 @@ rows=parallel:pixel=1,angles=0:180:48
 works 'fbp' kray ct rows.npy -o whole.mha --geometry $rows --axis 31.5 --voxel 0.25
 works 'planes at a time' kray ct rows.npy -o part.mha --geometry $rows --axis 31.5 --voxel 0.25 --memory 40M --threads 1
 check 'slices by parts are those of the whole' python3 alike.py whole.mha part.mha
+# A field of one frame; what is said of all slices is said once; what is too much is told by its number.
+array counts.npy x=64,y=80,z=48 blob scale=-500 offset=1000
+array field.npy x=64,y=80 blob scale=0 offset=1000
+array none.npy x=64,y=80 blob scale=0
+works 'fbp' kray ct counts.npy -o x.mha --geometry $rows --axis 31.5 --white field.npy --dark none.npy
+check 'a warning for all slices is said once' [ "$(kray ct rows.npy -o x.mha --geometry parallel:pixel=1,angles=0:90:48 --axis 31.5 2>&1 | grep -c 'of 180 degrees')" = 1 ]
+refuses 2 '1 to 32768 pixels' kray ct rows.npy -o x.mha --geometry $rows --matrix 40000
+refuses 1 'each view wants one' kray ct rows.npy -o x.mha --geometry parallel:pixel=1,angles=0:180:47
 # Gridding, and radial k-space as projections: one theorem.
 works 'gridding' kray ct rows.npy -o g.mha --geometry $rows --axis 31.5 --slices 40:41 --method gridding
 refuses 1 'for slices of parallel beams' kray ct big.npy -o x.nii.gz --geometry $big --method gridding

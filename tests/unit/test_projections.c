@@ -290,6 +290,12 @@ static void scanners(void **state)
     assert_near(p->rays->centre[1][0], 0.25 * c - 300 * s, 1e-9);
     assert_near(p->rays->u[1][0], -0.4 * c, 1e-9);
     assert_near(p->rays->v[1][2], -0.5, 1e-9);
+    float first = KR_R(p->y)[160], last = KR_R(p->y)[175];           /* columns the other way about, and all else as the file has it */
+    assert_int_equal(kr_projections_geometry(p, "cone:flip=u"), 0);
+    assert_true(p->rays && first != last && KR_R(p->y)[175] == first && KR_R(p->y)[160] == last);
+    assert_near(p->rays->centre[1][0], 0.25 * c - 300 * s, 1e-9);
+    assert_int_equal(kr_projections_geometry(p, "cone:turn=right"), KR_EUSAGE);
+    assert_refused(KR_EUSAGE, "flip=u turns the detector's columns");
     kr_projections_unref(&p);
     text_file("nikon/ball.xtekct", "Name=ball\nSrcToObject=100\nSrcToDetector=400\nDetectorPixelsX=16\nDetectorPixelsY=10\nDetectorPixelSizeX=0.4\nDetectorPixelSizeY=0.5\n"
               "Projections=4\nAngularStep=90\nWhiteLevel=59000\n");
