@@ -31,6 +31,8 @@ static enum unit unit_of(const char *name)
     return (enum unit)u;
 }
 
+static const double FEW = .6;            /* of half of the matrix: less is more likely another unit than a scan */
+
 /* Cycles per field of view reach to about half of the matrix, cycles per sample to 1/2, radians per sample to pi. */
 static enum unit likely(double largest, long n) { return largest <= .52 ? PER_SAMPLE : largest < 3.3 && n > 16 ? RADIANS : PER_FOV; }
 
@@ -148,6 +150,9 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
     for (long d = dims; d < 3; d++)
         s->enc.encoded[d] = 1;
     kr_say(trace, KR_DETAIL, "trajectory in %s, k up to %.4g cycles per field of view", words[unit], largest * scale);
+    if (!s->traj_unit && n && largest * scale < FEW * (double)n / 2)
+        kr_say(trace, KR_INFO, "the trajectory, by its range in %s, reaches to %.3g of the %ld cycles per field of view that the matrix has: if this is no scan of so low a resolution, --traj-units states "
+               "other units", words[unit], largest * scale, n / 2);
     kr_array_unref(&s->traj);
     s->traj = kr_array_ref(own);
     s->traj_unit = kr_traj_units[PER_FOV];

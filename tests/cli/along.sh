@@ -20,6 +20,10 @@ works 'this is the one of 48 x 48 voxels' kray recon bare.npy@view,sample $posit
 works '2 x 3 x 1 mm' kray info stated.nii.gz
 works '{x=96 y=72}' kray recon bare.npy@view,sample $positions -o wide.nii.gz --voxel 1.5,2,4 --fov 144,144
 works '1.5 x 2 x 4 mm' kray info wide.nii.gz
+array half.npy x=96,y=60,z=2 spokes scale=0.25
+works 'reaches to 12 of the 24 cycles' kray recon bare.npy@view,sample --traj half.npy@chan,view,sample --matrix 48,48 -m adjoint -o x.nii.gz
+works '' kray recon bare.npy@view,sample --traj half.npy@chan,view,sample --traj-units sample --matrix 48,48 -m adjoint -o x.nii.gz
+check 'stated units are not doubted' [ "$(grep -c 'reaches to' "$err")" = 0 ]
 refuses 1 'the file gives voxels of 4.5833 mm' kray recon radial.h5 -o x.nii.gz -m adjoint --voxel 2,2,5
 refuses 2 'lengths in mm' kray recon radial.h5 -o x.nii.gz --fov 300
 refuses 2 'this one is on a grid' kray recon grid.h5 -o x.nii.gz --fov 300,300
