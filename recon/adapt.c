@@ -74,13 +74,13 @@ static int lessons_of(adaptation *a, const kr_scan *part, const kr_array *maps, 
     sigma = fmax(sigma, 0);
     if (kr_lesson_split(&rest, &last, part->mask, stopping, seed, (uint64_t)a->stops) || with(&known, part, rest))
         return kr_error_code();
-    int e = kr_lesson_of(&a->stop[a->stops], a->kind, a->w, &known, part, maps, sigma, NULL);
+    int e = kr_lesson_of(&a->stop[a->stops], a->kind, a->w, &known, part, maps, sigma, NULL, NULL);
     a->stops += !e;
     for (int k = 0; k < count && !e; k++) {
         kr_scoped(array) less = NULL;
         kr_scoped(array) held = NULL;
         e = kr_lesson_split(&less, &held, rest, loss_part, seed, 1000 + (uint64_t)a->lessons) || with(&given, part, less) ? kr_error_code() : 0;
-        e = e ? e : kr_lesson_of(&a->lesson[a->lessons], a->kind, a->w, &given, &known, maps, sigma, NULL);
+        e = e ? e : kr_lesson_of(&a->lesson[a->lessons], a->kind, a->w, &given, &known, maps, sigma, NULL, NULL);
         a->lessons += !e;
         kr_array_unref(&given.data);
     }

@@ -25,6 +25,7 @@ typedef struct around_job {
     const kr_net_kind *kind;
     const void *facts;               /* of the configuration, as around.read made them      */
     const double *whole;             /* what around.measure found: two numbers                */
+    const kr_array *first;           /* {X,Y} the image to begin with, where it was made before; NULL: the pipeline makes it, where there is one */
     const kr_trace *trace;
 } around_job;
 

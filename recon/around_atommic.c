@@ -14,6 +14,7 @@ typedef struct facts {
     long centre, crop[2];            /* the box that maps are made from; X and Y of images, 0: as they are */
     double sigma, unit, kspace;      /* window of that box, 0: none; what the trained transform's images and k-space are to unitary ones (per sqrt(n): -1, 0, 1) */
     bool start, uncentred, rss, columns;
+    const kr_recon *first;           /* the method whose image the network begins with; NULL: the adjoint of the samples */
 } facts;
 
 /* Networks are trained with maps of unit norm; those that a user brings may have any. Zero stays zero. */
@@ -201,6 +202,69 @@ static int cropped(kr_array **a, long nx, long ny, bool kspace)
     return kspace ? kr_fourier(to, xy) : 0;
 }
 
+/* The image of f->first on the scan's own maps: what a network begins with, in place of the zero-filled one. */
+static kr_array *first_image(const around_job *j, const facts *f, long i)
+{
+    kr_array *x = NULL;
+    kr_scan part = { 0 };
+    if (j->first)
+        return kr_array_copy(j->first);
+    kr_scoped(array) view = kr_part(j->coils, j->scan, i);
+    kr_scoped(array) maps = view ? kr_array_packed(view) : NULL;
+    int e = maps ? kr_part_open(&part, j->scan, kr_problem_axes, i) : kr_error_code();
+    if (!e) {
+        part.whitened = j->scan->whitened;
+        part.dwell_us = j->scan->dwell_us;
+        part.noise_dwell_us = j->scan->noise_dwell_us;
+        e = kr_first_image(&x, f->first, &part, maps, j->trace);
+    }
+    kr_part_close(&part);
+    if (e)
+        kr_array_unref(&x);
+    return x;
+}
+
+/* What neighbours differ by, and what there is to correct, then are of order one, as the layers of a network are made for. */
+static const double BRIGHTNESS = 30;
+
+/* A network that begins with the image x of a classical method is given the samples that were measured, those of x where none were, and the image of all of them: nothing
+ * learned gives x back with the measured samples in place of its own. (Networks compare with samples only where some were measured.) Maps are of unit norm, so that x times the
+ * norm of the scan's own maps stands for the same coil images. x is scaled to BRIGHTNESS. */
+static int begun(slice *s, const around_job *j, const facts *f, long i)
+{
+    static const unsigned xy = KR_ON(KR_X) | KR_ON(KR_Y);
+    long n = s->nx * s->ny;
+    kr_scoped(array) x = first_image(j, f, i);
+    kr_scoped(array) k = x ? kr_array_new(KR_C32, kr_array_shape(s->k)) : NULL;
+    if (!k)
+        return kr_error_code();
+    for (long p = 0; p < n; p++) {
+        double size = 0;
+        for (long c = 0; c < s->coils; c++)
+            size += (double)kr_cabs2(KR_C(s->sens)[c * n + p]);
+        KR_C(x)[p] *= (float)sqrt(size);
+    }
+    unit_maps(s->sens, NULL);
+    s->scale = kr_first_unit(x) / BRIGHTNESS;
+    if (!(s->scale > 0))
+        return kr_error_code();
+    kr_scale(x, (float)(1 / s->scale));
+    kr_scale(s->k, (float)(1 / s->scale));
+    for (long p = 0; p < n * s->coils; p++)
+        KR_C(k)[p] = kr_cmul(KR_C(s->sens)[p], KR_C(x)[p % n]);
+    if (kr_fourier(k, xy))
+        return kr_error_code();
+    for (long p = 0; p < n * s->coils; p++)
+        if (KR_R(s->mask)[p % n] == 0)
+            KR_C(s->k)[p] = KR_C(k)[p];
+    kr_array_assign(k, s->k);
+    if (kr_fourier_inverse(k, xy))
+        return kr_error_code();
+    kr_contract(x, k, s->sens, true);
+    s->start = kr_array_ref(x);
+    return 0;
+}
+
 static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 {
     const facts *f = j->facts;
@@ -208,7 +272,11 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
         kr_scoped(array) view = kr_part(j->coils, j->scan, i);
         kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
         s->sens = kr_array_copy(set);
-        if (!s->sens || cropped(&s->sens, z->n[KR_X], z->n[KR_Y], false))
+        if (!s->sens || (f->first && begun(s, j, f, i)))
+            return kr_error_code();
+        if (f->first)
+            return slice_run(z, s, net, true, 1);
+        if (cropped(&s->sens, z->n[KR_X], z->n[KR_Y], false))
             return kr_error_code();
         unit_maps(s->sens, i ? NULL : j->trace);
     } else if (!i)
@@ -287,12 +355,18 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     const char *crop = or_else(w, "crop_size", "");
     if (*crop && (sscanf(crop, "%ld %ld", &f->crop[0], &f->crop[1]) != 2 || f->crop[0] < 1 || f->crop[1] < 1))
         return kr_fail(KR_EFORMAT, "crop_size of the configuration is '%s'; two lengths are wanted", crop);
+    const char *first = or_else(w, "first_image", "");
+    f->first = *first ? kr_recon_named(first) : NULL;
+    if (*first && (!f->first || f->first->open || !(f->first->needs & KR_NEEDS_COILS)))
+        return kr_fail(KR_EFORMAT, "first_image is '%s'; a method that makes one complex image with coil maps and without a network is wanted, such as wavelet or wcrr", first);
+    if (f->first && (f->maps != GIVEN || f->uncentred || f->rss || f->normalise != AS_IT_IS || f->crop[0]))
+        return kr_fail(KR_EREFUSED, "first_image goes with coil maps of the scan, a centred transform, SENSE combination and normalization_type none, not with others");
     return 0;
 }
 
 /* Values that are built; without: read above, or of no effect on an image (files, losses, logs, how masks of training are drawn). */
 static const kr_fact keys[] = {
-    { .key = "fft_centered" }, { .key = "fft_normalization", .words = "ortho|backward|forward|none" }, { .key = "fft_type" },
+    { .key = "first_image" }, { .key = "fft_centered" }, { .key = "fft_normalization", .words = "ortho|backward|forward|none" }, { .key = "fft_type" },
     { .key = "normalize_inputs" }, { .key = "normalization_type" }, { .key = "max_norm" }, { .key = "coil_combination_method", .words = "sense|rss" },
     { .key = "output_type", .words = "sense" }, { .key = "estimate_coil_sensitivity_maps_with_nn" }, { .key = "estimate_coil_sensitivity_maps" },
     { .key = "coil_sensitivity_maps_type" }, { .key = "coil_sensitivity_maps_gaussian_sigma" }, { .key = "coil_sensitivity_maps_espirit_kernel_size" },

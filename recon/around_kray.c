@@ -4,7 +4,6 @@
  * with fewer samples the first image is worse, and a network has more to gain than with all of them. */
 #include "around.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { HELD_BACK = 7 };              /* one of so many */
@@ -24,7 +23,7 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 static int images(kr_array **x, kr_array **start, double *unit, const kr_scan *part, const kr_array *maps, double sigma, kr_net *net, const kr_trace *trace)
 {
     kr_refine_input r = { 0 };
-    if (kr_refine_input_of(&r, part, maps, sigma, trace))
+    if (kr_refine_input_of(&r, part, maps, sigma, kr_recon_named("wavelet"), trace))
         return kr_error_code();
     *unit = r.scale;
     long nx = r.start->n[KR_X], ny = r.start->n[KR_Y];
@@ -143,17 +142,9 @@ static int share_of(double *share, const kr_scan *part, const kr_array *maps, do
     return 0;
 }
 
-/* What of a scan the weights were not trained on, by what they say of their training. */
-static void warn_of_range(const kr_meta *m, const char *key, double value, const char *what, const kr_trace *trace)
-{
-    const char *told = kr_meta_get(m, key);
-    double low, high;
-    if (told && sscanf(told, "%lf to %lf", &low, &high) == 2 && (value > 1.1 * high || (value < low && !strcmp(what, "coils"))))
-        kr_say(trace, KR_WARNING, "the weights were trained on %s from %s, this scan has %.3g: compare with --method wavelet", what, told, value);
-}
-
 static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 {
+    (void)s;
     kr_scan part = { 0 };
     const char *limits = kr_meta_get(((const facts *)j->facts)->w->meta, "limits");      /* what the weights say that they are for */
     if (!i && limits)
@@ -179,12 +170,6 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
         }
         double unit = 1;
         e = images(&x, &start, &unit, &part, maps, sigma, net, j->trace);
-        const kr_meta *m = ((const facts *)j->facts)->w->meta;
-        if (!e && !i) {
-            warn_of_range(m, "trained.coils", (double)s->coils, "coils", j->trace);
-            warn_of_range(m, "trained.accel", s->facts.accel, "accelerations", j->trace);
-            warn_of_range(m, "trained.noise", sigma / unit, "noise, relative to the image,", j->trace);
-        }
         e = e ? e : share_of(&share, &part, maps, sigma, net, j->trace);
         if (!e) {
             kr_say(j->trace, KR_DETAIL, "slice %ld: %.0f %% of what the network changes is kept", i, 100 * share);

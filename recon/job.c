@@ -250,6 +250,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
     kr_recon by = *m;                                              /* phase, and maps that are asked for, by methods that can do without */
     if (m->needs & KR_MAY_USE_COILS && (j->how.coils_asked || j->how.phase))
         by.needs = (m->needs & ~(unsigned)KR_MAY_USE_COILS) | KR_NEEDS_COILS | KR_SOFT_MAPS;
+    by.needs |= m->also_needs ? m->also_needs(values) : 0;
     if (k)
         k->follow = j->follow;
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;

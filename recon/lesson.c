@@ -54,7 +54,7 @@ static int take(void *self, kr_cfloat *image, const kr_net_input *in)
 }
 
 /* z = T(value everywhere) by the pipeline. */
-static int pass(kr_array **z, struct taken *t, const kr_net_kind *kind, const around *about, const void *facts, const kr_scan *given, const kr_array *maps, const kr_trace *trace)
+static int pass(kr_array **z, struct taken *t, const kr_net_kind *kind, const around *about, const void *facts, const kr_scan *given, const kr_array *maps, const kr_array *first, const kr_trace *trace)
 {
     kr_shape plane = KR_SHAPE([KR_X] = given->data->n[KR_X], [KR_Y] = given->data->n[KR_Y]), image = plane;
     double whole[2] = { 0, 0 };
@@ -68,7 +68,7 @@ static int pass(kr_array **z, struct taken *t, const kr_net_kind *kind, const ar
     int e = *z ? 0 : kr_error_code();
     e = e || !about->measure ? e : about->measure(whole, given, facts);
     e = e ? e : slice_open(&s, given, 0);
-    around_job job = { given, maps, kind, facts, whole, trace };
+    around_job job = { given, maps, kind, facts, whole, first, trace };
     e = e ? e : about->slice(*z, &s, stand_in, &job, 0);
     slice_clear(&s);
     kr_net_unref(&stand_in);
@@ -250,7 +250,7 @@ static int compared(kr_lesson *l, const kr_scan *given, const kr_scan *reference
 static int of_refine(kr_lesson *l, const kr_scan *given, const kr_scan *reference, const kr_array *maps, double sigma, const kr_trace *trace)
 {
     kr_refine_input r = { 0 };
-    if (kr_refine_input_of(&r, given, maps, sigma, trace))
+    if (kr_refine_input_of(&r, given, maps, sigma, kr_recon_named("wavelet"), trace))
         return kr_error_code();
     struct taken t = { .keep = true };
     kr_auto kr_cfloat *image = kr_alloc((size_t)(r.start->n[KR_X] * r.start->n[KR_Y]), sizeof *image);
@@ -263,7 +263,7 @@ static int of_refine(kr_lesson *l, const kr_scan *given, const kr_scan *referenc
     return e;
 }
 
-int kr_lesson_of(kr_lesson *l, const kr_net_kind *kind, const kr_weights *weights, const kr_scan *given, const kr_scan *reference, const kr_array *maps, double sigma, const kr_trace *trace)
+int kr_lesson_of(kr_lesson *l, const kr_net_kind *kind, const kr_weights *weights, const kr_scan *given, const kr_scan *reference, const kr_array *maps, double sigma, const kr_array *first, const kr_trace *trace)
 {
     *l = (kr_lesson){ 0 };
     const around *about = around_of(kind);
@@ -279,11 +279,11 @@ int kr_lesson_of(kr_lesson *l, const kr_net_kind *kind, const kr_weights *weight
         struct taken t = { .keep = true }, again = { .value = 1 };
         kr_scoped(array) none = NULL;
         kr_scoped(array) one = NULL;
-        e = pass(&none, &t, kind, about, facts, given, maps, trace);
+        e = pass(&none, &t, kind, about, facts, given, maps, first, trace);
         l->in = t.in;
         const char *combined_by = kr_weights_told(told, "coil_combination_method");          /* of real and imaginary parts apart, which keeps no phase */
         l->magnitude = kind->magnitude || kind->of_image || !t.in.sens || (combined_by && !strcasecmp(combined_by, "rss"));
-        e = e || !l->magnitude ? e : pass(&one, &again, kind, about, facts, given, maps, NULL);
+        e = e || !l->magnitude ? e : pass(&one, &again, kind, about, facts, given, maps, first, NULL);
         e = e ? e : compared(l, given, reference, none, one, 0);
     }
     e = e || kind->own_axes ? e : authors_axes(l);

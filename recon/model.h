@@ -25,6 +25,10 @@ int kr_coils_check(const kr_array *coils, const kr_scan *s) KR_MUST_USE;
 /* The noise of a part beside the object (deviation of real and imaginary part of a sample), where whole readouts of one plane are measured. 0: they are not; below 0:
  * refused. */
 double kr_noise_beside(const kr_scan *part);
+/* The image {X,Y} of a part by the presets of a method: what a network begins with. */
+int kr_first_image(kr_array **x, const kr_recon *method, const kr_scan *part, const kr_array *maps, const kr_trace *trace) KR_MUST_USE;
+/* Below it are 99 in 100 of the magnitudes of an image that are not 0. 0: lack of memory, or an image of zeros. */
+double kr_first_unit(const kr_array *x);
 /* The images of several map sets as one: root of the sum of squares, with the phase of the first set. x {X,Y,Z,MAP}
  * contiguous, z {X,Y,Z}. Source: Uecker et al., Magn Reson Med 71:990 (2014). */
 void kr_combine_sets(kr_array *z, const kr_array *x);

@@ -15,6 +15,7 @@ char *shipped_weights(const char *family);
 int net_open(net_opts *o, const char *family);
 void net_close(void *opts);
 kr_net *net_of(const net_opts *o);                                  /* what was opened; NULL: nothing */
+unsigned net_also_needs(const void *opts);                          /* soft maps, where the weights begin with the image of a method that wants them */
 int net_told(kr_image *im, const net_opts *o);                      /* which network it was, in the image's meta */
 /* Runs the network that the weights belong to, opened before or here. The rest of the pipeline (scaling, calibration estimate, padding, combination) is that of the code base. */
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace);
@@ -28,5 +29,5 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts);
 static int run_##word(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)   \
 { return net_run(out, scan, coils, opts, family, trace); }                                                                  \
 static int open_##word(void *opts) { return net_open(opts, family); }                                                       \
-const kr_recon kr_recon_##word = { #word, summary, cite, needs, net_table, sizeof(net_opts), run_##word, net_plan, open_##word, net_close };
+const kr_recon kr_recon_##word = { #word, summary, cite, needs, net_table, sizeof(net_opts), run_##word, net_plan, open_##word, net_close, .also_needs = net_also_needs };
 #endif

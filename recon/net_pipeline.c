@@ -10,6 +10,7 @@
 #include "net_method.h"
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -187,7 +188,7 @@ static int one_slice(void *self, long i)
 {
     struct stack *j = self;
     slice s = { 0 };
-    around_job job = { j->scan, j->coils, j->kind, j->facts, j->whole, j->trace };
+    around_job job = { j->scan, j->coils, j->kind, j->facts, j->whole, NULL, j->trace };
     kr_scoped(array) z = kr_part(j->image, j->scan, i);
     bool nothing = false;
     int e = z ? kr_stopped(j->trace) : kr_error_code();
@@ -236,6 +237,14 @@ static int told_of(kr_image *im, const net_opened *n)
         || (n->adapted && kr_meta_set(im->meta, "kray_adapted", "%s", n->adapted)) ? kr_error_code() : 0;
 }
 
+unsigned net_also_needs(const void *opts)
+{
+    const net_opts *o = opts;
+    const char *first = o->opened ? kr_weights_told(o->opened->w, "first_image") : NULL;
+    const kr_recon *m = first ? kr_recon_named(first) : NULL;
+    return m ? m->needs & KR_SOFT_MAPS : 0;
+}
+
 kr_net *net_of(const net_opts *o) { return o->opened ? o->opened->net : NULL; }
 int net_told(kr_image *im, const net_opts *o) { return told_of(im, o->opened); }
 
@@ -271,6 +280,54 @@ static int save_residual(kr_image *im, kr_array *residual, const struct stack *a
     double part = yy > 0 ? sqrt(rr / yy) : 0;
     kr_say(all->trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, n->residual);
     return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : save(residual, all->scan, n, n->residual);
+}
+
+/* What of a scan the weights were not trained on, by what they say of their training. */
+static void outside(const kr_meta *m, const char *key, double value, const char *what, const kr_trace *trace)
+{
+    const char *told = kr_meta_get(m, key), *first = kr_meta_get(m, "hyper.first_image");
+    double low, high;
+    if (told && sscanf(told, "%lf to %lf", &low, &high) == 2 && (value > 1.1 * high || value < 0.9 * low))
+        kr_say(trace, KR_WARNING, "the weights were trained on %s from %s, this scan has %.3g: compare with --method %s", what, told, value, first ? first : "wavelet");
+}
+
+/* Told of the first slice that holds something: coils, acceleration, calibration lines, masks over planes, and noise against the image. */
+static int warn_of_range(const struct stack *j, const kr_array *image)
+{
+    const kr_meta *m = j->w->meta;
+    slice s = { 0 };
+    kr_scan part = { 0 };
+    long i = 0, n = kr_parts(j->scan);
+    bool nothing = true;
+    if (!kr_meta_get(m, "trained.coils"))
+        return 0;
+    for (; i < n && nothing; i++)
+        if (empty(&nothing, j, i))
+            return kr_error_code();
+    if (nothing)
+        return 0;
+    int e = slice_open(&s, j->scan, i - 1);
+    kr_scoped(array) x = e ? NULL : kr_part(image, j->scan, i - 1);
+    kr_scoped(array) packed = x ? kr_array_packed(x) : NULL;
+    e = e ? e : packed ? kr_part_open(&part, j->scan, kr_problem_axes, i - 1) : kr_error_code();
+    if (!e) {
+        part.whitened = j->scan->whitened;
+        part.dwell_us = j->scan->dwell_us;
+        part.noise_dwell_us = j->scan->noise_dwell_us;
+        double sigma = kr_noise_sigma(&part, NULL), beside = sigma > 0 ? kr_noise_beside(&part) : 0, unit = kr_max_abs(packed) > 0 ? kr_first_unit(packed) : 0;
+        e = (sigma < 0 || beside < 0) && kr_error_code() == KR_EMEM ? KR_EMEM : 0;
+        if (!e)
+            kr_error_clear();                                /* nothing is measured far out: the noise is not known */
+        bool plane = s.facts.centre[0] < s.nx;
+        outside(m, "trained.coils", (double)s.coils, "coils", j->trace);
+        outside(m, "trained.accel", s.facts.accel, "accelerations", j->trace);
+        outside(m, "trained.lines", (double)(plane && s.facts.centre[0] < s.facts.centre[1] ? s.facts.centre[0] : s.facts.centre[1]), "calibration lines", j->trace);
+        if (unit > 0 && sigma > 0)
+            outside(m, "trained.noise", (beside > 0 ? fmin(sigma, beside) : sigma) / unit, "noise, relative to the image,", j->trace);
+    }
+    kr_part_close(&part);
+    slice_clear(&s);
+    return e;
 }
 
 static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opened *n, const kr_trace *trace);
@@ -315,7 +372,7 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
     struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, residual, spread, off, 0 };
     if ((n->residual && (!residual || (!own_axes && !off))) || (n->uncertainty && !spread))
         return kr_error_code();
-    if (!image || (n->about->measure && n->about->measure(all.whole, scan, n->facts)) || run_slices(&all))
+    if (!image || (n->about->measure && n->about->measure(all.whole, scan, n->facts)) || run_slices(&all) || warn_of_range(&all, image))
         return kr_error_code();
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);

@@ -1,5 +1,5 @@
-/* refine_input.c: what Kray's own network is given of a slice: the l1-wavelet image, the adjoint of the samples, maps, mask and noise, in units
- * of the image. The same in training as in use. */
+/* refine_input.c: images that networks begin with; what Kray's own network is given of a slice: the l1-wavelet image, the adjoint of the samples,
+ * maps, mask and noise, in units of the image. The same in training as in use. */
 #include "model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -22,8 +22,7 @@ static int rising(const void *p, const void *q)
     return (a > b) - (a < b);
 }
 
-/* 99 in 100 of the points of an image that are not 0 are below. 0: lack of memory, or an image of zeros. */
-static double top_of(const kr_array *x)
+double kr_first_unit(const kr_array *x)
 {
     long n = kr_count(kr_array_shape(x)), count = 0;
     kr_auto float *v = kr_alloc((size_t)n, sizeof *v);
@@ -31,14 +30,13 @@ static double top_of(const kr_array *x)
         if (kr_cabs2(KR_C(x)[i]) > 0)
             v[count++] = kr_cabs2(KR_C(x)[i]);
     if (!v || !count)
-        return v ? (kr_fail(KR_ENUMBER, "the l1-wavelet image is all zero"), 0) : 0;
+        return v ? (kr_fail(KR_ENUMBER, "the first image is all zero"), 0) : 0;
     qsort(v, (size_t)count, sizeof *v, rising);
     return sqrt((double)v[(long)(0.99 * (double)(count - 1))]);
 }
 
-static int wavelet(kr_array **x, const kr_scan *part, const kr_array *maps, const kr_trace *trace)
+int kr_first_image(kr_array **x, const kr_recon *method, const kr_scan *part, const kr_array *maps, const kr_trace *trace)
 {
-    const kr_recon *method = kr_recon_named("wavelet");
     kr_auto void *opts = kr_alloc_zero(1, method->opts_size);
     kr_scoped(image) im = NULL;
     if (!opts || kr_opt_defaults(method->opts, opts) || method->run(&im, part, maps, opts, trace))
@@ -47,7 +45,7 @@ static int wavelet(kr_array **x, const kr_scan *part, const kr_array *maps, cons
     return *x ? 0 : kr_error_code();
 }
 
-int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace)
+int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_recon *method, const kr_trace *trace)
 {
     *r = (kr_refine_input){ 0 };
     if (maps->n[KR_MAP] > 1)
@@ -60,10 +58,10 @@ int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *
     r->adjoint = A ? kr_array_new(KR_C32, kr_linop_domain(A)) : NULL;
     r->noise = kr_array_new(KR_R32, plane);
     r->sens = kr_array_copy(maps);
-    int e = r->mask && r->adjoint && r->noise && r->sens ? wavelet(&r->start, part, maps, trace) : kr_error_code();
+    int e = r->mask && r->adjoint && r->noise && r->sens ? kr_first_image(&r->start, method, part, maps, trace) : kr_error_code();
     if (!e) {
         kr_apply_adj(A, r->adjoint, part->data);
-        r->scale = top_of(r->start);
+        r->scale = kr_first_unit(r->start);
         double beside = r->scale > 0 ? kr_noise_beside(part) : -1;
         sigma = beside > 0 ? fmin(sigma, beside) : sigma;
         e = r->scale > 0 && beside >= 0 ? 0 : kr_error_code();

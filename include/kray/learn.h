@@ -27,6 +27,7 @@ typedef struct kr_learn {
     /* Scans made of volumes */
     long slices, first, every;
     const char *cache, *coils, *accel, *masks, *planes, *noise;
+    const char *start;               /* the method whose image a network begins with, NULL: its own            */
     bool clean;
     double denoise; const char *levels;
     double self_supervised;

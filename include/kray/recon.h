@@ -40,6 +40,8 @@ typedef struct kr_recon {
     /* As again, for frames of one slice that follow each other in time (kr_job_follow): also the image is left, where the iterations of the next begin.
      * NULL: every frame begins anew. */
     int (*follow)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, void **left, const kr_trace *trace);
+    /* What is needed beside `needs` with what was opened (weights); NULL: nothing. */
+    unsigned (*also_needs)(const void *opts);
 } kr_recon;
 extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);
@@ -119,8 +121,9 @@ int kr_recon_run(const char *source, const char *method, const char *options, kr
 /* ---- The method that a scan wants, where nobody says ----
  * X-ray projections: fbp. An option of KR_AUTO_USUAL was given, or slices were measured together: that one. Fully sampled (every slice): rss, or adjoint where
  * maps or phase are asked for. Along a trajectory KR_AUTO_USUAL, of several coils and a large image sense. Undersampled, one coil: KR_AUTO_USUAL; several coils:
- * spirit (l1-SPIRiT), but KR_AUTO_USUAL for a volume, where coil maps are given, or where spirit would take too many bytes; fewer than 6 calibration lines (10 or 12
- * where they cannot decide spirit's kernels): nlinv; none: the zero-filled image, with a warning. a->why then says why. NULL: failed. A scan of which only the header was read is guessed at. */
+ * wcrr (with the weights that come with Kray) for planes of one frame from R = 2.25 and 10 calibration lines on (12 x 12 where samples are missing along two axes), where one set of coil maps
+ * holds (kr_coils_hold) or is given; else spirit (l1-SPIRiT), but KR_AUTO_USUAL for a volume, where coil maps are given, or where spirit would take too many bytes; fewer than 6 calibration
+ * lines (10 or 12 where they cannot decide spirit's kernels): nlinv; none: the zero-filled image, with a warning. a->why then says why. NULL: failed. A scan of which only the header was read is guessed at. */
 #define KR_AUTO_USUAL "wavelet"
 typedef struct kr_auto_choice {
     bool maps;                       /* coil maps are given                                             */
@@ -146,11 +149,11 @@ int kr_reconstruct_partial(kr_image **out, kr_scan *scan, const kr_recon *method
                            const kr_coils_opts *coil_opts, const kr_trace *trace) KR_MUST_USE;
 
 /* ---- Kray's own network, refine ----
- * What it is given of one slice: the l1-wavelet image and A^H y {X,Y}, coil maps {X,Y,COIL}, mask and noise (its standard deviation, of real and
- * imaginary part each) R32 {X,Y}; all in units of `scale`, the 99th percentile of the image. part: one slice, prepared; maps as for the
- * method wavelet; sigma: the noise of its samples. Refuses several sets of maps, and what the method wavelet refuses. */
+ * What it is given of one slice: the image of `method` (wavelet for refine) and A^H y {X,Y}, coil maps {X,Y,COIL}, mask and noise (its standard deviation, of real and
+ * imaginary part each) R32 {X,Y}; all in units of `scale`, the 99th percentile of the image. part: one slice, prepared; maps as for that
+ * method; sigma: the noise of its samples. Refuses several sets of maps, and what the method refuses. */
 typedef struct kr_refine_input { kr_array *start, *adjoint, *sens, *mask, *noise; double scale; } kr_refine_input;
-int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_trace *trace) KR_MUST_USE;
+int kr_refine_input_of(kr_refine_input *r, const kr_scan *part, const kr_array *maps, double sigma, const kr_recon *method, const kr_trace *trace) KR_MUST_USE;
 void kr_refine_input_clear(kr_refine_input *r);
 
 /* ---- Noise ----

@@ -352,6 +352,9 @@ typedef struct kr_coil_method {
 extern const kr_coil_method *const kr_coil_methods[];    /* NULL-terminated                                */
 const kr_coil_method *kr_coil_method_named(const char *name);    /* NULL: refused                           */
 kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* Does one set of ESPIRiT's maps explain the calibration block of each slice? Not where it leaves more than a tenth of it, and not where a second set, with an eigenvalue above
+ * the crop, holds more than 3 % of its energy: the object is larger than the field of view. how: of the first set; kernel, threshold, crop and calibration area. */
+int kr_coils_hold(bool *hold, const kr_scan *s, const kr_coils_opts *how, const kr_trace *trace) KR_MUST_USE;
 /* The warnings that these facts ask for. */
 void kr_say_coils(const char *file, const kr_coils_facts *facts, long slices, const kr_trace *trace);
 /* data, calib, noise and the file's own maps become those of `coils` virtual coils, of unit noise if the coils had it.

@@ -186,7 +186,13 @@ static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s
     }
     left_out(given);
     left_out(other);
-    if (kr_lesson_of(&p->lesson, st->net, st->w, given, other, maps, sigma, NULL))
+    kr_scoped(array) first = o->start ? kr_array_new(KR_C32, KR_SHAPE([KR_X] = w, [KR_Y] = s->ny)) : NULL;
+    if (first) {
+        cut(KR_C(first), s->start, s->ny, s->nx, x0, w);
+        turned(KR_C(first), w * s->ny, phase);
+        kr_scale(first, s->scale);
+    }
+    if ((o->start && !first) || kr_lesson_of(&p->lesson, st->net, st->w, given, other, maps, sigma, first, NULL))
         return kr_error_code();
     const kr_lesson *l = &p->lesson;
     long n = l->in.h * l->in.w;

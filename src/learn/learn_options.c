@@ -25,6 +25,7 @@ const kr_opt kr_learn_opts[] = {
     { "masks", 0, KR_OPT_TEXT, AT(masks), "equispaced,equispaced_fraction,random,random,gaussian1d,uniform,poisson", "KINDS", "of masks over lines (kray mask --help)" },
     { "planes", 0, KR_OPT_TEXT, AT(planes), "poisson,poisson,gaussian2d", "KINDS", "of masks over planes: 45 of 100 slices" },
     { "noise", 0, KR_OPT_TEXT, AT(noise), "0.0003,0.05", "LOW,HIGH", "standard deviation of the samples' noise, the image's largest values being 1" },
+    { "start", 0, KR_OPT_TEXT, AT(start), NULL, "METHOD", "the image that a network of ATOMMIC begins with, such as wcrr, in place of the zero-filled one; its last layer begins at 0" },
     { "clean", 0, KR_OPT_FLAG, AT(clean), NULL, NULL, "the target is without noise; otherwise the image of the full scan, as real scans have it" },
     { "self-supervised", 0, KR_OPT_REAL, AT(self_supervised), "0", "X", "part of the measured samples outside of the centre that is held back from the network and that the loss is of (SSDU); 0: full scans are the targets" },
     { "denoise", 0, KR_OPT_REAL, AT(denoise), "0", "X", "wcrr: part of the lessons that are images with noise; the others are undersampled scans" },

@@ -22,13 +22,21 @@ static int sizes(kr_weights *w, const char *list)
     return 0;
 }
 
-/* Sizes are hyper-parameters that the network has. */
+/* Sizes are hyper-parameters that the network has; with them stands how it begins. */
+static const kr_fact of_start[] = { { .key = "first_image" }, { .key = "normalization_type" }, { .key = NULL } };
+
 static int known_sizes(const kr_net_kind *kind, const kr_weights *w)
 {
     if (kr_meta_get(w->meta, "config_model"))                /* with keys of data, which are looked at where the data are */
         return 0;
     kr_scoped(weights) copy = kr_weights_under(w, "");
-    return copy && !kr_meta_set(copy->meta, "config_model", "%s", kind->name) ? kr_net_known(kind, NULL, copy) : kr_error_code();
+    return copy && !kr_meta_set(copy->meta, "config_model", "%s", kind->name) ? kr_net_known(kind, of_start, copy) : kr_error_code();
+}
+
+/* The image that it begins with, in the units of that image. */
+static int started(kr_weights *w, const kr_learn *o)
+{
+    return o->start && (kr_meta_set(w->meta, "hyper.first_image", "%s", o->start) || kr_meta_set(w->meta, "hyper.normalization_type", "none")) ? kr_error_code() : 0;
 }
 
 static kr_weights *fresh(const kr_learn *o)
@@ -45,7 +53,7 @@ static kr_weights *fresh(const kr_learn *o)
     if (!kind)
         kr_fail(KR_EUSAGE, "'%s' is no network that can be trained from nothing (%s); others need weights to begin with: init", o->network, known.s ? known.s : "none");
     kr_text_clear(&known);
-    if (w && (sizes(w, o->size) || kr_meta_set(w->meta, "network", "%s", kind->name) || kind->fresh(w, (uint64_t)o->seed)))
+    if (w && (sizes(w, o->size) || started(w, o) || kr_meta_set(w->meta, "network", "%s", kind->name) || kind->fresh(w, (uint64_t)o->seed)))
         kr_weights_unref(&w);
     if (w && known_sizes(kind, w))
         kr_weights_unref(&w);
@@ -160,6 +168,17 @@ static int fits(const kr_net_kind *kind, const kr_weights *w)
     return operator && strcmp(operator, "mri") ? kr_fail(KR_EREFUSED, "these weights are for an operator of the kind '%s'; slices for training are those of MRI", operator) : 0;
 }
 
+/* Slices hold the image that the weights begin with. */
+static int begins(const kr_net_kind *kind, const kr_weights *w, const kr_learn *o)
+{
+    const char *first = kr_weights_told(w, "first_image");
+    if (o->start && strcmp(kind->around, "atommic"))
+        return kr_fail(KR_EUSAGE, "start is for networks of ATOMMIC; %s has an image of its own to begin with", kind->name);
+    if (strcmp(first ? first : "", o->start ? o->start : ""))
+        return kr_fail(KR_EUSAGE, "the weights begin with the image of '%s'; start is '%s'", first ? first : "none", o->start ? o->start : "none");
+    return o->start && o->self_supervised > 0 ? kr_fail(KR_EUSAGE, "self-supervised training holds samples back, which the images of start would be made of: leave one of them out") : 0;
+}
+
 /* Weights, with the configuration that lies beside them where they do not say themselves what they are. */
 static int begin_with(kr_weights **w, const char *path)
 {
@@ -188,7 +207,7 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     if (s->kind && ridge)
         s->ridge = kr_ridge_new(w);
     else if (s->kind && (s->net = kr_net_kind_for(o->network, w)) && !fits(s->net, w))
-        s->graph = kr_net_graph(s->net->name, w);
+        s->graph = begins(s->net, w, o) ? NULL : kr_net_graph(s->net->name, w);
     s->told = s->graph || s->ridge ? kr_meta_copy(w->meta) : NULL;
     s->opts = s->told ? kr_alloc_zero(1, s->kind->opts_size ? s->kind->opts_size : 1) : NULL;
     if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts))
@@ -367,6 +386,7 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     e = e ? e : span(w->meta, "trained.coils", o->coils);
     e = e ? e : span(w->meta, "trained.accel", o->accel);
     e = e ? e : span(w->meta, "trained.noise", o->noise);
+    e = e ? e : kr_meta_set(w->meta, "trained.lines", "%d to %d", LEARN_LEAST_LINES, LEARN_MOST_LINES);
     e = e ? e : put_average(w, s);
     e = e || !s->graph ? e : kr_meta_get(w->meta, "network") ? 0 : kr_meta_set(w->meta, "network", "%s", s->net->name);
     e = e || !s->graph ? e : kr_net_complete(w, s->net, s->w);

@@ -41,12 +41,15 @@ int learn_scan_open(learn_volume *v, bool *full, const char *path, const kr_trac
 /* Its slice: data {X,Y,COIL}, mask {X,Y}. Owner of *out: the caller. */
 int learn_scan_slice(kr_scan **out, bool *full, const char *path, long slice);
 
+/* Calibration lines of the masks: the least and the most. */
+enum { LEARN_LEAST_LINES = 16, LEARN_MOST_LINES = 28 };
+
 /* ---- One slice of a scan, as the network is given it ---- */
 typedef struct learn_slice {
     long nx, ny, coils;
     kr_cfloat *start, *adjoint, *target, *sens;
     kr_cfloat *kspace, *full;        /* {coil,y,x}: samples as they were measured, and those of the full scan; NULL: not kept, or not known */
-    float *mask, noise;
+    float *mask, noise, scale;       /* scale: the unit of start, adjoint and target, in units of the samples */
     bool strips;                     /* the mask is the same in every readout: rows along x stand for themselves */
     char *name;
 } learn_slice;

@@ -263,7 +263,7 @@ static kr_array *mask_of(const kr_learn *o, bool planes, long nx, long ny, dice 
     const char *list = planes ? o->planes : o->masks;
     if (number_of(&accel, o->accel, d) || learn_word_at(word, sizeof word, list, dice_choice(d, learn_words(list))))
         return NULL;
-    long lines = 16 + dice_choice(d, 13);
+    long lines = LEARN_LEAST_LINES + dice_choice(d, LEARN_MOST_LINES - LEARN_LEAST_LINES + 1);
     accel = fmin(accel, 0.6 * (double)ny / (double)lines);
     if (planes)
         accel = fmin(accel, 0.4 * (double)(nx * ny) / (double)(lines * lines));
@@ -345,8 +345,12 @@ static kr_cfloat *numbers(const kr_array *a)
 
 /* What the network is given of a scan, by the code that reconstructs. images: coil images of the full scan, NULL: not known; sigma: noise of the samples, negative: told by the
  * outermost ones. 1: there is too little to see. */
-static int seen(learn_slice *s, kr_scan *scan, const kr_cfloat *images, double sigma, bool strips, bool samples, const char *name)
+static int seen(learn_slice *s, const kr_learn *o, kr_scan *scan, const kr_cfloat *images, double sigma, bool strips, const char *name)
 {
+    bool samples = learn_wants_samples(o);
+    const kr_recon *method = kr_recon_named(o->start ? o->start : "wavelet");
+    if (!method)
+        return kr_error_code();
     long nx = scan->data->n[KR_X], ny = scan->data->n[KR_Y], coils = scan->data->n[KR_COIL], n = nx * ny;
     kr_coils_opts how = kr_coils_preset;
     kr_coils_facts facts = { 0, 0 };
@@ -357,9 +361,9 @@ static int seen(learn_slice *s, kr_scan *scan, const kr_cfloat *images, double s
         return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
     double c = sigma < 0 ? kr_noise_sigma(scan, NULL) : 0;
     kr_refine_input r;
-    if (kr_refine_input_of(&r, scan, maps, c > 0 ? c : fabs(sigma), NULL))
+    if (kr_refine_input_of(&r, scan, maps, c > 0 ? c : fabs(sigma), method, NULL))
         return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
-    *s = (learn_slice){ .nx = nx, .ny = ny, .coils = coils, .strips = strips, .noise = KR_R(r.noise)[0], .name = kr_strdup(name), .start = numbers(r.start),
+    *s = (learn_slice){ .nx = nx, .ny = ny, .coils = coils, .strips = strips, .noise = KR_R(r.noise)[0], .scale = (float)r.scale, .name = kr_strdup(name), .start = numbers(r.start),
                         .adjoint = numbers(r.adjoint), .sens = numbers(r.sens), .mask = kr_alloc((size_t)n, sizeof(float)), .target = kr_alloc((size_t)n, sizeof(kr_cfloat)) };
     bool good = s->name && s->start && s->adjoint && s->sens && s->mask && s->target;
     long inside = 0;
@@ -407,13 +411,13 @@ static int of_scan(learn_slice *s, const plane *p, const kr_learn *o, dice *d, c
         bool strips = true;
         for (long i = 0; i < nx * ny; i++)
             strips &= KR_R(scan->mask)[i] == KR_R(scan->mask)[i / nx * nx];
-        return seen(s, scan, NULL, -1e-30, strips, true, name);
+        return seen(s, o, scan, NULL, -1e-30, strips, name);
     }
     kr_scoped(array) images = kr_array_copy(scan->data);
     kr_scoped(array) mask = mask_of(o, planes, nx, ny, d);
     if (!images || !mask || kr_fourier_inverse(images, KR_ON(KR_X) | KR_ON(KR_Y)) || kr_scan_undersample(scan, mask))
         return kr_error_code();
-    return seen(s, scan, KR_C(images), -1e-30, !planes, learn_wants_samples(o), name);
+    return seen(s, o, scan, KR_C(images), -1e-30, !planes, name);
 }
 
 /* One try: 1 where there is too little to see. */
@@ -473,7 +477,7 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
     kr_scoped(scan) scan = kr_scan_new();
     if (!mask || !scan || scan_of(scan, mask, sigma, images, o->clean, nx, ny, coils, d))
         return kr_error_code();
-    return seen(s, scan, images, told ? sigma : -sigma, !planes, learn_wants_samples(o), name);
+    return seen(s, o, scan, images, told ? sigma : -sigma, !planes, name);
 }
 
 int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index)

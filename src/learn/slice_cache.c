@@ -8,7 +8,7 @@
 static int recipe(char hex[65], const learn_volumes *v, const kr_learn *o)
 {
     kr_text t = { 0 };
-    kr_text_add(&t, "8|%d|%ld|%g|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise);
+    kr_text_add(&t, "9|%d|%ld|%g|%s|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise, o->start ? o->start : "");
     if (v->of_slices > 0)
         kr_text_add(&t, "slices|");
     for (long i = 0; i < v->count; i++)
@@ -33,7 +33,7 @@ static int store(const learn_slice *s, const char *hex, const char *path)
     kr_scoped(weights) w = kr_weights_new();
     const long image[3] = { s->ny, s->nx, 2 }, maps[4] = { s->coils, s->ny, s->nx, 2 };
     if (!w || put(w, "start", 3, image, s->start) || put(w, "adjoint", 3, image, s->adjoint) || put(w, "target", 3, image, s->target)
-        || put(w, "sens", 4, maps, s->sens) || put(w, "mask", 2, image, s->mask) || put(w, "noise", 1, (long[]){ 1 }, &s->noise)
+        || put(w, "sens", 4, maps, s->sens) || put(w, "mask", 2, image, s->mask) || put(w, "noise", 1, (long[]){ 1 }, &s->noise) || put(w, "scale", 1, (long[]){ 1 }, &s->scale)
         || (s->kspace && put(w, "kspace", 4, maps, s->kspace)) || (s->full && put(w, "full", 4, maps, s->full))
         || kr_meta_set(w->meta, "recipe", "%s", hex) || kr_meta_set(w->meta, "from", "%s", s->name) || kr_meta_set(w->meta, "strips", "%d", s->strips))
         return kr_error_code();
@@ -60,10 +60,10 @@ static bool load(learn_slice *s, bool samples, const char *hex, const char *path
         return false;
     }
     const char *is = kr_meta_get(w->meta, "recipe"), *from = kr_meta_get(w->meta, "from");
-    const kr_tensor *maps = kr_weights_find(w, "sens"), *noise = kr_weights_find(w, "noise");
-    if (!is || strcmp(is, hex) || !maps || maps->dims != 4 || !noise)
+    const kr_tensor *maps = kr_weights_find(w, "sens"), *noise = kr_weights_find(w, "noise"), *scale = kr_weights_find(w, "scale");
+    if (!is || strcmp(is, hex) || !maps || maps->dims != 4 || !noise || !scale)
         return false;
-    *s = (learn_slice){ .nx = maps->n[2], .ny = maps->n[1], .coils = maps->n[0], .strips = kr_meta_number(w->meta, "strips", 0) != 0, .noise = noise->data[0],
+    *s = (learn_slice){ .nx = maps->n[2], .ny = maps->n[1], .coils = maps->n[0], .strips = kr_meta_number(w->meta, "strips", 0) != 0, .noise = noise->data[0], .scale = scale->data[0],
                         .name = kr_strdup(from ? from : "") };
     long n = s->nx * s->ny;
     s->start = taken(w, "start", 2 * n);

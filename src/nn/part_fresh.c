@@ -43,6 +43,28 @@ int net_fresh_conv(kr_weights *w, uint64_t seed, double gain, long outs, long in
     return e ? e : net_fresh_value(w, 0, outs, "%sbias", prefix);
 }
 
+int net_fresh_edges(kr_weights *w, const char *fmt, ...)
+{
+    char name[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    const kr_tensor *t = kr_weights_find(w, name);
+    if (!t)
+        return kr_fail(KR_EFORMAT, "there is no tensor '%s'", name);
+    for (long i = 0, k = t->n[2] * t->n[3]; i < t->n[0] * t->n[1]; i++) {
+        double mean = 0;
+        for (long j = 0; j < k; j++)
+            mean += (double)t->data[i * k + j] / (double)k;
+        for (long j = 0; j < k; j++)
+            t->data[i * k + j] -= (float)mean;
+    }
+    return 0;
+}
+
+bool net_first(const kr_weights *w) { return *net_word(w, "first_image", "") != 0; }
+
 int net_sizes(const kr_weights *w, const net_size *s, int count, long *n)
 {
     for (int i = 0; i < count; i++) {

@@ -167,7 +167,8 @@ int gru_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long h
     static const char *const gate[] = { "reset_gates", "update_gates", "out_gates" };
     int e = 0;
     for (long i = 0; i <= layers && !e; i++)
-        e = net_fresh_conv(w, seed, i < layers ? 2 : 0.1, i < layers ? hidden : 2, i ? hidden : ins, i ? 3 : 5, "%sconv_blocks.%ld.1.", prefix, i);
+        e = net_fresh_conv(w, seed, i < layers ? 2 : net_first(w) ? 0 : 0.1, i < layers ? hidden : 2, i ? hidden : ins, i ? 3 : 5, "%sconv_blocks.%ld.1.", prefix, i);
+    e = e || !net_first(w) ? e : net_fresh_edges(w, "%sconv_blocks.0.1.weight", prefix);
     for (long k = 0; k < 3 * layers && !e; k++) {
         e = net_fresh(w, seed, 1, hidden, 2 * hidden, 1, "%s%s.%ld.0.weight", prefix, gate[k / layers], k % layers);
         e = e ? e : net_fresh_value(w, k < layers ? -1 : 0, hidden, "%s%s.%ld.0.bias", prefix, gate[k / layers], k % layers);      /* the old state counts little */

@@ -86,8 +86,9 @@ int block_fresh(kr_weights *w, uint64_t seed, const char *prefix, const char *ce
     int e = 0;
     for (int l = 0; l < BLOCK_DEPTH && !e; l++) {
         e = net_fresh_conv(w, seed, 2, features, l ? features : 4, l ? 3 : 5, "%slayers.%d.convs.conv_layer.", prefix, l);
+        e = e || l || !net_first(w) ? e : net_fresh_edges(w, "%slayers.0.convs.conv_layer.weight", prefix);
         e = e ? e : net_fresh_conv(w, seed, 1, parts * features, features, 1, "%slayers.%d.%s.ih.", prefix, l, cell);
         e = e ? e : net_fresh(w, seed, 1, parts > 1 ? parts * features : 1, features, 1, "%slayers.%d.%s.hh%s", prefix, l, cell, parts > 1 ? ".weight" : "");
     }
-    return e ? e : net_fresh(w, seed, 0.1, 2, features, 3, "%sfinal_layer.0.conv_layer.weight", prefix);
+    return e ? e : net_fresh(w, seed, net_first(w) ? 0 : 0.1, 2, features, 3, "%sfinal_layer.0.conv_layer.weight", prefix);
 }

@@ -25,6 +25,10 @@ bool net_shared(const kr_weights *w, long blocks);
 long net_number(const kr_weights *w, const char *name, long otherwise);                  /* meta "hyper.NAME" */
 bool net_real(double *to, const kr_weights *w, const char *name, double otherwise);     /* "hyper.NAME"; a word: a refusal */
 bool net_turned(const kr_weights *w);                             /* the images have their axes exchanged, and so have the kernels */
+/* What was made by net_fresh answers to edges alone: for networks that begin with a good image. */
+int net_fresh_edges(kr_weights *w, const char *fmt, ...) KR_PRINTF(2, 3);
+/* Does the network begin with the image of another method? Its last layer then begins at 0, so that nothing learned gives that image back. */
+bool net_first(const kr_weights *w);
 const char *net_word(const kr_weights *w, const char *name, const char *otherwise);
 /* Numbers of a list "32 32 64 64" (any separators); returns how many, at most room. */
 int net_list(const kr_weights *w, const char *name, const char *otherwise, long *to, int room);

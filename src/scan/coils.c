@@ -239,6 +239,62 @@ kr_array *kr_coils_estimate(const kr_scan *s, const kr_coils_opts *o, const kr_t
     return e ? NULL : kr_array_ref(maps);
 }
 
+/* Of a slice's calibration block, the part of the energy that lies where the second set is. */
+static int in_second(double *part, const kr_array *maps, const kr_array *block)
+{
+    long coils = maps->n[KR_COIL], pixels = maps->n[0] * maps->n[1] * maps->n[2];
+    kr_auto kr_cfloat *x = kr_alloc((size_t)coils, (size_t)pixels * sizeof *x);
+    if (!x || kr_coils_blur(x, maps->n, block))
+        return kr_error_code();
+    double all = 0, second = 0;
+    for (long i = 0; i < pixels; i++) {
+        double size = 0, xx = 0;
+        for (long c = 0; c < coils; c++) {
+            size += (double)kr_cabs2(KR_C(maps)[c * maps->step[KR_COIL] + maps->step[KR_MAP] + i]);
+            xx += (double)kr_cabs2(x[c * pixels + i]);
+        }
+        all += xx;
+        second += size > 0 ? xx : 0;
+    }
+    *part = all > 0 ? second / all : 0;
+    return 0;
+}
+
+/* Of a head larger than the field of view 18 to 33 % lay in the second set, of six other scans .02 % at most. */
+static const double MOST_IN_SECOND = 0.03;
+
+int kr_coils_hold(bool *hold, const kr_scan *s, const kr_coils_opts *how, const kr_trace *trace)
+{
+    kr_coils_opts two = *how;
+    long most[3];
+    two.maps = 2;
+    two.facts = NULL;
+    for (int d = 0; d < 3; d++)
+        most[d] = how->calib[d] ? how->calib[d] : MOST;
+    *hold = false;
+    kr_scoped(array) maps = kr_coils_estimate(s, &two, NULL);
+    kr_scoped(array) block = maps ? kr_calibration(s, most) : NULL;
+    if (!block) {                                            /* too few lines, or noise alone */
+        if (kr_error_code() == KR_EMEM)
+            return kr_error_code();
+        kr_error_clear();
+        return 0;
+    }
+    double left = 0, second = 0;
+    for (long i = 0; i < block->n[KR_SLICE]; i++) {
+        kr_scoped(array) m = kr_array_range(maps, KR_SLICE, i, 1);
+        kr_scoped(array) b = kr_array_range(block, KR_SLICE, i, 1);
+        double l = 0, t = 0;
+        if (!m || !b || unexplained(&l, m, b) || in_second(&t, m, b))
+            return kr_error_code();
+        left = l > left ? l : left;
+        second = t > second ? t : second;
+    }
+    kr_say(trace, KR_DETAIL, "one set of coil maps leaves %.2f %% of the calibration data unexplained, a second one would hold %.2f %% of them", 100 * left, 100 * second);
+    *hold = left < MOST_UNEXPLAINED && second < MOST_IN_SECOND;
+    return 0;
+}
+
 void kr_say_coils(const char *file, const kr_coils_facts *f, long slices, const kr_trace *trace)
 {
     file = file ? file : "scan";

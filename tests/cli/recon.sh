@@ -29,6 +29,7 @@ works 'method: spirit (undersampled, several coils)' kray recon under.cfl -o und
 # What auto takes, by what there is to calibrate with.
 works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=4
 works 'method: spirit' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6
+works 'method: wcrr (undersampled, several coils whose maps hold: a learned regulariser)' kray recon full.cfl -o few.npy -u random:accel=3,lines=10,seed=1
 works '' kray coils full.cfl -o full_maps.cfl
 # SENSE of a full scan is dimmed by 1 / (1 + lambda), and lit again.
 for how in '--lambda 0' '--lambda 0.2' '--lambda 0.2 --no-rescale'; do
@@ -37,7 +38,8 @@ done
 nmse() { kray eval --target dimlambda0.npy "$1" --csv - | awk -F, '$2 == "slice" { sum += $7; n++ } END { print sum / n }'; }
 near 'lambda does not dim' "$(nmse dimlambda02.npy)" 0 1e-9
 near 'without --rescale it does' "$(nmse dimlambda02norescale.npy)" "$(awk 'BEGIN { print (0.2 / 1.2) ^ 2 }')" 1e-5
-works 'method: wavelet (undersampled, several coils, coil maps given)' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6 --coils full_maps.cfl
+works 'method: wcrr (undersampled, several coils, coil maps given' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6 --coils full_maps.cfl
+works 'method: wavelet (undersampled, several coils, coil maps given)' kray recon full.cfl -o few.npy -u uniform:accel=2,lines=6 --coils full_maps.cfl
 works '' kray simulate brain -o wide.cfl --matrix 128,128 --slices 1 --coils 8 --no-oversampling --undersample $mask
 works 'l1-SPIRiT (--method spirit) would need' kray recon wide.cfl -o few.npy --memory 32M
 works 'method   wavelet' kray recon wide.cfl --plan --memory 37M

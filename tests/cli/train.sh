@@ -76,6 +76,14 @@ refuses 1 'channels is 5, the weights have 4' kray train small.yaml --network mo
 refuses 1 'channel (4) is no key' kray train small.yaml --network modl --size channel=4 -o x
 refuses 2 'a loss of complex images' kray train small.yaml --network reconresnet --size starting_nfeatures=2,updown_blocks=1,res_blocks=1 -o x --cache modl/slices
 
+# A network that begins with the image of another method: before a step it is that image, which recon makes, too; weights and start have to agree.
+works 'done' kray train small.yaml --network cirim --size recurrent_layer=GRU,num_cascades=1,conv_filters=4\ 4\ 2 --start wavelet -o begun --steps 1 --rate 1e-9
+works 'first_image' kray weights info begun/best.safetensors
+works 'rim' kray recon u.h5 -o begun.npy --method rim --weights begun/best.safetensors
+refuses 2 "begin with the image of 'wavelet'; start is 'none'" kray train small.yaml --network cirim --init begun/best.safetensors -o x
+refuses 2 'start is for networks of ATOMMIC' kray train small.yaml --network refine --start wavelet -o x
+works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.npy --method rim --weights begun/best.safetensors
+
 # Raw scans, undersampled alone: trained by samples held back, which are told better after it, and so is the truth that training never saw; adapted to one of them, better still.
 for i in 1 2 3; do
     contrast=$(echo t1 t2 pd | cut -d' ' -f$i)

@@ -66,7 +66,7 @@ static void near_the_best(void **state)
     (void)state;
     NEED_SHARED("data/mri/brain_mprage_4ch_256_loraks.mat");
     static const struct { const char *mask, *takes; double within; } job[] = {
-        { "equispaced:accel=4,lines=24,seed=1", "spirit", 1.06 }, { "equispaced:accel=4,lines=8,seed=1", "spirit", 1.06 }, { "equispaced:accel=4,lines=4,seed=1", "nlinv", 1.2 },      /* of the whole scan nlinv is 4 dB ahead, here 1 dB behind */
+        { "equispaced:accel=4,lines=24,seed=1", "wcrr", 1.06 }, { "equispaced:accel=2,lines=24,seed=1", "spirit", 1.06 }, { "equispaced:accel=4,lines=8,seed=1", "spirit", 1.06 }, { "equispaced:accel=4,lines=4,seed=1", "nlinv", 1.2 },      /* of the whole scan nlinv is 4 dB ahead, here 1 dB behind */
         { "poisson:accel=4,calib=10,axes=xy,seed=1", "spirit", 1.06 } };
     static const char *const others[] = { "wavelet", "nlinv", "spirit" };
     kr_scoped(scan) s = measured("data/mri/brain_mprage_4ch_256_loraks.mat", "kData", 128, 128);
@@ -149,13 +149,18 @@ static void what_is_asked_for(void **state)
     kr_auto_choice a = { .undersampled = true };
     kr_scoped(scan) head = kr_scan_new();
     head->shape = KR_SHAPE([KR_X] = 1024, [KR_Y] = 1024, [KR_COIL] = 32);
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wcrr");
+    a.maps_asked = true;
     assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* 6 GiB by l1-SPIRiT */
+    a.maps_asked = false;
     head->shape = KR_SHAPE([KR_X] = 96, [KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
     assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* a volume */
     head->shape = KR_SHAPE([KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
-    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "spirit");       /* a plane of one, as BART keeps them */
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wcrr");         /* a plane of one, as BART keeps them */
     head->shape = KR_SHAPE([KR_X] = 256, [KR_Y] = 256, [KR_SLICE] = 192, [KR_COIL] = 32);
-    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "spirit");       /* slice by slice */
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wcrr");         /* slice by slice */
+    head->shape.n[KR_TIME] = 20;
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "spirit");       /* frame by frame */
 }
 
 int main(void)

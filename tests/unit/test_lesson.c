@@ -115,7 +115,7 @@ static void as_in_use(void **state)
         const char *path = scratch("lesson.safetensors");
         assert_int_equal(kr_weights_write(w, path), 0);
         kr_lesson l;
-        if (kr_lesson_of(&l, kind, w, d.scan, d.full, d.maps, 0, NULL))
+        if (kr_lesson_of(&l, kind, w, d.scan, d.full, d.maps, 0, NULL, NULL))
             fail_msg("%s: %s", kind->name, kr_error());
         kr_auto char *family = kr_strf("%.*s", (int)strcspn(kind->name, "_"), kind->name);
         const kr_recon *r = kr_recon_named(kind->name);
@@ -155,7 +155,7 @@ static void targets(void **state)
             continue;
         assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         kr_lesson l;
-        if (kr_lesson_of(&l, kind, w, d.full, d.full, d.maps, 0, NULL))
+        if (kr_lesson_of(&l, kind, w, d.full, d.full, d.maps, 0, NULL, NULL))
             fail_msg("%s: %s", kind->name, kr_error());
         double off = 0, all = 0, both = 0, first = 0;
         for (long i = 0; i < X * Y; i++) {
@@ -208,7 +208,7 @@ static void misfit(const char *name, const char *key, const char *value)
     assert_true(10 * out > points && 10 * out < 4 * points);
     kr_scan *part = measured(d.full, given);
     kr_lesson l, truth;
-    if (kr_lesson_of(&l, kind, w, part, d.scan, d.maps, 0, NULL) || kr_lesson_of(&truth, kind, w, part, d.full, d.maps, 0, NULL))
+    if (kr_lesson_of(&l, kind, w, part, d.scan, d.maps, 0, NULL, NULL) || kr_lesson_of(&truth, kind, w, part, d.full, d.maps, 0, NULL, NULL))
         fail_msg("%s: %s", name, kr_error());
     assert_true(!l.target && l.held && truth.target);
     double good, bad, value_;
@@ -258,11 +258,87 @@ static void held_back(void **state)
     kr_weights *w;
     const kr_net_kind *kind = named("unet", &w);
     kr_lesson l;
-    assert_true(kr_lesson_of(&l, kind, w, d.scan, d.scan, d.maps, 0, NULL) < 0);
+    assert_true(kr_lesson_of(&l, kind, w, d.scan, d.scan, d.maps, 0, NULL, NULL) < 0);
     assert_refused(KR_EREFUSED, "magnitudes");
     kr_weights_unref(&w);
     drop(&d);
     assert_int_equal(kr_mem_now(), 0);
+}
+
+/* By the presets of a method; weights: a file, or NULL. */
+static kr_image *image_of(const char *method, const char *weights, const struct data *d)
+{
+    const kr_recon *r = kr_recon_named(method);
+    void *opts = kr_alloc_zero(1, r->opts_size);
+    kr_image *im = NULL;
+    assert_int_equal(kr_opt_defaults(r->opts, opts), 0);
+    if (weights)
+        assert_int_equal(kr_opt_set(r->opts, opts, "weights", weights), 0);
+    if (r->run(&im, d->scan, d->maps, opts, NULL))
+        fail_msg("%s: %s", method, kr_error());
+    kr_free(opts);
+    return im;
+}
+
+/* A network that begins with the image of another method gives, untrained, that image with the measured samples put back, whether the image is made before or by the pipeline. */
+static void first_image(void **state)
+{
+    (void)state;
+    static const struct { const char *network, *method, *key[4], *value[4]; } job[] = {
+        { "cirim", "rim", { "num_cascades", "conv_filters", "recurrent_layer" }, { "1", "5 5 2", "GRU" } },
+        { "rvn", "rvn", { "no_parameter_sharing", "recurrent_hidden_channels", "recurrent_num_layers", "learned_initializer" }, { "false", "5", "2", "false" } } };
+    struct data d;
+    make(&d);
+    long n = X * Y, coils = d.maps->n[KR_COIL];
+    kr_scoped(image) begun = image_of("wavelet", NULL, &d);
+    kr_scoped(array) first = kr_array_new(KR_C32, KR_SHAPE([KR_X] = X, [KR_Y] = Y));
+    kr_array_assign(first, begun->data);
+    kr_scoped(array) k = kr_array_copy(d.maps);
+    for (long i = 0; i < n * coils; i++)
+        KR_C(k)[i] = kr_cmul(KR_C(d.maps)[i], KR_C(first)[i % n]);
+    assert_int_equal(kr_fourier(k, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
+    for (long i = 0; i < n * coils; i++)
+        if (KR_R(d.scan->mask)[i % n] != 0)
+            KR_C(k)[i] = KR_C(d.scan->data)[i];
+    assert_int_equal(kr_fourier_inverse(k, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
+    for (size_t q = 0; q < 2; q++) {
+        const kr_net_kind *kind = NULL;
+        for (int i = 0; kr_nets[i]; i++)
+            kind = strcmp(kr_nets[i]->name, job[q].network) ? kind : kr_nets[i];
+        kr_scoped(weights) w = kr_weights_new();
+        assert_non_null(kind);
+        for (int i = 0; i < 4 && job[q].key[i]; i++) {
+            kr_auto char *key = kr_strf("hyper.%s", job[q].key[i]);
+            assert_int_equal(kr_meta_set(w->meta, key, "%s", job[q].value[i]), 0);
+        }
+        assert_int_equal(kr_meta_set(w->meta, "hyper.first_image", "wavelet") || kr_meta_set(w->meta, "hyper.normalization_type", "none")
+                         || kr_meta_set(w->meta, "network", "%s", kind->name) || kind->fresh(w, 7), 0);
+        kr_weights_digest(w);
+        const char *path = scratch("first.safetensors");
+        assert_int_equal(kr_weights_write(w, path), 0);
+        kr_scoped(image) im = image_of(job[q].method, path, &d);
+        double off = 0, all = 0, change = 0;
+        for (long i = 0; i < n; i++) {
+            kr_cfloat want = kr_c(0, 0);
+            for (long c = 0; c < coils; c++)
+                want += kr_cmulc(KR_C(d.maps)[c * n + i], KR_C(k)[c * n + i]);
+            off += (double)kr_cabs2(KR_C(im->data)[i] - want);
+            change += (double)kr_cabs2(KR_C(first)[i] - want);
+            all += (double)kr_cabs2(want);
+        }
+        print_message("# %s: %.1e off what it begins with, which is %.1e off the method's image\n", job[q].method, sqrt(off / all), sqrt(change / all));
+        assert_true(sqrt(off / all) < 1e-5 && sqrt(change / all) > 1e-3);
+        kr_lesson a, b;
+        assert_int_equal(kr_lesson_of(&a, kind, w, d.scan, d.full, d.maps, 0, NULL, NULL) || kr_lesson_of(&b, kind, w, d.scan, d.full, d.maps, 0, first, NULL), 0);
+        assert_memory_equal(a.in.start, b.in.start, (size_t)n * sizeof *a.in.start);
+        assert_memory_equal(a.in.kspace, b.in.kspace, (size_t)(n * coils) * sizeof *a.in.kspace);
+        kr_lesson_clear(&a);
+        kr_lesson_clear(&b);
+        assert_int_equal(kr_meta_set(w->meta, "hyper.first_image", "rss"), 0);                  /* not of one complex image */
+        assert_true(kr_lesson_of(&a, kind, w, d.scan, d.full, d.maps, 0, NULL, NULL) < 0);
+        assert_refused(KR_EFORMAT, "first_image");
+    }
+    drop(&d);
 }
 
 /* Parameters alone, then saved as published: what was there before, and nothing else; that reads as the same network. */
@@ -306,6 +382,6 @@ static void again(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_in_use), cmocka_unit_test(targets), cmocka_unit_test(held_back), cmocka_unit_test(again) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_in_use), cmocka_unit_test(first_image), cmocka_unit_test(targets), cmocka_unit_test(held_back), cmocka_unit_test(again) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
