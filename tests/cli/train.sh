@@ -80,7 +80,7 @@ refuses 2 'a loss of complex images' kray train small.yaml --network reconresnet
 works 'done' kray train small.yaml --network cirim --size recurrent_layer=GRU,num_cascades=1,conv_filters=4\ 4\ 2 --start wavelet -o begun --steps 1 --rate 1e-9
 works 'first_image' kray weights info begun/best.safetensors
 works 'rim' kray recon u.h5 -o begun.npy --method rim --weights begun/best.safetensors
-refuses 2 "begin with the image of 'wavelet'; start is 'none'" kray train small.yaml --network cirim --init begun/best.safetensors -o x
+refuses 2 "begin with the image of 'wavelet'; start is 'none'" kray train small.yaml --network cirim --size conv_filters=4\ 4\ 2 --init begun/best.safetensors -o x
 refuses 2 'start is for networks of ATOMMIC' kray train small.yaml --network refine --start wavelet -o x
 works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.npy --method rim --weights begun/best.safetensors
 
