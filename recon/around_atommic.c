@@ -272,6 +272,8 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
         kr_scoped(array) view = kr_part(j->coils, j->scan, i);
         kr_scoped(array) set = view ? kr_array_at(view, KR_MAP, 0) : NULL;
         s->sens = kr_array_copy(set);
+        if (s->sens && f->first && view->n[KR_MAP] > 1)
+            return kr_fail(KR_EREFUSED, "a network that begins with the image of another method takes one set of coil maps, not %ld", view->n[KR_MAP]);
         if (!s->sens || (f->first && begun(s, j, f, i)))
             return kr_error_code();
         if (f->first)

@@ -240,7 +240,7 @@ static int told_of(kr_image *im, const net_opened *n)
 unsigned net_also_needs(const void *opts)
 {
     const net_opts *o = opts;
-    const char *first = o->opened ? kr_weights_told(o->opened->w, "first_image") : NULL;
+    const char *first = o->opened ? kr_meta_get(o->opened->w->meta, "hyper.first_image") : NULL;
     const kr_recon *m = first ? kr_recon_named(first) : NULL;
     return m ? m->needs & KR_SOFT_MAPS : 0;
 }
@@ -315,7 +315,7 @@ static int warn_of_range(const struct stack *j, const kr_array *image)
         part.dwell_us = j->scan->dwell_us;
         part.noise_dwell_us = j->scan->noise_dwell_us;
         double sigma = kr_noise_sigma(&part, NULL), beside = sigma > 0 ? kr_noise_beside(&part) : 0, unit = kr_max_abs(packed) > 0 ? kr_first_unit(packed) : 0;
-        e = (sigma < 0 || beside < 0) && kr_error_code() == KR_EMEM ? KR_EMEM : 0;
+        e = (sigma < 0 || beside < 0 || unit <= 0) && kr_error_code() == KR_EMEM ? KR_EMEM : 0;
         if (!e)
             kr_error_clear();                                /* nothing is measured far out: the noise is not known */
         bool plane = s.facts.centre[0] < s.nx;
