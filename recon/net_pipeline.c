@@ -437,6 +437,7 @@ static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, co
 
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
+    long before = kr_mem_refused();
     net_opened *own = o->opened ? NULL : opened(o, family), *n = o->opened ? o->opened : own;
     if (!n)
         return kr_error_code();
@@ -444,6 +445,8 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
     int e = !scan->rays && kr_net_kind_of(n->net)->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kr_net_kind_of(n->net)->name) : scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
     drop(own);
+    if (!e && (e = kr_mem_lacked(0, before)))                /* also where what failed is told of alone, or compared */
+        kr_image_unref(out);
     return e;
 }
 

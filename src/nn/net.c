@@ -208,6 +208,7 @@ const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w)
     if (!name)
         name = kr_meta_get(w->meta, "network");
     kr_text known = { 0 };
+    long before = kr_mem_refused();
     for (int i = 0; kr_nets[i]; i++) {
         kr_text_add(&known, "%s%s", i ? ", " : "", kr_nets[i]->name);
         int p = kr_nets[i]->matches(w);
@@ -220,7 +221,9 @@ const kr_net_kind *kr_net_kind_for(const char *name, const kr_weights *w)
         }
     }
     const char *first = w->count ? w->tensor[0].name : "", *all = known.s ? known.s : "none";
-    if (!best && name)
+    if (kr_mem_lacked(0, before))                            /* a look that could not be taken */
+        best = NULL;
+    else if (!best && name)
         kr_fail(KR_EFORMAT, "these weights do not belong to a network '%s' (networks are %s); their first tensor is '%s'", name, all, first);
     else if (!best)
         kr_fail(KR_EFORMAT, "the keys of the weights fit no network that Kray has (%s); the first tensor is '%s'", all, first);
