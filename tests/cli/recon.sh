@@ -29,6 +29,13 @@ works 'method: spirit (undersampled, several coils)' kray recon under.cfl -o und
 # What auto takes, by what there is to calibrate with.
 works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=4
 works 'method: spirit' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=6
+# Networks whose weights come with Kray.
+psnr() { kray eval "$1" --target full.npy --json | jq '.[0].volumes[0].psnr'; }
+works '' kray recon full.cfl -o zero.npy --method rss -u random:accel=3,lines=12,seed=1
+for m in rim rvn; do
+    works ", $m" kray recon full.cfl -o few.npy --method $m -u random:accel=3,lines=12,seed=1
+    check "$m: $(psnr few.npy) dB, zero-filled $(psnr zero.npy)" awk -v a="$(psnr few.npy)" -v b="$(psnr zero.npy)" 'BEGIN { exit !(a > b + 3) }'
+done
 works 'method: wcrr (undersampled, several coils whose maps hold: a learned regulariser)' kray recon full.cfl -o few.npy -u random:accel=3,lines=10,seed=1
 works '' kray coils full.cfl -o full_maps.cfl
 # SENSE of a full scan is dimmed by 1 / (1 + lambda), and lit again.

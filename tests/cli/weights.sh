@@ -51,4 +51,4 @@ works 'cirim' kray recon "$k" -o own.npy --method cirim --weights copy.safetenso
 check 'the copy gives the same image' cmp net.npy own.npy
 works 'at the peak' kray recon "$k" -o net.npy --method cirim --weights copy.safetensors --plan
 refuses 1 'another method' kray recon "$k" -o net.npy --method varnet --weights copy.safetensors -u "$mask"
-refuses 2 'needs its weights' kray recon "$k" -o net.npy --method rim -u "$mask"
+refuses 2 'needs its weights' kray recon "$k" -o net.npy --method recurrentvarnet -u "$mask"
