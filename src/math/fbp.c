@@ -1,5 +1,5 @@
 /* fbp.c: filtered back-projection: weights of lines that were measured twice, the ramp filter, and back-projection pixel by pixel. */
-#include "kray/fourier.h"
+#include "kray/rowfilter.h"
 #include "project.h"
 #include "raykern.h"
 #include <math.h>
@@ -44,50 +44,18 @@ void kr_fbp_filter(double *H, long P, enum kr_fbp_window w, double arc)
     }
 }
 
-/* Rows of `in` numbers, the first of them at `lead` of n: zeros beside them. */
-struct filter { float *y; const float *p, *weight; const double *H; long n, in, lead, P, rows, each; kr_fft *fft; kr_cfloat *scratch; const double *scale; };
-
-static int two_rows(void *self, long i)                              /* as real and imaginary part of one */
-{
-    const struct filter *j = self;
-    kr_cfloat *c = j->scratch + (long)kr_worker() * j->P;
-    long a = 2 * i * j->n, b = 2 * i + 1 < j->rows ? a + j->n : a;
-    const float *pa = j->p + 2 * i * j->in, *pb = b == a ? pa : pa + j->in, *wa = j->weight ? j->weight + a + j->lead : NULL, *wb = j->weight ? j->weight + b + j->lead : NULL;
-    memset(c, 0, (size_t)j->P * sizeof *c);
-    for (long k = 0; k < j->in; k++)
-        c[j->lead + k] = wa ? kr_c(pa[k] * wa[k], pb[k] * wb[k]) : kr_c(pa[k], pb[k]);
-    if (j->H) {
-        kr_fft_forward(j->fft, c);
-        for (long k = 0; k < j->P; k++) {
-            float h = (float)j->H[k <= j->P / 2 ? k : j->P - k];
-            c[k] = kr_c(h * kr_re(c[k]), h * kr_im(c[k]));
-        }
-        kr_fft_inverse(j->fft, c);
-    }
-    float sa = (float)j->scale[2 * i / j->each], sb = b == a ? sa : (float)j->scale[(2 * i + 1) / j->each];
-    for (long k = 0; k < j->n; k++) {
-        j->y[a + k] = sa * kr_re(c[k]);
-        if (b != a)
-            j->y[b + k] = sb * kr_im(c[k]);
-    }
-    return 0;
-}
-
 int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc)
 {
     long P = 64;
     while (P < 2 * from->n)
         P *= 2;
     kr_auto double *H = kr_alloc((size_t)P / 2 + 1, sizeof *H);
-    kr_auto kr_cfloat *scratch = kr_alloc((size_t)P, (size_t)kr_threads() * sizeof *scratch);
-    kr_fft *fft = kr_fft_new(KR_SHAPE([KR_X] = P), KR_ON(KR_X), KR_SERIAL);
-    int e = H && scratch && fft ? 0 : kr_error_code();
-    if (!e) {
-        kr_fbp_filter(H, P, w, arc);
-        struct filter j = { y, from->p, from->weight, w == KR_WINDOW_NONE ? NULL : H, from->n, from->in, from->lead, P, from->rows * from->views, from->rows, fft, scratch, scale };
-        e = kr_for((j.rows + 1) / 2, two_rows, &j);
-    }
-    kr_fft_unref(&fft);
+    if (!H)
+        return kr_error_code();
+    kr_fbp_filter(H, P, w, arc);
+    kr_rowfilter *f = kr_rowfilter_new(w == KR_WINDOW_NONE ? NULL : H, P);
+    int e = f ? kr_rowfilter_apply(f, y, &(kr_rowset){ from->p, from->weight, scale, from->n, from->in, from->lead, from->rows * from->views, from->rows }) : kr_error_code();
+    kr_rowfilter_unref(&f);
     return e;
 }
 

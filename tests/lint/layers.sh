@@ -10,7 +10,7 @@ owner()
     case $1 in
     base|opt) echo base ;;
     array|dealt) echo array ;;
-    fourier|la|lanes|nufft|segments|wavelet|rays) echo math ;;
+    fourier|la|lanes|nufft|rowfilter|segments|wavelet|rays) echo math ;;
     linop|offres) echo op ;;
     prox) echo prox ;;
     solve|diffusion) echo solve ;;
