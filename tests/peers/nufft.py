@@ -75,12 +75,12 @@ class Ducc:
 
     def forward(self, x):
         for a, b in zip(x, self.y):
-            self.plan.u2nu(grid=a, points=b, forward=True, verbosity=0)
+            self.plan.u2nu(grid=a, out=b, forward=True, verbosity=0)
         return self.y
 
     def adjoint(self, y):
         for a, b in zip(y, self.x):
-            self.plan.nu2u(points=a, grid=b, forward=False, verbosity=0)
+            self.plan.nu2u(points=a, out=b, forward=False, verbosity=0)
         return self.x
 
 
