@@ -455,9 +455,8 @@ static void prepare(const ray_plane *p, const struct run *t, ray_tile *q, long r
     double aside = (double)q->reach + 2.5 + p->box;
     q->span = 0;
     q->rows = rows;
-    long least = rows < 4 ? rows : p->beam == KR_DIVERGENT && rows > 8 ? 8 : 4;      /* a tile of fans makes a table of its rays */
     for (int span = 2; span <= 3 && !q->span && lanes > 4; span++)
-        for (long n = rows; n >= (span == 2 ? least : 1) && !q->span; n = n > 1 ? (n + 1) / 2 : 0)
+        for (long n = rows; n >= (span == 2 && rows >= 4 ? 4 : 1) && !q->span; n = n > 1 ? (n + 1) / 2 : 0)
             if (((double)lanes / 2 + (double)(n - 1) / 2 * steep) / b + aside <= span * lanes / 2) {
                 q->span = span;
                 q->rows = n;

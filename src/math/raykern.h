@@ -8,7 +8,7 @@
 
 enum { RAY_PAD = 48,                   /* zeros on both sides of a row of pixels or of rays                                   */
        RAY_WIDE = 256,                 /* most rays that a tile of pixels may look at                                          */
-       RAY_ROWS = 16 };                /* rows of a tile                                                                       */
+       RAY_ROWS = 8 };                /* rows of a tile                                                                       */
 
 /* Rays side by side, `lanes` of them, through rows 0..rows-1: x_k(r) = column + x[k] + r g[k], ascending in k. distance: x, g of the
  * left end of each ray, of the right end in xr, gr; scale[r] weighs row r. */

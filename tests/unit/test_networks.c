@@ -364,7 +364,7 @@ static void scans(void **state)
         fail_msg("%s", kr_error());
     assert_true(reconstruct("cirim", rim, deep, "poisson:accel=2,calib=8,axes=xy", "0") < 0);
     assert_refused(KR_EREFUSED, "sampled fully along the readout");
-    assert_true(reconstruct("cirim", NULL, flat, NULL, "0") < 0);
+    assert_true(reconstruct("varnet", NULL, flat, NULL, "0") < 0);
     assert_refused(KR_EUSAGE, "--weights FILE");
     assert_true(reconstruct("varnet", rim, flat, NULL, "0") < 0);
     assert_refused(KR_EREFUSED, "another method");
