@@ -24,6 +24,6 @@ LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
 ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     meson test -C build-asan --no-rebuild --timeout-multiplier 5 --no-suite peers --no-suite long --no-suite levels || status=1
 # Seconds for each format: what breaks a reader breaks the build. tests/fuzz/nightly.sh searches longer.
-tests/fuzz/run.sh "${KR_FUZZ_SECONDS:-3}" || status=1
+tests/fuzz/run.sh "${KR_FUZZ_SECONDS:-2}" || status=1
 python3 tests/summary.py build build-asan || status=1
 exit $status
