@@ -212,12 +212,7 @@ static kr_array *first_image(const around_job *j, const facts *f, long i)
     kr_scoped(array) view = kr_part(j->coils, j->scan, i);
     kr_scoped(array) maps = view ? kr_array_packed(view) : NULL;
     int e = maps ? kr_part_open(&part, j->scan, kr_problem_axes, i) : kr_error_code();
-    if (!e) {
-        part.whitened = j->scan->whitened;
-        part.dwell_us = j->scan->dwell_us;
-        part.noise_dwell_us = j->scan->noise_dwell_us;
-        e = kr_first_image(&x, f->first, &part, maps, j->trace);
-    }
+    e = e ? e : kr_first_image(&x, f->first, &part, maps, j->trace);
     kr_part_close(&part);
     if (e)
         kr_array_unref(&x);

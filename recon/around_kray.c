@@ -156,9 +156,6 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
     int e = maps ? kr_part_open(&part, j->scan, kr_problem_axes, i) : kr_error_code();
     if (!e) {
         double share = 1;
-        part.whitened = j->scan->whitened;
-        part.dwell_us = j->scan->dwell_us;
-        part.noise_dwell_us = j->scan->noise_dwell_us;
         double sigma = kr_noise_sigma(&part, NULL);
         if (sigma < 0 && kr_error_code() == KR_EMEM) {
             kr_part_close(&part);

@@ -69,15 +69,11 @@ int denoised_by(kr_array *z, const denoised *d, const kr_array *x, double sigma)
 }
 
 /* The noise of the samples of a grid, where it can be told; else 0. */
-static double noise_of(const kr_scan *scan, const kr_scan *part)
+static double noise_of(const kr_scan *part)
 {
     if (part->rays || part->traj)
         return 0;
-    kr_scan p = *part;
-    p.whitened = scan->whitened;
-    p.dwell_us = scan->dwell_us;
-    p.noise_dwell_us = scan->noise_dwell_us;
-    double s = kr_noise_sigma(&p, NULL);
+    double s = kr_noise_sigma(part, NULL);
     if (s < 0 && kr_error_code() != KR_EMEM)
         kr_error_clear();
     return s > 0 ? s : 0;
@@ -109,7 +105,7 @@ static int one(kr_array *image, const kr_scan *scan, const kr_array *coils, long
         KR_R(by)[0] = (float)(1 / unit);
         kr_scoped(linop) N = kr_mul(kr_op_weight(m.type, by, m.image, m.image), kr_linop_ref(plain));
         kr_scale(b, (float)(1 / (unit * scale)));
-        denoised d = { net, N, b, noise_of(scan, &part) / (scale * sqrt(unit)), i };
+        denoised d = { net, N, b, noise_of(&part) / (scale * sqrt(unit)), i };
         e = !N ? kr_error_code() : kr_error_code() == KR_EMEM ? KR_EMEM : 0;
         kr_scoped(array) c = kr_array_copy(b);
         e = e ? e : c ? 0 : kr_error_code();

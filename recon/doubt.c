@@ -96,9 +96,6 @@ int doubt_spread(kr_array *spread, kr_net *net, const around *about, const aroun
     kr_scoped(array) view = job->coils ? kr_part(job->coils, job->scan, i) : NULL;
     kr_scoped(array) maps = view ? kr_array_packed(view) : NULL;
     e = e ? e : !mask || (job->coils && !maps) || kr_mask_describe(&f, mask, plane) ? kr_error_code() : 0;
-    part.whitened = job->scan->whitened;
-    part.dwell_us = job->scan->dwell_us;
-    part.noise_dwell_us = job->scan->noise_dwell_us;
     for (int k = 0; k < DOUBT_MASKS && !e; k++) {
         kr_scoped(array) less = kr_array_copy(mask);
         kr_scoped(array) data = kr_array_copy(part.data);

@@ -130,7 +130,7 @@ kr_linop *kr_model(const kr_scan *scan, const kr_array *coils)
 
 int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
 {
-    *part = (kr_scan){ .in_image = s->in_image };
+    *part = (kr_scan){ .in_image = s->in_image, .whitened = s->whitened, .dwell_us = s->dwell_us, .noise_dwell_us = s->noise_dwell_us };
     kr_scoped(array) data = kr_part_of(s->data, s, whole, i);
     part->data = data ? kr_array_packed(data) : NULL;
     if (!part->data)
@@ -147,7 +147,6 @@ int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i)
         if (s->field && !(part->field = kr_part_of(s->field, s, whole, i)))
             return kr_error_code();
         part->first_us = s->first_us;
-        part->dwell_us = s->dwell_us;
         return part->traj && part->density ? 0 : kr_error_code();
     }
     part->mask = s->mask ? kr_part_of(s->mask, s, whole, i) : NULL;

@@ -15,7 +15,7 @@ kr_array *kr_part(const kr_array *a, const kr_scan *s, long i) KR_MUST_USE;
 kr_array *kr_part_of(const kr_array *a, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 /* Frame f of an array, counted over the axes of `series`, the first fastest. A view. */
 kr_array *kr_frame_of(const kr_array *a, kr_shape series, long f) KR_MUST_USE;
-/* Part i as a scan of its own: data (packed), mask, trajectory, density, rays, where there are; to be closed, also after a refusal. */
+/* Part i as a scan of its own: data (packed), mask, trajectory, density, rays, where there are, and what is known of the noise; to be closed, also after a refusal. */
 int kr_part_open(kr_scan *part, const kr_scan *s, unsigned whole, long i) KR_MUST_USE;
 void kr_part_close(kr_scan *part);
 /* The scan's mask {X,Y,Z}, without the axes along which it does not vary. */

@@ -311,9 +311,6 @@ static int warn_of_range(const struct stack *j, const kr_array *image)
     kr_scoped(array) packed = x ? kr_array_packed(x) : NULL;
     e = e ? e : packed ? kr_part_open(&part, j->scan, kr_problem_axes, i - 1) : kr_error_code();
     if (!e) {
-        part.whitened = j->scan->whitened;
-        part.dwell_us = j->scan->dwell_us;
-        part.noise_dwell_us = j->scan->noise_dwell_us;
         double sigma = kr_noise_sigma(&part, NULL), beside = sigma > 0 ? kr_noise_beside(&part) : 0, unit = kr_max_abs(packed) > 0 ? kr_first_unit(packed) : 0;
         e = (sigma < 0 || beside < 0 || unit <= 0) && kr_error_code() == KR_EMEM ? KR_EMEM : 0;
         if (!e)

@@ -276,9 +276,8 @@ int street_widens(bool *wide, double *outside, kr_scan *scan, const kr_recon *me
     bool dense = scan->density;
     if (kr_scan_trajectory(scan, trace) || (!scan->density && !(scan->density = kr_scan_density(scan, NULL))))
         return kr_error_code();
-    /* What is there already has the image's size, and a stream has no time. */
-    /* nlinv finds maps of its own. */
-    bool solves = method->needs & KR_NEEDS_COILS ? method->opts != NULL : !strcmp(method->name, "nlinv");
+    /* What is there already has the image's size, and a stream has no time. Methods without coil maps that work on the samples slice by slice find maps of their own. */
+    bool solves = method->opts && (method->needs & KR_NEEDS_COILS || (method->needs & KR_TAKES_TRAJECTORY && method->needs & KR_EACH_SLICE));
     bool may = solves && !coils && !scan->coils && !scan->field && !dense && !keep;
     *outside = -1;
     if ((may || trace) && kr_scan_outside(outside, scan))
