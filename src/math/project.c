@@ -28,6 +28,7 @@ void kr_projector_unref(kr_projector **p)
         kr_rays_unref(&(*p)->rays);
         ray_plane_unref(&(*p)->plane);
         ray_stack_unref(&(*p)->stack);
+        ray_slants_unref(&(*p)->slants);
         kr_free((*p)->parts);
     }
     kr_free(*p);
@@ -65,7 +66,9 @@ kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_m
         good = (p->plane = ray_plane_new(r, g, model)) != NULL || kr_error_code() == KR_EREFUSED;      /* a detector far finer than the pixels */
     else if (good && !plain && ray_stack_can(r, g, model))
         good = (p->stack = ray_stack_new(p->rays, &p->grid, model)) != NULL;
-    if (good && !p->plane && !p->stack)
+    else if (good && !plain && ray_slants_can(r, g, model))
+        good = (p->slants = ray_slants_new(p->rays, &p->grid)) != NULL;
+    if (good && !p->plane && !p->stack && !p->slants)
         good = (p->parts = kr_alloc((size_t)(g->n[0] * g->n[1] * g->n[2]), PARTS * sizeof *p->parts)) != NULL;
     if (!good)
         kr_projector_unref(&p);
@@ -74,10 +77,11 @@ kr_projector *kr_projector_new(const kr_rays *r, const kr_grid *g, enum kr_ray_m
 
 size_t kr_projector_bytes(const kr_projector *p)
 {
-    return sizeof *p + (size_t)p->rays->views * 12 * sizeof(double) + (p->plane ? ray_plane_bytes(p->plane) : p->stack ? ray_stack_bytes(p->stack) : (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]) * PARTS * sizeof *p->parts);
+    return sizeof *p + (size_t)p->rays->views * 12 * sizeof(double) + (p->plane ? ray_plane_bytes(p->plane) : p->stack ? ray_stack_bytes(p->stack) : p->slants ? ray_slants_bytes(p->slants)
+           : (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]) * PARTS * sizeof *p->parts);
 }
 
-bool kr_projector_fast(const kr_projector *p) { return p->plane || p->stack; }
+bool kr_projector_fast(const kr_projector *p) { return p->plane || p->stack || p->slants; }
 const kr_rays *kr_projector_rays(const kr_projector *p) { return p->rays; }
 
 /* ---- Plain ---- */
@@ -137,6 +141,10 @@ void kr_project(kr_projector *p, float *y, const float *x, long first, long step
         ray_stack_project(p->stack, y, x, first, step);
         return;
     }
+    if (p->slants) {
+        ray_slants_project(p->slants, y, x, first, step);
+        return;
+    }
     struct plain j = { .p = p, .y = y, .cx = x, .first = first, .step = step };
     int e = kr_for((p->rays->views - first + step - 1) / step, plain_view, &j);
     kr_assert(!e);
@@ -151,6 +159,10 @@ void kr_backproject(kr_projector *p, float *x, const float *y, long first, long 
     }
     if (p->stack) {
         ray_stack_back(p->stack, x, y, first, step, add);
+        return;
+    }
+    if (p->slants) {
+        ray_slants_back(p->slants, x, y, first, step, add);
         return;
     }
     size_t n = (size_t)(p->grid.n[0] * p->grid.n[1] * p->grid.n[2]);

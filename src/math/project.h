@@ -5,12 +5,14 @@
 
 typedef struct ray_plane ray_plane;       /* fan.c: one slice            */
 typedef struct ray_stack ray_stack;       /* stack.c: detector columns along an axis of the volume */
+typedef struct ray_slants ray_slants;     /* slant.c: any detector, joseph              */
 struct kr_projector {
     kr_rays *rays;
     kr_grid grid;
     enum kr_ray_model model;
-    ray_plane *plane;                     /* these two NULL: plain */
+    ray_plane *plane;                     /* these three NULL: plain */
     ray_stack *stack;
+    ray_slants *slants;
     float *parts;                         /* the plain transpose's volumes; NULL: not plain */
 };
 
@@ -30,6 +32,13 @@ void ray_stack_unref(ray_stack **p);
 size_t ray_stack_bytes(const ray_stack *p);
 void ray_stack_project(ray_stack *p, float *y, const float *x, long first, long step);
 void ray_stack_back(ray_stack *p, float *x, const float *y, long first, long step, bool add);
+
+bool ray_slants_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model);
+ray_slants *ray_slants_new(const kr_rays *r, const kr_grid *g);      /* keeps r and g */
+void ray_slants_unref(ray_slants **p);
+size_t ray_slants_bytes(const ray_slants *p);
+void ray_slants_project(ray_slants *p, float *y, const float *x, long first, long step);
+void ray_slants_back(ray_slants *p, float *x, const float *y, long first, long step, bool add);
 
 /* p, q and w, along which the columns of the detector stand in all views; false: none. */
 bool ray_stack_axes(int axis[3], const kr_rays *r);

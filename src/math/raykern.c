@@ -445,6 +445,54 @@ static void column_back(float *lines, const ray_column *c)
     }
 }
 
+/* ---- Rays in any direction ---- */
+/* Weights of the two voxels along one axis, 0 of those outside, and where they lie. */
+struct pair { vi at[2]; vf w[2]; };
+INLINE struct pair pair_of(double first, const float *d, const float *dg, float a, long n, int step)
+{
+    long base = floor_of(first);
+    vf x = (float)(first - (double)base) + any(d) + a * any(dg);
+    vi i = down(x);
+    vf f = x - real(i);
+    i += (int)base;
+    struct pair p;
+    vi low = within(i, 0, (int)n - 1), high = within(i + 1, 0, (int)n - 1);
+    p.w[0] = (vf)((vi)(1 - f) & (low == i));
+    p.w[1] = (vf)((vi)f & (high == i + 1));
+    p.at[0] = low * step;
+    p.at[1] = high * step;
+    return p;
+}
+
+static void slant(float *sum, const ray_slant *s)
+{
+    vf acc = { 0 };
+    for (long a = s->from; a < s->to; a++) {
+        struct pair b = pair_of(s->x0 + (double)a * s->gx, s->dx, s->dgx, (float)a, s->n[0], (int)s->step[1]);
+        struct pair c = pair_of(s->z0 + (double)a * s->gz, s->dz, s->dgz, (float)a, s->n[1], (int)s->step[2]);
+        const float *plane = s->volume + a * s->step[0];
+        vf low = b.w[0] * gather(plane, b.at[0] + c.at[0]) + b.w[1] * gather(plane, b.at[1] + c.at[0]);
+        vf high = b.w[0] * gather(plane, b.at[0] + c.at[1]) + b.w[1] * gather(plane, b.at[1] + c.at[1]);
+        acc += c.w[0] * low + c.w[1] * high;
+    }
+    put_any(sum, acc);
+}
+
+static void slant_back(float *volume, const float *y, const ray_slant *s)
+{
+    vf value = any(y);
+    for (long a = s->from; a < s->to; a++) {
+        struct pair b = pair_of(s->x0 + (double)a * s->gx, s->dx, s->dgx, (float)a, s->n[0], (int)s->step[1]);
+        struct pair c = pair_of(s->z0 + (double)a * s->gz, s->dz, s->dgz, (float)a, s->n[1], (int)s->step[2]);
+        float *plane = volume + a * s->step[0];
+        vf low = c.w[0] * value, high = c.w[1] * value, add[4] = { b.w[0] * low, b.w[1] * low, b.w[0] * high, b.w[1] * high };
+        vi at[4] = { b.at[0] + c.at[0], b.at[1] + c.at[0], b.at[0] + c.at[1], b.at[1] + c.at[1] };
+        for (int k = 0; k < 4; k++)                                  /* neighbouring rays share voxels, but seldom the same of the four */
+            for (int l = 0; l < VL; l++)
+                plane[at[k][l]] += add[k][l];
+    }
+}
+
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, take, column, column_back };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, take, column, column_back, slant, slant_back };

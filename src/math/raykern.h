@@ -56,6 +56,15 @@ typedef struct ray_column {
     bool box;
 } ray_column;
 
+/* Rays side by side, `lanes` of them, across planes a = from..to-1 of a volume, which the first crosses at voxel x0 + a gx along b and z0 + a gz along c, the others dx + a dgx and dz + a dgz further;
+ * n voxels along b and c, steps in floats. Each takes the four voxels about it by bilinear weights (joseph); weight: of each ray. */
+typedef struct ray_slant {
+    const float *volume; long n[2], step[3];      /* along b, c; of a, b, c                                                 */
+    long from, to;
+    double x0, gx, z0, gz;
+    const float *dx, *dgx, *dz, *dgz;
+} ray_slant;
+
 typedef struct kr_raykern {
     int lanes;
     void (*project)(float *sum, const ray_group *g);        /* sum[k] += ..., joseph; lanes of them                        */
@@ -69,6 +78,8 @@ typedef struct kr_raykern {
     void (*take)(float *to, const float *p, long n, double at, double far, long k0, long k1);      /* to[k] += p at at + k far, k0 <= k <= k1; RAY_PAD on both sides */
     void (*column)(float *sum, const ray_column *c);        /* sum[k] += ..., up to a multiple of 16                        */
     void (*column_back)(float *lines, const ray_column *c); /* lines[r stride + i] = ...                                    */
+    void (*slant)(float *sum, const ray_slant *s);          /* sum[k] = ..., lanes of them                                  */
+    void (*slant_back)(float *volume, const float *y, const ray_slant *s);      /* its transpose, added; in place of s->volume  */
 } kr_raykern;
 extern const kr_raykern kr_raykern_base, kr_raykern_v3, kr_raykern_v4;
 const kr_raykern *kr_raykern_best(void);

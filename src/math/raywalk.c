@@ -3,8 +3,8 @@
 #include "project.h"
 #include <math.h>
 
-/* A ray in index units: where it crosses plane 0 of its main axis, and how far it moves from plane to plane. */
-struct line { int a, b, c; double pb, pc, gb, gc, mm; };             /* main axis a, the others b, c */
+/* A ray in index units: where it crosses plane 0 of its main axis, and how far it moves from plane to plane; planes from..to - 1 lie ahead of the source. */
+struct line { int a, b, c; long from, to; double pb, pc, gb, gc, mm; };      /* main axis a, the others b, c */
 
 static void line_of(struct line *l, const kr_rays *r, const kr_grid *g, long view, double column, double row)
 {
@@ -29,6 +29,9 @@ static void line_of(struct line *l, const kr_rays *r, const kr_grid *g, long vie
         length += s * s;
     }
     l->mm = sqrt(length);
+    double source = (r->source[view][l->a] - g->first[l->a]) / g->step[l->a], n = (double)g->n[l->a];
+    l->from = r->beam == KR_DIVERGENT && d[l->a] > 0 ? (long)fmin(fmax(ceil(source), 0), n) : 0;
+    l->to = r->beam == KR_DIVERGENT && d[l->a] < 0 ? (long)fmin(fmax(floor(source) + 1, 0), n) : g->n[l->a];
 }
 
 static long place(const kr_grid *g, const struct line *l, long a, long b, long c)
@@ -42,7 +45,7 @@ static long place(const kr_grid *g, const struct line *l, long a, long b, long c
 
 static void joseph(const kr_grid *g, const struct line *l, ray_use *use, void *self)
 {
-    for (long a = 0; a < g->n[l->a]; a++) {
+    for (long a = l->from; a < l->to; a++) {
         double x = l->pb + (double)a * l->gb, z = g->n[l->c] > 1 || l->a == 2 ? l->pc + (double)a * l->gc : 0;
         double fx = x - floor(x), fz = z - floor(z);
         for (int j = 0; j < 4; j++) {
@@ -58,7 +61,7 @@ static void joseph(const kr_grid *g, const struct line *l, ray_use *use, void *s
 /* Lengths within voxels: from crossing to crossing of their faces. */
 static void siddon(const kr_grid *g, const struct line *l, ray_use *use, void *self)
 {
-    for (long a = 0; a < g->n[l->a]; a++) {
+    for (long a = l->from; a < l->to; a++) {
         double t = (double)a - 0.5, end = (double)a + 0.5;
         while (t < end) {                                            /* t: position along the main axis */
             double x = l->pb + t * l->gb + 0.5, z = l->pc + t * l->gc + 0.5, next = end;
@@ -93,8 +96,8 @@ static double ahead(double x, double slope)
     return sum / slope;
 }
 
-/* Where the ray crosses plane a of the main axis of `l`, along its axes b and c. */
-static void crossing(const kr_rays *r, const kr_grid *g, const struct line *l, long view, double column, double row, long a, double *b, double *c)
+/* Where a ray crosses the planes of the main axis of `l`, along its axes b and c: at plane a, at[0] + a at[1] and at[2] + a at[3]. */
+static void crossing(double at[4], const kr_rays *r, const kr_grid *g, const struct line *l, long view, double column, double row)
 {
     double p[3], d[3];
     kr_ray(r, view, column, row, p, d);
@@ -102,9 +105,10 @@ static void crossing(const kr_rays *r, const kr_grid *g, const struct line *l, l
         p[k] = (p[k] - g->first[k]) / g->step[k];
         d[k] /= g->step[k];
     }
-    double t = ((double)a - p[l->a]) / d[l->a];
-    *b = p[l->b] + t * d[l->b];
-    *c = p[l->c] + t * d[l->c];
+    at[1] = d[l->b] / d[l->a];
+    at[3] = d[l->c] / d[l->a];
+    at[0] = p[l->b] - p[l->a] * at[1];
+    at[2] = p[l->c] - p[l->a] * at[3];
 }
 
 /* De Man and Basu: overlap of the ray's width with voxels, plane by plane; in 3D times the overlap along the rows of the detector. */
@@ -113,16 +117,21 @@ static void distance(const kr_rays *r, const kr_grid *g, long view, long column,
     struct line l;
     line_of(&l, r, g, view, (double)column, (double)row);
     bool deep = g->n[l.c] > 1;
-    for (long a = 0; a < g->n[l.a]; a++) {
-        double x[2], z[2], ex[2][2];
-        for (int i = 0; i < 2; i++)
-            crossing(r, g, &l, view, (double)column + (i ? 0.5 : -0.5), (double)row, a, &ex[i][0], &ex[i][1]);
+    double edge[2][4], end[2][4];                                    /* of the columns, of the rows */
+    for (int i = 0; i < 2; i++) {
+        crossing(edge[i], r, g, &l, view, (double)column + (i ? 0.5 : -0.5), (double)row);
+        crossing(end[i], r, g, &l, view, (double)column, (double)row + (i ? 0.5 : -0.5));
+    }
+    for (long a = l.from; a < l.to; a++) {
+        double x[2], z[2], ex[2][2], plane = (double)a;
+        for (int i = 0; i < 2; i++) {
+            ex[i][0] = edge[i][0] + plane * edge[i][1];
+            ex[i][1] = edge[i][2] + plane * edge[i][3];
+        }
         bool along = !deep || fabs(ex[1][0] - ex[0][0]) >= fabs(ex[1][1] - ex[0][1]);      /* columns of the detector follow each other along b */
         for (int i = 0; i < 2; i++) {
-            double b, c;
-            crossing(r, g, &l, view, (double)column, (double)row + (i ? 0.5 : -0.5), a, &b, &c);
-            x[i] = along ? ex[i][0] : b;
-            z[i] = along ? c : ex[i][1];
+            x[i] = along ? ex[i][0] : end[i][0] + plane * end[i][1];
+            z[i] = along ? end[i][2] + plane * end[i][3] : ex[i][1];
         }
         double x0 = fmin(x[0], x[1]), x1 = fmax(x[0], x[1]), z0 = deep ? fmin(z[0], z[1]) : -0.5, z1 = deep ? fmax(z[0], z[1]) : 0.5;
         for (long b = (long)fmax(0, floor(x0 + 0.5)); b < g->n[l.b] && (double)b - 0.5 < x1; b++)
