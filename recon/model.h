@@ -33,6 +33,12 @@ double kr_first_unit(const kr_array *x);
  * contiguous, z {X,Y,Z}. Source: Uecker et al., Magn Reson Med 71:990 (2014). */
 void kr_combine_sets(kr_array *z, const kr_array *x);
 
+/* Along trajectories: maps S f and *by = f {X,Y,Z,..}, f below 1 where the sum of squares is larger than where 98 % of the energy of the object lies: there x / f
+ * is what is solved for, so that maps which are far larger beside the object than in it, as those of a coil close by, neither shorten all steps nor say what lambda is a fraction of.
+ * b = A^H W y of all parts, of any unit, tells where the object is. *by NULL: nothing is changed, as with maps whose sum of squares is 1. */
+int model_level(kr_array **levelled, kr_array **by, const kr_array *coils, const kr_array *b, const kr_scan *scan) KR_MUST_USE;
+int model_times(kr_array **x, const kr_array *f) KR_MUST_USE;         /* x = x f, f repeating along axes that it lacks */
+
 /* ---- The model of one part: y = A x, and N = A^H W A ----
  * Every method that solves for an image takes its operators from here. A kind of scan is one file model_NAME.c that defines model_NAME, and one
  * word in meson.build; the first that can is taken. Numbers of x and y are of `type`. */

@@ -1,6 +1,6 @@
 /* regular.c: x = argmin 1/2 |P F S x - y|^2 + sum of lambda_i R_i(x), of a slice, a volume, or a series at once.
  *
- * The scale of the data. Maps of any size and data in any unit give the same problem: with u the largest sum over coils of |S|^2
+ * The scale of the data. Maps of any size and data in any unit give the same problem: with u the largest sum over coils of |S|^2 (along trajectories: where the object is, model_level)
  * and s the 99th percentile of |A^H y| / u over the points of the whole scan where there is a coil map,
  * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. Of projections u is the bound of
  * A^T A: lambda then is a fraction of what the plain back-projection A^T y is. */
@@ -91,6 +91,7 @@ struct job {
     unsigned joint;                   /* axes of one problem                                                     */
     int frames;                       /* the axis of the series, or -1                                           */
     unsigned along;                   /* all axes of it: of --frames all there are several                       */
+    kr_array *by;                     /* model_level; NULL: 1                                                   */
     kr_array *b, **held, *image;      /* A^H y / u with MAP, and where it is held; the result                    */
     double unit, scale;
     kr_solution *solved;              /* per part                                                                */
@@ -261,6 +262,9 @@ static int image_of(const struct job *j, long i, const model *m, kr_array *x)
         kr_axpy(sum, 1, second);
     }
     kr_scale(sum, (float)j->scale);
+    kr_scoped(array) by = j->by ? part(j->by, j, i) : NULL;
+    if (j->by && (!by || model_times(&sum, by)))
+        return kr_error_code();
     if (sum->n[KR_MAP] == 1) {
         kr_array_assign(to, sum);
         return 0;
@@ -564,6 +568,21 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     j.yy = yy;
     if (kr_deal(j.parts, false, adjoint, &j, (const kr_made[]){ kr_made_of(b), { yy, (size_t)j.parts * sizeof *yy }, { NULL, 0 } }))
         return kr_error_code();
+    kr_array *levelled = NULL, *factor = NULL;
+    if (coils && model_level(&levelled, &factor, coils, b, scan))
+        return kr_error_code();
+    kr_scoped(array) maps = levelled;
+    kr_scoped(array) by = factor;
+    if (by) {
+        if (model_times(&b, by))
+            return kr_error_code();
+        double unit = (double)kr_sense_unit(maps);
+        kr_scale(b, (float)(j.unit / unit));
+        j.unit = unit;
+        j.b = b;
+        j.coils = maps;
+        j.by = by;
+    }
     j.scale = j.before && j.before->scale > 0 ? j.before->scale : kr_regular_top(b);
     if (!(j.scale > 0) || !isfinite(j.scale))
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");

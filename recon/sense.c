@@ -20,20 +20,26 @@ struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const 
 
 /* (A^H W A + lambda u) x = A^H W y. Along a trajectory the weights let all of k-space count alike, so that lambda means what it means on a grid, and
  * few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
-static int solve(kr_array *x, double *factor, const model *m, const opts *o, const kr_trace *trace)
+static int solve(kr_array **x, double *factor, model *m, const opts *o, const kr_trace *trace)
 {
     kr_stop stop = { (int)o->iterations, o->tolerance };
     if (m->mask && kr_cg_sense_can(kr_array_shape(m->mask), m->axes))
-        return kr_cg_sense(x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, factor, trace);
+        return kr_cg_sense(*x, m->part->data, m->coils, m->mask, m->axes, (float)o->lambda, stop, factor, trace);
     double yy;
-    kr_scoped(linop) N = m->kind->normal(m, m->part->traj ? EMPTY : 0);
-    kr_scoped(array) b = kr_array_like(x);
-    if (!N || !b || m->kind->adjoint(m, b, &yy))
+    kr_array *maps, *by;
+    kr_scoped(array) b = kr_array_like(*x);
+    if (!b || m->kind->adjoint(m, b, &yy) || model_level(&maps, &by, m->coils, b, m->part))
+        return kr_error_code();
+    kr_array_unref(&m->coils);
+    m->coils = maps;
+    kr_scoped(array) f = by;
+    kr_scoped(linop) N = f && model_times(&b, f) ? NULL : m->kind->normal(m, m->part->traj ? EMPTY : 0);
+    if (!N)
         return kr_error_code();
     float lambda = (float)o->lambda * kr_sense_unit(m->coils);
-    int k = kr_cg_normal(N, x, b, lambda, stop, trace);
-    *factor = kr_cg_nearest(kr_dot_re(x, b), lambda, x);
-    return k;
+    int k = kr_cg_normal(N, *x, b, lambda, stop, trace);
+    *factor = kr_cg_nearest(kr_dot_re(*x, b), lambda, *x);
+    return k >= 0 && f && model_times(x, f) ? kr_error_code() : k;
 }
 
 static int one(void *self, long i)
@@ -46,7 +52,7 @@ static int one(void *self, long i)
     kr_scoped(array) z = maps ? kr_part(j->image, j->scan, i) : NULL;
     e = e ? e : z ? model_open(&m, &part, maps) : kr_error_code();
     kr_scoped(array) x = e ? NULL : kr_array_new(m.type, m.image);
-    int k = e ? e : x ? solve(x, &j->factor[i], &m, j->o, j->trace) : kr_error_code();
+    int k = e ? e : x ? solve(&x, &j->factor[i], &m, j->o, j->trace) : kr_error_code();
     model_close(&m);
     kr_part_close(&part);
     if (k < 0)

@@ -27,7 +27,8 @@ typedef struct kr_nufft_facts {
 
 /* Image of n[0] x n[1] x n[2] pixels along X, Y, Z; `points` points k[d][0..points-1] for d = X, Y and, for volumes, Z (k[2] NULL:
  * n[2] is 1). vectors: how many images (coils, frames) at most go through in one call; more take turns. tolerance: relative error
- * in the 2-norm, 1e-6 to 0.1. Nothing is borrowed. Refuses no points, coordinates that are not finite, other tolerances. */
+ * in the 2-norm, 1e-6 to 0.1, of a transform and of one there and back (A^H A), for images and samples with a flat spectrum, wherever the points lie; as in any sum in
+ * single precision what cancels (samples far out of a smooth image) is known to 1e-7 of |x| sqrt(points / pixels) only. Nothing is borrowed. Refuses no points, coordinates that are not finite, other tolerances. */
 kr_nufft *kr_nufft_new(const long n[3], long points, const float *const k[3], long vectors, double tolerance) KR_MUST_USE;
 void kr_nufft_unref(kr_nufft **p);
 kr_nufft_facts kr_nufft_describe(const kr_nufft *p);
@@ -39,7 +40,6 @@ void kr_nufft_borrow(kr_nufft *p, const kr_nufft *lender);
  * threads. One thread at a time may run a plan. */
 void kr_nufft_forward(kr_nufft *p, kr_cfloat *y, const kr_cfloat *x, long vectors);
 void kr_nufft_adjoint(kr_nufft *p, kr_cfloat *x, const kr_cfloat *y, long vectors);
-/* Seconds of one call for `vectors` images on one core, roughly: to choose between this and a kr_toeplitz. */
 /* The same by the direct sum in double precision: points x pixels operations, for tests and small problems. */
 int kr_ndft_forward(kr_cfloat *y, const kr_cfloat *x, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;
 int kr_ndft_adjoint(kr_cfloat *x, const kr_cfloat *y, const long n[3], long points, const float *const k[3], long vectors) KR_MUST_USE;

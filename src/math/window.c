@@ -94,29 +94,30 @@ double window_hat(const window *w, double xi)
     return sum;
 }
 
-/* What the aliases of a pixel r / nf from the centre of the grid weigh beside itself, squared. */
+/* What the aliases of a pixel r / nf from the centre of the grid weigh beside itself, at points between the cells of the grid where all of them meet in phase: those on whole
+ * numbers, all in one place. */
 static double aliases(const window *w, double xi)
 {
     enum { ALIASES = 3 };
     double own = window_hat(w, xi), sum = 0;
     for (int m = 1; m <= ALIASES; m++) {
-        double up = window_hat(w, xi + m) / own, down = window_hat(w, xi - m) / own;
-        sum += up * up + down * down;
+        sum += fabs(window_hat(w, xi + m) / own) + fabs(window_hat(w, xi - m) / own);
     }
     return sum;
 }
 
 static void one_pixel(struct window_errors *e, const window *w, double xi, double share)
 {
-    double own = window_hat(w, xi);
-    e->leak += share * aliases(w, xi);
+    double own = window_hat(w, xi), a = aliases(w, xi);
+    e->leak += share * a * a;
+    e->mean += share * a;
     e->gain += share * w->energy / (own * own);
 }
 
 struct window_errors window_errors(const window *w, long n, long nf)
 {
     enum { FEW = 32, PLACES = FEW / 2 };
-    struct window_errors e = { 0, 0 };
+    struct window_errors e = { 0, 0, 0 };
     double half = (double)n / 2, one = 1 / (double)n;
     if (n <= FEW)
         for (long r = 0; r <= n / 2; r++)

@@ -16,9 +16,9 @@ void window_rule_make(window_rule *r);
 void window_make(window *w, const window_rule *r, int width, double oversampling);
 double window_at(const window *w, double t);
 double window_hat(const window *w, double xi);             /* integral of psi(t) cos(2 pi xi t)           */
-/* Means over n pixels, on a grid of nf, in one dimension: |aliases|^2 relative to |pixel|^2, and the factor by which the variance
+/* Means over n pixels, on a grid of nf, in one dimension: (sum of |aliases| / |pixel|)^2 and its root, and the factor by which the variance
  * of what rounding leaves on the grid grows. */
-struct window_errors { double leak, gain; };
+struct window_errors { double leak, mean, gain; };
 struct window_errors window_errors(const window *w, long n, long nf);
 /* psi((s + 1) / 2 - width / 2 + j), -1 <= s < 1, as a polynomial: coef[j][0] s^degree + ...; the smallest degree whose error
  * is at most `error` of psi(0), which is returned. */
