@@ -20,4 +20,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_backprojection = { "fbp", "filtered back-projection of X-ray projections (cone beams: FDK)",
     "Kak and Slaney, Principles of Computerized Tomographic Imaging (1988); Feldkamp et al., J Opt Soc Am A 1:612 (1984); Parker, Med Phys 9:254 (1982)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_window), run, plan };
+    KR_TAKES_RAYS | KR_RAYS_ALONE | KR_RAYS_DIRECT, table, sizeof(projected_window), run, plan };

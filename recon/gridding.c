@@ -23,4 +23,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_gridding = { "gridding", "filtered back-projection of parallel beams by Fourier series and a NUFFT",
     "O'Sullivan, IEEE Trans Med Imaging 4:200 (1985); Matej et al., IEEE Trans Med Imaging 23:401 (2004)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_window), run, plan };
+    KR_TAKES_RAYS | KR_RAYS_ALONE | KR_RAYS_DIRECT, table, sizeof(projected_window), run, plan };

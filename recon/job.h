@@ -37,6 +37,8 @@ int job_rays_only(const kr_job *j) KR_MUST_USE;
 /* The peak of the program while it makes the image of a scan of rays, data included; below 0: a refusal. Refuses where that is more than is allowed or than the machine has. */
 double job_rays_bytes(kr_job *j, const kr_scan *s) KR_MUST_USE;
 int job_rays_fit(kr_job *j, const kr_scan *s) KR_MUST_USE;
+/* ": 0.52 mm would fit": voxels so large that the image as a whole is made in so many bytes; empty: none are. Returns text. */
+const char *job_rays_room(char *text, size_t size, kr_job *j, const kr_scan *s, double bytes);
 /* Refuses a method that is not for such a scan. */
 int job_takes(const kr_recon *m, const kr_scan *s) KR_MUST_USE;
 #endif

@@ -4,6 +4,7 @@
 #include "kray/ct.h"
 #include "kray/trajectory.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,17 +42,34 @@ int job_rays_only(const kr_job *j)
     return idle ? kr_fail(KR_EUSAGE, "%s: %s is asked for, which X-ray projections do not have", j->source ? j->source : "the scan", idle) : 0;
 }
 
+const char *job_rays_room(char *text, size_t size, kr_job *j, const kr_scan *s, double bytes)
+{
+    *text = 0;
+    for (double by = 1.05; by < 32; by *= 1.05) {                    /* shape, rays and grid alone are looked at */
+        kr_scan p = *s;
+        for (int d = 0; d < 3; d++)
+            p.grid.n[d] = s->grid.n[d] > 1 ? (long)ceil((double)s->grid.n[d] / by) : 1;
+        double needed = job_rays_bytes(j, &p);
+        if (needed >= 0 && needed <= bytes) {
+            snprintf(text, size, ": %.3g mm would fit", by * fabs(s->grid.step[0]));
+            break;
+        }
+    }
+    kr_error_clear();
+    return text;
+}
+
 int job_rays_fit(kr_job *j, const kr_scan *s)
 {
     double bytes = job_rays_bytes(j, s), machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), most = j->how.memory ? (double)j->how.memory : machine;
-    char needed[32], there[32];
+    char needed[32], there[32], voxel[64];
     const long *n = s->grid.n, deep = n[2] > 1 ? n[2] : kr_parts(s);
-    bool alone = !strcmp(j->method->name, "fbp") || n[2] == 1;
+    bool alone = j->method->needs & KR_RAYS_DIRECT || n[2] == 1;
     if (bytes < 0)
         return kr_error_code();
-    return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel), a part of them (--box, --slice), fewer elements "
-                                       "(--bin)%s", j->method->name, n[0], n[1], deep, kr_size_text(needed, bytes), kr_size_text(there, most), j->how.memory ? "are allowed" : "are what this machine has",
-                                       alone ? ", or have it written part by part (kray ct --memory SIZE)" : "");
+    return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel%s)%s, fewer elements (--bin)%s", j->method->name, n[0], n[1],
+                                       deep, kr_size_text(needed, bytes), kr_size_text(there, most), j->how.memory ? "are allowed" : "are what this machine has", job_rays_room(voxel, sizeof voxel, j, s, most),
+                                       j->method->needs & KR_RAYS_DIRECT ? ", a part of them (--box, --slice)" : "", alone ? ", or have it written part by part (kray ct --memory SIZE)" : "");
 }
 
 int job_takes(const kr_recon *m, const kr_scan *s)

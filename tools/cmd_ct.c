@@ -162,8 +162,8 @@ static int what_is_asked(kr_ct_opts *c, const opts *o, const kr_projections *p, 
     c->voxel = o->voxel;
     c->bin = o->bin;
     c->boxed = o->box || o->slice;
-    if (c->boxed && method.asked && strcmp(method.asked->name, "fbp"))
-        return kr_fail(KR_EUSAGE, "--box and --slice are for fbp: iterations would put into the part what lies outside of it");
+    if (c->boxed && method.asked && !(method.asked->needs & KR_RAYS_DIRECT))
+        return kr_fail(KR_EUSAGE, "--box and --slice are for fbp and gridding: iterations would put into the part what lies outside of it");
     for (int d = 0; d < 3; d++) {
         c->box[d][0] = -INFINITY;
         c->box[d][1] = INFINITY;
@@ -322,7 +322,7 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
     bool made = !strcmp(file[0], "phantom");
     if (!made && (o->photons > 0 || o->detector != 256 || o->seed != 1))
         return kr_fail(KR_EUSAGE, "--detector, --photons and --seed are for the phantom: %s is measured", file[0]);
-    if (given_model && method.asked && !strcmp(method.asked->name, "fbp"))
+    if (given_model && method.asked && method.asked->needs & KR_RAYS_DIRECT)
         return kr_fail(KR_EUSAGE, "--model is for iterations: filtered back-projection has no model of rays");
     if (kr_can_write(KR_PICTURE, o->output, NULL) || (o->keep && kr_can_write(KR_PLAIN, o->keep, NULL)))
         return kr_error_code();

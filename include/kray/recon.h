@@ -19,6 +19,7 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_WANTS_SERIES = 1 << 9,    /* works on all frames, or on slices measured together, at once      */
        KR_TAKES_RAYS = 1 << 10,     /* takes X-ray projections                                          */
        KR_RAYS_ALONE = 1 << 11,     /* and nothing else                                                 */
+       KR_RAYS_DIRECT = 1 << 12,    /* of those: each voxel is made of the rays by itself, with no model of rays, so that parts of an image are the same as in the whole */
        KR_SOFT_MAPS = 1 << 7 };     /* sparsity or low-rank penalty: coil maps are made with soft cropping (kr_coils_opts.soft) */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
 typedef struct kr_recon {

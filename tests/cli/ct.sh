@@ -174,6 +174,9 @@ check 'TIFF by parts' python3 alike.py a.npy b.npy
 refuses 2 'written there as a whole' kray ct big.npy -o part.npy --geometry $big --voxel 0.75 --memory 54M --threads 1
 refuses 1 'are allowed' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 20M --threads 1
 refuses 1 'which it makes as a whole' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 54M --threads 1 --method sirt
+refuses 1 'mm would fit' kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 90M --threads 1 --method sirt
+voxel=$(kray ct big.npy -o part.nii.gz --geometry $big --voxel 0.75 --memory 90M --threads 1 --method sirt -q 2>&1 | sed -n 's/.*voxel: \(.*\) mm would fit.*/\1/p')
+works '' kray ct big.npy -o part.nii.gz --geometry $big --voxel "$voxel" --memory 90M --threads 1 --method sirt -i 1
 refuses 1 'take fewer or larger voxels' kray ct big.npy -o x.nii.gz --geometry $big --matrix 32768
 refuses 1 'take fewer or larger voxels' kray recon big.npy -o x.nii.gz --geometry $big --memory 40M
 array rows.npy x=64,y=80,z=48 blob
