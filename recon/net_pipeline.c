@@ -8,6 +8,7 @@
 #include "kray/dealt.h"
 #include "kray/io.h"
 #include "net_method.h"
+#include "spokes.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -432,6 +433,47 @@ static int run_rays(kr_image **out, const kr_scan *scan, const net_opened *n, co
     return net_rays(out, scan, n->w, kind, kind->rays_alone ? *(const double *)n->facts : 0, trace) || told_of(*out, n) ? kr_error_code() : 0;
 }
 
+/* A radial scan as branch mri of phernst/pd-unet has it: magnitudes of the projections of each coil, whose images are combined by the root of the sum of squares. Images that training was given were
+ * scaled beforehand, and so per99_img is not used. */
+static int of_spokes(kr_array *to, const kr_scan *scan, long i, const net_opened *n, const kr_trace *trace)
+{
+    kr_scan part = { 0 }, ct = { 0 };
+    kr_scoped(image) im = NULL;
+    int e = kr_part_open(&part, scan, kr_problem_axes, i);
+    e = e ? e : spokes_magnitudes(&ct, &part, to->n);
+    e = e ? e : net_rays(&im, &ct, n->w, kr_net_kind_of(n->net), 0, trace);
+    kr_scoped(array) rss = e ? NULL : kr_rss(im->data, KR_SLICE);
+    if (rss) {
+        kr_scale(rss, (float)(1 / sqrt((double)to->n[KR_X] * (double)to->n[KR_Y])));
+        kr_array_assign(to, rss);
+    }
+    spokes_drop(&ct);
+    kr_part_close(&part);
+    return e ? e : rss ? 0 : kr_error_code();
+}
+
+static int run_spokes(kr_image **out, const kr_scan *scan, const net_opened *n, const kr_trace *trace)
+{
+    const char *name = kr_net_kind_of(n->net)->name;
+    if (n->adapt || n->residual || n->uncertainty)
+        return kr_fail(KR_EREFUSED, "--%s is for scans of MRI on a grid, not for projections", n->adapt ? "adapt" : n->residual ? "residual" : "uncertainty");
+    if (!scan->traj)
+        return kr_fail(KR_EREFUSED, "the network %s is for X-ray projections and radial scans; these samples lie on a grid", name);
+    if (*(const double *)n->facts > 0)
+        kr_say(trace, KR_INFO, "per99_img of the configuration is of images that were scaled before: each image of a radial scan is scaled by itself");
+    kr_scoped(array) image = kr_array_new(KR_R32, kr_scan_image_shape(scan));
+    long parts = kr_parts(scan);
+    int e = image ? 0 : kr_error_code();
+    for (long i = 0; i < parts && !e; i++) {
+        kr_trace_unit room;
+        const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
+        kr_scoped(array) to = kr_part(image, scan, i);
+        e = !to || kr_stopped(t) ? kr_error_code() : of_spokes(to, scan, i, n, t);
+    }
+    *out = e ? NULL : kr_image_new(image, scan->geom, scan->meta);
+    return *out ? told_of(*out, n) : kr_error_code();
+}
+
 int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const net_opts *o, const char *family, const kr_trace *trace)
 {
     long before = kr_mem_refused();
@@ -440,7 +482,7 @@ int net_run(kr_image **out, const kr_scan *scan, const kr_array *coils, const ne
         return kr_error_code();
     if (n->beside)
         kr_say(trace, KR_INFO, "hyper-parameters from %s", n->beside);
-    int e = !scan->rays && kr_net_kind_of(n->net)->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kr_net_kind_of(n->net)->name) : scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
+    int e = !scan->rays && kr_net_kind_of(n->net)->rays_alone ? run_spokes(out, scan, n, trace) : scan->rays ? run_rays(out, scan, n, trace) : scan->shape.n[KR_Z] > 1 ? run_volume(out, scan, coils, n, trace) : run_planes(out, scan, coils, n, trace);
     drop(own);
     if (!e && (e = kr_mem_lacked(0, before)))                /* also where what failed is told of alone, or compared */
         kr_image_unref(out);
@@ -470,8 +512,13 @@ int net_plan(kr_cost *cost, const kr_scan *scan, const void *opts)
             return kr_error_code();
         if (scan->rays)
             return net_rays_plan(cost, scan, w, kind);
-        if (kind->rays_alone || kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &cost->bytes, &flops))
-            return kind->rays_alone ? kr_fail(KR_EREFUSED, "the network %s is for X-ray projections", kind->name) : kr_error_code();
+        if (kind->rays_alone) {                              /* projections of each coil */
+            const long *n = scan->enc.encoded, views = scan->shape.n[KR_VIEW] ? scan->shape.n[KR_VIEW] : 1;
+            kr_scan ct = { .shape = KR_SHAPE([KR_U] = spokes_columns(n), [KR_VIEW] = views, [KR_SLICE] = coils * (long)parts), .grid.n = { n[0], n[1], 1 } };
+            return net_rays_plan(cost, &ct, w, kind);
+        }
+        if (kr_net_cost(kind, w, &(kr_net_input){ .coils = coils, .h = ny, .w = nx }, &cost->bytes, &flops))
+            return kr_error_code();
         cost->bytes *= (double)side_by_side(kind, w, coils, ny, nx, (long)parts);
     }
     cost->seconds = (parts * (o && o->uncertainty ? 1 + DOUBT_MASKS : 1) + (o ? 3 * (double)o->adapt : 0)) * flops / (6e10 * kr_threads());

@@ -57,11 +57,14 @@ static int solve_filtered(kr_array *x, const model *m, struct rays *r, const kr_
     const kr_rays *rays = m->part->rays;
     const kr_array *y = m->part->data;
     kr_grid g = m->part->grid;
+    bool turn = g.step[1] > 0;                               /* row 0 is to be the top */
     long h = g.n[1], w = g.n[0], count = rays->views * rays->columns;
     if (filtered_fits(rays))
         return kr_error_code();
-    g.first[1] += (double)(h - 1) * g.step[1];               /* row 0 is the top */
-    g.step[1] = -g.step[1];
+    if (turn) {
+        g.first[1] += (double)(h - 1) * g.step[1];
+        g.step[1] = -g.step[1];
+    }
     kr_scoped(array) by = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 1));
     kr_scoped(linop) A = by ? kr_op_rays(rays, &g, m->part->ray_model) : NULL;
     if (!A)
@@ -83,9 +86,9 @@ static int solve_filtered(kr_array *x, const model *m, struct rays *r, const kr_
     if (kr_net_run(r->net, image, &in, NULL))
         return kr_error_code();
     for (long i = 0; i < h * w; i++)
-        KR_R(x)[(h - 1 - i / w) * w + i % w] = fmaxf((float)(scale * (double)kr_re(image[i])), 0);
+        KR_R(x)[(turn ? h - 1 - i / w : i / w) * w + i % w] = fmaxf((float)(scale * (double)kr_re(image[i])), 0);
     kr_say(trace, r->per99 > 0 ? KR_DETAIL : KR_INFO, "scale %.5g %s; the 99th percentile of the filtered back-projection is %.5g", scale,
-           r->per99 > 0 ? "(per99_img of the configuration)" : "as no configuration states per99_img", top);
+           r->per99 > 0 ? "(per99_img of the configuration)" : "of the image itself", top);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* spokes.c: radial k-space as X-ray projections: by the projection-slice theorem the Fourier transform along a spoke is the image's projection across it, and any method of
  * CT makes the image of these, of real and imaginary parts each by itself. */
 #include "model.h"
+#include "spokes.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,19 +31,12 @@ static int spoke_of(struct spoke *p, const kr_array *k, long view)
                                             "theorem is for radial scans", view, off) : 0;
 }
 
-/* p_j = step sum over s of y_s exp(2 pi i (s - zero) step t_j), t_j = (j - (m - 1) / 2) / (m step) fields of view: m columns. */
-struct columns { const kr_scan *part; const struct spoke *spoke; float *to; long coils; };
-
-static int project_view(void *self, long i)
+/* p_j = step sum over s of y_s exp(2 pi i (s - zero) step t_j), t_j = (j - (m - 1) / 2) pitch fields of view: m columns. */
+static void line_of(double (*to)[2], long m, double pitch, const kr_cfloat *y, long n, const struct spoke *p)
 {
-    const struct columns *c = self;
-    long n = c->part->data->n[KR_SAMPLE], m = FINER * n, views = c->part->data->n[KR_VIEW], view = i % views, coil = i / views;
-    const struct spoke *p = &c->spoke[view];
-    const kr_cfloat *y = KR_C(c->part->data) + (coil * views + view) * n;
-    float *re = c->to + (2 * coil * views + view) * m, *im = re + views * m;
     double mid = (double)(m - 1) / 2;
     for (long j = 0; j < m; j++) {
-        double at = ((double)j - mid) / (double)m, a = -2 * M_PI * p->zero * at, sum[2] = { 0, 0 }, w[2] = { cos(a), sin(a) }, s[2] = { cos(2 * M_PI * at), sin(2 * M_PI * at) };
+        double at = ((double)j - mid) * pitch * p->step, a = -2 * M_PI * p->zero * at, sum[2] = { 0, 0 }, w[2] = { cos(a), sin(a) }, s[2] = { cos(2 * M_PI * at), sin(2 * M_PI * at) };
         for (long k = 0; k < n; k++) {
             double r = (double)kr_re(y[k]), q = (double)kr_im(y[k]), next = w[0] * s[0] - w[1] * s[1];
             sum[0] += r * w[0] - q * w[1];
@@ -50,29 +44,53 @@ static int project_view(void *self, long i)
             w[1] = w[0] * s[1] + w[1] * s[0];
             w[0] = next;
         }
-        re[j] = (float)(p->step * sum[0]);
-        im[j] = (float)(p->step * sum[1]);
+        to[j][0] = p->step * sum[0];
+        to[j][1] = p->step * sum[1];
+    }
+}
+
+struct columns { const kr_scan *part; const struct spoke *spoke; float *to; long coils; };
+
+static int project_view(void *self, long i)
+{
+    const struct columns *c = self;
+    long n = c->part->data->n[KR_SAMPLE], m = FINER * n, views = c->part->data->n[KR_VIEW], view = i % views, coil = i / views;
+    float *re = c->to + (2 * coil * views + view) * m, *im = re + views * m;
+    kr_auto double (*line)[2] = kr_alloc((size_t)m, sizeof *line);
+    if (!line)
+        return kr_error_code();
+    line_of(line, m, 1 / ((double)m * c->spoke[view].step), KR_C(c->part->data) + (coil * views + view) * n, n, &c->spoke[view]);
+    for (long j = 0; j < m; j++) {
+        re[j] = (float)line[j][0];
+        im[j] = (float)line[j][1];
     }
     return 0;
+}
+
+static int spokes_of(struct spoke *spoke, const kr_scan *part)
+{
+    const kr_array *k = part->traj;
+    long views = part->data->n[KR_VIEW], samples = part->data->n[KR_SAMPLE];
+    if (k->n[KR_CHAN] != 2 || samples < 4 || k->n[KR_VIEW] != views || k->n[KR_SAMPLE] != samples)
+        return kr_fail(KR_EREFUSED, "the projection-slice theorem is for radial scans in a plane, of spokes with 4 samples or more");
+    kr_scoped(array) packed = kr_array_packed(k);
+    int e = packed ? 0 : kr_error_code();
+    for (long v = 0; v < views && !e; v++)
+        e = spoke_of(&spoke[v], packed, v);
+    return e;
 }
 
 /* One part as a scan of CT: {U,VIEW,SLICE}, real and imaginary part of each coil's projections. Lengths are fields of view. */
 static int scan_of(kr_scan *ct, const kr_scan *part, const long n[2])
 {
-    const kr_array *k = part->traj;
     long views = part->data->n[KR_VIEW], samples = part->data->n[KR_SAMPLE], coils = part->data->n[KR_COIL];
     kr_auto struct spoke *spoke = kr_alloc((size_t)views, sizeof *spoke);
-    if (!spoke)
+    if (!spoke || spokes_of(spoke, part))
         return kr_error_code();
-    if (k->n[KR_CHAN] != 2 || samples < 4 || k->n[KR_VIEW] != views || k->n[KR_SAMPLE] != samples)
-        return kr_fail(KR_EREFUSED, "the projection-slice theorem is for radial scans in a plane, of spokes with 4 samples or more");
-    kr_scoped(array) packed = kr_array_packed(k);
     ct->shape = KR_SHAPE([KR_U] = FINER * samples, [KR_VIEW] = views, [KR_SLICE] = 2 * coils);
-    if (!packed || !(ct->data = kr_array_new(KR_R32, ct->shape)) || !(ct->rays = kr_rays_new(KR_PARALLEL, views, FINER * samples, 1)) || !(ct->geom = kr_geom_new(1)) || !(ct->meta = kr_meta_new()))
+    if (!(ct->data = kr_array_new(KR_R32, ct->shape)) || !(ct->rays = kr_rays_new(KR_PARALLEL, views, FINER * samples, 1)) || !(ct->geom = kr_geom_new(1)) || !(ct->meta = kr_meta_new()))
         return kr_error_code();
     for (long v = 0; v < views; v++) {
-        if (spoke_of(&spoke[v], packed, v))
-            return kr_error_code();
         double pitch = 1 / ((double)(FINER * samples) * spoke[v].step), *u = ct->rays->u[v];
         ct->rays->source[v][0] = spoke[v].way[1];
         ct->rays->source[v][1] = -spoke[v].way[0];
@@ -90,12 +108,73 @@ static int scan_of(kr_scan *ct, const kr_scan *part, const long n[2])
     return kr_for(views * coils, project_view, &c);
 }
 
-static void drop(kr_scan *ct)
+void spokes_drop(kr_scan *ct)
 {
     kr_array_unref(&ct->data);
     kr_rays_unref(&ct->rays);
     kr_geom_unref(&ct->geom);
     kr_meta_unref(&ct->meta);
+}
+
+/* ---- For networks ---- */
+long spokes_columns(const long n[2]) { return (long)ceil(hypot((double)n[0], (double)n[1])); }
+
+struct turn { double at; long view; bool back; };      /* back: the spoke runs the other way */
+static int by_angle(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+    return x->at < y->at ? -1 : x->at > y->at ? 1 : (x->view > y->view) - (x->view < y->view);
+}
+
+struct magnitudes { const kr_scan *part; const struct spoke *spoke; const struct turn *turn; float *to; long columns, n; };
+
+static int magnitudes_of(void *self, long i)
+{
+    const struct magnitudes *c = self;
+    long n = c->part->data->n[KR_SAMPLE], m = c->columns, views = c->part->data->n[KR_VIEW], coil = i / views;
+    const struct turn *t = &c->turn[i % views];
+    double pitch = 1 / (double)c->n, seen = 0.5 / c->spoke[t->view].step;      /* beyond this it repeats */
+    kr_auto double (*line)[2] = kr_alloc((size_t)m, sizeof *line);
+    if (!line)
+        return kr_error_code();
+    line_of(line, m, pitch, KR_C(c->part->data) + (coil * views + t->view) * n, n, &c->spoke[t->view]);
+    for (long j = 0; j < m; j++)
+        c->to[i * m + (t->back ? m - 1 - j : j)] = fabs((double)j - (double)(m - 1) / 2) * pitch > seen ? 0 : (float)((double)c->n * hypot(line[j][0], line[j][1]));
+    return 0;
+}
+
+int spokes_magnitudes(kr_scan *ct, const kr_scan *part, const long n[2])
+{
+    long views = part->data->n[KR_VIEW], coils = part->data->n[KR_COIL], m = spokes_columns(n);
+    kr_auto struct spoke *spoke = kr_alloc((size_t)views, sizeof *spoke);
+    kr_auto struct turn *turn = kr_alloc((size_t)views, sizeof *turn);
+    *ct = (kr_scan){ .shape = KR_SHAPE([KR_U] = m, [KR_VIEW] = views, [KR_SLICE] = coils) };
+    if (n[0] != n[1])
+        return kr_fail(KR_EREFUSED, "the network takes square images, not %ld x %ld pixels", n[0], n[1]);
+    if (!spoke || !turn || spokes_of(spoke, part) || !(ct->data = kr_array_new(KR_R32, ct->shape)) || !(ct->rays = kr_rays_new(KR_PARALLEL, views, m, 1)) || !(ct->geom = kr_geom_new(1))
+        || !(ct->meta = kr_meta_new()))
+        return kr_error_code();
+    for (long v = 0; v < views; v++) {
+        double at = atan2(spoke[v].way[1], spoke[v].way[0]);
+        bool back = at < -1e-9 || at > M_PI - 1e-9;                  /* to rounding 0 is 0 */
+        turn[v] = (struct turn){ back ? at < 0 ? at + M_PI : at - M_PI : at, v, back };
+    }
+    qsort(turn, (size_t)views, sizeof *turn, by_angle);
+    for (long v = 0; v < views; v++) {                               /* y upwards, and row 0 the top */
+        double c = cos(turn[v].at), s = sin(turn[v].at);
+        memcpy(ct->rays->u[v], (double[3]){ c, -s, 0 }, sizeof ct->rays->u[v]);
+        memcpy(ct->rays->source[v], (double[3]){ -s, -c, 0 }, sizeof ct->rays->source[v]);
+        ct->rays->v[v][2] = 1;
+    }
+    for (int d = 0; d < 3; d++) {
+        double step = d == 1 ? -1 : 1;
+        ct->grid.n[d] = d < 2 ? n[d] : 1;
+        ct->grid.step[d] = step;
+        ct->grid.first[d] = d < 2 ? -step * (double)(n[d] / 2) : 0;
+    }
+    ct->ray_model = KR_RAY_JOSEPH;
+    struct magnitudes c = { .part = part, .spoke = spoke, .turn = turn, .to = KR_R(ct->data), .columns = m, .n = n[0] };
+    return kr_for(views * coils, magnitudes_of, &c);
 }
 
 /* Root of the sum of squares of real and imaginary parts of all coils, on the scale of a unitary transform. */
@@ -118,7 +197,7 @@ static int one(kr_array *to, const kr_scan *scan, long i, const kr_recon *by, co
     e = e ? e : by->run(&im, &ct, NULL, values, trace);
     e = e ? e : combine(to, im->data);
     kr_image_unref(&im);
-    drop(&ct);
+    spokes_drop(&ct);
     kr_part_close(&part);
     return e;
 }

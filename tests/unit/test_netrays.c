@@ -482,7 +482,7 @@ static void pdunet_method(void **state)
     assert_refused(KR_EREFUSED, "these are fans");
     kr_scan mri = { .shape = KR_SHAPE([KR_X] = N, [KR_Y] = N, [KR_COIL] = 1), .meta = scan.meta };
     assert_int_not_equal(m->run(&im, &mri, NULL, o, NULL), 0);
-    assert_refused(KR_EREFUSED, "is for X-ray projections");
+    assert_refused(KR_EREFUSED, "these samples lie on a grid");
     static const char *const bad[][3] = { { "hyper.n_primary", "4", "the weights have 2" }, { "hyper.n_iterations", "3", "the weights have 2" }, { "hyper.use_original_block", "true", "the weights have no" },
         { "hyper.parfan", "fan", "parfan is fan" }, { "hyper.per99_img", "-1", "a number from" }, { "hyper.use_original_init", "maybe", "'maybe'" }, { "hyper.dropout", "0.1", "no key that Kray knows" } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -501,6 +501,82 @@ static void pdunet_method(void **state)
     kr_rays_unref(&scan.rays);
     kr_array_unref(&scan.data);
     kr_meta_unref(&scan.meta);
+    remove(file);
+}
+
+/* Radial k-space of three Gaussians, in closed form, golden angles: the image that the network makes of their projections, in closed form, too. */
+static void pdunet_of_spokes(void **state)
+{
+    (void)state;
+    enum { SPOKES = 13, SAMPLES = 44, WIDE = 29 };                   /* 29: the diagonal of 20 pixels */
+    static const double bell[3][4] = { { 1, 0, 0.05, 0.11 }, { 0.7, 0.2, -0.1, 0.08 }, { 0.4, -0.12, -0.22, 0.09 } };      /* value, place and width in fields of view */
+    const double step = 0.5;
+    kr_weights *w = pdunet(false);
+    assert_false(kr_weights_write(w, file));
+    kr_meta *meta = kr_meta_new();
+    kr_scan mri = { .shape = KR_SHAPE([KR_SAMPLE] = SAMPLES, [KR_VIEW] = SPOKES, [KR_COIL] = 1), .enc.encoded = { N, N, 1 }, .meta = meta };
+    mri.data = kr_array_new(KR_C32, mri.shape);
+    mri.traj = kr_array_new(KR_R32, KR_SHAPE([KR_SAMPLE] = SAMPLES, [KR_VIEW] = SPOKES, [KR_CHAN] = 2));
+    kr_scan ct = { .rays = kr_rays_new(KR_PARALLEL, SPOKES, WIDE, 1), .grid = { { N, N, 1 }, { -N / 2, N / 2, 0 }, { 1, -1, 1 } }, .ray_model = KR_RAY_JOSEPH, .meta = meta };
+    ct.data = kr_array_new(KR_R32, KR_SHAPE([KR_U] = WIDE, [KR_V] = 1, [KR_VIEW] = SPOKES));
+    ct.shape = kr_array_shape(ct.data);
+    assert_true(mri.data && mri.traj && ct.rays && ct.data);
+    for (long v = 0; v < SPOKES; v++) {
+        double at = (double)v * 111.246117975 * M_PI / 180, half = at - floor(at / M_PI) * M_PI;
+        long place = 0;
+        for (long o = 0; o < SPOKES; o++) {
+            double other = (double)o * 111.246117975 * M_PI / 180;
+            place += other - floor(other / M_PI) * M_PI < half;
+        }
+        for (long s = 0; s < SAMPLES; s++) {
+            double k = ((double)s - SAMPLES / 2) * step, re = 0, im = 0;
+            for (int b = 0; b < 3; b++) {
+                double size = bell[b][0] * 2 * M_PI * bell[b][3] * bell[b][3] * exp(-2 * M_PI * M_PI * bell[b][3] * bell[b][3] * k * k), turn = 2 * M_PI * k * (cos(at) * bell[b][1] + sin(at) * bell[b][2]);
+                re += size * cos(turn);
+                im -= size * sin(turn);
+            }
+            KR_C(mri.data)[v * SAMPLES + s] = kr_c((float)re, (float)im);
+            KR_R(mri.traj)[v * SAMPLES + s] = (float)(k * cos(at));
+            KR_R(mri.traj)[(SPOKES + v) * SAMPLES + s] = (float)(k * sin(at));
+        }
+        double c = cos(half), s = sin(half);
+        memcpy(ct.rays->u[place], (double[3]){ c, -s, 0 }, sizeof ct.rays->u[place]);
+        memcpy(ct.rays->source[place], (double[3]){ -s, -c, 0 }, sizeof ct.rays->source[place]);
+        ct.rays->v[place][2] = 1;
+        for (long j = 0; j < WIDE; j++) {
+            double t = ((double)j - (WIDE - 1) / 2) / N, sum = 0;
+            for (int b = 0; b < 3; b++) {
+                double off = (t - c * bell[b][1] - s * bell[b][2]) / bell[b][3];
+                sum += bell[b][0] * bell[b][3] * sqrt(2 * M_PI) * exp(-off * off / 2);
+            }
+            KR_R(ct.data)[place * WIDE + j] = (float)sum;
+        }
+    }
+    const kr_recon *m = kr_recon_named("pdunet");
+    void *o = calloc(1, m->opts_size);
+    kr_image *im = NULL, *want = NULL;
+    kr_cost cost = { 0, 0 };
+    double off = 0;
+    assert_true(!kr_opt_defaults(m->opts, o) && !kr_opt_set(m->opts, o, "weights", file) && !kr_opt_set(m->opts, o, "config", "none"));
+    if (m->run(&im, &mri, NULL, o, NULL) || m->run(&want, &ct, NULL, o, NULL) || m->plan(&cost, &mri, o))
+        fail_msg("%s", kr_error());
+    assert_true(cost.bytes > 0);
+    for (long i = 0; i < N * N; i++)
+        off = fmax(off, fabs((double)KR_R(im->data)[i] - (double)KR_R(want->data)[i]));      /* n / sqrt(n n) times */
+    print_message("spokes against projections in closed form: %.1e of the largest value\n", off / kr_max_abs(want->data));
+    assert_true(kr_max_abs(want->data) > 0 && off < 1e-4 * kr_max_abs(want->data));
+    kr_image_unref(&im);
+    KR_R(mri.traj)[5] += 3;
+    assert_int_not_equal(m->run(&im, &mri, NULL, o, NULL), 0);
+    assert_refused(KR_EREFUSED, "no straight spoke");
+    free(o);
+    kr_image_unref(&want);
+    kr_weights_unref(&w);
+    kr_array_unref(&mri.data);
+    kr_array_unref(&mri.traj);
+    kr_array_unref(&ct.data);
+    kr_rays_unref(&ct.rays);
+    kr_meta_unref(&meta);
     remove(file);
 }
 
@@ -591,6 +667,6 @@ static void gradients(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method), cmocka_unit_test(blocks), cmocka_unit_test(pdunet_as_published), cmocka_unit_test(pdunet_method) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_published), cmocka_unit_test(gradients), cmocka_unit_test(method), cmocka_unit_test(blocks), cmocka_unit_test(pdunet_as_published), cmocka_unit_test(pdunet_method), cmocka_unit_test(pdunet_of_spokes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
