@@ -68,7 +68,7 @@ static int lessons_of(adaptation *a, const kr_scan *part, const kr_array *maps, 
     kr_scoped(array) rest = NULL;
     kr_scoped(array) last = NULL;
     kr_scan known = { 0 }, given = { 0 };
-    double sigma = !strcmp(a->kind->around, "kray") ? kr_noise_sigma(part, NULL) : 0;
+    double sigma = a->kind->refines ? kr_noise_sigma(part, NULL) : 0;
     if (sigma < 0)
         kr_error_clear();
     sigma = fmax(sigma, 0);

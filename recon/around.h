@@ -41,6 +41,8 @@ typedef struct around {
     int (*measure)(double *whole, const kr_scan *scan, const void *facts);
     /* z {X,Y}: the image of slice i (the middle of it where z is smaller); s is open (its k-space, mask and facts of the mask). */
     int (*slice)(kr_array *z, slice *s, kr_net *net, const around_job *j, long i);
+    bool begins;                     /* networks may begin with the image of another method (first_image) */
+    const char *behind;              /* a key of its configuration: what is done behind the network where it is "true", and is not trained; NULL */
 } around;
 extern const around *const arounds[];
 const around *around_of(const kr_net_kind *kind);            /* the pipeline that the network's entry names */

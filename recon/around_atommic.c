@@ -393,4 +393,4 @@ static const kr_fact keys[] = {
     { .key = "unnormalize_loss_inputs" }, { .key = "unnormalize_log_outputs" }, { .key = "metric_computation_mode" }, { .key = "penalization_weight" },
     { .key = "use_reconstruction_module" }, { .key = "log_multiple_modalities" }, { .key = NULL } };
 
-const around around_atommic = { "atommic", keys, sizeof(facts), read, grid, NULL, one };
+const around around_atommic = { "atommic", keys, sizeof(facts), read, grid, NULL, one, .begins = true };

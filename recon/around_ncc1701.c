@@ -154,4 +154,4 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 
 static const kr_fact keys[] = { { .key = "norm_type" }, { .key = "use_datacon" }, { .key = "fftnorm" }, { .key = NULL } };
 
-const around around_ncc1701 = { .name = "ncc1701", .keys = keys, .facts_size = sizeof(facts), .read = read, .measure = measure, .slice = one };
+const around around_ncc1701 = { .name = "ncc1701", .keys = keys, .facts_size = sizeof(facts), .read = read, .measure = measure, .slice = one, .behind = "use_datacon" };

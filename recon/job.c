@@ -215,6 +215,7 @@ static int describe(kr_image *im, const kr_scan *s, kr_job *j)
 {
     kr_mask_facts f;
     kr_text used = { 0 };
+    kr_meta_set_whole(im->meta, j->how.whole);
     kr_opt_describe(&used, j->method->opts, job_values_of(j, j->method));
     int e = used.failed ? kr_error_code() : kr_meta_provenance(im->meta, NULL, j->method->name, used.s ? used.s : "", NULL, 0);
     kr_text_clear(&used);

@@ -112,7 +112,7 @@ static int in_pieces(const kr_job *j, const char *source)
 }
 
 /* How many slices at a time: what fits into the memory given; of a large scan, one for each thread. */
-static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pieces)
+static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pieces, const kr_trace *trace)
 {
     long n = slices_of(head);
     kr_cost c;
@@ -121,7 +121,7 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
     if (!j->how.memory) {
         if (estimate(j, &c, head, m, n))
             return -1;
-        long at_once = kr_dealt_processes() > 1 ? 4 * kr_dealt_processes() : kr_threads();       /* the same on all of them */
+        long at_once = kr_dealt_processes(trace) > 1 ? 4 * kr_dealt_processes(trace) : kr_threads();       /* the same on all of them */
         return pieces && c.bytes > LARGE && m->needs & KR_EACH_SLICE && at_once < n ? at_once : n;
     }
     for (long k = n; k > 0; k = k > 8 ? k - k / 8 : k - 1) {
@@ -230,13 +230,13 @@ int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, cons
     const kr_recon *m = job_choose(j, *head, NULL);
     if (m && look_beside(j, *head, m, source))
         return kr_error_code();
-    *piece = m ? piece_of(j, *head, m, pieces) : -1;
+    *piece = m ? piece_of(j, *head, m, pieces, NULL) : -1;
     if (!j->method && *piece > 0) {              /* what auto takes is told by the data */
         kr_scoped(scan) s = NULL;
         j->from = 0;
         j->count = *piece;
         j->all = slices_of(*head);
-        *piece = read_window(j, &s, source, NULL) || kr_job_prepare(j, s, NULL) ? -1 : piece_of(j, *head, j->method, pieces);
+        *piece = read_window(j, &s, source, NULL) || kr_job_prepare(j, s, NULL) ? -1 : piece_of(j, *head, j->method, pieces, NULL);
     } else if (*piece > 0)
         j->method = m;
     kr_cost one;
@@ -321,7 +321,7 @@ int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *t
     const kr_recon *guess = head ? job_choose(j, head, NULL) : NULL;
     if (guess && j->how.memory && look_beside(j, head, guess, source))
         return kr_error_code();
-    long piece = !head ? 1 : guess ? piece_of(j, head, guess, pieces) : -1;
+    long piece = !head ? 1 : guess ? piece_of(j, head, guess, pieces, trace) : -1;
     kr_coils_facts facts = { 0, 0 };
     if (piece < 0)
         return kr_error_code();

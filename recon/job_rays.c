@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* Formats that hold arrays of any meaning: others are raw data of MRI, or images. */
-static bool may_hold(const kr_format *f) { return !f || !f->read || !strcmp(f->name, "hdf5") || !strcmp(f->name, "mat") || !strcmp(f->name, "npy"); }
+static bool may_hold(const kr_format *f) { return !f || !f->read || f->any; }
 
 int job_projections(kr_job *j, kr_projections **p, const char *source, const kr_trace *trace)
 {

@@ -263,6 +263,8 @@ static int of_refine(kr_lesson *l, const kr_scan *given, const kr_scan *referenc
     return e;
 }
 
+bool kr_lesson_begins(const kr_net_kind *kind) { return around_of(kind)->begins; }
+
 int kr_lesson_of(kr_lesson *l, const kr_net_kind *kind, const kr_weights *weights, const kr_scan *given, const kr_scan *reference, const kr_array *maps, double sigma, const kr_array *first, const kr_trace *trace)
 {
     *l = (kr_lesson){ 0 };
@@ -270,10 +272,11 @@ int kr_lesson_of(kr_lesson *l, const kr_net_kind *kind, const kr_weights *weight
     kr_auto void *facts = kr_alloc_zero(1, about->facts_size ? about->facts_size : 1);
     kr_scoped(weights) told = facts ? kr_weights_under(weights, "") : NULL;
     int e = told ? 0 : kr_error_code();
-    if (!e && !strcmp(kind->around, "ncc1701"))              /* data consistency comes behind the network, and is not trained */
-        e = kr_meta_set(told->meta, "hyper.use_datacon", "false");
+    kr_auto char *behind = about->behind ? kr_strf("hyper.%s", about->behind) : NULL;
+    if (!e && about->behind)
+        e = behind ? kr_meta_set(told->meta, behind, "false") : kr_error_code();
     e = e ? e : about->read(facts, told, kind);
-    if (!e && !strcmp(kind->around, "kray"))
+    if (!e && kind->refines)
         e = of_refine(l, given, reference, maps, sigma, trace);
     else if (!e) {
         struct taken t = { .keep = true }, again = { .value = 1 };

@@ -94,7 +94,7 @@ static int set_options(struct job *j, const kr_mrd_methods *methods, const kr_mr
         if (own)
             j->given = o->name;
         else
-            j->maps_asked |= !strcmp(o->name, "maps") || !strcmp(o->name, "calib") || (!strcmp(o->name, "coils") && strcmp(value, "espirit"));
+            j->maps_asked |= !strcmp(o->name, "maps") || !strcmp(o->name, "calib") || (!strcmp(o->name, "coils") && strcmp(value, kr_coils_preset.method));
     }
     const around *a = &j->around;
     if (a->maps < 1 || a->maps > 8 || a->calib < 1 || a->compress < 0)

@@ -223,8 +223,8 @@ static int run_slices(struct stack *j)
 {
     const kr_array *k = j->scan->data;
     long n = kr_parts(j->scan), wide = side_by_side(j->kind, j->w, k->n[KR_COIL], k->n[KR_Y], k->n[KR_X], n), together = wide > 1 ? n - n % wide : 0;
-    if (wide > 0 && kr_dealt_processes() > 1 && !j->residual && !j->spread)
-        return kr_deal(n, wide > 1, one_slice, j, (const kr_made[]){ kr_made_of(j->image), { NULL, 0 } });
+    if (wide > 0 && kr_dealt_processes(j->trace) > 1 && !j->residual && !j->spread)
+        return kr_deal(j->trace, n, wide > 1, one_slice, j, (const kr_made[]){ kr_made_of(j->image), { NULL, 0 } });
     int e = wide < 0 ? (int)wide : kr_for(together, one_slice, j);
     for (long i = together; !e && i < n; i++)
         e = one_slice(j, i);

@@ -176,7 +176,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan), left + 2 * kr_parts(scan) };
     long n = kr_parts(scan);
     const kr_made made[] = { kr_made_of(image), { taken, (size_t)n * sizeof *taken }, { left, 3 * (size_t)n * sizeof *left }, { NULL, 0 } };
-    if (kr_deal(n, n >= kr_threads(), n >= kr_threads() ? one : one_in_turn, &j, made) || warn_of_misfit(&j))
+    if (kr_deal(trace, n, n >= kr_threads(), n >= kr_threads() ? one : one_in_turn, &j, made) || warn_of_misfit(&j))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();

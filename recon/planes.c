@@ -396,7 +396,7 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
     struct all a = { { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
                        .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors }, left };
     bool wide = slices >= 2 * kr_threads();              /* few: the threads share the work of each */
-    if (kr_deal(slices, wide, one_slice, &a, (const kr_made[]){ kr_made_of(image), { floors, (size_t)slices * sizeof *floors }, { NULL, 0 } }))
+    if (kr_deal(trace, slices, wide, one_slice, &a, (const kr_made[]){ kr_made_of(image), { floors, (size_t)slices * sizeof *floors }, { NULL, 0 } }))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &a.first, slices) : kr_error_code();

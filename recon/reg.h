@@ -17,7 +17,6 @@ typedef struct reg_problem {
     kr_linop *image;                 /* the image of x, which is more; NULL: x is the image              */
 } reg_problem;
 
-typedef struct kr_regular kr_regular;                 /* regular.h */
 /* Where a term is added. */
 typedef struct kr_regular kr_regular;                 /* regular.h */
 typedef struct reg_at {
@@ -41,6 +40,7 @@ typedef struct reg_kind {
     bool alone;                      /* has an unknown of its own and cannot be summed with others      */
     bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
     double images, each;             /* memory, in images of a problem: at all, and for each axis in space; measured */
+    double rays;                     /* of rays instead, for each axis in space, where its dual is changed in place; 0: as above */
     int (*add)(reg_problem *q, const reg_at *at);
     bool by_noise;                   /* a strength of 0 is found by the noise of the scan */
     const char *weights;             /* name of the trained weights that it wants; NULL: none           */

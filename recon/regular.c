@@ -330,8 +330,9 @@ static int solve(void *self, long i)
     if (!p.m.A)
         kr_part_close(&p.of);
     if (!e) {
-        const char *solver = strcmp(j->o->solver, "auto") ? j->o->solver : NULL;
-        bool samples = p.m.A && !q.smooth.add && (!solver || !strcmp(solver, "diagonal"));      /* it goes by them, and b has done its work */
+        const kr_solver *asked = kr_solver_named(j->o->solver);
+        const char *solver = asked ? asked->name : NULL;                                     /* else auto */
+        bool samples = p.m.A && !q.smooth.add && (!asked || asked->samples);      /* it goes by them, and b has done its work */
         if (samples && j->parts == 1)
             kr_array_unref(j->held);
         kr_scoped(linop) A = p.m.A && q.image ? kr_mul(kr_linop_ref(p.m.A), kr_linop_ref(q.image)) : p.m.A ? kr_linop_ref(p.m.A) : NULL;
@@ -566,7 +567,7 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     j.image = image;
     j.solved = solved;
     j.yy = yy;
-    if (kr_deal(j.parts, false, adjoint, &j, (const kr_made[]){ kr_made_of(b), { yy, (size_t)j.parts * sizeof *yy }, { NULL, 0 } }))
+    if (kr_deal(trace, j.parts, false, adjoint, &j, (const kr_made[]){ kr_made_of(b), { yy, (size_t)j.parts * sizeof *yy }, { NULL, 0 } }))
         return kr_error_code();
     kr_array *levelled = NULL, *factor = NULL;
     if (coils && model_level(&levelled, &factor, coils, b, scan))
@@ -591,7 +592,7 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     if (j.before)
         j.before->scale = j.scale;
     bool wide = side_by_side(scan, j.joint);
-    if (kr_deal(j.parts, wide, wide ? solve : solve_in_turn, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } }))
+    if (kr_deal(trace, j.parts, wide, wide ? solve : solve_in_turn, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } }))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();
@@ -624,7 +625,7 @@ static int plan_rays(kr_cost *cost, const kr_scan *scan, const kr_regular *o, co
     for (int d = 0; d < 3; d++)
         dims += scan->grid.n[d] > 1;
     for (int i = 0; i < sum->count; i++)
-        images += !strcmp(sum->kind[i]->name, "tv") ? dims : 2 + sum->kind[i]->images + dims * sum->kind[i]->each;
+        images += sum->kind[i]->rays > 0 ? dims * sum->kind[i]->rays : 2 + sum->kind[i]->images + dims * sum->kind[i]->each;
     return projected_plan(cost, scan, fmin((double)o->iterations, 300), images, 2);
 }
 

@@ -77,7 +77,7 @@ static int reconstruct(kr_array *image, double *factor, const kr_scan *scan, con
     struct job j = { scan, coils, image, o, trace, factor };
     long n = kr_parts(scan);
     bool wide = n >= 2 * kr_threads();                               /* many slices: one a thread; few: one after the other */
-    return kr_deal(n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { factor, (size_t)n * sizeof *factor }, { NULL, 0 } });
+    return kr_deal(trace, n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { factor, (size_t)n * sizeof *factor }, { NULL, 0 } });
 }
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)

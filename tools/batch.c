@@ -301,7 +301,9 @@ int batch_verdict(const struct batch *b, const kr_trace *trace)
 
 void batch_voxel_unknown(const kr_image *im, const char *output, const char *to, const kr_trace *trace)
 {
-    bool nifti = to ? !strcmp(to, "nifti") : strstr(output, ".nii") != NULL;
-    if (nifti && (!(im->geom->fov_mm[0] > 0) || !(im->geom->fov_mm[1] > 0)))
+    const kr_format *f = to ? kr_format_named(to) : NULL;
+    for (int i = 0; !to && kr_formats[i] && !(f && f->volumes); i++)
+        f = kr_format_suffix(kr_formats[i], output) ? kr_formats[i] : NULL;
+    if (f && f->volumes && (!(im->geom->fov_mm[0] > 0) || !(im->geom->fov_mm[1] > 0)))
         kr_say(trace, KR_WARNING, "%s: the voxel size is unknown; 1 mm is written, which other programs take as true: --voxel X,Y,Z states it", output);
 }

@@ -46,7 +46,7 @@ static int write(const kr_array *maps, kr_meta *meta, const opts *o, const char 
     kr_opt_describe(&used, table, o);
     kr_auto char *method = kr_strf("coils %s", o->method);
     const char *input[] = { file };
-    int e = method && !used.failed ? kr_meta_provenance(meta, kr_command_line(), method, used.s, input, 1) : kr_error_code();
+    int e = method && !used.failed ? kr_note(meta, method, used.s, input, 1) : kr_error_code();
     kr_text_clear(&used);
     if (e || (o->output && kr_array_write(maps, meta, o->output)))
         return kr_error_code();

@@ -86,6 +86,7 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
             if (narrow && kr_image_twelve_bits(&whole, im))
                 return kr_fail_in("%s", from);
             batch_voxel_unknown(im, to, o->to, trace);
+            kr_meta_set_whole((whole ? whole : im)->meta, kr_whole());
             json_object_set_new(j, "what", json_words("image"));
             json_object_set_new(j, "shape", json_shape(kr_array_shape(im->data)));
             return kr_image_write(whole ? whole : im, to, o->to);

@@ -219,7 +219,7 @@ static int some_planes(kr_image **out, const struct planes *p, long from)
     const kr_trace *t = kr_trace_of(&room, p->trace, "part", from / p->each, (p->deep + p->each - 1) / p->each);
     bool made = !strcmp(p->file, "phantom");
     return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, from + p->each > p->deep ? p->deep - from : p->each) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t)
-           || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_meta_provenance((*out)->meta, kr_command_line(), NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
+           || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_note((*out)->meta, NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
 }
 
 static int next_planes(void *self, kr_array **out, long from)
@@ -282,7 +282,7 @@ static int reconstruct(kr_shape *size, kr_projections *p, const char *file, cons
         return 0;
     }
     if ((o->metal > 0 && kr_ct_metal(&metal, s, above, trace) < 0) || kr_job_run(job, &image, s, trace) || (metal && kr_ct_metal_back(image, metal))
-        || (o->water > 0 && kr_ct_hounsfield(image, o->water, o->air)) || kr_meta_provenance(image->meta, kr_command_line(), NULL, NULL, &file, !made))
+        || (o->water > 0 && kr_ct_hounsfield(image, o->water, o->air)) || kr_note(image->meta, NULL, NULL, &file, !made))
         return kr_error_code();
     tell(j, job, image->data->n, s, &f, p, image->meta);
     *size = kr_array_shape(image->data);

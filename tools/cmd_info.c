@@ -566,12 +566,12 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     kr_scoped(scan) s = NULL;
     kr_scoped(image) im = NULL;
     kr_scoped(array) a = NULL;
-    bool seq = f && !strcmp(f->name, "pulseq");
+    bool seq = f && f->sequence;
     int e = f ? kr_fail(KR_EFORMAT, "%s: %s files are only written", file, f->name) : kr_error_code(), first = 0;
     bool maps = false;
     kr_auto char *unknown = f ? NULL : kr_strdup(kr_error());
     kr_projections *rays = NULL;
-    int is = p->from || (f && f->read && strcmp(f->name, "hdf5") && strcmp(f->name, "mat")) ? 0 : kr_ct_known(&rays, file, trace);
+    int is = p->from || (f && f->read && !f->any) ? 0 : kr_ct_known(&rays, file, trace);
     if (is) {
         if (is > 0 && !o)
             kr_text_add(t, "%s: X-ray projections\n", file);

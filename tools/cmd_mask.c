@@ -116,6 +116,7 @@ static int make(const char *spec, const opts *o, struct answer *a)
     if (!o->output)
         return 0;
     kr_scoped(meta) meta = kr_meta_new();
+    kr_meta_set_whole(meta, kr_whole());
     if (!meta || kr_meta_set(meta, "mask", "%s", spec) || kr_meta_set(meta, "kray_command", "%s", kr_command_line()))
         return kr_error_code();
     if (kr_array_write(m, meta, o->output))

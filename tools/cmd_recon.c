@@ -180,12 +180,12 @@ static int write_out(const kr_image *image, kr_job *job, const char *file, const
     if (!result)
         return kr_error_code();
     batch_voxel_unknown(result, output, o->to, trace);
-    if (kr_meta_provenance(result->meta, kr_command_line(), NULL, NULL, &file, sweep.count > 0) || kr_meta_set(result->meta, "kray_settings", "%s", settings)
+    if (kr_note(result->meta, NULL, NULL, &file, sweep.count > 0) || kr_meta_set(result->meta, "kray_settings", "%s", settings)
         || kr_stopped(trace) || kr_image_write(result, output, o->to))
         return kr_error_code();
-    bool ranked = o->to && !strcmp(o->to, "cmrxrecon");      /* which keeps a part */
-    kr_scoped(image) kept = ranked ? kr_cmrxrecon_ranking(result) : NULL;
-    if (ranked && !kept)
+    const kr_format *to = o->to ? kr_format_named(o->to) : NULL;
+    kr_scoped(image) kept = to && to->kept ? to->kept(result) : NULL;
+    if (to && to->kept && !kept)
         return kr_error_code();
     kr_say(trace, KR_INFO, "%s: %s%s, %s, %.2f s", output, kr_shape_text(kr_array_shape(kept ? kept->data : result->data)),
            kept ? ", the subset that the challenge ranks" : "", m->name, kr_seconds() - start);
@@ -209,7 +209,7 @@ static int one(kr_job *job, const char *file, const char *output, const char *se
     kr_scoped(image) image = NULL;
     if (sweep.count ? best_of(&image, job, file, o, target, trace) : kr_job_file(job, &image, file, trace))
         return kr_error_code();
-    if (kr_dealt_rank())                       /* all have it, one writes it */
+    if (trace->dealer && trace->dealer->rank)                    /* all have it, one writes it */
         return 0;
     return write_out(image, job, file, output, settings, o, start, j, trace);
 }
@@ -217,13 +217,20 @@ static int one(kr_job *job, const char *file, const char *output, const char *se
 /* Coil maps come from a file. */
 static bool named_maps(const opts *o) { return !method_makes_maps(o->coils); }
 
+static bool has(const kr_opt *o, const char *name)
+{
+    while (o && o->name && strcmp(o->name, name))
+        o++;
+    return o && o->name;
+}
+
 /* Refuses what is given and would not be looked at. */
 static int all_options_count(const opts *o)
 {
-    const char *idle = o->maps > 1 ? "maps" : strcmp(o->coils, "espirit") ? "coils" : given_calib ? "calib" : NULL;
+    const char *idle = o->maps > 1 ? "maps" : strcmp(o->coils, kr_coils_preset.method) ? "coils" : given_calib ? "calib" : NULL;
     if (idle && method.asked && !(method.asked->needs & (KR_NEEDS_COILS | KR_MAY_USE_COILS)))
         return kr_fail(KR_EUSAGE, "%s takes no coil maps, so that --%s means nothing to it%s", method.asked->name, idle,
-                       strcmp(method.asked->name, "nlinv") || strcmp(idle, "maps") ? "" : "; its own sets are --sets");
+                       o->maps > 1 && has(method.asked->opts, "sets") ? "; its own sets are --sets" : "");
     if (named_maps(o) && (o->maps > 1 || given_calib))
         return kr_fail(KR_EUSAGE, "the coil maps are read from %s, so that --%s means nothing: it is for maps made from the scan", o->coils,
                        o->maps > 1 ? "maps" : "calib");
@@ -271,10 +278,11 @@ static int open_all(struct asked *a, const opts *o, const kr_trace *trace)
     how.coils.method = a->maps ? how.coils.method : o->coils;
     how.coils.maps = o->maps;
     how.coils.calib[0] = how.coils.calib[1] = how.coils.calib[2] = o->calib;
-    how.coils_asked = strcmp(o->coils, "espirit") || o->maps > 1 || given_calib;
+    how.coils_asked = strcmp(o->coils, kr_coils_preset.method) || o->maps > 1 || given_calib;
     how.maps = a->maps;
     how.undersample = o->undersample;
     how.phase = o->complex;
+    how.whole = kr_whole();
     how.partial = o->partial;
     how.from = o->from;
     how.geometry = o->geometry;
@@ -344,7 +352,7 @@ static int in_turn(struct batch *b, long i, struct asked *all, const char *setti
     const kr_trace *t = kr_trace_of(&room, &a->trace, "file", i, b->count);
     kr_progress(t, "reading", 0, 1);
     bool failed = done < 0 || (b->count > 1 && kr_guard_try(input, o->from, KR_RAW)) || one(all->job, input, output, settings, o, &all->target, j, t)
-               || (o->then && !o->plan && !kr_dealt_rank() && stage_then(o->then, o->timeout, output, j, t));
+               || (o->then && !o->plan && !(t->dealer && t->dealer->rank) && stage_then(o->then, o->timeout, output, j, t));
     if (r && kr_error_code() != KR_ESTOPPED) {
         const kr_recon *m = failed ? NULL : kr_job_method(all->job);
         int why = kr_error_code();
@@ -401,7 +409,7 @@ static int by_slices(struct ranks *ranks, struct batch *b, struct asked *all, co
         return kr_error_code();
     answer_begin(&a, o->json && !ranks->rank, trace);
     int e = in_turn(b, 0, all, settings, o, NULL, &a);
-    if (!e && !kr_dealt_loops() && !o->resume)
+    if (!e && !ranks->slices.loops && !o->resume)
         kr_say(trace, KR_WARNING, "there was nothing to deal out, a single slice or a method that does not take them one by one: each of %d ranks did the same", ranks->count);
     return answer_end(&a, ranks_shared(ranks, e));
 }

@@ -245,7 +245,7 @@ static int segment(const struct models *m, const opts *o, int files, char **file
             source[i] = file[i];
         kr_text how_text = { 0 };
         kr_text_add(&how_text, "model=%s%s%s", m->digests.s, o->largest ? " largest" : "", o->fill ? " fill-holes" : "");
-        e = e ? e : source ? kr_meta_provenance(out->meta, kr_command_line(), kr_segmenter_kind(m->at[0]), how_text.s, source, files) : kr_error_code();
+        e = e ? e : source ? kr_note(out->meta, kr_segmenter_kind(m->at[0]), how_text.s, source, files) : kr_error_code();
         kr_text_clear(&how_text);
         e = e ? e : kr_image_write(out, to, NULL);
         e = e || !table_to ? e : write_table(table_to, out->meta);

@@ -162,7 +162,10 @@ static int write_images(const struct link *l, const char *stream, const opts *o)
         kr_auto char *source = kr_strf("%s:%d", stream, series);
         kr_auto char *path = numbered(o->output, number++);
         kr_scoped(image) im = NULL;
-        if (!source || !path || kr_image_read(&im, source) || kr_image_write(im, path, o->to))
+        if (!source || !path || kr_image_read(&im, source))
+            return kr_error_code();
+        kr_meta_set_whole(im->meta, kr_whole());
+        if (kr_image_write(im, path, o->to))
             return kr_error_code();
         kr_say(l->trace, KR_INFO, "%s: %s, series %d", path, kr_shape_text(kr_array_shape(im->data)), series);
     }
@@ -222,7 +225,7 @@ static int messages_of(const char *file, const opts *o, const char *folder, stru
     kr_source_clear(&src);
     if (!f)
         return kr_fail_in("%s", file);
-    if (!strcmp(f->name, "ismrmrd") || !strcmp(f->name, "mrdstream"))
+    if (f->messages)
         return kr_mrd_messages(file, put, l, l->trace);
     kr_scoped(scan) s = NULL;
     kr_auto char *path = kr_strf("%s/scan.h5", folder);

@@ -206,6 +206,8 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
     how.traj = traj;
     kr_scoped(scan) s = NULL;
     int e = phantom->measure(&s, &how, trace);
+    if (!e)
+        kr_meta_set_whole(s->meta, kr_whole());
     if (!e && traj) {
         name_trajectory(s, o->traj);
         e = o->positions ? kr_array_write(traj, s->meta, o->positions) : 0;
@@ -213,7 +215,7 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
     if (!e && o->undersample)
         e = kr_scan_undersample_by(s, o->undersample, o->out);
     for (int i = 0; !e && i < 2; i++)
-        e = kr_meta_provenance(i ? s->reference->meta : s->meta, kr_command_line(), phantom->name, NULL, &word, is_file);
+        e = kr_note(i ? s->reference->meta : s->meta, phantom->name, NULL, &word, is_file);
     if (!e && o->reference)
         e = kr_image_write(s->reference, o->reference, NULL);
     if (!e && o->maps)
@@ -221,7 +223,7 @@ static int simulate(const opts *o, int files, char **file, struct answer *answer
     if (!e)
         e = kr_scan_write(s, o->out, o->to);
     const kr_format *f = !e && traj && !o->positions ? kr_format_of(o->out) : NULL;
-    if (f && strcmp(f->name, "ismrmrd") && strcmp(f->name, "mrd"))
+    if (f && !f->positions)
         kr_say(trace, KR_WARNING, "%s: k-space positions are not in %s files; --positions FILE writes them", o->out, f->name);
     if (!e)
         kr_say(trace, KR_INFO, "%s: %s, %s, SNR %g", o->out, phantom->name, kr_shape_text(s->shape), o->snr);

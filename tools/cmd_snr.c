@@ -72,6 +72,8 @@ static int write_ratio(const char *path, const char *what, const kr_image *like,
     kr_scoped(image) im = kr_image_new(z, like->geom, like->meta);
     kr_text used = { 0 };
     kr_opt_describe(&used, method.asked->opts, method.values);
+    if (im)
+        kr_meta_set_whole(im->meta, kr_whole());
     int e = !im || kr_meta_set(im->meta, "map", "%s", what) || kr_meta_set(im->meta, "kray_command", "%s", kr_command_line()) || kr_meta_set(im->meta, "kray_method", "%s", method.asked->name)
          || kr_meta_set(im->meta, "kray_parameters", "%s", used.s ? used.s : "") || kr_image_write(im, path, NULL) ? kr_error_code() : 0;
     kr_text_clear(&used);

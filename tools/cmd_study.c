@@ -89,11 +89,11 @@ static int add_input(struct study *s, const char *path)
     return 0;
 }
 
-/* Volumes of NIfTI, and what counts as raw data. */
+/* Volumes, and what counts as raw data. */
 static bool of_use(const char *name)
 {
     for (int i = 0; kr_formats[i]; i++)
-        if ((kr_formats[i]->raw || !strcmp(kr_formats[i]->name, "nifti")) && kr_format_suffix(kr_formats[i], name))
+        if ((kr_formats[i]->raw || kr_formats[i]->volumes) && kr_format_suffix(kr_formats[i], name))
             return true;
     return false;
 }

@@ -145,7 +145,7 @@ static int heat(int files, char **file, const opts *o, struct answer *answer)
     for (int i = 0; inputs && i <= files; i++)
         inputs[i] = i < files ? file[i] : o->unheated;
     int e = !map || !inputs || kr_image_set_unit(map, degrees ? "degC" : "K") || kr_meta_set(map->meta, "map", degrees ? "temperature" : "change of temperature")
-         || kr_meta_provenance(map->meta, kr_command_line(), NULL, used.s ? used.s : "", inputs, files + !!o->unheated) || kr_image_write(map, o->output, NULL) ? kr_error_code() : 0;
+         || kr_note(map->meta, NULL, used.s ? used.s : "", inputs, files + !!o->unheated) || kr_image_write(map, o->output, NULL) ? kr_error_code() : 0;
     kr_text_clear(&used);
     json_object_set_new(j, "field_T", json_number(how.field_T));
     json_object_set_new(j, "te_ms", json_number(how.te_ms));

@@ -33,7 +33,7 @@ static void describe(kr_text *t, const char *path, int deep)
     kr_text_add(t, "%s %lld ", path, (long long)st.st_size);
     if (bytes)
         kr_text_add(t, "%s\n", hex);
-    else if (kr_source_describe(t, path))                     /* of large files the ends, and when they changed */
+    else if (kr_source_describe(t, path, true))                     /* of large files the ends, and when they changed */
         kr_error_clear();
     else
         kr_text_add(t, " %lld.%09ld\n", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);

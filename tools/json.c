@@ -84,7 +84,7 @@ static void progress(void *self, const char *what, double done, double total) { 
 void answer_begin(struct answer *a, bool wanted, const kr_trace *outer)
 {
     *a = (struct answer){ .list = wanted ? json_array() : NULL, .outer = outer };
-    a->trace = (kr_trace){ say, progress, a, outer ? outer->stop : NULL };
+    a->trace = (kr_trace){ say, progress, a, outer ? outer->stop : NULL, outer ? outer->dealer : NULL };
 }
 
 json_t *answer_add(struct answer *a, const char *file)

@@ -19,14 +19,23 @@ const kr_tool *const kr_tools[] = { KR_LIST(ENTRY) NULL };
 
 static volatile int stop;
 static kr_text typed;
+static bool whole;
 
 /* With names of files alone, where --provenance does not ask for more. */
 const char *kr_command_line(void)
 {
     static kr_text told;
     if (!told.s && typed.s)
-        kr_provenance_words(&told, typed.s);
+        kr_provenance_words(&told, typed.s, whole);
     return told.s ? told.s : "";
+}
+
+bool kr_whole(void) { return whole; }
+
+int kr_note(kr_meta *m, const char *method, const char *parameters, const char *const *input, int inputs)
+{
+    kr_meta_set_whole(m, whole);
+    return kr_meta_provenance(m, kr_command_line(), method, parameters, input, inputs);
 }
 
 enum { PATIENCE = 2 };                     /* seconds until a job that does not look up is left */
@@ -325,7 +334,7 @@ int main(int argc, char **argv)
             argv[kept++] = argv[i];
     }
     argc = kept;
-    kr_provenance_full(!strcmp(provenance, "full"));
+    whole = !strcmp(provenance, "full");
     if (strcmp(provenance, "full") && strcmp(provenance, "names")) {
         kr_fail(KR_EUSAGE, "--provenance %s: names (of files alone) or full (paths, institution) are known", provenance);
         return refuse(&d, tool->name, KR_EUSAGE);

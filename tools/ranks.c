@@ -325,7 +325,7 @@ static int agree(void *self, int code, long n)
 static void pass_on(void *self, int level, const char *sentence)
 {
     const struct ranks *r = self;
-    if (kr_dealt_inside())
+    if (r->slices.inside)
         kr_say(r->outer, level, "rank %d: %s", r->rank, sentence);
     else if (!r->rank)
         kr_say(r->outer, level, "%s", sentence);
@@ -341,16 +341,15 @@ static void pass_progress(void *self, const char *what, double done, double tota
 const kr_trace *ranks_share_trace(struct ranks *r, const kr_trace *outer)
 {
     r->outer = outer;
-    r->quiet = (kr_trace){ pass_on, pass_progress, r, outer ? outer->stop : NULL };
+    r->slices = (kr_dealer){ r, r->rank, r->count, next, join, agree };
+    r->quiet = (kr_trace){ pass_on, pass_progress, r, outer ? outer->stop : NULL, &r->slices };
     return &r->quiet;
 }
 
 int ranks_share(struct ranks *r)
 {
-    r->slices = (kr_dealer){ r, r->rank, r->count, next, join, agree };
     if (!r->rank && kr_thread_start(&r->dealer, answer_slices, r))
         return kr_error_code();
-    kr_dealer_set(&r->slices);
     return 0;
 }
 
@@ -359,7 +358,6 @@ int ranks_shared(struct ranks *r, int code)
     if (!r->failed)
         code = agree(r, code, 0);
     atomic_store(&r->over, true);
-    kr_dealer_set(NULL);
     ranks_wait(r);
     return r->rank ? 0 : code;
 }

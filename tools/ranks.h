@@ -38,7 +38,7 @@ void ranks_give_up(const struct ranks *r);
 void ranks_wait(struct ranks *r);
 void ranks_leave(struct ranks *r);
 
-/* From here on all ranks make one image together. */
+/* From here on all ranks make one image together, by the trace of ranks_share_trace. */
 int ranks_share(struct ranks *r) KR_MUST_USE;
 /* What is said goes to `outer`: on rank 0 all, elsewhere that of slices that others do not see. */
 const kr_trace *ranks_share_trace(struct ranks *r, const kr_trace *outer);

@@ -1,5 +1,6 @@
 /* report_pictures.c: images beside their target, error maps, and where they came from. */
 #include "report.h"
+#include "tool.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,7 +195,7 @@ static void origin_row(kr_text *t, const char *name, const char *value)
     page_escape(t, name);
     kr_text_add(t, "</dt><dd><code>");
     kr_text told = { 0 };
-    kr_provenance_words(&told, value);
+    kr_provenance_words(&told, value, kr_whole());
     page_escape(t, told.s ? told.s : "");
     kr_text_clear(&told);
     kr_text_add(t, "</code></dd>\n");

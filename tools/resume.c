@@ -1,5 +1,6 @@
 /* resume.c: whether an image that is there already is the one that would be made. */
 #include "resume.h"
+#include "tool.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,7 +38,7 @@ int resume_settings(kr_text *t, const kr_opt *opts, const void *values, const ch
             if (file && !kr_source_parse(&src, file)) {
                 kr_source_clear(&src);
                 kr_text_add(t, "%s=", o->name);
-                e = kr_source_describe(t, file);
+                e = kr_source_describe(t, file, kr_whole());
             } else {
                 kr_error_clear();
                 kr_text_add(t, "%s", now.s);
@@ -80,8 +81,8 @@ int resume_done(const char *output, const char *input, const char *settings, con
     char why[320] = "", was[64], is[64];
     kr_text now = { 0 }, words = { 0 };
     kr_source src;
-    int e = kr_source_describe(&now, input);
-    kr_provenance_words(&words, settings);           /* as the image has them */
+    int e = kr_source_describe(&now, input, kr_whole());
+    kr_provenance_words(&words, settings, kr_whole());           /* as the image has them */
     kr_auto char *wanted = words.s;
     settings = wanted ? wanted : "";
     e = e || !words.failed ? e : kr_error_code();

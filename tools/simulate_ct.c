@@ -2,6 +2,7 @@
 #include "simulate_ct.h"
 #include "json.h"
 #include "kray/projections.h"
+#include "tool.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +158,7 @@ static int of_bodies(kr_projections *p, const kr_rays *r, const simulate_ct *o, 
         return kr_error_code();
     for (int d = 0; d < 3; d++)
         im->geom->fov_mm[d] = fabs(g.step[d]) * (double)g.n[d];
+    kr_meta_set_whole(im->meta, kr_whole());
     return kr_meta_set(im->meta, "upright", "x to the right, y up") || kr_meta_set(im->meta, "unit", "1/mm") ? kr_error_code() : kr_image_write(im, o->reference, NULL);
 }
 

@@ -19,6 +19,9 @@ typedef struct kr_tool {
 extern const kr_tool *const kr_tools[];  /* NULL-terminated */
 
 const char *kr_command_line(void);       /* as typed, for provenance        */
+bool kr_whole(void);                     /* --provenance full: notes are to be whole (kr_meta_set_whole) */
+/* kr_meta_provenance of what this command makes, as whole as --provenance says. */
+int kr_note(kr_meta *m, const char *method, const char *parameters, const char *const *input, int inputs) KR_MUST_USE;
 /* From now on a library that breaks down over a damaged file costs a sentence and exit status 1, not a crash. */
 void kr_guard(void);
 /* For one of many files: 0, or a refusal where reading it (of large files the header) breaks such a library, found out in a child

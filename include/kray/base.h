@@ -99,11 +99,15 @@ void kr_meta_unref(kr_meta **m);
 int kr_meta_set(kr_meta *m, const char *key, const char *fmt, ...) KR_PRINTF(3, 4); /* replaces */
 const char *kr_meta_get(const kr_meta *m, const char *key);     /* NULL: not there; m may be NULL */
 double kr_meta_number(const kr_meta *m, const char *key, double otherwise);
+/* Files get notes with names of files alone, and nothing of institution and station (false, the default), or all of them, with the folders as they were given. Copies are
+ * as their original. m may be NULL. */
+void kr_meta_set_whole(kr_meta *m, bool whole);
+bool kr_meta_whole(const kr_meta *m);
 long kr_meta_count(const kr_meta *m);
 const char *kr_meta_key(const kr_meta *m, long i);
 const char *kr_meta_value(const kr_meta *m, long i);
 
-/* ---- Trace: what a long job tells, and how it is asked to stop -----------------------------------
+/* ---- Trace: what a long job tells, how it is asked to stop, and with whom it shares its work ------
  * Every function that may take long takes a trace; NULL is silent and cannot be stopped. */
 enum { KR_WARNING = 0, KR_INFO = 1, KR_DETAIL = 2 };
 typedef struct kr_trace {
@@ -111,6 +115,7 @@ typedef struct kr_trace {
     void (*progress)(void *self, const char *what, double done, double total);
     void *self;
     const volatile int *stop;      /* non-zero once the user asked to stop */
+    struct kr_dealer *dealer;      /* other processes that share the work (dealt.h); NULL: none */
 } kr_trace;
 void kr_say(const kr_trace *trace, int level, const char *fmt, ...) KR_PRINTF(3, 4);
 void kr_progress(const kr_trace *trace, const char *what, double done, double total);

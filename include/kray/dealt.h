@@ -7,7 +7,7 @@
 extern "C" {
 #endif
 
-/* How the processes reach each other. All functions but `next`, which any thread may call, are called by all processes in the same order. */
+/* How the processes reach each other; kr_trace.dealer of a job that is shared. All functions but `next`, which any thread may call, are called by all processes in the same order. */
 typedef struct kr_dealer {
     void *self;
     int rank;                                             /* of this process, from 0                         */
@@ -17,20 +17,17 @@ typedef struct kr_dealer {
     /* code: what became of this process, 0 or a refusal on record. 0 where no process has one; else the same refusal everywhere: that of the lowest rank that has
      * one. Refuses where n, the length of the loop, differs. */
     int (*agree)(void *self, int code, long n);
+    bool inside;                                          /* a slice of this process alone is worked on      */
+    long loops;                                           /* how many were dealt out, from 0                 */
 } kr_dealer;
-/* For the whole process, as the number of threads; stays with the caller. NULL: alone. */
-void kr_dealer_set(const kr_dealer *d);
-int kr_dealt_rank(void);                                  /* 0 where alone                                   */
-int kr_dealt_processes(void);                             /* 1 where alone                                   */
-long kr_dealt_loops(void);                                /* how many were dealt out since kr_dealer_set     */
-bool kr_dealt_inside(void);                               /* a slice of this process alone is worked on      */
+int kr_dealt_processes(const kr_trace *trace);            /* 1 where alone                                   */
 
 /* Memory of which body(self, i) writes the part that belongs to i, and nothing else; without pointers. What it held before is lost where slices are dealt out. */
 typedef struct kr_made { void *bytes; size_t n; } kr_made;
 kr_made kr_made_of(const kr_array *a);                    /* a: contiguous                                   */
 /* body(self, i) for i in 0..n-1, each once: `wide`: side by side, by kr_for; otherwise one after the other in this thread. Under a dealer for some of them, and `made` (ends with
  * NULL) is that of all; within a body it is kr_for. Returns the first refusal. */
-int kr_deal(long n, bool wide, kr_body *body, void *self, const kr_made *made) KR_MUST_USE;
+int kr_deal(const kr_trace *trace, long n, bool wide, kr_body *body, void *self, const kr_made *made) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

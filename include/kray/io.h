@@ -34,6 +34,7 @@ typedef struct kr_by_part {
     void *self;
 } kr_by_part;
 
+struct kr_mrd_message;                      /* wire.h */
 typedef struct kr_format {
     const char *name, *suffix;              /* "fastmri", ".h5" (several: ".nii .nii.gz")              */
     const char *summary;
@@ -57,6 +58,16 @@ typedef struct kr_format {
     /* The files that belong to one of these: * is its name without the suffix, + the whole of it ("*.hdr", "+.json"); NULL: none. */
     const char *beside;
     int (*write_parts)(const kr_by_part *p, const char *path);      /* an image of one volume part by part; NULL: not by parts */
+    bool any;                               /* holds arrays of any meaning: X-ray projections, too       */
+    bool columns_first;                     /* arrays of projections without names of axes are (column, row, view) */
+    bool volumes;                           /* its images are volumes in mm: an unknown voxel size is written as 1 mm */
+    bool positions;                         /* writes the k-space positions of trajectories              */
+    bool sequence;                          /* a sequence, whose positions kr_seq_read tells (pulseq.h)   */
+    const char *dataset;                    /* images of scans whose notes name this "dataset" go into it; NULL */
+    bool cropped;                           /* its images are cropped already, as those who score them crop */
+    kr_image *(*kept)(const kr_image *im);  /* what it keeps of an image that is written; NULL: all      */
+    /* What a scanner would send, message by message, until `put` returns other than 0, which is returned; NULL: holds no messages. */
+    int (*messages)(const kr_source *src, int (*put)(void *self, const struct kr_mrd_message *m), void *self, const kr_trace *trace);
 } kr_format;
 extern const kr_format *const kr_formats[];  /* NULL-terminated */
 const kr_format *kr_format_named(const char *name);
@@ -107,18 +118,15 @@ int kr_text_write(const char *path, const kr_text *text) KR_MUST_USE;
  * also where the suffix is left out). */
 int kr_output_apart(const char *output, const char *input) KR_MUST_USE;
 
-/* What files say of where they come from: names of files alone, and nothing of institution and station (false, the default), or all that is known, with
- * the folders as they were given. Of the whole process; before anything is written. */
-void kr_provenance_full(bool full);
-/* Appends text in which paths are cut to their last part, unless kr_provenance_full(true). */
-void kr_provenance_words(kr_text *t, const char *text);
-/* A copy of the notes as files get them: kray_* and masks through kr_provenance_words, without institution and station, unless kr_provenance_full(true). */
+/* Appends text in which paths are cut to their last part; whole: as it is. */
+void kr_provenance_words(kr_text *t, const char *text, bool whole);
+/* A copy of the notes as files get them: kray_* and masks through kr_provenance_words, without institution and station, unless kr_meta_whole. */
 kr_meta *kr_provenance_meta(const kr_meta *m) KR_MUST_USE;
-/* "NAME, N bytes, SHA-256 X": what a source is (NAME through kr_provenance_words); of files over 2 MiB the digest is of the first and the last MiB joined; a folder is
+/* "NAME, N bytes, SHA-256 X": what a source is (NAME through kr_provenance_words, as `whole` says); of files over 2 MiB the digest is of the first and the last MiB joined; a folder is
  * its name alone. */
-int kr_source_describe(kr_text *t, const char *source) KR_MUST_USE;
+int kr_source_describe(kr_text *t, const char *source, bool whole) KR_MUST_USE;
 /* Notes in `m` where a result came from: kray_version, kray_command, kray_method, kray_parameters (NULL: left out), and for each
- * input kray_input, kray_input_2, ... as kr_source_describe tells it.
+ * input kray_input, kray_input_2, ... as kr_source_describe tells it, by kr_meta_whole(m).
  * Every writer of images puts all of a kr_meta (kr_provenance_meta) into its file. */
 int kr_meta_provenance(kr_meta *m, const char *command, const char *method, const char *parameters, const char *const *input,
                        int inputs) KR_MUST_USE;

@@ -68,6 +68,7 @@ typedef struct kr_net_kind {
     bool any_operator;               /* can be built for an operator                                                     */
     bool rays_alone;                 /* can be built for X-ray projections alone, with filtered back-projection               */
     bool denoises;                   /* takes an image and gives it with less noise: no network that reconstructs by itself */
+    bool refines;                    /* is given the first image, the residual in its samples and the noise (in->start, adjoint, noise), not the samples */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     const char *twin;                /* another program's network of the same tensors, which runs otherwise: the weights have to say whose they are */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */
@@ -77,6 +78,7 @@ typedef struct kr_net_kind {
     const char *small;               /* sizes of small ones for tests, "KEY=VALUE,KEY=VALUE;..." of hyper-parameters; NULL: nothing makes one */
 } kr_net_kind;
 extern const kr_net_kind *const kr_nets[];       /* NULL-terminated */
+const kr_net_kind *kr_net_kind_named(const char *name);      /* NULL: there is none */
 
 /* The two blocks of the Primal-Dual U-Net, each by itself: h' = h + w_d D(h, mean f, g) and f' = f + w_p U(f, mean b), as phernst/pd-unet has them; rows are elements of the
  * detector, columns are angles. Inputs (features) dual_h, dual_projected_f, dual_g, primal_f, primal_backprojected_h; values named dual_out, primal_out; outputs: their means over

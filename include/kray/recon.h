@@ -74,6 +74,7 @@ typedef struct kr_job_opts {             /* what this points to stays with the c
     const char *undersample;             /* keep only these samples, see kr_mask_from; NULL: all        */
     bool phase;                          /* auto takes a method whose image has phase; partial other than "zero": likewise */
     const char *partial;                 /* "zero", or how kr_partial_fourier completes k-space         */
+    bool whole;                          /* files get all notes of the image, as kr_meta_set_whole says */
     const char *from;                    /* format of files; NULL: recognised                           */
     const char *geometry;                /* X-ray projections: how they were measured, for kr_projections_geometry; NULL: the file says */
     int64_t memory;                      /* bytes that the program may take: files are worked on in pieces; 0: no limit */

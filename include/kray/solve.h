@@ -122,8 +122,11 @@ typedef struct kr_solver {
     const char *name, *cite;
     bool (*can)(const kr_problem *p);
     int (*run)(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace);
+    bool samples;                    /* goes by the problem's A and samples where there are any, not by N and b */
+    bool proximal;                   /* takes the proximal map of a term itself, K the identity: inner steps pay */
 } kr_solver;
 extern const kr_solver *const kr_solvers[];      /* NULL-terminated, in the order in which they are tried */
+const kr_solver *kr_solver_named(const char *name);      /* NULL: there is none */
 /* By the solver of that name, or (NULL) the first that can. Returns 0 or a refusal: numbers that are not finite, stopped on
  * request, a solver that does not exist or cannot. s NULL: the objective, which takes a product with N, is not computed. */
 int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace) KR_MUST_USE;

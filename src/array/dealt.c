@@ -1,22 +1,8 @@
 /* dealt.c: see dealt.h. */
 #include "kray/dealt.h"
-#include <stdatomic.h>
 #include <string.h>
 
-static const kr_dealer *dealer;
-static atomic_bool inside;
-static long loops;
-
-void kr_dealer_set(const kr_dealer *d)
-{
-    dealer = d;
-    loops = 0;
-}
-
-int kr_dealt_rank(void) { return dealer ? dealer->rank : 0; }
-int kr_dealt_processes(void) { return dealer ? dealer->processes : 1; }
-long kr_dealt_loops(void) { return loops; }
-bool kr_dealt_inside(void) { return atomic_load(&inside); }
+int kr_dealt_processes(const kr_trace *trace) { return trace && trace->dealer ? trace->dealer->processes : 1; }
 
 kr_made kr_made_of(const kr_array *a)
 {
@@ -32,7 +18,7 @@ static int one_after_the_other(long n, kr_body *body, void *self)
     return e;
 }
 
-struct loop { long n; kr_body *body; void *self; };
+struct loop { const kr_dealer *dealer; long n; kr_body *body; void *self; };
 
 /* One thread takes what is left. */
 static int take(void *self, long thread)
@@ -40,23 +26,24 @@ static int take(void *self, long thread)
     (void)thread;
     const struct loop *l = self;
     int e = 0;
-    for (long i; !e && (i = dealer->next(dealer->self, loops, l->n)) >= 0; )
+    for (long i; !e && (i = l->dealer->next(l->dealer->self, l->dealer->loops, l->n)) >= 0; )
         e = l->body(l->self, i);
     return e;
 }
 
-int kr_deal(long n, bool wide, kr_body *body, void *self, const kr_made *made)
+int kr_deal(const kr_trace *trace, long n, bool wide, kr_body *body, void *self, const kr_made *made)
 {
-    if (!dealer || n < 2 || atomic_load(&inside))
+    kr_dealer *d = trace ? trace->dealer : NULL;
+    if (!d || n < 2 || d->inside)
         return wide ? kr_for(n, body, self) : one_after_the_other(n, body, self);
     for (const kr_made *m = made; m->bytes; m++)
         memset(m->bytes, 0, m->n);
-    loops++;
-    atomic_store(&inside, true);
-    int e = kr_for(wide ? kr_threads() : 1, take, &(struct loop){ n, body, self });
-    atomic_store(&inside, false);
-    e = dealer->agree(dealer->self, e, n);
+    d->loops++;
+    d->inside = true;
+    int e = kr_for(wide ? kr_threads() : 1, take, &(struct loop){ d, n, body, self });
+    d->inside = false;
+    e = d->agree(d->self, e, n);
     for (const kr_made *m = made; m->bytes && !e; m++)
-        e = dealer->join(dealer->self, m->bytes, m->n);
+        e = d->join(d->self, m->bytes, m->n);
     return e;
 }

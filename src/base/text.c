@@ -54,7 +54,7 @@ void kr_text_clear(kr_text *t)
 }
 
 struct pair { char *key, *value; };
-struct kr_meta { long count, room; struct pair *pair; };
+struct kr_meta { long count, room; struct pair *pair; bool whole; };
 
 kr_meta *kr_meta_new(void) { return kr_alloc_zero(1, sizeof(kr_meta)); }
 
@@ -74,6 +74,7 @@ void kr_meta_unref(kr_meta **m)
 kr_meta *kr_meta_copy(const kr_meta *m)
 {
     kr_meta *c = kr_meta_new();
+    kr_meta_set_whole(c, kr_meta_whole(m));
     for (long i = 0; c && m && i < m->count; i++)
         if (kr_meta_set(c, m->pair[i].key, "%s", m->pair[i].value))
             kr_meta_unref(&c);
@@ -133,6 +134,13 @@ double kr_meta_number(const kr_meta *m, const char *key, double otherwise)
     return v && end != v ? x : otherwise;
 }
 
+void kr_meta_set_whole(kr_meta *m, bool whole)
+{
+    if (m)
+        m->whole = whole;
+}
+
+bool kr_meta_whole(const kr_meta *m) { return m && m->whole; }
 long kr_meta_count(const kr_meta *m) { return m ? m->count : 0; }
 const char *kr_meta_key(const kr_meta *m, long i) { return m->pair[i].key; }
 const char *kr_meta_value(const kr_meta *m, long i) { return m->pair[i].value; }

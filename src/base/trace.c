@@ -45,7 +45,7 @@ const kr_trace *kr_trace_of(kr_trace_unit *room, const kr_trace *outer, const ch
 {
     if (!outer || n <= 1)
         return outer;
-    *room = (kr_trace_unit){ { unit_say, unit_progress, room, outer->stop }, outer, unit, i, n };
+    *room = (kr_trace_unit){ { unit_say, unit_progress, room, outer->stop, outer->dealer }, outer, unit, i, n };
     return &room->trace;
 }
 

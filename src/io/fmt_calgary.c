@@ -141,4 +141,4 @@ static int write_image(const kr_image *im, const char *path)
 }
 
 const kr_format kr_format_calgary = { "calgary", ".h5", "Calgary-Campinas volume or submission", probe, read, NULL, read_image,
-                                      write_image, read_array, .raw = true };
+                                      write_image, read_array, .raw = true, .dataset = "Calgary-Campinas" };

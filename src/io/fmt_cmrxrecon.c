@@ -310,4 +310,4 @@ static int write_scan(const kr_scan *s, const char *path)
 }
 
 const kr_format kr_format_cmrxrecon = { "cmrxrecon", ".mat", "CMRxRecon k-space, mask or ranking image", probe, read_scan, write_scan, read_image,
-                                        write_image, read_array, .raw = true, .aside = "_mask" };
+                                        write_image, read_array, .raw = true, .aside = "_mask", .kept = kr_cmrxrecon_ranking };

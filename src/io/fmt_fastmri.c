@@ -327,4 +327,4 @@ static int write_image(const kr_image *im, const char *path)
 }
 
 const kr_format kr_format_fastmri = { "fastmri", ".h5", "fastMRI volume or submission", probe, read, write, read_image, write_image, read_array, NULL, true,
-    .raw = true };
+    .raw = true, .cropped = true, .dataset = "fastMRI" };

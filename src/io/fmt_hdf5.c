@@ -130,4 +130,4 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
 }
 
 const kr_format kr_format_hdf5 = { "hdf5", ".h5 .hdf5", "HDF5 dataset with named axes", probe, read, NULL, read_image, NULL, kr_hdf5_array, write_array,
-    false, list, .raw = true };
+    false, list, .raw = true, .any = true };

@@ -3,6 +3,7 @@
 #include "mrd_h5.h"
 #include "mrd_header.h"
 #include "mrd_image.h"
+#include "mrd_send.h"
 #include "mrd_write.h"
 
 static int probe(const unsigned char *head, size_t bytes, const char *path)
@@ -109,4 +110,4 @@ static int read_scan(kr_scan **out, const kr_source *src, const kr_read *how, co
 }
 
 const kr_format kr_format_ismrmrd = { .name = "ismrmrd", .suffix = ".mrd .h5", .summary = "ISMRMRD / MRD v1 (HDF5): raw data and images",
-    .probe = probe, .read = read_scan, .write = kr_mrd_scan_write, .read_image = kr_mrd_image_read, .write_image = kr_mrd_image_write, .raw = true };
+    .probe = probe, .read = read_scan, .write = kr_mrd_scan_write, .read_image = kr_mrd_image_read, .write_image = kr_mrd_image_write, .raw = true, .positions = true, .messages = kr_mrd_messages_h5 };

@@ -214,4 +214,4 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
 static int write_image(const kr_image *im, const char *path) { return write_variable(path, "image", im->data, im->meta); }
 
 const kr_format kr_format_mat = { "mat", ".mat", "MATLAB v5 and v7.3 variable", probe, read_scan, NULL, read_image, write_image, read_array, write_array,
-    false, list, .raw = true };
+    false, list, .raw = true, .any = true };

@@ -263,4 +263,4 @@ static int write_image(const kr_image *im, const char *path) { return kr_parts_i
 
 const kr_format kr_format_metaimage = {
     .name = "metaimage", .suffix = ".mhd .mha", .summary = "MetaImage: projections and volumes of CT; .mhd is the header of a raw file", .probe = probe,
-    .read_array = read_array, .write_image = write_image, .write_parts = write_parts };
+    .read_array = read_array, .write_image = write_image, .write_parts = write_parts, .columns_first = true };

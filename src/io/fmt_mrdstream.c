@@ -5,6 +5,7 @@
 #include "mrd_h5.h"
 #include "mrd_header.h"
 #include "mrd_image.h"
+#include "mrd_send.h"
 #include "mrd_write.h"
 #include <stdio.h>
 #include <string.h>
@@ -374,4 +375,5 @@ static int write_scan(const kr_scan *s, const char *path)
 }
 
 const kr_format kr_format_mrdstream = { .name = "mrdstream", .suffix = ".bin", .summary = "recorded MRD stream: acquisitions or images",
-    .probe = probe, .read = read_scan, .write = write_scan, .read_image = read_image, .streams = true };
+    .probe = probe, .read = read_scan, .write = write_scan, .read_image = read_image, .streams = true, .positions = true,
+    .messages = kr_mrd_messages_stream };

@@ -578,4 +578,5 @@ static int write_array(const kr_array *a, const kr_meta *meta, const char *path)
     return e;
 }
 
-const kr_format kr_format_nifti = { "nifti", ".nii .nii.gz", "NIfTI volume", probe, NULL, NULL, read_image, write_image, read_array, write_array, false, NULL, true, .write_parts = write_parts };
+const kr_format kr_format_nifti = { "nifti", ".nii .nii.gz", "NIfTI volume", probe, NULL, NULL, read_image, write_image, read_array, write_array, false, NULL, true, .write_parts = write_parts,
+    .columns_first = true, .volumes = true };

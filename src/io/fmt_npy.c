@@ -292,4 +292,4 @@ static int write_scan(const kr_scan *s, const char *path)
 }
 
 const kr_format kr_format_npy = { "npy", ".npy", "NumPy array", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, false,
-    .streams = true, .beside = "+.json" };
+    .streams = true, .beside = "+.json", .any = true };

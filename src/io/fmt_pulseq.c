@@ -692,4 +692,4 @@ static int read_array(kr_array **out, const kr_source *src)
     return src->var || src->axes ? kr_fail(KR_EUSAGE, "%s: a Pulseq sequence has no variables, and names its axes itself", src->path) : kr_seq_read(out, &f, src->path);
 }
 
-const kr_format kr_format_pulseq = { "pulseq", ".seq", "Pulseq sequence: k-space positions of its samples", probe, NULL, NULL, NULL, NULL, read_array, NULL, false, NULL, false };
+const kr_format kr_format_pulseq = { "pulseq", ".seq", "Pulseq sequence: k-space positions of its samples", probe, NULL, NULL, NULL, NULL, read_array, .sequence = true };

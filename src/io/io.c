@@ -563,11 +563,10 @@ int kr_scan_write(const kr_scan *s, const char *path, const char *format)
 /* Images of a data set's own scans go into the form that its challenge takes, where the suffix allows it and nothing is left out. */
 static const char *challenge_of(const kr_image *im, const char *path)
 {
-    static const char *const known[][2] = { { "fastMRI", "fastmri" }, { "Calgary-Campinas", "calgary" } };
     const char *dataset = kr_meta_get(im->meta, "dataset");
-    for (size_t i = 0; dataset && i < sizeof known / sizeof *known; i++)
-        if (!strcmp(dataset, known[i][0]) && has_suffix(kr_format_named(known[i][1]), path))
-            return known[i][1];
+    for (int i = 0; dataset && kr_formats[i]; i++)
+        if (kr_formats[i]->dataset && !strcmp(dataset, kr_formats[i]->dataset) && has_suffix(kr_formats[i], path))
+            return kr_formats[i]->name;
     return NULL;
 }
 

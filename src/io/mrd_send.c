@@ -1,6 +1,6 @@
 /* mrd_send.c: what a client sends of a file. */
-#include "kray/io.h"
 #include "mrd_h5.h"
+#include "mrd_send.h"
 #include "mrd_walk.h"
 #include <string.h>
 
@@ -85,13 +85,14 @@ static int put_group(struct sender *to, kr_h5 *f, const char *group)
     return e;
 }
 
-static int put_file(struct sender *to, const kr_source *src)
+int kr_mrd_messages_h5(const kr_source *src, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace)
 {
+    struct sender to = { .put = put, .self = self, .trace = trace };
     kr_mrd_groups g = { 0 };
     kr_scoped(h5) f = kr_h5_open(src->path);
     int e = f ? kr_mrd_groups_find(&g, f) : kr_error_code();
     long i = e ? e : kr_mrd_groups_choose(&g, src->var, KR_MRD_LINES);
-    e = i < 0 ? (int)i : put_group(to, f, g.group[i].name);
+    e = i < 0 ? (int)i : put_group(&to, f, g.group[i].name);
     kr_mrd_groups_clear(&g);
     return e;
 }
@@ -107,15 +108,19 @@ static int put_recorded(void *self, const kr_mrd_message *m)
     return m->id == KR_MRD_CONFIG_FILE || m->id == KR_MRD_CONFIG_TEXT || m->id == KR_MRD_CLOSE ? 0 : to->put(to->self, m);
 }
 
+int kr_mrd_messages_stream(const kr_source *src, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace)
+{
+    struct sender to = { .put = put, .self = self, .trace = trace };
+    return kr_mrd_walk_file(&to.walk, src->path, put_recorded, &to);
+}
+
 int kr_mrd_messages(const char *source, int (*put)(void *self, const kr_mrd_message *m), void *self, const kr_trace *trace)
 {
     kr_source src;
-    struct sender to = { .put = put, .self = self, .trace = trace };
     if (kr_source_parse(&src, source))
         return kr_error_code();
     const kr_format *f = kr_format_of(src.path);
-    int e = !f ? kr_error_code() : !strcmp(f->name, "mrdstream") ? kr_mrd_walk_file(&to.walk, src.path, put_recorded, &to) : !strcmp(f->name, "ismrmrd") ? put_file(&to, &src)
-          : kr_fail(KR_EFORMAT, "a file of the format %s is no list of messages", f->name);
+    int e = !f ? kr_error_code() : f->messages ? f->messages(&src, put, self, trace) : kr_fail(KR_EFORMAT, "a file of the format %s is no list of messages", f->name);
     if (e)
         kr_fail_in("%s", source);
     kr_source_clear(&src);

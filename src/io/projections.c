@@ -127,7 +127,7 @@ int kr_projections_array(kr_array **out, const char *source)
         return kr_error_code();
     bool named = src.axes;
     const kr_format *f = kr_format_of(src.path);
-    bool fastest_first = f && (!strcmp(f->name, "nifti") || !strcmp(f->name, "metaimage"));      /* (column, row, view) by nature */
+    bool fastest_first = f && f->columns_first;
     kr_source_clear(&src);
     kr_scoped(array) a = NULL;
     if (!f)

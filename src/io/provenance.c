@@ -9,10 +9,6 @@
 /* Two ends and the length tell measurements apart; hashing gigabytes would take longer than many reconstructions. */
 enum { END = 1 << 20 };
 
-static bool full;
-
-void kr_provenance_full(bool all) { full = all; }
-
 static const char apart[] = " '\"=,;()<>|&{}\n";
 
 /* How much of the text is a folder that is there and whose name, or that of one above it, holds a blank or another sign that ends a word, with its last
@@ -32,10 +28,10 @@ static size_t folder_at(const char *text)
     return found;
 }
 
-void kr_provenance_words(kr_text *t, const char *text)
+void kr_provenance_words(kr_text *t, const char *text, bool whole)
 {
     while (*text) {
-        size_t folder = full ? 0 : folder_at(text);
+        size_t folder = whole ? 0 : folder_at(text);
         if (folder && text[folder] && !strchr(apart, text[folder]))
             text += folder;                                  /* what lies in it follows */
         else if (folder) {
@@ -46,9 +42,9 @@ void kr_provenance_words(kr_text *t, const char *text)
             text += folder;
         }
         size_t n = strcspn(text, apart), end = n;
-        while (!full && end > 1 && text[end - 1] == '/')
+        while (!whole && end > 1 && text[end - 1] == '/')
             end--;
-        size_t from = full ? 0 : end;
+        size_t from = whole ? 0 : end;
         while (from && text[from - 1] != '/')
             from--;
         kr_text_put(t, text + from, n - from);
@@ -62,13 +58,15 @@ void kr_provenance_words(kr_text *t, const char *text)
 kr_meta *kr_provenance_meta(const kr_meta *m)
 {
     kr_meta *out = kr_meta_new();
+    bool whole = kr_meta_whole(m);
+    kr_meta_set_whole(out, whole);
     for (long i = 0; out && i < kr_meta_count(m); i++) {
         const char *key = kr_meta_key(m, i);
-        if (!full && (!strcmp(key, "institution") || !strcmp(key, "station")))
+        if (!whole && (!strcmp(key, "institution") || !strcmp(key, "station")))
             continue;
         kr_text t = { 0 };
         if (!strncmp(key, "kray_", 5) || !strcmp(key, "mask"))
-            kr_provenance_words(&t, kr_meta_value(m, i));
+            kr_provenance_words(&t, kr_meta_value(m, i), whole);
         else
             kr_text_add(&t, "%s", kr_meta_value(m, i));
         if (t.failed || kr_meta_set(out, key, "%s", t.s ? t.s : ""))
@@ -78,7 +76,7 @@ kr_meta *kr_provenance_meta(const kr_meta *m)
     return out;
 }
 
-int kr_source_describe(kr_text *t, const char *source)
+int kr_source_describe(kr_text *t, const char *source, bool whole)
 {
     kr_source src;
     if (kr_source_parse(&src, source))
@@ -88,21 +86,21 @@ int kr_source_describe(kr_text *t, const char *source)
     int64_t bytes = 0;
     int fd = kr_file_open(pair ? pair : src.path, &bytes);
     kr_source_clear(&src);
-    kr_provenance_words(t, source);
+    kr_provenance_words(t, source, whole);
     if (fd < 0) {                        /* a folder: the name must do */
         kr_error_clear();
         return 0;
     }
-    size_t whole = bytes < 2 * END ? (size_t)bytes : 2 * END;
-    kr_auto char *block = kr_alloc(whole, 1);
-    size_t half = whole / 2;
+    size_t read = bytes < 2 * END ? (size_t)bytes : 2 * END;
+    kr_auto char *block = kr_alloc(read, 1);
+    size_t half = read / 2;
     char hex[65];
-    int e = !block || kr_file_read(fd, block, half, 0) || kr_file_read(fd, block + half, whole - half, bytes - (int64_t)(whole - half))
+    int e = !block || kr_file_read(fd, block, half, 0) || kr_file_read(fd, block + half, read - half, bytes - (int64_t)(read - half))
       ? kr_error_code() : 0;
     close(fd);
     if (e)
         return e;
-    kr_digest(block, whole, hex);
+    kr_digest(block, read, hex);
     kr_text_add(t, ", %lld bytes, SHA-256%s %s", (long long)bytes, bytes > 2 * END ? " of the first and the last MiB" : "", hex);
     return 0;
 }
@@ -110,7 +108,7 @@ int kr_source_describe(kr_text *t, const char *source)
 static int input_set(kr_meta *m, const char *key, const char *source)
 {
     kr_text t = { 0 };
-    int e = kr_source_describe(&t, source) || t.failed ? kr_error_code() : kr_meta_set(m, key, "%s", t.s);
+    int e = kr_source_describe(&t, source, kr_meta_whole(m)) || t.failed ? kr_error_code() : kr_meta_set(m, key, "%s", t.s);
     kr_text_clear(&t);
     return e;
 }

@@ -173,7 +173,7 @@ static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s
         return kr_error_code();
     cut(KR_C(maps), s->sens, s->ny * s->coils, s->nx, x0, w);
     double sigma = 0;
-    if (!strcmp(st->net->around, "kray") && (sigma = kr_noise_sigma(given, NULL)) < 0)
+    if (st->net->refines && (sigma = kr_noise_sigma(given, NULL)) < 0)
         sigma = 0;                                           /* nothing is measured far out */
     if (hold > 0) {
         kr_scoped(array) held = NULL;
@@ -281,7 +281,8 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         if (!ranges[i].good)
             return kr_fail(KR_EUSAGE, "an option is out of its range: %s", ranges[i].wanted);
     double level[2];
-    bool ridge = !strcmp(o->network, "wcrr");
+    bool ridge = learn_ridge(o);
+    const kr_net_kind *net = kr_net_kind_named(o->network);
     if (levels_of(level, o))
         return kr_error_code();
     if (!ridge && o->denoise > 0)
@@ -291,7 +292,7 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         return kr_error_code();
     if (ridge && (strcmp(o->loss, usual.loss) || o->other_outputs != usual.other_outputs))
         return kr_fail(KR_EUSAGE, "wcrr has a loss of its own, the logarithm of the error, and one output: loss and other-outputs are for networks");
-    if (o->self_supervised > 0 && (ridge || !strcmp(o->network, "denoiser")))
+    if (o->self_supervised > 0 && (ridge || (net && net->denoises)))
         return kr_fail(KR_EUSAGE, "self-supervised is for networks that reconstruct, not for %s", o->network);
     if (o->self_supervised > 0 && (strcmp(o->loss, usual.loss) || o->clean))
         return kr_fail(KR_EUSAGE, "self-supervised training has a loss of its own, over samples held back, and no target: %s is for full scans", o->clean ? "clean" : "loss");

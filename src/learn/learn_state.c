@@ -1,6 +1,7 @@
 /* learn_state.c: what a step changes, and how it is kept. */
 #include "learn_state.h"
 #include "kray/io.h"
+#include "kray/lesson.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,14 +42,12 @@ static int started(kr_weights *w, const kr_learn *o)
 
 static kr_weights *fresh(const kr_learn *o)
 {
-    const kr_net_kind *kind = NULL;
+    const kr_net_kind *kind = kr_net_kind_named(o->network);
     kr_text known = { 0 };
     for (int i = 0; kr_nets[i]; i++)
-        if (kr_nets[i]->fresh) {
+        if (kr_nets[i]->fresh)
             kr_text_add(&known, "%s%s", known.len ? ", " : "", kr_nets[i]->name);
-            if (!strcmp(kr_nets[i]->name, o->network))
-                kind = kr_nets[i];
-        }
+    kind = kind && kind->fresh ? kind : NULL;
     kr_weights *w = kind ? kr_weights_new() : NULL;
     if (!kind)
         kr_fail(KR_EUSAGE, "'%s' is no network that can be trained from nothing (%s); others need weights to begin with: init", o->network, known.s ? known.s : "none");
@@ -62,6 +61,8 @@ static kr_weights *fresh(const kr_learn *o)
 
 /* ---- The regulariser wcrr ---- */
 static const char *const ridge_name = "wcrr";
+
+bool learn_ridge(const kr_learn *o) { return !strcmp(o->network, ridge_name); }
 
 static kr_weights *fresh_ridge(const kr_learn *o)
 {
@@ -161,7 +162,7 @@ void learn_state_zero_gradients(learn_state *s)
 static int fits(const kr_net_kind *kind, const kr_weights *w)
 {
     const char *operator = kr_weights_told(w, "operator");
-    if (kind->denoises && strcmp(kind->around, "kray"))
+    if (kind->denoises && !kind->refines)
         return kr_fail(KR_EREFUSED, "the network %s is a denoiser of real images; slices of scans train networks that reconstruct, and Kray's own denoiser", kind->name);
     if (kind->rays_alone)
         return kr_fail(KR_EREFUSED, "the network %s is for X-ray projections; slices for training are those of MRI", kind->name);
@@ -172,7 +173,7 @@ static int fits(const kr_net_kind *kind, const kr_weights *w)
 static int begins(const kr_net_kind *kind, const kr_weights *w, const kr_learn *o)
 {
     const char *first = kr_weights_told(w, "first_image");
-    if (o->start && strcmp(kind->around, "atommic"))
+    if (o->start && !kr_lesson_begins(kind))
         return kr_fail(KR_EUSAGE, "start is for networks of ATOMMIC; %s has an image of its own to begin with", kind->name);
     if (strcmp(first ? first : "", o->start ? o->start : ""))
         return kr_fail(KR_EUSAGE, "the weights begin with the image of '%s'; start is '%s'", first ? first : "none", o->start ? o->start : "none");
@@ -198,7 +199,7 @@ static int sizes_agree(kr_weights *w, const kr_learn *o)
 int learn_state_new(learn_state *s, const kr_learn *o)
 {
     *s = (learn_state){ .best = -INFINITY };
-    bool ridge = !strcmp(o->network, ridge_name);
+    bool ridge = learn_ridge(o);
     kr_scoped(weights) w = NULL;
     if (o->init ? begin_with(&w, o->init) || (!ridge && sizes_agree(w, o)) : !(w = ridge ? fresh_ridge(o) : fresh(o)))
         return kr_error_code();

@@ -60,4 +60,5 @@ void learn_slice_clear(learn_slice *s);
 int learn_slice_get(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
 /* Do slices for this training hold samples, too? Kray's own networks and the regulariser need none. */
 bool learn_wants_samples(const kr_learn *o);
+bool learn_ridge(const kr_learn *o);                     /* what is trained is the regulariser, no network */
 #endif

@@ -1,6 +1,7 @@
 /* slice_cache.c: slices that were made once, one file each; a slice whose recipe is another one is made anew. */
 #include "learning.h"
 #include "kray/io.h"
+#include "kray/net.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -49,7 +50,11 @@ static void *taken(const kr_weights *w, const char *name, long count)
     return p;
 }
 
-bool learn_wants_samples(const kr_learn *o) { return o->self_supervised > 0 || (strcmp(o->network, "refine") && strcmp(o->network, "denoiser") && strcmp(o->network, "wcrr")); }
+bool learn_wants_samples(const kr_learn *o)
+{
+    const kr_net_kind *net = kr_net_kind_named(o->network);
+    return o->self_supervised > 0 || (!learn_ridge(o) && !(net && net->refines));
+}
 
 /* Whether the file holds this slice. */
 static bool load(learn_slice *s, bool samples, const char *hex, const char *path)

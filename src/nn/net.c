@@ -14,6 +14,14 @@ KR_LIST(DECLARE)
 #define ENTRY(name) &kr_net_##name,
 const kr_net_kind *const kr_nets[] = { KR_LIST(ENTRY) NULL };
 
+const kr_net_kind *kr_net_kind_named(const char *name)
+{
+    int i = 0;
+    while (kr_nets[i] && strcmp(kr_nets[i]->name, name))
+        i++;
+    return kr_nets[i];
+}
+
 /* Runs that wait for the next slice: one for each thread that runs the network. */
 enum { IDLE = 16, INPUTS = KR_NET_INPUTS };
 struct idle { kr_run *run; unsigned use; int threads; kr_extent n[INPUTS]; };       /* threads: that it was planned for */

@@ -24,4 +24,4 @@ static const kr_fact facts[] = {
     { "channels", "cascades.0.down.0.0.weight", 0, NULL, NULL }, { "pools", "cascades.0.down.%ld.0.weight", KR_FACT_COUNT, NULL, NULL }, { .key = NULL } };
 
 const kr_net_kind kr_net_denoiser = { "denoiser", "denoiser of complex images for any amount of noise", "Mohan et al., ICLR 2020, arXiv:1906.05478", matches, build, false, false,
-    .around = "kray", .facts = facts, .own_axes = true, .denoises = true, .fresh = fresh, .small = "channels=4,pools=2" };
+    .around = "kray", .facts = facts, .own_axes = true, .denoises = true, .refines = true, .fresh = fresh, .small = "channels=4,pools=2" };

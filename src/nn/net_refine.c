@@ -126,4 +126,4 @@ static const kr_fact facts[] = {
 
 const kr_net_kind kr_net_refine = { "refine", "refinement of the l1-wavelet image by U-Nets and data consistency",
     "Aggarwal et al., IEEE Trans Med Imaging 38:394 (2019); Mohan et al., ICLR 2020, arXiv:1906.05478", matches, build, false, false,
-    .around = "kray", .facts = facts, .own_axes = true, .fresh = fresh, .small = "cascades=2,channels=4,pools=2,digits=6" };
+    .around = "kray", .facts = facts, .own_axes = true, .refines = true, .fresh = fresh, .small = "cascades=2,channels=4,pools=2,digits=6" };

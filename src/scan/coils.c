@@ -82,7 +82,7 @@ int kr_coils_slices(long slices, kr_body *body, void *self, const kr_array *maps
         made[1] = (kr_made){ low, (size_t)slices };
     }
     struct slices s = { body, self, trace, slices, 0 };
-    int e = kr_deal(slices, slices >= 2 * kr_threads(), one, &s, made);
+    int e = kr_deal(trace, slices, slices >= 2 * kr_threads(), one, &s, made);
     if (!e && slices > 1)
         kr_progress(trace, "coil maps", (double)slices, (double)slices);
     return e;

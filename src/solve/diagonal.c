@@ -149,4 +149,4 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
     return e;
 }
 
-const kr_solver kr_solver_diagonal = { "diagonal", "Pock and Chambolle 2011", can, run };
+const kr_solver kr_solver_diagonal = { "diagonal", "Pock and Chambolle 2011", can, run, .samples = true };

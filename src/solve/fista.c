@@ -101,4 +101,4 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *s, c
     return e;
 }
 
-const kr_solver kr_solver_fista = { "fista", "Beck and Teboulle 2009; O'Donoghue and Candes 2015", can, run };
+const kr_solver kr_solver_fista = { "fista", "Beck and Teboulle 2009; O'Donoghue and Candes 2015", can, run, .proximal = true };

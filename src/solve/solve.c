@@ -7,6 +7,7 @@
 
 #define DECLARE(n) extern const kr_solver kr_solver_##n;
 KR_LIST(DECLARE)
+#define WORD(n) " " #n
 #define POINT(n) &kr_solver_##n,
 const kr_solver *const kr_solvers[] = { KR_LIST(POINT) NULL };
 
@@ -86,18 +87,26 @@ static int fits(const kr_problem *p, const kr_array *x)
     return good ? 0 : kr_fail(KR_ESHAPE, "a problem of up to %d terms whose shapes and numbers fit is wanted, for %s x of shape %s", KR_TERMS, x->type == KR_C32 ? "complex" : "real", kr_shape_text(n));
 }
 
+const kr_solver *kr_solver_named(const char *name)
+{
+    int i = 0;
+    while (kr_solvers[i] && strcmp(name, kr_solvers[i]->name))
+        i++;
+    return kr_solvers[i];
+}
+
 int kr_solve(const kr_problem *p, const char *solver, kr_array *x, kr_stop stop, kr_solution *s, const kr_trace *trace)
 {
-    const kr_solver *use = NULL;
-    for (int i = 0; kr_solvers[i] && !use; i++)
-        if (solver ? !strcmp(solver, kr_solvers[i]->name) : kr_solvers[i]->can(p))
+    const kr_solver *use = solver ? kr_solver_named(solver) : NULL;
+    for (int i = 0; !solver && kr_solvers[i] && !use; i++)
+        if (kr_solvers[i]->can(p))
             use = kr_solvers[i];
     if (!use && !solver && p->smooth)
         return kr_fail(KR_EREFUSED, "no solver takes a smooth term beside these%s", p->positive ? ", or keeps values from going below 0 with it" : "");
     if (!use && !solver)
         return kr_fail(KR_EREFUSED, "no solver keeps this problem's values from going below 0");
     if (!use)
-        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are diagonal, lbfgs, fista, pdhg, admm", solver ? solver : "");
+        return kr_fail(KR_EUSAGE, "there is no solver '%s'; known are" KR_LIST(WORD), solver);
     if (!use->can(p))
         return kr_fail(KR_EREFUSED, "%s cannot solve a problem of these terms%s", use->name, p->positive ? ", no value below 0" : p->A ? "" : " and data");
     if (fits(p, x))

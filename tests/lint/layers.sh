@@ -93,3 +93,14 @@ only "oneDNN has one place" '<(dnnl|oneapi)' 'src/nn/'
 only "HDF5 is known to files and weights only" '<hdf5' 'src/(io|nn)/'
 only "complex.h, which takes the name I, serves LAPACK alone" '<complex\.h>' 'src/math/la\.c'
 only "the environment is read in few places" 'getenv\("([^K]|K[^R])' 'src/base/|tools/|src/math/fft'
+
+# What differs between the entries of a table stands in the entries, so that a new one needs no look at the rest of the code.
+listed()   # meson.build, its lists
+{
+    for l in $2; do awk "/^$l = \[/ { on = 1 } on { print } /\]/ { on = 0 }" "$1/meson.build"; done | grep -oE "'[a-z0-9_]+'" | tr -d "'"
+}
+entries=$( (listed recon 'recons regs models'; listed src/solve solvers; listed src/scan 'coil_methods'; listed src/nn nets; listed src/io formats
+            ls recon/around_*.c | sed 's:.*around_::; s:\.c::') | sort -u)
+holds "the lists of the tables are found" "$([ "$(echo "$entries" | wc -l)" -gt 80 ] || echo "$entries" | wc -l)"
+either=$(for e in $entries; do echo "$e"; echo "$e" | tr _ -; done | sort -u | paste -sd'|')
+holds "no entry of a table is known by its name" "$(grep -nE "cmp\\([^;]*(->|\\.)(name|around|network|method|solver|coils|format|by)\\b[^;\"]*, \"($either)\"" $sources)"

@@ -100,7 +100,7 @@ static int agree(void *self, int code, long n)
     return code ? code : h->code ? kr_fail(h->code, "the other one failed") : 0;
 }
 
-struct filled { int *to; long calls; long refuse; };
+struct filled { int *to; long calls; long refuse; const kr_trace *trace; };
 static int one_more(void *self, long i)
 {
     int *seen = self;
@@ -115,7 +115,7 @@ static int fill_in(void *self, long i)
     __atomic_add_fetch(&f->calls, 1, __ATOMIC_RELAXED);
     if (i == f->refuse)
         return kr_fail(KR_EREFUSED, "refused by %ld", i);
-    if (kr_deal(3, false, one_more, inner, (const kr_made[]){ { inner, sizeof inner }, { NULL, 0 } }) || inner[0] != 1 || inner[1] != 1 || inner[2] != 1)
+    if (kr_deal(f->trace, 3, false, one_more, inner, (const kr_made[]){ { inner, sizeof inner }, { NULL, 0 } }) || inner[0] != 1 || inner[1] != 1 || inner[2] != 1)
         return kr_fail(KR_EREFUSED, "a loop within a slice is dealt out");
     f->to[i] = 100 + (int)i;
     return 0;
@@ -127,35 +127,35 @@ static void dealt(void **state)
     int to[7];
     struct half h = { 0 };
     struct filled f = { to, 0, -1 };
-    const kr_dealer d = { &h, 1, 2, even, other_half, agree };
+    kr_dealer d = { &h, 1, 2, even, other_half, agree };
     const kr_made made[] = { { to, sizeof to }, { NULL, 0 } };
     for (int wide = 0; wide < 2; wide++) {
         memset(to, 77, sizeof to);
         f.calls = 0;
-        assert_int_equal(kr_deal(7, wide, fill_in, &f, made), 0);              /* alone: all of them */
+        assert_int_equal(kr_deal(NULL, 7, wide, fill_in, &f, made), 0);              /* alone: all of them */
         if (!wide)
             assert_int_equal(f.calls, 7);
         for (int i = 0; i < 7; i++)
             assert_int_equal(to[i], 100 + i);
     }
-    kr_dealer_set(&d);
-    assert_int_equal(kr_dealt_rank(), 1);
+    const kr_trace shared = { .dealer = &d };
+    f.trace = &shared;
+    assert_int_equal(kr_dealt_processes(&shared), 2);
     memset(to, 77, sizeof to);
     f.calls = 0;
-    assert_int_equal(kr_deal(7, false, fill_in, &f, made), 0);
+    assert_int_equal(kr_deal(&shared, 7, false, fill_in, &f, made), 0);
     assert_int_equal(f.calls, 4);
     for (int i = 0; i < 7; i++)
         assert_int_equal(to[i], i % 2 ? -1 : 100 + i);
-    assert_int_equal(kr_dealt_loops(), 1);
+    assert_int_equal(d.loops, 1);
     f.refuse = 4;
-    assert_int_equal(kr_deal(7, false, fill_in, &f, made), KR_EREFUSED);
+    assert_int_equal(kr_deal(&shared, 7, false, fill_in, &f, made), KR_EREFUSED);
     assert_refused(KR_EREFUSED, "refused by 4");
     f.refuse = -1;
     h.code = KR_EMEM;
-    assert_int_equal(kr_deal(7, false, fill_in, &f, made), KR_EMEM);
+    assert_int_equal(kr_deal(&shared, 7, false, fill_in, &f, made), KR_EMEM);
     assert_refused(KR_EMEM, "the other one failed");
-    kr_dealer_set(NULL);
-    assert_int_equal(kr_dealt_processes(), 1);
+    assert_int_equal(kr_dealt_processes(NULL), 1);
 }
 
 int main(void)
