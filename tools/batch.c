@@ -43,20 +43,22 @@ static int add(struct batch *b, const char *input, const char *below, int length
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Whether the suffix is that of a format of raw data: what else lies in a folder (notes, pictures) is not an error. */
-static bool raw_suffix(const char *path)
+static bool counts(const struct batch *b, const kr_format *f) { return f->raw || (b->images && (f->read || f->read_image)); }
+
+/* Whether the suffix is that of a format which counts: what else lies in a folder (notes, pictures) is not an error. */
+static bool suffix_counts(const struct batch *b, const char *path)
 {
     for (int i = 0; kr_formats[i]; i++)
-        if (kr_formats[i]->raw && kr_format_suffix(kr_formats[i], path))
+        if (counts(b, kr_formats[i]) && kr_format_suffix(kr_formats[i], path))
             return true;
     return false;
 }
 
 /* ".h5, .mrd, .mat, ...", each once. */
-static void raw_suffixes(kr_text *t)
+static void suffixes(kr_text *t, const struct batch *b)
 {
     for (int i = 0; kr_formats[i]; i++)
-        for (const char *s = kr_formats[i]->raw ? kr_formats[i]->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ') {
+        for (const char *s = counts(b, kr_formats[i]) ? kr_formats[i]->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ') {
             kr_auto char *word = kr_strf("%.*s", (int)strcspn(s, " "), s);
             if (word && !(t->s && strstr(t->s, word)))
                 kr_text_add(t, "%s%s", t->len ? ", " : "", word);
@@ -111,11 +113,14 @@ static int add_below(struct batch *b, const char *path, size_t root, const char 
             e = kr_error_code();
         else if (folder(file)) {
             *folders = true;
-            if (deep && !same_folder(file, output))
+            if (b->images && kr_folder_format(file)) {
+                const char *below = file + root + (file[root] == '/');
+                e = same_folder(file, output) ? 0 : add(b, file, below, (int)(strlen(below) - strlen(name[i])));
+            } else if (deep && !same_folder(file, output))
                 e = deep < DEEPEST ? add_below(b, file, root, output, deep + 1, folders) : kr_fail(KR_EFILE, "%s: more than %d folders within each other", file, DEEPEST);
-        } else if (raw_suffix(name[i]) && set_aside(name[i]))
+        } else if (suffix_counts(b, name[i]) && set_aside(name[i]))
             b->masks++;
-        else if (raw_suffix(name[i])) {
+        else if (suffix_counts(b, name[i])) {
             const char *below = file + root + (file[root] == '/');
             e = add(b, file, below, (int)(strlen(below) - strlen(name[i])));
         }
@@ -134,8 +139,8 @@ static int add_folder(struct batch *b, const char *path, const char *output, boo
     if (e || b->count > first)
         return e;
     kr_text known = { 0 };
-    raw_suffixes(&known);
-    e = kr_fail(KR_EFILE, "%s: the folder holds no raw data (%s)%s", path, known.s ? known.s : "",
+    suffixes(&known, b);
+    e = kr_fail(KR_EFILE, "%s: the folder holds no %s (%s)%s", path, b->images ? "raw data and no images" : "raw data", known.s ? known.s : "",
                 folders && !deep ? " itself; --recursive searches the folders in it, too" : "");
     kr_text_clear(&known);
     return e;
@@ -206,6 +211,27 @@ static bool named_as_file(const char *path)
     return false;
 }
 
+/* The suffix of an image's file, where images are written under it, too; ".h5" of anything else. */
+static const char *kept(const char *input)
+{
+    kr_source src;
+    const char *suffix = NULL;
+    if (!kr_source_parse(&src, input)) {
+        size_t all = strlen(src.path);
+        const kr_format *folder_of = kr_folder_format(src.path);
+        suffix = folder_of && folder_of->write_image ? folder_of->suffix : NULL;
+        for (int i = 0; !suffix && kr_formats[i]; i++) {
+            const kr_format *f = kr_formats[i];
+            size_t n = !f->raw && f->read_image && f->write_image ? kr_format_suffix(f, src.path) : 0;
+            for (const char *s = n ? f->suffix : NULL; s && *s; s += strcspn(s, " "), s += *s == ' ')
+                suffix = strcspn(s, " ") == n && !strncasecmp(s, src.path + all - n, n) ? s : suffix;
+        }
+    }
+    kr_source_clear(&src);
+    kr_error_clear();
+    return suffix ? suffix : ".h5";
+}
+
 static int name_outputs(struct batch *b, const char *output, const char *to, const char *suffix)
 {
     if (to) {
@@ -216,7 +242,6 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
         if (!strcmp(suffix, ".nii .nii.gz"))                 /* as without --to */
             suffix = ".nii.gz";
     }
-    int width = (int)strcspn(suffix, " ");
     size_t n = strlen(output);
     bool out = !strcmp(output, "-"), many = !out && (b->many || (folder(output) && !kr_folder_format(output)) || (n && output[n - 1] == '/'));
     if (out && (b->many || b->count > 1))
@@ -228,8 +253,9 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
         return kr_error_code();
     for (long i = 0; i < b->count; i++) {
         kr_auto char *name = many ? stem(b->input[i]) : NULL;
+        const char *ends = suffix ? suffix : kept(b->input[i]);
         b->output[i] = !many ? kr_strdup(output)
-                     : name ? kr_strf("%s%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", b->below[i], name, width, suffix) : NULL;
+                     : name ? kr_strf("%s%s%s%s%.*s", output, output[n - 1] == '/' ? "" : "/", b->below[i], name, (int)strcspn(ends, " "), ends) : NULL;
         if (!b->output[i])
             return kr_error_code();
         if (kr_output_apart(b->output[i], b->input[i]))
@@ -244,7 +270,7 @@ static int name_outputs(struct batch *b, const char *output, const char *to, con
 
 int batch_open(struct batch *b, int words, char **word, const char *output, const char *to, const char *suffix, bool deep)
 {
-    *b = (struct batch){ .many = words > 1 };
+    *b = (struct batch){ .many = words > 1, .images = !suffix };
     for (int i = 0; i < words; i++)
         if (add_word(b, word[i], output, deep))
             return kr_error_code();
@@ -305,5 +331,5 @@ void batch_voxel_unknown(const kr_image *im, const char *output, const char *to,
     for (int i = 0; !to && kr_formats[i] && !(f && f->volumes); i++)
         f = kr_format_suffix(kr_formats[i], output) ? kr_formats[i] : NULL;
     if (f && f->volumes && (!(im->geom->fov_mm[0] > 0) || !(im->geom->fov_mm[1] > 0)))
-        kr_say(trace, KR_WARNING, "%s: the voxel size is unknown; 1 mm is written, which other programs take as true: --voxel X,Y,Z states it", output);
+        kr_say(trace, KR_WARNING, "%s: the voxel size is unknown; 1 mm is written, which other programs take as true: kray recon --voxel X,Y,Z states it", output);
 }

@@ -8,7 +8,7 @@
 
 typedef struct opts { const char *output, *from, *to, *what, *axes, *resample, *pixels; long multiband, caipi, single_band; bool recursive, json; } opts;
 static const kr_opt table[] = {
-    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder (then --to names the format)" },
+    { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder: --to names the format there; else images keep theirs, raw data become .h5" },
     { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
@@ -110,7 +110,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     struct batch b;
     struct answer a;
     answer_begin(&a, o->json, trace);
-    int e = batch_open(&b, o->output ? files : 1, file, output, o->to, ".h5", o->recursive);
+    int e = batch_open(&b, o->output ? files : 1, file, output, o->to, NULL, o->recursive);
     for (long i = 0; !e && i < b.count; i++) {
         json_t *j = answer_add(&a, b.output[i]);
         json_object_set_new(j, "input", json_words(b.input[i]));

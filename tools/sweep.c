@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 100 };
+enum { MOST = 100, OUTER = 8, STREAM = 21, HELD_STREAM = 22, SEED = 2008 };
+static const double FLOOR = 0.3;                         /* of errors near the centre, below; 0.1 and 0.5 are nearly alike, 1 loses 0.2 dB more */
 
 /* The word that holds the value of --lambda, or NULL; *value is where the value begins. */
 static char **word_of(int argc, char **argv, char **value)
@@ -102,16 +103,33 @@ static float at(const kr_array *mask, const long i[KR_AXES])
     return KR_R(mask)[e];
 }
 
-/* Whether sample i, which was measured, is held out: in the calibration area, but not in its middle third, and not measured as far outside. */
+/* Masks without a pattern along two axes, such as Poisson discs: without a few samples more, what is left is as it was. */
+static bool by_chance(const kr_mask_facts *f, const long shift[3])
+{
+    int axes = 0;
+    for (int d = 0; d < 3; d++)
+        axes += shift[d] && !f->step[d];
+    return axes > 1;
+}
+
+/* Whether sample i, which was measured, is held out: one of OUTER outside of the calibration area, by chance; or, of other masks, those in that area,
+ * but not in its middle third, that were not measured as far outside. */
 static bool is_held(const kr_array *mask, const kr_mask_facts *f, const long shift[3], const long i[KR_AXES])
 {
     long there[KR_AXES];
-    bool middle = true;
+    bool middle = true, inside = true;
+    uint64_t place = 0;
+    for (int d = 0; d < 3; d++) {
+        inside &= i[d] >= f->centre_from[d] && i[d] < f->centre_from[d] + f->centre[d];
+        place = shift[d] ? place * (uint64_t)f->n[d] + (uint64_t)i[d] : place;
+    }
+    if (by_chance(f, shift))
+        return !inside && kr_rand_bits(SEED, HELD_STREAM, place) % OUTER == 0;
+    if (!inside)
+        return false;
     memcpy(there, i, sizeof there);
     for (int d = 0; d < 3; d++) {
         long from = i[d] - f->n[d] / 2;
-        if (i[d] < f->centre_from[d] || i[d] >= f->centre_from[d] + f->centre[d])
-            return false;
         middle &= !shift[d] || 6 * labs(from) <= f->centre[d];
         there[d] += from < 0 ? -shift[d] : shift[d];
         if (there[d] < 0 || there[d] >= f->n[d])
@@ -130,8 +148,9 @@ static bool step_of(long i[KR_AXES], const long n[KR_AXES])
     return false;
 }
 
-/* Errors count by 1 / (power at this distance from the centre + mean power): the strong middle would decide alone. Of samples held out, else 0. */
-static int weigh(struct held *h, const kr_scan *s, const kr_array *all)
+/* Errors of samples held out everywhere (alike) count alike; those near the centre by 1 / (power at this distance from it over the mean power + FLOOR): its
+ * strong middle would decide alone. Of samples held out, else 0. */
+static int weigh(struct held *h, const kr_scan *s, const kr_array *all, bool alike)
 {
     enum { RINGS = 64 };
     const kr_array *y = s->data;
@@ -160,8 +179,8 @@ static int weigh(struct held *h, const kr_scan *s, const kr_array *all)
         n += count[k];
     }
     for (long e = 0; e < volume; e++)
-        if (h->weight[e] > 0)
-            h->weight[e] = (float)(1 / (power[ring[e]] / count[ring[e]] / (sum / n) + 1));
+        if (h->weight[e] > 0 && !alike)
+            h->weight[e] = (float)(1 / (power[ring[e]] / count[ring[e]] / (sum / n) + FLOOR));
     return sum > 0;
 }
 
@@ -191,7 +210,7 @@ static int hold_out(struct held *h, const kr_scan *s)
         KR_R(h->mask)[e++] = at(mask, i) > 0 && !is_held(mask, &f, shift, i);
     while (step_of(i, h->mask->n));
     kr_contract(h->data, all, h->mask, false);
-    return weigh(h, s, all);
+    return weigh(h, s, all, by_chance(&f, shift));
 }
 
 /* |A x - y| / |y| of the samples held out, weighed, x the image of the others; NAN where A x is not to be had. */
@@ -218,8 +237,6 @@ static double predicted(const struct held *h, const kr_scan *scan, const kr_reco
 }
 
 /* ---- Generalised cross-validation, where nothing can be held out ---- */
-enum { STREAM = 21, SEED = 2008 };
-
 /* What moves the samples: real and imaginary part +-1 times `step`, where measured. Returns how many are. */
 static long nudge(kr_array *to, const kr_array *y, float step)
 {

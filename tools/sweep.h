@@ -9,9 +9,10 @@ struct sweep { double from, to; int count; };           /* count 0: none */
  * not a sweep is left as it is. */
 int sweep_parse(struct sweep *s, int argc, char **argv);
 /* Reconstructs with every lambda, from FROM to TO in equal ratios, prints a table, and keeps the best image; the job keeps its
- * lambda. Best: the smallest NRMSE (after the best common factor) where there is a target. Otherwise the least error of samples held out: the
- * calibration area is thinned as k-space is outside of it (its middle third stays), and A x of an image of what is left is compared with what was
- * taken away, an error counting by 1 / (mean power at its distance from the centre + mean power of all of these); coil maps come from the whole area. There
+ * lambda. Best: the smallest NRMSE (after the best common factor) where there is a target. Otherwise the least error of samples held out, of which A x of
+ * an image of the others is compared with what was measured. Of masks without a pattern along two axes (Poisson discs) one sample of eight outside of the
+ * calibration area; of others that area is thinned as k-space is outside of it (its middle third stays), and an error counts by 1 / (mean power at
+ * its distance from the centre over that of all of these + 0.3). Coil maps come from the whole area. There
  * alone are samples missing exactly as they are missing elsewhere, and known. Where nothing can be held out (all is measured, no
  * calibration area, a trajectory) generalised cross-validation: the smallest |A x - y|^2 / (m - df)^2 of m measured samples, df the degrees of
  * freedom: the divergence of A x(y), found by moving y a

@@ -125,8 +125,25 @@ refuses 2 '--no-whiten leaves it out' kray recon raw/f1.h5 -o x.npy --covariance
 works '' kray convert 'images/*.nii.gz' -o volumes --to nifti
 works '' kray recon raw -o again --to nifti --method rss
 check 'both are packed' eval 'gzip -t volumes/f1.nii.gz && gzip -t again/f1.nii.gz && [ ! -e again/f1.nii ]'
+# Images in a folder are converted, too; without --to each keeps its format, and raw data become ISMRMRD.
+mkdir -p mixed/below
+kray simulate -q --matrix 16,16 --slices 2 --coils 2 -o mixed/e.h5
+kray recon mixed/e.h5 -o mixed/a.nii.gz -q
+cp mixed/a.nii.gz mixed/below/b.nii.gz
+kray convert mixed/a.nii.gz mixed/c.npy -q
+kray convert mixed/a.nii.gz mixed/d.dcm -q
+echo text >mixed/readme.txt
+works '' kray convert mixed -o kept
+check 'names' [ "$(ls kept | tr '\n' ' ')" = 'a.nii.gz c.npy c.npy.json d.dcm e.h5 ' ]
+check 'the images are the same' eval 'kray convert kept/a.nii.gz one.npy -q && cmp one.npy mixed/c.npy && kray convert kept/d.dcm two.nii.gz -q'
+works '' kray convert mixed/a.nii.gz kept2/
+check 'a folder for one image' [ "$(ls kept2)" = a.nii.gz ]
+rm mixed/e.h5
+works '' kray convert mixed -o flat --to npy --recursive
+check 'names' [ "$(cd flat && find . -name '*.npy' | sort | tr '\n' ' ')" = './a.npy ./below/b.npy ./c.npy ./d.npy ' ]
 mkdir notes && echo text >notes/readme.txt
 refuses 1 'notes: the folder holds no raw data (.mrd, .h5, .cfl' kray recon notes -o x.npy
+refuses 1 'notes: the folder holds no raw data and no images (.mrd' kray convert notes -o x
 refuses 1 'there is no folder nothere/' kray recon nothere/ -o x.npy
 
 # No command writes over what it reads.
