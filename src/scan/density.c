@@ -11,7 +11,8 @@ struct frame { const float *k[3]; const long *n; long samples, views, points, di
  * C is the convolution with the positive kernel whose transform is a triangle twice as wide as the image. */
 static int pipe_menon(float *w, const struct frame *f)
 {
-    enum { TURNS = 10 };                                     /* two transforms each */
+    enum { TURNS = 10 };                                     /* two transforms each, whose errors the next one mends */
+    static const double ROUGH = .03;
     long wide[3], pixels = 1, points = f->points;
     kr_auto float *twice = kr_alloc((size_t)(points * f->dims), sizeof *twice);
     kr_auto kr_cfloat *y = kr_alloc((size_t)points, sizeof *y);
@@ -26,7 +27,7 @@ static int pipe_menon(float *w, const struct frame *f)
     kr_auto kr_cfloat *x = kr_alloc((size_t)pixels, sizeof *x);
     if (!twice || !y || !x)
         return kr_error_code();
-    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, 1e-2);
+    kr_nufft *p = kr_nufft_new(wide, points, k2, 1, ROUGH);
     if (!p)
         return kr_error_code();
     for (long i = 0; i < points; i++)

@@ -7,7 +7,7 @@
 static const double TICK_MS = 2.5;               /* of time stamps, as converters and scanners write them      */
 static const double ODD = .25;                   /* beats that differ by more from the median interval do not count */
 static const double REST_MS = 250;               /* after a heart beat none follows for so long                */
-static const double HEART_MS = 600;              /* moving average under which the heart does not show in breathing */
+static const double HEART_MS = 900;              /* of a heart beat, where nothing tells                           */
 
 static int ascending(const void *a, const void *b)
 {
@@ -114,7 +114,7 @@ static double part_of(const struct beats *b, const double *length, double usual,
     return fabs(length[low] / usual - 1) > ODD || part >= 1 ? -1 : part;
 }
 
-static int heart(double *part, const kr_scan *s, const kr_trace *trace)
+static int heart(double *part, double *interval, const kr_scan *s, const kr_trace *trace)
 {
     const kr_lines *l = &s->lines[KR_LINES_IMAGING];
     struct beats b = { .count = 0 };
@@ -135,6 +135,7 @@ static int heart(double *part, const kr_scan *s, const kr_trace *trace)
             ranked[i] = length[i] = b.at[i + 1] - b.at[i];
         double usual = median(ranked, b.count - 1);
         length[b.count - 1] = usual;
+        *interval = usual;
         for (long i = 0; i + 1 < b.count; i++)
             odd += fabs(length[i] / usual - 1) > ODD;
         for (long i = 0; i < l->count; i++)
@@ -147,9 +148,23 @@ static int heart(double *part, const kr_scan *s, const kr_trace *trace)
 }
 
 /* ---- How far the chest had moved ---- */
-/* The centre of k-space of every readout, all coils: their common change, over a moving average that the heart does not outlast. Source: Feng et
- * al., Magn Reson Med 75:775 (2016). */
-static int breathing(double *chest, long slice, const kr_array *y, const kr_array *k, const kr_line *const *line)
+/* The mean of x over 2 half + 1 neighbours. */
+static void moving_average(double *to, const double *x, long n, long half)
+{
+    for (long v = 0; v < n; v++) {
+        double sum = 0, count = 0;
+        for (long o = v - half; o <= v + half; o++)
+            if (o >= 0 && o < n) {
+                sum += x[o];
+                count++;
+            }
+        to[v] = sum / count;
+    }
+}
+
+/* The centre of k-space of every readout, all coils: their common change, over two moving averages of one heart beat, of which the heart itself leaves next to nothing. Source:
+ * Feng et al., Magn Reson Med 75:775 (2016). */
+static int breathing(double *chest, long slice, double beat_ms, const kr_array *y, const kr_array *k, const kr_line *const *line)
 {
     long n = k->n[KR_SAMPLE], views = k->n[KR_VIEW], coils = y->n[KR_COIL];
     kr_auto double *dc = kr_alloc((size_t)(views * coils), sizeof *dc), *smooth = kr_alloc((size_t)(views * coils), sizeof *smooth), *w = kr_alloc((size_t)coils, sizeof *w);
@@ -173,21 +188,16 @@ static int breathing(double *chest, long slice, const kr_array *y, const kr_arra
             dc[c * views + v] = sqrt((double)kr_cabs2(KR_C(y)[(c * views + v) * n + at]));
     }
     double between = line && views > 1 ? ((double)line[views - 1]->time_stamp - (double)line[0]->time_stamp) * TICK_MS / (double)(views - 1) : 0;
-    long half = between > 0 ? lround(HEART_MS / between / 2) : 2;
+    long half = between > 0 ? lround(beat_ms / between / 2) : 2;
     half = half > views / 8 ? views / 8 : half;
     for (long c = 0; c < coils; c++) {
-        double mean = 0;
+        double mean = 0, *own = dc + c * views, *to = smooth + c * views;
         for (long v = 0; v < views; v++)
-            mean += dc[c * views + v] / (double)views;
-        for (long v = 0; v < views; v++) {
-            double sum = 0, count = 0;
-            for (long o = v - half; o <= v + half; o++)
-                if (o >= 0 && o < views) {
-                    sum += dc[c * views + o];
-                    count++;
-                }
-            smooth[c * views + v] = sum / count - mean;
-        }
+            mean += own[v] / (double)views;
+        moving_average(to, own, views, half);
+        moving_average(own, to, views, half);
+        for (long v = 0; v < views; v++)
+            to[v] = own[v] - mean;
         w[c] = 1;
     }
     for (int turn = 0; turn < 50; turn++) {                  /* the first principal component, by power iteration */
@@ -218,7 +228,7 @@ static int by_chest(const void *a, const void *b)
 }
 
 /* Readouts of one slice, each in one of phases x states; -1: none. */
-static int bins_of(long *bin, const kr_scan *s, const kr_gates *g, long slice, const double *part, const kr_line *const *line)
+static int bins_of(long *bin, const kr_scan *s, const kr_gates *g, long slice, double beat_ms, const double *part, const kr_line *const *line)
 {
     kr_scoped(array) y0 = kr_array_at(s->data, KR_SLICE, slice);
     kr_scoped(array) k0 = s->traj->n[KR_SLICE] > 1 ? kr_array_at(s->traj, KR_SLICE, slice) : kr_array_ref(s->traj);
@@ -227,7 +237,7 @@ static int bins_of(long *bin, const kr_scan *s, const kr_gates *g, long slice, c
     long views = s->shape.n[KR_VIEW];
     kr_auto double *chest = kr_alloc((size_t)views, sizeof *chest);
     kr_auto struct ranked *ranked = kr_alloc((size_t)views, sizeof *ranked);
-    if (!y || !k || !chest || !ranked || (g->breathing > 1 && breathing(chest, slice, y, k, line)))
+    if (!y || !k || !chest || !ranked || (g->breathing > 1 && breathing(chest, slice, beat_ms, y, k, line)))
         return kr_error_code();
     for (long v = 0; v < views; v++)
         ranked[v] = (struct ranked){ g->breathing > 1 ? chest[v] : 0, v };
@@ -293,10 +303,11 @@ int kr_scan_gate(kr_scan *s, const kr_gates *g, const kr_trace *trace)
     bool timed = l->count == views * slices;
     if (phases > 1 && !timed)
         return kr_fail(KR_EREFUSED, "heart phases want the time of each readout, as ISMRMRD files and streams have it");
+    double beat_ms = HEART_MS;
     kr_auto double *all = kr_alloc((size_t)(l->count + 1), sizeof *all), *part = kr_alloc((size_t)views, sizeof *part);
     kr_auto const kr_line **line = kr_alloc((size_t)views, sizeof *line);
     kr_auto long *bin = kr_alloc((size_t)(views * slices), sizeof *bin), *count = kr_alloc_zero((size_t)(frames * slices), sizeof *count);
-    if (!all || !part || !line || !bin || !count || (phases > 1 && heart(all, s, trace)))
+    if (!all || !part || !line || !bin || !count || (phases > 1 && heart(all, &beat_ms, s, trace)))
         return kr_error_code();
     long most = 0, left = 0;
     for (long z = 0; z < slices; z++) {
@@ -308,7 +319,7 @@ int kr_scan_gate(kr_scan *s, const kr_gates *g, const kr_trace *trace)
             }
         if (timed && v < views)
             return kr_fail(KR_EREFUSED, "slice %ld has times of %ld of its %ld readouts", z, v, views);
-        if (bins_of(bin + z * views, s, g, z, part, timed ? line : NULL))
+        if (bins_of(bin + z * views, s, g, z, beat_ms, part, timed ? line : NULL))
             return kr_error_code();
         for (v = 0; v < views; v++) {
             left += bin[z * views + v] < 0;

@@ -53,7 +53,7 @@ static kr_scan *scan(bool stamps)
             KR_R(s->traj)[v * SAMPLES + i] = (float)(r * cos(a));
             KR_R(s->traj)[(VIEWS + v) * SAMPLES + i] = (float)(r * sin(a));
             for (long c = 0; c < COILS; c++) {
-                double dc = 10 + (c == 1 ? -1 : .6) * chest_at(t) + .2 * sin(2 * M_PI * (t - at[b]) / 900) + .1 * sin(37. * (double)(v + 7 * c));
+                double dc = 10 + (c == 1 ? -1 : .6) * chest_at(t) + 5 * sin(2 * M_PI * (t - at[b]) / 900) + .1 * sin(37. * (double)(v + 7 * c));
                 KR_C(s->data)[(c * VIEWS + v) * SAMPLES + i] = kr_c(i == SAMPLES / 2 ? (float)dc : i ? 0 : (float)v, 0);
             }
         }
