@@ -294,8 +294,8 @@ kr_array *kr_scan_mask(const kr_scan *s) KR_MUST_USE;
 
 /* Makes data and mask of a scan as read agree, and adds a sentence to `t` for each thing that did not: lines of residue (1e-9 of noise, or what a
  * transform leaves) become 0, as not measured; where the mask of a file says of lines that hold zeros that they were measured, what is not 0
- * is the mask; samples that hold data and that the mask leaves out become 0. Scans whose lines a scanner counted, and those off the
- * grid, stay as they are. */
+ * is the mask; samples that hold data and that the mask leaves out become 0. Of lines that a scanner counted only samples between
+ * others that are 0 in all channels, where they are more than 1 of 100, become unmeasured. Scans off the grid stay as they are. */
 int kr_scan_measured(kr_text *t, kr_scan *s) KR_MUST_USE;
 
 /* What a mask does on a grid; arrays are along X, Y, Z. */

@@ -138,11 +138,56 @@ static int compare(kr_text *t, kr_scan *s)
     return 0;
 }
 
+/* Lines that were counted have no gaps as they come from a scanner: zeros between their ends are a scan undersampled along the readout, too, that was
+ * written line by line. Lines without any number stay as counted. */
+static int gaps(kr_text *t, kr_scan *s)
+{
+    kr_array *said = s->mask;
+    s->mask = NULL;
+    kr_scoped(array) held = kr_scan_mask(s);
+    s->mask = said;
+    if (!held)
+        return kr_error_code();
+    if (held->n[KR_X] == 1)
+        return 0;
+    kr_shape all = kr_array_shape(held);
+    for (int d = 0; said && d < KR_AXES; d++)
+        all.n[d] = said->n[d] > all.n[d] ? said->n[d] : all.n[d];
+    kr_scoped(array) a = said ? widened(said, all) : kr_array_new(KR_R32, all);
+    kr_scoped(array) b = widened(held, all);
+    if (!a || !b)
+        return kr_error_code();
+    if (!said)
+        kr_fill(a, 1);
+    long nx = all.n[KR_X], empty = 0, both = 0;
+    for (long l = 0, n = kr_count(all) / nx; l < n; l++) {
+        const float *have = KR_R(b) + l * nx;
+        float *counted = KR_R(a) + l * nx;
+        long some = 0, none = 0;
+        for (long x = 0; x < nx; x++) {
+            some += counted[x] > 0 && have[x] > 0;
+            none += counted[x] > 0 && !(have[x] > 0);
+        }
+        both += some;
+        empty += some ? none : 0;
+        for (long x = 0; some && x < nx; x++)
+            counted[x] = counted[x] > 0 && have[x] > 0;
+    }
+    if ((double)empty <= 0.01 * (double)(both + empty))
+        return 0;
+    kr_text_add(t, "%ld of %ld samples of its lines are 0 in all channels, as no scanner measures them: they count as not measured\n", empty, both + empty);
+    kr_array_unref(&s->mask);
+    s->mask = kr_array_ref(a);
+    return 0;
+}
+
 int kr_scan_measured(kr_text *t, kr_scan *s)
 {
     const unsigned grid = KR_ON(KR_Y) | KR_ON(KR_Z);
-    if (!s->data || s->traj || s->in_image & grid || s->shape.n[KR_VIEW] > 1 || s->shape.n[KR_SAMPLE] > 1 || s->lines[KR_LINES_IMAGING].count)
+    if (!s->data || s->traj || s->in_image & grid || s->shape.n[KR_VIEW] > 1 || s->shape.n[KR_SAMPLE] > 1)
         return 0;
+    if (s->lines[KR_LINES_IMAGING].count)
+        return s->in_image & KR_ON(KR_X) ? 0 : gaps(t, s);
     if (!s->mask)
         return clear_residue(t, s);
     return clear_residue(t, s) ? kr_error_code() : compare(t, s);

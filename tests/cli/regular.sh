@@ -32,11 +32,16 @@ for m in sense wavelet; do
     works 'by NRMSE' kray recon scan.h5 -o known.npy --method $m --lambda 3e-4:3e-2:5 --reference truth.npy
     check "$m: within 0.5 dB of the best of the sweep: $(score held.npy), $(score known.npy)" awk "BEGIN { exit !($(score held.npy) < 1.06 * $(score known.npy)) }"
 done
-# Along two axes by chance: the calibration area, where all neighbours are there, would choose up to 3 dB worse.
-kray simulate -q -o poisson.h5 --matrix 80,80 --slices 1 --coils 6 --snr 20 --no-oversampling -u poisson:accel=4,calib=16,axes=xy,seed=1 --reference clean.npy
-works 'by cross-validation' kray recon poisson.h5 -o held.npy --method sense --lambda 1e-3:0.243:6
+# Along two axes by chance: the calibration area, where all neighbours are there, chose 1.4 dB worse. The readout's gaps are found in lines of ISMRMRD.
+kray simulate -q -o poisson.h5 --matrix 80,80 --slices 1 --coils 6 --snr 40 --no-oversampling -u poisson:accel=4,calib=20,axes=xy,seed=1 --reference clean.npy
+works '4237 of 5836 samples of its lines are 0 in all channels' kray recon poisson.h5 -o held.npy --method sense --lambda 1e-3:0.243:6
+check 'by cross-validation' grep -q 'by cross-validation' "$err"
 works 'by NRMSE' kray recon poisson.h5 -o known.npy --method sense --lambda 1e-3:0.243:6 --reference clean.npy
 check "poisson: within 0.5 dB of the best of the sweep: $(score held.npy clean.npy), $(score known.npy clean.npy)" awk "BEGIN { exit !($(score held.npy clean.npy) < 1.06 * $(score known.npy clean.npy)) }"
+kray convert poisson.h5 poisson.cfl -q
+kray recon poisson.h5 -o lines.npy --method sense --no-whiten -q
+kray recon poisson.cfl -o plain.npy --method sense -q
+near 'the same as of samples without lines' "$(kray eval --target plain.npy --recon lines.npy --protocol bart --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2)" 0 1e-5
 works 'generalised cross-validation' kray recon full.h5 -o best.npy --method wavelet -l 1e-3:1e-1:2
 works 'the discrepancy principle' kray recon scan.h5 -o best.npy --method wavelet --maps 2 --iterations 10 -l 1e-3:1e-1:2
 works 'NRMSE' kray recon scan.h5 -o best.npy --method sense --lambda=1e-4:1e-2:2 --reference truth.npy
