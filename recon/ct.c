@@ -77,12 +77,14 @@ long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark)
 }
 
 /* ---- The axis ---- */
+enum { MEET = 8 };                        /* so many columns, or more, are compared: an eighth of them. A detector may stand aside by up to 7/16 of its width */
+
 /* Mean square difference of a row and another mirrored about column c = twice / 2, over what both have; NAN: too little. */
 static double mirrored(const float *a, const float *b, long n, long twice)
 {
     long from = twice - (n - 1) > 0 ? twice - (n - 1) : 0, to = twice < n - 1 ? twice : n - 1;
     double sum = 0, size = 0;
-    if (to - from + 1 < n / 4)
+    if (to - from + 1 < n / MEET)
         return NAN;
     for (long k = from; k <= to; k++) {
         double d = (double)a[k] - (double)b[twice - k];
@@ -124,18 +126,23 @@ int kr_ct_axis(double *column, double *mismatch, const kr_array *y, const kr_ray
         return kr_fail(KR_EREFUSED, "no two views are half a turn apart (%.4g degrees are covered), so that the axis cannot be found: give its column (--axis)",
                        arc.covered * 180 / M_PI);
     long use = pairs < 24 ? pairs : 24, each = rows < 4 ? rows : 4;
-    for (long twice = n / 2; twice <= 3 * n / 2 && twice < 2 * n; twice++)
+    long low = n / MEET, high = 2 * (n - 1) - low;
+    for (long twice = low; twice <= high; twice++)
         for (long q = 0; q < use; q++)
             for (long v = 0; v < each; v++) {
                 long p = q * pairs / use, row = v * rows / each;
                 cost[twice] += mirrored(KR_R(y) + (pair[2 * p] * rows + row) * n, KR_R(y) + (pair[2 * p + 1] * rows + row) * n, n, twice) / (double)(use * each);
             }
-    for (long t = n / 2; t <= 3 * n / 2 && t < 2 * n; t++)
+    for (long t = low; t <= high; t++)
         if (isfinite(cost[t]) && (!at || cost[t] < cost[at]))
             at = t;
     if (!at)
         return kr_fail(KR_ENUMBER, "the axis of rotation cannot be found: the projections are empty");
-    double a = at > n / 2 ? cost[at - 1] : NAN, b = cost[at], c = at < 3 * n / 2 && at + 1 < 2 * n ? cost[at + 1] : NAN, bend = a - 2 * b + c;
+    double a = at > low ? cost[at - 1] : NAN, b = cost[at], c = at < high ? cost[at + 1] : NAN, bend = a - 2 * b + c;
+    if (b > 0.3 * 0.3 && !(b < 0.8 * 0.8 * cost[n - 1]))
+        return kr_fail(KR_EREFUSED, "the axis of rotation cannot be found: opposite views differ by %.3g of their size at best; give its column (--axis)", sqrt(b));
+    if (n > 2 * MEET && (at <= low + 1 || at >= high - 1))
+        return kr_fail(KR_EREFUSED, "the axis of rotation cannot be found: opposite views agree best at column %.1f, where hardly anything is left to compare; give its column (--axis)", (double)at / 2);
     *column = (double)at / 2 + (isfinite(bend) && bend > 0 ? (a - c) / bend / 4 : 0);
     *mismatch = sqrt(b);
     return 0;
@@ -268,8 +275,8 @@ static void range_of(const kr_projections *p, double axis, double mismatch, cons
     step = (high - low) / (double)(p->views - 1);
     if (high - low < 6.4 && high - low > 0.3)
         kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", high - low);
-    static const struct { double times, from, to; } other[] = { { 2, 175, 185 }, { 0.5, 350, 370 } };
-    for (int i = 0; i < 2; i++) {
+    static const struct { double times, from, to; } other[] = { { 2, 175, 185 }, { 0.5, 350, 370 }, { 0.5, 710, 730 } };
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
         double all = high - low + step, left = all >= other[i].from && all <= other[i].to ? left_at(p, axis, other[i].times) : NAN;
         if (left < 0.2 && !(mismatch < 2 * left + 0.005))
             kr_say(trace, KR_WARNING, "%s: the angles cover %.4g degrees, but rays that were measured in both directions differ by only %.3g of their size if the views cover %.4g: is the range of "

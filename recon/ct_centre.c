@@ -88,7 +88,8 @@ static double best_shift(double *left, const kr_array *y, const kr_rays *r, stru
 {
     double height = row_of(r), cost[3] = { 0 }, best = INFINITY, at = 0, step = 0.5;
     long n = f->n, row = (long)rint(height), every = r->views > 48 ? r->views / 48 : 1;
-    for (double shift = -(double)n / 4; shift <= (double)n / 4; shift += step) {
+    const double most = floor((double)n * 7 / 16);                   /* further aside too few columns meet others */
+    for (double shift = -most; shift <= most; shift += step) {
         fan_of(f, r, height, shift);
         double c = opposed(y, f, t, r->views, hole, row, every, way);
         if (c < best) {

@@ -13,7 +13,8 @@ extern "C" {
  * below the dark field of up to 4 elements side by side; of more they count as a transmission of 1e-6. Returns how many were replaced, or a refusal. */
 long kr_ct_log(kr_array *y, const kr_array *white, const kr_array *dark) KR_MUST_USE;
 /* The column of the axis of rotation, counted from 0, from pairs of views half a turn apart, which mirror each other about it (of a scan of half a turn: the
- * first and the last). *mismatch: what is left, relative. Parallel beams. Refuses scans without such a pair. */
+ * first and the last); at least an eighth of the columns must meet others. *mismatch: what is left, relative. Parallel beams. Refuses scans without such a pair, and those whose views mirror each other
+ * nowhere, or best where hardly anything is left to compare. */
 int kr_ct_axis(double *column, double *mismatch, const kr_array *y, const kr_rays *r) KR_MUST_USE;
 /* The same of fans and cones on a full turn, from rays that were measured in both directions, in the plane of the source; of shorter scans that have such rays, *column is NAN and the
  * rest is about their direction alone. *before: what is left where r has

@@ -340,4 +340,4 @@ static int write_scan(const kr_scan *s, const char *path)
 }
 
 const kr_format kr_format_cfl = { "cfl", ".cfl", "BART .cfl and .hdr", probe, read_scan, write_scan, read_image, write_image, read_array, write_array, true,
-    .raw = true, .bare = true, .beside = "*.hdr" };
+    .raw = true, .bare = true, .columns_first = true, .beside = "*.hdr" };

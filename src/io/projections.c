@@ -136,8 +136,10 @@ int kr_projections_array(kr_array **out, const char *source)
     if (!three || !two)
         return kr_error_code();
     int e = kr_array_read(&a, named ? source : three);
-    if (!named && e == KR_EUSAGE)                                    /* another number of axes */
+    if (!named && (e == KR_EUSAGE || (!e && fastest_first && a->n[KR_VIEW] == 1))) {      /* another number of axes; or one of length 1, as BART has them */
+        kr_array_unref(&a);
         e = kr_array_read(&a, two);
+    }
     if (e)
         return e;
     if (a->type != KR_R32)

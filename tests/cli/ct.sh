@@ -181,6 +181,8 @@ refuses 1 'take fewer or larger voxels' kray ct big.npy -o x.nii.gz --geometry $
 refuses 1 'take fewer or larger voxels' kray recon big.npy -o x.nii.gz --geometry $big --memory 40M
 array rows.npy x=64,y=80,z=48 blob
 rows=parallel:pixel=1,angles=0:180:48
+array plane.cfl x=64,y=48 blob
+works '48 views of 64 x 1 elements' kray ct plane.cfl -o x.npy --geometry $rows --axis 31.5
 works 'fbp' kray ct rows.npy -o whole.mha --geometry $rows --axis 31.5 --voxel 0.25
 works 'planes at a time' kray ct rows.npy -o part.mha --geometry $rows --axis 31.5 --voxel 0.25 --memory 40M --threads 1
 check 'slices by parts are those of the whole' python3 alike.py whole.mha part.mha

@@ -375,6 +375,25 @@ static void axis(void **state)
         kr_rays_unref(&r);
         kr_rays_unref(&u);
     }
+    for (int fan = 0; fan < 2; fan++) {                              /* a detector that stands aside: the axis in its first fifth */
+        turn(0, 360, 240);
+        double by = fan ? 2 : 1, column, mismatch, before, otherwise;
+        kr_detector d = { 84, 1, { by, 0 }, { 27.2 * by, 0 } }, unknown = { 84, 1, { by, 0 }, { 0, 0 } };
+        kr_rays *r = fan ? kr_rays_cone(&d, 300, 600, false, 240, angle, NULL) : kr_rays_parallel(&d, 240, angle);
+        kr_rays *u = fan ? kr_rays_cone(&unknown, 300, 600, false, 240, angle, NULL) : kr_rays_parallel(&unknown, 240, angle);
+        kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 84, [KR_V] = 1, [KR_VIEW] = 240));
+        kr_ellipsoids_scan(KR_R(y), flat, BODIES, r, 4);
+        assert_int_equal(fan ? kr_ct_axis_fan(&column, &mismatch, &before, &otherwise, y, u) : kr_ct_axis(&column, &mismatch, y, u), 0);
+        assert_near(column, 41.5 - 27.2, 0.15);
+        for (long i = 0; !fan && i < 84 * 240; i++)                  /* views that have nothing to do with each other */
+            KR_R(y)[i] = (float)kr_rand_uniform(3, 0, (uint64_t)i);
+        if (!fan) {
+            assert_int_equal(kr_ct_axis(&column, &mismatch, y, u), KR_EREFUSED);
+            assert_refused(KR_EREFUSED, "at best");
+        }
+        kr_rays_unref(&r);
+        kr_rays_unref(&u);
+    }
     turn(0, 100, 50);
     kr_rays *r = kr_rays_parallel(&(kr_detector){ 10, 1, { 1, 0 }, { 0, 0 } }, 50, angle);
     kr_scoped(array) y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 10, [KR_VIEW] = 50));
