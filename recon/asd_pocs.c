@@ -29,6 +29,6 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
     return e;
 }
 
-const kr_recon kr_recon_asd_pocs = { "asd-pocs", "little total variation among images that explain X-ray projections: adaptive steepest descent and projections",
+const kr_recon kr_recon_asd_pocs = { "asd-pocs", "smallest total variation among the images that explain X-ray projections (ASD-POCS)",
     "Sidky and Pan, Phys Med Biol 53:4777 (2008)",
     KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };

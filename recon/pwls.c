@@ -52,6 +52,6 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return projected_by_subsets(out, scan, update, options, trace);
 }
 
-const kr_recon kr_recon_pwls = { "pwls", "weighted least squares of X-ray projections in ordered subsets: rays count as the photons that came through; edges are kept",
+const kr_recon kr_recon_pwls = { "pwls", "penalised weighted least squares of X-ray projections in ordered subsets: weights by transmitted photons, edge-preserving penalty",
     "Erdogan and Fessler, Phys Med Biol 44:2835 (1999); Kim et al., IEEE Trans Med Imaging 34:167 (2015)",
     KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, projected_subsets_plan };

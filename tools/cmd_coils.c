@@ -113,7 +113,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_coils = { "coils", "Reconstruct", "coil sensitivity maps from a scan's calibration area", "SCAN -o MAPS [options]",
+const kr_tool kr_tool_coils = { "coils", "Reconstruct", "estimate coil sensitivity maps from a scan's calibration area (ACS)", "SCAN -o MAPS [options]",
     "  kray coils scan.h5 -o maps.cfl                     # ESPIRiT, thresholds found\n"
     "  kray coils scan.h5 -o maps.npy --maps 2 --soft     # two sets, for soft-SENSE\n"
     "  kray coils scan.h5 -o maps.cfl --png maps.png      # and a picture\n"

@@ -128,7 +128,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_convert = { "convert", "Data", "the same data in another format", "IN OUT, or IN... -o FOLDER --to FORMAT",
+const kr_tool kr_tool_convert = { "convert", "Data", "convert raw data, images and arrays to another format", "IN OUT, or IN... -o FOLDER --to FORMAT",
     "  kray convert scan.h5 scan.cfl                            # raw data for BART\n"
     "  kray convert image.nii.gz image.png\n"
     "  kray convert brain.mat:kData@x,y,coil brain.h5           # ISMRMRD\n"

@@ -32,13 +32,13 @@ static const kr_opt table[] = {
     { "rings", 0, KR_OPT_INT, offsetof(opts, rings), "0", "N", "remove rings: median over N columns of sorted values (31, say); 0: no" },
     { "rings-wavelet", 0, KR_OPT_INT, offsetof(opts, stripes), "0", "N", "remove rings of up to 2^N columns by wavelets (2, say); 0: no" },
     { "beam-hardening", 0, KR_OPT_TEXT, offsetof(opts, harden), NULL, "A,B,...", "line integrals p become A p + B p^2 + ..." },
-    { "metal", 0, KR_OPT_REAL, offsetof(opts, metal), "0", "X", "voxels above X are metal: rays that meet them are taken from their neighbours; per mm, or with --water HU; 0: no" },
+    { "metal", 0, KR_OPT_REAL, offsetof(opts, metal), "0", "X", "metal artefact reduction: voxels above X (per mm, or with --water HU) are metal, and rays through them are interpolated; 0: no" },
     { "method", 'm', KR_OPT_TEXT, offsetof(opts, method), "fbp", "NAME", "reconstruction method; 'list' shows all" },
-    { "model", 0, KR_OPT_CHOICE, offsetof(opts, model), "joseph", "joseph|distance|line|strip", "of iterations: what a pixel adds to a ray" },
+    { "model", 0, KR_OPT_CHOICE, offsetof(opts, model), "joseph", "joseph|distance|line|strip", "projector of the iterative methods: what a pixel adds to a ray" },
     { "slices", 0, KR_OPT_TEXT, offsetof(opts, slices), NULL, "FROM:TO", "parallel: these rows of the detector alone, TO left out" },
     { "matrix", 0, KR_OPT_INT, offsetof(opts, matrix), "0", "N", "pixels of the image along x and y; 0: as many as the views see" },
     { "voxel", 0, KR_OPT_REAL, offsetof(opts, voxel), "0", "MM", "size of the voxels; 0: of a detector element at the axis" },
-    { "box", 0, KR_OPT_TEXT, offsetof(opts, box), NULL, "X0:X1,Y0:Y1[,Z0:Z1]", "only the voxels between these places, in mm: a part of the same image (fbp)" },
+    { "box", 0, KR_OPT_TEXT, offsetof(opts, box), NULL, "X0:X1,Y0:Y1[,Z0:Z1]", "reconstruct only the voxels between these positions in mm, a part of the same image (fbp)" },
     { "slice", 0, KR_OPT_TEXT, offsetof(opts, slice), NULL, "Z", "cones: the slice at this height in mm alone, as a quick look (fbp)" },
     { "bin", 0, KR_OPT_INT, offsetof(opts, bin), "1", "N", "take the mean of N detector elements (of volumes N x N)" },
     { "water", 0, KR_OPT_REAL, offsetof(opts, water), "0", "MU", "attenuation of water per mm: the image is then in Hounsfield units" },
@@ -353,7 +353,7 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_ct = { "ct", "Reconstruct", "projections of an X-ray scan in, an image out", "IN|phantom -o OUT [options]",
+const kr_tool kr_tool_ct = { "ct", "Reconstruct", "reconstruct an image or volume from X-ray projections", "IN|phantom -o OUT [options]",
     "  kray ct phantom -o head.nii.gz --geometry parallel:angles=0:180:60 --photons 1e5 --method tv     # Shepp and Logan's head, sparse and noisy\n"
     "  kray ct tooth.h5 -o tooth.nii.gz                              # Data Exchange: flats, darks, angles; the axis of rotation is found\n"
     "  kray ct htc2022_ta_full.mat -o ta.nii.gz --method tv          # Helsinki Tomography Challenge\n"

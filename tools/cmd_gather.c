@@ -161,6 +161,6 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&answer, e);
 }
 
-const kr_tool kr_tool_gather = { "gather", "Reconstruct", "one table and one log of runs that shared a study (recon --shard)", "FOLDER [--json]",
+const kr_tool kr_tool_gather = { "gather", "Reconstruct", "join the tables and logs of runs that shared a study (recon --shard)", "FOLDER [--json]",
     "  kray gather images/                                      # images/kray-table.csv, images/kray-log.txt; exit 0: all is there\n",
     table, sizeof(opts), NULL, run };

@@ -17,7 +17,7 @@
 typedef struct opts { const char *from, *plot; bool json, data; } opts;
 static const kr_opt table[] = {
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON: a list with an object for each file" },
-    { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "read all data of large scans, too: range and missing lines" },
+    { "data", 0, KR_OPT_FLAG, offsetof(opts, data), NULL, NULL, "read all samples even of large scans: range of values, missing lines" },
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever the content looks like" },
     { "plot", 0, KR_OPT_OUT, offsetof(opts, plot), NULL, "FILE.png", "draw where the readouts of one file run through k-space" },
     KR_OPT_END };
@@ -693,7 +693,7 @@ static int run(void *o, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_info = { "info", "Data", "what is inside: shape, sampling, noise, geometry", "FILE|FOLDER... [options]",
+const kr_tool kr_tool_info = { "info", "Data", "what a file holds: shape, sampling, noise, geometry", "FILE|FOLDER... [options]",
     "  kray info scan.h5                        # raw data of any format\n"
     "  kray info scan.h5:dataset2               # one of several ISMRMRD groups\n"
     "  kray info image.nii.gz maps.cfl          # images and arrays, too\n"

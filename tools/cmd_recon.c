@@ -55,9 +55,9 @@ static const kr_opt table[] = {
     { "phases", 0, KR_OPT_INT, offsetof(opts, phases), "0", "N", "with a trajectory: sort readouts into N heart phases, by time stamps or the ECG; odd beats are left out" },
     { "breathing", 0, KR_OPT_INT, offsetof(opts, breathing), "0", "N", "with a trajectory: sort readouts into N states of breathing, by the centre of k-space (both: --method ttv --frames all)" },
     { "field-map", 0, KR_OPT_FILE, offsetof(opts, field), NULL, "FILE", "with a trajectory: off-resonance in Hz (NIfTI; resampled to the image by where both lie), undone in time segments" },
-    { "field-zero", 0, KR_OPT_REAL, offsetof(opts, first), "0", "US", "of --field-map: time from where off-resonance has no phase to the first sample; 0: it begins with the readout" },
-    { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map and --girf: time between samples, where the file gives none; 0: as in the file" },
-    { "girf", 0, KR_OPT_FILE, offsetof(opts, girf), NULL, "FILE[:VAR]", "with a trajectory: the gradients' transfer functions (rows: Hz, H or H_x, H_y, H_z), through which positions go" },
+    { "field-zero", 0, KR_OPT_REAL, offsetof(opts, first), "0", "US", "of --field-map: microseconds from the moment at which off-resonance has no phase (excitation or spin echo) to the first sample; 0: that sample" },
+    { "dwell", 0, KR_OPT_REAL, offsetof(opts, dwell), "0", "US", "of --field-map and --girf: microseconds between samples, where the file gives none; 0: as in the file" },
+    { "girf", 0, KR_OPT_FILE, offsetof(opts, girf), NULL, "FILE[:VAR]", "with a trajectory: gradient impulse response (GIRF) by which the positions are corrected (rows: Hz, H or H_x, H_y, H_z)" },
     { "delay", 0, KR_OPT_TEXT, offsetof(opts, delay), NULL, "auto|X,Y[,Z]", "with a trajectory: gradient delays in samples; auto: from the data, where readouts cross" },
     { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
     { "geometry", 0, KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "X-ray projections: how they were measured, where the file does not say: parallel[:pixel=MM],angles=FROM:TO:N, ... (kray ct --help)" },
@@ -81,7 +81,7 @@ static const kr_opt table[] = {
     { "then", 0, KR_OPT_TEXT, offsetof(opts, then), NULL, "COMMAND", "run this on each finished image: 'COMMAND {image} {labels}'; what it writes to {labels} must fit the image" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "3600", "S", "seconds after which --then is stopped; 0: never" },
     { "resume", 0, KR_OPT_FLAG, offsetof(opts, resume), NULL, NULL, "skip images that exist already, complete, made from the same input with the same options" },
-    { "shard", 0, KR_OPT_TEXT, offsetof(opts, shard), NULL, "I/N|slurm", "do run I of N of a study that several runs share, balanced by the points of --plan; slurm: as the task of an array says; then kray gather" },
+    { "shard", 0, KR_OPT_TEXT, offsetof(opts, shard), NULL, "I/N|slurm", "do part I of N of a study that several runs share, parts of about equal cost; slurm: I and N of the array task; then kray gather" },
     KR_OPT_END };
 
 /* ---- What the words of the command say ---- */
@@ -528,7 +528,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_recon = { "recon", "Reconstruct", "raw data in, images out", "IN... -o OUT [options]",
+const kr_tool kr_tool_recon = { "recon", "Reconstruct", "reconstruct images from raw data", "IN... -o OUT [options]",
     "  kray recon scan.h5 -o image.nii.gz                       # a sensible method, and it says which\n"
     "  kray recon knee.h5 -o zero.png --method rss -u random:accel=4,center=0.08,seed=file\n"
     "  kray recon brain.mat:kData@x,y,coil -o brain.nii.gz -u poisson:accel=7 --lambda 0.01\n"

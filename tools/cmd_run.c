@@ -385,7 +385,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_run = { "run", "Reconstruct", "a recipe of steps: recon, segment, eval, other programs; unchanged ones are left out", "RECIPE.yaml [options]",
+const kr_tool kr_tool_run = { "run", "Reconstruct", "run a recipe of steps (recon, segment, eval, other programs); steps whose inputs are unchanged are skipped", "RECIPE.yaml [options]",
     "  kray run recipe.yaml             # paths are those of the recipe's folder; what was done: recipe.yaml.done.json\n"
     "  kray run recipe.yaml --plan      # which steps would run\n"
     "  steps:                                                                    # recipe.yaml\n"

@@ -17,16 +17,16 @@ typedef struct opts {
     bool largest, fill, mirroring, postprocessing, plan, json;
 } opts;
 static const kr_opt table[] = {
-    { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz); of a folder of cases a folder" },
+    { "out", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "LABELS", "labels on the image's own grid (.nii.gz); for a folder of cases, a folder" },
     { "model", 'm', KR_OPT_FILE, offsetof(opts, model), NULL, "M[,M]", "a MeshNet's model.json (brainchop), or the folder of an nnU-Net v2; several: their labels are joined" },
     { "table", 0, KR_OPT_OUT, offsetof(opts, table), NULL, "FILE", "also write the labels' names: .txt as ITK-SNAP reads them, .ctbl as 3D Slicer, .json" },
     { "largest", 0, KR_OPT_FLAG, offsetof(opts, largest), NULL, NULL, "keep the largest connected part of each label" },
     { "fill-holes", 0, KR_OPT_FLAG, offsetof(opts, fill), NULL, NULL, "fill what each label encloses" },
     { "normalise", 0, KR_OPT_TEXT, offsetof(opts, normalise), NULL, "WAY", "MeshNet: minmax or quantile (default: as published)" },
-    { "folds", 0, KR_OPT_TEXT, offsetof(opts, folds), NULL, "N,N", "nnU-Net: the folds that vote (default: all that are there)" },
+    { "folds", 0, KR_OPT_TEXT, offsetof(opts, folds), NULL, "N,N", "nnU-Net: the folds whose outputs are averaged (default: all that are there)" },
     { "configuration", 0, KR_OPT_TEXT, offsetof(opts, configuration), NULL, "NAME", "nnU-Net: 3d_fullres, 2d, ... (default: the one it was trained with)" },
     { "checkpoint", 0, KR_OPT_TEXT, offsetof(opts, checkpoint), NULL, "FILE", "nnU-Net: name within a fold (default: checkpoint_final.pth, else checkpoint_best.pth)" },
-    { "step", 0, KR_OPT_REAL, offsetof(opts, step), "0.5", "X", "nnU-Net: from window to window, as a part of the window" },
+    { "step", 0, KR_OPT_REAL, offsetof(opts, step), "0.5", "X", "nnU-Net: step of the sliding window, as a fraction of its size" },
     { "mirroring", 0, KR_OPT_FLAG, offsetof(opts, mirroring), "on", NULL, "nnU-Net: mirrored copies too, as trained (without: up to 8 times faster, a little less accurate)" },
     { "postprocessing", 0, KR_OPT_FLAG, offsetof(opts, postprocessing), "on", NULL, "nnU-Net: the rules of postprocessing.json, which remove small pieces, where the model has them" },
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "tell memory and time, and stop" },
@@ -381,7 +381,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_segment = { "segment", "Evaluate", "labels of an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options], or FOLDER -o FOLDER --model M",
+const kr_tool kr_tool_segment = { "segment", "Evaluate", "segment an image by a published network: MeshNet, nnU-Net v2", "IMAGE... -o LABELS --model M [options], or FOLDER -o FOLDER --model M",
     "  kray segment t1.nii.gz -o tissue.nii.gz --model model5_gw_ae/model.json        # brainchop's MeshNet\n"
     "  kray segment case_0000.nii.gz case_0001.nii.gz -o seg.nii.gz --model nnUNetTrainer__nnUNetPlans__3d_fullres/\n"
     "  kray segment t1.nii.gz -o seg.nii.gz --model m/model.json --largest --table seg.txt   # a label table for ITK-SNAP\n"

@@ -315,7 +315,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_send = { "send", "Scanner", "raw data to an MRD server, images back", "SCAN -o OUT [options]",
+const kr_tool kr_tool_send = { "send", "Scanner", "MRD client: send raw data to a server, save the images it returns", "SCAN -o OUT [options]",
     "  kray send scan.h5 -o images.h5 --config grappa\n"
     "  kray send meas.dat -o images.nii.gz --host recon.lan --port 9002 --config rim\n"
     "  kray send scan.h5 -o images.nii.gz -c '{\"method\":\"sense\",\"options\":{\"lambda\":0.01}}'\n"

@@ -20,17 +20,17 @@ typedef struct opts {
     bool status, json;
 } opts;
 static const kr_opt table[] = {
-    { "port", 'p', KR_OPT_INT, offsetof(opts, port), "9002", "N", "TCP port; 0: a free one, which is told" },
+    { "port", 'p', KR_OPT_INT, offsetof(opts, port), "9002", "N", "TCP port; 0: a free one, which is printed" },
     { "host", 0, KR_OPT_TEXT, offsetof(opts, host), "127.0.0.1", "ADDRESS", "address to listen at; 0.0.0.0: all of this machine, for anyone who reaches it" },
     { "recipes", 0, KR_OPT_FILE, offsetof(opts, recipes), NULL, "FOLDER", "NAME.json in it is the configuration NAME; read again on SIGHUP" },
     { "files", 0, KR_OPT_FILE, offsetof(opts, files), ".", "FOLDER", "where files are that options name, such as weights; clients reach no others" },
-    { "default", 0, KR_OPT_TEXT, offsetof(opts, fallback), NULL, "WORD", "taken, with a warning, for configurations that are not known; else these are refused" },
+    { "default", 0, KR_OPT_TEXT, offsetof(opts, fallback), NULL, "WORD", "configuration used, with a warning, where a client asks for one that is not known; without: refused" },
     { "save", 0, KR_OPT_OUT, offsetof(opts, save), NULL, "FOLDER", "keep what clients send, as ISMRMRD files (recorded streams where these have no place for it)" },
     { "each", 0, KR_OPT_TEXT, offsetof(opts, each), NULL, "COMMAND", "a program for every session that reads each image as an MRD message and answers by a line of JSON, for client and log" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "10", "SECONDS", "seconds that --each may take for an image" },
     { "sessions", 0, KR_OPT_INT, offsetof(opts, sessions), "64", "N", "clients at once; more are turned away" },
     { "jobs", 0, KR_OPT_INT, offsetof(opts, jobs), "2", "N", "reconstructions at once, over all clients" },
-    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), "4G", "SIZE", "lines of a client that may wait until their slice is complete" },
+    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), "4G", "SIZE", "limit of what is kept of a client's lines until their slice is complete" },
     { "message", 0, KR_OPT_SIZE, offsetof(opts, message), "1G", "SIZE", "longest message" },
     { "idle", 0, KR_OPT_REAL, offsetof(opts, idle), "300", "SECONDS", "a client that is silent for longer is told so, and let go" },
     { "metrics", 0, KR_OPT_INT, offsetof(opts, metrics), "0", "PORT", "figures as Prometheus reads them, over HTTP at this port; 0: none" },
@@ -212,7 +212,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return e;
 }
 
-const kr_tool kr_tool_serve = { "serve", "Scanner", "reconstruct what MRD clients send (a scanner, kray send)", "[options]",
+const kr_tool kr_tool_serve = { "serve", "Scanner", "MRD server: reconstruct what clients send (a scanner, kray send)", "[options]",
     "  kray serve                                               # at 127.0.0.1:9002, until Ctrl-C\n"
     "  kray serve --host 0.0.0.0 --save scans/ --recipes recipes/ --metrics 9100\n"
     "  kray serve --default grappa --idle 60 --sessions 8\n"

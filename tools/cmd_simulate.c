@@ -304,5 +304,5 @@ static int list_phantoms(kr_opt_group *room, int room_count, int argc, char **ar
     return e ? e : 1;
 }
 
-const kr_tool kr_tool_simulate = { "simulate", "Data", "a multi-coil scan of a phantom, with noise", "[PHANTOM|VOLUME] -o SCAN [options]",
+const kr_tool kr_tool_simulate = { "simulate", "Data", "simulate a multi-coil scan of a phantom, with noise", "[PHANTOM|VOLUME] -o SCAN [options]",
     examples, table, sizeof(opts), list_phantoms, run };

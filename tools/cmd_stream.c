@@ -145,7 +145,7 @@ static int run(void *p, int files, char **file, const kr_trace *outer)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_stream = { "stream", "Scanner", "one MRD session on standard input and output", "[options] <IN >OUT",
+const kr_tool kr_tool_stream = { "stream", "Scanner", "serve one MRD session on standard input and output", "[options] <IN >OUT",
     "  kray stream <session.bin >answer.bin                     # the configuration is in the stream\n"
     "  scanner | kray stream -c grappa | viewer\n"
     "  kray stream -c '{\"method\":\"sense\",\"options\":{\"lambda\":0.01},\"pixels\":\"ushort\"}' <session.bin >answer.bin\n",

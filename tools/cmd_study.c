@@ -597,7 +597,7 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_study = { "study", "Evaluate", "methods x accelerations x noise, segmented too: scores of images and of labels side by side", "VOLUME|SCAN|FOLDER... -o FOLDER [options]",
+const kr_tool kr_tool_study = { "study", "Evaluate", "compare methods x accelerations x noise levels: scores of the images, and of their segmentations", "VOLUME|SCAN|FOLDER... -o FOLDER [options]",
     "  kray study t1.nii.gz -o study/ --model model.json                          # simulate, reconstruct, segment; study/study.html\n"
     "  kray study val/ -o study/ --methods rss,sense --accelerations 2,4          # scans that were measured fully\n"
     "  kray study val/ -o study/ --methods rss,sense,wavelet --accelerations 2,4  # one method more: what is there already is kept (done.json)\n"

@@ -178,7 +178,7 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_thermometry = { "thermometry", "Evaluate", "changes of temperature, from the phase of complex images", "SERIES -o OUT [options], or FRAME... -o OUT [options]",
+const kr_tool kr_tool_thermometry = { "thermometry", "Evaluate", "maps of temperature change from the phase of complex images (PRF shift)", "SERIES -o OUT [options], or FRAME... -o OUT [options]",
     "  kray thermometry series.nii.gz -o heat.nii.gz --field 1.5 --te 15 --drift linear\n"
     "  kray thermometry before.nii.gz during.nii.gz after.nii.gz -o heat.nii.gz --drift constant --unheated muscle.nii.gz\n"
     "  kray recon scan.h5 -o series.nii.gz --complex && kray thermometry series.nii.gz -o heat.nii.gz --start 37 --phase-sign -\n",

@@ -8,8 +8,8 @@
 
 typedef struct opts { const char *prepare; bool plan, json; } opts;
 static const kr_opt table[] = {
-    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "tell seconds of a step (measured), memory and what there is to train on" },
-    { "prepare", 0, KR_OPT_TEXT, offsetof(opts, prepare), NULL, "FROM,TO", "only make these slices of the cache, on all threads" },
+    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print seconds per step (measured), memory and the training data, and train nothing" },
+    { "prepare", 0, KR_OPT_TEXT, offsetof(opts, prepare), NULL, "FROM,TO", "only simulate these slices of the cache, on all threads" },
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
     KR_OPT_END };
 

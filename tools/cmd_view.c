@@ -339,7 +339,7 @@ static int run(void *opt, int files, char **file, const kr_trace *outer)
     return answer_end(&a, e);
 }
 
-const kr_tool kr_tool_view = { "view", "Evaluate", "a volume, and labels on it, as a page to scroll through in three planes", "IMAGE [LABELS] -o PAGE.html | --text",
+const kr_tool kr_tool_view = { "view", "Evaluate", "show a volume, and labels on it, as an HTML page with three planes to scroll through", "IMAGE [LABELS] -o PAGE.html | --text",
     "  kray view t1.nii.gz -o t1.html                        # axial, coronal, sagittal; one file, opens anywhere\n"
     "  kray view t1.nii.gz tissue.nii.gz -o tissue.html      # labels over it\n"
     "  kray view sense.nii.gz --beside tv.nii.gz -o two.html\n"

@@ -125,7 +125,7 @@ void kr_overview(FILE *to)
                 if (first)
                     fprintf(to, "\n%s\n", group[g]);
                 first = false;
-                fprintf(to, "  %-10s %s\n", kr_tools[i]->name, kr_tools[i]->summary);
+                fprintf(to, "  %-11s %s\n", kr_tools[i]->name, kr_tools[i]->summary);
             }
     }
     fputs("\nkray COMMAND --help tells more about each. Exit status: 0 done, 1 failed, 2 wrong usage.\n", to);

@@ -71,6 +71,8 @@ kr_array *kr_array_take_order(enum kr_type type, kr_shape shape, void *data, con
 
 /* ---- Views: share the numbers, cost nothing. NULL in, NULL out. ---- */
 kr_array *kr_array_at(const kr_array *a, int axis, long index) KR_MUST_USE;           /* that axis becomes 1 */
+/* Where part i of the axes of `parts` begins in a->data, numbers from it; axes that `a` lacks, and CHAN, move nothing. */
+long kr_array_offset(const kr_array *a, kr_shape parts, long i);
 kr_array *kr_array_range(const kr_array *a, int axis, long from, long count) KR_MUST_USE;
 kr_array *kr_array_flip(const kr_array *a, int axis) KR_MUST_USE;
 kr_array *kr_array_rename(const kr_array *a, int from, int to) KR_MUST_USE;           /* swaps the two axes' names */

@@ -153,6 +153,14 @@ void kr_digest(const void *bytes, size_t n, char hex[65]);
 
 /* The number that 16 bits of IEEE 754 (binary16) hold. */
 float kr_half(uint16_t bits);
+/* The whole number of 1 to 8 bytes, the lowest first. */
+static inline uint64_t kr_little(const unsigned char *p, int bytes)
+{
+    uint64_t v = 0;
+    while (bytes-- > 0)
+        v = v << 8 | p[bytes];
+    return v;
+}
 
 double kr_seconds(void);            /* monotonic clock */
 const char *kr_size_text(char room[32], double bytes);   /* "870 MiB", "1.14 GiB", written into room */

@@ -147,6 +147,17 @@ void kr_array_unref(kr_array **a)
 
 static void move(kr_array *a, long elements) { a->data = (char *)a->data + elements * (long)width(a->type); }
 
+long kr_array_offset(const kr_array *a, kr_shape parts, long i)
+{
+    long at = 0;
+    for (int d = 0; d < KR_AXES; d++) {
+        long n = parts.n[d] > 1 ? parts.n[d] : 1;
+        at += d != KR_CHAN && a->n[d] > 1 ? i % n * a->step[d] : 0;
+        i /= n;
+    }
+    return at;
+}
+
 kr_array *kr_array_range(const kr_array *a, int axis, long from, long count)
 {
     if (!a)

@@ -12,14 +12,6 @@
 enum { CONTINUATION = 0x10, DATATYPE = 0x03, LAYOUT = 0x08, ATTRIBUTE = 0x0c, ATTRIBUTES = 0x15, SHARED = 2, CHUNKS = 64, CHUNK_MOST = 1 << 20,
        ATTRS_MOST = 1000 };
 
-static uint64_t little(const unsigned char *p, int bytes)
-{
-    uint64_t v = 0;
-    for (int k = bytes; k-- > 0; )
-        v = v << 8 | p[k];
-    return v;
-}
-
 /* An attribute as it lies in its message. */
 struct attr { const unsigned char *name, *type, *space, *value; uint64_t type_bytes, space_bytes, value_bytes; bool apart; };
 
@@ -56,10 +48,10 @@ static uint64_t compound_bytes(const unsigned char *b, uint64_t bytes, int depth
         uint64_t n = name_bytes(b + at, bytes - at, version < 3), more = width + (version == 1 ? 28 : 0);
         if (!n || at + n + more + 8 > bytes)
             return 0;
-        uint64_t offset = little(b + at + n, (int)width);
+        uint64_t offset = kr_little(b + at + n, (int)width);
         at += n + more;
         uint64_t used = type_bytes(b + at, bytes - at, depth + 1);
-        if (!used || offset > size || little(b + at + 4, 4) > size - offset)
+        if (!used || offset > size || kr_little(b + at + 4, 4) > size - offset)
             return 0;
         at += used;
     }
@@ -69,7 +61,7 @@ static uint64_t compound_bytes(const unsigned char *b, uint64_t bytes, int depth
 /* A whole number as base, the names, the values. */
 static uint64_t enum_bytes(const unsigned char *b, uint64_t bytes, int depth, int version, uint64_t size, uint64_t members)
 {
-    uint64_t at = 8 + (bytes > 16 && (b[8] & 15) == FIXED && little(b + 12, 4) == size ? type_bytes(b + 8, bytes - 8, depth + 1) : 0);
+    uint64_t at = 8 + (bytes > 16 && (b[8] & 15) == FIXED && kr_little(b + 12, 4) == size ? type_bytes(b + 8, bytes - 8, depth + 1) : 0);
     if (at == 8)
         return 0;
     for (uint64_t m = 0; m < members; m++) {
@@ -87,7 +79,7 @@ static uint64_t type_bytes(const unsigned char *b, uint64_t bytes, int depth)
     if (bytes < 8 || depth > DEEPEST)
         return 0;
     int class = b[0] & 15, version = b[0] >> 4;
-    uint64_t size = little(b + 4, 4), members = little(b + 1, 2), used = 0;
+    uint64_t size = kr_little(b + 4, 4), members = kr_little(b + 1, 2), used = 0;
     if (version < 1 || version > 3 || !size)
         return 0;
     switch (class) {
@@ -102,9 +94,9 @@ static uint64_t type_bytes(const unsigned char *b, uint64_t bytes, int depth)
     case ARRAY: {
         uint64_t lengths = version == 2 ? 12 : 9, head = version < 2 || bytes < 12 ? 0 : lengths + (uint64_t)b[8] * (version == 2 ? 8 : 4), inner;
         inner = head && head < bytes ? type_bytes(b + head, bytes - head, depth + 1) : 0;
-        uint64_t all = inner ? little(b + head + 4, 4) : 0;
+        uint64_t all = inner ? kr_little(b + head + 4, 4) : 0;
         for (int d = 0; inner && d < b[8]; d++)                /* HDF5 divides by the number of elements */
-            if (__builtin_mul_overflow(all, little(b + lengths + 4 * d, 4), &all))
+            if (__builtin_mul_overflow(all, kr_little(b + lengths + 4 * d, 4), &all))
                 all = 0;
         used = inner && all == size ? head + inner : 0;
         break;
@@ -127,7 +119,7 @@ static bool attr_of(struct attr *a, const unsigned char *m, uint64_t bytes)
         return false;
     uint64_t at = m[0] == 3 ? 9 : 8, size[3], begin[3];
     for (int k = 0; k < 3; k++) {
-        size[k] = little(m + 2 + 2 * k, 2);
+        size[k] = kr_little(m + 2 + 2 * k, 2);
         begin[k] = at;
         at += m[0] == 1 ? (size[k] + 7) / 8 * 8 : size[k];
     }
@@ -157,7 +149,7 @@ static bool chunk_is_bad(const unsigned char *m, uint64_t bytes)
     if (width < 1 || width > 8 || at + lengths * width > bytes)
         return true;
     for (uint64_t d = 0; d < lengths; d++)
-        if (!little(m + at + d * width, (int)width))
+        if (!kr_little(m + at + d * width, (int)width))
             return true;
     return false;
 }
@@ -180,7 +172,7 @@ static bool search_block(struct search *s, const unsigned char *b, uint64_t byte
     uint64_t head = s->version == 1 ? 8 : s->order ? 6 : 4;
     for (uint64_t at = 0; at + head <= bytes; ) {
         const unsigned char *m = b + at;
-        uint64_t type = s->version == 1 ? little(m, 2) : m[0], size = little(m + (s->version == 1 ? 2 : 1), 2);
+        uint64_t type = s->version == 1 ? kr_little(m, 2) : m[0], size = kr_little(m + (s->version == 1 ? 2 : 1), 2);
         unsigned flags = s->version == 1 ? m[4] : m[3];
         at += head;
         if (size > bytes - at)
@@ -188,8 +180,8 @@ static bool search_block(struct search *s, const unsigned char *b, uint64_t byte
         if (!(flags & SHARED) && s->see(s->self, (int)type, b + at, size))
             return true;
         if (type == CONTINUATION && size >= 16 && s->blocks < CHUNKS) {
-            s->block[s->blocks].at = little(b + at, 8) + (uint64_t)s->f->base;
-            s->block[s->blocks++].bytes = little(b + at + 8, 8);
+            s->block[s->blocks].at = kr_little(b + at, 8) + (uint64_t)s->f->base;
+            s->block[s->blocks++].bytes = kr_little(b + at + 8, 8);
         }
         at += size;
     }
@@ -210,11 +202,11 @@ static bool open_header(struct search *s, uint64_t at)
         s->version = 2;
         s->order = flags & 4;
         s->block[0].at = at + skip + width;
-        s->block[0].bytes = little(b, (int)width);
+        s->block[0].bytes = kr_little(b, (int)width);
     } else if (b[0] == 1) {
         s->version = 1;
         s->block[0].at = at + 16;
-        s->block[0].bytes = little(b + 8, 4);
+        s->block[0].bytes = kr_little(b + 8, 4);
     } else
         return false;
     s->blocks = 1;
@@ -297,7 +289,7 @@ char *kr_h5_text(kr_h5 *f, const char *name)
 }
 
 /* ---- Attributes that lie in the header ---- */
-static uint64_t long_at(const unsigned char *p) { return little(p, 8); }
+static uint64_t long_at(const unsigned char *p) { return kr_little(p, 8); }
 
 /* A single value. */
 static bool is_one(const struct attr *a)
@@ -318,19 +310,19 @@ static enum kr_number number_in(const unsigned char *b, uint64_t bytes, bool *sw
     static const struct { uint64_t size, exponent_at, exponent, mantissa; uint64_t bias; enum kr_number kind; } real[] = {
         { 2, 10, 5, 10, 15, KR_F16 }, { 4, 23, 8, 23, 127, KR_F32 }, { 8, 52, 11, 52, 1023, KR_F64 } };
     static const enum kr_number whole[2][4] = { { KR_U8, KR_U16, KR_U32, KR_U64 }, { KR_I8, KR_I16, KR_I32, KR_I64 } };
-    uint64_t size = little(b + 4, 4);
+    uint64_t size = kr_little(b + 4, 4);
     int class = b[0] & 15;
     if (class == ENUM)
         return bytes >= 20 ? number_in(b + 8, bytes - 8, swap) : KR_NUMBER_NONE;
     *swap = b[1] & 1;
-    if (class == FIXED && bytes >= 12 && !little(b + 8, 2) && little(b + 10, 2) == 8 * size)
+    if (class == FIXED && bytes >= 12 && !kr_little(b + 8, 2) && kr_little(b + 10, 2) == 8 * size)
         for (int k = 0; k < 4; k++)
             if (size == 1u << k)
                 return whole[b[1] >> 3 & 1][k];
-    if (class == FLOAT && bytes >= 20 && !(b[1] & 0x40) && !little(b + 8, 2) && little(b + 10, 2) == 8 * size)
+    if (class == FLOAT && bytes >= 20 && !(b[1] & 0x40) && !kr_little(b + 8, 2) && kr_little(b + 10, 2) == 8 * size)
         for (size_t k = 0; k < sizeof real / sizeof *real; k++)
             if (size == real[k].size && b[12] == real[k].exponent_at && b[13] == real[k].exponent && !b[14] && b[15] == real[k].mantissa
-                && little(b + 16, 4) == real[k].bias)
+                && kr_little(b + 16, 4) == real[k].bias)
                 return real[k].kind;
     return KR_NUMBER_NONE;
 }
@@ -345,7 +337,7 @@ static void held_of(struct held *h, const kr_h5 *f, const struct attr *a)
     if (!is_one(a))
         return;
     enum kr_number kind = number_in(a->type, a->type_bytes, &swap);
-    uint64_t size = little(a->type + 4, 4), bytes = (uint64_t)kr_number_bytes(kind);
+    uint64_t size = kr_little(a->type + 4, 4), bytes = (uint64_t)kr_number_bytes(kind);
     int class = a->type[0] & 15;
     if (kind && size == bytes && a->value_bytes >= bytes) {
         memcpy(raw, a->value, bytes);

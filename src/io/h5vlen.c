@@ -100,18 +100,10 @@ int kr_h5_rows(const kr_h5_set *s, long row, long from, long count, void *to)
 }
 
 /* ---- The global heap ---- */
-static uint64_t little(const unsigned char *p, int bytes)
-{
-    uint64_t v = 0;
-    for (int k = bytes; k-- > 0; )
-        v = v << 8 | p[k];
-    return v;
-}
-
 kr_h5_ref kr_h5_ref_of(const void *raw)
 {
     const unsigned char *p = raw;
-    return (kr_h5_ref){ .count = (uint32_t)little(p, 4), .at = little(p + 4, 8), .index = (uint32_t)little(p + 12, 4) };
+    return (kr_h5_ref){ .count = (uint32_t)kr_little(p, 4), .at = kr_little(p + 4, 8), .index = (uint32_t)kr_little(p + 12, 4) };
 }
 
 void kr_h5_heap_clear(kr_h5_heap *h)
@@ -133,7 +125,7 @@ static int collection(const kr_h5 *f, kr_h5_heap *h, uint64_t at)
     size_t n = at < (uint64_t)f->bytes && (uint64_t)f->bytes - at < FIRST ? (size_t)((uint64_t)f->bytes - at) : FIRST;
     if (read_at(f, h->bytes, n, at))
         return kr_error_code();
-    h->size = n < COLLECTION ? 0 : little(h->bytes + 8, 8);
+    h->size = n < COLLECTION ? 0 : kr_little(h->bytes + 8, 8);
     if (n < COLLECTION || memcmp(h->bytes, "GCOL\1", 5) || h->size < COLLECTION || h->size > (uint64_t)f->bytes - at)
         return kr_fail(KR_EFORMAT, "there is no heap of variable-length data at %llu: the file is damaged", (unsigned long long)at);
     if (h->size > n && h->size <= KEPT) {
@@ -163,7 +155,7 @@ int kr_h5_heap_read(const kr_h5 *f, kr_h5_heap *h, kr_h5_ref r, size_t bytes, vo
                 return kr_error_code();
             o = far;
         }
-        uint64_t index = little(o, 2), size = little(o + 8, 8), room = h->size - pos - OBJECT;
+        uint64_t index = kr_little(o, 2), size = kr_little(o + 8, 8), room = h->size - pos - OBJECT;
         if (!index || size > room)
             break;
         if (index == r.index) {

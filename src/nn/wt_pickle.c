@@ -192,14 +192,6 @@ static bool bytes(machine *m, size_t n, const unsigned char **p)
     return true;
 }
 
-static uint64_t little(const unsigned char *p, int n)
-{
-    uint64_t v = 0;
-    for (int i = n - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
 static bool line(machine *m, const unsigned char **p, size_t *n)
 {
     const unsigned char *end = memchr(m->at, '\n', (size_t)(m->end - m->at));
@@ -433,8 +425,8 @@ static int step(machine *m, bool *done)
         return push(m, v);
     }
     case 'K': return bytes(m, 1, &p) ? integer(m, *p) : kr_error_code();
-    case 'M': return bytes(m, 2, &p) ? integer(m, (int64_t)little(p, 2)) : kr_error_code();
-    case 'J': return bytes(m, 4, &p) ? integer(m, (int32_t)little(p, 4)) : kr_error_code();
+    case 'M': return bytes(m, 2, &p) ? integer(m, (int64_t)kr_little(p, 2)) : kr_error_code();
+    case 'J': return bytes(m, 4, &p) ? integer(m, (int32_t)kr_little(p, 4)) : kr_error_code();
     case 'I': case 'L': {                                                                                     /* INT, LONG as text */
         if (!line(m, &p, &n))
             return kr_error_code();
@@ -444,7 +436,7 @@ static int step(machine *m, bool *done)
     }
     case 0x8a: case 0x8b: {                                                                                   /* LONG1, LONG4 */
         int head = *p == 0x8a ? 1 : 4;
-        if (!bytes(m, (size_t)head, &p) || !bytes(m, n = (size_t)little(p, head), &q))
+        if (!bytes(m, (size_t)head, &p) || !bytes(m, n = (size_t)kr_little(p, head), &q))
             return kr_error_code();
         int64_t v = 0;                  /* longer ones (magic numbers) keep their low 64 bits */
         for (size_t i = 0; i < n && i < 8; i++)
@@ -474,10 +466,10 @@ static int step(machine *m, bool *done)
             v->d = strtod(word, NULL);
         return push(m, v);
     }
-    case 'X': return bytes(m, 4, &p) && bytes(m, k = (size_t)little(p, 4), &q) ? text(m, TEXT, q, k) : kr_error_code();
+    case 'X': return bytes(m, 4, &p) && bytes(m, k = (size_t)kr_little(p, 4), &q) ? text(m, TEXT, q, k) : kr_error_code();
     case 0x8c: case 'U': case 'C': return bytes(m, 1, &p) && bytes(m, k = *p, &q) ? text(m, TEXT, q, k) : kr_error_code();
-    case 'T': case 'B': return bytes(m, 4, &p) && bytes(m, k = (size_t)little(p, 4), &q) ? text(m, TEXT, q, k) : kr_error_code();
-    case 0x8d: case 0x8e: return bytes(m, 8, &p) && bytes(m, k = (size_t)little(p, 8), &q) ? text(m, TEXT, q, k) : kr_error_code();
+    case 'T': case 'B': return bytes(m, 4, &p) && bytes(m, k = (size_t)kr_little(p, 4), &q) ? text(m, TEXT, q, k) : kr_error_code();
+    case 0x8d: case 0x8e: return bytes(m, 8, &p) && bytes(m, k = (size_t)kr_little(p, 8), &q) ? text(m, TEXT, q, k) : kr_error_code();
     case 'S': case 'V': return line(m, &p, &n) ? text(m, TEXT, p, n) : kr_error_code();
     case 'c': return line(m, &p, &n) && line(m, &q, &k) ? global(m, p, n, q, k) : kr_error_code();
     case 0x93: {                                                                                              /* STACK_GLOBAL */
@@ -550,7 +542,7 @@ static int step(machine *m, bool *done)
     case 'R': return reduce(m);
     case 'Q': return persistent(m);
     case 'q': return bytes(m, 1, &p) ? remember(m, *p) : kr_error_code();
-    case 'r': return bytes(m, 4, &p) ? remember(m, little(p, 4)) : kr_error_code();
+    case 'r': return bytes(m, 4, &p) ? remember(m, kr_little(p, 4)) : kr_error_code();
     case 0x94: return remember(m, (uint64_t)m->kept);                                                         /* MEMOIZE: as many as are kept */
     case 'p': case 'g': {
         unsigned char code = *p;
@@ -562,7 +554,7 @@ static int step(machine *m, bool *done)
         return code == 'p' ? remember(m, at) : recall(m, at);
     }
     case 'h': return bytes(m, 1, &p) ? recall(m, *p) : kr_error_code();
-    case 'j': return bytes(m, 4, &p) ? recall(m, little(p, 4)) : kr_error_code();
+    case 'j': return bytes(m, 4, &p) ? recall(m, kr_little(p, 4)) : kr_error_code();
     default: return kr_fail(KR_EREFUSED, "the pickle inside uses instruction 0x%02x, which builds no tensor, dictionary, list, number or string", *p);
     }
 }

@@ -15,19 +15,6 @@ struct nonuniform {
     kr_toeplitz *normal;              /* of the normal operator; then plan and images are NULL       */
 };
 
-/* Where frame f of `frames` begins in an array of which it may have the axes. */
-static long offset(const kr_array *a, kr_shape frames, long f)
-{
-    long at = 0;
-    for (int d = 0; d < KR_AXES; d++) {
-        long n = frames.n[d] > 1 ? frames.n[d] : 1, i = f % n;
-        f /= n;
-        if (d != KR_CHAN && a->n[d] > 1)
-            at += i * a->step[d];
-    }
-    return at;
-}
-
 static bool varies(const kr_array *traj, kr_shape frames)
 {
     for (int d = 0; d < KR_AXES; d++)
@@ -155,7 +142,7 @@ static struct nonuniform *open(const kr_array *coils, const kr_array *traj, kr_s
 static void coordinates(const float *k[3], const kr_array *traj, kr_shape frames, long f)
 {
     for (int d = 0; d < 3; d++)
-        k[d] = d < traj->n[KR_CHAN] ? KR_R(traj) + offset(traj, frames, f) + d * traj->step[KR_CHAN] : NULL;
+        k[d] = d < traj->n[KR_CHAN] ? KR_R(traj) + kr_array_offset(traj, frames, f) + d * traj->step[KR_CHAN] : NULL;
 }
 
 kr_linop *kr_op_nufft(const kr_array *coils, const kr_array *traj, kr_shape frames, double tolerance)
@@ -202,7 +189,7 @@ kr_linop *kr_op_nufft_normal(const kr_array *coils, const kr_array *traj, const 
     for (long f = 0; good && f < plans; f++) {
         const float *k[3];
         coordinates(k, traj, frames, f);
-        good = !kr_toeplitz_add(s->normal, s->points, k, weights ? KR_R(weights) + offset(weights, frames, f) : NULL, tolerance);
+        good = !kr_toeplitz_add(s->normal, s->points, k, weights ? KR_R(weights) + kr_array_offset(weights, frames, f) : NULL, tolerance);
     }
     if (!good) {
         destroy(s);

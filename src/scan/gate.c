@@ -1,5 +1,5 @@
 /* gate.c: readouts that went on while the heart beat and the chest moved, sorted into states of both. */
-#include "kray/trajectory.h"
+#include "trj.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -354,11 +354,6 @@ int kr_scan_gate(kr_scan *s, const kr_gates *g, const kr_trace *trace)
         return kr_error_code();
     kr_say(trace, KR_INFO, "%ld heart phase%s x %ld state%s of breathing, %ld to %ld readouts each; %ld of %ld readouts left out", phases, phases == 1 ? "" : "s", states,
            states == 1 ? "" : "s", fewest, most, left, views * slices);
-    kr_array_unref(&s->data);
-    kr_array_unref(&s->traj);
-    kr_array_unref(&s->density);
-    s->data = kr_array_ref(data);
-    s->traj = kr_array_ref(traj);
-    s->shape = kr_array_shape(data);
+    kr_trj_replace(s, data, traj);
     return 0;
 }

@@ -2,7 +2,7 @@
 #include "kray/fourier.h"
 #include "kray/nufft.h"
 #include "kray/segments.h"
-#include "kray/trajectory.h"
+#include "trj.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,19 +176,6 @@ kr_shape kr_scan_image_shape(const kr_scan *s)
 }
 
 /* ---- Gridding ---- */
-/* Frame f of the axes in `frames`, of an array that lacks some of them. */
-static long place(const kr_array *a, kr_shape frames, long f)
-{
-    long at = 0;
-    for (int d = 0; d < KR_AXES; d++) {
-        long n = frames.n[d] > 1 ? frames.n[d] : 1, i = f % n;
-        f /= n;
-        if (d != KR_CHAN && a->n[d] > 1)
-            at += i * a->step[d];
-    }
-    return at;
-}
-
 /* Samples times the conjugate shares of a segment: off-resonance is undone at each. */
 static void conjugate_phase(kr_cfloat *y, long n, const kr_segments *seg, long l)
 {
@@ -217,7 +204,7 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
     long planned = -1;
     int e = g && y && (part || !s->field) ? 0 : kr_error_code();
     for (long f = 0; !e && f < kr_count(frames); f++) {
-        long at = place(s->traj, frames, f);
+        long at = kr_array_offset(s->traj, frames, f);
         if (at != planned) {
             const float *k[3];
             for (int d = 0; d < 3; d++)
@@ -228,7 +215,7 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
             if (!p)
                 e = kr_error_code();
         }
-        const float *w = KR_R(density) + place(density, frames, f), *hz = s->field ? KR_R(s->field) + place(s->field, frames, f) : NULL;
+        const float *w = KR_R(density) + kr_array_offset(density, frames, f), *hz = s->field ? KR_R(s->field) + kr_array_offset(s->field, frames, f) : NULL;
         if (!e && hz && hz != segmented) {
             kr_segments_close(&seg);
             e = kr_segments_open(&seg, hz, pixels, 1e-6 * s->first_us, 1e-6 * s->dwell_us, s->traj->n[KR_SAMPLE], 1e-3);
@@ -236,8 +223,8 @@ kr_scan *kr_scan_gridded(const kr_scan *s, const kr_array *density)
         }
         for (long c = 0; !e && c < coils; c += COIL_GROUP) {
             long count = coils - c < COIL_GROUP ? coils - c : COIL_GROUP;
-            const kr_cfloat *from = KR_C(data) + place(data, frames, f) + c * points;
-            kr_cfloat *to = KR_C(grid) + place(grid, frames, f) + c * grid->step[KR_COIL];
+            const kr_cfloat *from = KR_C(data) + kr_array_offset(data, frames, f) + c * points;
+            kr_cfloat *to = KR_C(grid) + kr_array_offset(grid, frames, f) + c * grid->step[KR_COIL];
             for (long l = 0; l < (hz ? seg.count : 1); l++) {
                 for (long i = 0; i < count * points; i++)
                     y[i] = from[i] * w[i % points];
@@ -504,7 +491,7 @@ int kr_scan_outside(double *part, const kr_scan *s)
     if (!data || !k || !at || !y || !x)
         return kr_error_code();
     unsigned char cell[WIDE + 1][WIDE + 1] = { { 0 } };      /* each 1 / 1.5 cycles wide: what the wider image asks for */
-    const float *from = KR_R(s->traj) + place(s->traj, frames, f), *w = KR_R(s->density) + place(s->density, frames, f);
+    const float *from = KR_R(s->traj) + kr_array_offset(s->traj, frames, f), *w = KR_R(s->density) + kr_array_offset(s->density, frames, f);
     for (long i = 0; i < points; i++) {
         double a = from[i], b = from[i + s->traj->step[KR_CHAN]];
         if (hypot(a, b) >= R)
@@ -530,7 +517,7 @@ int kr_scan_outside(double *part, const kr_scan *s)
         return kr_error_code();
     double all = 0, out = 0;
     for (long c = 0; c < coils; c++) {
-        const kr_cfloat *d = KR_C(data) + place(data, frames, f) + c * points;
+        const kr_cfloat *d = KR_C(data) + kr_array_offset(data, frames, f) + c * points;
         for (long i = 0; i < kept; i++) {
             double r = hypot((double)k[i], (double)k[points + i]) / widen / R;
             y[i] = d[at[i]] * (w[at[i]] * (float)(.5 + .5 * cos(M_PI * r)));       /* no ringing */
@@ -554,8 +541,8 @@ static int turn_view(void *self, long i)
 {
     const struct turn *t = self;
     long n = t->data->n[KR_SAMPLE], views = t->data->n[KR_VIEW], v = i % views, coils = t->data->n[KR_COIL], f = i / (views * coils);
-    const float *k = KR_R(t->k) + place(t->k, t->frames, f) + v * n;
-    kr_cfloat *y = t->y + place(t->data, t->frames, f) + (i / views % coils * views + v) * n;
+    const float *k = KR_R(t->k) + kr_array_offset(t->k, t->frames, f) + v * n;
+    kr_cfloat *y = t->y + kr_array_offset(t->data, t->frames, f) + (i / views % coils * views + v) * n;
     for (long s = 0; s < n; s++) {
         double turns = 0;
         for (int d = 0; d < t->k->n[KR_CHAN]; d++)
@@ -596,6 +583,16 @@ int kr_scan_shift(kr_scan *s, const double mm[3])
     return 0;
 }
 
+void kr_trj_replace(kr_scan *s, kr_array *data, kr_array *traj)
+{
+    kr_array_unref(&s->data);
+    kr_array_unref(&s->traj);
+    kr_array_unref(&s->density);
+    s->data = kr_array_ref(data);
+    s->traj = kr_array_ref(traj);
+    s->shape = kr_array_shape(data);
+}
+
 /* ---- A series from readouts that went on turning ---- */
 /* {VIEW = V} as {VIEW = views, TIME = V / views}. */
 static kr_array *in_frames(const kr_array *a, long views, long frames)
@@ -631,12 +628,7 @@ int kr_scan_frames(kr_scan *s, long views, const kr_trace *trace)
         return kr_error_code();
     if (all % views)
         kr_say(trace, KR_INFO, "%ld frames of %ld readouts; the last %ld readouts are left out", frames, views, all % views);
-    kr_array_unref(&s->data);
-    kr_array_unref(&s->traj);
-    kr_array_unref(&s->density);
-    s->data = kr_array_ref(data);
-    s->traj = kr_array_ref(traj);
-    s->shape = kr_array_shape(data);
+    kr_trj_replace(s, data, traj);
     return 0;
 }
 

@@ -20,6 +20,8 @@ typedef struct trj_kind {
 
 /* A count: as the specification says (0: nothing), as the data have it (0: no data), or the preset. Refuses where the first two differ. */
 int kr_trj_count(long *out, const char *what, long asked, long have, long preset) KR_MUST_USE;
+/* Sorted readouts and their positions in place of the scan's. */
+void kr_trj_replace(kr_scan *s, kr_array *data, kr_array *traj);
 /* Room for all samples. The matrix is known by now. */
 int kr_trj_open(trj_job *j, long samples, long views, long frames, int dims) KR_MUST_USE;
 /* Sample s of readout v of frame f, in cycles per voxel: -1/2 to 1/2. */
