@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Number i of an element; floats in elements of unknown kind (UN) come as bytes in hexadecimal. NAN: it is not there. */
+/* Number i of an element; floats in elements of unknown kind (UN) come as bytes in hexadecimal, and so do the whole numbers of the detector's group. NAN: it is not there. */
 static double number(kr_dcm *d, uint32_t tag, size_t i)
 {
     char text[256];
@@ -22,6 +22,9 @@ static double number(kr_dcm *d, uint32_t tag, size_t i)
     bool bytes = n == 11 || n == 23;
     for (size_t k = 0; bytes && k < tokens; k++)
         bytes = sscanf(text + 3 * k, "%2x", &byte[k]) == 1 && strspn(text + 3 * k, "0123456789abcdefABCDEF") == 2;
+    unsigned low, high;
+    if (n == 5 && tag >> 16 == 0x7029 && sscanf(text, "%2x\\%2x", &low, &high) == 2)
+        return (double)(low + 256 * high);
     if (bytes && 4 * i + 4 <= tokens) {
         unsigned char own[4] = { (unsigned char)byte[4 * i], (unsigned char)byte[4 * i + 1], (unsigned char)byte[4 * i + 2], (unsigned char)byte[4 * i + 3] };
         return kr_number_double(own, KR_F32);

@@ -363,7 +363,7 @@ static void lodopab(void **state)
     assert_refused(KR_EUSAGE, "they count from 0");
 }
 
-/* Three views by DCMTK's dump2dcm: of 5 channels and 3 rows, floats as FL or, unknown, as bytes. */
+/* Three views by DCMTK's dump2dcm: of 12 channels and 3 rows, numbers as FL and US or, unknown, as bytes. */
 static void dicom(void **state)
 {
     (void)state;
@@ -377,11 +377,11 @@ static void dicom(void **state)
         float far = 1000;
         unsigned char b[4];
         memcpy(b, &far, 4);
-        kr_text_add(&t, "(0008,0016) UI 1.2.840.10008.5.1.4.1.1.66\n(0008,0018) UI 1.2.3.%d\n(0028,0002) US 1\n(0028,0010) US 5\n(0028,0011) US 3\n(0028,0100) US 16\n(0028,0101) US 16\n"
-                    "(0028,0103) US 0\n(0028,1052) DS -0.5\n(0028,1053) DS 0.001\n(7029,1002) FL 1.25\n(7029,1006) FL 1.5\n(7029,1010) US 3\n(7029,1011) US 5\n(7031,1001) FL %g\n"
+        kr_text_add(&t, "(0008,0016) UI 1.2.840.10008.5.1.4.1.1.66\n(0008,0018) UI 1.2.3.%d\n(0028,0002) US 1\n(0028,0010) US 12\n(0028,0011) US 3\n(0028,0100) US 16\n(0028,0101) US 16\n"
+                    "(0028,0103) US 0\n(0028,1052) DS -0.5\n(0028,1053) DS 0.001\n(7029,1002) FL 1.25\n(7029,1006) FL 1.5\n(7029,1010) US 3\n(7029,1011) UN 0c\\00\n(7031,1001) FL %g\n"
                     "(7031,1002) FL %g\n(7031,1003) FL 600\n(7031,1031) UN %02x\\%02x\\%02x\\%02x\n(7031,1033) FL 3.25\\2\n(7041,1001) DS 0.192\n(7fe0,0010) OW ",
                     i, 0.5 * i, 10.0 + i, b[0], b[1], b[2], b[3]);
-        for (int k = 0; k < 15; k++)
+        for (int k = 0; k < 36; k++)
             kr_text_add(&t, "%s%04x", k ? "\\" : "", 1000 * i + k);
         kr_text_add(&t, "\n");
         text_file("pd.dump", "%s", t.s);
@@ -401,9 +401,9 @@ static void dicom(void **state)
         print_message("skipped: built without DICOM\n");
         skip();
     }
-    assert_true(p->y->n[KR_U] == 5 && p->y->n[KR_V] == 3 && p->y->n[KR_VIEW] == 3 && p->integrals && p->volume && p->curved);
+    assert_true(p->y->n[KR_U] == 12 && p->y->n[KR_V] == 3 && p->y->n[KR_VIEW] == 3 && p->integrals && p->volume && p->curved);
     /* channel u, row v, of view 2: stored row by row of channels */
-    assert_near(KR_R(p->y)[(2 * 3 + 1) * 5 + 4], 0.001 * (2000 + 4 * 3 + 1) - 0.5, 1e-6);
+    assert_near(KR_R(p->y)[(2 * 3 + 1) * 12 + 4], 0.001 * (2000 + 4 * 3 + 1) - 0.5, 1e-6);
     assert_near(p->water, 0.0192, 1e-9);
     assert_near(p->rays->source[1][0], -600 * sin(0.5), 1e-4);
     assert_near(p->rays->source[1][1], 600 * cos(0.5), 1e-4);
