@@ -142,13 +142,24 @@ static int snr(const char *file, const opts *o, struct answer *answer)
     double sigma = o->sigma > 0 ? o->sigma : kr_noise_sigma(s, trace), accel = s->traj ? 0 : kr_noise_accel(s);
     if (sigma < 0 || accel < 0)
         return kr_error_code();
-    kr_scoped(scan) wide = NULL;                 /* along a trajectory a reconstruction may widen the plane that the scan is of */
-    if (s->traj && ready(&wide, file, o, &c, NULL))
-        return kr_error_code();
+    const kr_encoding enc = s->enc;              /* along a trajectory a reconstruction may widen the plane that the scan is of: then it is put back */
+    const char *unit = s->traj_unit;
+    kr_scoped(array) traj = s->traj ? kr_array_ref(s->traj) : NULL;
+    kr_scoped(array) density = s->density ? kr_array_ref(s->density) : NULL;
     kr_noise how = { method.asked, method.values, o->replicas, (uint64_t)o->seed, sigma };
     kr_scoped(image) image = NULL;
     kr_scoped(image) sd = NULL;
-    if (kr_reconstruct(&image, s, method.asked, method.values, NULL, maps, &c, trace) || kr_noise_map(&sd, wide ? wide : s, maps, &c, &how, trace))
+    if (kr_reconstruct(&image, s, method.asked, method.values, NULL, maps, &c, trace))
+        return kr_error_code();
+    if (traj) {
+        kr_array_unref(&s->traj);
+        kr_array_unref(&s->density);
+        s->enc = enc;
+        s->traj_unit = unit;
+        s->traj = kr_array_ref(traj);
+        s->density = density ? kr_array_ref(density) : NULL;
+    }
+    if (kr_noise_map(&sd, s, maps, &c, &how, trace))
         return kr_error_code();
     kr_scoped(array) size = image->data->type == KR_C32 ? kr_abs(image->data) : kr_array_packed(image->data);
     if (!size)

@@ -51,6 +51,17 @@ static int metres(kr_array *k, const kr_scan *s, enum unit unit)
     return 0;
 }
 
+/* Refuses k beyond what a matrix of n ends at, and says which other unit it would fit. */
+static int too_far(const kr_scan *s, enum unit unit, double largest, long n)
+{
+    if (s->traj_unit)
+        return kr_fail(KR_ENUMBER, "the trajectory, stated in %s, reaches to %.4g cycles per field of view: a matrix of %ld ends at %ld", words[unit], largest, n, n / 2);
+    double mm = s->enc.encoded_mm[0] > 0 ? s->enc.encoded_mm[0] : s->enc.recon_mm[0], fits = largest * mm / 1000 / ((double)n / 2);
+    const char *other = fits > .9 && fits < 1.1 ? "1/m" : fits > .9 * 2 * M_PI && fits < 1.1 * 2 * M_PI ? "rad/m" : NULL;
+    return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which for a matrix of %ld is neither cycles per field of view (%ld) nor per sample (0.5), nor radians per sample (3.14); "
+                   "%s%s", largest, n, n / 2, other ? "it would fit as --traj-units " : "--traj-units states others", other ? other : "");
+}
+
 /* Where the first coordinate that is not a number stands. */
 static int refuse_nan(const kr_array *k)
 {
@@ -130,8 +141,7 @@ int kr_scan_trajectory(kr_scan *s, const kr_trace *trace)
             return kr_error_code();
     largest = unit < PER_METRE ? largest : fmax(most[0], fmax(most[1], dims > 2 ? most[2] : 0));
     if (scale == 1 && n && largest > .55 * (double)n)
-        return kr_fail(KR_ENUMBER, "the trajectory reaches to %.4g, which for a matrix of %ld is neither cycles per field of view (%ld) nor per sample (0.5), nor "
-                       "radians per sample (3.14)%s", largest, n, n / 2, s->traj_unit ? ", as it was stated in" : "; --traj-units states others");
+        return too_far(s, unit, largest, n);
     for (int d = 0; d < dims; d++) {
         long have = s->enc.encoded[d] > 1 ? s->enc.encoded[d] : s->enc.recon[d];
         double to = most[d] > .9 * largest ? largest : most[d];                /* a spoke need not lie along this very axis */

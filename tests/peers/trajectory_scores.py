@@ -87,8 +87,9 @@ def phantom():
     for s in range(3):
         y = a[s].transpose(1, 0, 2)
         images = { "no delays": ours(k, y, n, "sense"), "delays": ours(k, y, n, "sense", "--delay", "auto"), "BART": theirs(k, y, n, "sense", .002) }
-        # edges over the brightness: the 99th percentile of the gradient's size over the 99th percentile of the image
-        print(f"phantom slice {s}: sharpness " + ", ".join(f"{w} {np.percentile(np.hypot(*np.gradient(x)), 99) / np.percentile(x, 99):.3f}" for w, x in images.items()), flush=True)
+        # edges over the brightness within the object: streaks and speckle beside it are steep, too
+        inside = np.s_[30:88, 35:90]
+        print(f"phantom slice {s}: sharpness " + ", ".join(f"{w} {np.percentile(np.hypot(*np.gradient(x))[inside], 98) / np.percentile(x[inside], 98):.3f}" for w, x in images.items()), flush=True)
 
 
 def spiral():
