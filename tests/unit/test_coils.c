@@ -409,6 +409,28 @@ static void calibration_hybrid(void **state)
     }
 }
 
+/* Few calibration lines are told of where the scan has no more, not where no more were asked for. */
+static void few_lines_are_told(void **state)
+{
+    (void)state;
+    static const long n[3] = { 32, 32, 1 };
+    kr_scoped(scan) s = scan_of(n, 4, 0.01);
+    kr_coils_facts facts = { 0, 0 };
+    kr_coils_opts o = kr_coils_preset;
+    o.facts = &facts;
+    o.calib[1] = 7;
+    kr_scoped(array) asked = kr_coils_estimate(s, &o, NULL);
+    assert_non_null(asked);
+    assert_int_equal(facts.lines, 0);
+    s->mask = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = 32));
+    for (long y = 12; y < 20; y++)
+        KR_R(s->mask)[y] = 1;
+    o.calib[1] = 0;
+    kr_scoped(array) few = kr_coils_estimate(s, &o, NULL);
+    assert_non_null(few);
+    assert_int_equal(facts.lines, 8);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -588,7 +610,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_truth), cmocka_unit_test(equal_textbook), cmocka_unit_test(prior_keeps_scale),
         cmocka_unit_test(methods_serve_sense), cmocka_unit_test(equal_threads),
-        cmocka_unit_test(calibration_area), cmocka_unit_test(calibration_hybrid), cmocka_unit_test(refusals),
+        cmocka_unit_test(calibration_area), cmocka_unit_test(calibration_hybrid), cmocka_unit_test(few_lines_are_told), cmocka_unit_test(refusals),
         cmocka_unit_test(brain_and_bart), cmocka_unit_test(alias_two_sets) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
