@@ -7,6 +7,7 @@
 #include "doubt.h"
 #include "kray/dealt.h"
 #include "kray/io.h"
+#include "kray/range.h"
 #include "net_method.h"
 #include "spokes.h"
 #include <math.h>
@@ -171,7 +172,7 @@ struct stack {
     double whole[2];
     kr_array *residual, *spread;     /* of all slices, where they are wanted                          */
     double *off;                     /* of each slice, two numbers: doubt_residual                    */
-    atomic_long done;
+    atomic_long done, unmeasured;    /* the latter: an uncertainty was not told by samples */
 };
 
 /* Nothing was measured in slice i, or no coil sees it: its image is 0, as at the ends of a volume that is taken apart. */
@@ -200,7 +201,10 @@ static int one_slice(void *self, long i)
     if (!e && !nothing)
         e = residual ? doubt_residual(z, residual, &j->off[2 * i], &j->off[2 * i + 1], &s, j->net, j->about, &job, i) : j->about->slice(z, &s, j->net, &job, i);
     slice_clear(&s);
-    e = e || !spread ? e : doubt_spread(spread, j->net, j->about, &job, i);
+    bool measured = true;
+    e = e || !spread ? e : doubt_spread(spread, &measured, z, j->net, j->about, &job, i);
+    if (!measured)
+        atomic_store(&j->unmeasured, 1);
     kr_progress(j->trace, "slices", (double)(atomic_fetch_add(&j->done, 1) + 1), (double)kr_parts(j->scan));
     return e;
 }
@@ -283,16 +287,7 @@ static int save_residual(kr_image *im, kr_array *residual, const struct stack *a
     return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : save(residual, all->scan, n, n->residual);
 }
 
-/* What of a scan the weights were not trained on, by what they say of their training. */
-static void outside(const kr_meta *m, const char *key, double value, const char *what, const kr_trace *trace)
-{
-    const char *told = kr_meta_get(m, key), *first = kr_meta_get(m, "hyper.first_image");
-    double low, high;
-    if (told && sscanf(told, "%lf to %lf", &low, &high) == 2 && (value > 1.1 * high || value < 0.9 * low))
-        kr_say(trace, KR_WARNING, "the weights were trained on %s from %s, this scan has %.3g: compare with --method %s", what, told, value, first ? first : "wavelet");
-}
-
-/* Told of the first slice that holds something: coils, acceleration, calibration lines, masks over planes, and noise against the image. */
+/* Told of the first slice that holds something: coils, acceleration, calibration lines, kind of mask, noise against the image, and its norm. */
 static int warn_of_range(const struct stack *j, const kr_array *image)
 {
     const kr_meta *m = j->w->meta;
@@ -317,11 +312,17 @@ static int warn_of_range(const struct stack *j, const kr_array *image)
         if (!e)
             kr_error_clear();                                /* nothing is measured far out: the noise is not known */
         bool plane = s.facts.centre[0] < s.nx;
-        outside(m, "trained.coils", (double)s.coils, "coils", j->trace);
-        outside(m, "trained.accel", s.facts.accel, "accelerations", j->trace);
-        outside(m, "trained.lines", (double)(plane && s.facts.centre[0] < s.facts.centre[1] ? s.facts.centre[0] : s.facts.centre[1]), "calibration lines", j->trace);
+        kr_range_compare(m, "trained.coils", (double)s.coils, "coils", j->trace);
+        kr_range_compare(m, "trained.accel", s.facts.accel, "accelerations", j->trace);
+        kr_range_compare(m, "trained.lines", (double)(plane && s.facts.centre[0] < s.facts.centre[1] ? s.facts.centre[0] : s.facts.centre[1]), "calibration lines", j->trace);
+        kr_range_mask(m, kr_mask_family(&s.facts), j->trace);
+        if (unit > 0 && kr_meta_get(m, "trained.norm")) {
+            double norm = kr_image_norm(packed);
+            e = norm > 0 ? 0 : kr_error_code();
+            kr_range_compare(m, "trained.norm", norm, "images of a norm, beside their brightness,", j->trace);
+        }
         if (unit > 0 && sigma > 0)
-            outside(m, "trained.noise", (beside > 0 ? fmin(sigma, beside) : sigma) / unit, "noise, relative to the image,", j->trace);
+            kr_range_compare(m, "trained.noise", (beside > 0 ? fmin(sigma, beside) : sigma) / unit, "noise, relative to the image,", j->trace);
     }
     kr_part_close(&part);
     slice_clear(&s);
@@ -367,11 +368,13 @@ static int run_planes(kr_image **out, const kr_scan *scan, const kr_array *coils
     kr_scoped(array) spread = n->uncertainty ? kr_array_new(KR_R32, shape) : NULL;
     bool own_axes = kind->own_axes;                          /* Kray's own network: its image, of which a part is kept, is compared at the end */
     kr_auto double *off = n->residual && !own_axes ? kr_alloc_zero((size_t)(2 * kr_parts(scan)), sizeof *off) : NULL;
-    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, residual, spread, off, 0 };
+    struct stack all = { scan, coils, image, n->w, kind, n->about, n->facts, n->net, trace, { 0, 0 }, residual, spread, off, 0, 0 };
     if ((n->residual && (!residual || (!own_axes && !off))) || (n->uncertainty && !spread))
         return kr_error_code();
     if (!image || (n->about->measure && n->about->measure(all.whole, scan, n->facts)) || run_slices(&all) || warn_of_range(&all, image))
         return kr_error_code();
+    if (atomic_load(&all.unmeasured))
+        kr_say(trace, KR_WARNING, "--uncertainty: images of %s cannot be compared with samples left out, so that it is the spread of images alone, which is mostly less than the error", kind->name);
     kr_scoped(array) result = kind->of_image ? real_part(image) : kind->magnitude ? kr_abs(image) : kr_array_ref(image);
     *out = kr_image_new(result, scan->geom, scan->meta);
     if (!*out || crop(*out, scan, n->w) || told_of(*out, n) || (residual && save_residual(*out, residual, &all, n)) || (spread && save(spread, scan, n, n->uncertainty))) {

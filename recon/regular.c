@@ -5,6 +5,7 @@
  * the unknown is x / s and the operator A / sqrt u, so that lambda is a fraction of the image's brightness. Of projections u is the bound of
  * A^T A: lambda then is a fraction of what the plain back-projection A^T y is. */
 #include "kray/dealt.h"
+#include "kray/range.h"
 #include "kray/regularisers.h"
 #include "kray_regs.h"
 #include "net_method.h"
@@ -498,6 +499,8 @@ static int strengths(struct job *j)
             double noise = noise_of(j);
             if (noise < 0)
                 return kr_error_code();
+            if (j->weights && noise > 0 && share * noise > most)
+                kr_range_compare(j->weights->meta, "trained.levels", share * noise, "noise of images, relative to them,", j->trace);
             j->sum->lambda[i] = noise > 0 ? fmin(most, fmax(least, share * noise)) : usual;
             kr_say(j->trace, KR_DETAIL, "%s: lambda = %.4f, %s", j->sum->kind[i]->name, j->sum->lambda[i], noise > 0 ? "by the noise of the scan" : "as usual: nothing tells the noise");
         }
@@ -517,6 +520,25 @@ static unsigned series_axes_of(const kr_regular *o, const kr_scan *scan, int fir
 static bool side_by_side(const kr_scan *scan, unsigned joint)
 {
     return kr_count(kr_shape_without(scan->shape, joint)) >= kr_threads() && kr_count(kr_shape_only(scan->shape, joint)) <= 1 << 23;
+}
+
+/* Of the first image that holds something: is its norm one that the weights were trained on? */
+static int norm_told(const struct job *j)
+{
+    for (long i = 0; i < j->parts && kr_meta_get(j->weights->meta, "trained.norm"); i++) {
+        kr_scoped(array) one = kr_part(j->image, j->scan, i);
+        kr_scoped(array) packed = one ? kr_array_packed(one) : NULL;
+        if (!packed)
+            return kr_error_code();
+        if (packed->n[KR_Z] > 1)
+            return 0;                        /* a volume: the weights were trained on planes */
+        double norm = kr_image_norm(packed);
+        if (norm > 0)
+            kr_range_compare(j->weights->meta, "trained.norm", norm, "images of a norm, beside their brightness,", j->trace);
+        if (norm > 0 || kr_error_code())
+            return kr_error_code();
+    }
+    return 0;
 }
 
 static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coils, const kr_regular *options, const char *kind, struct before *before, const kr_trace *trace)
@@ -589,10 +611,15 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
         return kr_error_code() ? kr_error_code() : kr_fail(KR_ENUMBER, scan->rays ? "the line integrals are all zero or not finite" : "the data are all zero where there are coil maps, or not finite");
     if (strengths(&j))
         return kr_error_code();
+    for (int i = 0; j.weights && i < sum.count; i++)
+        if (sum.kind[i]->weights)
+            kr_range_compare(j.weights->meta, "trained.levels", o->level > 0 ? o->level : sum.lambda[i], "noise of images, relative to them,", trace);
     if (j.before)
         j.before->scale = j.scale;
     bool wide = side_by_side(scan, j.joint);
     if (kr_deal(trace, j.parts, wide, wide ? solve : solve_in_turn, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } }))
+        return kr_error_code();
+    if (j.weights && !scan->rays && norm_told(&j))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();

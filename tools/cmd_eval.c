@@ -1,5 +1,6 @@
 /* cmd_eval.c: kray eval: scores of reconstructions against their targets, per slice, volume and set; of several named sets
  * in one table. */
+#include "guess.h"
 #include "json.h"
 #include "judge.h"
 #include "labels.h"
@@ -14,7 +15,8 @@ typedef struct opts {
     const char *target, *recon, *protocol, *csv, *mask, *scale, *crop, *empty, *surface, *voxel, *only;
     long skip;
     double tolerance;
-    bool json, per_slice, labels;
+    const char *weights;
+    bool json, per_slice, labels, reference;
 } opts;
 static const kr_opt table[] = {
     { "target", 't', KR_OPT_FILE, offsetof(opts, target), NULL, "T", "reference: a file, a folder or a 'pattern*'; raw data may hold it" },
@@ -29,6 +31,8 @@ static const kr_opt table[] = {
       "crop as the protocol's own program; auto: for its raw files, and where shapes differ" },
     { "skip", 0, KR_OPT_INT, offsetof(opts, skip), "0", "N", "leave out N slices at each end" },
     { "labels", 'l', KR_OPT_FLAG, offsetof(opts, labels), NULL, NULL, "the files are segmentations: Dice, volumes and surface distances per label" },
+    { "reference", 0, KR_OPT_FLAG, offsetof(opts, reference), "on", NULL, "score against a target; --no-reference: SSIM of images against themselves without motion, as a network guesses it" },
+    { "weights", 'w', KR_OPT_FILE, offsetof(opts, weights), NULL, "FILE", "with --no-reference: weights of the network ssim; default: those that come with Kray" },
     { "tolerance", 0, KR_OPT_REAL, offsetof(opts, tolerance), "1", "MM", "of labels: tolerance of the normalised surface Dice" },
     { "surface", 0, KR_OPT_CHOICE, offsetof(opts, surface), "monai", "monai|surface-distance",
       "of labels: surfaces are border voxels (monai), or elements weighted by area (surface-distance)" },
@@ -171,26 +175,11 @@ static void as_text(kr_text *t, const struct result *r)
 }
 
 /* ---- CSV ---- */
-/* A cell. Quoted where it must be; a spreadsheet takes what begins with = + - @ for a formula unless an apostrophe stands first. */
-static void csv_word(kr_text *t, const char *s)
-{
-    s = s ? s : "";
-    bool formula = *s && strchr("=+-@\t\r", *s);
-    if (!formula && !strpbrk(s, ",\"\n\r")) {
-        kr_text_add(t, "%s", s);
-        return;
-    }
-    kr_text_add(t, formula ? "\"'" : "\"");
-    for (; *s; s++)
-        kr_text_add(t, *s == '"' ? "\"\"" : "%c", *s);
-    kr_text_add(t, "\"");
-}
-
 static void csv_row(kr_text *t, const struct result *r, const char *level, const char *volume, const char *slice, const double v[KR_MEASURES],
                     const char *name, const struct judge_origin *o)
 {
     kr_text_add(t, "%s,%s,", r->protocol->name, level);
-    csv_word(t, volume);
+    judge_cell(t, volume);
     kr_text_add(t, ",%s", slice);
     for (int k = 0; k < KR_MEASURES; k++) {
         kr_text_add(t, ",");
@@ -200,7 +189,7 @@ static void csv_row(kr_text *t, const struct result *r, const char *level, const
     const char *more[] = { name, o->method, o->acceleration, o->mask, o->parameters };
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         kr_text_add(t, ",");
-        csv_word(t, more[i]);
+        judge_cell(t, more[i]);
     }
     kr_text_add(t, "\n");
 }
@@ -546,6 +535,8 @@ static int fitting(const opts *o)
                                   : strcmp(o->protocol, "fastmri") ? "--protocol" : NULL
                       : o->only ? "--only" : o->voxel ? "--voxel" : strcmp(o->empty, "strict") ? "--empty" : strcmp(o->surface, "monai") ? "--surface"
                                   : o->tolerance < 1 || o->tolerance > 1 ? "--tolerance" : NULL;
+    if (o->weights)
+        return kr_fail(KR_EUSAGE, "--weights are those of the network of --no-reference");
     return wrong ? kr_fail(KR_EUSAGE, o->labels ? "%s is for images, not for --labels" : "%s is for segmentations: it wants --labels", wrong) : 0;
 }
 
@@ -561,9 +552,43 @@ static int evaluate_labels(struct result *r, const struct judge_files *t, struct
     return set ? labels_evaluate(&how, t, set, r->columns, a) : kr_error_code();
 }
 
+/* Without a target. */
+static int guess(const opts *o, int files, char **file, const kr_trace *trace)
+{
+    const char *wrong = o->target ? "--target" : o->labels ? "--labels" : o->mask ? "--mask" : o->scale[0] == 'f' ? "--scale" : o->crop[1] != 'u' ? "--crop" : o->only ? "--only" : o->voxel ? "--voxel"
+                      : strcmp(o->protocol, "fastmri") ? "--protocol" : strcmp(o->empty, "strict") ? "--empty" : strcmp(o->surface, "monai") ? "--surface"
+                      : o->tolerance < 1 || o->tolerance > 1 ? "--tolerance" : NULL;
+    if (wrong)
+        return kr_fail(KR_EUSAGE, "%s is for scores against a target, not for --no-reference", wrong);
+    if (o->json && o->csv && !strcmp(o->csv, "-"))
+        return kr_fail(KR_EUSAGE, "--csv - and --json would both be written to stdout; name a file for the CSV");
+    kr_auto char **word = kr_alloc((size_t)files + 1, sizeof *word);
+    int words = 0;
+    if (!word)
+        return kr_error_code();
+    if (o->recon)
+        word[words++] = (char *)o->recon;
+    for (int i = 0; i < files; i++)
+        word[words++] = file[i];
+    if (!words)
+        return kr_fail(KR_EUSAGE, "what is to be judged? (kray eval --no-reference IMAGE...)");
+    struct judge_files f = { 0 };
+    struct answer a;
+    answer_begin(&a, o->json, trace);
+    int e = judge_files(&f, words, word);
+    e = e ? e : guess_evaluate(&(struct guess_opts){ o->weights, o->csv, o->skip, o->per_slice }, &f, &a);
+    if (e)
+        answer_failed(&a);
+    e = answer_end(&a, e);
+    judge_files_close(&f);
+    return e;
+}
+
 static int run(void *opt, int files, char **file, const kr_trace *trace)
 {
     const opts *o = opt;
+    if (!o->reference)
+        return guess(o, files, file, trace);
     if (fitting(o))
         return kr_error_code();
     if (!strcmp(o->protocol, "list"))
@@ -609,5 +634,6 @@ const kr_tool kr_tool_eval = { "eval", "Evaluate", "scores against a target: SSI
     "  kray eval --target gt/ --recon mine/ --protocol cmrxrecon2023\n"
     "  kray eval --target full.nii sense.nii --json | jq '.[].volumes[] | {volume, ssim, psnr}'\n"
     "  kray eval --protocol list\n"
+    "  kray eval --no-reference out/                                            # how far each image is from itself without motion\n"
     "  kray eval --labels --target reference/ kray=out/ other=theirs/ --csv dice.csv   # segmentations: Dice, HD95, NSD per label\n",
     table, sizeof(opts), NULL, run };

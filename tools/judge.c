@@ -276,6 +276,12 @@ static int read_magnitude(kr_image **out, const char **crops, const char *path, 
     return *out ? 0 : kr_error_code();
 }
 
+int judge_image(kr_image **out, const char *path, const kr_trace *trace)
+{
+    const char *unused;
+    return read_magnitude(out, &unused, path, false, trace);
+}
+
 /* ---- Making comparable ------------------------------------------------------------------------------- */
 /* Equal but for the names of the axes after X and Y (Z of a NumPy array, SLICE of a scan). */
 static bool fits(const kr_array *a, const kr_array *b)
@@ -553,6 +559,21 @@ const char *judge_number(double v)
     if (n && t[n - 1] == '.')                          /* "123456." */
         t[n - 1] = 0;
     return t;
+}
+
+/* A cell. Quoted where it must be; a spreadsheet takes what begins with = + - @ for a formula unless an apostrophe stands first. */
+void judge_cell(kr_text *t, const char *s)
+{
+    s = s ? s : "";
+    bool formula = *s && strchr("=+-@\t\r", *s);
+    if (!formula && !strpbrk(s, ",\"\n\r")) {
+        kr_text_add(t, "%s", s);
+        return;
+    }
+    kr_text_add(t, formula ? "\"'" : "\"");
+    for (; *s; s++)
+        kr_text_add(t, *s == '"' ? "\"\"" : "%c", *s);
+    kr_text_add(t, "\"");
 }
 
 int judge_may_write(const char *path, const struct judge_files *f)

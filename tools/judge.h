@@ -36,6 +36,8 @@ struct judged {
 struct judge_target { kr_image *image; const char *path, *crops; };
 int judge_read(struct judge_target *t, const char *path, const kr_trace *trace) KR_MUST_USE;
 void judge_target_close(struct judge_target *t);
+/* An image by itself: its magnitude. Owner: the caller. */
+int judge_image(kr_image **out, const char *path, const kr_trace *trace) KR_MUST_USE;
 /* Scores one pair. */
 int judge(struct judged *out, const struct judge *rules, const struct judge_target *target, const char *recon, const kr_trace *trace) KR_MUST_USE;
 void judged_close(struct judged *j);
@@ -54,6 +56,8 @@ int judge_list(void);                 /* prints the protocols; 0 */
 
 /* "0.912345", "33.1234", "inf", "-": six significant digits; in a buffer of this thread, valid for the next 16 calls. */
 const char *judge_number(double v);
+/* A cell of a CSV file: quoted where it must be. */
+void judge_cell(kr_text *t, const char *s);
 /* Refuses an output that cannot be written, that holds or is named like scans or images, or that is one of the files it is made of. NULL and "-": nothing to refuse. */
 int judge_may_write(const char *path, const struct judge_files *f) KR_MUST_USE;
 #endif

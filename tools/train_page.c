@@ -61,15 +61,15 @@ int train_page(const char *folder, const kr_learn_seen *seen, bool live)
     kr_text_add(&t, "</p>\n");
     static const char *const loss[] = { "loss" }, *const gain[] = { "training" }, *const held[] = { "mean", "worst slice" };
     curve(&t, s, steps, "Loss", "mean over steps", loss, (int[]){ LOSS }, (int[]){ -1 }, 1);
-    curve(&t, s, steps, "Gain over the first image, dB", "NMSE of the slices trained on", gain, (int[]){ FIRST }, (int[]){ NET }, 1);
-    curve(&t, v, validations, "Gain on persons held back, dB", "PSNR over the object", held, (int[]){ MEAN, WORST }, (int[]){ -1, -1 }, 2);
+    curve(&t, s, steps, seen->judges ? "Gain over SSIM 1 everywhere, dB" : "Gain over the first image, dB", "NMSE of the slices trained on", gain, (int[]){ FIRST }, (int[]){ NET }, 1);
+    curve(&t, v, validations, seen->judges ? "Error on persons held back, as a number below 0" : "Gain on persons held back, dB", seen->judges ? "of SSIM" : "PSNR over the object", held, (int[]){ MEAN, WORST }, (int[]){ -1, -1 }, 2);
     page_legend(&t, held, 2);
     kr_picture *p = seen->worst ? kr_picture_draw(seen->worst, NULL, 0, 0, KR_GREY, 3, NULL) : NULL;
     int e = p || !seen->worst ? 0 : kr_error_code();
     if (p) {
-        kr_text_add(&t, "<h2>Where it gained least: slice ");
+        kr_text_add(&t, "<h2>Where it %s: slice ", seen->judges ? "was furthest off" : "gained least");
         page_escape(&t, seen->worst_name);
-        kr_text_add(&t, "</h2>\n<p>The first image, the network's, the target.</p>\n<img alt=\"three images\" src=\"");
+        kr_text_add(&t, "</h2>\n<p>%s, the target.</p>\n<img alt=\"three images\" src=\"", seen->judges ? "The image, the network's map of SSIM" : "The first image, the network's");
         e = page_picture(&t, p);
         kr_text_add(&t, "\">\n");
     }

@@ -14,6 +14,7 @@ typedef struct kr_learn_seen {
     const char *scores;              /* one line of them                                                      */
     const kr_array *worst;           /* {X,Y,SLICE}: the first image, the network's and the target, magnitudes, where the network gained least */
     const char *worst_name;
+    bool judges;                     /* a network that judges images: "first" is the image, the gains are minus the error of SSIM */
 } kr_learn_seen;
 
 /* One run of training. Its keys are those of a configuration and the options of the command: kr_learn_opts. Lists: words with commas or line
@@ -27,12 +28,15 @@ typedef struct kr_learn {
     /* Scans made of volumes */
     long slices, first, every;
     const char *cache, *coils, *accel, *masks, *planes, *noise;
+    double lesions;
+    const char *motion;              /* of networks that judge images                                         */
     const char *start;               /* the method whose image a network begins with, NULL: its own            */
     bool clean;
     double denoise; const char *levels;
     double self_supervised;
     /* Steps */
     const char *loss, *optimiser;
+    bool growing;                    /* in the place of other_outputs                                         */
     double other_outputs, air, rate, weight_decay, clip, average;
     long batch, strip, steps, warmup, decay, validate, validation, save;
     double max_time;

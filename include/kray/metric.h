@@ -38,6 +38,8 @@ const kr_protocol *kr_protocol_named(const char *name);      /* NULL with a refu
 /* Mean SSIM of one picture pair, memory [ny][nx], 7 x 7 uniform window, sample covariance, interior (the defaults of
  * scikit-image; Wang et al. 2004). In double. NAN with a refusal: smaller than the window, or range not positive. */
 double kr_ssim(const float *target, const float *recon, long nx, long ny, double range);
+/* Its map {ny,nx}, of which kr_ssim is the mean over the interior; the three rows and columns at the borders have the value of the nearest pixel inside. Refuses as kr_ssim. */
+int kr_ssim_map(float *map, const float *target, const float *recon, long nx, long ny, double range) KR_MUST_USE;
 /* |LoG(r) - LoG(t)| / |LoG(t)|, Laplacian of Gaussian 15 x 15 of sigma 1.5, zero outside the picture (as MATLAB's
  * imfilter of fspecial('log', 15, 1.5)). Source: Ravishankar and Bresler, IEEE Trans Med Imaging 30:1028 (2011), there
  * not divided by the target's. NAN with a refusal on lack of memory. */

@@ -69,6 +69,7 @@ typedef struct kr_net_kind {
     bool rays_alone;                 /* can be built for X-ray projections alone, with filtered back-projection               */
     bool denoises;                   /* takes an image and gives it with less noise: no network that reconstructs by itself */
     bool refines;                    /* is given the first image, the residual in its samples and the noise (in->start, adjoint, noise), not the samples */
+    bool judges;                     /* takes an image and gives a map of what it is worth: no network that reconstructs   */
     bool own_axes;                   /* was trained on images as Kray has them: never turned                              */
     const char *twin;                /* another program's network of the same tensors, which runs otherwise: the weights have to say whose they are */
     /* Adds its tensors, untrained, to w, whose meta "hyper.NAME" says how large it is. NULL: it is trained from weights alone. */

@@ -117,6 +117,8 @@ INLINE int ssim_in(bool single, double *mean, const kr_pair *p, bool biased)
         for (long k = 0; k < W; k++)
             ring[k] = room + ((j + 1 + k) % W) * MOMENTS * nx;
         ssim_row(single, map, down, ring, nx, c);
+        for (long i = 0; p->map && i < n; i++)
+            p->map[(j - W / 2) * nx + W / 2 + i] = (float)map[i];
         const float *roi = p->roi ? p->roi + (j - W / 2) * nx + W / 2 : NULL;
         for (long i = 0; i < n; i++)
             if (!roi || roi[i] != 0) {
@@ -325,6 +327,20 @@ double kr_ssim(const float *target, const float *recon, long nx, long ny, double
     else if (ssim(&s, &p, false, false))
         s = (double)NAN;
     return s;
+}
+
+int kr_ssim_map(float *map, const float *target, const float *recon, long nx, long ny, double range)
+{
+    kr_pair p = plain(target, recon, nx, ny, range);
+    double s;
+    p.map = map;
+    if (large_enough(nx, ny) || (!(range > 0) && kr_fail(KR_ENUMBER, "SSIM needs a positive data range, not %g", range)) || ssim(&s, &p, false, false))
+        return kr_error_code();
+    for (long i = 0, h = W / 2; i < nx * ny; i++) {
+        long x = i % nx, y = i / nx, u = x < h ? h : x >= nx - h ? nx - h - 1 : x, v = y < h ? h : y >= ny - h ? ny - h - 1 : y;
+        map[i] = map[v * nx + u];
+    }
+    return 0;
 }
 
 double kr_hfen(const float *target, const float *recon, long nx, long ny)

@@ -11,6 +11,7 @@ typedef struct kr_pair {
     const float *roi;                /* NULL: all                                                       */
     long nx, ny;
     double range, ssim_range;        /* of the data as seen; set by `see`                               */
+    float *map;                      /* where SSIM is written to, pixel by pixel of the interior; NULL: nowhere */
 } kr_pair;
 typedef struct kr_extent { double t_min, t_max, r_min, r_max; } kr_extent;
 

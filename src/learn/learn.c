@@ -217,6 +217,28 @@ static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s
     return top > 0 ? 0 : kr_fail(KR_ENUMBER, "the target of slice '%s' is 0 everywhere", s->name);
 }
 
+/* An image that is judged; what is known without a network: that it is as if nothing had moved, 1 everywhere. */
+static int piece_of_judged(piece *p, const learn_slice *s)
+{
+    long n = s->nx * s->ny;
+    kr_cfloat *c = kr_alloc((size_t)(3 * n), sizeof *c);
+    float *more = c ? kr_alloc((size_t)(2 * n), sizeof *more) : NULL;
+    if (!more) {
+        kr_free(c);
+        return kr_error_code();
+    }
+    *p = (piece){ .nx = s->nx, .ny = s->ny, .coils = 1, .start = c, .adjoint = c + n, .target = c + 2 * n, .mask = more, .weight = more + n, .room = c, .magnitude = true };
+    p->in = (kr_net_input){ .coils = 1, .h = s->ny, .w = s->nx, .image = p->mask, .centred = true };
+    memcpy(p->adjoint, s->start, (size_t)n * sizeof *c);
+    memcpy(p->target, s->target, (size_t)n * sizeof *c);
+    for (long i = 0; i < n; i++) {
+        p->start[i] = kr_c(1, 0);
+        p->mask[i] = kr_re(s->start[i]);
+        p->weight[i] = 1;
+    }
+    return 0;
+}
+
 static void piece_clear(piece *p)
 {
     if (!p->room)
@@ -262,6 +284,23 @@ static int levels_of(double level[2], const kr_learn *o)
     return level[0] > 0 && level[1] >= level[0] && level[1] < 1 ? 0 : kr_fail(KR_EUSAGE, "levels are two numbers above 0 and below 1, not '%s'", o->levels);
 }
 
+/* Images that are judged come from volumes, whole and fully sampled: keys of scans and of networks that reconstruct have no meaning there. */
+static int judging(const kr_learn *o, const kr_learn *usual)
+{
+    const struct {
+        bool said;
+        const char *key;
+    } keys[] = {
+        { o->scans, "scans" }, { o->start, "start" }, { o->clean, "clean" }, { o->self_supervised > 0, "self-supervised" }, { strcmp(o->coils, usual->coils), "coils" },
+        { strcmp(o->accel, usual->accel), "accel" }, { strcmp(o->masks, usual->masks), "masks" }, { strcmp(o->planes, usual->planes), "planes" },
+        { o->air != usual->air, "air" }, { o->growing || o->other_outputs != usual->other_outputs, o->growing ? "growing" : "other-outputs" }, { o->strip != usual->strip, "strip" },
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (keys[i].said)
+            return kr_fail(KR_EUSAGE, "%s is for networks that reconstruct; %s judges images of volumes", keys[i].key, o->network);
+    return 0;
+}
+
 static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
 {
     *j = (job){ .o = o, .trace = trace };
@@ -290,12 +329,20 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
     kr_learn usual;
     if (kr_opt_defaults(kr_learn_opts, &usual))
         return kr_error_code();
-    if (ridge && (strcmp(o->loss, usual.loss) || o->other_outputs != usual.other_outputs))
+    if (o->growing && o->other_outputs != usual.other_outputs)
+        return kr_fail(KR_EUSAGE, "growing and other-outputs both say what the outputs before the last weigh: leave one of them out");
+    if (ridge && (strcmp(o->loss, usual.loss) || o->growing || o->other_outputs != usual.other_outputs))
         return kr_fail(KR_EUSAGE, "wcrr has a loss of its own, the logarithm of the error, and one output: loss and other-outputs are for networks");
     if (o->self_supervised > 0 && (ridge || (net && net->denoises)))
         return kr_fail(KR_EUSAGE, "self-supervised is for networks that reconstruct, not for %s", o->network);
     if (o->self_supervised > 0 && (strcmp(o->loss, usual.loss) || o->clean))
         return kr_fail(KR_EUSAGE, "self-supervised training has a loss of its own, over samples held back, and no target: %s is for full scans", o->clean ? "clean" : "loss");
+    if (learn_judges(o) && judging(o, &usual))
+        return kr_error_code();
+    if (!learn_judges(o) && strcmp(o->motion, usual.motion))
+        return kr_fail(KR_EUSAGE, "motion is for ssim; %s is trained on scans without motion", o->network);
+    if (!(o->lesions >= 0 && o->lesions <= 1))
+        return kr_fail(KR_EUSAGE, "lesions is 0 to 1");
     int e = learn_losses_of(&j->losses, o->loss);
     e = e ? e : learn_volumes_read(&j->v, o, trace);
     e = e ? e : learn_state_new(&j->s, o);
@@ -432,7 +479,7 @@ static int held_loss(job *j, told *t, kr_run *r, const piece *p)
     long outputs = kr_graph_outputs(j->s.graph);
     double by = 1 / (double)j->o->batch, one = 0, first = 0;
     for (long i = 0; i < outputs; i++) {
-        double share = i == outputs - 1 ? by : by * j->o->other_outputs;
+        double share = by * learn_share(j->o, i, outputs);
         const kr_value *y = kr_run_output(r, i);
         kr_value *dy = kr_run_dy(r, i);
         if (kr_lesson_misfit(&one, (void *)dy->data, &p->lesson, (const void *)y->data, share))
@@ -452,7 +499,7 @@ static int lesson_loss(job *j, told *t, kr_run *r, const piece *p)
     long outputs = kr_graph_outputs(j->s.graph), n = p->nx * p->ny;
     double value = 0, by = 1 / (double)j->o->batch;
     kr_auto kr_cfloat *x = output_of(kr_run_output(r, outputs - 1), p->magnitude);
-    if (!x || learn_loss(&value, r, outputs, p->target, p->weight, &j->losses, p->magnitude, j->o->other_outputs, by))
+    if (!x || learn_loss(&value, r, outputs, p->target, p->weight, &j->losses, p->magnitude, j->o, by))
         return kr_error_code();
     t->loss += value;
     t->net += 10 * log10(nmse(x, p->target, p->weight, n) + 1e-12) * by;
@@ -469,6 +516,10 @@ static int one_item(job *j, told *t, long b, long strip)
     learn_slice s;
     if (learn_slice_get(&s, &j->v, o, false, dice_choice(&d, there < o->slices ? there : o->slices)))
         return kr_error_code();
+    if (learn_range_add(&j->s.range, &s, learn_judges(o))) {
+        learn_slice_clear(&s);
+        return kr_error_code();
+    }
     long w = s.strips && strip < s.nx ? strip : s.nx, x0 = 0;
     for (int k = 0; k < 8; k++) {
         long seen = 0;
@@ -486,7 +537,7 @@ static int one_item(job *j, told *t, long b, long strip)
     }
     piece p = { 0 };
     double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
-    int e = s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : piece_of(&p, &s, x0, w, noise, phase, o->air);
+    int e = learn_judges(o) ? piece_of_judged(&p, &s) : s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : piece_of(&p, &s, x0, w, noise, phase, o->air);
     kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
     bool narrower = !e && !r && kr_error_code() == KR_EREFUSED && s.strips && o->memory && w > NARROWEST;
     learn_slice_clear(&s);
@@ -526,7 +577,9 @@ static int one_step(job *j, told *t)
 }
 
 /* ---- Validation ---- */
-typedef struct scores { double psnr, psnr_start, ssim, ssim_start, mean_gain, worst_gain; char worst[160]; bool held; } scores;
+typedef struct scores { double psnr, psnr_start, ssim, ssim_start, mean_gain, worst_gain; char worst[160]; bool held;
+    double error, worst_error, corr[5];  /* of networks that judge: mean and largest |guess - SSIM|; sums of x, y, xx, yy, xy of the two */
+} scores;
 
 /* PSNR of magnitudes over the object, the target's maximum as the peak; SSIM over the whole plane. */
 static int score(double *psnr, double *ssim, const kr_cfloat *x, const kr_cfloat *t, long nx, long ny)
@@ -551,14 +604,37 @@ static int score(double *psnr, double *ssim, const kr_cfloat *x, const kr_cfloat
     return isfinite(*ssim) ? 0 : kr_error_code();
 }
 
+/* The mean of a map over the interior, as SSIM of a slice is. */
+static double inside(const kr_cfloat *map, long nx, long ny)
+{
+    enum { BORDER = 3 };
+    double sum = 0;
+    for (long y = BORDER; y < ny - BORDER; y++)
+        for (long x = BORDER; x < nx - BORDER; x++)
+            sum += (double)kr_re(map[y * nx + x]);
+    return sum / (double)((nx - 2 * BORDER) * (ny - 2 * BORDER));
+}
+
+static void judged(scores *sc, double guess, double truth, double of)
+{
+    double off = fabs(guess - truth), v[5] = { guess, truth, guess * guess, truth * truth, guess * truth };
+    for (int i = 0; i < 5; i++)
+        sc->corr[i] += v[i] / of;
+    sc->error += off / of;
+    sc->worst_error = fmax(sc->worst_error, off);
+}
+
+static double correlation(const double c[5]) { return (c[4] - c[0] * c[1]) / sqrt(fmax(1e-30, (c[2] - c[0] * c[0]) * (c[3] - c[1] * c[1]))); }
+
 /* Magnitudes of the first image, the network's and the target. */
 static int show(job *j, const piece *p, const kr_cfloat *x)
 {
     kr_array_unref(&j->worst);
     if (!(j->worst = kr_array_new(KR_R32, KR_SHAPE([KR_X] = p->nx, [KR_Y] = p->ny, [KR_SLICE] = 3))))
         return kr_error_code();
+    const kr_cfloat *first = learn_judges(j->o) ? p->adjoint : p->start;
     for (long i = 0, n = p->nx * p->ny; i < n; i++) {
-        KR_R(j->worst)[i] = sqrtf(kr_cabs2(p->start[i]));
+        KR_R(j->worst)[i] = sqrtf(kr_cabs2(first[i]));
         KR_R(j->worst)[n + i] = sqrtf(kr_cabs2(x[i]));
         KR_R(j->worst)[2 * n + i] = p->target ? sqrtf(kr_cabs2(p->target[i])) : 0;
     }
@@ -598,10 +674,22 @@ static int validate(job *j, scores *sc)
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
         bool known = s.full || !s.kspace;                    /* the truth */
-        e = s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
+        e = learn_judges(j->o) ? piece_of_judged(&p, &s) : s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
         if (image) {
             double psnr = NAN, psnr0 = NAN, ssim = NAN, ssim0 = NAN;
+            if (learn_judges(j->o)) {
+                double guess = inside(image, p.nx, p.ny), truth = inside(p.target, p.nx, p.ny);
+                judged(sc, guess, truth, n);
+                kr_say(j->trace, KR_DETAIL, "slice %ld: %ldx%ld, noise %.4f, SSIM %.4f, guess %.4f, %s", i, s.nx, s.ny, (double)s.noise, truth, guess, s.name);
+                if (sc->worst_error <= fabs(guess - truth)) {
+                    snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
+                    e = show(j, &p, image);
+                }
+                piece_clear(&p);
+                learn_slice_clear(&s);
+                continue;
+            }
             if (p.lesson.held) {                             /* in decibels, too */
                 e = kr_lesson_misfit(&psnr, NULL, &p.lesson, image, 1);
                 e = e ? e : kr_lesson_misfit(&psnr0, NULL, &p.lesson, p.start, 1);
@@ -634,6 +722,13 @@ static int validate(job *j, scores *sc)
         learn_slice_clear(&s);
     }
     sc->mean_gain = sc->psnr - sc->psnr_start;
+    if (learn_judges(j->o)) {
+        sc->psnr = sc->psnr_start = NAN;
+        sc->ssim = sc->corr[0];
+        sc->ssim_start = sc->corr[1];
+        sc->mean_gain = -sc->error;
+        sc->worst_gain = -sc->worst_error;
+    }
     int back = learn_state_exchange(&j->s);
     return e ? e : back;
 }
@@ -712,7 +807,9 @@ static int validated(job *j, FILE *f)
     char text[512];
     if (validate(j, &sc))
         return kr_error_code();
-    if (sc.held)
+    if (learn_judges(j->o))
+        snprintf(text, sizeof text, "SSIM guessed to %.4f in the mean (worst %.4f, slice %s), correlation %.4f", sc.error, sc.worst_error, sc.worst, correlation(sc.corr));
+    else if (sc.held)
         snprintf(text, sizeof text, "samples held back %.3f dB, %+.3f over the first image (worst %+.3f, slice %s)", sc.psnr, sc.mean_gain, sc.worst_gain, sc.worst);
     else
         snprintf(text, sizeof text, "object PSNR %.3f dB, %+.3f over the first image (worst %+.3f, slice %s), SSIM %.4f (first image %.4f)", sc.psnr, sc.mean_gain, sc.worst_gain,
@@ -720,10 +817,10 @@ static int validated(job *j, FILE *f)
     kr_say(j->trace, KR_INFO, "step %ld: %s", j->s.step, text);
     fprintf(f, "%ld,%.4f,%.4f,%.5f,%.5f,%.4f,%.4f\n", j->s.step, sc.psnr, sc.psnr_start, sc.ssim, sc.ssim_start, sc.mean_gain, sc.worst_gain);
     fflush(f);
-    kr_learn_seen seen = { j->s.step, j->s.elapsed, text, j->worst, sc.worst };
+    kr_learn_seen seen = { j->s.step, j->s.elapsed, text, j->worst, sc.worst, learn_judges(j->o) };
     if (j->o->validated && j->o->validated(j->o->self, &seen))
         return kr_error_code();
-    double by = sc.worst_gain + 0.01 * sc.mean_gain;
+    double by = learn_judges(j->o) ? sc.mean_gain : sc.worst_gain + 0.01 * sc.mean_gain;
     if (by > j->s.best) {
         j->s.best = by;
         j->s.best_step = j->s.step;

@@ -86,14 +86,21 @@ static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_c
     return 0;
 }
 
-int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, bool magnitude, double other, double by)
+double learn_share(const kr_learn *o, long i, long outputs)
+{
+    if (i == outputs - 1)
+        return 1;
+    return o->growing ? pow(10, -(double)(outputs - 1 - i) / (double)(outputs - 1)) : o->other_outputs;
+}
+
+int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, bool magnitude, const kr_learn *opts, double by)
 {
     *value = 0;
     for (int k = 0; k < l->count && magnitude; k++)
         if (l->term[k].complex)
             return kr_fail(KR_EUSAGE, "the network gives magnitudes, which a loss of complex images (complex_%s) cannot be of: loss, for example 'l1+ssim'", l->term[k].loss->name);
     for (long o = 0; o < outputs; o++) {
-        double share = o == outputs - 1 ? by : by * other;
+        double share = by * learn_share(opts, o, outputs);
         kr_value *dy = kr_run_dy(r, o);
         const kr_value *y = kr_run_output(r, o);
         if (!(share > 0))

@@ -314,7 +314,8 @@ int learn_state_save(const learn_state *s, const kr_learn *o)
     for (long i = 0; i < states && !e; i++)
         e = put(w, "optimiser.", &state[i], state[i].data);
     if (e || kr_meta_set(w->meta, "step", "%ld", s->step) || kr_meta_set(w->meta, "halvings", "%ld", s->halvings) || kr_meta_set(w->meta, "best", "%.17g", s->best)
-        || kr_meta_set(w->meta, "best_step", "%ld", s->best_step) || kr_meta_set(w->meta, "elapsed", "%.3f", s->elapsed) || kr_meta_set(w->meta, "seed", "%ld", o->seed))
+        || kr_meta_set(w->meta, "best_step", "%ld", s->best_step) || kr_meta_set(w->meta, "elapsed", "%.3f", s->elapsed) || kr_meta_set(w->meta, "seed", "%ld", o->seed)
+        || learn_range_keep(w->meta, &s->range))
         return kr_error_code();
     kr_weights_digest(w);
     return kr_weights_write(w, path);
@@ -354,6 +355,7 @@ int learn_state_load(learn_state *s, const kr_learn *o)
     s->best = kr_meta_number(w->meta, "best", -INFINITY);
     s->best_step = (long)kr_meta_number(w->meta, "best_step", 0);
     s->elapsed = kr_meta_number(w->meta, "elapsed", 0);
+    learn_range_take(&s->range, w->meta);
     *kr_optim_steps(s->optim) = s->step;
     return learn_state_pack(s);
 }
@@ -370,6 +372,14 @@ static int span(kr_meta *m, const char *key, const char *list)
     return kr_meta_set(m, key, "%g to %g", low, high);
 }
 
+/* Of networks that reconstruct. */
+static int scanned(kr_meta *m, const kr_learn *o)
+{
+    int e = span(m, "trained.coils", o->coils);
+    e = e ? e : span(m, "trained.accel", o->accel);
+    return e ? e : kr_meta_set(m, "trained.lines", "%d to %d", LEARN_LEAST_LINES, LEARN_MOST_LINES);
+}
+
 int learn_state_export(const learn_state *s, const kr_learn *o, const char *file, const char *scores)
 {
     kr_scoped(weights) w = kr_weights_new();
@@ -384,10 +394,10 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     }
     if (!e && *s->began_with)
         e = kr_meta_set(w->meta, "began_with", "sha256 %s", s->began_with);
-    e = e ? e : span(w->meta, "trained.coils", o->coils);
-    e = e ? e : span(w->meta, "trained.accel", o->accel);
     e = e ? e : span(w->meta, "trained.noise", o->noise);
-    e = e ? e : kr_meta_set(w->meta, "trained.lines", "%d to %d", LEARN_LEAST_LINES, LEARN_MOST_LINES);
+    e = e ? e : learn_judges(o) ? span(w->meta, "trained.motion", o->motion) : scanned(w->meta, o);
+    e = e ? e : learn_range_tell(w->meta, &s->range, learn_judges(o));
+    e = e || !s->ridge || !(o->denoise > 0) ? e : span(w->meta, "trained.levels", o->levels);
     e = e ? e : put_average(w, s);
     e = e || !s->graph ? e : kr_meta_get(w->meta, "network") ? 0 : kr_meta_set(w->meta, "network", "%s", s->net->name);
     e = e || !s->graph ? e : kr_net_complete(w, s->net, s->w);

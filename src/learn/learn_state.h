@@ -6,6 +6,7 @@
 #include "learning.h"
 
 typedef struct learn_state {
+    learn_range range;
     kr_weights *w; const kr_net_kind *net;       /* what the network began with; NULL: a regulariser is trained   */
     kr_graph *graph;                 /* of a network; NULL: a regulariser is trained                          */
     kr_ridge *ridge; kr_weights *ridge_value, *ridge_gradient;               /* that one                      */

@@ -2,6 +2,7 @@
 #ifndef KRAY_LEARNING_H
 #define KRAY_LEARNING_H
 #include "kray/learn.h"
+#include "kray/noref.h"
 
 /* ---- Lists of words ---- */
 /* The next word of a list; false: there is none. *at moves on. */
@@ -56,6 +57,21 @@ typedef struct learn_slice {
 /* Slice `index` of the training set, or of the validation set: a function of the options, the volumes, and nothing else. */
 int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
 void learn_slice_clear(learn_slice *s);
+/* An object {ny,nx} out of a volume, its largest magnitudes being 1, with a smooth phase: plane, deformation, contrast, lesions by chance. 1: there is too little to see. Owner of
+ * *x: the caller. */
+int learn_picture(kr_cfloat **x, long *nx, long *ny, const char **name, const learn_volumes *v, const kr_learn *o, bool held, dice *d);
+/* A slice of an object that moved while it was measured, for networks that judge images: start is its magnitude, as they are given it, adjoint that without motion, target the map of
+ * SSIM between the two. One try: 1 where there is too little to see. */
+int learn_moved(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, dice *d);
+/* Is it such a network that is trained? */
+bool learn_judges(const kr_learn *o);
+/* What was trained on, of all slices so far. */
+typedef struct learn_range { double look[KR_NOREF_LOOKS][2], norm[2]; unsigned masks; bool any; } learn_range;
+int learn_range_add(learn_range *r, const learn_slice *s, bool judges);
+/* In a checkpoint, all of it; in weights, as "trained.NAME". */
+int learn_range_keep(kr_meta *m, const learn_range *r);
+void learn_range_take(learn_range *r, const kr_meta *m);
+int learn_range_tell(kr_meta *m, const learn_range *r, bool judges);
 /* Kept in the cache; made where it is not there. */
 int learn_slice_get(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, long index);
 /* Do slices for this training hold samples, too? Kray's own networks and the regulariser need none. */

@@ -196,6 +196,31 @@ static void contrast(double *m, long nx, long ny, bool labels, dice *d)
     }
 }
 
+/* Lesions, in such a part of the planes: up to four, each an ellipse with soft edges, brighter or darker than what it lies in. Their chances are drawn apart from the others, so that
+ * planes without lesions stay as they are. */
+static void lesions(double *m, long nx, long ny, double share, const dice *of)
+{
+    dice d = { of->seed, of->stream ^ (1ull << 58), 0 };
+    if (dice_uniform(&d, 0, 1) >= share)
+        return;
+    for (long k = 1 + dice_choice(&d, 4); k > 0; k--) {
+        double cx = 0, cy = 0;
+        for (int t = 0; t < 8; t++) {
+            cx = dice_uniform(&d, 0.15, 0.85) * (double)nx;
+            cy = dice_uniform(&d, 0.15, 0.85) * (double)ny;
+            if (m[(long)cy * nx + (long)cx] > 0.1)
+                break;
+        }
+        double a = exp(dice_uniform(&d, log(1.5), log(0.07 * (double)ny))), b = a * dice_uniform(&d, 0.5, 1), turn = dice_uniform(&d, 0, M_PI), by = exp(dice_uniform(&d, -0.9, 0.9));
+        double c = cos(turn), s = sin(turn), soft = dice_uniform(&d, 0.1, 0.5);
+        for (long i = 0; i < nx * ny; i++) {
+            double x = (double)(i % nx) - cx, y = (double)(i / nx) - cy, r = hypot((c * x + s * y) / a, (c * y - s * x) / b);
+            double f = r < 1 - soft ? 1 : r < 1 + soft ? 0.5 + 0.5 * cos(M_PI * (r - 1 + soft) / (2 * soft)) : 0;
+            m[i] = fmin(1.5, m[i] * (1 + f * (by - 1)));
+        }
+    }
+}
+
 /* ---- Coils: loops around the object, on a grid four times as coarse and by lines between ---- */
 static kr_cfloat *coil_maps(long nx, long ny, long coils, dice *d)
 {
@@ -420,6 +445,68 @@ static int of_scan(learn_slice *s, const plane *p, const kr_learn *o, dice *d, c
     return seen(s, o, scan, KR_C(images), -1e-30, !planes, name);
 }
 
+/* ---- The object ---- */
+typedef struct phases { smooth slow, fine; double strength, ripple; } phases;
+
+static phases phases_of(dice *d)
+{
+    phases p = { .slow = smooth_of(d, 3) };
+    p.fine = smooth_of(d, 3);
+    p.strength = dice_uniform(d, 0, 1.5);
+    p.ripple = dice_uniform(d, 0, 1) < 0.3 ? dice_uniform(d, 0, 0.6) : 0;
+    return p;
+}
+
+static kr_cfloat phased(const phases *p, double a, long i, long j, long nx, long ny)
+{
+    double x = 2 * (double)i / (double)nx - 1, y = 2 * (double)j / (double)ny - 1;
+    double q = p->strength * smooth_at(&p->slow, x, y) + p->ripple * sin(6 * smooth_at(&p->fine, x, y));
+    return kr_c((float)(a * cos(q)), (float)(a * sin(q)));
+}
+
+/* Magnitudes of a plane, its largest values being 1; the plane may become smaller. 1: there is too little to see. */
+static int picture(double *m, long *nx, long *ny, const plane *p, const kr_learn *o, dice *d)
+{
+    render(m, nx, ny, p, d);
+    long n = *nx * *ny, bright = 0;
+    if (!p->labels && sharpen(m, *nx, *ny, dice_uniform(d, 0, 5)))
+        return kr_error_code();
+    double top = top_of(m, n);
+    for (long i = 0; i < n && top > 0; i++) {
+        m[i] = fmin(m[i] / top, 1.5);
+        bright += m[i] > 0.1;
+    }
+    if (10 * bright < n)
+        return 1;
+    contrast(m, *nx, *ny, p->labels, d);
+    lesions(m, *nx, *ny, o->lesions, d);
+    top = top_of(m, n);
+    for (long i = 0; i < n && top > 0; i++)
+        m[i] /= top;
+    return top > 0 ? 0 : 1;
+}
+
+int learn_picture(kr_cfloat **x, long *nx, long *ny, const char **name, const learn_volumes *v, const kr_learn *o, bool held, dice *d)
+{
+    plane p = { 0 };
+    *nx = 112 + 16 * dice_choice(d, 9);
+    *ny = 112 + 16 * dice_choice(d, 9);
+    if (choose(&p, v, held, d, name))
+        return kr_error_code();
+    if (p.of->path)
+        return kr_fail(KR_EREFUSED, "%s is trained on volumes, not on raw scans", o->network);
+    kr_auto double *m = kr_alloc((size_t)(*nx * *ny), sizeof *m);
+    int e = m ? picture(m, nx, ny, &p, o, d) : kr_error_code();
+    if (e)
+        return e;
+    phases phase = phases_of(d);
+    if (!(*x = kr_alloc((size_t)(*nx * *ny), sizeof **x)))
+        return kr_error_code();
+    for (long i = 0; i < *nx * *ny; i++)
+        (*x)[i] = phased(&phase, m[i], i % *nx, i / *nx, *nx, *ny);
+    return 0;
+}
+
 /* One try: 1 where there is too little to see. */
 static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bool held, dice *d)
 {
@@ -443,33 +530,18 @@ static int attempt(learn_slice *s, const learn_volumes *v, const kr_learn *o, bo
         return kr_fail(KR_EUSAGE, "noise is two numbers above 0, coils are 1 to %d", COILS);
     long coils = (long)coils_wanted;
     kr_auto double *m = kr_alloc((size_t)(nx * ny), sizeof *m);
-    if (!m)
-        return kr_error_code();
-    render(m, &nx, &ny, &p, d);
+    int e = m ? picture(m, &nx, &ny, &p, o, d) : kr_error_code();
+    if (e)
+        return e;
     long n = nx * ny;
-    if (!p.labels && sharpen(m, nx, ny, dice_uniform(d, 0, 5)))
-        return kr_error_code();
-    double top = top_of(m, n);
-    long bright = 0;
-    for (long i = 0; i < n && top > 0; i++) {
-        m[i] = fmin(m[i] / top, 1.5);
-        bright += m[i] > 0.1;
-    }
-    if (10 * bright < n)
-        return 1;
-    contrast(m, nx, ny, p.labels, d);
-    top = top_of(m, n);
-    smooth phase = smooth_of(d, 3), fine = smooth_of(d, 3);
-    double strength = dice_uniform(d, 0, 1.5), ripple = dice_uniform(d, 0, 1) < 0.3 ? dice_uniform(d, 0, 0.6) : 0;
+    phases phase = phases_of(d);
     kr_auto kr_cfloat *images = coil_maps(nx, ny, coils, d);
-    if (!images || !(top > 0))
-        return images ? 1 : kr_error_code();
+    if (!images)
+        return kr_error_code();
     for (long i = 0; i < n; i++) {
-        double x = 2 * (double)(i % nx) / (double)nx - 1, y = 2 * (double)(i / nx) / (double)ny - 1;
-        double q = strength * smooth_at(&phase, x, y) + ripple * sin(6 * smooth_at(&fine, x, y)), a = m[i] / top;
-        kr_cfloat e = kr_c((float)(a * cos(q)), (float)(a * sin(q)));
+        kr_cfloat x = phased(&phase, m[i], i % nx, i / nx, nx, ny);
         for (long k = 0; k < coils; k++)
-            images[k * n + i] = kr_cmul(images[k * n + i], e);
+            images[k * n + i] = kr_cmul(images[k * n + i], x);
     }
     double sigma = exp(dice_uniform(d, log(low), log(high)));
     bool told = dice_uniform(d, 0, 1) < 0.4;                 /* a noise scan tells the noise; otherwise the outermost samples do */
@@ -485,7 +557,7 @@ int learn_slice_make(learn_slice *s, const learn_volumes *v, const kr_learn *o, 
     *s = (learn_slice){ 0 };
     for (long t = 0; t < TRIES; t++) {
         dice d = { (uint64_t)o->seed, ((uint64_t)held << 62) + (uint64_t)index * 64 + (uint64_t)t + 1000, 0 };
-        int e = attempt(s, v, o, held, &d);
+        int e = learn_judges(o) ? learn_moved(s, v, o, held, &d) : attempt(s, v, o, held, &d);
         if (e <= 0) {
             if (e)
                 return e;

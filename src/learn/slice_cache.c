@@ -10,6 +10,10 @@ static int recipe(char hex[65], const learn_volumes *v, const kr_learn *o)
 {
     kr_text t = { 0 };
     kr_text_add(&t, "9|%d|%ld|%g|%s|%s|%s|%s|%s|%s|", o->clean, o->seed, o->hold_back, o->coils, o->accel, o->masks, o->planes, o->noise, o->start ? o->start : "");
+    if (o->lesions > 0)
+        kr_text_add(&t, "lesions %g|", o->lesions);
+    if (learn_judges(o))
+        kr_text_add(&t, "moved 1 %s|", o->motion);
     if (v->of_slices > 0)
         kr_text_add(&t, "slices|");
     for (long i = 0; i < v->count; i++)
@@ -53,7 +57,7 @@ static void *taken(const kr_weights *w, const char *name, long count)
 bool learn_wants_samples(const kr_learn *o)
 {
     const kr_net_kind *net = kr_net_kind_named(o->network);
-    return o->self_supervised > 0 || (!learn_ridge(o) && !(net && net->refines));
+    return o->self_supervised > 0 || (!learn_ridge(o) && !(net && (net->refines || net->judges)));
 }
 
 /* Whether the file holds this slice. */

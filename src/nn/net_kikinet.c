@@ -13,7 +13,7 @@ static int matches(const kr_weights *w)
     for (int k = 0; k < KINDS; k++) {
         kr_auto char *key = kr_strf("kspace_model_list.0.model.%s", kinds[k].key);
         if (key && net_has(w, key))
-            return 95;
+            return net_has(w, "dc_weight") ? 0 : 95;         /* ATOMMIC's */
     }
     return 0;
 }

@@ -4,7 +4,7 @@
 
 static int matches(const kr_weights *w)
 {
-    static const char *const larger[] = { "cascades.", "layers_list.", "block_list.", "primal_net.", "dual_net." };
+    static const char *const larger[] = { "cascades.", "layers_list.", "block_list.", "primal_net.", "dual_net.", "kspace_model_list." };
     for (long i = 0; i < w->count; i++)           /* only where the U-Net is not a part of something else */
         for (size_t k = 0; k < sizeof larger / sizeof *larger; k++)
             if (strstr(w->tensor[i].name, larger[k]))

@@ -16,7 +16,7 @@ static int matches(const kr_weights *w)
     int sure = 0;
     for (long i = 0; i < w->count; i++) {
         const kr_tensor *t = &w->tensor[i];
-        if (strstr(t->name, "cascades.") || strstr(t->name, "layers_list.") || strstr(t->name, "block_list.") || strstr(t->name, "reconstruction_module."))
+        if (strstr(t->name, "cascades.") || strstr(t->name, "layers_list.") || strstr(t->name, "block_list.") || strstr(t->name, "reconstruction_module.") || strstr(t->name, "kspace_model_list."))
             return 0;
         if (t->dims == 4 && t->n[1] == 2 && (ends(t->name, plain) || ends(t->name, standard)))
             sure = 80;

@@ -124,7 +124,7 @@ static const char *data_section(const kr_meta *flat)
 /* Classes to Kray's words; others keep their own name, which no weights will fit. */
 static const char *network_of(const char *model_name)
 {
-    static const char *const known[][2] = { { "RecurrentVarNet", "recurrentvarnet" }, { "rim.RIM", "rim_direct" }, { "cirim.CIRIM", "cirim_direct" }, { "lpd.LPDNet", "lpdnet" }, { "PrimalDualNetwork", "pdunet" }, { "kikinet.KIKINet", "kikinet" }, { "CascadeNet", "cascadenet" }, { "MoDL", "modl" }, { "RVN", "rvn" }, { "VN", "vn" },
+    static const char *const known[][2] = { { "RecurrentVarNet", "recurrentvarnet" }, { "rim.RIM", "rim_direct" }, { "cirim.CIRIM", "cirim_direct" }, { "lpd.LPDNet", "lpdnet" }, { "PrimalDualNetwork", "pdunet" }, { "kikinet.KIKINet", "kikinet" }, { "KIKINet", "kiki_atommic" }, { "CascadeNet", "cascadenet" }, { "MoDL", "modl" }, { "RVN", "rvn" }, { "VN", "vn" },
         { "EndToEndVarNet", "varnet_direct" }, { "CIRIM", "cirim" }, { "RIM", "cirim" }, { "Unet2d", "unet_direct" }, { "UNet", "unet" }, { "Unet", "unet" },
         { "UnetModel2d", "unet" }, { "VarNet", "varnet" } };
     size_t n = strlen(model_name);

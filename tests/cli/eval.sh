@@ -242,3 +242,23 @@ mkdir -p many
 cp t.npy many/a.npy; cp t.npy many/b.npy
 refuses 1 'there is no folder nothere/' kray eval --target many --recon nothere/
 refuses 1 'nothere: there is no such file or folder' kray eval --target many --recon nothere
+
+# ---- Without a reference ----
+refuses 2 '--target is for scores against a target' kray eval --no-reference --target t.npy r.npy
+refuses 2 '--mask is for scores against a target' kray eval --no-reference --mask t.npy r.npy
+refuses 2 'what is to be judged' kray eval --no-reference
+refuses 2 '--weights are those of the network' kray eval --target t.npy r.npy --weights x.safetensors
+works 'SSIM guess' kray eval --no-reference t.npy
+works '"unlike"' kray eval --no-reference t.npy --json
+check 'a table' sh -c '"$KR_BUILD/tools/kray" eval --no-reference t.npy r.npy --csv - | head -1 | grep -qx level,volume,slice,ssim_guess,unlike'
+refuses 2 'leaves nothing' kray eval --no-reference t.npy --skip 2
+array small.npy x=20,y=20 blob
+refuses 1 'too small' kray eval --no-reference small.npy
+# A head that moves: the more, the less is guessed, and without motion the most.
+guess() { kray eval --no-reference $1 --json -q | jq '.[0].ssim_guess'; }
+for m in 0.1 2 8; do
+    kray simulate brain --slices 1 --matrix 192,192 --coils 4 --snr 60 --motion steps=4,rotate=$m,shift=$m,seed=3 -o moved.h5 --no-noise-scan -q
+    kray recon moved.h5 -o moved$m.nii.gz --method rss -q
+done
+check "guesses of 0.1, 2 and 8 mm and degrees: $(guess moved0.1.nii.gz) $(guess moved2.nii.gz) $(guess moved8.nii.gz)" \
+    awk -v a="$(guess moved0.1.nii.gz)" -v b="$(guess moved2.nii.gz)" -v c="$(guess moved8.nii.gz)" 'BEGIN { exit !(a > b + 0.02 && b > c + 0.02) }'

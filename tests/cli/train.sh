@@ -146,3 +146,37 @@ refuses 2 'levels are two numbers' kray train small.yaml $ridge --levels 0,1 -o 
 refuses 2 'denoise is 0 to 1' kray train small.yaml $ridge --denoise 2 -o x
 refuses 2 'a loss of its own' kray train small.yaml $ridge --loss l1 -o x
 refuses 2 'denoise is for wcrr' kray train small.yaml --denoise 0.5 -o x
+
+# The network ssim: images of moved objects, no scans; interrupted, resumed, used by eval, which tells what it was not trained on.
+sed '/^strip/d' small.yaml > judge.yaml
+judge="--network ssim --size chans=2,num_pool_layers=1 --loss l2 --slices 6 --first 6"
+works 'SSIM guessed to' kray train judge.yaml $judge -o judge
+works 'done' kray train judge.yaml $judge -o judge2 --steps 3
+works 'done' kray train judge.yaml $judge -o judge2 --resume
+check 'the same bits after an interruption' [ "$(digest judge/checkpoint.safetensors)" = "$(digest judge2/checkpoint.safetensors)" ]
+check 'and the same ranges' cmp <(kray weights info judge/last.safetensors --json | jq '.[0].meta | with_entries(select(.key | startswith("trained.")))') \
+    <(kray weights info judge2/last.safetensors --json | jq '.[0].meta | with_entries(select(.key | startswith("trained.")))')
+works 'trained.motion: 0.3 to 10' kray weights info judge/best.safetensors
+works 'SSIM 1 everywhere' cat judge/training.html
+works 'volume' kray eval --no-reference --weights judge/best.safetensors t1.nii.gz --csv guess.csv
+check 'a row for each slice and the volume' [ "$(grep -cE '^(slice|volume),t1,' guess.csv)" = 14 ]
+works '"ssim_guess"' kray eval --no-reference --weights judge/best.safetensors t1.nii.gz t2.nii.gz --json
+refuses 1 'another network' kray eval --no-reference --weights whole/best.safetensors t1.nii.gz
+refuses 2 'strip is for networks that reconstruct' kray train small.yaml $judge -o x
+refuses 2 'coils is for networks that reconstruct' kray train judge.yaml $judge -o x --coils 4
+refuses 2 'motion is for ssim' kray train small.yaml -o x --motion 1,2
+refuses 2 'motion is two numbers' kray train judge.yaml $judge -o z --motion 2,1
+refuses 2 'scans is for networks that reconstruct' kray train judge.yaml $judge -o x --scans full1.h5
+
+refuses 2 'leave one of them out' kray train small.yaml -o x --growing --other-outputs 0.5
+works 'done' kray train small.yaml --size cascades=3,channels=4,pools=1 -o growing --cache whole/slices --growing --steps 1
+works 'done' kray train small.yaml --size cascades=3,channels=4,pools=1 -o even --cache whole/slices --steps 1
+check 'outputs that grow weigh otherwise' sh -c '[ "$(cut -d, -f3 growing/steps.csv)" != "$(cut -d, -f3 even/steps.csv)" ]'
+
+# Lesions are put into planes, and change nothing but these.
+refuses 2 'lesions is 0 to 1' kray train small.yaml -o x --lesions 2
+works 'done' kray train small.yaml -o sick --lesions 1 --steps 1 --network denoiser --size channels=2,pools=1 --loss complex_l1
+works 'done' kray train small.yaml -o well --steps 1 --network denoiser --size channels=2,pools=1 --loss complex_l1
+check 'slices with lesions are others' sh -c '! cmp -s sick/slices/made000000.safetensors well/slices/made000000.safetensors'
+works 'trained.masks' kray weights info well/best.safetensors
+works 'trained.norm' kray weights info well/best.safetensors

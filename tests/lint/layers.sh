@@ -19,7 +19,7 @@ owner()
     scan|trajectory|sampling) echo scan ;;
     io|picture|wire|projections|pulseq) echo io ;;
     mrd) echo mrd ;;
-    recon|segmenter|ct|regularisers|lesson) echo recon ;;
+    recon|segmenter|ct|regularisers|lesson|noref|range) echo recon ;;
     phantom) echo phantoms ;;
     learn) echo learn ;;
     *) echo "unknown" ;;

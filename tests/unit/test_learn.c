@@ -186,7 +186,7 @@ static void any_network(void **state)
     int risen = 0;
     for (int i = 0; kr_nets[i]; i++) {
         const kr_net_kind *kind = kr_nets[i];
-        if (!kind->fresh || !kind->small || kind->rays_alone || kind->denoises)
+        if (!kind->fresh || !kind->small || kind->rays_alone || kind->denoises || kind->judges)
             continue;
         char name[80], size[600], path[400], line[300];
         bool magnitudes = kind->magnitude || kind->of_image || !strcmp(kind->name, "kikinet");      /* KIKI-Net gives no numbers below 0 */

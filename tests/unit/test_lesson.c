@@ -105,7 +105,7 @@ static void as_in_use(void **state)
         kr_scoped(weights) w = small(k);
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
         assert_non_null(kind);
-        if (kind->denoises || kind->rays_alone)
+        if (kind->denoises || kind->judges || kind->rays_alone)
             continue;
         assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         bool refine = !strcmp(kind->name, "refine");
@@ -151,7 +151,7 @@ static void targets(void **state)
     for (int k = 0; k < kinds(); k++) {
         kr_scoped(weights) w = small(k);
         const kr_net_kind *kind = kr_net_kind_for(word_of(k), w);
-        if (kind->denoises || kind->rays_alone || !strcmp(kind->name, "refine"))
+        if (kind->denoises || kind->judges || kind->rays_alone || !strcmp(kind->name, "refine"))
             continue;
         assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         kr_lesson l;

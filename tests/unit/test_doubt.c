@@ -1,0 +1,86 @@
+/* The uncertainty of a network whose image is the zero-filled one, on k-space of white noise: the error is what was not measured, and samples that are left out tell how much that is. */
+#include "test.h"
+#include "kray/fourier.h"
+#include "kray/io.h"
+#include "kray/net.h"
+#include "kray/recon.h"
+
+enum { NX = 64, NY = 48, N = NX * NY, CENTRE = 8 };
+static const char file[] = "doubt.safetensors", out[] = "doubt_spread.npy";
+
+/* CascadeNet whose convolutions give 0: k-space stays as it was measured. */
+static void weights(void)
+{
+    kr_weights *w = kr_weights_new();
+    const kr_net_kind *kind = kr_net_kind_named("cascadenet");
+    assert_true(w && kind && !kr_meta_set(w->meta, "hyper.num_cascades", "1") && !kr_meta_set(w->meta, "hyper.hidden_channels", "2") && !kr_meta_set(w->meta, "hyper.n_convs", "2"));
+    assert_int_equal(kind->fresh(w, 1), 0);
+    for (long i = 0; i < w->count; i++)
+        if (w->tensor[i].dims == 4)
+            memset(w->tensor[i].data, 0, (size_t)kr_tensor_count(&w->tensor[i]) * sizeof(float));
+    assert_true(!kr_meta_set(w->meta, "network", "cascadenet") && !kr_weights_write(w, file));
+    kr_weights_unref(&w);
+}
+
+static bool measured(long i, bool lines)
+{
+    long x = i % NX - NX / 2, y = i / NX - NY / 2;
+    bool centre = labs(y) <= CENTRE / 2 && (lines || labs(x) <= CENTRE / 2);
+    return centre || kr_rand_uniform(7, 1, (uint64_t)(lines ? i / NX : i)) < 0.5;
+}
+
+static void told_by_samples(bool lines)
+{
+    kr_scan s = { .data = kr_array_new(KR_C32, KR_SHAPE([KR_X] = NX, [KR_Y] = NY, [KR_COIL] = 1)), .mask = kr_array_new(KR_R32, KR_SHAPE([KR_X] = NX, [KR_Y] = NY)), .meta = kr_meta_new(),
+                  .whitened = true };
+    kr_array *maps = kr_array_new(KR_C32, KR_SHAPE([KR_X] = NX, [KR_Y] = NY, [KR_COIL] = 1));
+    double energy = 0, told = 0;
+    assert_true(s.data && s.mask && s.meta && maps);
+    s.shape = kr_array_shape(s.data);
+    for (long i = 0; i < N; i++) {
+        double z[2];
+        kr_rand_normal2(3, 2, (uint64_t)i, z);
+        bool in = measured(i, lines);
+        KR_C(s.data)[i] = in ? kr_c((float)z[0], (float)z[1]) : kr_c(0, 0);
+        KR_R(s.mask)[i] = in;
+        KR_C(maps)[i] = kr_c(1, 0);
+        energy += in ? 0 : z[0] * z[0] + z[1] * z[1];
+    }
+    const kr_recon *m = kr_recon_named("cascadenet");
+    void *o = calloc(1, m->opts_size);
+    assert_true(o && !kr_opt_defaults(m->opts, o) && !kr_opt_set(m->opts, o, "weights", file) && !kr_opt_set(m->opts, o, "uncertainty", out));
+    kr_image *im = NULL, *sd = NULL;
+    if (m->run(&im, &s, maps, o, NULL) || kr_image_read(&sd, out))
+        fail_msg("%s", kr_error());
+    for (long i = 0; i < N; i++)
+        told += (double)KR_R(sd->data)[i] * (double)KR_R(sd->data)[i];
+    told *= 2 / (0.8 * 0.8);                                     /* of the complex error; 0.8: what recon/doubt.c was calibrated by */
+    print_message("%s: energy of the error %.1f, told %.1f\n", lines ? "lines" : "points", energy, told);
+    assert_near(told / energy, 1, lines ? 0.1 : 0.08);           /* a few hundred samples of each ring; lines lie apart */
+    kr_image_unref(&im);
+    kr_image_unref(&sd);
+    free(o);
+    kr_array_unref(&s.data);
+    kr_array_unref(&s.mask);
+    kr_array_unref(&maps);
+    kr_meta_unref(&s.meta);
+}
+
+static void points(void **state)
+{
+    (void)state;
+    told_by_samples(false);
+}
+
+static void lines(void **state)
+{
+    (void)state;
+    told_by_samples(true);
+}
+
+int main(void)
+{
+    weights();
+    const struct CMUnitTest tests[] = { cmocka_unit_test(points), cmocka_unit_test(lines) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
