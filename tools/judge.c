@@ -247,7 +247,7 @@ static int reference_of(kr_image **out, kr_scan *s, const kr_trace *trace)
     return kr_meta_set((*out)->meta, "reference", "root of the sum of squares of the fully sampled k-space");
 }
 
-/* *crops: name of the format whose scorers crop what they make of this file, or NULL. */
+/* *crops: name of the format whose scorers crop what they make of this file, or NULL: some crop whatever they read, others what comes from the measurement itself. */
 static int read_magnitude(kr_image **out, const char **crops, const char *path, bool target, const kr_trace *trace)
 {
     kr_source src;
@@ -259,7 +259,7 @@ static int read_magnitude(kr_image **out, const char **crops, const char *path, 
         return kr_error_code();
     kr_scoped(image) im = NULL;
     kr_scoped(scan) s = NULL;
-    *crops = f->cropped ? NULL : f->name;
+    *crops = f->cropped ? f->name : NULL;
     int e = f->read_image ? kr_image_read(&im, path) : KR_EFORMAT;
     if (!e && (im->data->n[KR_COIL] > 1 || im->data->n[KR_MAP] > 1))
         e = kr_fail(KR_EFORMAT, "%s: holds %s, not a combined image", path, kr_shape_text(kr_array_shape(im->data)));

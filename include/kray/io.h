@@ -64,7 +64,7 @@ typedef struct kr_format {
     bool positions;                         /* writes the k-space positions of trajectories              */
     bool sequence;                          /* a sequence, whose positions kr_seq_read tells (pulseq.h)   */
     const char *dataset;                    /* images of scans whose notes name this "dataset" go into it; NULL */
-    bool cropped;                           /* its images are cropped already, as those who score them crop */
+    bool cropped;                           /* those who score it crop its images, too, not what comes from the measurement alone */
     kr_image *(*kept)(const kr_image *im);  /* what it keeps of an image that is written; NULL: all      */
     /* What a scanner would send, message by message, until `put` returns other than 0, which is returned; NULL: holds no messages. */
     int (*messages)(const kr_source *src, int (*put)(void *self, const struct kr_mrd_message *m), void *self, const kr_trace *trace);
