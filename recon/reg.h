@@ -42,7 +42,8 @@ typedef struct reg_kind {
     double images, each;             /* memory, in images of a problem: at all, and for each axis in space; measured */
     double rays;                     /* of rays instead, for each axis in space, where its dual is changed in place; 0: as above */
     int (*add)(reg_problem *q, const reg_at *at);
-    bool by_noise;                   /* a strength of 0 is found by the noise of the scan */
+    double (*level)(const kr_regular *o, double lambda, bool real);          /* of trained weights: the noise of images, relative to them, that they are used for. NULL: no such thing */
+    double (*by_noise)(double noise, bool rays);              /* a strength of 0, by the noise of the scan; noise 0: nothing tells it. NULL: 0 is no strength */
     const char *weights;             /* name of the trained weights that it wants; NULL: none           */
 } reg_kind;
 

@@ -320,6 +320,21 @@ static int begin(const kr_problem *p, kr_prox *first, kr_array *x, const kr_trac
     return kr_solve(&other, "fista", x, stop, NULL, trace);
 }
 
+/* x += A^H (y - A x) in units of the maps: on a grid, with one set of maps, the measured samples in the place of the image's. */
+static int put_back(const struct job *j, const model *m, const reg_problem *q, const kr_array *b, kr_array *x)
+{
+    if (!m->mask || !m->coils)
+        return kr_fail(KR_EREFUSED, "put-back is for samples on a grid and with coil maps: others do not stand for points of k-space");
+    kr_array *r = kr_array_like(x);
+    if (!r)
+        return kr_error_code();
+    kr_apply(q->N, r, x);
+    kr_xpay(r, -1, b);
+    kr_axpy(x, (float)(1 / j->unit), r);
+    kr_array_unref(&r);
+    return 0;
+}
+
 static int solve(void *self, long i)
 {
     struct job *j = self;
@@ -374,6 +389,7 @@ static int solve(void *self, long i)
                 e = kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
             }
             e = e ? e : leave(j, x);
+            e = e || !j->o->put_back ? e : put_back(j, &p.m, &q, b, x);
             e = e ? e : image_of(j, i, &p.m, x);
         } else
             e = kr_error_code();
@@ -446,6 +462,8 @@ static int record(kr_image *image, const struct job *j)
     for (int i = 0; i < j->sum->count && !e; i++)
         if (j->sum->kind[i]->by_noise)
             e = kr_meta_set(image->meta, "kray_strength", "%s:%.6g", j->sum->kind[i]->name, j->sum->lambda[i]);
+    if (!e && j->o->put_back)
+        e = kr_meta_set(image->meta, "kray_put_back", "yes");
     if (!e && j->weights)
         e = kr_meta_set(image->meta, "kray_weights", "%s", j->weights_path);
     if (!e && j->weights)
@@ -490,18 +508,17 @@ static double noise_of(const struct job *j)
     return sqrt(square) / j->scale;
 }
 
-/* Strengths of 0: by the scan's noise. On a real scan with noise of 0.014 strengths of 0.008 to 0.012 were best on six masks. */
+/* Strengths of 0: by the scan's noise, as the term has it. */
 static int strengths(struct job *j)
 {
-    static const double least = 0.006, most = 0.05, share = 0.7, usual = 0.008;
     for (int i = 0; i < j->sum->count; i++)
         if (j->sum->kind[i]->by_noise && !(j->sum->lambda[i] > 0)) {
             double noise = noise_of(j);
             if (noise < 0)
                 return kr_error_code();
-            if (j->weights && noise > 0 && share * noise > most)
-                kr_range_compare(j->weights->meta, "trained.levels", share * noise, "noise of images, relative to them,", j->trace);
-            j->sum->lambda[i] = noise > 0 ? fmin(most, fmax(least, share * noise)) : usual;
+            if (j->weights && noise > 0.1)
+                kr_range_compare(j->weights->meta, "trained.levels", noise, "noise of images, relative to them,", j->trace);
+            j->sum->lambda[i] = j->sum->kind[i]->by_noise(noise, j->scan->rays);
             kr_say(j->trace, KR_DETAIL, "%s: lambda = %.4f, %s", j->sum->kind[i]->name, j->sum->lambda[i], noise > 0 ? "by the noise of the scan" : "as usual: nothing tells the noise");
         }
     return 0;
@@ -612,8 +629,8 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     if (strengths(&j))
         return kr_error_code();
     for (int i = 0; j.weights && i < sum.count; i++)
-        if (sum.kind[i]->weights)
-            kr_range_compare(j.weights->meta, "trained.levels", o->level > 0 ? o->level : sum.lambda[i], "noise of images, relative to them,", trace);
+        if (sum.kind[i]->level)
+            kr_range_compare(j.weights->meta, "trained.levels", sum.kind[i]->level(o, sum.lambda[i], scan->rays), "noise of images, relative to them,", trace);
     if (j.before)
         j.before->scale = j.scale;
     bool wide = side_by_side(scan, j.joint);

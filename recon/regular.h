@@ -10,6 +10,7 @@ typedef struct kr_regular {
     double lambda, level, tolerance;
     long iterations, order, block;
     bool shifts, positive;            /* positive: no value below 0, of real images                              */
+    bool put_back;                    /* measured samples take the place of the image's: x + A^H (y - A x)       */
 } kr_regular;
 /* The options of all these methods; presets of lambda, the iterations and the tolerance. */
 #define KR_REGULAR_OPTS(lambda_, iterations_, tolerance_) \

@@ -32,7 +32,7 @@ typedef struct kr_learn {
     const char *motion;              /* of networks that judge images                                         */
     const char *start;               /* the method whose image a network begins with, NULL: its own            */
     bool clean;
-    double denoise; const char *levels;
+    double denoise, strength; const char *levels;
     double self_supervised;
     /* Steps */
     const char *loss, *optimiser;

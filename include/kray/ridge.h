@@ -34,16 +34,16 @@ void kr_ridge_gradient(kr_ridge_field *f, kr_array *g, const kr_array *x, double
 double kr_ridge_value(kr_ridge_field *f, const kr_array *x, double unit);      /* unit^2 R(x / unit) */
 
 /* ---- Training by the solution itself ----
- * z = argmin 1/2 z^H N z - Re b^H z + R(z) {Y,X}, all in units of the noise; loss = log of the root of the weighted mean of |z - target|^2; its
- * derivatives by the parameters, through the optimum: -d/dtheta <u, grad R(z)> with (N + R'') u = dloss/dz by conjugate gradients, are added to the
- * gradients, times `by`. */
+ * z = argmin 1/2 z^H N z - Re b^H z + strength R(z) {Y,X}, all in units of the level; loss = log of the root of the weighted mean of |z - target|^2; its
+ * derivatives by the parameters, through the optimum: -d/dtheta <u, strength grad R(z)> with (N + strength R'') u = dloss/dz by conjugate gradients, are
+ * added to the gradients, times `by`. */
 typedef struct kr_ridge_lesson {
     long nx, ny;
     const kr_linop *N; double bound;     /* NULL: the identity; at least its largest eigenvalue      */
     const kr_cfloat *b, *target, *start; const float *weight;
-    double level;
+    double level, strength;
     int iterations, inner;               /* of the descent, at most; of the conjugate gradients       */
-    double damping;                      /* is added to N + R'' there: N may leave directions open in which R'' is below 0 */
+    double damping;                      /* is added to N + strength R'' there: N may leave directions open in which R'' is below 0 */
     kr_cfloat *image;                    /* unless NULL: z, times the level                           */
 } kr_ridge_lesson;
 /* gradient: tensors of the names and shapes of those r was made of. *before, *loss: of start and z. */

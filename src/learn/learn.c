@@ -313,7 +313,7 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         { o->validate >= 1, "validate is 1 or more" }, { o->save >= 1, "save is 1 or more" }, { o->validation >= 1, "validation is 1 or more" },
         { o->decay >= 0 && o->decay <= o->steps, "decay is 0 to steps" }, { o->rate > 0, "rate is above 0" },
         { o->average >= 0 && o->average < 1, "average is 0 or more and below 1" }, { o->hold_back > 0 && o->hold_back < 1, "hold-back is above 0 and below 1" },
-        { o->clip > 0, "clip is above 0" }, { o->denoise >= 0 && o->denoise <= 1, "denoise is 0 to 1" },
+        { o->clip > 0, "clip is above 0" }, { o->denoise >= 0 && o->denoise <= 1, "denoise is 0 to 1" }, { o->strength > 0 && o->strength <= 10, "strength is above 0 and at most 10" },
         { o->self_supervised >= 0 && o->self_supervised < 1, "self-supervised is 0 or more and below 1" }, { o->air > 0 && o->air <= 1, "air is above 0 and at most 1" },
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -408,10 +408,15 @@ static void in_units(kr_cfloat *x, long n, double unit)
         x[i] *= (float)(1 / unit);
 }
 
-/* A strip of an undersampled scan. */
-static int ridge_scan(job *j, told *t, const learn_slice *s, long x0, long w, double level, double by, kr_cfloat *image)
+/* A strip of an undersampled scan, at the level that its noise asks for, between the two of `levels`. */
+static int ridge_scan(job *j, told *t, const learn_slice *s, long x0, long w, double by, kr_cfloat *image)
 {
+    static const double over_noise = 1.4;                    /* as --method wcrr has it */
     piece p = { 0 };
+    double span[2];
+    if (levels_of(span, j->o))
+        return kr_error_code();
+    double level = fmin(span[1], fmax(span[0], over_noise * (double)s->noise));
     if (piece_of(&p, s, x0, w, (double)s->noise, 0, j->o->air))
         return kr_error_code();
     long n = p.nx * p.ny;
@@ -422,7 +427,7 @@ static int ridge_scan(job *j, told *t, const learn_slice *s, long x0, long w, do
     kr_scoped(linop) N = model_of(s, &p);
     double before = 0, after = 0;
     int e = !N ? kr_error_code() : kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = p.nx, .ny = p.ny, .N = N, .bound = 1, .b = p.adjoint, .target = p.target,
-        .start = p.start, .weight = p.weight, .level = level, .iterations = image ? 2 * DESCENT : DESCENT, .inner = INVERSION, .damping = DAMPING, .image = image }, by, &before, &after);
+        .start = p.start, .weight = p.weight, .level = level, .strength = j->o->strength, .iterations = image ? 2 * DESCENT : DESCENT, .inner = INVERSION, .damping = DAMPING, .image = image }, by, &before, &after);
     t->loss += by * after;
     t->net += 20 / log(10) * after * by;
     t->start += 20 / log(10) * before * by;
@@ -456,7 +461,7 @@ static int ridge_denoising(job *j, told *t, dice *d, const learn_slice *s, doubl
     }
     double before = 0, after = 0;
     int e = kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = nx, .ny = ny, .b = noisy, .target = clean, .start = noisy, .weight = weight, .level = level,
-        .iterations = DENOISING, .inner = INVERSION }, by, &before, &after);
+        .strength = 1, .iterations = DENOISING, .inner = INVERSION }, by, &before, &after);
     t->loss += by * after;
     t->net += 20 / log(10) * after * by;
     t->start += 20 / log(10) * before * by;
@@ -470,7 +475,7 @@ static int ridge_item(job *j, told *t, dice *d, const learn_slice *s, long x0, l
         return kr_error_code();
     bool denoise = dice_uniform(d, 0, 1) < j->o->denoise;
     double at = exp(dice_uniform(d, log(level[0]), log(level[1])));
-    return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, at, by, NULL);
+    return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, by, NULL);
 }
 
 /* The loss over samples that were held back, of all outputs. */
@@ -648,8 +653,7 @@ static kr_cfloat *image_of(job *j, const learn_slice *s, const piece *p)
     kr_cfloat *image = kr_alloc(n, sizeof *image);
     if (image && j->s.ridge) {
         told t = { 0 };
-        double level[2];
-        if (!levels_of(level, j->o) && !ridge_scan(j, &t, s, 0, s->nx, level[0], 0, image))
+        if (!ridge_scan(j, &t, s, 0, s->nx, 0, image))
             return image;
     } else if (image) {
         kr_run *r = fleet_run(&j->infer, &p->in);

@@ -78,14 +78,16 @@ static void N_of(const solver *s, kr_cfloat *q, const kr_cfloat *z)
     memcpy((void *)q, s->out->data, (size_t)s->n * sizeof *q);
 }
 
+/* q += strength times the image of t */
 static void add_image(const solver *s, kr_cfloat *q, const ridge_tile *t)
 {
+    float by = (float)s->l->strength;
     for (long y = 0; y < s->l->ny; y++)
         for (long x = 0; x < s->l->nx; x++)
-            q[y * s->l->nx + x] += kr_c(t->back[0][0][y * t->row + x], t->back[1][0][y * t->row + x]);
+            q[y * s->l->nx + x] += by * kr_c(t->back[0][0][y * t->row + x], t->back[1][0][y * t->row + x]);
 }
 
-/* q = N z + grad R(z) - b */
+/* q = N z + strength grad R(z) - b */
 static void slope(solver *s, kr_cfloat *q, const kr_cfloat *z)
 {
     N_of(s, q, z);
@@ -96,7 +98,7 @@ static void slope(solver *s, kr_cfloat *q, const kr_cfloat *z)
         q[i] -= s->l->b[i];
 }
 
-/* q = (N + R''(z)) v, z that of the last slope */
+/* q = (N + strength R''(z)) v, z that of the last slope */
 static void curve(solver *s, kr_cfloat *q, const kr_cfloat *v)
 {
     N_of(s, q, v);
@@ -116,7 +118,7 @@ static double dot(const kr_cfloat *a, const kr_cfloat *b, long n)
 /* Accelerated gradient steps with restart, until what is left of the gradient is a thousandth of the noise. */
 static void descend(solver *s, kr_cfloat *z, kr_cfloat *x, kr_cfloat *q)
 {
-    double step = 1 / ((s->l->N ? s->l->bound : 1) + kr_ridge_bound(s->r)), t = 1;
+    double step = 1 / ((s->l->N ? s->l->bound : 1) + s->l->strength * kr_ridge_bound(s->r)), t = 1;
     memcpy((void *)z, x, (size_t)s->n * sizeof *z);
     for (int k = 0; k < s->l->iterations; k++) {
         slope(s, q, z);
@@ -136,7 +138,7 @@ static void descend(solver *s, kr_cfloat *z, kr_cfloat *x, kr_cfloat *q)
     slope(s, q, z);                  /* the tile is that of z */
 }
 
-/* u = (N + R'')^-1 g, as far as the curvature is above 0. */
+/* u = (N + strength R'')^-1 g, as far as the curvature is above 0. */
 static int inverse(solver *s, kr_cfloat *u, const kr_cfloat *g)
 {
     kr_auto kr_cfloat *room = kr_alloc((size_t)(3 * s->n), sizeof *room);
@@ -263,8 +265,8 @@ int kr_ridge_learn(const kr_ridge *r, kr_weights *gradient, const kr_ridge_lesso
                 fill(&s, &s.along, u);
                 bend(&s, &s.along, true);                    /* and back of `at` is phi of z, from the last slope */
                 for (long k = 0; k < RIDGE_LAYERS; k++)
-                    filters_gradient(&s, gradient, k, -by);
-                e = profile_gradient(&s, gradient, -by);
+                    filters_gradient(&s, gradient, k, -by * l->strength);
+                e = profile_gradient(&s, gradient, -by * l->strength);
             }
         }
     } else

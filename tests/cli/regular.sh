@@ -59,6 +59,17 @@ works 'fista' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wavelet:0
 works '"kray_weights_digest"' kray info wcrr.npy --json
 refuses 1 'one term of a sum' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wcrr:0.001
 refuses 1 'admm cannot solve' kray recon scan.h5 -o x.npy --method wcrr --solver admm
+# Where all is measured, samples put back leave nothing of it; where some are, it is neither image.
+kray coils full.h5 -o everywhere.npy --crop 0 -q
+works '' kray recon full.h5 -o back.npy --coils everywhere.npy --method wcrr --lambda 0.03 --iterations 5 --put-back
+works '' kray recon full.h5 -o plain.npy --coils everywhere.npy --method adjoint
+apart() { kray eval --target "$1" --recon "$2" --protocol bart --json | tr -d ' \n' | grep -o '"nrmse":[0-9.e-]*' | head -1 | cut -d: -f2; }
+check "all samples put back: $(apart plain.npy back.npy)" awk "BEGIN { exit !($(apart plain.npy back.npy) < 1e-4) }"
+works '"kray_put_back"' kray info back.npy --json
+works '' kray recon scan.h5 -o back.npy --method wcrr --put-back
+check "some put back: $(apart wcrr.npy back.npy)" awk "BEGIN { e = $(apart wcrr.npy back.npy); exit !(e > 1e-3 && e < 0.5) }"
+kray simulate brain --matrix 48,48 --coils 4 --traj radial:spokes=40 -o spokes.h5 -q
+refuses 1 'put-back is for samples on a grid' kray recon spokes.h5 -o x.npy --method wcrr --put-back
 refuses 1 'no solver takes a smooth term' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+tv:0.001
 refuses 1 'level' kray recon scan.h5 -o x.npy --method wcrr --level -1
 other='{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'

@@ -144,6 +144,7 @@ works 'wcrr' kray recon u.h5 -o r.npy --method wcrr --weights ridge/best.safeten
 refuses 2 'size of wcrr is' kray train small.yaml --network wcrr --size cascades=3 -o x
 refuses 2 'levels are two numbers' kray train small.yaml $ridge --levels 0,1 -o x
 refuses 2 'denoise is 0 to 1' kray train small.yaml $ridge --denoise 2 -o x
+refuses 2 "strength is above 0" kray train small.yaml $ridge --strength 0 -o x
 refuses 2 'a loss of its own' kray train small.yaml $ridge --loss l1 -o x
 refuses 2 'denoise is for wcrr' kray train small.yaml --denoise 0.5 -o x
 

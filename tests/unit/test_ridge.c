@@ -168,12 +168,12 @@ enum { NX = 24, NY = 17 };
 static kr_cfloat clean[NX * NY], noisy[NX * NY];
 static float ones[NX * NY];
 
-static double loss_of(const kr_weights *w, const kr_linop *N, kr_weights *gradient)
+static double loss_of(const kr_weights *w, const kr_linop *N, double strength, kr_weights *gradient)
 {
     kr_ridge *r = kr_ridge_new(w);
     assert_non_null(r);
     double before, after;
-    kr_ridge_lesson l = { .nx = NX, .ny = NY, .N = N, .bound = 1, .b = noisy, .target = clean, .start = noisy, .weight = ones, .level = 0.05, .iterations = 400, .inner = 200 };
+    kr_ridge_lesson l = { .nx = NX, .ny = NY, .N = N, .bound = 1, .b = noisy, .target = clean, .start = noisy, .weight = ones, .level = 0.05, .strength = strength, .iterations = 400, .inner = 200 };
     assert_int_equal(kr_ridge_learn(r, gradient, &l, gradient ? 1 : 0, &before, &after), 0);
     kr_ridge_unref(&r);
     return after;
@@ -214,7 +214,8 @@ static void lessons(void **state)
         for (long i = 0; i < g->count; i++)
             memset(g->tensor[i].data, 0, (size_t)kr_tensor_count(&g->tensor[i]) * sizeof(float));
         const kr_linop *op = way ? N : NULL;
-        loss_of(w, op, g);
+        double strength = way ? 0.6 : 1;
+        loss_of(w, op, strength, g);
         for (long i = 0; i < w->count; i++) {                 /* along each tensor's own gradient */
             kr_tensor *t = &w->tensor[i], *d = &g->tensor[i];
             long n = kr_tensor_count(t);
@@ -229,7 +230,7 @@ static void lessons(void **state)
             for (int up = 0; up < 2; up++) {
                 for (long k = 0; k < n; k++)
                     t->data[k] = was[k] + (float)((up ? h : -h) * (double)d->data[k] / size);
-                value[up] = loss_of(w, op, NULL);
+                value[up] = loss_of(w, op, strength, NULL);
             }
             memcpy(t->data, was, (size_t)n * sizeof *was);
             double found = (value[1] - value[0]) / (2 * h);
