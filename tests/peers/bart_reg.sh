@@ -21,13 +21,13 @@ scratch
 
 # compare WHAT KSPACE MAPS FORMULA BART-OPTIONS KRAY-OPTIONS: LAMBDA in BART's options is Kray's strength times its scale.
 compare() {
-    quiet "$KRAY" recon "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
+    quiet "$KRAY" recon -v "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
     lambda=$(sed -n 's/.*scale \([0-9.e+-]*\).*/\1/p' log | awk '{ print 0.005 * $1 }')
     rm -f bart.runs kray.runs
     i=0
     while [ $i -lt "$RUNS" ]; do
         once bart bart pics -w1 $(echo "$5" | sed "s/LAMBDA/$lambda/g") "$2" "$3" b
-        once kray "$KRAY" recon "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
+        once kray "$KRAY" recon -v "$2.cfl" -o k.cfl --complex --coils "$3.cfl" $6
         i=$((i + 1))
     done
     its=$(sed -n 's/.*: \([0-9]*\) iterations.*/\1/p' kray.log)
@@ -59,7 +59,8 @@ speed() {
             compare 'the same, until it rests' k2 s2 spun '-l1 -rLAMBDA -i100' '-m wavelet --order 2 --lambda 0.005' ;;
         tv)
             slice
-            compare 'TV, 320x320x8' k2 s2 tv '-R T:3:0:LAMBDA -i100' '-m tv --lambda 0.005' ;;
+            compare 'TV, 320x320x8, 100' k2 s2 tv '-R T:3:0:LAMBDA -i100' '-m tv --lambda 0.005 --iterations 100 --tolerance 0'
+            compare 'the same, 50' k2 s2 tv '-R T:3:0:LAMBDA -i100' '-m tv --lambda 0.005 --iterations 50 --tolerance 0' ;;
         llr)
             quiet "$KRAY" simulate -m 192,192 -s 1 -c 10 --snr 30 -o f.cfl
             quiet bart resize -c 0 192 f fc

@@ -21,7 +21,7 @@ simulate --snr 60 -o full.cfl
 simulate --snr 0 -o true.cfl
 "$KRAY" coils -q full.cfl -o maps.cfl --crop 0.02
 KRAY=$KRAY "$PYTHON" - <<'END'
-import os, subprocess, time
+import os, resource, subprocess, time
 import numpy as np
 
 def read(name):
@@ -33,10 +33,16 @@ def write(name, a):
     open(name + '.hdr', 'w').write('# Dimensions\n' + ' '.join(map(str, list(a.shape) + [1] * (16 - a.ndim))) + '\n')
     np.asfortranarray(a).T.tofile(name + '.cfl')
 
+def clock():
+    if os.environ.get('CLOCK') != 'processor':
+        return time.perf_counter()
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
 def run(*words):
-    start = time.perf_counter()
+    start = clock()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    return clock() - start
 
 kray, MB, P, N = os.environ['KRAY'], 3, 4, 160
 full, maps = read('full'), read('maps')                       # x y 1 coil ... slice (13)
@@ -86,13 +92,13 @@ for split in True, False:
     t = run(kray, 'recon', '-q', 'sms.cfl', '-o', 'kray.npy', '-m', 'slice-grappa', '--multiband', '3', '--caipi', '4', '--single-band', 'single.cfl',
             '--split' if split else '--no-split')
     ours = np.load('kray.npy').transpose(2, 1, 0)
-    theirs, start = np.zeros((N, N, MB * B)), time.perf_counter()
+    theirs, start = np.zeros((N, N, MB * B)), clock()
     for b in range(B):
         c = np.stack([calib[..., b + j * B] * phase[None, N // 2 - 16:N // 2 + 16, j, None] for j in range(MB)], -1)
         r = slicegrappa(np.ascontiguousarray(y[..., b])[..., None], c, kernel_size=(5, 5), lamda=0.01, split=split, coil_axis=-2)
         for j in range(MB):
             theirs[..., b + j * B] = np.sqrt((abs(image(r[..., 0, j] * phase[None, :, j, None].conj())) ** 2).sum(2))
-    tp = time.perf_counter() - start
+    tp = clock() - start
     print('slice-GRAPPA%s: NRMSE Kray %.4f, pygrappa %.4f; Kray %.2f s, pygrappa %.2f s'
           % (', split' if split else '', nrmse(ours, truth), nrmse(theirs, truth), t, tp))
 END
