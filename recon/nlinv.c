@@ -99,6 +99,8 @@ static int one(void *self, long i)
     kr_scoped(array) to = kr_part(j->image, j->scan, i);
     if (!y || (j->scan->mask && !mask) || !to)
         return kr_error_code();
+    if (!(kr_max_abs(y) > 0) && kr_parts(j->scan) > 1)               /* an empty slice or frame: its image is */
+        return 0;
     kr_scan part = { .shape = kr_array_shape(y), .data = y, .mask = mask, .in_image = j->scan->in_image };
     kr_scoped(array) P = kr_model_mask(&part);
     kr_scoped(array) image = P ? kr_array_like(to) : NULL;

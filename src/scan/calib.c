@@ -14,6 +14,7 @@ struct seen {
     unsigned in_image;
     long n[D], from[D];               /* the window searched: its lengths, and where it begins in data   */
     unsigned char *at;                /* [z][y][x] 1 where measured                                      */
+    const bool *empty;                /* slices that lack nothing, as they hold nothing; NULL: none      */
 };
 
 static long place(const kr_array *a, const long index[KR_AXES])
@@ -49,7 +50,22 @@ static bool any(const kr_array *a, const long at[KR_AXES], const long n[KR_AXES]
     return false;
 }
 
-/* Measured means: in every slice, in any coil and repetition. */
+/* Slices without any number, but not all of them: NULL where there are none. */
+static int find_empty(bool **empty, const kr_array *a)
+{
+    long at[KR_AXES] = { 0 }, n[KR_AXES], count = 0;
+    memcpy(n, a->n, sizeof n);
+    n[KR_SLICE] = 1;
+    if (!(*empty = kr_alloc_zero((size_t)a->n[KR_SLICE], sizeof **empty)))
+        return kr_error_code();
+    for (at[KR_SLICE] = 0; at[KR_SLICE] < a->n[KR_SLICE]; at[KR_SLICE]++)
+        count += (*empty)[at[KR_SLICE]] = !any(a, at, n);
+    if (!count || count == a->n[KR_SLICE])
+        kr_free_at(empty);
+    return 0;
+}
+
+/* Measured means: in every slice that holds anything, in any coil and repetition. */
 static bool measured(const struct seen *s, const long x[D])
 {
     const kr_array *a = s->mask ? s->mask : s->data;
@@ -61,7 +77,7 @@ static bool measured(const struct seen *s, const long x[D])
     if (s->area && !(KR_R(s->area)[place(s->area, at)] > 0))
         return false;
     for (at[KR_SLICE] = 0; at[KR_SLICE] < a->n[KR_SLICE]; at[KR_SLICE]++)
-        if (!any(a, at, n))
+        if (!(s->empty && s->empty[at[KR_SLICE]]) && !any(a, at, n))
             return false;
     return true;
 }
@@ -114,7 +130,11 @@ static int find(struct seen *s, const long most[D], long box[D])
     long lines = s->n[1] * s->n[2];
     kr_auto unsigned char *at = s->at = kr_alloc((size_t)lines, (size_t)s->n[0]);
     kr_auto long *reach = kr_alloc((size_t)lines, sizeof *reach), *shortest = kr_alloc((size_t)s->n[2], sizeof *shortest);
-    if (!at || !reach || !shortest || kr_for(lines, look, s))
+    kr_auto bool *empty = NULL;
+    if (!at || !reach || !shortest || (!s->mask && find_empty(&empty, s->data)))
+        return kr_error_code();
+    s->empty = empty;
+    if (kr_for(lines, look, s))
         return kr_error_code();
     for (long l = 0; l < lines; l++) {
         long n = 0;

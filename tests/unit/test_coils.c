@@ -391,6 +391,19 @@ static void calibration_area(void **state)
     for (long i = 0; i < 48; i++)
         assert_near(kr_re(KR_C(mean)[i]), (double)i, 0);
     kr_scan_unref(&t);
+
+    /* A slice that holds nothing lacks nothing; one that lacks lines does, and where no slice holds anything there is no centre. */
+    kr_scoped(scan) e = marked(KR_SHAPE([KR_X] = 4, [KR_Y] = 8, [KR_COIL] = 2, [KR_SLICE] = 3));
+    for (long i = 0; i < 192; i++)
+        if (i / 64 == 1 || labs(i / 4 % 8 - 4) > 1)
+            KR_C(e->data)[i] = 0;
+    box_is(e, all, 4, 3, 1);
+    for (long i = 64; i < 128; i++)
+        KR_C(e->data)[i] = kr_c(i / 4 % 8 != 4 ? 1 : 0, 0);
+    assert_null(kr_calibration(e, all));
+    kr_fill(e->data, 0);
+    assert_null(kr_calibration(e, all));
+    assert_refused(KR_EREFUSED, "calibration");
 }
 
 /* Data with an axis already in image space give the block that k-space gives. */
