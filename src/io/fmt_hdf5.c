@@ -10,7 +10,19 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     return kr_h5_is(head, bytes) ? 10 : 0;
 }
 
-struct choice { kr_text all; const char *between; size_t room; char name[256]; int numeric, rank; kr_h5 *file; const char *group; int depth; };
+struct choice { kr_text all; const char *between; size_t room; char name[256], axes[64]; int numeric, rank; kr_h5 *file; const char *group; int depth; };
+
+/* Names that a dataset of k-space may have, one for each of its axes. */
+static void likely_axes(char to[64], const kr_h5_set *s)
+{
+    static const char *const name[] = { "time", "slice", "coil", "y", "x" };
+    int known = sizeof name / sizeof *name;
+    bool apart = s->kind == KR_H5_REAL && s->dims > 1 && s->n[s->dims - 1] == 2;
+    int axes = s->dims - apart, at = 0;
+    for (int i = axes < known ? known - axes : 0; i < known; i++)
+        at += snprintf(to + at, (size_t)(64 - at), "%s%s", at ? "," : axes > known ? "...," : "", name[i]);
+    snprintf(to + at, (size_t)(64 - at), "%s", apart ? ",reim" : "");
+}
 
 static int note(void *self, const char *name, bool group)
 {
@@ -37,6 +49,7 @@ static int note(void *self, const char *name, bool group)
     kr_error_clear();
     if (numeric && (!c->numeric++ || kr_kspace_rank(path) > c->rank)) {          /* of several the likeliest k-space */
         snprintf(c->name, sizeof c->name, "%s", path);
+        likely_axes(c->axes, s);
         c->rank = kr_kspace_rank(path);
     }
     return 0;
@@ -83,7 +96,7 @@ static int read(kr_scan **out, const kr_source *src, const kr_read *how, const k
         int e = kr_h5_list(f, "/", note, &c);
         if (!e)
             e = kr_fail(KR_EUSAGE, "k-space in an HDF5 file that is none of the known data sets needs the names of the dataset and "
-                        "its axes, as in %s:%s@slice,coil,y,x; it holds %s%s", src->path, c.numeric ? c.name : "kspace", c.all.s ? c.all.s : "nothing",
+                        "its axes, as in %s:%s@%s; it holds %s%s", src->path, c.numeric ? c.name : "kspace", c.numeric ? c.axes : "slice,coil,y,x", c.all.s ? c.all.s : "nothing",
                         c.all.s && strstr(c.all.s, "exchange/data") ? ". It looks like an X-ray scan (Data Exchange): kray ct" : "");
         kr_text_clear(&c.all);
         return e;

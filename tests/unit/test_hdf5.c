@@ -285,6 +285,24 @@ static void refusals(void **state)
     kr_scan *s = NULL;
     assert_true(kr_scan_read(&s, path, NULL, NULL, NULL) < 0);
     assert_refused(KR_EUSAGE, "needs the names of the dataset and its axes");
+
+    /* The names that the sentence gives as an example are as many as there are axes, and are taken. */
+    static const struct { int dims; hsize_t n[6]; const char *axes; } some[] = { { 2, { 3, 4 }, "@y,x" }, { 5, { 1, 1, 2, 2, 3 }, "@time,slice,coil,y,x" },
+        { 4, { 2, 2, 3, 2 }, "@coil,y,x,reim" }, { 6, { 1, 1, 1, 2, 2, 3 }, "@...,time,slice,coil,y,x" } };
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+        put(file, "mine", H5T_NATIVE_FLOAT, some[i].dims, some[i].n, NULL, 0);
+        H5Fclose(file);
+        assert_true(kr_scan_read(&s, path, NULL, NULL, NULL) < 0);
+        char words[64], source[600];
+        snprintf(words, sizeof words, ":mine%s;", some[i].axes);
+        assert_refused(KR_EUSAGE, words);
+        if (strstr(some[i].axes, "..."))
+            continue;
+        snprintf(source, sizeof source, "%s:mine%s", path, some[i].axes);
+        kr_scoped(array) a = NULL;
+        assert_int_equal(kr_array_read(&a, source), 0);
+    }
 }
 
 /* Damaged compressed numbers: zlib's own check finds them. */
