@@ -84,7 +84,7 @@ int model_open(model *m, const kr_scan *part, const kr_array *coils) { return op
 
 int model_open_lying(model *m, const kr_scan *part)
 {
-    int axis = part->rays && part->grid.n[2] > 1 ? kr_rays_axis(part->rays) : 0;
+    int axis = part->rays && part->grid.n[2] > 1 && kr_rays_upright(part->rays) ? kr_rays_axis(part->rays) : 0;
     return opened(m, part, NULL, axis > 0 ? (axis + 2) % 3 : -1);
 }
 

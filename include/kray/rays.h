@@ -38,6 +38,8 @@ kr_rays *kr_rays_vectors(enum kr_beam beam, long columns, long rows, long views,
 kr_rays *kr_rays_rtk(const kr_detector *d, const double origin[2], long views, const double (*nine)[9]) KR_MUST_USE;
 /* The axis (0 x, 1 y, 2 z) along which the rows of the detector follow each other in all views, about which a scan then turns; -1: none. */
 int kr_rays_axis(const kr_rays *r);
+/* Whether the columns of the detector stand along an axis of the volume in all views, to rounding: it is not tilted. */
+bool kr_rays_upright(const kr_rays *r);
 /* The same scan with coordinates named anew, in turn, so that this axis is z: (axis + 1, axis + 2, axis) become x, y, z. Owner: the caller. */
 kr_rays *kr_rays_about_z(const kr_rays *r, int axis) KR_MUST_USE;
 /* A point and the unit direction of the ray through (column, row), which may lie between elements. */

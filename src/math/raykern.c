@@ -446,12 +446,15 @@ static void column_back(float *lines, const ray_column *c)
 }
 
 /* ---- Rays in any direction ---- */
+/* Places of the rays at plane a along one axis: floor + fraction, from `base`. */
+INLINE vf places_at(double first, long base, const float *d, const float *dg, float a) { return (float)(first - (double)base) + any(d) + a * any(dg); }
+
 /* Weights of the two voxels along one axis, 0 of those outside, and where they lie. */
 struct pair { vi at[2]; vf w[2]; };
 INLINE struct pair pair_of(double first, const float *d, const float *dg, float a, long n, int step)
 {
     long base = floor_of(first);
-    vf x = (float)(first - (double)base) + any(d) + a * any(dg);
+    vf x = places_at(first, base, d, dg, a);
     vi i = down(x);
     vf f = x - real(i);
     i += (int)base;
@@ -464,9 +467,9 @@ INLINE struct pair pair_of(double first, const float *d, const float *dg, float 
     return p;
 }
 
-static void slant(float *sum, const ray_slant *s)
+static void slant_anywhere(float *sum, const ray_slant *s)
 {
-    vf acc = { 0 };
+    vf acc = any(sum);
     for (long a = s->from; a < s->to; a++) {
         struct pair b = pair_of(s->x0 + (double)a * s->gx, s->dx, s->dgx, (float)a, s->n[0], (int)s->step[1]);
         struct pair c = pair_of(s->z0 + (double)a * s->gz, s->dz, s->dgz, (float)a, s->n[1], (int)s->step[2]);
@@ -491,6 +494,41 @@ static void slant_back(float *volume, const float *y, const ray_slant *s)
             for (int l = 0; l < VL; l++)
                 plane[at[k][l]] += add[k][l];
     }
+}
+
+/* What the rays meet at plane a: places along b from voxel `first` of a row, 2 VL of which are looked at, along c from row `row`; `rows` of them. */
+struct window_of_rays { long first, row, rows; vf x, z; };
+INLINE struct window_of_rays look_at(const ray_slant *s, long a)
+{
+    struct window_of_rays w;
+    long first = floor_of(s->low[0] + (double)a * s->low[1]), row = floor_of(s->low[2] + (double)a * s->low[3]), end = row + s->rows;
+    w.first = first < 0 ? 0 : first > s->n[0] - 2 * VL ? s->n[0] - 2 * VL : first;
+    w.row = row < 0 ? 0 : row;
+    w.rows = (end > s->n[1] ? s->n[1] : end) - w.row;
+    w.x = places_at(s->x0 + (double)a * s->gx, w.first, s->dx, s->dgx, (float)a);
+    w.z = places_at(s->z0 + (double)a * s->gz, w.row, s->dz, s->dgz, (float)a);
+    return w;
+}
+INLINE vf hat(vf d) { return largest(1 - absolute(d), (vf){ 0 }); }
+
+static void slant(float *sum, const ray_slant *s)
+{
+    if (!CAN_LOOK || !s->rows) {
+        slant_anywhere(sum, s);
+        return;
+    }
+    vf acc = any(sum);
+    for (long a = s->from; a < s->to; a++) {
+        struct window_of_rays w = look_at(s, a);
+        const float *p = s->volume + a * s->step[0] + w.row * s->step[2] + w.first;
+        vi i = down(w.x);                                            /* outside of the row, weights are 0 */
+        vf f = w.x - real(i), w0 = (vf)((vi)(1 - f) & (i >= 0) & (i < 2 * VL)), w1 = (vf)((vi)f & (i >= -1) & (i < 2 * VL - 1));
+        for (long r = 0; r < w.rows; r++, p += s->step[2]) {
+            vf lo = any(p), hi = any(p + VL);
+            acc += hat(w.z - (float)r) * (w0 * look(lo, hi, i) + w1 * look(lo, hi, i + 1));
+        }
+    }
+    put_any(sum, acc);
 }
 
 #define JOIN(a, b) a##b

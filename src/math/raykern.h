@@ -63,6 +63,8 @@ typedef struct ray_slant {
     long from, to;
     double x0, gx, z0, gz;
     const float *dx, *dgx, *dz, *dgz;
+    double low[4];                        /* nothing lies before low[0] + a low[1] along b, nor before low[2] + a low[3] along c             */
+    long rows;                            /* above 0: all lies in so many rows from there, within 2 lanes - 2 voxels along b, whose step is 1 and n at least 2 lanes; 0: anywhere */
 } ray_slant;
 
 typedef struct kr_raykern {
@@ -78,8 +80,8 @@ typedef struct kr_raykern {
     void (*take)(float *to, const float *p, long n, double at, double far, long k0, long k1);      /* to[k] += p at at + k far, k0 <= k <= k1; RAY_PAD on both sides */
     void (*column)(float *sum, const ray_column *c);        /* sum[k] += ..., up to a multiple of 16                        */
     void (*column_back)(float *lines, const ray_column *c); /* lines[r stride + i] = ...                                    */
-    void (*slant)(float *sum, const ray_slant *s);          /* sum[k] = ..., lanes of them                                  */
-    void (*slant_back)(float *volume, const float *y, const ray_slant *s);      /* its transpose, added; in place of s->volume  */
+    void (*slant)(float *sum, const ray_slant *s);          /* sum[k] += ..., lanes of them                                 */
+    void (*slant_back)(float *volume, const float *y, const ray_slant *s);      /* its transpose, added; in place of s->volume; takes rays anywhere */
 } kr_raykern;
 extern const kr_raykern kr_raykern_base, kr_raykern_v3, kr_raykern_v4;
 const kr_raykern *kr_raykern_best(void);

@@ -137,6 +137,12 @@ bool ray_stack_axes(int axis[3], const kr_rays *r)
     return false;
 }
 
+bool kr_rays_upright(const kr_rays *r)
+{
+    int axis[3];
+    return ray_stack_axes(axis, r);
+}
+
 bool ray_stack_can(const kr_rays *r, const kr_grid *g, enum kr_ray_model model)
 {
     int axis[3];
