@@ -51,30 +51,38 @@ static double within(const kr_array *sum, double most, const kr_array *b, const 
     return most * pow(10, DECADES * ((double)(k + 1) / (BINS - 1) - 1));
 }
 
+/* The maps f S and f, f = root of (enough / sum) where that is below 1. */
+static int reduce(kr_array **maps, kr_array **by, const kr_array *sum, double enough)
+{
+    kr_array *f = kr_array_new(KR_R32, kr_array_shape(sum));
+    kr_array *to = f ? kr_array_new(KR_C32, kr_array_shape(*maps)) : NULL;
+    if (!to) {
+        kr_array_unref(&f);
+        return kr_error_code();
+    }
+    for (long i = 0; i < kr_count(kr_array_shape(sum)); i++) {
+        double square = (double)kr_re(KR_C(sum)[i]);
+        KR_R(f)[i] = square > enough ? (float)sqrt(enough / square) : 1;
+    }
+    kr_contract(to, *maps, f, false);
+    kr_array_unref(maps);
+    *maps = to;
+    *by = f;
+    return 0;
+}
+
 int model_level(kr_array **levelled, kr_array **by, const kr_array *coils, const kr_array *b, const kr_scan *scan)
 {
     *by = NULL;
     *levelled = kr_array_packed(coils);
-    kr_scoped(array) sum = *levelled && scan->traj ? squares(*levelled) : NULL;
-    if (!sum)
-        return *levelled && !scan->traj ? 0 : kr_error_code();
-    double most = top(sum), enough = most > 0 ? within(sum, most, b, scan) : most;
-    if (enough >= most)
-        return most > 0 && !(enough > 0) ? kr_error_code() : 0;
-    kr_array *f = kr_array_new(KR_R32, kr_array_shape(sum));
-    kr_array *to = f ? kr_array_new(KR_C32, kr_array_shape(coils)) : NULL;
-    if (!to || !(enough > 0)) {
-        kr_array_unref(&f);
-        kr_array_unref(&to);
-        return kr_error_code();
-    }
-    for (long i = 0; i < kr_count(kr_array_shape(sum)); i++)
-        KR_R(f)[i] = (float)sqrt(fmin(1, enough / fmax((double)kr_re(KR_C(sum)[i]), 1e-30 * most)));
-    kr_contract(to, *levelled, f, false);
-    kr_array_unref(levelled);
-    *levelled = to;
-    *by = f;
-    return 0;
+    if (!*levelled || !scan->traj)
+        return *levelled ? 0 : kr_error_code();
+    kr_scoped(array) sum = squares(*levelled);
+    double most = sum ? top(sum) : 0, enough = most > 0 ? within(sum, most, b, scan) : 0;
+    int e = !sum || (most > 0 && !(enough > 0)) ? kr_error_code() : enough < most ? reduce(levelled, by, sum, enough) : 0;
+    if (e)
+        kr_array_unref(levelled);
+    return e;
 }
 
 int model_times(kr_array **x, const kr_array *f)
