@@ -175,6 +175,11 @@ static void volume(void **state)
 }
 
 /* Helices and curved detectors of several rows: the bodies in slices along the scan. */
+static void count_unseen(void *self, int level, const char *sentence)
+{
+    *(int *)self += level == KR_INFO && strstr(sentence, "not seen from all sides");
+}
+
 static void rebinned(void **state)
 {
     (void)state;
@@ -198,7 +203,11 @@ static void rebinned(void **state)
         if (!helix)
             g.first[2] = 2, g.step[2] = -2;
         kr_ellipsoids_scan(y, e, BODIES, r, 1);
-        assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, NULL), 0);
+        int told = 0, unseen = 0;
+        assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, &(kr_trace){ .say = count_unseen, .self = &told }), 0);
+        for (int i = 0; i < 2 * 100 * 100; i++)
+            unseen += fabsf(x[i]) <= 0;                              /* voxels that were not seen from all sides are 0, and told of */
+        assert_int_equal(told, unseen > 0);
         for (int slice = 0; slice < 2; slice++) {
             double at = (g.first[2] + slice * g.step[2]) / 60, f = sqrt(1 - at * at);
             kr_ellipsoid cut[BODIES];
