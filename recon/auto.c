@@ -99,8 +99,8 @@ static int memory(double *wants, double *has, const kr_auto_choice *a, const kr_
     return 0;
 }
 
-/* The learned regulariser, where its weights are there and one set of coil maps holds: planes of one frame. From R = 2.5 on it gave up to 1.4 dB more than l1-SPIRiT, and at R = 2 .9 less
- * to .7 more; where an object is folded one set of maps costs 10 dB. NULL: not this scan, or failed. */
+/* The learned regulariser, where its weights are there and one set of coil maps holds: planes of one frame. From R = 2.5 on it gave up to 1.9 dB more than l1-SPIRiT, and at R = 2 .5 less
+ * to .9 more; where an object is folded one set of maps costs 10 dB. NULL: not this scan, or failed. */
 static const double LEAST_ACCEL = 2.25;
 
 static const kr_recon *learned(kr_auto_choice *a, const kr_scan *s, const kr_trace *trace)
