@@ -292,4 +292,5 @@ def main():
         f["outputs/image_abs" if name in ("rim", "rimind", "cirim") else "outputs/image_rss"] = got.numpy()[None]
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,6 @@ def kray_run(kray, name, steps, folder):
 def torch_run(name):
     """In a process of its own: seconds of the processor and of the clock for a step, MiB at the peak beyond what importing took."""
     import torch
-    os.environ["SIZE"] = str(SIZE)
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import torch_nets
     torch_nets.SIZE = SIZE
