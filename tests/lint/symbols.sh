@@ -23,7 +23,8 @@ holds 'there are functions to compare' "$([ "$(wc -l <"$room/declared")" -gt 200
 #   planner                     the lock of FFTW's planner
 #   blas once                   how many threads may be in BLAS where memory is limited; DCMTK's and BLAS's first call
 #   stored                      blocks of memory of the last run of a segmentation network, for the next: their values are written anew
-objdump -t "$1" | awk '$4 == ".data" || $4 == ".bss" || $4 == ".tdata" || $4 == ".tbss" || $3 == ".tbss" || $3 == ".tdata" { print $NF }' | sed -E 's/\.(lto_priv\.)?[0-9]+$//' |
+# Names of objects within a function end in a number by gcc and begin with the function's by clang.
+objdump -t "$1" | awk '$4 == ".data" || $4 == ".bss" || $4 == ".tdata" || $4 == ".tbss" || $3 == ".tbss" || $3 == ".tdata" { print $NF }' | sed -E 's/\.(lto_priv\.)?[0-9]+$//; s/^[a-z0-9_]+\.//' |
     grep -vE '^[._*]|^DW\.ref\.|^(completed|edata|end)$' | sort -u >"$room/changes"
 holds 'a process has no state but what is listed here' "$(grep -vxE 'record|ring|turn|text|reading|last|now|peak|calls|refused|wanted|chosen|known|planner|blas|once|stored' "$room/changes")"
 holds 'objects are found to compare' "$(grep -qx record "$room/changes" && grep -qx stored "$room/changes" || cat "$room/changes")"
