@@ -552,6 +552,18 @@ static int evaluate_labels(struct result *r, const struct judge_files *t, struct
     return set ? labels_evaluate(&how, t, set, r->columns, a) : kr_error_code();
 }
 
+/* What is to be scored. --recon *.nii: the shell leaves all but one beside it. */
+static char **words_of(int *words, const opts *o, int files, char **file)
+{
+    char **word = kr_alloc((size_t)files + 1, sizeof *word);
+    *words = 0;
+    if (word && o->recon)
+        word[(*words)++] = (char *)o->recon;
+    for (int i = 0; word && i < files; i++)
+        word[(*words)++] = file[i];
+    return word;
+}
+
 /* Without a target. */
 static int guess(const opts *o, int files, char **file, const kr_trace *trace)
 {
@@ -562,14 +574,10 @@ static int guess(const opts *o, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "%s is for scores against a target, not for --no-reference", wrong);
     if (o->json && o->csv && !strcmp(o->csv, "-"))
         return kr_fail(KR_EUSAGE, "--csv - and --json would both be written to stdout; name a file for the CSV");
-    kr_auto char **word = kr_alloc((size_t)files + 1, sizeof *word);
-    int words = 0;
+    int words;
+    kr_auto char **word = words_of(&words, o, files, file);
     if (!word)
         return kr_error_code();
-    if (o->recon)
-        word[words++] = (char *)o->recon;
-    for (int i = 0; i < files; i++)
-        word[words++] = file[i];
     if (!words)
         return kr_fail(KR_EUSAGE, "what is to be judged? (kray eval --no-reference IMAGE...)");
     struct judge_files f = { 0 };
@@ -599,14 +607,10 @@ static int run(void *opt, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "what is to be scored? (kray eval --target T R..., or NAME=R...)");
     if (o->json && o->csv && !strcmp(o->csv, "-"))
         return kr_fail(KR_EUSAGE, "--csv - and --json would both be written to stdout; name a file for the CSV");
-    kr_auto char **recon = kr_alloc((size_t)files + 1, sizeof *recon);      /* --recon *.nii: the shell leaves all but one beside it */
-    int recons = 0;
+    int recons;
+    kr_auto char **recon = words_of(&recons, o, files, file);
     if (!recon)
         return kr_error_code();
-    if (o->recon)
-        recon[recons++] = (char *)o->recon;
-    for (int i = 0; i < files; i++)
-        recon[recons++] = file[i];
     struct result r = { .protocol = kr_protocol_named(o->protocol), .o = o };
     if (!r.protocol)
         return kr_error_code();

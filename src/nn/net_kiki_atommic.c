@@ -124,14 +124,7 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e ? e : atommic_fresh(w, seed);
 }
 
-static int again(kr_weights *w)
-{
-    long copies = net_number(w, "num_iter", 2);
-    int e = chain_again(w, "kspace_model_list.0.model.conv.");
-    e = e ? e : didn_again(w);
-    e = e ? e : net_again(w, "image_model_list.", copies);
-    return e ? e : net_again(w, "kspace_model_list.", copies);
-}
+static int again(kr_weights *w) { return lists_again(w, "kspace_model_list.0.model.conv.", "image_model_list.", "kspace_model_list.", net_number(w, "num_iter", 2)); }
 
 #define UNET_FACTS(word, list) \
     { word "_unet_num_filters", list "unet.down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \

@@ -110,14 +110,7 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e ? e : chain_fresh(w, seed, "kspace_model_list.0.model.conv.", 2, 2, n[KSPACE], n[CONVS], net_number(w, "kspace_conv_batchnorm", 0) != 0);
 }
 
-static int again(kr_weights *w)
-{
-    long copies = net_number(w, "num_iter", 10);
-    int e = chain_again(w, "kspace_model_list.0.model.conv.");
-    e = e ? e : didn_again(w);
-    e = e ? e : net_again(w, "image_model_list.", copies);
-    return e ? e : net_again(w, "kspace_model_list.", copies);
-}
+static int again(kr_weights *w) { return lists_again(w, "kspace_model_list.0.model.conv.", "image_model_list.", "kspace_model_list.", net_number(w, "num_iter", 10)); }
 
 #define UNET_FACTS(word, list, under) \
     { word "_unet_num_filters", list under "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \

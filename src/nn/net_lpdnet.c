@@ -183,14 +183,7 @@ static int fresh(kr_weights *w, uint64_t seed)
     return e;
 }
 
-static int again(kr_weights *w)
-{
-    long copies = net_number(w, "num_iter", 1);
-    int e = chain_again(w, "dual_net.0.dual_block.conv.");
-    e = e ? e : didn_again(w);
-    e = e ? e : net_again(w, "dual_net.", copies);
-    return e ? e : net_again(w, "primal_net.", copies);
-}
+static int again(kr_weights *w) { return lists_again(w, "dual_net.0.dual_block.conv.", "dual_net.", "primal_net.", net_number(w, "num_iter", 1)); }
 
 #define UNET_FACTS(word, under) \
     { word "_unet_num_filters", word "_net.0." word "_block." under "down_sample_layers.0.layers.0.weight", 0, NULL, NULL }, \

@@ -125,7 +125,7 @@ int chain_again(kr_weights *w, const char *chains)
     return e;
 }
 
-int didn_again(kr_weights *w)
+static int didn_again(kr_weights *w)
 {
     static const char *const twice[] = { ".conv1_1.", ".conv1_2." };
     int e = 0;
@@ -136,4 +136,12 @@ int didn_again(kr_weights *w)
                 e = as_well(w, i, kr_strf("%.*s%c%s", (int)(at + 9 - name), name, at[9] + 2, at + 10));
         }
     return e;
+}
+
+int lists_again(kr_weights *w, const char *chains, const char *list, const char *other, long copies)
+{
+    int e = chain_again(w, chains);
+    e = e ? e : didn_again(w);
+    e = e ? e : net_again(w, list, copies);
+    return e ? e : net_again(w, other, copies);
 }

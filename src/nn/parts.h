@@ -122,10 +122,10 @@ int chain_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long
 /* How often a list ("image_model_list.") holds one network, whose further copies then count as read; 0: they differ, a refusal. */
 long net_copies(const kr_weights *w, const char *list);
 /* What training leaves once is saved again as published: `copies` networks of a list ("image_model_list."), of which only the first is there; the slope of all activations of
- * chains whose names hold `chains`; the modules of a DIDN that stand twice. */
+ * chains whose names hold `chains`; of two lists, one of them of chains or DIDNs, whose modules stand twice. */
 int net_again(kr_weights *w, const char *list, long copies);
 int chain_again(kr_weights *w, const char *chains);
-int didn_again(kr_weights *w);
+int lists_again(kr_weights *w, const char *chains, const char *list, const char *other, long copies);
 
 /* ---- Untrained ---- */
 /* Adds {outs, ins, k, k} normal numbers of variance gain / (ins k k): 2 before a ReLU, 1 else. */
