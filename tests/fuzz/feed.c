@@ -4,6 +4,7 @@
 #include "kray/mrd.h"
 #include "kray/weights.h"
 #include "mrd_header.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +35,20 @@ void feed_end(void)
     *folder = 0;
 }
 
+/* Into a file that stays open from form to form: making one anew takes longer than many a reader. */
 static void put(const char *path, const unsigned char *bytes, size_t n)
 {
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f))
+    static struct { char path[128]; int fd; } held[4];
+    int i = 0;
+    while (i < 3 && *held[i].path && strcmp(held[i].path, path))
+        i++;
+    if (strcmp(held[i].path, path)) {
+        if (*held[i].path)
+            close(held[i].fd);
+        snprintf(held[i].path, sizeof held[i].path, "%s", path);
+        held[i].fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    }
+    if (held[i].fd < 0 || pwrite(held[i].fd, bytes, n, 0) != (ssize_t)n || ftruncate(held[i].fd, (off_t)n))
         abort();
 }
 
@@ -189,8 +200,12 @@ int feed(const char *format, const unsigned char *bytes, size_t n)
     static const char *const axes[] = { NULL, "x", "x,y", "y,x", "x,y,coil", "slice,coil,y,x", "x,y,z,coil,time" };
     names_wanted = false;
     int taken = readers(f, path, axes[0]);
-    for (int i = 1; i < 7 && names_wanted; i++)
+    bool wanted = names_wanted, fitted = false;
+    for (int i = 1; i < 7 && wanted && !(fitted && names_wanted); i++) {         /* once some fit, none of another number will */
+        names_wanted = false;
         taken += readers(f, path, axes[i]);
+        fitted = fitted || !names_wanted;
+    }
     kr_error_clear();
     return taken;
 }
