@@ -235,7 +235,8 @@ static int read_heads(readouts *r, const twix *t, const measurement *m, const kr
 {
     enum { PIECE_BYTES = 8 << 20 };
     int64_t end = m->from + m->bytes, at = m->data, from = 0, held = 0, head = t->vb ? VB_HEAD : VD_HEAD;
-    kr_auto unsigned char *piece = kr_alloc(PIECE_BYTES, 1);
+    int64_t most = end - at < PIECE_BYTES ? end - at : PIECE_BYTES;
+    kr_auto unsigned char *piece = kr_alloc(most > 0 ? (size_t)most : 1, 1);
     if (!piece)
         return kr_error_code();
     r->centre[0] = r->centre[1] = -1;
@@ -249,7 +250,7 @@ static int read_heads(readouts *r, const twix *t, const measurement *m, const kr
             if (kr_stopped(trace))
                 return kr_error_code();
             from = at;
-            held = end - at < PIECE_BYTES ? end - at : PIECE_BYTES;
+            held = end - at < most ? end - at : most;
             if (kr_file_read(t->fd, piece, (size_t)held, from))
                 return kr_error_code();
         }

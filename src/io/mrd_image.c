@@ -23,7 +23,7 @@ typedef struct series {
     ISMRMRD_ImageHeader *head;
     long count, used, like;          /* images; those of the series, and its first one */
     bool numbered;                   /* several images share a series number: then it tells series apart */
-    long *rank[COUNTERS];            /* counter -> place along its axis, -1: never seen */
+    long *rank[COUNTERS], ranks[COUNTERS];      /* counter -> place along its axis, -1: never seen; how many are known */
     kr_shape shape;
     bool in_a_row;                   /* counters cannot tell the images apart: they stand along TIME as they come */
 } series;
@@ -180,7 +180,7 @@ static int order_slices(series *s)
         rising &= place[k] == k;
         falling &= place[k] == slices - 1 - k;
     }
-    for (long v = 0; v <= USHRT_MAX && !rising && !falling; v++)
+    for (long v = 0; v < s->ranks[0] && !rising && !falling; v++)
         if (s->rank[0][v] >= 0)
             s->rank[0][v] = place[s->rank[0][v]];
     return 0;
@@ -194,16 +194,20 @@ static int rank_counters(series *s)
     for (long i = 0; i < s->count; i++)
         s->used += alike(s, i);
     for (int k = 0; k < COUNTERS; k++) {
+        long most = 0, n = 0;
+        for (long i = 0; i < s->count; i++)
+            most = counter(&s->head[i], k) > most ? counter(&s->head[i], k) : most;
         kr_free(s->rank[k]);
-        long *rank = s->rank[k] = kr_alloc(USHRT_MAX + 1, sizeof *rank), n = 0;
+        long *rank = s->rank[k] = kr_alloc((size_t)most + 1, sizeof *rank);
+        s->ranks[k] = most + 1;
         if (!rank)
             return kr_error_code();
-        for (long v = 0; v <= USHRT_MAX; v++)
+        for (long v = 0; v <= most; v++)
             rank[v] = -1;
         for (long i = 0; i < s->count; i++)
             if (alike(s, i))
                 rank[counter(&s->head[i], k)] = 0;
-        for (long v = 0; v <= USHRT_MAX; v++)
+        for (long v = 0; v <= most; v++)
             if (!rank[v])
                 rank[v] = n++;
         s->shape.n[axis_of[k]] = n;
