@@ -11,7 +11,7 @@ static int wanted(const char *text, const char *name, double *value, double leas
 {
     if (!prj_says(text, name, value))
         return kr_fail(KR_EFORMAT, "%s is missing", name);
-    return *value >= least ? 0 : kr_fail(KR_EFORMAT, "%s is %g", name, *value);
+    return *value >= least && *value <= 1e9 ? 0 : kr_fail(KR_EFORMAT, "%s is %g", name, *value);
 }
 
 /* The words behind NAME=, trimmed; NULL: none. */
@@ -51,13 +51,13 @@ static int pictures(kr_projections *p, const char *file, const char *folder, con
     return e;
 }
 
-/* Source and detector at angle t (counter-clockwise), both `aside` beside the axis, columns along -+x (`along`) and rows downwards from `up` above the source. */
-static int circle(kr_projections *p, double sod, double sdd, double aside, double up, double along, const double pitch[2], const double *radians)
+/* Source and detector at angles from `first` in steps (degrees, counter-clockwise), both `aside` beside the axis, columns along -+x (`along`) and rows downwards from `up` above the source. */
+static int circle(kr_projections *p, double sod, double sdd, double aside, double up, double along, const double pitch[2], double first, double step)
 {
     long columns = p->y->n[KR_U], rows = p->y->n[KR_V], views = p->y->n[KR_VIEW];
     kr_auto double *v = kr_alloc((size_t)views, 12 * sizeof *v);
     for (long i = 0; v && i < views; i++) {
-        double c = cos(radians[i]), s = sin(radians[i]), far = sdd - sod;
+        double t = (first + step * (double)i) * M_PI / 180, c = cos(t), s = sin(t), far = sdd - sod;
         memcpy(v + 12 * i, (double[12]){ aside * c + sod * s, aside * s - sod * c, 0, aside * c - far * s, aside * s + far * c, up, along * pitch[0] * c,
                                          along * pitch[0] * s, 0, 0, 0, -pitch[1] }, 12 * sizeof *v);
     }
@@ -89,13 +89,10 @@ static int nikon(kr_projections *p, const char *file, const char *text, const kr
         kr_say(trace, KR_WARNING, "%s: the axis is tilted by %g and %g degrees (ObjectTilt, ObjectRoll): that is not used", file, tilt, roll);
     prj_says(text, "InitialAngle", &first);
     kr_auto char *folder = said(text, "InputFolderName"), *name = said(text, "Name");
-    kr_auto double *radians = kr_alloc((size_t)count, sizeof *radians);
-    for (long i = 0; radians && i < (long)count; i++)
-        radians[i] = (first + step * (double)i - 180) * M_PI / 180;
     p->kind = "Nikon xtekct";
     if (!prj_says(text, "WhiteLevel", &full) || !(full > 0))
         return kr_fail(KR_EFORMAT, "WhiteLevel, the counts without the object, is missing");
-    return !radians || pictures(p, file, folder, name, (long)count, (long)columns, (long)rows, trace) || white(p, full) || circle(p, sod, sdd, aside, 0, -1, pitch, radians) ? kr_error_code() : 1;
+    return pictures(p, file, folder, name, (long)count, (long)columns, (long)rows, trace) || white(p, full) || circle(p, sod, sdd, aside, 0, -1, pitch, first - 180, step) ? kr_error_code() : 1;
 }
 
 static int skyscan(kr_projections *p, const char *file, const char *text, const kr_trace *trace)
@@ -110,14 +107,13 @@ static int skyscan(kr_projections *p, const char *file, const char *text, const 
         shift = ((rows - 1) / 2 - optical) * pitch;                  /* lines count from below */
     kr_auto char *prefix = said(text, "Filename Prefix"), *direction = said(text, "Rotation Direction");
     bool right = direction && !strcmp(direction, "CW");
-    kr_auto double *radians = kr_alloc((size_t)count, sizeof *radians);
-    for (long i = 0; radians && i < (long)count; i++)
-        radians[i] = (right ? step : -step) * (double)i * M_PI / 180; /* an object that turns counter-clockwise sees its source turn clockwise */
     p->kind = "SkyScan log";
     if (prj_says(text, "Depth (bits)", &bits) && !(bits >= 8 && bits <= 16))
         return kr_fail(KR_EFORMAT, "Depth (bits) is %g", bits);
-    return !radians || pictures(p, file, NULL, prefix, (long)count, (long)columns, (long)rows, trace) || white(p, exp2(bits) - 1) || circle(p, sod, sdd, 0, shift, 1, (double[2]){ pitch, pitch }, radians)
-           ? kr_error_code() : 1;
+    if (pictures(p, file, NULL, prefix, (long)count, (long)columns, (long)rows, trace) || white(p, exp2(bits) - 1))
+        return kr_error_code();
+    /* an object that turns counter-clockwise sees its source turn clockwise */
+    return circle(p, sod, sdd, 0, shift, 1, (double[2]){ pitch, pitch }, 0, right ? step : -step) ? kr_error_code() : 1;
 }
 
 static int read(kr_projections *p, const char *source, const kr_trace *trace)

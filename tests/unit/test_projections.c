@@ -304,6 +304,11 @@ static void scanners(void **state)
     text_file("nikon/ball.xtekct", "Name=ball\nSrcToObject=100\n");
     assert_true(kr_projections_read(&p, path, NULL) < 0);
     assert_refused(KR_EFORMAT, "Projections is missing");
+    text_file("nikon/ball.xtekct", "Name=ball\nSrcToObject=100\nSrcToDetector=400\nDetectorPixelsX=16\nDetectorPixelsY=10\nDetectorPixelSizeX=0.4\nDetectorPixelSizeY=0.5\n"
+              "Projections=900000000\nAngularStep=90\nWhiteLevel=59000\n");                    /* a claim is no reason to ask for room */
+    assert_true(kr_projections_read(&p, path, NULL) < 0);
+    assert_refused(KR_EFORMAT, "900000000 projections are announced, 3 TIFF files");
+    assert_true(kr_mem_peak() < (size_t)1 << 30);
     path = text_file("nikon/ball.log", "[System]\nScanner=SkyScan1172\n[Acquisition]\nFilename Prefix= ball_\nNumber of Files= 3\nNumber of Rows= 10\nNumber of Columns= 16\n"
                      "Image Pixel Size (um)=20.0\nObject to Source (mm)=50.0\nCamera to Source (mm)=200.0\nOptical Axis (line)=4\nRotation Step (deg)=0.5\nDepth (bits)=16\n");
     e = kr_projections_read(&p, path, NULL);
