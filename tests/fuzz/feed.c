@@ -1,9 +1,13 @@
 /* feed.c: gives bytes to every reader of one format, as a file of that format. */
 #include "feed.h"
 #include "kray/io.h"
+#include "kray/learn.h"
 #include "kray/mrd.h"
+#include "kray/projections.h"
+#include "kray/volume.h"
 #include "kray/weights.h"
 #include "mrd_header.h"
+#include "nnunet_plans.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,31 +174,130 @@ static int feed_session(const unsigned char *bytes, size_t n)
     return taken;
 }
 
+/* A configuration of training. */
+static int feed_training(const unsigned char *bytes, size_t n)
+{
+    const char *path = in_folder("f.yaml");
+    put(path, bytes, n);
+    kr_learn o = { 0 };
+    kr_meta *text = kr_meta_new();
+    int e = kr_learn_config(&o, text, path);
+    kr_meta_unref(&text);
+    return !e;
+}
+
+/* Two files in one: the first, a zero, the second. */
+static const char *put_two(const char *first, const char *second, const unsigned char *bytes, size_t n)
+{
+    const unsigned char *end = memchr(bytes, 0, n);
+    size_t head = end ? (size_t)(end - bytes) : n;
+    put(in_folder(first), bytes, head);
+    put(in_folder(second), end ? end + 1 : bytes + n, n - head - (end != NULL));
+    return in_folder(first);
+}
+
+/* What nnU-Net's folder says of network and data. The checkpoint is not there: what takes the plans asks for it. */
+static int feed_plans(const unsigned char *bytes, size_t n)
+{
+    const char *path = put_two("plans.json", "dataset.json", bytes, n);
+    nnunet_plans *p = malloc(sizeof *p);
+    kr_meta *names = kr_meta_new();
+    int e = nnunet_plans_read(p, names, folder, NULL, NULL);
+    e = e == KR_EUSAGE ? nnunet_plans_read(p, names, folder, "2d_big", NULL) : e;
+    kr_volnet *v = kr_nnunet_read(path, e ? "2d" : p->configuration, "/dev/null/absent");
+    if (v)
+        abort();
+    kr_volnet_unref(&v);
+    kr_meta_unref(&names);
+    free(p);
+    return !e;
+}
+
+/* A network of TensorFlow.js and its weights. */
+static int feed_meshnet(const unsigned char *bytes, size_t n)
+{
+    kr_volnet *v = kr_meshnet_read(put_two("model.json", "w.bin", bytes, n));
+    int taken = v != NULL;
+    kr_volnet_unref(&v);
+    return taken;
+}
+
+/* Three views of 4 x 3 elements: uncompressed TIFF of bytes. */
+static void put_views(void)
+{
+    static const unsigned char head[] = { 'I', 'I', 42, 0, 8, 0, 0, 0, 7, 0,
+        0, 1, 3, 0, 1, 0, 0, 0, 4, 0, 0, 0,  1, 1, 3, 0, 1, 0, 0, 0, 3, 0, 0, 0,  2, 1, 3, 0, 1, 0, 0, 0, 8, 0, 0, 0,  3, 1, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0,
+        6, 1, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0,  17, 1, 4, 0, 1, 0, 0, 0, 98, 0, 0, 0,  23, 1, 4, 0, 1, 0, 0, 0, 12, 0, 0, 0,  0, 0, 0, 0 };
+    unsigned char file[sizeof head + 12];
+    memcpy(file, head, sizeof head);
+    for (int view = 0; view < 3; view++) {
+        char name[16];
+        snprintf(name, sizeof name, "ball_%d.tif", view);
+        for (int i = 0; i < 12; i++)
+            file[sizeof head + (size_t)i] = (unsigned char)(20 * view + i);
+        FILE *f = fopen(in_folder(name), "wb");
+        if (!f || fwrite(file, 1, sizeof file, f) != sizeof file || fclose(f))
+            abort();
+    }
+}
+
+static int feed_views(const char *name, const unsigned char *bytes, size_t n)
+{
+    if (!*folder)
+        put_views();
+    const char *path = in_folder(name);
+    put(path, bytes, n);
+    kr_projections *p = NULL;
+    int e = kr_projections_read(&p, path, NULL);
+    if (!e != !!p || (p && !p->y))
+        abort();
+    kr_projections_unref(&p);
+    return !e;
+}
+
+/* RTK's geometry of two views that are at hand. */
+static int feed_rtk(const unsigned char *bytes, size_t n)
+{
+    char words[160];
+    const char *path = in_folder("f.xml");
+    put(path, bytes, n);
+    snprintf(words, sizeof words, "%s:pixel=0.8", path);
+    kr_projections *p = kr_alloc_zero(1, sizeof *p);
+    p->y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 4, [KR_V] = 3, [KR_VIEW] = 2));
+    int e = kr_projections_geometry(p, words);
+    kr_rays *r = e ? NULL : kr_projections_rays(p, 3, 1.5);
+    kr_rays_unref(&r);
+    kr_projections_unref(&p);
+    return !e;
+}
+
+static int feed_nikon(const unsigned char *bytes, size_t n) { return feed_views("f.xtekct", bytes, n); }
+static int feed_skyscan(const unsigned char *bytes, size_t n) { return feed_views("f.log", bytes, n); }
+
+/* What is no format of scans, images and arrays. */
+static const struct { const char *name; int (*feed)(const unsigned char *bytes, size_t n); } others[] = {
+    { "weights", feed_weights }, { "yaml", feed_yaml }, { "xml", feed_xml }, { "session", feed_session }, { "training", feed_training }, { "plans", feed_plans },
+    { "meshnet", feed_meshnet }, { "nikon", feed_nikon }, { "skyscan", feed_skyscan }, { "rtk", feed_rtk } };
+
 int feed(const char *format, const unsigned char *bytes, size_t n)
 {
-    if (!strcmp(format, "weights"))
-        return feed_weights(bytes, n);
-    if (!strcmp(format, "yaml"))
-        return feed_yaml(bytes, n);
-    if (!strcmp(format, "xml"))
-        return feed_xml(bytes, n);
-    if (!strcmp(format, "session"))
-        return feed_session(bytes, n);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strcmp(others[i].name, format)) {
+            int taken = others[i].feed(bytes, n);
+            kr_error_clear();
+            return taken;
+        }
     const kr_format *f = kr_format_named(format);
     if (!f)
         abort();
     char name[32];
     snprintf(name, sizeof name, "f%.*s", (int)strcspn(f->suffix, " "), f->suffix);
     const char *path = in_folder(name);
-    if (!strcmp(format, "cfl")) {              /* two files in one: the header, a zero, the numbers */
-        const unsigned char *end = memchr(bytes, 0, n);
-        size_t head = end ? (size_t)(end - bytes) : n;
-        put(in_folder("f.hdr"), bytes, head);
-        bytes = end ? end + 1 : bytes + n;
-        n -= head + (end != NULL);
+    if (!strcmp(format, "cfl")) {
+        put_two("f.hdr", "f.cfl", bytes, n);
         path = in_folder("f.cfl");
-    }
-    put(path, bytes, n);
+    } else
+        put(path, bytes, n);
     if (f->probe)                              /* others are only written */
         f->probe(bytes, n < 4096 ? n : 4096, path);
     static const char *const axes[] = { NULL, "x", "x,y", "y,x", "x,y,coil", "slice,coil,y,x", "x,y,z,coil,time" };
