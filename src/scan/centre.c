@@ -142,14 +142,39 @@ static int loud_check(kr_text *t, const kr_scan *s, const kr_array *a)
     return t->failed ? KR_EMEM : 0;
 }
 
+/* Where the largest |x| is. A block's largest is found lane by lane, and where it lies only if it is the largest so far. */
+static long strongest(const kr_cfloat *x, long count)
+{
+    enum { LANES = 16, BLOCK = 4096 };
+    long top = 0;
+    float most = -1;
+    for (long from = 0; from < count; from += BLOCK) {
+        long n = count - from < BLOCK ? count - from : BLOCK, whole = n / LANES * LANES;
+        float lane[LANES] = { 0 }, best = 0;
+        for (long i = 0; i < whole; i += LANES)
+            for (long j = 0; j < LANES; j++) {
+                float v = kr_cabs2(x[from + i + j]);
+                lane[j] = v > lane[j] ? v : lane[j];
+            }
+        for (long j = 0; j < LANES; j++)
+            best = lane[j] > best ? lane[j] : best;
+        for (long i = whole; i < n; i++)
+            best = kr_cabs2(x[from + i]) > best ? kr_cabs2(x[from + i]) : best;
+        for (long i = 0; best > most && i < n; i++)
+            if (kr_cabs2(x[from + i]) > most) {
+                top = from + i;
+                most = kr_cabs2(x[top]);
+            }
+    }
+    return top;
+}
+
 /* The strongest sample, far from the centre and far above all beside it. What was not measured is no neighbour. */
 enum { SPIKE = 30 };
 static bool spike_check(kr_text *t, const kr_array *a)
 {
     const kr_cfloat *x = a->data;
-    long n[3] = { a->n[0], a->n[1], a->n[2] }, count = kr_count(kr_array_shape(a)), top = 0, seen = 0, p[3];
-    for (long i = 1; i < count; i++)
-        top = kr_cabs2(x[i]) > kr_cabs2(x[top]) ? i : top;
+    long n[3] = { a->n[0], a->n[1], a->n[2] }, count = kr_count(kr_array_shape(a)), top = strongest(x, count), seen = 0, p[3];
     for (long d = 0, i = top; d < 3; i /= n[d++])
         p[d] = i % n[d];
     double beside = 0;

@@ -81,6 +81,18 @@ static bool all_zero(const kr_cfloat *line, long n)
     return !any;
 }
 
+/* 1 wherever a sample is not 0; how many are 1 then. Without a step that depends on another, for the same reason. */
+static long mark(float *m, const kr_cfloat *line, long n)
+{
+    const float *p = (const float *)line;
+    long seen = 0;
+    for (long x = 0; x < n; x++)
+        m[x] = (p[2 * x] != 0) | (p[2 * x + 1] != 0) ? 1 : m[x];
+    for (long x = 0; x < n; x++)
+        seen += m[x] > 0;
+    return seen;
+}
+
 /* One line of the mask: coils are looked at until every sample was seen, which mostly is the first. */
 static int find_line(void *self, long block)
 {
@@ -97,6 +109,10 @@ static int find_line(void *self, long block)
             const kr_cfloat *p = (const kr_cfloat *)f->data->data + w.at[0] + c.at[0];
             if (f->data->step[KR_X] == 1 && all_zero(p, f->data->n[KR_X]))
                 continue;
+            if (f->along_x && f->data->step[KR_X] == 1) {
+                missing = f->nx - mark(m, p, f->nx);
+                continue;
+            }
             for (long x = 0; x < f->data->n[KR_X]; x++) {
                 kr_cfloat v = p[x * f->data->step[KR_X]];
                 float *to = m + (f->along_x ? x : 0);
