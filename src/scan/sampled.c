@@ -483,11 +483,13 @@ static int span_of(struct span *s, const struct grid *g, int d)
 }
 
 /* By how much the sides may differ: N/2 lines below DC and N/2 - 1 above are no partial Fourier, nor is the last line of a comb, or less than a
- * thirty-second part (sequences leave out an eighth or more). Irregular lines are rare at the edges, and leave out much there by chance. */
+ * sixteenth of what was encoded (sequences leave out an eighth or more); three lines where zeros lie on both sides, since padding need not be even.
+ * Irregular lines are rare at the edges, and leave out much there by chance. */
 static double slack_of(const struct span *s, long step, long n)
 {
     bool irregular = step < 1 && s->gap > 1;
-    double lines = irregular ? 3 * (double)s->gap : step > 1 ? (double)step : 1, part = (double)n / (irregular ? 4 : 32);
+    long c = n / 2, longer = c - s->first > s->last - c ? c - s->first : s->last - c, uneven = s->first > 0 && s->last < n - 1 && longer >= 12 ? 3 : 1;
+    double lines = irregular ? 3 * (double)s->gap : step > uneven ? (double)step : (double)uneven, part = irregular ? (double)n / 4 : (double)longer / 8;
     return lines > part ? lines : part;
 }
 

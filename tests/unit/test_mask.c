@@ -807,6 +807,18 @@ static void test_padding(void **state)
     assert_non_null(strstr(t.s, "partial Fourier 0.76 along y"));
     facts_of(&f, &t, 64, 1, 63, 1, 0);
     assert_true(f.full && f.encoded[1] == 62);
+    static const long pads[][3] = { { 40, 3, 5 }, { 40, 5, 3 }, { 78, 2, 4 }, { 396, 13, 15 }, { 396, 10, 13 }, { 320, 20, 22 } };      /* uneven padding */
+    for (size_t i = 0; i < sizeof pads / sizeof *pads; i++) {
+        long n = pads[i][0], from = pads[i][1], to = n - pads[i][2];
+        facts_of(&f, &t, n, from, to, 1, 0);
+        if (!f.full || f.partial[1] < 1 || f.encoded[1] != to - from)
+            fail_msg("%ld lines from %ld to %ld: partial %g, %ld encoded", n, from, to, f.partial[1], f.encoded[1]);
+    }
+    static const long cut[][3] = { { 24, 0, 21 }, { 64, 0, 56 }, { 256, 32, 224 - 24 }, { 320, 40, 320 } };       /* an eighth and more, also of padded scans */
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        facts_of(&f, &t, cut[i][0], cut[i][1], cut[i][2], 1, 0);
+        assert_true(!f.full && f.partial[1] < 0.92 && f.partial[1] >= 0.5);
+    }
     kr_text_clear(&t);
     /* Random lines leave the edges out by chance. */
     for (int seed = 0; seed < 40; seed++) {
