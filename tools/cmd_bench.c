@@ -277,16 +277,17 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
             wanted |= part_named(file[j]) == &part[i];
         e = wanted ? part[i].run(&b) : 0;
     }
+    for (size_t i = 0; i < json_array_size(b.rows); i++)
+        if (json_object_update_new(json_array_get(b.rows, i), json_pack("{s:s,s:i,s:s,s:I}", "kray", kr_version(), "threads", kr_threads(), "cpu", level[kr_cpu()],
+                                                                        "repeat", (json_int_t)o->repeat)))
+            e = kr_fail(KR_EMEM, "no memory for the results");
     if (!e && o->json) {
-        json_t *all = json_pack("{s:s,s:i,s:s,s:I,s:O}", "kray", kr_version(), "threads", kr_threads(), "cpu", level[kr_cpu()],
-                                "repeat", (json_int_t)o->repeat, "rows", b.rows);
-        char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
+        char *text = json_dumps(b.rows, JSON_INDENT(2));
         if (text)
             puts(text);
         else
             e = kr_fail(KR_EMEM, "no memory for the results");
         free(text);
-        json_decref(all);
     }
     json_decref(b.rows);
     return e;

@@ -28,6 +28,7 @@ listed 1 '.[0].what == "raw"' kray convert scan.h5 scan.cfl --json
 listed 1 '.[0].measured < .[0].points' kray mask random:accel=4,center=0.08 --shape 64,64 -o mask.npy --json
 listed 1 '.[0].file == "mask.npy"' kray mask --show mask.npy --json
 listed 1 '.[0].file == "v.html" and .[0].shape.x == 32 and .[0].labels == null' kray view full.nii -o v.html --json
+listed 1 '.[0].part == "grappa" and .[0].ms > 0 and .[0].repeat == 1 and .[0].threads == 1' kray bench grappa -n 1 --threads 1 --json
 kray convert scan.h5 -o scan.bin -q
 kray stream -c rss --json -q <scan.bin >answer.bin 2>one.json
 check 'a stage of a pipe tells on standard error' [ "$(jq '.[0].images_out == 2 and .[0].config == "rss" and (.[0] | has("error") | not)' one.json)" = true ]
