@@ -36,9 +36,15 @@ static bool takes_file(const kr_opt *o)
         && (o->type != KR_OPT_TEXT || (o->unit && strstr(o->unit, "FILE")));
 }
 
-static const char *words_after(const kr_tool *t)        /* the list of what stands after a command alone */
+/* What stands after a command alone: the names of a list, or the words that its usage begins with ("info|list|convert"). */
+static void words_after(kr_text *t, const kr_tool *tool)
 {
-    return !strcmp(t->name, "simulate") ? "phantoms" : !strcmp(t->name, "mask") ? "masks" : NULL;
+    const char *list = !strcmp(tool->name, "simulate") ? "phantoms" : !strcmp(tool->name, "mask") ? "masks" : NULL;
+    size_t n = strcspn(tool->usage, " "), bar = strcspn(tool->usage, "|");
+    if (list)
+        words_names(t, list);
+    for (size_t i = 0; i < n && bar < n; i++)
+        kr_text_add(t, "%c%s", tool->usage[i] == '|' ? ' ' : tool->usage[i], i + 1 < n ? "" : " ");
 }
 
 static void help_words(kr_text *t)
@@ -80,8 +86,8 @@ static void fish(void)
         kr_text words = { 0 };
         if (!strcmp(t->name, "help"))
             help_words(&words);
-        else if (words_after(t))
-            words_names(&words, words_after(t));
+        else
+            words_after(&words, t);
         if (words.len) {
             printf("complete -c kray -n '__fish_seen_subcommand_from %s' -a ", t->name);
             fish_quoted(words.s);
@@ -132,8 +138,8 @@ static void shell_words(void)
         puts("--help --verbose --quiet --provenance' ;;");
         if (!strcmp(t->name, "help"))
             help_words(&words);
-        else if (words_after(t))
-            words_names(&words, words_after(t));
+        else
+            words_after(&words, t);
         printf("        %s:words) echo '%s%s' ;;\n", t->name, strcmp(t->name, "help") ? "FILES " : "", words.s ? words.s : "");
         kr_text_clear(&words);
     }

@@ -1,6 +1,7 @@
 /* words.c: the names that Kray knows, from the tables that have them. */
 #include "words.h"
 #include "kray/io.h"
+#include "kray/learn.h"
 #include "kray/metric.h"
 #include "kray/net.h"
 #include "kray/phantom.h"
@@ -121,7 +122,7 @@ int words_print(const char *list)
 const char *words_of_option(const kr_tool *t, const kr_opt *o)
 {
     static const char *const known[][2] = { { "protocol", "protocols" }, { "from", "formats" }, { "to", "formats" }, { "coils", "coils" }, { "network", "networks" },
-                                            { "undersample", "masks" } };
+                                            { "undersample", "masks" }, { "loss", "losses" }, { "optimiser", "optimisers" } };
     if (!strcmp(o->name, "method"))
         return !strcmp(t->name, "coils") ? "coils" : "methods";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -167,13 +168,24 @@ const char *words_nearest(const char *word)
     return near ? found : NULL;
 }
 
+/* The i-th table of options that a command has beside its own; NULL beyond the last. */
+static const kr_opt *further(const kr_tool *t, int i)
+{
+    bool all = !strcmp(t->name, "recon") || !strcmp(t->name, "snr"), rays = !strcmp(t->name, "ct");
+    if (!strcmp(t->name, "train"))
+        return i ? NULL : kr_learn_opts;
+    for (int k = 0; (all || rays) && kr_recons[k]; k++)
+        if (kr_recons[k]->opts && (all || kr_recons[k]->needs & KR_TAKES_RAYS) && !i--)
+            return kr_recons[k]->opts;
+    return NULL;
+}
+
 void words_options(const kr_tool *t, void (*each)(void *self, const kr_opt *o), void *self)
 {
-    bool methods_too = !strcmp(t->name, "recon") || !strcmp(t->name, "snr");
     const char *seen[512];
-    int n = 0;
-    for (int i = -1; i < 0 || (methods_too && kr_recons[i]); i++)
-        for (const kr_opt *o = i < 0 ? t->opts : kr_recons[i]->opts; o && o->name && n < 512; o++) {
+    int n = 0, i = 0;
+    for (const kr_opt *list = t->opts; list; list = further(t, i++))
+        for (const kr_opt *o = list; o->name && n < 512; o++) {
             bool old = false;
             for (int k = 0; k < n; k++)
                 old |= !strcmp(seen[k], o->name);

@@ -20,7 +20,7 @@ const char *words_asked(const kr_tool *t, int argc, char **argv);
 const char *words_nearest(const char *word);
 
 /* ---- What the help is made into (completion.c, manpage.c) ---- */
-/* Calls `each` for the options of a command, of recon and snr also for those of all methods, each name once. */
+/* Calls `each` for the options of a command, of recon, snr and ct also for those of all their methods, of train for the keys of a configuration, each name once. */
 void words_options(const kr_tool *t, void (*each)(void *self, const kr_opt *o), void *self);
 int completion_print(const char *shell);
 int manpage_print(const kr_tool *t);

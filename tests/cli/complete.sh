@@ -39,6 +39,9 @@ for s in bash zsh fish; do
     check "$s: choices" [ "$(ask $s kray simulate --contrast fl)" = flair ]
     check "$s: kinds of masks" [ "$(ask $s kray recon --undersample equispaced_f)" = equispaced_fraction ]
     check "$s: phantoms" [ "$(ask $s kray simulate shepp)" = shepplogan ]
+    check "$s: keys of training" [ "$(ask $s kray train --optimiser adamw)" = adamw ]
+    check "$s: options of methods of CT" [ "$(ask $s kray ct --subse)" = --subsets ]
+    check "$s: what a command does" [ "$(ask $s kray weights conv)" = convert ]
     check "$s: what help knows" [ "$(ask $s kray help netw)" = networks ]
 done
 

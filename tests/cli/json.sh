@@ -67,3 +67,6 @@ check 'there are such lines' [ "$(echo "$lines" | wc -l)" -ge 4 ]
 while read -r line; do
     works '' bash -c "set -o pipefail; $line"
 done <<<"$lines"
+for t in $(kray --help | sed -n 's/^  \([a-z][a-z0-9]*\)  *.*/\1/p'); do
+    if kray "$t" --help | grep -q -- '^ *--json'; then check "docs/json.md tells of kray $t" grep -q "^| .*\`$t\`" "$here/../../docs/json.md"; fi
+done
