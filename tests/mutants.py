@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--named] [--only TEXT]
+"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--sanitized FOLDER] [--named] [--only TEXT]
 
 Would the tests notice? A mutant is the sources with one small fault: an operator turned round, a constant changed, a condition negated, a statement
 left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
 each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
-first, up to the first failure. A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
+first, up to the first failure; what passes these, against all other programs of unit and property tests that take QUICK seconds at most; what passes those too, with
+--sanitized, against the tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan). A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
 ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
 
 --named: instead, the faults that a reading of the code once put in and the whole suite let pass (NAMED).
@@ -33,39 +34,49 @@ HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # Which tests know a file: the first pattern that fits. Names of programs of tests/meson.build; cli/NAME is a script, golden/NAME a file of vectors.
 TESTS = [
-    (r"src/op/op_nufft|src/math/(nufft|window|toeplitz)", "nufft linops"),
+    (r"src/op/op_nufft|src/math/(nufft|window|toeplitz)", "nufft linops trajectory"),
+    (r"src/op/op_offres|src/math/segments", "offres linops nufft"),
+    (r"src/op/op_(rays|filter)", "linops rays netrays ct"),
     (r"src/op/op_(diff|weight)", "linops prox solve"),
-    (r"src/op/", "linops sense solve"),
+    (r"src/op/", "linops sense solve methods"),
     (r"src/solve/joint", "joint methods trajectory"),
     (r"src/solve/diffusion|recon/(dds|pnp|denoised)", "denoised golden/dds_golden"),
-    (r"src/solve/cg", "sense solve"),
-    (r"src/solve/surrogates", "solve ct"),
-    (r"src/solve/", "solve prox"),
-    (r"src/prox/", "prox solve wavelet"),
+    (r"src/solve/cg", "sense solve methods"),
+    (r"src/solve/(surrogates|subsets|bidiagonal|diagonal|pocs)", "solve ct cli/ct"),
+    (r"src/solve/", "solve prox methods"),
+    (r"src/prox/", "prox solve wavelet regular methods"),
     (r"src/math/(fft|lane)", "fft linops sense grappa"),
-    (r"src/math/(daubechies|wavekern|blocks|shrink|segments)", "wavelet prox solve"),
-    (r"src/math/la", "array coils compress grappa prepare prox"),
-    (r"src/math/(rebin|fbp|feldkamp|stack|fan)", "rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
-    (r"src/math/", "rays phantom golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
-    (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils sense joint sms"),
+    (r"src/math/(daubechies|wavekern|blocks|shrink)", "wavelet prox solve methods"),
+    (r"src/math/la\b", "array coils compress grappa prepare prox"),
+    (r"src/math/(rebin|fbp|feldkamp|stack|fan|series|rowfilter)", "rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk cli/ct"),
+    (r"src/math/(bodies|ellipsoid)", "corrections phantom rays ct"),
+    (r"src/math/", "rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
+    (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils sense joint sms methods"),
     (r"src/scan/compress", "compress"),
     (r"src/scan/(sampled|measured)", "mask prepare coils"),
     (r"src/scan/(prepare|noise_level)", "prepare coils epi geom where"),
-    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|planes)", "grappa predict noise methods"),
-    (r"recon/(sense_noise|noise)", "noise"),
+    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|planes|spread)", "grappa predict noise methods"),
+    (r"recon/(sense_noise|noise\b)", "noise"),
     (r"recon/around_ncc1701", "lesson networks golden/reconresnet"),
-    (r"recon/(around|net_pipeline)", "lesson published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic"),
-    (r"recon/(ct|job_rays)", "ct rays corrections projections cli/ct"),
-    (r"recon/(doubt|lesson)", "lesson networks"),
+    (r"recon/around_kray", "noref lesson networks cli/train"),
+    (r"recon/(around|net_pipeline)", "lesson published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic golden/unet_fastmri golden/cirim_mridc"),
+    (r"recon/net_rays", "netrays golden/lpdnet_direct"),
+    (r"recon/spokes", "cli/ct"),
+    (r"recon/(ct|job_rays|model_rays|backprojection|cgls|lsqr|mlem|pwls|asd_pocs|projected)", "ct rays corrections projections cli/ct"),
+    (r"recon/(noref|range)", "noref"),
+    (r"recon/adapt", "learn"),
+    (r"recon/(doubt|lesson)", "doubt lesson networks learn"),
     (r"recon/auto", "methods auto"),
     (r"recon/(street|job)", "job where sense methods"),
-    (r"recon/(model_trajectory|spread)", "trajectory nufft methods"),
+    (r"recon/(model_trajectory|level)", "trajectory nufft methods"),
     (r"recon/partial", "partial sense"),
-    (r"recon/slice_grappa", "sms"),
+    (r"recon/slice_grappa", "sms methods"),
     (r"recon/nlinv", "joint methods"),
-    (r"recon/(sense|model|planes|street|adjoint|rss|recon|auto)", "sense partial joint regular methods"),
+    (r"recon/(sense|model|adjoint|rss|recon)", "sense partial joint regular methods"),
     (r"recon/", "methods regular"),
 ]
+QUICK = 3
+LONG = ("auto", "learn", "sms")                              # which tests/run.sh leaves out of the build with sanitizers
 FILES = ["src/op", "src/prox", "src/solve", "src/math", "recon"] + ["src/scan/%s.c" % f for f in
          "calib coils coil_kern compress eigenmaps espirit lowres measured noise_level prepare sampled walsh".split()]
 # Segmentation, training and servers have golden runs of their own, minutes long; ellipsoids are of the phantoms.
@@ -194,7 +205,8 @@ class Room:
     """A copy of the sources and of what a build made of them. Archives of Meson's are thin, so that one object made anew and one linking is
     all that a mutant takes; -O1 compiles faster."""
 
-    def __init__(self, folder, build):
+    def __init__(self, folder, build, sanitized=False):
+        self.sanitized = sanitized
         self.folder = os.path.abspath(folder)
         self.src, self.build = os.path.join(self.folder, "src"), os.path.join(self.folder, "src", "build")
         self.shared = os.path.join(os.path.dirname(HERE), "shared")
@@ -242,7 +254,9 @@ class Room:
 
     def passes(self, test, limit):
         """None or the first line that says no, and the processor seconds taken, of which there may be `limit`."""
-        env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MALLOC_PERTURB_="165")
+        env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MALLOC_PERTURB_="165",
+                   LSAN_OPTIONS="suppressions=%s/tests/lsan.supp:print_suppressions=0" % HERE, ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1",
+                   UBSAN_OPTIONS="halt_on_error=1")
         with tempfile.TemporaryDirectory() as room:
             p = subprocess.Popen(self.command(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=room, process_group=0, text=True, errors="replace",
                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
@@ -270,6 +284,16 @@ class Room:
             with open(os.path.join(self.folder, "seconds.json"), "w") as h:
                 json.dump(self.seconds, h)
 
+    def in_turn(self, tests):
+        """Those of the file, the quickest first; then all others that are quick."""
+        if self.sanitized:
+            return sorted(tests, key=self.seconds.get)
+        others = [t for t in self.programs() if t not in tests and self.seconds[t] <= QUICK]
+        return sorted(tests, key=self.seconds.get) + sorted(others, key=self.seconds.get)
+
+    def programs(self):
+        return sorted(m[0][5:] for m in (re.fullmatch(r"test_\w+", k) for k in os.listdir(os.path.join(self.build, "tests"))) if m and m[0] != "test_memory")
+
     def trial(self, f, text, tests):
         """How it ends with this text in place of the file: (killed, by, seconds); None: does not compile."""
         path, began = os.path.join(self.src, os.path.dirname(f), "mutant.c"), time.time()
@@ -283,13 +307,13 @@ class Room:
             with open(path, "w") as h:
                 h.write(text)
             for c in units:
-                command = c["command"].replace("ccache ", "", 1).replace("-O3 -g", "-O1 -w").replace("-Werror ", "")
+                command = c["command"].replace("ccache ", "", 1).replace("-O3 -g", "-O1").replace("-Werror ", "") + " -w"
                 if self.sh(command.replace(c["file"], os.path.join(os.path.dirname(c["file"]), "mutant.c"))).returncode:
                     return None
             said = self.sh(self.link(program))
             if said.returncode:
                 sys.exit(said.stdout)
-            for t in sorted(tests, key=lambda t: self.seconds.get(t, 0)):
+            for t in self.in_turn(tests):
                 no = self.passes(t, int(4 + 2 * self.seconds.get(t, 60)))[0]
                 if no:
                     return True, t + ": " + no, time.time() - began
@@ -352,9 +376,12 @@ def main():
     a.add_argument("--report")
     a.add_argument("--named", action="store_true")
     a.add_argument("--only", default="")
+    a.add_argument("--sanitized", metavar="FOLDER", help="a build with sanitizers, against which survivors are tried")
     a.add_argument("--build", default=os.path.join(HERE, "build"))
     o = a.parse_args()
     room = Room(o.room, o.build)
+    harsh = Room(o.room + "-sanitized", o.sanitized, True) if o.sanitized else None
+    room.measure(room.programs())
     known = {}
     if os.path.exists(room.file):
         with open(room.file) as h:
@@ -374,6 +401,11 @@ def main():
         if not r or (r["killed"] is False and r["tests"] != of_tests(room, tests)):
             room.measure(tests)
             end = room.trial(f, text[:s] + new + text[e:], tests)
+            if harsh and end and not end[0]:
+                again = [t for t in tests if t not in LONG and not t.startswith("cli/")]
+                harsh.measure(again)
+                end = harsh.trial(f, text[:s] + new + text[e:], again) or end
+                end = (end[0], "sanitized " + end[1] if end[0] else "", end[2])
             r = {"key": key, "file": f, "line": line, "kind": kind, "was": was, "is": now, "tests": of_tests(room, tests),
                  "killed": None if end is None else end[0], "by": end and end[1], "seconds": end and round(end[2], 1)}
             with open(room.file, "a") as out:
