@@ -108,7 +108,8 @@ void kr_avg_pool2_backward(kr_map *dx, const kr_map *dy);
 typedef struct kr_up2_back kr_up2_back;
 kr_up2_back *kr_up2_back_new(const kr_tensor *weight) KR_MUST_USE;
 void kr_up2_back_unref(kr_up2_back **u);
-int kr_up2_backward(kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm) KR_MUST_USE;
+/* normed: the forward object, which is run again, where the forward had a norm; else NULL. */
+int kr_up2_backward(kr_up2_back *u, const kr_up2 *normed, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -313,7 +313,7 @@ void conv_back_run(const kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight,
 }
 
 /* ---- Transposed convolution: four pointwise ones ---- */
-struct kr_up2_back { long in, outs; kr_up2 *up; kr_conv_back *place[4]; };
+struct kr_up2_back { long in, outs; kr_conv_back *place[4]; };
 
 void kr_up2_back_unref(kr_up2_back **pu)
 {
@@ -322,19 +322,17 @@ void kr_up2_back_unref(kr_up2_back **pu)
         return;
     for (int i = 0; i < 4; i++)
         kr_conv_back_unref(&u->place[i]);
-    kr_up2_unref(&u->up);
     kr_free_at(pu);
 }
 
 kr_up2_back *kr_up2_back_new(const kr_tensor *w)
 {
-    kr_up2 *up = kr_up2_new(w);
-    kr_up2_back *u = up ? kr_alloc_zero(1, sizeof *u) : NULL;
-    if (!u) {
-        kr_up2_unref(&up);
+    kr_up2 *check = kr_up2_new(w);                   /* the forward's refusals are the backward's */
+    kr_up2_back *u = check ? kr_alloc_zero(1, sizeof *u) : NULL;
+    kr_up2_unref(&check);
+    if (!u)
         return NULL;
-    }
-    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1], .up = up };
+    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1] };
     kr_auto float *data = kr_alloc((size_t)(u->in * u->outs), sizeof *data);
     kr_tensor one = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 }, .data = data };
     for (int i = 0; data && i < 4; i++) {
@@ -363,13 +361,14 @@ static void unreflect(kr_map *even, const kr_map *dy)
         }
 }
 
-enum { EVEN, PART, DE, Z, UPS };
+enum { EVEN, PART, DE, UPS };
+
 static void *up_rooms(const kr_up2_back *u, long h, long w, bool norm, kr_map *m, kr_tensor *one, lay_room *room)
 {
     m[EVEN] = map_in(room, u->outs, 2 * h, 2 * w, 0);
     m[PART] = map_in(room, u->outs, h, w, 0);
-    for (int i = DE; norm && i < UPS; i++)
-        m[i] = map_in(room, u->outs, 2 * h, 2 * w, 0);
+    if (norm)
+        m[DE] = map_in(room, u->outs, 2 * h, 2 * w, 0);
     *one = (kr_tensor){ .dims = 4, .n = { u->outs, u->in, 1, 1 }, .data = room_for(room, (size_t)(u->in * u->outs) * sizeof(float)) };
     return room_for(room, conv_back_scratch(u->place[0], h, w));
 }
@@ -383,35 +382,42 @@ size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm)
     return room.used;
 }
 
-int kr_up2_backward(kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm)
+int kr_up2_backward(kr_up2_back *u, const kr_up2 *normed, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy)
 {
-    kr_auto void *scratch = kr_alloc(up2_back_scratch(u, x->h, x->w, norm), 1);
-    if (!scratch)
-        return kr_error_code();
-    up2_back_run(u, dx, dweight, x, dy, norm, scratch);
-    return 0;
+    kr_auto void *scratch = kr_alloc(up2_back_scratch(u, x->h, x->w, normed), 1);
+    kr_auto double *scale = normed ? kr_alloc((size_t)(16 * dy->blocks), sizeof *scale) : NULL;
+    kr_map *y = normed ? kr_map_new(dy->c, dy->h, dy->w, 0) : NULL;
+    bool good = scratch && (!normed || (scale && y));
+    if (good && normed)
+        up2_run(normed, y, x, true, scale);
+    if (good)
+        up2_back_run(u, dx, dweight, x, y, scale, dy, scratch);
+    kr_map_unref(&y);
+    return good ? 0 : kr_error_code();
 }
 
-void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm, void *scratch)
+void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *y, const double *scale, const kr_map *dy, void *scratch)
 {
     kr_assert(x->c == u->in && dy->c == u->outs && dy->h / 2 == x->h && dy->w / 2 == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
     kr_assert(!dweight || kr_tensor_count(dweight) == 4 * u->in * u->outs);
     lay_room room = { scratch, 0 };
     kr_map m[UPS], *d = &m[EVEN];
     kr_tensor one;
-    void *inner = up_rooms(u, x->h, x->w, norm, m, &one, &room);
+    void *inner = up_rooms(u, x->h, x->w, scale, m, &one, &room);
     unreflect(d, dy);
-    if (norm) {                                              /* the norm needs what it saw: made again */
-        kr_up2_forward(u->up, &m[Z], x, false);
+    if (scale) {
+        kr_map even = *y;                                    /* what the norm gave */
+        even.h = d->h;
+        even.w = d->w;
         d = &m[DE];
         back_zero(d);
-        kr_instance_norm_backward(d, &m[Z], &m[EVEN], KR_ACT_LEAKY);
+        norm_back_run(d, &even, scale, &m[EVEN], KR_ACT_LEAKY);
     }
     for (int i = 0; i < 4; i++) {
         for (long b = 0; b < d->blocks; b++)
-            for (long y = 0; y < x->h; y++)
+            for (long r = 0; r < x->h; r++)
                 for (long k = 0; k < x->w; k++)
-                    memcpy(kr_map_at(&m[PART], b, y, k), kr_map_at(d, b, 2 * y + i / 2, 2 * k + i % 2), 16 * sizeof(float));
+                    memcpy(kr_map_at(&m[PART], b, r, k), kr_map_at(d, b, 2 * r + i / 2, 2 * k + i % 2), 16 * sizeof(float));
         memset(one.data, 0, (size_t)(u->in * u->outs) * sizeof(float));
         conv_back_run(u->place[i], dx ? &dx : NULL, dweight ? &one : NULL, NULL, &x, NULL, &m[PART], inner);
         for (long c = 0; c < u->in && dweight; c++)
@@ -421,45 +427,91 @@ void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *
 }
 
 /* ---- Instance norm and pooling ---- */
-struct norm { kr_map *dx; const kr_map *x, *dy; float slope; };
+/* v = (x - mean) s, y = act(v): dx = s (d - mean(d) - v mean(d v)), d = act'(v) dy. Of y alone v is known, too, unless the activation loses it; s is not.
+ * Bands of rows and blocks spread over the threads; their sums are added in order. */
+enum { BANDS = 8, CHUNK = 8 };                       /* blocks at a time */
+struct norm {
+    kr_map *dx;
+    const kr_map *x, *dy;
+    float low, slope;
+    long first;
+    double part[CHUNK][BANDS][2][16];
+    float mean[CHUNK][16], scale[CHUNK][16], by[CHUNK][16], sum[CHUNK][16], along[CHUNK][16];
+};
 
-/* One block: y = act(v), v = (x - mean) s: dx = s (d - mean(d) - v mean(d v)), d = act'(v) dy. */
-static int norm_block(void *self, long b)
+static int moment_band(void *self, long i)
 {
-    const struct norm *j = self;
-    double n = (double)(j->x->h * j->x->w), sum[16] = { 0 }, square[16] = { 0 }, d1[16] = { 0 }, d2[16] = { 0 }, s[16];
-    for (long y = 0; y < j->x->h; y++)
-        nn_kern_best()->moments(kr_map_at(j->x, b, y, 0), 16 * j->x->w, sum, square);
-    for (int l = 0; l < 16; l++) {
-        double var = square[l] / n - sum[l] / n * (sum[l] / n);
-        sum[l] /= n;
-        s[l] = 1 / sqrt((var > 0 ? var : 0) + 1e-5);
-    }
-    for (int pass = 0; pass < 2; pass++)
-        for (long y = 0; y < j->x->h; y++) {
-            const float *x = kr_map_at(j->x, b, y, 0), *dy = kr_map_at(j->dy, b, y, 0);
-            float *dx = kr_map_at(j->dx, b, y, 0);
-            for (long k = 0; k < 16 * j->x->w; k += 16)
-                for (int l = 0; l < 16; l++) {
-                    double v = ((double)x[k + l] - sum[l]) * s[l], d = (double)(v > 0 ? dy[k + l] : j->slope * dy[k + l]);
-                    if (pass)
-                        dx[k + l] += (float)(s[l] * (d - d1[l] / n - v * (d2[l] / n)));
-                    else {
-                        d1[l] += d;
-                        d2[l] += d * v;
-                    }
-                }
-        }
+    struct norm *j = self;
+    long b = i / BANDS, band = i % BANDS, h = j->x->h;
+    memset(j->part[b][band], 0, sizeof j->part[b][band]);
+    for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
+        nn_kern_best()->moments(kr_map_at(j->x, j->first + b, y, 0), 16 * j->x->w, j->part[b][band][0], j->part[b][band][1]);
     return 0;
 }
 
-void kr_instance_norm_backward(kr_map *dx, const kr_map *x, const kr_map *dy, enum kr_act act)
+static int norm_sum_band(void *self, long i)
+{
+    struct norm *j = self;
+    long b = i / BANDS, band = i % BANDS, h = j->x->h;
+    memset(j->part[b][band], 0, sizeof j->part[b][band]);
+    for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
+        best()->norm_sums(j->part[b][band][0], j->part[b][band][1], kr_map_at(j->x, j->first + b, y, 0), kr_map_at(j->dy, j->first + b, y, 0), j->mean[b], j->scale[b], j->low, j->slope, 16 * j->x->w);
+    return 0;
+}
+
+static int norm_band(void *self, long i)
+{
+    const struct norm *j = self;
+    long b = i / BANDS, band = i % BANDS, h = j->x->h;
+    for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
+        best()->norm_back(kr_map_at(j->dx, j->first + b, y, 0), kr_map_at(j->x, j->first + b, y, 0), kr_map_at(j->dy, j->first + b, y, 0), j->mean[b], j->scale[b], j->low, j->slope, j->by[b],
+                          j->sum[b], j->along[b], 16 * j->x->w);
+    return 0;
+}
+
+static double total(const struct norm *j, long b, int which, int l)
+{
+    double sum = 0;
+    for (int band = 0; band < BANDS; band++)
+        sum += j->part[b][band][which][l];
+    return sum;
+}
+
+/* scale: of each channel, x then is what the norm and the activation gave; NULL: x is what they were given. */
+static void norm_backward(kr_map *dx, const kr_map *x, const double *scale, const kr_map *dy, enum kr_act act)
 {
     kr_assert(act != KR_ACT_PRELU && dx != dy && dx->c == x->c && dx->h == x->h && dx->w == x->w && dy->c == x->c && dy->h == x->h && dy->w == x->w);
-    struct norm j = { dx, x, dy, slope_of(act, 0) };
-    if (kr_for(x->blocks, norm_block, &j))
-        kr_assert(0 && "a norm cannot be refused");
+    struct norm j = { .dx = dx, .x = x, .dy = dy, .low = 1, .slope = slope_of(act, 0) };
+    kr_assert(!scale || j.slope > 0);
+    double n = (double)(x->h * x->w);
+    int e = 0;
+    if (scale)
+        j.low = 1 / j.slope;
+    for (; j.first < x->blocks; j.first += CHUNK) {
+        long blocks = x->blocks - j.first < CHUNK ? x->blocks - j.first : CHUNK;
+        if (!scale)
+            e = e ? e : kr_for(blocks * BANDS, moment_band, &j);
+        for (long b = 0; b < blocks; b++)
+            for (int l = 0; l < 16; l++) {
+                double mean = scale ? 0 : total(&j, b, 0, l) / n, var = scale ? 0 : total(&j, b, 1, l) / n - mean * mean;
+                double s = scale ? scale[16 * (j.first + b) + l] : 1 / sqrt((var > 0 ? var : 0) + 1e-5);
+                j.mean[b][l] = (float)mean;
+                j.scale[b][l] = scale ? 1 : (float)s;
+                j.by[b][l] = (float)s;
+            }
+        e = e ? e : kr_for(blocks * BANDS, norm_sum_band, &j);
+        for (long b = 0; b < blocks; b++)
+            for (int l = 0; l < 16; l++) {
+                j.sum[b][l] = (float)(total(&j, b, 0, l) / n);
+                j.along[b][l] = (float)(total(&j, b, 1, l) / n);
+            }
+        e = e ? e : kr_for(blocks * BANDS, norm_band, &j);
+    }
+    kr_assert(!e);
 }
+
+void kr_instance_norm_backward(kr_map *dx, const kr_map *x, const kr_map *dy, enum kr_act act) { norm_backward(dx, x, NULL, dy, act); }
+void norm_back_run(kr_map *dx, const kr_map *y, const double *scale, const kr_map *dy, enum kr_act act) { norm_backward(dx, y, scale, dy, act); }
 
 void kr_avg_pool2_backward(kr_map *dx, const kr_map *dy)
 {

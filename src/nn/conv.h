@@ -21,7 +21,8 @@ struct kr_conv {
  * of the outputs: [block][sum, sum of squares][16]. Says whether. */
 bool conv_run(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, void *scratch);
 size_t conv_scratch(const kr_conv *c, long h, long w);           /* for kr_threads() threads             */
-void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, void *scratch);
+/* scale: as many doubles as the outputs have lanes, for norm_back_run, or NULL. */
+void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, double *scale, void *scratch);
 size_t conv_bytes(const kr_conv *c);                             /* of packed weights                     */
 /* A cell in scratch of cell_scratch bytes. */
 size_t cell_scratch(const kr_cell *c, long h, long w);
@@ -34,8 +35,12 @@ size_t conv_back_bytes(const kr_conv_back *b);
 size_t cell_back_scratch(const kr_cell_back *b, long h, long w);
 void cell_back_run(const kr_cell_back *b, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew, void *scratch);
 size_t up2_bytes(const kr_up2 *u);
+void up2_run(const kr_up2 *u, kr_map *y, const kr_map *x, bool normed, double *scale);       /* scale: as for conv_norm_run */
 size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm);   /* h, w: of x */
-void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm, void *scratch);
+/* y, scale: what up2_run gave, with a norm alone. */
+void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *y, const double *scale, const kr_map *dy, void *scratch);
+/* kr_instance_norm_backward from what norm and activation gave, y, and the scale of each channel; no ReLU, which loses what it was given. */
+void norm_back_run(kr_map *dx, const kr_map *y, const double *scale, const kr_map *dy, enum kr_act act);
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */
 void conv_run_row(const kr_conv *c, const conv_row *at);
 #endif

@@ -89,7 +89,7 @@ static inline kr_extent extent_like(kr_extent n, enum kr_value_kind kind, long c
 static inline long extent_pixels(const kr_extent *n) { return n->y * n->x; }
 int extent_is(const kr_layer *l, const kr_extent *x, enum kr_value_kind kind, long chan);     /* chan 0: any; otherwise a refusal */
 int extent_flat(const kr_layer *l, const kr_extent *x, int count);                            /* z = 1, and of one size           */
-void plain_norm(double *y, long n);                          /* instance norm of n numbers, in double */
+double plain_norm(double *y, long n);                        /* instance norm of n numbers, biased variance + 1e-5; 1 / deviation */
 /* Is this a convolution of that many inputs with an odd square kernel? Otherwise a refusal is on record. */
 bool net_is_conv(const kr_tensor *t, long ins);
 #define LAY_C(v) ((kr_cfloat *)(v)->data)

@@ -9,6 +9,8 @@ enum { DILATION, PAD, ACT, HOW, OUTS, WIDE };
 struct packed { kr_conv *conv; kr_conv_back *back; };
 
 static bool normed(const kr_layer *l) { return l->arg[HOW] & CONV_NORM; }
+/* What the norm was given is known from what the layer gives, and one number of each channel; a ReLU loses it, and the convolution is made again. */
+static bool invertible(const kr_layer *l) { return normed(l) && l->arg[ACT] != KR_ACT_RELU; }
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
@@ -16,6 +18,8 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
         if (extent_is(l, &x[i], KR_FEATURES, 0))
             return kr_error_code();
     y[0] = extent_like(x[0], KR_FEATURES, l->arg[OUTS]);
+    if (invertible(l))
+        y[1] = (kr_extent){ KR_NUMBERS, (l->arg[OUTS] + 15) / 16 * 16, 1, 1, 1 };
     return extent_flat(l, x, l->ins);
 }
 
@@ -59,16 +63,16 @@ static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
     (void)wants;
     *x = (1u << l->ins) - 1;
-    *y = !normed(l) && l->arg[ACT] != KR_ACT_NONE;
+    *y = invertible(l) ? 3 : !normed(l) && l->arg[ACT] != KR_ACT_NONE;
 }
 
-/* Backward of a norm: what it saw, and the gradient of that. */
+/* Backward of a norm: what it saw, where that is made again, and the gradient of that. */
 static void *rooms(const kr_layer *l, long h, long w, kr_map *z, kr_map *dz, lay_room *room)
 {
     const struct packed *p = l->packed;
-    *z = map_in(room, l->arg[OUTS], h, w, 0);
     *dz = map_in(room, l->arg[OUTS], h, w, 0);
-    size_t a = conv_scratch(p->conv, h, w), b = conv_back_scratch(p->back, h, w);
+    *z = invertible(l) ? *dz : map_in(room, l->arg[OUTS], h, w, 0);
+    size_t a = invertible(l) ? 0 : conv_scratch(p->conv, h, w), b = conv_back_scratch(p->back, h, w);
     return room_for(room, a > b ? a : b);
 }
 
@@ -99,7 +103,7 @@ static void forward(const kr_call *c)
     kr_map *x[KR_INS];
     maps(x, c->x, c->l->ins);
     if (normed(c->l))
-        conv_norm_run(p->conv, &c->y[0]->map, x, (enum kr_act)c->l->arg[ACT], c->scratch);
+        conv_norm_run(p->conv, &c->y[0]->map, x, (enum kr_act)c->l->arg[ACT], c->y[1] ? c->y[1]->data : NULL, c->scratch);
     else
         conv_run(p->conv, &c->y[0]->map, x, NULL, c->scratch);
 }
@@ -117,9 +121,13 @@ static void backward(const kr_call *c)
     lay_room room = { c->scratch, 0 };
     kr_map z, dz, *dy = &c->dy[0]->map;
     void *inner = rooms(c->l, dy->h, dy->w, &z, &dz, &room);
-    conv_run(p->conv, &z, x, NULL, inner);
     back_zero(&dz);
-    kr_instance_norm_backward(&dz, &z, dy, (enum kr_act)c->l->arg[ACT]);
+    if (invertible(c->l))
+        norm_back_run(&dz, &c->y[0]->map, c->y[1]->data, dy, (enum kr_act)c->l->arg[ACT]);
+    else {
+        conv_run(p->conv, &z, x, NULL, inner);
+        kr_instance_norm_backward(&dz, &z, dy, (enum kr_act)c->l->arg[ACT]);
+    }
     conv_back_run(p->back, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
 }
 
@@ -141,16 +149,16 @@ static void plain(const kr_plain_call *c)
                         y[o * px + i] += yy < 0 || xx < 0 ? 0 : w * c->x[s]->v[(q * n->y + yy) * n->x + xx];
                     }
                 }
-        if (normed(c->l))
-            plain_norm(y + o * px, px);
+        double scale = normed(c->l) ? plain_norm(y + o * px, px) : 1;
+        if (invertible(c->l))
+            c->y[1]->v[o] = scale;
         double slope = c->l->arg[ACT] == KR_ACT_NONE ? 1 : c->l->arg[ACT] == KR_ACT_RELU ? 0 : 0.2;
         for (long i = 0; i < px; i++)
             y[o * px + i] *= y[o * px + i] > 0 ? 1 : slope;
     }
 }
 
-/* (x - mean) / sqrt(var + 1e-5), biased variance. */
-void plain_norm(double *y, long n)
+double plain_norm(double *y, long n)
 {
     double mean = 0, var = 0;
     for (long i = 0; i < n; i++)
@@ -159,6 +167,7 @@ void plain_norm(double *y, long n)
         var += (y[i] - mean) * (y[i] - mean) / (double)n;
     for (long i = 0; i < n; i++)
         y[i] = (y[i] - mean) / sqrt(var + 1e-5);
+    return 1 / sqrt(var + 1e-5);
 }
 
 static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
@@ -183,5 +192,7 @@ kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, c
     if (!w || !net_is_conv(w, in))
         return graph_fail(g);
     how &= graph_bf16(g) ? ~0u : ~(unsigned)CONV_NARROW;
-    return graph_add(g, NULL, &ops, x, count, (const kr_tensor *[]){ w, bias }, 2, (long[]){ dilation, pad, act, how, w->n[0], w->n[2] }, 6, NULL);
+    bool second = how & CONV_NORM && act != KR_ACT_RELU;
+    kr_node scale;
+    return graph_add(g, second ? &scale : NULL, &ops, x, count, (const kr_tensor *[]){ w, bias }, 2, (long[]){ dilation, pad, act, how, w->n[0], w->n[2] }, 6, NULL);
 }

@@ -13,6 +13,8 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
     if (x[1].y / 2 != x[0].y || x[1].x / 2 != x[0].x)
         return kr_fail(KR_ESHAPE, "%ld x %ld features cannot be doubled to %ld x %ld", x[0].y, x[0].x, x[1].y, x[1].x);
     y[0] = extent_like(x[1], KR_FEATURES, l->arg[OUTS]);
+    if (l->arg[NORM])
+        y[1] = (kr_extent){ KR_NUMBERS, (l->arg[OUTS] + 15) / 16 * 16, 1, 1, 1 };
     return 0;
 }
 
@@ -34,10 +36,9 @@ static size_t bytes(const kr_layer *l) { return up2_bytes(((const struct packed 
 
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
-    (void)l;
     (void)wants;
     *x = 1;
-    *y = 0;
+    *y = l->arg[NORM] ? 3 : 0;                               /* as for convolutions: what the norm was given is known from what it gave */
 }
 
 static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)
@@ -47,11 +48,12 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
     return backward ? up2_back_scratch(((const struct packed *)l->packed)->back, x->y, x->x, l->arg[NORM]) : 0;
 }
 
-static void forward(const kr_call *c) { kr_up2_forward(((const struct packed *)c->l->packed)->up, &c->y[0]->map, &c->x[0]->map, c->l->arg[NORM]); }
+static void forward(const kr_call *c) { up2_run(((const struct packed *)c->l->packed)->up, &c->y[0]->map, &c->x[0]->map, c->l->arg[NORM], c->y[1] ? c->y[1]->data : NULL); }
 
 static void backward(const kr_call *c)
 {
-    up2_back_run(((const struct packed *)c->l->packed)->back, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, &c->dy[0]->map, c->l->arg[NORM], c->scratch);
+    up2_back_run(((const struct packed *)c->l->packed)->back, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, c->y[0] ? &c->y[0]->map : NULL,
+                 c->y[1] ? c->y[1]->data : NULL, &c->dy[0]->map, c->scratch);
 }
 
 static void plain(const kr_plain_call *c)
@@ -68,7 +70,7 @@ static void plain(const kr_plain_call *c)
                 v[y * 2 * m->x + x] = sum;
             }
         if (c->l->arg[NORM])
-            plain_norm(v, 4 * m->y * m->x);
+            c->y[1]->v[o] = plain_norm(v, 4 * m->y * m->x);
         for (long y = 0; y < n->y; y++)
             for (long x = 0; x < n->x; x++) {
                 double a = v[(y < 2 * m->y ? y : y - 2) * 2 * m->x + (x < 2 * m->x ? x : x - 2)];
@@ -92,7 +94,8 @@ static kr_node up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, bool
 {
     if (!w || w->dims != 4)
         return graph_fail(g);
-    return graph_add(g, NULL, &ops, (kr_node[]){ x, like }, 2, &w, 1, (long[]){ w->n[1], w->n[0], norm }, 3, NULL);
+    kr_node scale;
+    return graph_add(g, norm ? &scale : NULL, &ops, (kr_node[]){ x, like }, 2, &w, 1, (long[]){ w->n[1], w->n[0], norm }, 3, NULL);
 }
 
 kr_node lay_up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w) { return up(g, x, like, w, true); }

@@ -27,8 +27,8 @@ static int normalise_band(void *self, long i)
     return 0;
 }
 
-/* known: the sums of all blocks, as conv_forward_sums gives them; NULL: they are made here. */
-static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *known)
+/* known: the sums of all blocks, as conv_forward_sums gives them; NULL: they are made here. scale: 1 / deviation of each channel, for the backward pass; may be NULL. */
+static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *known, double *scale)
 {
     struct norm j = { .k = nn_kern_best(), .y = y, .x = x, .slope = act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : 0.2f };
     double n = (double)(x->h * x->w);
@@ -44,8 +44,11 @@ static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *know
                     for (int band = 0; band < (known ? 1 : BANDS); band++)
                         sum[q] += known ? known[(j.first + b) * WINO_SUMS + 16 * q + l] : j.sums[b][band][16 * q + l];
                 double mean = sum[0] / n, var = sum[1] / n - mean * mean;
-                j.scale[b][l] = (float)(1 / sqrt((var > 0 ? var : 0) + 1e-5));
+                double s = 1 / sqrt((var > 0 ? var : 0) + 1e-5);
+                j.scale[b][l] = (float)s;
                 j.mean[b][l] = (float)mean;
+                if (scale)
+                    scale[16 * (j.first + b) + l] = s;
             }
         e = e ? e : kr_for(blocks * BANDS, normalise_band, &j);
     }
@@ -55,22 +58,22 @@ static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *know
 void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act)
 {
     kr_assert(y->c == x->c && y->h == x->h && y->w == x->w && act != KR_ACT_PRELU);
-    norm(y, x, act, NULL);
+    norm(y, x, act, NULL, NULL);
 }
 
 /* The convolution's outputs are summed while they are in registers. */
-void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, void *scratch)
+void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, double *scale, void *scratch)
 {
     double sums[64 * WINO_SUMS];
     bool known = conv_run(c, y, x, c->blocks <= 64 ? sums : NULL, scratch);
-    norm(y, y, act, known ? sums : NULL);
+    norm(y, y, act, known ? sums : NULL, scale);
 }
 
 void kr_conv_norm_forward(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act)
 {
     size_t bytes = conv_scratch(c, y->h, y->w);
     kr_auto void *scratch = bytes ? kr_alloc(bytes, 1) : NULL;
-    conv_norm_run(c, y, x, act, scratch);
+    conv_norm_run(c, y, x, act, NULL, scratch);
 }
 
 /* ---- Pooling ---- */
@@ -139,7 +142,9 @@ static int up_row(void *self, long y)
     return 0;
 }
 
-void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm)
+void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm) { up2_run(u, y, x, norm, NULL); }
+
+void up2_run(const kr_up2 *u, kr_map *y, const kr_map *x, bool normed, double *scale)
 {
     kr_assert(y->c == u->place[0]->outs && (y->h == 2 * x->h || y->h == 2 * x->h + 1) && (y->w == 2 * x->w || y->w == 2 * x->w + 1));
     struct job j = { nn_kern_best(), y, x, u };
@@ -148,8 +153,8 @@ void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm)
     kr_map even = *y;                               /* the part that was written */
     even.h = 2 * x->h;
     even.w = 2 * x->w;
-    if (norm)
-        kr_instance_norm(&even, &even, KR_ACT_LEAKY);
+    if (normed)
+        norm(&even, &even, KR_ACT_LEAKY, NULL, scale);
     for (long b = 0; b < y->blocks; b++) {          /* reflection: the row or column before the last */
         for (long r = 0; r < even.h && y->w > even.w; r++)
             memcpy(kr_map_at(y, b, r, y->w - 1), kr_map_at(y, b, r, y->w - 3), 16 * sizeof(float));
