@@ -12,6 +12,7 @@ typedef struct reg_problem {
     int terms;
     kr_smooth smooth;                /* add NULL: none                                                  */
     void (*drop)(void *smooth);
+    int (*look)(struct reg_problem *q, const kr_array *x, const kr_array *b);      /* makes the smooth term anew by the solution x, b being A^H y in its units; NULL: there is nothing to learn from it */
     kr_prox *first;                  /* the image begins as what solves the problem with this term instead; NULL: as 0 */
     double bound;                    /* of N; 0: power iteration tells                                  */
     kr_linop *image;                 /* the image of x, which is more; NULL: x is the image              */

@@ -20,6 +20,15 @@ static double value(void *self, const kr_array *x)
     return t->by * kr_ridge_value(t->f, x, t->level);
 }
 
+static int look(reg_problem *q, const kr_array *x, const kr_array *b)
+{
+    term *t = q->smooth.self;
+    if (kr_ridge_look(t->f, x, b, t->level))
+        return kr_error_code();
+    q->smooth.bound = t->by * kr_ridge_field_bound(t->f);
+    return 0;
+}
+
 static void drop(void *self)
 {
     term *t = self;
@@ -63,6 +72,11 @@ static int add(reg_problem *q, const reg_at *at)
     if (at->type == KR_C32 && !q->first)
         return kr_error_code();
     q->smooth.bound = t->f ? t->by * kr_ridge_bound(t->r) : 0;
+    bool masks = kr_ridge_masks(at->weights);
+    if (t->f && masks && at->type == KR_C32 && kr_ridge_looks(t->f))          /* the network was trained on complex images */
+        q->look = look;
+    if (at->o->rounds > 1 && t->f && !q->look)
+        return kr_fail(KR_EREFUSED, masks ? "rounds: the weights make masks for planes of complex images, of 16 x 16 points and more" : "rounds: these weights have no network of masks, by which a second solution would be another one");
     return t->f ? 0 : kr_error_code();
 }
 

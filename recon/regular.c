@@ -335,6 +335,21 @@ static int put_back(const struct job *j, const model *m, const reg_problem *q, c
     return 0;
 }
 
+/* The same with terms that the solution x has changed, from there, as often as is asked for. */
+static int again(const struct job *j, const kr_problem *p, reg_problem *q, const char *solver, kr_array *x, kr_stop stop, kr_solution *solved)
+{
+    long rounds = !q->look ? 1 : j->o->rounds > 0 ? j->o->rounds : 2;
+    kr_scoped(array) first = rounds > 1 ? kr_array_copy(p->b) : NULL;
+    int e = rounds > 1 && !first ? kr_error_code() : 0;
+    if (first)
+        kr_scale(first, (float)(1 / j->unit));
+    for (long k = 1; k < rounds && !e; k++) {
+        e = q->look(q, x, first);
+        e = e ? e : kr_solve(p, solver, x, stop, solved, j->trace);
+    }
+    return e;
+}
+
 static int solve(void *self, long i)
 {
     struct job *j = self;
@@ -388,6 +403,7 @@ static int solve(void *self, long i)
                 problem.bound = p.m.bound > 0 ? q.bound : 0;
                 e = kr_solve(&problem, solver, x, stop, &j->solved[i], j->trace);
             }
+            e = e ? e : again(j, &problem, &q, solver, x, stop, warm ? NULL : &j->solved[i]);
             e = e ? e : leave(j, x);
             e = e || !j->o->put_back ? e : put_back(j, &p.m, &q, b, x);
             e = e ? e : image_of(j, i, &p.m, x);
@@ -404,6 +420,8 @@ static int check(const kr_regular *o, const struct sum *s)
 {
     if (o->iterations < 1 || o->iterations > 100000 || !(o->tolerance >= 0) || !isfinite(o->tolerance))
         return kr_fail(KR_EREFUSED, "1 to 100000 iterations and tolerance >= 0 are wanted, not %ld and %g", o->iterations, o->tolerance);
+    if (o->rounds < 0 || o->rounds > 20)
+        return kr_fail(KR_EREFUSED, "rounds are 0 to 20, not %ld", o->rounds);
     if (o->order < 1 || o->order > 10 || o->block < 1 || o->block > 64)
         return kr_fail(KR_EREFUSED, "wavelets have orders 1 to 10, blocks have 1 to 64 points; not %ld and %ld", o->order, o->block);
     for (int i = 0; i < s->count; i++)

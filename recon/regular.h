@@ -8,7 +8,7 @@ typedef struct kr_regular {
     const char *solver, *frames;      /* "auto"; axis of the series, "auto"                                      */
     const char *weights;              /* of wcrr; NULL: those that come with Kray                                 */
     double lambda, level, tolerance;
-    long iterations, order, block;
+    long iterations, order, block, rounds;   /* rounds: solutions, each by the one before; 0: as many as the weights were made for */
     bool shifts, positive;            /* positive: no value below 0, of real images                              */
     bool put_back;                    /* measured samples take the place of the image's: x + A^H (y - A x)       */
 } kr_regular;

@@ -64,43 +64,73 @@ static const char *const ridge_name = "wcrr";
 
 bool learn_ridge(const kr_learn *o) { return !strcmp(o->network, ridge_name); }
 
-static kr_weights *fresh_ridge(const kr_learn *o)
+enum { SIZES = 5, MASK = 4 };
+
+static const char *const ridge_size[SIZES] = { "filters", "kernel", "last", "intervals", "mask" };
+
+/* What the size says, and what stands in its place where it does not. */
+static int ridge_sizes(long n[SIZES], const long usual[SIZES], const kr_learn *o)
 {
+    const char *const *key = ridge_size;
     kr_scoped(weights) said = kr_weights_new();
     if (!said || sizes(said, o->size))
-        return NULL;
-    const char *const key[4] = { "filters", "kernel", "last", "intervals" };
-    const double usual[4] = { 32, 5, 5, 40 };
-    long n[4];
-    for (int i = 0; i < 4; i++) {
+        return kr_error_code();
+    for (int i = 0; i < SIZES; i++) {
         kr_auto char *name = kr_strf("hyper.%s", key[i]);
         if (!name)
-            return NULL;
-        n[i] = (long)kr_meta_number(said->meta, name, usual[i]);
+            return kr_error_code();
+        n[i] = (long)kr_meta_number(said->meta, name, (double)usual[i]);
     }
     for (long i = 0; i < kr_meta_count(said->meta); i++) {
         bool known = false;
-        for (int k = 0; k < 4; k++)
+        for (int k = 0; k < SIZES; k++)
             known |= !strcmp(kr_meta_key(said->meta, i) + strlen("hyper."), key[k]);
         if (!known)
-            return kr_fail(KR_EUSAGE, "the size of wcrr is filters, kernel, last and intervals, not '%s'", kr_meta_key(said->meta, i) + strlen("hyper.")), NULL;
+            return kr_fail(KR_EUSAGE, "the size of wcrr is filters, kernel, last, intervals and mask, not '%s'", kr_meta_key(said->meta, i) + strlen("hyper."));
     }
-    return kr_ridge_fresh((long[3]){ 4, 8, n[0] }, (long[3]){ n[1], n[1], n[2] }, n[3], (uint64_t)o->seed);
+    return 0;
 }
+
+static kr_weights *fresh_ridge(const kr_learn *o)
+{
+    long n[SIZES];
+    return ridge_sizes(n, (long[SIZES]){ 32, 5, 5, 40, 0 }, o) ? NULL : kr_ridge_fresh((long[3]){ 4, 8, n[0] }, (long[3]){ n[1], n[1], n[2] }, n[3], (uint64_t)o->seed);
+}
+
+/* Weights have the sizes that are stated; a network of masks that is not there yet is added. */
+static int ridge_agrees(kr_weights *w, const kr_learn *o)
+{
+    const kr_tensor *first = kr_weights_find(w, "filters.0.weight"), *last = kr_weights_find(w, "filters.2.weight"), *profile = kr_weights_find(w, "profile"), *mask = kr_weights_find(w, "mask.down.0.0.weight");
+    if (!first || !last || !profile)                         /* refused where they are taken apart */
+        return 0;
+    long is[SIZES] = { last->n[0], first->n[2], last->n[2], profile->n[0], mask ? mask->n[0] : 0 }, n[SIZES];
+    if (ridge_sizes(n, is, o))
+        return kr_error_code();
+    for (int i = 0; i < SIZES; i++)
+        if (n[i] != is[i] && (i != MASK || mask))
+            return kr_fail(KR_EUSAGE, "the size says %s=%ld; in these weights it is %ld", ridge_size[i], n[i], is[i]);
+    return n[MASK] && !mask ? kr_ridge_mask_fresh(w, n[MASK], (uint64_t)o->seed) : 0;
+}
+
+/* With a network of masks that alone is trained: the filters stay those of the image that it looks at. */
+static bool trained(const learn_state *s, const kr_tensor *t) { return !s->masks || !strncmp(t->name, "mask.", 5); }
 
 /* Parameters whose numbers are those of two sets of weights. */
 static int ridge_params(learn_state *s)
 {
-    s->params = s->ridge_value->count;
+    s->masks = kr_ridge_masks(s->ridge_value);
     s->ridge_gradient = kr_weights_new();
-    s->param = kr_alloc_zero((size_t)s->params, sizeof *s->param);
+    s->param = kr_alloc_zero((size_t)s->ridge_value->count, sizeof *s->param);
     if (!s->ridge_gradient || !s->param)
         return kr_error_code();
-    for (long i = 0; i < s->params; i++)
-        if (!kr_weights_add(s->ridge_gradient, s->ridge_value->tensor[i].name, s->ridge_value->tensor[i].dims, s->ridge_value->tensor[i].n))
+    for (long i = 0; i < s->ridge_value->count; i++)
+        if (trained(s, &s->ridge_value->tensor[i]) && !kr_weights_add(s->ridge_gradient, s->ridge_value->tensor[i].name, s->ridge_value->tensor[i].dims, s->ridge_value->tensor[i].n))
             return kr_error_code();
-    for (long i = 0; i < s->params; i++)
-        s->param[i] = (kr_param){ s->ridge_value->tensor[i], s->ridge_gradient->tensor[i], false };
+    for (long i = 0; i < s->ridge_value->count; i++)
+        if (trained(s, &s->ridge_value->tensor[i])) {
+            s->param[s->params] = (kr_param){ s->ridge_value->tensor[i], s->ridge_gradient->tensor[s->params], false };
+            s->params++;
+        }
     return 0;
 }
 
@@ -109,7 +139,7 @@ static const double steepest = 8;
 
 int learn_state_changed(learn_state *s)
 {
-    if (!s->graph && kr_ridge_settle(s->ridge_value, steepest))
+    if (!s->graph && !s->masks && kr_ridge_settle(s->ridge_value, steepest))
         return kr_error_code();
     return learn_state_pack(s);
 }
@@ -138,7 +168,11 @@ static int put_average(kr_weights *w, const learn_state *s)
     int e = 0;
     for (long i = 0; i < s->params && !e; i++)
         e = put(w, "", &s->param[i].value, s->average[i]);
-    return e || s->graph ? e : kr_meta_set(w->meta, "hyper.range", "%s", kr_meta_get(s->told, "hyper.range")) ? kr_error_code() : kr_ridge_settle(w, steepest);
+    for (long i = 0; !e && s->masks && i < s->ridge_value->count; i++)
+        if (!trained(s, &s->ridge_value->tensor[i]))
+            e = put(w, "", &s->ridge_value->tensor[i], s->ridge_value->tensor[i].data);
+    e = e || s->graph ? e : kr_meta_set(w->meta, "hyper.range", "%s", kr_meta_get(s->told, "hyper.range"));
+    return e || s->graph || s->masks ? e : kr_ridge_settle(w, steepest);
 }
 
 double learn_state_numbers(const learn_state *s)
@@ -202,6 +236,8 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     bool ridge = learn_ridge(o);
     kr_scoped(weights) w = NULL;
     if (o->init ? begin_with(&w, o->init) || (!ridge && sizes_agree(w, o)) : !(w = ridge ? fresh_ridge(o) : fresh(o)))
+        return kr_error_code();
+    if (ridge && ridge_agrees(w, o))
         return kr_error_code();
     snprintf(s->began_with, sizeof s->began_with, "%s", o->init ? w->digest : "");
     s->kind = kr_optimiser_named(o->optimiser);

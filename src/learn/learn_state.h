@@ -10,6 +10,7 @@ typedef struct learn_state {
     kr_weights *w; const kr_net_kind *net;       /* what the network began with; NULL: a regulariser is trained   */
     kr_graph *graph;                 /* of a network; NULL: a regulariser is trained                          */
     kr_ridge *ridge; kr_weights *ridge_value, *ridge_gradient;               /* that one                      */
+    bool masks;                      /* of the regulariser its network of masks is trained, and nothing else  */
     kr_param *param; long params;    /* of the graph, or of ridge_value and ridge_gradient                    */
     float **average;                 /* of each parameter                                                     */
     const kr_optimiser *kind; void *opts; kr_optim *optim;

@@ -61,6 +61,7 @@ void kr_ridge_unref(kr_ridge **r)
     kr_free((*r)->a);
     kr_free((*r)->d);
     kr_free((*r)->area);
+    kr_graph_unref(&(*r)->mask);
     kr_free(*r);
     *r = NULL;
 }
@@ -128,7 +129,7 @@ kr_ridge *kr_ridge_new(const kr_weights *w)
         e = kr_fail(KR_EFORMAT, "a scale for each of %ld filters is wanted", r->chan[RIDGE_LAYERS]);
     r->scale = e ? NULL : numbers(scale);
     r->scale_level = e ? NULL : numbers(level);
-    if (!e && r->scale && r->scale_level)
+    if (!e && r->scale && r->scale_level && (!kr_ridge_masks(w) || (r->mask = ridge_mask_graph(w, r->chan[RIDGE_LAYERS]))))
         return r;
     kr_ridge_unref(&r);
     return NULL;
@@ -338,6 +339,8 @@ struct kr_ridge_field {
     pair pair[3];
     ridge_tile *tile[3];             /* of each pair and worker: of BAND rows                                  */
     double *sum; long sums;
+    float *mask; double most;        /* {filters, y, x} of each plane of the one pair, and its largest number; NULL: 1 */
+    float *seen; const float *first; long plane;              /* while a mask is made */
     /* of one call */
     const pair *now; int at;
     float *g; const float *x;
@@ -355,6 +358,7 @@ void kr_ridge_field_unref(kr_ridge_field **f)
             kr_free((*f)->tile[p]);
         }
     kr_free((*f)->sum);
+    kr_free((*f)->mask);
     kr_free(*f);
     *f = NULL;
 }
@@ -397,7 +401,7 @@ kr_ridge_field *kr_ridge_plan(const kr_ridge *r, enum kr_type type, kr_shape sha
     kr_ridge_field *f = kr_alloc_zero(1, sizeof *f);
     if (!f)
         return NULL;
-    *f = (kr_ridge_field){ .r = r, .type = type, .shape = shape, .level = level, .workers = kr_threads(), .pairs = count == 3 ? 3 : 1 };
+    *f = (kr_ridge_field){ .r = r, .type = type, .shape = shape, .level = level, .most = 1, .workers = kr_threads(), .pairs = count == 3 ? 3 : 1 };
     bool good = true;
     for (int i = 0; i < f->pairs && good; i++) {
         int a = on[i == 2 ? 1 : 0], b = count == 1 ? KR_AXES : on[i == 0 ? 1 : 2];
@@ -442,6 +446,13 @@ static long answers(const kr_ridge_field *f, long i, ridge_tile *t, long *y0)
     return base;
 }
 
+/* The mask of filter k in the plane of band i. */
+static const float *mask_of(const kr_ridge_field *f, long i, long k)
+{
+    const pair *p = f->now;
+    return f->mask + (i / bands_of(p) * f->r->chan[RIDGE_LAYERS] + k) * p->n[0] * p->n[1];
+}
+
 static int band_gradient(void *self, long i)
 {
     const kr_ridge_field *f = self;
@@ -452,6 +463,10 @@ static int band_gradient(void *self, long i)
     for (long k = 0; k < r->chan[RIDGE_LAYERS]; k++) {
         float s = ridge_scale(r, k, f->level);
         r->kern->shrink(t.layer[0][RIDGE_LAYERS] + k * t.plane, w == 2 ? t.layer[1][RIDGE_LAYERS] + k * t.plane : NULL, rows * t.row, s, &r->profile);
+        for (long y = 0; f->mask && y < rows; y++)
+            for (int part = 0; part < w; part++)
+                ridge_mask_row(t.layer[part][RIDGE_LAYERS] + k * t.plane + y * t.row, mask_of(f, i, k) + (((y0 + y - r->reach) % p->n[1] + p->n[1]) % p->n[1]) * p->n[0], p->n[0], -r->reach,
+                               t.w + 2 * r->reach);
     }
     float by = f->by * f->unit * (float)p->share;
     for (int k = 0; k < w; k++) {
@@ -482,7 +497,7 @@ static int band_value(void *self, long i)
                 double a = (double)t.layer[0][RIDGE_LAYERS][at], b = f->type == KR_C32 ? (double)t.layer[1][RIDGE_LAYERS][at] : 0, v = s * sqrt(a * a + b * b);
                 int j = v / step < r->profile.count ? (int)(v / step) : r->profile.count;
                 double from = j * step, phi = (double)r->a[j] + (double)r->d[j] * from;
-                all += r->area[j] + phi * (v - from) + (double)r->d[j] / 2 * (v - from) * (v - from);
+                all += (f->mask ? (double)mask_of(f, i, k)[(y0 + y) * f->now->n[0] + x] : 1) * (r->area[j] + phi * (v - from) + (double)r->d[j] / 2 * (v - from) * (v - from));
             }
         sum += all / (s * s);
     }
@@ -514,3 +529,87 @@ double kr_ridge_value(kr_ridge_field *f, const kr_array *x, double unit)
     call(f, band_value, NULL, x, unit, 1, &value);
     return unit * unit * value;
 }
+
+/* ---- Masks ---- */
+enum { NARROWEST = 16 };             /* planes, for the poolings of the network */
+
+static float seen_of(float re, float im, float by) { return log1pf(by * sqrtf(re * re + im * im)); }
+
+/* What the network sees of band i of the plane. */
+static int band_seen(void *self, long i)
+{
+    const kr_ridge_field *f = self;
+    const pair *p = f->now;
+    const kr_ridge *r = f->r;
+    ridge_tile t;
+    long y0, base = answers(f, f->plane * bands_of(p) + i, &t, &y0), w = f->type == KR_C32 ? 2 : 1, K = r->chan[RIDGE_LAYERS], n = p->n[0] * p->n[1];
+    for (long k = 0; k < K; k++) {
+        float s = ridge_scale(r, k, f->level);
+        for (long y = 0; y < t.h; y++)
+            for (long x = 0; x < t.w; x++) {
+                long at = k * t.plane + (y + r->reach) * t.row + x + r->reach;
+                f->seen[k * n + (y0 + y) * p->n[0] + x] = seen_of(t.layer[0][RIDGE_LAYERS][at], w == 2 ? t.layer[1][RIDGE_LAYERS][at] : 0, s);
+            }
+    }
+    float by = 1 / f->unit;
+    for (long y = 0; y < t.h; y++)
+        for (long x = 0; x < t.w; x++) {
+            long from = w * (base + (y0 + y) * p->step[1] + x * p->step[0]), to = (y0 + y) * p->n[0] + x;
+            float re = f->x[from], im = w == 2 ? f->x[from + 1] : 0, dre = re - f->first[from], dim = w == 2 ? im - f->first[from + 1] : 0;
+            f->seen[K * n + to] = seen_of(re, im, by);
+            f->seen[(K + 1) * n + to] = seen_of(dre, dim, by);
+        }
+    return 0;
+}
+
+bool kr_ridge_looks(const kr_ridge_field *f)
+{
+    const pair *p = &f->pair[0];
+    return f->r->mask && f->pairs == 1 && p->n[0] >= NARROWEST && p->n[1] >= NARROWEST;
+}
+
+/* The mask of one plane. What the network sees is copied by its run, and makes room for the mask. */
+static int look_at(kr_ridge_field *f, kr_run *run, float **mask, long planes)
+{
+    const pair *p = &f->pair[0];
+    long K = f->r->chan[RIDGE_LAYERS], n = p->n[0] * p->n[1];
+    kr_auto float *seen = kr_alloc((size_t)((K + RIDGE_BESIDE) * n), sizeof *seen);
+    f->seen = seen;
+    int e = seen ? kr_for(bands_of(p), band_seen, f) : kr_error_code();
+    f->seen = NULL;
+    if (e)
+        return e;
+    kr_run_input(run, 0, seen);
+    kr_free_at(&seen);
+    if (!*mask && !(*mask = kr_alloc((size_t)(K * n * planes), sizeof **mask)))
+        return kr_error_code();
+    f->most = fmax(f->most, (double)ridge_mask_run(run, *mask + f->plane * K * n));
+    return 0;
+}
+
+int kr_ridge_look(kr_ridge_field *f, const kr_array *x, const kr_array *first, double unit)
+{
+    kr_assert(kr_ridge_looks(f));
+    const pair *p = &f->pair[0];
+    long planes = planes_of(p);
+    float *mask = NULL;
+    kr_free_at(&f->mask);
+    f->most = 1;
+    kr_run *run = ridge_mask_plan(f->r, p->n[1], p->n[0], false);
+    int e = run ? kr_run_lend(run, NULL) : kr_error_code();
+    f->now = p;
+    f->at = 0;
+    f->x = x->data;
+    f->first = first->data;
+    f->unit = (float)unit;
+    for (f->plane = 0; f->plane < planes && !e; f->plane++)
+        e = look_at(f, run, &mask, planes);
+    kr_run_unref(&run);
+    if (e)
+        kr_free(mask);
+    else
+        f->mask = mask;
+    return e;
+}
+
+double kr_ridge_field_bound(const kr_ridge_field *f) { return f->most * kr_ridge_bound(f->r); }

@@ -11,11 +11,12 @@ typedef struct solver {
     ridge_tile at, along;            /* of z, and of a direction */
     long n;
     kr_array *in, *out;              /* of N */
+    float *mask; double most;        /* of the network, {filters, y, x}; NULL: 1 */
 } solver;
 
 static int solver_open(solver *s, const kr_ridge *r, const kr_ridge_lesson *l)
 {
-    *s = (solver){ .r = r, .l = l, .n = l->nx * l->ny };
+    *s = (solver){ .r = r, .l = l, .n = l->nx * l->ny, .most = 1 };
     int e = ridge_tile_open(&s->at, r, l->ny, l->nx, 2, true);
     e = e ? e : ridge_tile_open(&s->along, r, l->ny, l->nx, 2, true);
     if (e || !l->N)
@@ -62,6 +63,11 @@ static void bend(const solver *s, ridge_tile *t, bool turn)
             r->kern->turn(re, im, s->at.layer[0][LAST] + k * t->plane, s->at.layer[1][LAST] + k * t->plane, n, a, &r->profile);
         else
             r->kern->shrink(re, im, n, a, &r->profile);
+        for (long y = 0, ny = s->l->ny, nx = s->l->nx; s->mask && y < ny + 2 * r->reach; y++) {
+            const float *m = s->mask + k * s->n + (((y - r->reach) % ny + ny) % ny) * nx;
+            ridge_mask_row(re + y * t->row, m, nx, -r->reach, nx + 2 * r->reach);
+            ridge_mask_row(im + y * t->row, m, nx, -r->reach, nx + 2 * r->reach);
+        }
     }
     for (int k = 0; k < 2; k++)
         ridge_up(r, t, k);
@@ -115,14 +121,14 @@ static double dot(const kr_cfloat *a, const kr_cfloat *b, long n)
     return sum;
 }
 
-/* Accelerated gradient steps with restart, until what is left of the gradient is a thousandth of the noise. */
+/* Accelerated gradient steps with restart, until what is left of the gradient is a small part of the noise. */
 static void descend(solver *s, kr_cfloat *z, kr_cfloat *x, kr_cfloat *q)
 {
-    double step = 1 / ((s->l->N ? s->l->bound : 1) + s->l->strength * kr_ridge_bound(s->r)), t = 1;
+    double step = 1 / ((s->l->N ? s->l->bound : 1) + s->l->strength * s->most * kr_ridge_bound(s->r)), t = 1;
     memcpy((void *)z, x, (size_t)s->n * sizeof *z);
     for (int k = 0; k < s->l->iterations; k++) {
         slope(s, q, z);
-        if (dot(q, q, s->n) < 1e-6 * (double)s->n * 2)
+        if (dot(q, q, s->n) < s->l->rest * s->l->rest * (double)s->n * 2)
             break;
         double next = (1 + sqrt(1 + 4 * t * t)) / 2, turned = 0;
         float ahead = (float)((t - 1) / next);
@@ -244,15 +250,62 @@ static double loss_of(const kr_ridge_lesson *l, const kr_cfloat *z, kr_cfloat *g
     return log(e / (all + 1e-12)) / 2;
 }
 
+/* What the network of masks sees of z, whose answers are in the tile. */
+static void look(const solver *s, float *seen, const kr_cfloat *z)
+{
+    const kr_ridge *r = s->r;
+    enum { LAST = RIDGE_LAYERS };
+    long K = r->chan[LAST], nx = s->l->nx;
+    for (long k = 0; k < K; k++) {
+        float a = ridge_scale(r, k, s->l->level);
+        for (long i = 0; i < s->n; i++) {
+            long at = k * s->at.plane + (i / nx + r->reach) * s->at.row + i % nx + r->reach;
+            float re = s->at.layer[0][LAST][at], im = s->at.layer[1][LAST][at];
+            seen[k * s->n + i] = log1pf(a * sqrtf(re * re + im * im));
+        }
+    }
+    for (long i = 0; i < s->n; i++) {
+        seen[K * s->n + i] = log1pf(sqrtf(kr_cabs2(z[i])));
+        seen[(K + 1) * s->n + i] = log1pf(sqrtf(kr_cabs2(z[i] - s->l->b[i])));
+    }
+}
+
+/* The loss by the network's output: -strength <W u, phi(W z)> at each answer, times the slope of the bend between 0 and RIDGE_MOST. The tiles hold m phi(W z) and W u. */
+static void mask_slope(const solver *s, float *slope, double by)
+{
+    const kr_ridge *r = s->r;
+    enum { LAST = RIDGE_LAYERS };
+    for (long k = 0; k < r->chan[LAST]; k++)
+        for (long i = 0; i < s->n; i++) {
+            long at = k * s->at.plane + (i / s->l->nx + r->reach) * s->at.row + i % s->l->nx + r->reach;
+            float along = s->at.back[0][LAST][at] * s->along.layer[0][LAST][at] + s->at.back[1][LAST][at] * s->along.layer[1][LAST][at];
+            slope[k * s->n + i] = (float)by * along * (1 - s->mask[k * s->n + i] / RIDGE_MOST);
+        }
+}
+
 int kr_ridge_learn(const kr_ridge *r, kr_weights *gradient, const kr_ridge_lesson *l, double by, double *before, double *loss)
 {
     solver s;
+    long numbers = l->nx * l->ny * (r->chan[RIDGE_LAYERS] + RIDGE_BESIDE);
     kr_auto kr_cfloat *room = kr_alloc((size_t)(4 * l->nx * l->ny), sizeof *room);
+    kr_auto float *mask = r->mask ? kr_alloc((size_t)(2 * numbers), sizeof *mask) : NULL;
+    kr_run *run = mask ? ridge_mask_plan(r, l->ny, l->nx, by != 0) : NULL;
     int e = solver_open(&s, r, l);
-    if (!e && room) {
+    e = e ? e : !room || (r->mask && !run) ? kr_error_code() : 0;
+    if (!e && run)
+        e = kr_run_lend(run, NULL);
+    if (!e) {
         kr_cfloat *z = room, *x = room + s.n, *q = room + 2 * s.n, *u = room + 3 * s.n;
         memcpy((void *)x, l->start, (size_t)s.n * sizeof *x);
         *before = loss_of(l, x, NULL);
+        if (run) {
+            descend(&s, z, x, q);                            /* without masks */
+            *before = loss_of(l, x, NULL);
+            look(&s, mask + numbers, x);
+            kr_run_input(run, 0, mask + numbers);
+            s.most = (double)ridge_mask_run(run, mask);
+            s.mask = mask;
+        }
         descend(&s, z, x, q);
         *loss = loss_of(l, z, q);
         for (long i = 0; l->image && i < s.n; i++)
@@ -261,7 +314,11 @@ int kr_ridge_learn(const kr_ridge *r, kr_weights *gradient, const kr_ridge_lesso
             e = kr_fail(KR_ENUMBER, "the image of a lesson is not finite");
         if (!e && by != 0) {
             e = inverse(&s, u, q);
-            if (!e) {
+            if (!e && run) {
+                fill(&s, &s.along, u);                       /* and back of `at` is m phi of z, from the last slope */
+                mask_slope(&s, mask + numbers, -by * l->strength);
+                ridge_mask_back(run, r, gradient, mask + numbers);
+            } else if (!e) {
                 fill(&s, &s.along, u);
                 bend(&s, &s.along, true);                    /* and back of `at` is phi of z, from the last slope */
                 for (long k = 0; k < RIDGE_LAYERS; k++)
@@ -269,8 +326,8 @@ int kr_ridge_learn(const kr_ridge *r, kr_weights *gradient, const kr_ridge_lesso
                 e = profile_gradient(&s, gradient, -by * l->strength);
             }
         }
-    } else
-        e = e ? e : kr_error_code();
+    }
+    kr_run_unref(&run);
     solver_close(&s);
     return e;
 }

@@ -1,6 +1,7 @@
 /* ridge_parts.h: the inside of a ridge regulariser, for its gradient and its training. Private to src/nn. */
 #ifndef KRAY_RIDGE_PARTS_H
 #define KRAY_RIDGE_PARTS_H
+#include "kray/graph.h"
 #include "kray/ridge.h"
 #include "ridgekern.h"
 #include "volkern.h"
@@ -14,6 +15,7 @@ struct kr_ridge {
     float *a, *d; double *area;                               /* of the profile; area: psi where each interval begins      */
     const vol_kern *conv;
     const ridge_kern *kern;
+    kr_graph *mask;                                           /* NULL: all answers weigh the same                           */
 };
 
 /* A window of a plane and what becomes of it: rows of `row` numbers, planes of `plane`. Valid convolutions shrink it, so that
@@ -44,4 +46,23 @@ void ridge_down(const kr_ridge *r, ridge_tile *t, int part);  /* layer 0 to the 
 void ridge_up(const kr_ridge *r, ridge_tile *t, int part);    /* back[last] to back[0]                                      */
 /* a_i at a level. */
 float ridge_scale(const kr_ridge *r, long i, double level);
+
+/* ---- Weights of answers, by a network (ridge_mask.c) ----
+ * It sees {filters + RIDGE_BESIDE, y, x}: log(1 + v) of the answers a_i |w_i * x|, of |x| and of |x - A^H y|, the images in units of the level. mask {filters, y, x}. */
+enum { RIDGE_BESIDE = 2, RIDGE_MOST = 4 };
+kr_graph *ridge_mask_graph(const kr_weights *w, long filters);
+kr_run *ridge_mask_plan(const kr_ridge *r, long ny, long nx, bool train);
+float ridge_mask_run(kr_run *run, float *mask);               /* of the run's input; returns the largest, at least 1         */
+/* slope: of the loss by the network's output, before it is bent between 0 and RIDGE_MOST; adds to the gradients of its tensors. */
+void ridge_mask_back(kr_run *run, const kr_ridge *r, kr_weights *gradient, const float *slope);
+/* v_i *= m[(from + i) mod n], i < count. */
+static inline void ridge_mask_row(float *v, const float *m, long n, long from, long count)
+{
+    for (long x = 0, at = ((from % n) + n) % n; x < count; at = 0) {
+        long run = n - at < count - x ? n - at : count - x;
+        for (long i = 0; i < run; i++)
+            v[x + i] *= m[at + i];
+        x += run;
+    }
+}
 #endif

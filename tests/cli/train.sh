@@ -141,6 +141,23 @@ works 'done' kray train small.yaml $ridge -o ridge2 --cache ridge/slices --resum
 check 'the same bits after an interruption' [ "$(digest ridge/checkpoint.safetensors)" = "$(digest ridge2/checkpoint.safetensors)" ]
 works 'regulariser wcrr' kray weights info ridge/best.safetensors
 works 'wcrr' kray recon u.h5 -o r.npy --method wcrr --weights ridge/best.safetensors
+# A network of masks for it, trained alone: the filters stay as they were, and with them the first of two solutions.
+masks="--network wcrr --init ridge/best.safetensors --size mask=2 --optimiser adam --rate 1e-2 --clean --denoise 0.5 --levels 0.01,0.05 --cache ridge/slices"
+works 'done' kray train small.yaml $masks -o masks
+works 'done' kray train small.yaml $masks -o masks2 --steps 3
+works 'done' kray train small.yaml $masks -o masks2 --resume
+check 'the same bits after an interruption' [ "$(digest masks/checkpoint.safetensors)" = "$(digest masks2/checkpoint.safetensors)" ]
+works 'mask.last.weight' kray weights info masks/best.safetensors
+works '' kray recon u.h5 -o one.npy --method wcrr --weights masks/last.safetensors --rounds 1
+check 'one solution is that without masks' cmp one.npy r.npy
+works '' kray recon u.h5 -o two.npy --method wcrr --weights masks/last.safetensors
+check 'the second is another one' sh -c '! cmp -s one.npy two.npy'
+KR_THREADS=3 kray recon u.h5 -o three.npy --method wcrr --weights masks/last.safetensors --rounds 2 -q
+check 'which the weights ask for, the same for any number of threads' cmp two.npy three.npy
+refuses 1 'no network of masks' kray recon u.h5 -o x.npy --method wcrr --weights ridge/best.safetensors --rounds 2
+refuses 1 'rounds are 0 to 20' kray recon u.h5 -o x.npy --method wcrr --rounds 30
+refuses 2 'the size says mask=3' kray train small.yaml $masks --init masks/last.safetensors --size mask=3 -o x
+refuses 2 'the size says filters=5' kray train small.yaml $masks --size filters=5 -o x
 refuses 2 'size of wcrr is' kray train small.yaml --network wcrr --size cascades=3 -o x
 refuses 2 'levels are two numbers' kray train small.yaml $ridge --levels 0,1 -o x
 refuses 2 'denoise is 0 to 1' kray train small.yaml $ridge --denoise 2 -o x

@@ -173,7 +173,7 @@ static double loss_of(const kr_weights *w, const kr_linop *N, double strength, k
     kr_ridge *r = kr_ridge_new(w);
     assert_non_null(r);
     double before, after;
-    kr_ridge_lesson l = { .nx = NX, .ny = NY, .N = N, .bound = 1, .b = noisy, .target = clean, .start = noisy, .weight = ones, .level = 0.05, .strength = strength, .iterations = 400, .inner = 200 };
+    kr_ridge_lesson l = { .nx = NX, .ny = NY, .N = N, .bound = 1, .b = noisy, .target = clean, .start = noisy, .weight = ones, .level = 0.05, .strength = strength, .iterations = 400, .inner = 200, .rest = 1e-3 };
     assert_int_equal(kr_ridge_learn(r, gradient, &l, gradient ? 1 : 0, &before, &after), 0);
     kr_ridge_unref(&r);
     return after;
@@ -193,9 +193,38 @@ static kr_weights *smooth_weights(void)
     return w;
 }
 
-static void lessons(void **state)
+/* Derivatives of the tensors of g, each along itself, against differences over 2 h. */
+static void against_differences(kr_weights *w, kr_weights *g, const kr_linop *op, double strength, double h)
 {
-    (void)state;
+    for (long i = 0; i < g->count; i++)
+        memset(g->tensor[i].data, 0, (size_t)kr_tensor_count(&g->tensor[i]) * sizeof(float));
+    loss_of(w, op, strength, g);
+    for (long i = 0; i < g->count; i++) {
+        const kr_tensor *d = &g->tensor[i];
+        kr_tensor *t = (kr_tensor *)(uintptr_t)kr_weights_find(w, d->name);
+        long n = kr_tensor_count(t);
+        double size = 0;
+        for (long k = 0; k < n; k++)
+            size += (double)d->data[k] * (double)d->data[k];
+        size = sqrt(size);
+        assert_true(size > 0);
+        double value[2];
+        kr_auto float *was = kr_alloc((size_t)n, sizeof *was);
+        memcpy(was, t->data, (size_t)n * sizeof *was);
+        for (int up = 0; up < 2; up++) {
+            for (long k = 0; k < n; k++)
+                t->data[k] = was[k] + (float)((up ? h : -h) * (double)d->data[k] / size);
+            value[up] = loss_of(w, op, strength, NULL);
+        }
+        memcpy(t->data, was, (size_t)n * sizeof *was);
+        double found = (value[1] - value[0]) / (2 * h);
+        if (!(fabs(found - size) < 0.02 * size + 5e-4))       /* the descent ends a thousandth of the noise from the minimum */
+            fail_msg("%s: the derivative is %g, differences say %g", t->name, size, found);
+    }
+}
+
+static void lesson_images(void)
+{
     for (long i = 0; i < NX * NY; i++) {
         double z[2];
         kr_rand_normal2(9, 0, (uint64_t)i, z);
@@ -204,44 +233,153 @@ static void lessons(void **state)
         noisy[i] = clean[i] + kr_c((float)z[0], (float)z[1]);
         ones[i] = i % 5 ? 1 : 0.5f;
     }
-    kr_weights *w = smooth_weights(), *g = smooth_weights();
-    kr_array *weight = kr_array_new(KR_R32, KR_SHAPE([KR_X] = NX, [KR_Y] = 1));      /* an N that is not the identity */
+}
+
+/* An N that is not the identity. */
+static kr_linop *uneven(void)
+{
+    kr_array *weight = kr_array_new(KR_R32, KR_SHAPE([KR_X] = NX, [KR_Y] = 1));
     for (long i = 0; i < NX; i++)
         KR_R(weight)[i] = i % 3 ? 0.8f : 0.3f;
     kr_linop *N = kr_op_weight(KR_C32, weight, KR_SHAPE([KR_X] = NX, [KR_Y] = NY), KR_SHAPE([KR_X] = NX, [KR_Y] = NY));
     assert_non_null(N);
-    for (int way = 0; way < 2; way++) {
-        for (long i = 0; i < g->count; i++)
-            memset(g->tensor[i].data, 0, (size_t)kr_tensor_count(&g->tensor[i]) * sizeof(float));
-        const kr_linop *op = way ? N : NULL;
-        double strength = way ? 0.6 : 1;
-        loss_of(w, op, strength, g);
-        for (long i = 0; i < w->count; i++) {                 /* along each tensor's own gradient */
-            kr_tensor *t = &w->tensor[i], *d = &g->tensor[i];
-            long n = kr_tensor_count(t);
-            double size = 0;
-            for (long k = 0; k < n; k++)
-                size += (double)d->data[k] * (double)d->data[k];
-            size = sqrt(size);
-            assert_true(size > 0);
-            double value[2], h = 3e-3;
-            kr_auto float *was = kr_alloc((size_t)n, sizeof *was);
-            memcpy(was, t->data, (size_t)n * sizeof *was);
-            for (int up = 0; up < 2; up++) {
-                for (long k = 0; k < n; k++)
-                    t->data[k] = was[k] + (float)((up ? h : -h) * (double)d->data[k] / size);
-                value[up] = loss_of(w, op, strength, NULL);
-            }
-            memcpy(t->data, was, (size_t)n * sizeof *was);
-            double found = (value[1] - value[0]) / (2 * h);
-            if (!(fabs(found - size) < 0.02 * size + 5e-4))   /* the descent ends a thousandth of the noise from the minimum */
-                fail_msg("%s: the derivative is %g, differences say %g", t->name, size, found);
-        }
-    }
-    kr_linop_unref(&N);
     kr_array_unref(&weight);
+    return N;
+}
+
+static void lessons(void **state)
+{
+    (void)state;
+    lesson_images();
+    kr_weights *w = smooth_weights(), *g = smooth_weights();
+    kr_linop *N = uneven();
+    against_differences(w, g, NULL, 1, 3e-3);
+    against_differences(w, g, N, 0.6, 3e-3);
+    kr_linop_unref(&N);
     kr_weights_unref(&w);
     kr_weights_unref(&g);
+}
+
+/* ---- Masks ---- */
+static kr_weights *masked(kr_weights *w, double last)
+{
+    assert_false(kr_ridge_masks(w));
+    assert_int_equal(kr_ridge_mask_fresh(w, 3, 5), 0);
+    assert_true(kr_ridge_masks(w));
+    kr_tensor *t = (kr_tensor *)(uintptr_t)kr_weights_find(w, "mask.last.weight");
+    for (long i = 0; i < kr_tensor_count(t); i++) {
+        double z[2];
+        kr_rand_normal2(8, 0, (uint64_t)i, z);
+        t->data[i] = (float)(last * z[0]);
+    }
+    return w;
+}
+
+static void mask_lessons(void **state)
+{
+    (void)state;
+    lesson_images();
+    kr_weights *w = masked(smooth_weights(), 1), *g = kr_weights_new();
+    for (long i = 0; i < w->count; i++)
+        if (!strncmp(w->tensor[i].name, "mask.", 5))
+            assert_non_null(kr_weights_add(g, w->tensor[i].name, w->tensor[i].dims, w->tensor[i].n));
+    kr_linop *N = uneven();
+    against_differences(w, g, NULL, 0.7, 0.01);
+    against_differences(w, g, N, 0.4, 0.01);
+    kr_linop_unref(&N);
+    kr_weights_unref(&w);
+    kr_weights_unref(&g);
+}
+
+/* The gradient with masks is that of the value, within its bound; a last layer of 0 changes no bit; threads change none; planes one by one. */
+static void masks(void **state)
+{
+    (void)state;
+    kr_shape n = KR_SHAPE([KR_X] = 37, [KR_Y] = 70, [KR_TIME] = 2);
+    kr_array *x = noise(KR_C32, n, 1, 1), *d = noise(KR_C32, n, 2, 1), *first = noise(KR_C32, n, 3, 1), *g[3];
+    int before = kr_threads();
+    for (int way = 0; way < 3; way++) {                      /* without; with zeros; with numbers */
+        kr_weights *w = way ? masked(some_weights(true), way == 1 ? 0 : 0.2) : some_weights(true);
+        kr_ridge *r = kr_ridge_new(w);
+        assert_non_null(r);
+        double value[2];
+        kr_array *again = NULL;
+        for (int i = 0; i < 2; i++) {
+            kr_threads_set(i ? 3 : 1);
+            kr_ridge_field *f = kr_ridge_plan(r, KR_C32, n, 3, 0.02);
+            assert_true(kr_ridge_looks(f) == (way > 0));
+            if (way)
+                assert_int_equal(kr_ridge_look(f, x, first, 0.7), 0);
+            kr_array *to = kr_array_new(KR_C32, n);
+            kr_fill(to, 0);
+            kr_ridge_gradient(f, to, x, 0.7, 1);
+            value[i] = kr_ridge_value(f, x, 0.7);
+            if (i)
+                assert_memory_equal(to->data, g[way]->data, (size_t)kr_count(n) * sizeof(kr_cfloat));
+            else
+                g[way] = to;
+            if (i) {
+                const double h = 1e-2;
+                kr_array *up = kr_array_copy(x), *down = kr_array_copy(x);
+                kr_axpy(up, (float)h, d);
+                kr_axpy(down, (float)-h, d);
+                double told = kr_dot_re(to, d), found = (kr_ridge_value(f, up, 0.7) - kr_ridge_value(f, down, 0.7)) / (2 * h);
+                assert_true(fabs(told - found) <= 2e-4 * kr_norm(to) * kr_norm(d));
+                assert_true(way < 2 ? kr_ridge_field_bound(f) == kr_ridge_bound(r) : kr_ridge_field_bound(f) > 1.01 * kr_ridge_bound(r) && kr_ridge_field_bound(f) <= 4 * kr_ridge_bound(r));
+                kr_array_unref(&up);
+                kr_array_unref(&down);
+                again = to;
+            }
+            kr_ridge_field_unref(&f);
+        }
+        assert_true(value[0] == value[1]);
+        kr_array_unref(&again);
+        kr_ridge_unref(&r);
+        kr_weights_unref(&w);
+    }
+    kr_threads_set(before);
+    size_t bytes = (size_t)kr_count(n) * sizeof(kr_cfloat);
+    assert_memory_equal(g[0]->data, g[1]->data, bytes);
+    assert_memory_not_equal(g[0]->data, g[2]->data, bytes);
+    kr_array *all[] = { x, d, first, g[0], g[1], g[2] };
+    for (int i = 0; i < 6; i++)
+        kr_array_unref(&all[i]);
+}
+
+/* A turn of all phases turns the gradient and changes no mask. */
+static void mask_phases(void **state)
+{
+    (void)state;
+    kr_shape n = KR_SHAPE([KR_X] = 32, [KR_Y] = 24);
+    kr_weights *w = masked(some_weights(true), 0.2);
+    kr_ridge *r = kr_ridge_new(w);
+    kr_array *x[2] = { noise(KR_C32, n, 1, 1), NULL }, *first[2] = { noise(KR_C32, n, 3, 1), NULL }, *g[2];
+    const kr_cfloat by = kr_c(0.6f, 0.8f);
+    for (int i = 0; i < 2; i++) {
+        kr_array **both[] = { x, first };
+        for (int k = 0; k < 2 && i; k++) {
+            both[k][1] = kr_array_copy(both[k][0]);
+            for (long p = 0; p < 32 * 24; p++)
+                KR_C(both[k][1])[p] = kr_cmul(by, KR_C(both[k][1])[p]);
+        }
+        kr_ridge_field *f = kr_ridge_plan(r, KR_C32, n, 3, 0.02);
+        assert_int_equal(kr_ridge_look(f, x[i], first[i], 1), 0);
+        g[i] = kr_array_new(KR_C32, n);
+        kr_fill(g[i], 0);
+        kr_ridge_gradient(f, g[i], x[i], 1, 1);
+        kr_ridge_field_unref(&f);
+    }
+    double size = kr_norm(g[0]);
+    for (long p = 0; p < 32 * 24; p++)
+        KR_C(g[1])[p] -= kr_cmul(by, KR_C(g[0])[p]);
+    assert_true(size > 1 && kr_norm(g[1]) < 1e-5 * size);
+    for (int i = 0; i < 2; i++) {
+        kr_array_unref(&x[i]);
+        kr_array_unref(&first[i]);
+        kr_array_unref(&g[i]);
+    }
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
 }
 
 static void refusals(void **state)
@@ -266,7 +404,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients), cmocka_unit_test(convex), cmocka_unit_test(filters), cmocka_unit_test(threads), cmocka_unit_test(lessons),
-                                        cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients), cmocka_unit_test(convex), cmocka_unit_test(filters), cmocka_unit_test(threads), cmocka_unit_test(lessons), cmocka_unit_test(mask_lessons),
+                                        cmocka_unit_test(masks), cmocka_unit_test(mask_phases),                                        cmocka_unit_test(refusals) };
     return cmocka_run_group_tests_name("ridge", tests, NULL, NULL);
 }
