@@ -1,8 +1,8 @@
 /* around_direct.c: what DIRECT does around its networks: padding, scale, coil maps from calibration lines. */
 #include "around.h"
 #include "kray/fourier.h"
+#include "kray/select.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -49,12 +49,6 @@ static int pad(slice *s, const kr_scan *scan, double eps)
     return 0;
 }
 
-static int descending(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
 /* DIRECT: the number in place (1 - q) n + 1, counted from the largest, of |k|; coils that are all zero are skipped . */
 static int percentile(slice *s, double q)
 {
@@ -72,8 +66,7 @@ static int percentile(slice *s, double q)
     }
     if (!kept)
         return kr_fail(KR_ENUMBER, "the k-space of a slice is all zero");
-    qsort(v, (size_t)kept, sizeof *v, descending);
-    s->scale = (double)v[(long)((1 - q) * (double)kept)];
+    s->scale = (double)kr_select(v, kept, kept - 1 - (long)((1 - q) * (double)kept));
     return s->scale > 0 ? 0 : kr_fail(KR_ENUMBER, "more than %g %% of the k-space of a slice is zero: its scale cannot be told", 100 * q);
 }
 

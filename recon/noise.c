@@ -1,19 +1,13 @@
 /* noise.c: how noisy an image is, pixel by pixel: the same reconstruction of the scan with noise added again and again. */
 #include "kray/fourier.h"
+#include "kray/select.h"
 #include "model.h"
 #include "planes.h"
 #include "sense_noise.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- The noise of the samples ---- */
-static int rising(const void *p, const void *q)
-{
-    float a = *(const float *)p, b = *(const float *)q;
-    return (a > b) - (a < b);
-}
-
 /* |k| of sample i of the data along a trajectory, over the largest along each axis. */
 static double from_centre(const kr_scan *s, long i, const double largest[3])
 {
@@ -67,8 +61,7 @@ static double outer_noise(const kr_scan *s)
         kr_fail(KR_EREFUSED, "the noise cannot be told from these data, and the file holds no noise scan: give --sigma");
         return -1;
     }
-    qsort(v, (size_t)count, sizeof *v, rising);
-    return v[count / 2] / sqrt(2 * log(2));
+    return kr_select(v, count, count / 2) / sqrt(2 * log(2));
 }
 
 double kr_noise_sigma(const kr_scan *s, const kr_trace *trace)

@@ -1,9 +1,9 @@
 /* noref.c: a guess of SSIM without a reference, by the network `ssim`. */
 #include "kray/noref.h"
+#include "kray/select.h"
 #include "net_method.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { LEAST = 32, BORDER = 3 };     /* of SSIM's window */
@@ -11,12 +11,6 @@ const char *const kr_noref_look[KR_NOREF_LOOKS] = { "how much of it is air", "ho
 static const char *const key[KR_NOREF_LOOKS] = { "air", "brightness", "contrast", "detail" };
 
 struct kr_noref { kr_net *net; double low[KR_NOREF_LOOKS], high[KR_NOREF_LOOKS]; };
-
-static int rising(const void *p, const void *q)
-{
-    float a = *(const float *)p, b = *(const float *)q;
-    return (a > b) - (a < b);
-}
 
 double kr_noref_unit(const float *image, long n)
 {
@@ -27,8 +21,7 @@ double kr_noref_unit(const float *image, long n)
             v[count++] = image[i];
     if (!v || !count)
         return 0;
-    qsort(v, (size_t)count, sizeof *v, rising);
-    return (double)v[(long)(0.995 * (double)(count - 1))];
+    return (double)kr_select(v, count, (long)(0.995 * (double)(count - 1)));
 }
 
 int kr_noref_looks(double v[KR_NOREF_LOOKS], const float *image, long nx, long ny)

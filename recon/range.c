@@ -1,8 +1,8 @@
 /* range.c: what of a scan trained weights were not trained on. */
 #include "kray/range.h"
+#include "kray/select.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const names[KR_MASK_FAMILIES] = { "regular lines", "irregular lines", "a regular grid over the plane", "irregular points over the plane", "regular lines of partial Fourier",
@@ -23,12 +23,6 @@ int kr_mask_family(const kr_mask_facts *f)
 
 const char *kr_mask_family_name(int kind) { return names[kind]; }
 
-static int rising(const void *p, const void *q)
-{
-    float a = *(const float *)p, b = *(const float *)q;
-    return (a > b) - (a < b);
-}
-
 double kr_image_norm(const kr_array *x)
 {
     long n = kr_count(kr_array_shape(x)), count = 0;
@@ -42,8 +36,7 @@ double kr_image_norm(const kr_array *x)
     }
     if (!v || !count)
         return 0;
-    qsort(v, (size_t)count, sizeof *v, rising);
-    return sqrt(sum / (double)n / (double)v[(long)(0.99 * (double)(count - 1))]);
+    return sqrt(sum / (double)n / (double)kr_select(v, count, (long)(0.99 * (double)(count - 1))));
 }
 
 /* With what method to compare: that whose image a network begins with. */

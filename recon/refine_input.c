@@ -1,8 +1,8 @@
 /* refine_input.c: images that networks begin with; what Kray's own network is given of a slice: the l1-wavelet image, the adjoint of the samples,
  * maps, mask and noise, in units of the image. The same in training as in use. */
+#include "kray/select.h"
 #include "model.h"
 #include <math.h>
-#include <stdlib.h>
 
 /* Beyond these, in units of the image, noise makes no difference to the network. */
 static const double least_noise = 3e-4, most_noise = 1;
@@ -16,12 +16,6 @@ void kr_refine_input_clear(kr_refine_input *r)
     kr_array_unref(&r->noise);
 }
 
-static int rising(const void *p, const void *q)
-{
-    float a = *(const float *)p, b = *(const float *)q;
-    return (a > b) - (a < b);
-}
-
 double kr_first_unit(const kr_array *x)
 {
     long n = kr_count(kr_array_shape(x)), count = 0;
@@ -31,8 +25,7 @@ double kr_first_unit(const kr_array *x)
             v[count++] = kr_cabs2(KR_C(x)[i]);
     if (!v || !count)
         return v ? (kr_fail(KR_ENUMBER, "the first image is all zero"), 0) : 0;
-    qsort(v, (size_t)count, sizeof *v, rising);
-    return sqrt((double)v[(long)(0.99 * (double)(count - 1))]);
+    return sqrt((double)kr_select(v, count, (long)(0.99 * (double)(count - 1))));
 }
 
 int kr_first_image(kr_array **x, const kr_recon *method, const kr_scan *part, const kr_array *maps, const kr_trace *trace)

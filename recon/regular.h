@@ -19,7 +19,7 @@ typedef struct kr_regular {
 #define KR_REGULAR_SHARED(iterations_, tolerance_) \
     { "iterations", 'i', KR_OPT_INT, offsetof(kr_regular, iterations), iterations_, "N", "iterations at most" }, \
     { "tolerance", 0, KR_OPT_REAL, offsetof(kr_regular, tolerance), tolerance_, "X", "stop when the estimated distance to the solution is X of the image; 0: run all iterations" }, \
-    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: the first that can: of projections 'diagonal', of wcrr 'lbfgs', else FISTA, PDHG or ADMM" }, \
+    { "solver", 0, KR_OPT_CHOICE, offsetof(kr_regular, solver), "auto", "auto|" KR_SOLVERS, "auto: FISTA for one regulariser with a simple proximal map, else PDHG; of projections 'diagonal'; of wcrr 'lbfgs'" }, \
     { "nonneg", 0, KR_OPT_FLAG, offsetof(kr_regular, positive), NULL, NULL, "no value below 0 (images of projections)" }
 #define KR_REGULAR_WAVELET \
     { "order", 0, KR_OPT_INT, offsetof(kr_regular, order), "2", "N", "vanishing moments of the Daubechies wavelets, 1 to 10" }

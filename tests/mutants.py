@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--sanitized FOLDER] [--named] [--only TEXT]
+"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--sanitized FOLDER] [--part I/N] [--named] [--only TEXT]
 
 Would the tests notice? A mutant is the sources with one small fault: an operator turned round, a constant changed, a condition negated, a statement
 left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
 each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
-first, up to the first failure; what passes these, against all other programs of unit and property tests that take QUICK seconds at most; what passes those too, with
---sanitized, against the tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan). A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
+first, up to the first failure. What passes these is tried, once all have been, against all other programs of unit and property tests that take QUICK seconds at most, then against
+scripts of its file, and with --sanitized against the tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan). A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
 ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
 
+--part: every N-th of them alone, in a room of its own, so that several run side by side; their results.jsonl, one behind the other in one room, make the report.
 --named: instead, the faults that a reading of the code once put in and the whole suite let pass (NAMED).
 --only: files whose path holds TEXT. --report: a page with the score and the survivors.
 
@@ -284,12 +285,8 @@ class Room:
             with open(os.path.join(self.folder, "seconds.json"), "w") as h:
                 json.dump(self.seconds, h)
 
-    def in_turn(self, tests):
-        """Those of the file, the quickest first; then all others that are quick."""
-        if self.sanitized:
-            return sorted(tests, key=self.seconds.get)
-        others = [t for t in self.programs() if t not in tests and self.seconds[t] <= QUICK]
-        return sorted(tests, key=self.seconds.get) + sorted(others, key=self.seconds.get)
+    def others(self, tests):
+        return [t for t in self.programs() if t not in tests and self.seconds[t] <= QUICK]
 
     def programs(self):
         return sorted(m[0][5:] for m in (re.fullmatch(r"test_\w+", k) for k in os.listdir(os.path.join(self.build, "tests"))) if m and m[0] != "test_memory")
@@ -313,7 +310,7 @@ class Room:
             said = self.sh(self.link(program))
             if said.returncode:
                 sys.exit(said.stdout)
-            for t in self.in_turn(tests):
+            for t in sorted(tests, key=self.seconds.get):
                 no = self.passes(t, int(4 + 2 * self.seconds.get(t, 60)))[0]
                 if no:
                     return True, t + ": " + no, time.time() - began
@@ -376,6 +373,7 @@ def main():
     a.add_argument("--report")
     a.add_argument("--named", action="store_true")
     a.add_argument("--only", default="")
+    a.add_argument("--part", default="0/1")
     a.add_argument("--sanitized", metavar="FOLDER", help="a build with sanitizers, against which survivors are tried")
     a.add_argument("--build", default=os.path.join(HERE, "build"))
     o = a.parse_args()
@@ -391,29 +389,49 @@ def main():
         o.count = len(wanted)
     else:
         wanted = ((*m, tests_of(m[0])) for m in mutants(room, o.seed, o.only))
-    rows = []
-    for f, kind, s, e, new, text, tests in wanted:
+    part, parts = map(int, o.part.split("/"))
+    rows, left = [], []
+
+    def tell(r):
+        with open(room.file, "a") as out:
+            out.write(json.dumps(r) + "\n")
+        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", r["file"], r["line"], r["was"], r["is"], "" if r["killed"] else "   SURVIVED"), flush=True)
+
+    def ended(r, how):
+        r.update(killed=None if how is None else how[0], by=how and how[1], seconds=how and round(how[2], 1))
+
+    for k, (f, kind, s, e, new, text, tests) in enumerate(wanted):
         if len(rows) == o.count:
             break
+        if k % parts != part:
+            continue
         line, was, now = place(text, s, e, new)
         key = hashlib.sha1(("%s %d %s" % (f, s, new) + text).encode()).hexdigest()[:16]
         r = known.get(key)
         if not r or (r["killed"] is False and r["tests"] != of_tests(room, tests)):
-            room.measure(tests)
-            end = room.trial(f, text[:s] + new + text[e:], tests)
-            if harsh and end and not end[0]:
-                again = [t for t in tests if t not in LONG and not t.startswith("cli/")]
-                harsh.measure(again)
-                end = harsh.trial(f, text[:s] + new + text[e:], again) or end
-                end = (end[0], "sanitized " + end[1] if end[0] else "", end[2])
-            r = {"key": key, "file": f, "line": line, "kind": kind, "was": was, "is": now, "tests": of_tests(room, tests),
-                 "killed": None if end is None else end[0], "by": end and end[1], "seconds": end and round(end[2], 1)}
-            with open(room.file, "a") as out:
-                out.write(json.dumps(r) + "\n")
+            r = {"key": key, "file": f, "line": line, "kind": kind, "was": was, "is": now, "tests": of_tests(room, tests), "stage": 1}
+            programs = [t for t in tests if not t.startswith("cli/")] or tests
+            room.measure(programs)
+            ended(r, room.trial(f, text[:s] + new + text[e:], programs))
+            tell(r)
         if r["killed"] is None:
             continue
         rows.append(r)
-        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", f, r["line"], r["was"], r["is"], "" if r["killed"] else "   SURVIVED"), flush=True)
+        if r["killed"] is False and r.get("stage") == 1:
+            left.append((r, f, text[:s] + new + text[e:], tests))
+    for r, f, text, tests in left:
+        r["stage"] = 2
+        room.measure(tests)
+        ended(r, room.trial(f, text, room.others(tests)))
+        if not r["killed"] and any(t.startswith("cli/") for t in tests):
+            ended(r, room.trial(f, text, [t for t in tests if t.startswith("cli/")]))
+        if not r["killed"] and harsh:
+            again = [t for t in tests if t not in LONG and not t.startswith("cli/")]
+            harsh.measure(again)
+            end = harsh.trial(f, text, again)
+            if end and end[0]:
+                ended(r, (True, "sanitized " + end[1], end[2]))
+        tell(r)
     killed = sum(r["killed"] for r in rows)
     print("# %d of %d killed, %.1f %%" % (killed, len(rows), 100 * killed / max(1, len(rows))))
     if o.report:

@@ -3,33 +3,9 @@
  * calmetric itself exchanges the two unless there are slices and frames: so with frames, range and NMSE's denominator
  * come from the reconstruction, without them from the target. Scores that should equal the challenge's follow it. */
 #include "score.h"
+#include "kray/select.h"
 #include <math.h>
 #include <string.h>
-
-/* Rearranges a so that a[k] is what sorting would put there, nothing before it is larger and nothing after it smaller (Hoare's FIND). */
-static void select_at(float *a, long n, long k)
-{
-    long low = 0, high = n - 1;
-    while (low < high) {
-        float pivot = a[k];
-        long i = low, j = high;
-        while (i <= j) {
-            while (a[i] < pivot)
-                i++;
-            while (pivot < a[j])
-                j--;
-            if (i <= j) {
-                float w = a[i];
-                a[i++] = a[j];
-                a[j--] = w;
-            }
-        }
-        if (j < k)
-            low = i;
-        if (k < i)
-            high = j;
-    }
-}
 
 /* Sets unit, returns the largest value as seen; negative on lack of memory. */
 static double divide_by_percentile(kr_seen *v, long n)
@@ -41,7 +17,7 @@ static double divide_by_percentile(kr_seen *v, long n)
         a[i] = fabsf(v->p[i]);
     double at = 0.995 * (double)(n - 1);
     long k = (long)at;
-    select_at(a, n, k);
+    kr_select(a, n, k);
     float next = k + 1 < n ? a[k + 1] : a[k], largest = a[k];
     for (long i = k + 1; i < n; i++) {
         next = a[i] < next ? a[i] : next;

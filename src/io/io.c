@@ -296,9 +296,14 @@ const kr_format *kr_format_of(const char *path)
     if (kr_mem_lacked(0, refused))
         return NULL;
     if (!best) {
-        char seen[40] = "nothing";
-        for (size_t i = 0; i < got && i < 12; i++)
+        char seen[40] = "nothing", text[13] = "";
+        size_t shown = got < 12 ? got : 12, plain = 0;
+        for (; plain < shown && (isprint(head[plain]) || isspace(head[plain])); plain++)
+            text[plain] = isspace(head[plain]) ? ' ' : (char)head[plain];
+        for (size_t i = 0; i < shown; i++)
             snprintf(seen + 3 * i - !!i, sizeof seen - 3 * i, i ? " %02x" : "%02x", head[i]);
+        if (shown && plain == shown)
+            snprintf(seen, sizeof seen, "\"%s\"", text);
         static const char *const weights[] = { ".pt", ".pth", ".ckpt", ".safetensors", ".npz", ".atommic" };
         const char *dot = strrchr(path, '.'), *hint = "";
         for (size_t i = 0; dot && i < sizeof weights / sizeof *weights; i++)

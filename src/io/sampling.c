@@ -6,13 +6,16 @@
 #include <strings.h>
 #include <unistd.h>
 
-static bool fits(const kr_array *a, kr_shape s)
+/* The first axis along which they differ in length; KR_AXES: none. */
+static int misfit(const kr_array *a, kr_shape s)
 {
-    for (int d = 0; d < KR_AXES; d++)
-        if (a->n[d] > 1 && a->n[d] != s.n[d])
-            return false;
-    return true;
+    int d = 0;
+    while (d < KR_AXES && (a->n[d] == 1 || a->n[d] == s.n[d]))
+        d++;
+    return d;
 }
+
+static bool fits(const kr_array *a, kr_shape s) { return misfit(a, s) == KR_AXES; }
 
 /* 1 where the file holds anything but 0. */
 static kr_array *zero_or_one(const kr_array *a)
@@ -100,8 +103,10 @@ static kr_array *from_file(const char *text, kr_shape s, const char *name)
     }
     kr_scoped(array) m = zero_or_one(a);
     kr_scoped(array) view = m ? named ? kr_array_ref(m) : name_axes(m, s) : NULL;
-    if (view && !fits(view, s))
-        kr_fail(KR_ESHAPE, "the mask %s does not fit k-space %s; if its axes are others, name them: FILE@y,x", kr_shape_text(kr_array_shape(view)), kr_shape_text(s));
+    int d = view ? misfit(view, s) : KR_AXES;
+    if (d < KR_AXES)
+        kr_fail(KR_ESHAPE, "the mask %s has %ld points along %s, k-space %s has %ld; if its axes are others, name them: FILE@y,x", kr_shape_text(kr_array_shape(view)),
+                view->n[d], kr_axis_name(d), kr_shape_text(s), s.n[d]);
     else if (view && kr_max_abs(view) <= 0)
         kr_fail(KR_ENUMBER, "the mask keeps nothing");
     else if (view)

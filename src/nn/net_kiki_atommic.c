@@ -5,33 +5,23 @@
 #include <string.h>
 
 enum { NORM_UNET, CONV, DIDN, KINDS };
-static const struct { const char *words, *key; } kinds[KINDS] = { { "UNET|NORMUNET", "unet.down_sample_layers.0.layers.0.weight" },
-    { "CONV", "conv.0.weight" }, { "DIDN", "conv_in.0.weight" } };
+static const char *const words[KINDS] = { "UNET|NORMUNET", "CONV", "DIDN" };
+static const char *const keys[KINDS] = { "unet.down_sample_layers.0.layers.0.weight", "conv.0.weight", "conv_in.0.weight" };
 
 /* DIRECT's has no dc_weight. */
-static int matches(const kr_weights *w)
-{
-    for (int k = 0; k < KINDS; k++) {
-        kr_auto char *key = kr_strf("kspace_model_list.0.model.%s", kinds[k].key);
-        if (key && net_has(w, key))
-            return net_has(w, "dc_weight") ? 97 : 0;
-    }
-    return 0;
-}
+static int matches(const kr_weights *w) { return net_which(w, "kspace_model_list.0.model.", keys, KINDS) >= 0 && net_has(w, "dc_weight") ? 97 : 0; }
 
 /* The kind of network under a prefix, as "WORD_model_architecture" says, if it does. -1: a refusal. */
 static int kind_of(const kr_weights *w, const char *prefix, const char *word)
 {
-    int kind = KINDS - 1;
-    while (kind >= 0 && !net_maybe(w, "%s%s", prefix, kinds[kind].key))
-        kind--;
+    int kind = net_which(w, prefix, keys, KINDS);
     kr_auto char *key = kr_strf("%s_model_architecture", word);
-    const char *said = key && kind >= 0 ? net_word(w, key, kinds[kind].words) : "";
+    const char *said = key && kind >= 0 ? net_word(w, key, words[kind]) : "";
     bool image = !strcmp(word, "imspace");
     if (kind < 0 || (image && kind != NORM_UNET))
         kr_fail(KR_EFORMAT, "the weights have no network of the %s under '%s'%s", word, prefix, image ? ": a U-Net is wanted, since ATOMMIC's own class fails with any other (MWCNN)" : "");
-    else if (strcmp(said, kinds[kind].words) && (kind != NORM_UNET || (strcmp(said, "UNET") && strcmp(said, "NORMUNET"))) )
-        kr_fail(KR_EFORMAT, "%s_model_architecture is %s, the weights have %s", word, said, kinds[kind].words);
+    else if (strcmp(said, words[kind]) && (kind != NORM_UNET || (strcmp(said, "UNET") && strcmp(said, "NORMUNET"))) )
+        kr_fail(KR_EFORMAT, "%s_model_architecture is %s, the weights have %s", word, said, words[kind]);
     else
         return kind;
     return -1;
@@ -62,22 +52,17 @@ static kr_node minus(kr_graph *g, kr_node a, kr_node b) { return lay_image(g, la
 static int build(kr_graph *g, const kr_weights *all)
 {
     static const char image_prefix[] = "image_model_list.0.", kspace_prefix[] = "kspace_model_list.0.model.";
-    kr_weights *under = NULL;
-    for (int k = 0; k < KINDS && !under; k++) {
-        kr_auto char *key = kr_strf("%s%s", kspace_prefix, kinds[k].key);
-        under = key && net_has(all, key) ? net_weights(all, key) : NULL;
-    }
-    kr_scoped(weights) w = under;
+    int at = net_which(all, kspace_prefix, keys, KINDS);
+    kr_auto char *key = at < 0 ? NULL : kr_strf("%s%s", kspace_prefix, keys[at]);
+    kr_scoped(weights) w = key ? net_weights(all, key) : NULL;
     atommic in;
     int image = w ? kind_of(w, image_prefix, "imspace") : -1, kspace = image < 0 ? -1 : kind_of(w, kspace_prefix, "kspace");
     if (kspace < 0 || atommic_of(&in, g, w))
         return kr_error_code();
-    long copies = net_copies(w, "image_model_list."), more = copies ? net_copies(w, "kspace_model_list.") : 0, count = net_number(w, "num_iter", copies > 1 ? copies : 2);
+    long count = net_pairs(w, 2);
     const kr_tensor *dc = net_tensor(w, "dc_weight");
-    if (!more || !net_scalar(dc))
+    if (count < 0 || !net_scalar(dc))
         return kr_error_code();
-    if (copies != more || count < 1 || count > 1000 || (copies > 1 && copies != count))
-        return kr_fail(KR_EFORMAT, "num_iter is %ld, the weights have %ld networks of images and %ld of k-space", count, copies, more);
     bool no_dc = net_number(w, "no_dc", 0) != 0, owned = false;
     kr_graph *one = graph_refused(g) ? NULL : kr_graph_new(0, g);
     kr_node k = in.y, x = in.y, unit = graph_input(g, "kspace_unit", KR_NUMBERS, 1, false);

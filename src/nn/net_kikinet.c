@@ -5,34 +5,26 @@
 #include <string.h>
 
 enum { UNET, NORM_UNET, MWCNN, CONV, DIDN, KINDS };
-static const struct { const char *word, *key; } kinds[KINDS] = { { "UNET", "down_sample_layers.0.layers.0.weight" }, { "NORMUNET", "unet2d.down_sample_layers.0.layers.0.weight" },
-    { "MWCNN", "down.0.convblock0.net.0.weight" }, { "CONV", "conv.0.weight" }, { "DIDN", "conv_in.0.weight" } };
+static const char *const words[KINDS] = { "UNET", "NORMUNET", "MWCNN", "CONV", "DIDN" };
+static const char *const keys[KINDS] = { "down_sample_layers.0.layers.0.weight", "unet2d.down_sample_layers.0.layers.0.weight", "down.0.convblock0.net.0.weight", "conv.0.weight",
+    "conv_in.0.weight" };
 
-static int matches(const kr_weights *w)
-{
-    for (int k = 0; k < KINDS; k++) {
-        kr_auto char *key = kr_strf("kspace_model_list.0.model.%s", kinds[k].key);
-        if (key && net_has(w, key))
-            return net_has(w, "dc_weight") ? 0 : 95;         /* ATOMMIC's */
-    }
-    return 0;
-}
+/* ATOMMIC's has a dc_weight. */
+static int matches(const kr_weights *w) { return net_which(w, "kspace_model_list.0.model.", keys, KINDS) < 0 || net_has(w, "dc_weight") ? 0 : 95; }
 
 /* The kind of network under a prefix, as "WORD_model_architecture" says, if it does. -1: a refusal. */
 static int kind_of(const kr_weights *w, const char *prefix, const char *word)
 {
-    int kind = KINDS - 1;
-    while (kind >= 0 && !net_maybe(w, "%s%s", prefix, kinds[kind].key))
-        kind--;
+    int kind = net_which(w, prefix, keys, KINDS);
     kr_auto char *key = kr_strf("%s_model_architecture", word);
-    const char *said = key ? net_word(w, key, kind < 0 ? "" : kinds[kind].word) : "";
+    const char *said = key ? net_word(w, key, kind < 0 ? "" : words[kind]) : "";
     bool image = !strcmp(word, "image");
     if (kind < 0)
         kr_fail(KR_EFORMAT, "the weights have no %s network under '%s'", word, prefix);
     else if (image ? kind > MWCNN : kind == MWCNN)
-        kr_fail(KR_EREFUSED, "DIRECT's KIKI-Net has no %s network of the kind %s", word, kinds[kind].word);
-    else if (strcmp(said, kinds[kind].word))
-        kr_fail(KR_EFORMAT, "%s_model_architecture is %s, the weights have %s", word, said, kinds[kind].word);
+        kr_fail(KR_EREFUSED, "DIRECT's KIKI-Net has no %s network of the kind %s", word, words[kind]);
+    else if (strcmp(said, words[kind]))
+        kr_fail(KR_EFORMAT, "%s_model_architecture is %s, the weights have %s", word, said, words[kind]);
     else
         return kind;
     return -1;
@@ -55,20 +47,15 @@ static kr_node run(kr_graph *g, const kr_weights *w, const char *prefix, int kin
 static int build(kr_graph *g, const kr_weights *all)
 {
     static const char image_prefix[] = "image_model_list.0.", kspace_prefix[] = "kspace_model_list.0.model.";
-    kr_weights *under = NULL;
-    for (int k = 0; k < KINDS && !under; k++) {
-        kr_auto char *key = kr_strf("%s%s", kspace_prefix, kinds[k].key);
-        under = key && net_has(all, key) ? net_weights(all, key) : NULL;
-    }
-    kr_scoped(weights) w = under;
+    int at = net_which(all, kspace_prefix, keys, KINDS);
+    kr_auto char *key = at < 0 ? NULL : kr_strf("%s%s", kspace_prefix, keys[at]);
+    kr_scoped(weights) w = key ? net_weights(all, key) : NULL;
     int image = w ? kind_of(w, image_prefix, "image") : -1, kspace = image < 0 ? -1 : kind_of(w, kspace_prefix, "kspace");
     if (kspace < 0)
         return kr_error_code();
-    long copies = net_copies(w, "image_model_list."), more = copies ? net_copies(w, "kspace_model_list.") : 0, count = net_number(w, "num_iter", copies > 1 ? copies : 10);
-    if (!more)
+    long count = net_pairs(w, 10);
+    if (count < 0)
         return kr_error_code();
-    if (copies != more || count < 1 || count > 1000 || (copies > 1 && copies != count))
-        return kr_fail(KR_EFORMAT, "num_iter is %ld, the weights have %ld networks of images and %ld of k-space", count, copies, more);
     net_model m = net_model_of(g, all);
     bool normalise = net_number(w, "normalize", 0) != 0, owned = false;
     kr_node unit = normalise ? graph_input(g, "squared_scale", KR_NUMBERS, 1, false) : (kr_node){ -1 };

@@ -58,6 +58,26 @@ int chain_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long
     return e;
 }
 
+long net_pairs(const kr_weights *w, long usual)
+{
+    long copies = net_copies(w, "image_model_list."), more = copies ? net_copies(w, "kspace_model_list.") : 0, count = net_number(w, "num_iter", copies > 1 ? copies : usual);
+    if (!more)
+        return kr_error_code();
+    if (copies != more || count < 1 || count > 1000 || (copies > 1 && copies != count))
+        return kr_fail(KR_EFORMAT, "num_iter is %ld, the weights have %ld networks of images and %ld of k-space", count, copies, more);
+    return count;
+}
+
+int net_which(const kr_weights *w, const char *prefix, const char *const *keys, int count)
+{
+    while (--count >= 0) {
+        kr_auto char *key = kr_strf("%s%s", prefix, keys[count]);
+        if (key && net_has(w, key))
+            break;
+    }
+    return count;
+}
+
 long net_copies(const kr_weights *w, const char *list)
 {
     long most = 0;

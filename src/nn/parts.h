@@ -121,6 +121,10 @@ kr_node chain(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, l
 int chain_fresh(kr_weights *w, uint64_t seed, const char *prefix, long ins, long outs, long hidden, long convs, bool batch);
 /* How often a list ("image_model_list.") holds one network, whose further copies then count as read; 0: they differ, a refusal. */
 long net_copies(const kr_weights *w, const char *list);
+/* Iterations of a KIKI-Net, which `num_iter` says (`usual`: where it does not) and the copies of its networks of images and of k-space, if there are several. Negative: a refusal. */
+long net_pairs(const kr_weights *w, long usual);
+/* The last of these keys that the weights have behind the prefix; -1: none. */
+int net_which(const kr_weights *w, const char *prefix, const char *const *keys, int count);
 /* What training leaves once is saved again as published: `copies` networks of a list ("image_model_list."), of which only the first is there; the slope of all activations of
  * chains whose names hold `chains`; of two lists, one of them of chains or DIDNs, whose modules stand twice. */
 int net_again(kr_weights *w, const char *list, long copies);

@@ -180,7 +180,7 @@ static int check(const kr_coils_opts *o, long coils)
 static kr_array *of_singles(const kr_scan *s, const kr_coils_opts *o, const kr_trace *trace)
 {
     if (!s->calib) {
-        kr_fail(KR_EREFUSED, "%ld slices were measured together, and there is no single-band reference to tell them apart by: give one "
+        kr_fail(KR_EREFUSED, "%ld slices were excited together (SMS), and there is no single-band reference scan for their coil maps: give one "
                              "(--single-band FILE), or coil maps of all slices (--coils FILE)", s->multiband.factor);
         return NULL;
     }

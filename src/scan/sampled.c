@@ -221,7 +221,8 @@ static int check_mask(const kr_array *mask, kr_shape s, unsigned in_image)
         return kr_fail(KR_EREFUSED, "a sampling mask is real, this one is complex");
     for (int d = 0; d < KR_AXES; d++) {
         if (mask->n[d] > 1 && mask->n[d] != s.n[d])
-            return kr_fail(KR_ESHAPE, "the mask %s does not fit k-space %s", kr_shape_text(kr_array_shape(mask)), kr_shape_text(s));
+            return kr_fail(KR_ESHAPE, "the mask %s does not fit k-space %s: %ld points along %s instead of %ld", kr_shape_text(kr_array_shape(mask)), kr_shape_text(s),
+                           mask->n[d], kr_axis_name(d), s.n[d]);
         if (mask->n[d] > 1 && in_image & KR_ON(d))
             return kr_fail(KR_EREFUSED, "the data are in image space along %s and cannot be undersampled there", kr_axis_name(d));
     }

@@ -33,6 +33,6 @@ refuses 1 "nothing to undersample along y" kray mask random --shape 64
 refuses 1 "there is no such file" kray mask none.npy --shape 64,64
 refuses 1 "there is no such file" kray mask --show none.npy
 refuses 2 "which file" kray mask --show
-refuses 1 "does not fit k-space {x=64 y=64}" kray mask m.npy --shape 64,64
+refuses 1 "has 40 points along x, k-space {x=64 y=64} has 64" kray mask m.npy --shape 64,64
 refuses 2 "cannot be written" kray mask random --shape 64,64 -o mask.xyz
 works "" kray mask random --shape 64,64 -o none/mask.npy

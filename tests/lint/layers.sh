@@ -9,7 +9,7 @@ owner()
 {
     case $1 in
     base|opt) echo base ;;
-    array|dealt) echo array ;;
+    array|dealt|select) echo array ;;
     fourier|la|lanes|nufft|rowfilter|segments|wavelet|rays) echo math ;;
     linop|offres) echo op ;;
     prox) echo prox ;;

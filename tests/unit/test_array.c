@@ -1,4 +1,5 @@
 #include "kray/dealt.h"
+#include "kray/select.h"
 #include "test.h"
 
 static void shapes(void **state)
@@ -158,8 +159,32 @@ static void dealt(void **state)
     assert_int_equal(kr_dealt_processes(NULL), 1);
 }
 
+/* Against sorting, with ties; the others lie on their sides. */
+static int ascending(const void *p, const void *q)
+{
+    float a = *(const float *)p, b = *(const float *)q;
+    return (a > b) - (a < b);
+}
+
+static void selection(void **state)
+{
+    (void)state;
+    for (long n = 1; n < 40; n++)
+        for (long k = 0; k < n; k++) {
+            float a[40], sorted[40];
+            for (long i = 0; i < n; i++)
+                a[i] = sorted[i] = (float)(kr_rand_bits(3, (uint64_t)n, (uint64_t)i) % 12);
+            qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+            assert_true(kr_select(a, n, k) == sorted[k] && a[k] == sorted[k]);
+            for (long i = 0; i < n; i++)
+                assert_true(i < k ? a[i] <= a[k] : a[i] >= a[k]);
+            qsort(a, (size_t)n, sizeof *a, ascending);
+            assert_memory_equal(a, sorted, (size_t)n * sizeof *a);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt), cmocka_unit_test(selection) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,10 @@ static void test_recognised(void **state)
     }
     put("junk.nii", "this is not a volume");
     assert_null(kr_format_of(in("junk.nii")));
-    assert_refused(KR_EFORMAT, "unknown format (it begins with 74 68 69 73");
+    assert_refused(KR_EFORMAT, "unknown format (it begins with \"this is not \")");
+    put("junk.bin", "\001this");
+    assert_null(kr_format_of(in("junk.bin")));
+    assert_refused(KR_EFORMAT, "unknown format (it begins with 01 74 68 69 73)");
     put("empty.npy", "");
     assert_null(kr_format_of(in("empty.npy")));
     assert_refused(KR_EFORMAT, "the file is empty");
