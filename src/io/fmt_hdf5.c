@@ -12,16 +12,23 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
 
 struct choice { kr_text all; const char *between; size_t room; char name[256], axes[64]; int numeric, rank; kr_h5 *file; const char *group; int depth; };
 
-/* Names that a dataset of k-space may have, one for each of its axes. */
+/* Names that a dataset of k-space may have, one for each of its axes. Real numbers are the parts of complex ones where the last axis, or one alone, is of length 2. */
 static void likely_axes(char to[64], const kr_h5_set *s)
 {
     static const char *const name[] = { "time", "slice", "coil", "y", "x" };
-    int known = sizeof name / sizeof *name;
-    bool apart = s->kind == KR_H5_REAL && s->dims > 1 && s->n[s->dims - 1] == 2;
-    int axes = s->dims - apart, at = 0;
-    for (int i = axes < known ? known - axes : 0; i < known; i++)
-        at += snprintf(to + at, (size_t)(64 - at), "%s%s", at ? "," : axes > known ? "...," : "", name[i]);
-    snprintf(to + at, (size_t)(64 - at), "%s", apart ? ",reim" : "");
+    const char *word[KR_H5_DIMS];
+    int left = sizeof name / sizeof *name, reim = -1, pairs = 0, from = s->dims, at = 0;
+    for (int i = 0; s->kind == KR_H5_REAL && s->dims > 1 && i < s->dims; i++) {
+        pairs += s->n[i] == 2;
+        reim = s->n[i] == 2 ? i : reim;
+    }
+    reim = pairs > 1 && reim < s->dims - 1 ? -1 : reim;
+    while (from && (from - 1 == reim || left)) {
+        from--;
+        word[from] = from == reim ? "reim" : name[--left];
+    }
+    for (int i = from; i < s->dims; i++)
+        at += snprintf(to + at, (size_t)(64 - at), "%s%s", i > from ? "," : from ? "...," : "", word[i]);
 }
 
 static int note(void *self, const char *name, bool group)

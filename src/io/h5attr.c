@@ -80,7 +80,7 @@ static uint64_t type_bytes(const unsigned char *b, uint64_t bytes, int depth)
         return 0;
     int class = b[0] & 15, version = b[0] >> 4;
     uint64_t size = kr_little(b + 4, 4), members = kr_little(b + 1, 2), used = 0;
-    if (version < 1 || version > 3 || !size)
+    if (version < 1 || version > KR_H5_TYPES || !size)
         return 0;
     switch (class) {
     case FIXED: case BITS: used = size <= 16 ? 12 : 0; break;
@@ -157,11 +157,14 @@ static bool chunk_is_bad(const unsigned char *m, uint64_t bytes)
 /* The type inside an attribute stands behind its name. */
 static bool type_is_bad(void *self, int message, const unsigned char *m, uint64_t bytes)
 {
-    (void)self;
     if (message == LAYOUT)
         return chunk_is_bad(m, bytes);
-    if (message == DATATYPE)
+    if (message == DATATYPE) {
+        unsigned version = bytes ? m[0] >> 4 : 0;
+        if (self && (version == 4 || version == 5) && version > KR_H5_TYPES)
+            *(unsigned *)self = version;
         return !type_bytes(m, bytes, 0);
+    }
     struct attr a;
     return message == ATTRIBUTE && (!attr_of(&a, m, bytes) || (!a.apart && !type_bytes(a.type, a.type_bytes, 0)));
 }
@@ -234,7 +237,7 @@ static bool search(struct search *s, kr_h5 *f, const char *object)
     return found;
 }
 
-bool kr_h5_types_bad(kr_h5 *f, const char *object) { return search(&(struct search){ .see = type_is_bad }, f, object); }
+bool kr_h5_types_bad(kr_h5 *f, const char *object, unsigned *newer) { return search(&(struct search){ .see = type_is_bad, .self = newer }, f, object); }
 
 /* ---- Texts ---- */
 /* A text of variable length; raw: its reference. */
@@ -415,7 +418,7 @@ static bool see_attr(void *self, int message, const unsigned char *m, uint64_t b
 static int seek(struct sought *s)
 {
     kr_h5 *f = s->f;
-    if (kr_h5_types_bad(f, s->object) || search(&(struct search){ .see = see_attr, .self = s }, f, s->object) || (f->base >= 0 && !s->dense))
+    if (kr_h5_types_bad(f, s->object, NULL) || search(&(struct search){ .see = see_attr, .self = s }, f, s->object) || (f->base >= 0 && !s->dense))
         return s->e;
     struct held h = { 0 };
     H5O_info_t info;

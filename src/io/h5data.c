@@ -2,6 +2,7 @@
 #include "h5pack.h"
 #include "h5vlen.h"
 #include <string.h>
+#include <strings.h>
 
 /* What kind of number an HDF5 type is. Only these are read, and converted here: the conversions of HDF5 1.10 fall over
  * types that a damaged file makes up. */
@@ -36,7 +37,7 @@ enum kr_number kr_h5_number_of(hid_t type, bool *swap)
     return KR_NUMBER_NONE;
 }
 
-/* Complex: a compound of two parts of one kind: {r, i} (h5py) or {real, imag} (MATLAB). */
+/* Complex: a compound of two parts of one kind: {r, i} (h5py) or {real, imag} (MATLAB); whole numbers, too, as converters keep them. */
 static void complex_of(kr_h5_set *s)
 {
     static const char *const re[] = { "r", "real", "re" }, *const im[] = { "i", "imag", "im" };
@@ -48,9 +49,10 @@ static void complex_of(kr_h5_set *s)
         char *name = H5Tget_member_name(s->type, m);
         hid_t type = H5Tget_member_type(s->type, m);
         for (int k = 0; name && type >= 0 && k < 3; k++)
-            if (!strcmp(name, re[k]) || !strcmp(name, im[k])) {
-                int p = !strcmp(name, im[k]);
-                kind[p] = H5Tget_class(type) == H5T_FLOAT ? kr_h5_number_of(type, &swap[p]) : KR_NUMBER_NONE;
+            if (!strcasecmp(name, re[k]) || !strcasecmp(name, im[k])) {
+                int p = !strcasecmp(name, im[k]);
+                H5T_class_t class = H5Tget_class(type);
+                kind[p] = class == H5T_FLOAT || class == H5T_INTEGER ? kr_h5_number_of(type, &swap[p]) : KR_NUMBER_NONE;
                 s->part[p] = (long)H5Tget_member_offset(s->type, m);
             }
         if (type >= 0)
@@ -148,8 +150,11 @@ hid_t kr_h5_dataset(kr_h5 *f, const char *name)
         return kr_fail(KR_EFORMAT, "%s is a link to another file, %s, which is not followed", name, f->elsewhere);
     if (kind != 'd')
         return kr_fail(KR_EFORMAT, kind == 'g' ? "%s is a group; a dataset is wanted" : "there is no dataset %s", name);
-    if (kr_h5_types_bad(f, name))
-        return kr_fail(KR_EFORMAT, "dataset %s is damaged: its type or its chunks make no sense", name);
+    unsigned newer = 0;
+    if (kr_h5_types_bad(f, name, &newer))
+        return kr_fail(KR_EFORMAT, newer ? "dataset %s has a type of a newer HDF5 (format %u; libhdf5 %d.%d.%d, which reads it here, knows up to %d): written with "
+                       "libver='v110', or without libver, it is read" : "dataset %s is damaged: its type or its chunks make no sense", name, newer, H5_VERS_MAJOR, H5_VERS_MINOR,
+                       H5_VERS_RELEASE, KR_H5_TYPES);
     hid_t id = H5Oopen(f->id, name, f->links);
     return id < 0 ? kr_fail(KR_EFORMAT, "dataset %s cannot be opened", name) : id;
 }

@@ -13,8 +13,10 @@ typedef struct kr_h5_ref { uint64_t at; uint32_t count, index; } kr_h5_ref;
 enum { KR_H5_REF = 16 };
 kr_h5_ref kr_h5_ref_of(const void *raw);
 
-/* Is a type or a chunk's length in the object's header damaged in a way that HDF5 1.10 does not survive? */
-bool kr_h5_types_bad(kr_h5 *f, const char *object);
+/* Is a type or a chunk's length in the object's header damaged in a way that HDF5 1.10 does not survive? *newer, where not NULL: the format of a type that
+ * this libhdf5 does not know; types of 1.12 (4) are written as those of before (3), but for references. */
+enum { KR_H5_TYPES = H5_VERSION_GE(1, 12, 0) ? 4 : 3 };
+bool kr_h5_types_bad(kr_h5 *f, const char *object, unsigned *newer);
 
 /* Scratch of one thread: the collection last looked at. Start with {0}; kr_h5_heap_clear at the end. */
 typedef struct kr_h5_heap { unsigned char *bytes; size_t room, held; uint64_t at, size; } kr_h5_heap;

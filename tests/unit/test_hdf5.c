@@ -431,6 +431,30 @@ static void halves(void **state)
     }
 }
 
+/* Complex numbers as compounds: of whole numbers too, whatever the case of the names; real and imaginary parts along an axis that is not the last are hinted at. */
+static void compounds(void **state)
+{
+    (void)state;
+    const char *path = scratch("compound.h5");
+    hid_t f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(1, (const hsize_t[]){ 2 }, NULL), t = H5Tcreate(H5T_COMPOUND, 4);
+    H5Tinsert(t, "Real", 0, H5T_STD_I16LE);
+    H5Tinsert(t, "Imag", 2, H5T_STD_I16LE);
+    hid_t d = H5Dcreate2(f, "v", t, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(d, t, H5S_ALL, H5S_ALL, H5P_DEFAULT, (const int16_t[]){ 3, -4, 300, 32767 }) >= 0);
+    H5Dclose(d);
+    H5Tclose(t);
+    H5Sclose(space);
+    H5Fclose(f);
+    kr_scoped(array) a = array(path, ":v");
+    assert_true(a->type == KR_C32 && KR_R(a)[0] == 3 && KR_R(a)[1] == -4 && KR_R(a)[2] == 300 && KR_R(a)[3] == 32767);
+    f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    put(f, "kspace", H5T_NATIVE_FLOAT, 5, (const hsize_t[]){ 3, 2, 4, 5, 6 }, NULL, 0);
+    H5Fclose(f);
+    kr_scan *s = NULL;
+    assert_int_equal(kr_scan_read(&s, path, NULL, NULL, NULL), KR_EUSAGE);
+    assert_refused(KR_EUSAGE, ":kspace@slice,reim,coil,y,x");
+}
+
 /* Links inside of the file are followed, those to other files are told. */
 static void links(void **state)
 {
@@ -595,7 +619,7 @@ int main(void)
     for (int i = 0; i < N; i++)
         number[i] = i % 100;
     const struct CMUnitTest tests[] = { cmocka_unit_test(kinds_and_layouts), cmocka_unit_test(few_axes), cmocka_unit_test(written),
-        cmocka_unit_test(real_and_imaginary_axis), cmocka_unit_test(woven_chunks), cmocka_unit_test(halves), cmocka_unit_test(links),
+        cmocka_unit_test(real_and_imaginary_axis), cmocka_unit_test(woven_chunks), cmocka_unit_test(halves), cmocka_unit_test(compounds), cmocka_unit_test(links),
         cmocka_unit_test(virtual_datasets), cmocka_unit_test(stored_cases), cmocka_unit_test(attributes), cmocka_unit_test(matlab73), cmocka_unit_test(refusals), cmocka_unit_test(damaged) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
