@@ -141,6 +141,7 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
 }
 
 /* ---- Reading ---- */
+static const char LOUD[] = "warning: ";                      /* notes that begin so are told at once */
 
 static const kr_played *played(const kr_job *j) { return j->how.stated.along ? j->how.stated.along->played : NULL; }
 
@@ -165,7 +166,9 @@ static int read_window(kr_job *j, kr_scan **out, const char *source, const kr_tr
     int notes = 0;
     for (const char *p = s->notes.s, *end; !j->told && p && *p; p = *end ? end + 1 : end, notes++) {
         end = p + strcspn(p, "\n");
-        kr_say(trace, KR_DETAIL, "%s: %.*s", source, (int)(end - p), p);
+        bool loud = !strncmp(p, LOUD, sizeof LOUD - 1);
+        kr_say(trace, loud ? KR_WARNING : KR_DETAIL, "%s: %.*s", source, (int)(end - p - (loud ? (long)sizeof LOUD - 1 : 0)), p + (loud ? sizeof LOUD - 1 : 0));
+        notes -= loud;
     }
     if (notes)
         kr_say(trace, KR_INFO, "%s: %d note%s on what was read (-v, or kray info)", source, notes, notes == 1 ? "" : "s");

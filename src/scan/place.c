@@ -91,7 +91,7 @@ static void tell(kr_placing *p)
     if (empty)
         kr_scan_note(p->s, "imaging lines without samples: %ld", empty);
     if (g->outside)
-        kr_scan_note(p->s, "imaging lines outside the grid of %ld x %ld, left out: %ld", g->n[SLOT_Y], g->n[SLOT_Z], g->outside);
+        kr_scan_note(p->s, "warning: imaging lines outside the grid of %ld x %ld, left out: %ld", g->n[SLOT_Y], g->n[SLOT_Z], g->outside);
     if (p->calibration.outside)
         kr_scan_note(p->s, "calibration lines outside their grid, left out: %ld", p->calibration.outside);
     if (g->repeated)
@@ -202,7 +202,8 @@ kr_placing *kr_placing_new(kr_scan *s, const kr_placing_plan *plan)
         p->line[i] = plan->line[i];
         p->kind[i] = (unsigned char)kr_line_kind_of(plan->line[i].flags);
     }
-    if (good && (!plan->played || !place_match(p)) && !place_encoding(p) && (!plan->played || !place_played(p)) && !place_imaging(p)) {
+    good = good && (!plan->played || !place_match(p)) && !place_encoding(p) && !place_apart(p);
+    if (good && (!plan->played || !place_played(p)) && !place_imaging(p)) {
         place_claim_imaging(p);
         if (!place_calibration(p) && !plan_kinds(p) && !frame_time(p) && !make_room(p)) {
             dwell_times(p);

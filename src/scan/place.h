@@ -64,6 +64,7 @@ long place_row_at(const grid *g, long at, long *plane);      /* element of the f
 int place_grid_mask(kr_array **out, const grid *g, bool spokes) KR_MUST_USE;
 
 /* ---- place_slices.c: slices in space ---- */
+int place_apart(kr_placing *p) KR_MUST_USE;                  /* after place_encoding: slice counters of lines that have but places */
 long place_images(const kr_placing *p);                      /* slices that will be told apart                          */
 int place_slices(kr_placing *p) KR_MUST_USE;                 /* directions, the order of slices, a position for each    */
 

@@ -22,6 +22,76 @@ static int by_place(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Lines of a plane that have one slice counter but lie at several places (or are turned to several sides), as many at each and with the same counters: the
+ * slices are told apart by place. (Motion that is followed moves lines too, but leaves no two lines or more at each of its places; a plane that is moved by
+ * hand has another place in each repetition.) */
+enum { PLACES = 512 };
+static const double SAME_MM = 0.05, SAME_TURN = 1e-4;
+struct spot { double dir[3], at; long lines, least[SLOTS], most[SLOTS]; };        /* and the range of each counter there */
+
+/* The number of the spot that a line lies at; -1: at none that can be told, or too many. */
+static long spot_of(struct spot *spot, long *spots, const kr_line *l)
+{
+    struct spot s = { .lines = 0 };
+    if (!unit(s.dir, l->slice_dir) || !isfinite(s.at = along(l->position, s.dir)))
+        return -1;
+    for (long k = 0; k < *spots; k++)
+        if (dot3(spot[k].dir, s.dir) > 1 - SAME_TURN && fabs(spot[k].at - s.at) < SAME_MM)
+            return k;
+    if (*spots == PLACES)
+        return -1;
+    spot[*spots] = s;
+    return (*spots)++;
+}
+
+int place_apart(kr_placing *p)
+{
+    kr_auto struct spot *spot = kr_alloc(PLACES, sizeof *spot);
+    kr_auto long *at = kr_alloc((size_t)(p->plan.count > 0 ? p->plan.count : 1), sizeof *at);
+    const kr_line *first = NULL;
+    long spots = 0, imaging = 0;
+    bool turned = false;
+    if (!spot || !at)
+        return kr_error_code();
+    for (long i = 0; i < p->plan.count; i++) {
+        const kr_line *l = &p->line[i];
+        at[i] = -1;
+        if (!place_imaging_line(p, i))
+            continue;
+        first = first ? first : l;
+        if (l->slice != first->slice || l->kz != first->kz || (at[i] = spot_of(spot, &spots, l)) < 0)
+            return 0;
+        struct spot *o = &spot[at[i]];
+        for (int k = SLOT_COUNTERS; k < SLOTS; k++) {
+            o->least[k] = o->lines && o->least[k] < place_counter(l, k) ? o->least[k] : place_counter(l, k);
+            o->most[k] = o->lines && o->most[k] > place_counter(l, k) ? o->most[k] : place_counter(l, k);
+        }
+        o->lines++;
+        imaging++;
+    }
+    for (long k = 0; k < spots; k++) {
+        if (spot[k].lines < 2 || spot[k].lines * spots != imaging || memcmp(spot[k].least, spot[0].least, sizeof spot->least) || memcmp(spot[k].most, spot[0].most, sizeof spot->most))
+            return 0;
+        turned |= dot3(spot[k].dir, spot[0].dir) <= 1 - SAME_TURN;
+    }
+    if (spots < 2 || kr_is_multiband(p->s))
+        return 0;
+    long slice = first->slice;
+    for (long i = 0; i < p->plan.count; i++) {
+        long all = spots;
+        if (p->kind[i] != KR_LINES_NOISE && p->line[i].slice == slice && at[i] < 0)          /* calibration, where it lies at one of them */
+            at[i] = spot_of(spot, &all, &p->line[i]);
+        if (at[i] < 0 || at[i] >= spots)
+            continue;
+        long rank = turned ? at[i] : 0;
+        for (long k = 0; k < spots && !turned; k++)
+            rank += spot[k].at < spot[at[i]].at;
+        p->line[i].slice = (uint16_t)rank;
+    }
+    kr_scan_note(p->s, "the lines have one slice counter, but lie at %ld places, %ld at each: slices are told apart by place", spots, spot[0].lines);
+    return 0;
+}
+
 /* Directions of the first imaging line, where they are some. */
 static void set_directions(kr_scan *s, kr_geom *geom, const kr_line *l)
 {
@@ -97,6 +167,9 @@ static int place_together(kr_placing *p, kr_geom *geom)
     return p->s->geom ? 0 : kr_error_code();
 }
 
+/* Cosine of 2 degrees: planes of one stack are parallel. */
+static const double TURNED = 0.9994;
+
 int place_slices(kr_placing *p)
 {
     kr_auto const kr_line **first = kr_alloc_zero((size_t)p->slices, sizeof *first);
@@ -110,6 +183,13 @@ int place_slices(kr_placing *p)
             any = any ? any : &p->line[i];
         }
     set_directions(p->s, geom, any);
+    long turned = 0;
+    for (long k = 0; k < p->slices && geom->known; k++) {
+        double dir[3];
+        turned += first[k] && unit(dir, first[k]->slice_dir) && fabs(dot3(dir, geom->slice_dir)) < TURNED;
+    }
+    if (turned)
+        kr_scan_note(p->s, "warning: %ld of %ld slices are turned against the first; the image's geometry is that of the first, and wrong for those", turned, p->slices);
     if (kr_is_multiband(p->s))
         return place_together(p, geom);
     if (order_slices(p, geom, first))

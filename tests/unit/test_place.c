@@ -241,8 +241,52 @@ static void test_played(void **state)
     kr_error_clear();
 }
 
+/* Three planes, interleaved: by slice counters, by places alone, by directions alone; a plane moved from repetition to repetition is one slice. */
+static void by_place(void **state)
+{
+    (void)state;
+    enum { NY = 8, PLANES = 3 };
+    for (int how = 0; how < 4; how++) {
+        kr_line line[NY * PLANES];
+        static kr_cfloat number[NY * PLANES][8];
+        const kr_cfloat *samples[NY * PLANES];
+        kr_encoding enc = { .encoded = { 8, NY, 1 }, .encoded_mm = { 80, 80, 5 } };
+        for (int i = 0; i < NY * PLANES; i++) {
+            int plane = (i + 1) % PLANES;                    /* measured in the order 1 2 0 */
+            line[i] = (kr_line){ .samples = 8, .channels = 1, .center_sample = 4, .ky = (uint16_t)(i / PLANES), .read_dir = { 1 }, .phase_dir = { 0, 1 }, .slice_dir = { 0, 0, 1 } };
+            line[i].slice = (uint16_t)(how == 0 ? plane : 0);
+            line[i].repetition = (uint16_t)(how == 3 ? plane : 0);
+            if (how == 2)
+                for (int d = 0; d < 3; d++)
+                    line[i].slice_dir[d] = d == plane;
+            else
+                line[i].position[2] = 6.f * (float)plane - 4;
+            for (int x = 0; x < 8; x++)
+                number[i][x] = kr_c((float)(plane + 1), (float)x);
+            samples[i] = number[i];
+        }
+        kr_scan *s = kr_scan_new();
+        s->enc = enc;
+        kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, NY * PLANES, &enc, 1, false, 0, 0, NULL });
+        assert_non_null(p);
+        assert_int_equal(kr_placing_put(p, 0, NY * PLANES, samples, NULL), 0);
+        assert_int_equal(kr_placing_end(&p), 0);
+        assert_int_equal(s->shape.n[KR_SLICE], how == 3 ? 1 : PLANES);
+        assert_int_equal(s->shape.n[KR_TIME], how == 3 ? PLANES : 1);
+        for (int k = 0; k < PLANES; k++) {
+            int want = how == 2 ? (k + 1) % PLANES : k;      /* in space; of turned planes as they come */
+            assert_true(kr_re(KR_C(s->data)[k * s->data->step[how == 3 ? KR_TIME : KR_SLICE]]) == (float)(want + 1));
+            if (how < 2)
+                assert_near(s->geom->position_mm[k][2], 6 * k - 4, 1e-5);
+        }
+        assert_int_equal(s->notes.s && strstr(s->notes.s, "told apart by place"), how == 1 || how == 2);
+        assert_int_equal(s->notes.s && strstr(s->notes.s, "warning: 2 of 3 slices are turned"), how == 2);
+        kr_scan_unref(&s);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild), cmocka_unit_test(test_played) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild), cmocka_unit_test(test_played), cmocka_unit_test(by_place) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
