@@ -145,7 +145,12 @@ static long split(ray_plane *p, const kr_rays *r, const kr_grid *g, long view, s
         t.turned = t.b < 0;
         if (p->beam == KR_DIVERGENT) {
             direction(p, &t, (double)k, &dx, &dr);
-            double aside = fmax(fmax(-t.xs, t.xs - (double)(s->n - 1)) - 2, 1);          /* slopes are at most 1: no column is reached before */
+            double steep = 1, a, c;                                  /* no column is reached before; edges of wide elements may be steeper than their rays */
+            for (int i = 0; i < 2 && p->box; i++) {
+                direction(p, &t, (double)(i ? end : k) - 0.5, &a, &c);
+                steep = fmax(steep, fabs(a / c));
+            }
+            double aside = fmax(fmax(-t.xs, t.xs - (double)(s->n - 1)) / steep - 2, 1);
             if (dr > 0)
                 t.row0 = (long)fmax(0, ceil(t.rs + aside));
             else
@@ -232,7 +237,7 @@ ray_plane *ray_plane_new(const kr_rays *r, const kr_grid *g, enum kr_ray_model m
         ray_plane_unref(&p);
         return NULL;
     }
-    p->margin = p->k->lanes > 4 && ((double)p->k->lanes / 2 + 1) / fine + 4.1 < 1.5 * p->k->lanes ? 3 * p->k->lanes + 16 : RAY_WIDE + 16;
+    p->margin = p->beam == KR_PARALLEL && p->k->lanes > 4 && ((double)p->k->lanes / 2 + 1) / fine + 4.1 < 1.5 * p->k->lanes ? 3 * p->k->lanes + 16 : RAY_WIDE + 16;
     p->run = kr_alloc((size_t)p->runs + 1, sizeof *p->run);
     p->first = kr_alloc((size_t)p->views, sizeof *p->first);
     for (long i = 0, n = 0; p->run && p->first && i < r->views; i++) {
@@ -435,27 +440,33 @@ static double apart(const ray_plane *p, const struct run *t, double m)
     return p->curved ? all * p->arc : all;
 }
 
-/* How the rays of a run lie to some rows: what all tiles of these rows share. */
-static void prepare(const ray_plane *p, const struct run *t, ray_tile *q, long row, long rows)
+/* The least distance of neighbouring rays of a run in some rows of the image. */
+static double least_apart(const ray_plane *p, const struct run *t, long row, long rows)
 {
     int lanes = p->k->lanes;
-    double b = fabs(t->b), steep = fabs(t->G);
-    if (p->beam == KR_DIVERGENT) {
-        double first = (double)t->from - p->mid, last = first + (double)t->count - 1;
-        double near = fmin(fabs((double)row - t->rs), fabs((double)(row + rows - 1) - t->rs)), mid = (double)row + (double)(rows - 1) / 2;
-        double k[3] = { ray_through(p, t, -(double)lanes, mid), ray_through(p, t, (double)(p->side[t->o].n + lanes), mid),
-                        p->curved ? atan(t->ur / t->er) / p->arc : first };
-        b = INFINITY;
-        for (int i = 0; i < 3; i++)
-            b = fmin(b, near * apart(p, t, fmin(fmax(isfinite(k[i]) ? k[i] : first, first), last)));
-        steep = 1;
-    }
+    if (p->beam == KR_PARALLEL)
+        return fabs(t->b);
+    double first = (double)t->from - p->mid - 3, last = first + (double)t->count + 5, b = INFINITY;      /* pixels beside the outermost ray lie between it and what would be next */
+    double near = fmin(fabs((double)row - t->rs), fabs((double)(row + rows - 1) - t->rs)), mid = (double)row + (double)(rows - 1) / 2;
+    double k[3] = { ray_through(p, t, -(double)lanes, mid), ray_through(p, t, (double)(p->side[t->o].n + lanes), mid),
+                    p->curved ? atan(t->ur / t->er) / p->arc : first };
+    for (int i = 0; i < 3; i++)
+        b = fmin(b, near * apart(p, t, fmin(fmax(isfinite(k[i]) ? k[i] : first, first), last)));
+    return b;
+}
+
+/* How the rays of a run lie to some rows: what all tiles of these rows share. */
+static void prepare(const ray_plane *p, const struct run *t, ray_tile *q, double b, long rows)
+{
+    int lanes = p->k->lanes;
+    double steep = p->beam == KR_PARALLEL ? fabs(t->G) : 1;
     q->reach = (float)((p->box ? 0.5 + 0.5 / b : 1 / b) + 4e-3);
     q->taps = (int)floor(2 * q->reach) + 1;
     double aside = (double)q->reach + 2.5 + p->box;
     q->span = 0;
-    q->rows = rows;
-    for (int span = 2; span <= 3 && !q->span && lanes > 4; span++)
+    q->rows = p->curved && rows > 8 ? 8 : rows;                      /* tangents by a short series */
+    rows = q->rows;
+    for (int span = 2; span <= 3 && !q->span && lanes > 4 && p->beam == KR_PARALLEL; span++)
         for (long n = rows; n >= (span == 2 && rows >= 4 ? 4 : 1) && !q->span; n = n > 1 ? (n + 1) / 2 : 0)
             if (((double)lanes / 2 + (double)(n - 1) / 2 * steep) / b + aside <= span * lanes / 2) {
                 q->span = span;
@@ -520,7 +531,13 @@ static int back(void *self, long task)
         if (p->box)
             for (long r = from; r < to; r++)
                 scale[r - from] = p->beam == KR_PARALLEL ? 1 : (float)(1 / fabs((double)r - t->rs));
-        prepare(p, t, &q, from, to - from);
+        double b = least_apart(p, t, from, to - from);
+        ray_strip strip = { s->sum + from * s->wide, s->wide, to - from, s->n, p->rays + t->at + p->margin - t->from, t->from, t->from + t->count - 1,
+                            p->c + t->from, p->s + t->from, t->xs, (double)from - t->rs,
+                            t->ex, t->er, t->ux, t->ur, p->mid, p->curved ? p->arc : 0, b, p->box ? scale : NULL };
+        if (p->beam == KR_DIVERGENT && p->k->fan(&strip))
+            continue;
+        prepare(p, t, &q, b, to - from);
         q.slope = (float)t->G;
         q.far = (float)t->b;
         q.inverse = 1 / t->b;

@@ -371,13 +371,15 @@ static struct through through(const struct smear *s, long view, double i0, doubl
     return t;
 }
 
+enum { SMEAR_ROWS = 8 };                   /* tangents of curved detectors are a short series                     */
+
 static int smear_rows(void *self, long block)
 {
     const struct smear *s = self;
     const kr_rays *r = s->r;
-    long row = block * RAY_ROWS, rows = s->g->n[1] - row < RAY_ROWS ? s->g->n[1] - row : RAY_ROWS, lanes = s->k->lanes;
-    float *to = s->rows + (long)kr_worker() * RAY_ROWS * s->stride;
-    memset(to, 0, (size_t)(RAY_ROWS * s->stride) * sizeof *to);
+    long row = block * SMEAR_ROWS, rows = s->g->n[1] - row < SMEAR_ROWS ? s->g->n[1] - row : SMEAR_ROWS, lanes = s->k->lanes;
+    float *to = s->rows + (long)kr_worker() * SMEAR_ROWS * s->stride;
+    memset(to, 0, (size_t)(SMEAR_ROWS * s->stride) * sizeof *to);
     for (long v = 0; v < r->views; v++) {
         double number = 1;
         if (r->beam == KR_DIVERGENT) {
@@ -422,14 +424,14 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
     struct smear s = { .r = r, .g = g, .k = kr_raykern_best(), .x = x, .arc = arc, .stride = (g->n[0] + 15) / 16 * 16, .pad = RAY_WIDE + 16 };
     s.wide = r->columns + 2 * s.pad;
     kr_auto float *p = kr_alloc_zero((size_t)s.wide, (size_t)r->views * sizeof *p);
-    kr_auto float *rows = kr_alloc((size_t)(RAY_ROWS * s.stride), (size_t)kr_threads() * sizeof *rows);
+    kr_auto float *rows = kr_alloc((size_t)(SMEAR_ROWS * s.stride), (size_t)kr_threads() * sizeof *rows);
     if (!p || !rows)
         return kr_error_code();
     for (long v = 0; v < r->views; v++)
         memcpy(p + v * s.wide + s.pad, y + v * r->columns, (size_t)r->columns * sizeof *p);
     s.p = p;
     s.rows = rows;
-    return kr_for((g->n[1] + RAY_ROWS - 1) / RAY_ROWS, smear_rows, &s);
+    return kr_for((g->n[1] + SMEAR_ROWS - 1) / SMEAR_ROWS, smear_rows, &s);
 }
 
 enum { AT_ONCE = 32 };                    /* views                                                                                   */
@@ -491,6 +493,6 @@ double kr_fbp_bytes(const kr_rays *r, const kr_grid *g)
         kr_error_clear();                                            /* kr_fbp will tell */
     kr_rays_unref(&turned);
     double wide = (double)(r->columns + s.lead + s.trail), views = slice || r->views < AT_ONCE ? (double)r->views : AT_ONCE, across = (double)(g->n[0] > g->n[1] ? g->n[0] : g->n[1]);
-    double high = fmax((double)g->n[2], across), lines = slice ? RAY_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
+    double high = fmax((double)g->n[2], across), lines = slice ? SMEAR_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
     return 4 * (views * (2 * wide * (double)r->rows + (slice ? wide + 2 * (RAY_WIDE + 16) : 0)) + lines * kr_threads());
 }

@@ -65,6 +65,8 @@ enum { CAN_LOOK = 0 };
 INLINE vf ramp(void) { vf r; for (int l = 0; l < VL; l++) r[l] = (float)l; return r; }
 INLINE vf all(float a) { return a - (vf){ 0 }; }
 
+INLINE long floor_of(double a) { long i = (long)a; return i - (a < (double)i); }
+
 /* ---- Rays through rows ---- */
 INLINE void group(float *sum, const ray_group *g, const bool box, const bool wide, const int known)
 {
@@ -222,6 +224,141 @@ INLINE void tile_of(const ray_tile *s, const bool box)
 static void back(const ray_tile *s) { tile_of(s, false); }
 static void back_box(const ray_tile *s) { tile_of(s, true); }
 
+/* ---- Pixels that rays of a fan touch ---- */
+/* One tile: x_k(r) as of ray_tile, rays counted from ray p. */
+struct aimed { const float *p; float base, slope, far, g1, c2, apart; };
+
+INLINE vf arctangent(vf a)                                           /* of less than about 0.3 */
+{
+    vf b = a * a;
+    return a * (1 - b * (1.f / 3 - b * (0.2f - b * (1.f / 7 - b * (1.f / 9)))));
+}
+
+/* The pixel lies at the real ray number K, T as of a ray; a ray d further on passes it by d B (1 - C d + Q d^2 - ...), to the third power of C d, or where
+ * three registers are looked into to the fourth. Rays are counted anew in each row, so that those of a row lie in `span` registers. */
+INLINE vf passing(vf d, vf B, vf E, vf F, vf G, const int span) { return B - d * (E - d * (span == 3 ? F - d * G : F)); }
+INLINE void fan_tile(float *image, const ray_strip *s, const struct aimed *a, const bool box, const bool curved, const int span, const int known, int taps)
+{
+    __attribute__((aligned(64))) float off[RAY_ROWS + VL], inverse[RAY_ROWS + VL], size[RAY_ROWS + VL];
+    __attribute__((aligned(64))) int32_t from[RAY_ROWS + VL];
+    const vf lane = ramp();
+    const float arc = (float)s->arc, per = curved ? 1 / arc : 1, half = 0.5f * (float)(known ? known : taps), third = arc * arc / 3;
+    taps = known ? known : taps;
+    for (long r = 0; r < s->rows; r += VL) {
+        vf row = lane + (float)r, o = a->base + row * a->slope, f = (a->far + row) * a->g1, in = 1 / f, u = ((float)(VL - 1) / 2 - o) * in, T = u / (1 - a->c2 * u);
+        put(off + r, o);
+        put(inverse + r, in);
+        put(size + r, absolute(f));
+        *(vi *)(void *)(from + r) = down(curved ? arctangent(T) * per : T) - (span * VL / 2 - 1);
+    }
+    for (long r = 0; r < s->rows; r++) {
+        float *row = image + r * s->stride;
+        vf u = (lane - off[r]) * inverse[r], v = 1 - a->c2 * u, in = over(all(1), v);
+        in = in * (2 - v * in);
+        vf T = u * in, K = curved ? arctangent(T) * per : T;
+        vi k = up(K - half);
+        vf d = real(k) - K, B = size[r] * v * v, C = a->c2 * v, Q = C * C;
+        if (curved) {
+            B *= arc * (1 + T * T);
+            C = arc * (v * (a->c2 - T));
+            Q = C * C + third;
+        }
+        vf E = B * C, F = B * Q, G = curved ? E * (Q + third) : E * Q;
+        vi idx = k - from[r];
+        struct window p = window(a->p + from[r], span);
+        vf acc = any(row), line = { 0 };
+        if (box) {
+            d -= 0.5f;
+            vf edge = least(largest(d * passing(d, B, E, F, G, span), all(-0.5f)), all(0.5f));
+            for (int j = 0; j < taps; j++) {
+                d += 1;
+                vf next = least(largest(d * passing(d, B, E, F, G, span), all(-0.5f)), all(0.5f));
+                line += (next - edge) * of(&p, idx + j, span);
+                edge = next;
+            }
+            acc += s->scale[r] * line;
+        } else
+            for (int j = 0; j < taps; j++, d += 1) {
+                vf by = passing(d, B, E, F, G, span), w = known && 2 * j + 1 < known ? 1 + d * by : known && 2 * j + 1 > known ? 1 - d * by : 1 - absolute(d * by);
+                acc += largest(w, (vf){ 0 }) * of(&p, idx + j, span);
+            }
+        put_any(row, acc);
+    }
+}
+
+INLINE void fan_tile_of(float *image, const ray_strip *s, const struct aimed *a, const bool box, const bool curved, const int span)
+{
+    int taps = (int)(box ? 2.004f + 1 / a->apart : 1.004f + 2 / a->apart);
+    if (span == 3)
+        fan_tile(image, s, a, box, curved, 3, 0, taps);
+    else if (taps <= 2)
+        fan_tile(image, s, a, box, curved, 2, 2, 2);
+    else if (taps == 3)
+        fan_tile(image, s, a, box, curved, 2, 3, 3);
+    else
+        fan_tile(image, s, a, box, curved, 2, 0, taps);
+}
+
+/* Aims at a few tiles, then fills them: divisions of one tile wait for nothing of another. */
+INLINE void fan_strip(const ray_strip *s, const bool box, const bool curved, const int span, const double beyond)
+{
+    enum { SOME = 16 };
+    const double mid = (double)(s->rows - 1) / 2, farther = s->far + mid, reach = (double)VL / 2 + mid + 1;
+    for (long c0 = 0; c0 < s->n; c0 += SOME * VL) {
+        struct aimed a[SOME];
+        double m[SOME];
+        int tiles = (int)((s->n - c0 + VL - 1) / VL < SOME ? (s->n - c0 + VL - 1) / VL : SOME);
+        for (int i = 0; i < tiles; i++) {                            /* the ray through the middle */
+            double x = (double)(c0 + i * VL) + (double)(VL - 1) / 2 - s->at;
+            m[i] = (s->ex * farther - x * s->er) / (x * s->ur - s->ux * farther);
+            if (curved)
+                m[i] = (double)atanf((float)m[i]) / s->arc;               /* a neighbour of the ray would do */
+        }
+        for (int i = 0; i < tiles; i++) {
+            bool touched = m[i] + s->mid >= (double)s->first - beyond && m[i] + s->mid <= (double)s->last + beyond;
+            long n = touched ? floor_of(m[i] + s->mid + 0.5) : s->first;
+            double k = (double)n - s->mid, ux = s->ux, ur = s->ur, ex = s->ex + k * ux, er = s->er + k * ur;
+            if (curved) {
+                bool known = n >= s->first && n <= s->last;
+                double c = known ? s->c[n - s->first] : cos(k * s->arc), sn = known ? s->s[n - s->first] : sin(k * s->arc);
+                ex = c * s->ex + sn * ux;
+                er = c * s->er + sn * ur;
+                ux = c * s->ux - sn * s->ex;
+                ur = c * s->ur - sn * s->er;
+            }
+            double in = 1 / er, G = ex * in, g1 = (ux - G * ur) * in, c2 = ur * in, near = fmin(fabs(s->far), fabs(s->far + (double)(s->rows - 1))) * fabs(g1);
+            a[i] = (struct aimed){ touched ? s->p + n : NULL, (float)(s->at + s->far * G - (double)(c0 + i * VL)), (float)G, (float)s->far, (float)g1, (float)c2,
+                                   (float)((near - 2 * fabs(c2) * reach) * (curved ? s->arc : 1)) };
+        }
+        for (int i = 0; i < tiles; i++)
+            if (a[i].p) {
+                a[i].apart = a[i].apart > (float)s->apart ? a[i].apart : (float)s->apart;
+                fan_tile_of(s->image + c0 + i * VL, s, &a[i], box, curved, span);
+            }
+    }
+}
+
+static bool fan(const ray_strip *s)
+{
+    const double b = s->apart, mid = (double)(s->rows - 1) / 2, beyond = ((double)VL / 2 + mid) / b + 4;
+    const bool box = s->scale != NULL, curved = s->arc > 0;
+    const int taps = (int)(box ? 2.004 + 1 / b : 1.004 + 2 / b);
+    double C = 0;                                                    /* the largest C d of a ray that touches a pixel */
+    for (int i = 0; i < 2; i++) {
+        double k = (double)(i ? s->last : s->first) - s->mid, c = curved ? cos(k * s->arc) : 1, sn = curved ? sin(k * s->arc) : k;
+        double er = c * s->er + sn * s->ur, ur = curved ? c * s->ur - sn * s->er : s->ur;
+        C = fmax(C, fabs(ur / er) * (curved ? s->arc : 1) * (taps / 2. + 0.5));
+    }
+    const int span = C < 4e-3 && (double)(VL - 1) / 2 / b + taps / 2. + 1.2 < VL ? 2 : 3;
+    if (!CAN_LOOK || !(C < 0.015) || (double)(VL - 1) / 2 / b + taps / 2. + 1.2 > span * VL / 2.)
+        return false;
+    if (span == 3)
+        box ? curved ? fan_strip(s, true, true, 3, beyond) : fan_strip(s, true, false, 3, beyond) : curved ? fan_strip(s, false, true, 3, beyond) : fan_strip(s, false, false, 3, beyond);
+    else
+        box ? curved ? fan_strip(s, true, true, 2, beyond) : fan_strip(s, true, false, 2, beyond) : curved ? fan_strip(s, false, true, 2, beyond) : fan_strip(s, false, false, 2, beyond);
+    return true;
+}
+
 /* ---- Filtered back-projection: one value a pixel and view ---- */
 INLINE void smear_tile(const ray_smear *s, const int span, const bool affine)
 {
@@ -317,8 +454,6 @@ static void spread(float *to, const float *from, long step, const float *w, int 
         for (long i = whole; i < n; i++)
             to[k * step + i] += w[k] * from[i];
 }
-
-INLINE long floor_of(double a) { long i = (long)a; return i - (a < (double)i); }
 
 INLINE void through_lines(float *sum, const ray_column *c, const bool box, const bool wide, const int taps)
 {
@@ -533,4 +668,4 @@ static void slant(float *sum, const ray_slant *s)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, smear, beam, mix, spread, take, column, column_back, slant, slant_back };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, fan, smear, beam, mix, spread, take, column, column_back, slant, slant_back };

@@ -8,7 +8,7 @@
 
 enum { RAY_PAD = 48,                   /* zeros on both sides of a row of pixels or of rays                                   */
        RAY_WIDE = 256,                 /* most rays that a tile of pixels may look at                                          */
-       RAY_ROWS = 8 };                /* rows of a tile                                                                       */
+       RAY_ROWS = 16 };               /* most rows of a tile                                                                  */
 
 /* Rays side by side, `lanes` of them, through rows 0..rows-1: x_k(r) = column + x[k] + r g[k], ascending in k. distance: x, g of the
  * left end of each ray, of the right end in xr, gr; scale[r] weighs row r. */
@@ -33,6 +33,17 @@ typedef struct ray_tile {
     bool affine;
     int span;                             /* all that is touched lies within span / 2 * lanes rays about ray 0: 2, 3, 0: more    */
 } ray_tile;
+
+/* Rows of pixels and a run of rays of a fan, whose rays k (number - mid, flat: T = k, curved: T = tan(k arc)) run from column `at` of the row at distance 0 along
+ * (ex + T ux, er + T ur); row r lies `far` + r off. Rays are zero beyond first..last, for as far as is looked. apart: the least distance of neighbours. */
+typedef struct ray_strip {
+    float *image; long stride, rows, n;   /* n pixels, written up to a multiple of lanes                                        */
+    const float *p;                       /* of ray number 0                                                                    */
+    long first, last;
+    const double *c, *s;                  /* cosine and sine of curved rays first..last                                          */
+    double at, far, ex, er, ux, ur, mid, arc, apart;
+    const float *scale;                   /* distance: weight of row r; NULL: joseph                                             */
+} ray_strip;
 
 /* A tile of pixels of a filtered back-projection: pixel i of row r takes the ray number T = (n + i ni + r nr) / (1 + i wi + r wr) (of a curved detector:
  * atan T / arc), interpolated between neighbours, times weight / (1 + i wi + r wr)^2 (curved: (1 + T^2) more below); affine: T and the weight alone. */
@@ -73,6 +84,7 @@ typedef struct kr_raykern {
     void (*project_box)(float *sum, const ray_group *g);    /* distance                                                    */
     void (*back)(const ray_tile *t);                        /* image += ...                                                */
     void (*back_box)(const ray_tile *t);
+    bool (*fan)(const ray_strip *s);                        /* the same for all tiles of some rows; false: not done, rays are far finer than pixels, or far apart in angle */
     void (*smear)(const ray_smear *s);                      /* image += ...                                                */
     void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
     void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step] */

@@ -114,6 +114,57 @@ static void projectors(void **state)
     }
 }
 
+/* Fans from all sides, whose elements are from a third of a pixel to dozens of pixels wide, so that rays of a detector change from one main axis to the other within an image and elements at its
+ * corners reach over several rows: the kernels as the plain loop, and the same bits for one thread as for three. */
+static void fans(void **state)
+{
+    (void)state;
+    int threads = kr_threads();
+    for (uint64_t seed = 200; seed < 320; seed++) {
+        long views = 1 + (long)spread(seed, 1, 0, 4);
+        double angle[5], sod = 1000, sdd = sod * spread(seed, 2, 1.2, 3), fan = spread(seed, 3, 0.05, 1.2);
+        bool curved = seed % 2;
+        kr_detector d = { 3 + (long)spread(seed, 4, 0, seed % 4 < 2 ? 80 : 500), 1, { 0 }, { 0 } };
+        d.pitch[0] = (curved ? fan : 2 * tan(fan / 2)) * sdd / (double)d.columns;
+        d.shift[0] = spread(seed, 5, -10, 10) * d.pitch[0];
+        for (long i = 0; i < views; i++)
+            angle[i] = spread(seed, 10 + i, 0, 2 * M_PI);
+        kr_rays *r = kr_rays_cone(&d, sod, sdd, curved, views, angle, NULL);
+        long nx = 1 + (long)spread(seed, 6, 0, 200), ny = 1 + (long)spread(seed, 7, 0, 200);
+        double pixel = 2 * sod * sin(fan / 2) * spread(seed, 8, 0.2, 1.2) / (double)(nx > ny ? nx : ny);
+        kr_grid g = kr_grid_centred((long[3]){ nx, ny, 1 }, (double[3]){ pixel, -pixel * spread(seed, 9, 0.7, 1.2), 1 });
+        long n = nx * ny, m = r->views * r->columns;
+        float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)(2 * m) * 4), *By = malloc((size_t)(3 * n) * 4);
+        fill(x, n, seed);
+        fill(y, m, seed + 1000);
+        for (int model = KR_RAY_JOSEPH; model <= KR_RAY_DISTANCE; model++) {
+            double top = 1e-30, topx = 1e-30;
+            for (int k = 0; k < 3; k++) {                            /* plain, and by one thread and three */
+                kr_threads_set(k == 2 ? 3 : 1);
+                kr_projector *p = kr_projector_new(r, &g, (enum kr_ray_model)model, k == 0);
+                assert_true(p && (k || !kr_projector_fast(p)));      /* elements far finer than pixels take the loop, too */
+                if (k < 2)
+                    kr_project(p, Ax + k * m, x, 0, 1);
+                kr_backproject(p, By + k * n, y, 0, 1, false);
+                kr_projector_unref(&p);
+            }
+            assert_memory_equal(By + n, By + 2 * n, (size_t)n * 4);
+            assert_near(product(Ax + m, y, m), product(x, By + n, n), 1e-6 * product(Ax, y, m));
+            for (long i = 0; i < m; i++)
+                top = fmax(top, (double)Ax[i]);
+            for (long i = 0; i < n; i++)
+                topx = fmax(topx, (double)By[i]);
+            for (long i = 0; i < m; i++)
+                assert_near(Ax[m + i], Ax[i], 1e-5 * top);
+            for (long i = 0; i < n; i++)
+                assert_near(By[n + i], By[i], 1e-5 * topx);
+        }
+        free(x); free(y); free(Ax); free(By);
+        kr_rays_unref(&r);
+    }
+    kr_threads_set(threads);
+}
+
 /* Volumes whose detector columns stand along an axis: cones (flat, cylindrical, helical), parallel rays aslant, the axis y as RTK has it. */
 static kr_rays *volume_scan(int kind, uint64_t seed)
 {
@@ -341,7 +392,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(fans), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
                                         cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
