@@ -81,18 +81,15 @@ void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm);
 /* ---- Backward passes ----
  * A backward pass takes the gradient dy of a real loss with respect to what the forward gave, and adds to the gradients of
  * what the forward took (dx, dweight, ...: same shapes; NULL: not wanted). The forward keeps nothing: whoever trains keeps the
- * maps that the declarations name (x, y, the old state), and gates are made again from them. Backward objects copy the
- * weights, as forward objects do; both are made anew when the weights have changed. They hold no scratch: threads may share them.
+ * maps that the declarations name (x, y, the old state), and gates are made again from them. Convolutions pass
+ * back through the forward object; cells have backward objects, which copy the weights as forward objects do: all are made anew when the weights have changed. They hold no scratch: threads may share them.
  * Refused is lack of memory. The result does not depend on the threads. */
 void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope);         /* slope: of KR_ACT_PRELU; in place is fine */
 int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope) KR_MUST_USE;
 
-typedef struct kr_conv_back kr_conv_back;                    /* arguments and refusals of kr_conv_new; no PReLU: kr_act_backward */
-kr_conv_back *kr_conv_back_new(const kr_tensor *weight, int dilation, enum kr_pad pad, enum kr_act act, int maps, const long *split) KR_MUST_USE;
-void kr_conv_back_unref(kr_conv_back **b);
-/* x: as given to kr_conv_forward (their halos are filled again; needed for dweight alone); y: what it gave (NULL with
+/* Not for PReLU: kr_act_backward. x: as given to kr_conv_forward (their halos are filled again; needed for dweight alone); y: what it gave (NULL with
  * KR_ACT_NONE). dx NULL or one map for each of x, any of them NULL. */
-int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y,
+int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y,
                      const kr_map *dy) KR_MUST_USE;
 
 typedef struct kr_cell_back kr_cell_back;                    /* arguments and refusals of kr_cell_new; norm: GRU_DIRECT alone */
@@ -105,11 +102,7 @@ int kr_cell_backward(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *
 
 void kr_instance_norm_backward(kr_map *dx, const kr_map *x, const kr_map *dy, enum kr_act act);    /* x: before the norm */
 void kr_avg_pool2_backward(kr_map *dx, const kr_map *dy);
-typedef struct kr_up2_back kr_up2_back;
-kr_up2_back *kr_up2_back_new(const kr_tensor *weight) KR_MUST_USE;
-void kr_up2_back_unref(kr_up2_back **u);
-/* normed: the forward object, which is run again, where the forward had a norm; else NULL. */
-int kr_up2_backward(kr_up2_back *u, const kr_up2 *normed, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy) KR_MUST_USE;
+int kr_up2_backward(const kr_up2 *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool norm) KR_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -7,12 +7,11 @@
 #include <string.h>
 
 enum { GATES = 6, MAPS = 12 };
-struct gate { kr_conv *conv; kr_conv_back *back; };
 struct kr_cell_back {
     enum kr_cell_kind kind;
     long features;
     bool norm;
-    struct gate g[GATES];            /* GRU_DIRECT: update, reset, out; GRU and MGU: rows of ih, then of hh; INDRNN: ih */
+    kr_conv *g[GATES];               /* GRU_DIRECT: update, reset, out; GRU and MGU: rows of ih, then of hh; INDRNN: ih */
     kr_tensor hh;                    /* INDRNN */
 };
 struct rooms { kr_map m[MAPS], x, h; void *conv; };          /* x, h: copies with the halo that kernels want; conv: scratch of convolutions */
@@ -20,10 +19,8 @@ struct rooms { kr_map m[MAPS], x, h; void *conv; };          /* x, h: copies wit
 void kr_cell_back_unref(kr_cell_back **pc)
 {
     kr_cell_back *c = *pc;
-    for (int i = 0; c && i < GATES; i++) {
-        kr_conv_unref(&c->g[i].conv);
-        kr_conv_back_unref(&c->g[i].back);
-    }
+    for (int i = 0; c && i < GATES; i++)
+        kr_conv_unref(&c->g[i]);
     if (c)
         kr_free(c->hh.data);
     kr_free_at(pc);
@@ -38,15 +35,14 @@ static kr_tensor rows_of(const kr_tensor *t, long part, long f)
     return r;
 }
 
-static bool gate_new(struct gate *g, const kr_tensor *w, const kr_tensor *b, long part, long f, int maps, bool exact)
+static bool gate_new(kr_conv **g, const kr_tensor *w, const kr_tensor *b, long part, long f, int maps, bool exact)
 {
     kr_tensor wr = rows_of(w, part, f), br = b ? rows_of(b, part, f) : wr;
     long split[2] = { f, f };
-    g->conv = kr_conv_new(&wr, b ? &br : NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, maps, split);
-    g->back = g->conv ? kr_conv_back_new(&wr, 1, KR_PAD_ZERO, KR_ACT_NONE, maps, split) : NULL;
-    if (g->conv && exact)
-        kr_conv_exact(g->conv);
-    return g->back;
+    *g = kr_conv_new(&wr, b ? &br : NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, maps, split);
+    if (*g && exact)
+        kr_conv_exact(*g);
+    return *g;
 }
 
 kr_cell_back *kr_cell_back_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, bool norm)
@@ -80,14 +76,14 @@ kr_cell_back *kr_cell_back_new(enum kr_cell_kind kind, const kr_tensor *const *w
 }
 
 /* The gradient of one gate's weights adds to its rows of the whole tensor's. */
-static void gate_back(const struct gate *g, kr_map *const *dx, kr_tensor *dw, kr_tensor *db, long part, long f, kr_map *const *x, const kr_map *d, void *scratch)
+static void gate_back(const kr_conv *g, kr_map *const *dx, kr_tensor *dw, kr_tensor *db, long part, long f, kr_map *const *x, const kr_map *d, void *scratch)
 {
     kr_tensor wr = { 0 }, br = { 0 };
     if (dw)
         wr = rows_of(dw, part, f);
     if (db)
         br = rows_of(db, part, f);
-    conv_back_run(g->back, dx, dw ? &wr : NULL, db ? &br : NULL, x, NULL, d, scratch);
+    conv_back_run(g, dx, dw ? &wr : NULL, db ? &br : NULL, x, NULL, d, scratch);
 }
 
 static void copy(float *const *r, long n) { memcpy(r[0], r[1], (size_t)n * sizeof **r); }
@@ -135,26 +131,26 @@ static void direct(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *d
         both[0] = m[NX];
         both[1] = m[NH];
     }
-    conv_run(c->g[0].conv, m[U], both, NULL, o->conv);
-    conv_run(c->g[1].conv, m[R], both, NULL, o->conv);
+    conv_run(c->g[0], m[U], both, NULL, o->conv);
+    conv_run(c->g[1], m[R], both, NULL, o->conv);
     back_rows((kr_map *[]){ m[U], m[R], m[HR], h }, 4, direct_gates);
     if (c->norm)
         kr_instance_norm(hn, m[HR], KR_ACT_NONE);
     kr_map *again[2] = { both[0], hn }, *dagain[2] = { c->norm ? m[DNX] : dx, m[DHN] }, *dboth[2] = { c->norm ? m[DNX] : dx, c->norm ? m[DNH] : dh };
-    conv_run(c->g[2].conv, m[C], again, NULL, o->conv);
+    conv_run(c->g[2], m[C], again, NULL, o->conv);
     back_rows((kr_map *[]){ m[C], m[U], h, (kr_map *)(uintptr_t)dnew, dh }, 5, direct_candidate);
     for (int i = DHN; i <= last; i++)
         if (i == DHN || i >= DNX)
             back_zero(m[i]);
-    gate_back(&c->g[2], dagain, dw ? dw[2] : NULL, db ? db[2] : NULL, 0, f, again, m[C], o->conv);
+    gate_back(c->g[2], dagain, dw ? dw[2] : NULL, db ? db[2] : NULL, 0, f, again, m[C], o->conv);
     kr_map *dhr = m[DHN];
     if (c->norm) {
         dhr = m[DHR];
         kr_instance_norm_backward(dhr, m[HR], m[DHN], KR_ACT_NONE);
     }
     back_rows((kr_map *[]){ dhr, m[R], h, dh }, 4, direct_reset);
-    gate_back(&c->g[0], dboth, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, f, both, m[U], o->conv);
-    gate_back(&c->g[1], dboth, dw ? dw[1] : NULL, db ? db[1] : NULL, 0, f, both, m[R], o->conv);
+    gate_back(c->g[0], dboth, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, f, both, m[U], o->conv);
+    gate_back(c->g[1], dboth, dw ? dw[1] : NULL, db ? db[1] : NULL, 0, f, both, m[R], o->conv);
     if (c->norm) {
         kr_instance_norm_backward(dx, x, m[DNX], KR_ACT_NONE);
         kr_instance_norm_backward(dh, h, m[DNH], KR_ACT_NONE);
@@ -208,7 +204,7 @@ static void stacked(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *
     kr_map *m[MAPS], *d = (kr_map *)(uintptr_t)dnew;
     for (int i = 0; i < 2 * parts; i++) {
         m[i] = &o->m[i];
-        conv_run(c->g[i].conv, m[i], i < parts ? &x : &h, NULL, o->conv);
+        conv_run(c->g[i], m[i], i < parts ? &x : &h, NULL, o->conv);
     }
     if (parts == 3)
         back_rows((kr_map *[]){ m[0], m[1], m[2], m[3], m[4], m[5], h, d, dh }, 9, gru_rows);
@@ -217,9 +213,9 @@ static void stacked(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *
     for (int i = 0; i < 2 * parts; i++) {
         const kr_map *gradient = i == 2 * parts - 1 || i < parts ? m[i] : m[i - parts];
         if (i < parts)
-            gate_back(&c->g[i], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, i, f, &x, gradient, o->conv);
+            gate_back(c->g[i], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, i, f, &x, gradient, o->conv);
         else
-            gate_back(&c->g[i], &dh, dw ? dw[1] : NULL, NULL, i - parts, f, &h, gradient, o->conv);
+            gate_back(c->g[i], &dh, dw ? dw[1] : NULL, NULL, i - parts, f, &h, gradient, o->conv);
     }
 }
 
@@ -251,18 +247,18 @@ static int ind_block(void *self, long b)
 
 static void indrnn(const kr_cell_back *c, struct rooms *o, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew)
 {
-    conv_run(c->g[0].conv, &o->m[0], &x, NULL, o->conv);
+    conv_run(c->g[0], &o->m[0], &x, NULL, o->conv);
     struct ind j = { c, &o->m[0], dh, h, dnew, dw ? dw[1] : NULL };
     if (kr_for(h->blocks, ind_block, &j))
         kr_assert(0 && "arithmetic cannot be refused");
-    gate_back(&c->g[0], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, c->features, &x, &o->m[0], o->conv);
+    gate_back(c->g[0], &dx, dw ? dw[0] : NULL, db ? db[0] : NULL, 0, c->features, &x, &o->m[0], o->conv);
 }
 
 static void rooms(const kr_cell_back *c, long h, long w, struct rooms *o, lay_room *room)
 {
     static const int parts[] = { [KR_CELL_GRU_DIRECT] = DHN + 1, [KR_CELL_GRU] = 6, [KR_CELL_MGU] = 4, [KR_CELL_INDRNN] = 1 };
     int maps = c->norm ? DHR + 1 : parts[c->kind];
-    long e = kr_conv_halo(c->g[0].conv);
+    long e = kr_conv_halo(c->g[0]);
     size_t most = 0;
     for (int i = 0; i < maps; i++)
         o->m[i] = map_in(room, c->features, h, w, c->kind == KR_CELL_GRU_DIRECT && (i == HR || i == NX || i == NH || i == HN) ? e : 0);
@@ -270,8 +266,8 @@ static void rooms(const kr_cell_back *c, long h, long w, struct rooms *o, lay_ro
         o->x = map_in(room, c->features, h, w, e);
         o->h = map_in(room, c->features, h, w, e);
     }
-    for (int i = 0; i < GATES && c->g[i].conv; i++) {
-        size_t a = conv_scratch(c->g[i].conv, h, w), b = conv_back_scratch(c->g[i].back, h, w);
+    for (int i = 0; i < GATES && c->g[i]; i++) {
+        size_t a = conv_scratch(c->g[i], h, w), b = conv_back_scratch(c->g[i], h, w);
         most = a > most ? a : most;
         most = b > most ? b : most;
     }
@@ -304,7 +300,7 @@ void cell_back_run(const kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *con
     struct rooms o;
     lay_room room = { scratch, 0 };
     rooms(c, h->h, h->w, &o, &room);
-    if (kr_conv_halo(c->g[0].conv) && !c->norm) {    /* copies with the halo that the kernels want */
+    if (kr_conv_halo(c->g[0]) && !c->norm) {    /* copies with the halo that the kernels want */
         back_rows((kr_map *[]){ &o.x, x }, 2, copy);
         back_rows((kr_map *[]){ &o.h, h }, 2, copy);
         x = &o.x;

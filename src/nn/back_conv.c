@@ -89,62 +89,8 @@ int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *d
 }
 
 /* ---- Convolution ---- */
-struct kr_conv_back {
-    long outs, in;
-    int k, dilation, maps;
-    long split[4];
-    enum kr_pad pad;
-    enum kr_act act;
-    kr_conv *turned[4];              /* outs -> split[s], kernel turned by half a turn         */
-};
-
-void kr_conv_back_unref(kr_conv_back **pb)
-{
-    kr_conv_back *b = *pb;
-    for (int s = 0; b && s < 4; s++)
-        kr_conv_unref(&b->turned[s]);
-    kr_free_at(pb);
-}
-
-/* {split[s], outs, k, k}: input channels first.., kernel turned. */
-static kr_conv *turn(const kr_conv_back *b, const kr_tensor *w, long first, long count)
-{
-    long kk = (long)b->k * b->k;
-    kr_auto float *v = kr_alloc((size_t)(count * b->outs * kk), sizeof *v);
-    if (!v)
-        return NULL;
-    for (long i = 0; i < count; i++)
-        for (long o = 0; o < b->outs; o++)
-            for (long t = 0; t < kk; t++)
-                v[(i * b->outs + o) * kk + t] = w->data[(o * b->in + first + i) * kk + kk - 1 - t];
-    kr_tensor t = { .name = w->name, .dims = 4, .n = { count, b->outs, b->k, b->k }, .data = v };
-    return kr_conv_new(&t, NULL, b->dilation, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL);
-}
-
-kr_conv_back *kr_conv_back_new(const kr_tensor *weight, int dilation, enum kr_pad pad, enum kr_act act, int maps, const long *split)
-{
-    kr_assert(act != KR_ACT_PRELU);                  /* its slope has a gradient: kr_act_backward */
-    kr_conv *check = kr_conv_new(weight, NULL, dilation, pad, act, maps, split);
-    if (!check)                                      /* the forward's refusals are the backward's */
-        return NULL;
-    kr_conv_unref(&check);
-    kr_conv_back *b = kr_alloc_zero(1, sizeof *b);
-    if (!b)
-        return NULL;
-    *b = (kr_conv_back){ .outs = weight->n[0], .in = weight->n[1], .k = (int)weight->n[2], .dilation = dilation, .maps = maps, .pad = pad, .act = act };
-    long first = 0;
-    for (int s = 0; s < maps; first += b->split[s++]) {
-        b->split[s] = split ? split[s] : b->in;
-        if (!(b->turned[s] = turn(b, weight, first, b->split[s]))) {
-            kr_conv_back_unref(&b);
-            return NULL;
-        }
-    }
-    return b;
-}
-
 struct job {
-    const kr_conv_back *b;
+    const kr_conv *c;
     const back_kern *kern;
     kr_map d, share;                 /* gradient before the activation, with room for the padding's share; what each input pixel, padding
                                         included, gets */
@@ -160,9 +106,9 @@ static int before_act(void *self, long i)
 {
     const struct job *j = self;
     long b = i / j->dy->h, y = i % j->dy->h, n = 16 * j->dy->w;
-    float *to = kr_map_at(&j->d, b, y + j->margin, j->margin), slope = slope_of(j->b->act, 0);
+    float *to = kr_map_at(&j->d, b, y + j->margin, j->margin), slope = slope_of(j->c->act, 0);
     const float *d = kr_map_at(j->dy, b, y, 0), *at = j->y ? kr_map_at(j->y, b, y, 0) : NULL;
-    if (j->b->act == KR_ACT_NONE)
+    if (j->c->act == KR_ACT_NONE)
         memcpy(to, d, (size_t)n * sizeof *to);
     else
         for (long k = 0; k < n; k++)
@@ -181,7 +127,7 @@ static int bias_block(void *self, long b)
             for (int l = 0; l < 16; l++)
                 sum[l] += (double)d[k + l];
     }
-    for (long o = 16 * b; o < 16 * b + 16 && o < j->b->outs; o++)
+    for (long o = 16 * b; o < 16 * b + 16 && o < j->c->outs; o++)
         j->db->data[o] += (float)sum[o - 16 * b];
     return 0;
 }
@@ -190,9 +136,10 @@ static int bias_block(void *self, long b)
 static int weight_part(void *self, long i)
 {
     const struct job *j = self;
-    const kr_conv_back *c = j->b;
+    const kr_conv *c = j->c;
     double sum[31 * 256];
     long ky = i % c->k, bo = i / c->k % j->dy->blocks, bi = i / c->k / j->dy->blocks, first = 0, e = c->dilation * (c->k / 2);
+    long ins = conv_ins(c);
     int s = 0;
     memset(sum, 0, (size_t)c->k * 256 * sizeof *sum);
     for (; bi >= j->x[s]->blocks; s++) {
@@ -209,7 +156,7 @@ static int weight_part(void *self, long i)
     for (long o = 16 * bo; o < 16 * bo + 16 && o < c->outs; o++)
         for (long k = 0; k < n; k++)
             for (int kx = 0; kx < c->k; kx++)
-                j->dw->data[((o * c->in + first + 16 * bi + k) * c->k + ky) * c->k + kx] += (float)sum[256 * kx + 16 * k + o - 16 * bo];
+                j->dw->data[((o * ins + first + 16 * bi + k) * c->k + ky) * c->k + kx] += (float)sum[256 * kx + 16 * k + o - 16 * bo];
     return 0;
 }
 
@@ -222,11 +169,11 @@ static int fold_block(void *self, long b)
     long m = j->margin;
     for (long y = -m; y < dx->h + m; y++) {
         const float *from = kr_map_at(share, b, y + m, m);
-        float *to = kr_map_at(dx, b, map_source(y, dx->h, j->b->pad), 0);
+        float *to = kr_map_at(dx, b, map_source(y, dx->h, j->c->pad), 0);
         for (long k = 0; k < 16 * dx->w; k++)
             to[k] += from[k];
         for (long x = 1; x <= m; x++) {
-            float *l = to + 16 * map_source(-x, dx->w, j->b->pad), *r = to + 16 * map_source(dx->w - 1 + x, dx->w, j->b->pad);
+            float *l = to + 16 * map_source(-x, dx->w, j->c->pad), *r = to + 16 * map_source(dx->w - 1 + x, dx->w, j->c->pad);
             for (int k = 0; k < 16; k++) {
                 l[k] += from[k - 16 * x];
                 r[k] += from[16 * (dx->w - 1 + x) + k];
@@ -236,76 +183,115 @@ static int fold_block(void *self, long b)
     return 0;
 }
 
-static long margin(const kr_conv_back *b) { return b->pad == KR_PAD_ZERO ? 0 : (long)b->dilation * (b->k / 2); }
+/* ---- The gradient of an input: a convolution with the kernels turned by half a turn, their weights made in scratch of those that the forward has packed ---- */
+static long margin(const kr_conv *b) { return b->pad == KR_PAD_ZERO ? 0 : kr_conv_halo(b); }
 
-/* d, room for the largest share, and for the convolution that makes it. */
-static void *rooms(const kr_conv_back *b, long h, long w, kr_map *d, float **share, lay_room *room)
+/* The convolution of the outputs to the inputs of map s, without its weights. */
+static kr_conv turned(const kr_conv *c, int s)
 {
-    long most = 0, m = margin(b), H = h + 2 * m, W = w + 2 * m;
-    size_t wino = 0;
-    *d = map_in(room, b->outs, H, W, (long)b->dilation * (b->k / 2));
-    for (int s = 0; s < b->maps; s++) {
-        most = b->split[s] > most ? b->split[s] : most;
-        wino = conv_scratch(b->turned[s], H, W) > wino ? conv_scratch(b->turned[s], H, W) : wino;
-    }
-    *share = map_in(room, most, H, W, 0).store;
-    return room_for(room, wino);
+    kr_conv t = conv_plan(c->split[s], c->outs, c->k);
+    t.dilation = c->dilation;
+    return t;
 }
 
-size_t conv_back_scratch(const kr_conv_back *b, long h, long w)
-{
-    lay_room room = { NULL, 0 };
-    kr_map d;
-    float *share;
-    rooms(b, h, w, &d, &share, &room);
-    return room.used;
-}
+struct turn { const kr_conv *c, *t; int s; };
 
-size_t conv_back_bytes(const kr_conv_back *b)
+/* A block of 16 outputs, which are inputs of t. */
+static int turn_block(void *self, long b)
 {
-    size_t n = 0;
-    for (int s = 0; s < b->maps; s++)
-        n += conv_bytes(b->turned[s]);
-    return n;
-}
-
-int kr_conv_backward(kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy)
-{
-    kr_auto void *scratch = kr_alloc(conv_back_scratch(b, dy->h, dy->w), 1);
-    if (!scratch)
-        return kr_error_code();
-    conv_back_run(b, dx, dweight, dbias, x, y, dy, scratch);
+    const struct turn *j = self;
+    long taps = (long)j->c->k * j->c->k, step, skip, along, across;
+    for (long o = 16 * b; o < 16 * b + 16 && o < j->c->outs; o++)
+        for (long tap = 0; tap < taps; tap++)
+            for (long i = 0; i < j->t->outs; i += 16) {
+                const float *from = conv_weight(j->c, o, j->s, i, taps - 1 - tap, &step, &skip);
+                float *to = conv_weight(j->t, i, 0, o, tap, &along, &across);
+                for (long k = 0; k < 16 && i + k < j->t->outs; k++)
+                    to[k * across] = from[k * step];
+            }
     return 0;
 }
 
-void conv_back_run(const kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch)
+static void turn(const kr_conv *c, const kr_conv *t, int s)
 {
-    long e = (long)b->dilation * (b->k / 2), h = dy->h, w = dy->w, blocks = 0;
-    kr_assert(dy->c == b->outs && (b->act == KR_ACT_NONE || (y && y->c == b->outs && y->h == h && y->w == w)));
-    kr_assert((!dweight || kr_tensor_count(dweight) == b->outs * b->in * b->k * b->k) && (!dbias || kr_tensor_count(dbias) == b->outs));
-    struct job j = { .b = b, .kern = best(), .dx = dx, .x = x, .y = y, .dy = dy, .dw = dweight, .db = dbias, .margin = margin(b) };
+    if (t->outs % 16 || c->outs % 16)                /* lanes that stand for nothing */
+        memset(t->w, 0, (size_t)conv_room(t) * sizeof *t->w);
+    memset(t->bias, 0, (size_t)(16 * t->blocks) * sizeof *t->bias);
+    struct turn j = { c, t, s };
+    if (kr_for(c->blocks, turn_block, &j))
+        kr_assert(0 && "copying cannot be refused");
+}
+
+/* d, and room for the largest share, for the turned weights and for the convolution that makes the share. */
+struct back_rooms { kr_map d; float *share, *weights, *bias; void *conv; };
+
+static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
+{
+    struct back_rooms r;
+    long most = 0, weights = 0, m = margin(c), H = h + 2 * m, W = w + 2 * m;
+    size_t scratch = 0;
+    r.d = map_in(room, c->outs, H, W, kr_conv_halo(c));
+    for (int s = 0; s < c->maps; s++) {
+        kr_conv t = turned(c, s);
+        most = t.outs > most ? t.outs : most;
+        weights = conv_room(&t) > weights ? conv_room(&t) : weights;
+        scratch = conv_scratch(&t, H, W) > scratch ? conv_scratch(&t, H, W) : scratch;
+    }
+    r.share = map_in(room, most, H, W, 0).store;
+    r.weights = room_for(room, (size_t)weights * sizeof *r.weights);
+    r.bias = room_for(room, (size_t)(most + 15) / 16 * 16 * sizeof *r.bias);
+    r.conv = room_for(room, scratch);
+    return r;
+}
+
+size_t conv_back_scratch(const kr_conv *c, long h, long w)
+{
+    lay_room room = { NULL, 0 };
+    rooms(c, h, w, &room);
+    return room.used;
+}
+
+int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy)
+{
+    kr_auto void *scratch = kr_alloc(conv_back_scratch(c, dy->h, dy->w), 1);
+    if (!scratch)
+        return kr_error_code();
+    conv_back_run(c, dx, dweight, dbias, x, y, dy, scratch);
+    return 0;
+}
+
+void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch)
+{
+    long e = kr_conv_halo(c), h = dy->h, w = dy->w, blocks = 0;
+    kr_assert(c->act != KR_ACT_PRELU);               /* its slope has a gradient: kr_act_backward */
+    kr_assert(dy->c == c->outs && (c->act == KR_ACT_NONE || (y && y->c == c->outs && y->h == h && y->w == w)));
+    kr_assert((!dweight || kr_tensor_count(dweight) == c->outs * conv_ins(c) * c->k * c->k) && (!dbias || kr_tensor_count(dbias) == c->outs));
     lay_room room = { scratch, 0 };
-    float *share;
-    void *wino = rooms(b, h, w, &j.d, &share, &room);
+    struct back_rooms r = rooms(c, h, w, &room);
+    struct job j = { .c = c, .kern = best(), .d = r.d, .dx = dx, .x = x, .y = y, .dy = dy, .dw = dweight, .db = dbias, .margin = margin(c) };
     if (j.margin)
         back_zero(&j.d);
     if (kr_for(dy->blocks * h, before_act, &j) || (dbias && kr_for(dy->blocks, bias_block, &j)))
         kr_assert(0 && "arithmetic cannot be refused");
-    for (int s = 0; s < b->maps && dweight; s++) {
-        kr_assert(x[s]->c == b->split[s] && x[s]->h == h && x[s]->w == w && x[s]->halo >= e);
+    for (int s = 0; s < c->maps && dweight; s++) {
+        kr_assert(x[s]->c == c->split[s] && x[s]->h == h && x[s]->w == w && x[s]->halo >= e);
         blocks += x[s]->blocks;
         if (e)
-            kr_map_pad(x[s], b->pad);
+            kr_map_pad(x[s], c->pad);
     }
-    if (dweight && kr_for(blocks * dy->blocks * b->k, weight_part, &j))
+    if (dweight && kr_for(blocks * dy->blocks * c->k, weight_part, &j))
         kr_assert(0 && "arithmetic cannot be refused");
-    for (int s = 0; s < b->maps && dx; s++) {
+    for (int s = 0; s < c->maps && dx; s++) {
         if (!dx[s])
             continue;
-        kr_assert(dx[s]->c == b->split[s] && dx[s]->h == h && dx[s]->w == w);
-        lay_room at = { (char *)share, 0 };
-        j.share = map_in(&at, b->split[s], h + 2 * j.margin, w + 2 * j.margin, 0);
-        conv_run(b->turned[s], &j.share, &(kr_map *){ &j.d }, NULL, wino);
+        kr_assert(dx[s]->c == c->split[s] && dx[s]->h == h && dx[s]->w == w);
+        lay_room at = { (char *)r.share, 0 };
+        j.share = map_in(&at, c->split[s], h + 2 * j.margin, w + 2 * j.margin, 0);
+        kr_conv t = turned(c, s);
+        t.w = r.weights;
+        t.bias = r.bias;
+        turn(c, &t, s);
+        conv_run(&t, &j.share, &(kr_map *){ &j.d }, NULL, r.conv);
         j.map = s;
         if (kr_for(dx[s]->blocks, fold_block, &j))
             kr_assert(0 && "arithmetic cannot be refused");
@@ -313,40 +299,6 @@ void conv_back_run(const kr_conv_back *b, kr_map *const *dx, kr_tensor *dweight,
 }
 
 /* ---- Transposed convolution: four pointwise ones ---- */
-struct kr_up2_back { long in, outs; kr_conv_back *place[4]; };
-
-void kr_up2_back_unref(kr_up2_back **pu)
-{
-    kr_up2_back *u = *pu;
-    if (!u)
-        return;
-    for (int i = 0; i < 4; i++)
-        kr_conv_back_unref(&u->place[i]);
-    kr_free_at(pu);
-}
-
-kr_up2_back *kr_up2_back_new(const kr_tensor *w)
-{
-    kr_up2 *check = kr_up2_new(w);                   /* the forward's refusals are the backward's */
-    kr_up2_back *u = check ? kr_alloc_zero(1, sizeof *u) : NULL;
-    kr_up2_unref(&check);
-    if (!u)
-        return NULL;
-    *u = (kr_up2_back){ .in = w->n[0], .outs = w->n[1] };
-    kr_auto float *data = kr_alloc((size_t)(u->in * u->outs), sizeof *data);
-    kr_tensor one = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 }, .data = data };
-    for (int i = 0; data && i < 4; i++) {
-        for (long c = 0; c < u->in; c++)
-            for (long o = 0; o < u->outs; o++)
-                data[o * u->in + c] = w->data[(c * u->outs + o) * 4 + i];
-        if (!(u->place[i] = kr_conv_back_new(&one, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)))
-            break;
-    }
-    if (!u->place[3])
-        kr_up2_back_unref(&u);
-    return u;
-}
-
 /* The part of dy before its last row and column were filled by reflection. */
 static void unreflect(kr_map *even, const kr_map *dy)
 {
@@ -363,17 +315,17 @@ static void unreflect(kr_map *even, const kr_map *dy)
 
 enum { EVEN, PART, DE, UPS };
 
-static void *up_rooms(const kr_up2_back *u, long h, long w, bool norm, kr_map *m, kr_tensor *one, lay_room *room)
+static void *up_rooms(const kr_up2 *u, long h, long w, bool norm, kr_map *m, kr_tensor *one, lay_room *room)
 {
-    m[EVEN] = map_in(room, u->outs, 2 * h, 2 * w, 0);
-    m[PART] = map_in(room, u->outs, h, w, 0);
+    m[EVEN] = map_in(room, u->place[0]->outs, 2 * h, 2 * w, 0);
+    m[PART] = map_in(room, u->place[0]->outs, h, w, 0);
     if (norm)
-        m[DE] = map_in(room, u->outs, 2 * h, 2 * w, 0);
-    *one = (kr_tensor){ .dims = 4, .n = { u->outs, u->in, 1, 1 }, .data = room_for(room, (size_t)(u->in * u->outs) * sizeof(float)) };
+        m[DE] = map_in(room, u->place[0]->outs, 2 * h, 2 * w, 0);
+    *one = (kr_tensor){ .dims = 4, .n = { u->place[0]->outs, u->place[0]->split[0], 1, 1 }, .data = room_for(room, (size_t)(u->place[0]->split[0] * u->place[0]->outs) * sizeof(float)) };
     return room_for(room, conv_back_scratch(u->place[0], h, w));
 }
 
-size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm)
+size_t up2_back_scratch(const kr_up2 *u, long h, long w, bool norm)
 {
     lay_room room = { NULL, 0 };
     kr_map m[UPS];
@@ -382,24 +334,24 @@ size_t up2_back_scratch(const kr_up2_back *u, long h, long w, bool norm)
     return room.used;
 }
 
-int kr_up2_backward(kr_up2_back *u, const kr_up2 *normed, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy)
+int kr_up2_backward(const kr_up2 *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *dy, bool normed)
 {
     kr_auto void *scratch = kr_alloc(up2_back_scratch(u, x->h, x->w, normed), 1);
     kr_auto double *scale = normed ? kr_alloc((size_t)(16 * dy->blocks), sizeof *scale) : NULL;
     kr_map *y = normed ? kr_map_new(dy->c, dy->h, dy->w, 0) : NULL;
     bool good = scratch && (!normed || (scale && y));
     if (good && normed)
-        up2_run(normed, y, x, true, scale);
+        up2_run(u, y, x, true, scale);
     if (good)
         up2_back_run(u, dx, dweight, x, y, scale, dy, scratch);
     kr_map_unref(&y);
     return good ? 0 : kr_error_code();
 }
 
-void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *y, const double *scale, const kr_map *dy, void *scratch)
+void up2_back_run(const kr_up2 *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *y, const double *scale, const kr_map *dy, void *scratch)
 {
-    kr_assert(x->c == u->in && dy->c == u->outs && dy->h / 2 == x->h && dy->w / 2 == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
-    kr_assert(!dweight || kr_tensor_count(dweight) == 4 * u->in * u->outs);
+    kr_assert(x->c == u->place[0]->split[0] && dy->c == u->place[0]->outs && dy->h / 2 == x->h && dy->w / 2 == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
+    kr_assert(!dweight || kr_tensor_count(dweight) == 4 * u->place[0]->split[0] * u->place[0]->outs);
     lay_room room = { scratch, 0 };
     kr_map m[UPS], *d = &m[EVEN];
     kr_tensor one;
@@ -418,11 +370,11 @@ void up2_back_run(const kr_up2_back *u, kr_map *dx, kr_tensor *dweight, kr_map *
             for (long r = 0; r < x->h; r++)
                 for (long k = 0; k < x->w; k++)
                     memcpy(kr_map_at(&m[PART], b, r, k), kr_map_at(d, b, 2 * r + i / 2, 2 * k + i % 2), 16 * sizeof(float));
-        memset(one.data, 0, (size_t)(u->in * u->outs) * sizeof(float));
+        memset(one.data, 0, (size_t)(u->place[0]->split[0] * u->place[0]->outs) * sizeof(float));
         conv_back_run(u->place[i], dx ? &dx : NULL, dweight ? &one : NULL, NULL, &x, NULL, &m[PART], inner);
-        for (long c = 0; c < u->in && dweight; c++)
-            for (long o = 0; o < u->outs; o++)
-                dweight->data[(c * u->outs + o) * 4 + i] += one.data[o * u->in + c];
+        for (long c = 0; c < u->place[0]->split[0] && dweight; c++)
+            for (long o = 0; o < u->place[0]->outs; o++)
+                dweight->data[(c * u->place[0]->outs + o) * 4 + i] += one.data[o * u->place[0]->split[0] + c];
     }
 }
 

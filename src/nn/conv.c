@@ -22,20 +22,7 @@ void kr_conv_exact(kr_conv *c)
 
 long kr_conv_halo(const kr_conv *c) { return c->dilation * (c->k / 2); }
 
-/* Weights of output channels from..from+16 ob-1 as the kernel reads them. */
-static float *pack(const kr_conv *c, const float *weight, long in, long from, long ob, float *to)
-{
-    long first = 0;
-    for (int s = 0; s < c->maps; first += c->split[s++])
-        for (long b = 0; 16 * b < c->split[s]; b++)
-            for (long t = 0; t < (long)c->k * c->k; t++)
-                for (long i = 16 * b; i < 16 * b + 16 && i < c->split[s]; i++)
-                    for (long o = from; o < from + 16 * ob; o++)
-                        *to++ = o < c->outs ? weight[(o * in + first + i) * c->k * c->k + t] : 0;
-    return to;
-}
-
-static float *pack_thin(const kr_conv *c, const float *weight, long in, float *to)
+static void pack_thin(const kr_conv *c, const float *weight, long in, float *to)
 {
     long first = 0;
     for (int s = 0; s < c->maps; first += c->split[s++])
@@ -44,12 +31,54 @@ static float *pack_thin(const kr_conv *c, const float *weight, long in, float *t
                 for (long o = 0; o < c->outs; o++)
                     for (long i = 16 * b; i < 16 * b + 16; i++)
                         *to++ = i < c->split[s] ? weight[(o * in + first + i) * c->k * c->k + t] : 0;
-    return to;
 }
 
 /* Where Winograd's form is faster by measurement, whatever the size of the image; a rule of the shape alone, so that results do
  * not depend on the machine's mood. */
 static bool pays(long ins, long outs) { return ins >= 8 && outs > 4; }
+
+kr_conv conv_plan(long outs, long in, int k)
+{
+    return (kr_conv){ .kern = nn_kern_best(), .outs = outs, .blocks = (outs + 15) / 16, .k = k, .dilation = 1, .maps = 1, .split = { in }, .pad = KR_PAD_ZERO, .act = KR_ACT_NONE, .slope = 0.2f,
+                      .thin = outs <= 4, .wino = k == 3 && pays(in, outs) ? wino_kern_best() : NULL };
+}
+
+long conv_ins(const kr_conv *c)
+{
+    long ins = 0;
+    for (int s = 0; s < c->maps; s++)
+        ins += c->split[s];
+    return ins;
+}
+
+long conv_room(const kr_conv *c)
+{
+    long taps = (long)c->k * c->k, room = c->thin ? 0 : conv_ins(c) * taps * 16 * c->blocks;
+    for (int s = 0; c->thin && s < c->maps; s++)
+        room += (c->split[s] + 15) / 16 * 16 * taps * c->outs;
+    return room;
+}
+
+/* Weights from group to group lie at equal distances but for the last, smaller one. */
+static float *group_weights(const kr_conv *c, long g) { return c->w + g * c->kern->group * 16 * conv_ins(c) * c->k * c->k; }
+
+struct packing { kr_conv *c; const float *weight; long in; };
+
+/* Weights of a group of output blocks as the kernel reads them. */
+static int pack_group(void *self, long g)
+{
+    const struct packing *j = self;
+    const kr_conv *c = j->c;
+    long from = 16 * g * c->kern->group, left = c->blocks - g * c->kern->group, outs = 16 * (left < c->kern->group ? left : c->kern->group), taps = (long)c->k * c->k, first = 0;
+    float *to = group_weights(c, g);
+    for (int s = 0; s < c->maps; first += c->split[s++])
+        for (long b = 0; 16 * b < c->split[s]; b++)
+            for (long t = 0; t < taps; t++)
+                for (long i = 16 * b; i < 16 * b + 16 && i < c->split[s]; i++)
+                    for (long o = from; o < from + outs; o++)
+                        *to++ = o < c->outs ? j->weight[(o * j->in + first + i) * taps + t] : 0;
+    return 0;
+}
 
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, int maps,
                      const long *split)
@@ -71,14 +100,14 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
     kr_conv *c = kr_alloc_zero(1, sizeof *c);
     if (!c)
         return NULL;
-    *c = (kr_conv){ .kern = nn_kern_best(), .outs = weight->n[0], .blocks = (weight->n[0] + 15) / 16, .k = (int)k, .dilation = dilation,
-                    .maps = maps, .pad = pad, .act = act, .slope = 0.2f };
+    *c = conv_plan(weight->n[0], in, (int)k);
+    c->dilation = dilation;
+    c->maps = maps;
+    c->pad = pad;
+    c->act = act;
     for (int s = 0; s < maps; s++)
         c->split[s] = split ? split[s] : in;
-    c->thin = c->outs <= 4;
-    long room = c->thin ? 0 : in * k * k * 16 * c->blocks;
-    for (int s = 0; c->thin && s < maps; s++)
-        room += (c->split[s] + 15) / 16 * 16 * k * k * c->outs;
+    long room = conv_room(c);
     c->w = kr_alloc((size_t)room, sizeof(float));
     c->bias = kr_alloc_zero((size_t)(16 * c->blocks), sizeof(float));
     if (!c->w || !c->bias) {
@@ -87,16 +116,11 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
     }
     for (long o = 0; bias && o < c->outs; o++)
         c->bias[o] = bias->data[o];
-    float *to = c->w;
+    struct packing j = { c, weight->data, in };
     if (c->thin)
-        to = pack_thin(c, weight->data, in, to);
-    for (long b = 0; !c->thin && b < c->blocks; b += c->kern->group) {
-        long ob = c->blocks - b < c->kern->group ? c->blocks - b : c->kern->group;
-        to = pack(c, weight->data, in, 16 * b, ob, to);
-    }
-    kr_assert(to - c->w == room);
-    if (k == 3 && pays(in, c->outs))
-        c->wino = wino_kern_best();
+        pack_thin(c, weight->data, in, c->w);
+    else if (kr_for((c->blocks + c->kern->group - 1) / c->kern->group, pack_group, &j))
+        kr_assert(0 && "copying cannot be refused");
     return c;
 }
 
@@ -150,13 +174,22 @@ int kr_conv_bf16(kr_conv *c)
     return 0;
 }
 
-/* Weights from group to group lie at equal distances but for the last, smaller one. */
-static const float *group_weights(const kr_conv *c, long g)
+float *conv_weight(const kr_conv *c, long o, int s, long i, long tap, long *in, long *out)
 {
-    long in = 0;
-    for (int s = 0; s < c->maps; s++)
-        in += c->split[s];
-    return c->w + g * c->kern->group * 16 * in * c->k * c->k;
+    long taps = (long)c->k * c->k, g = o / 16 / c->kern->group, left = c->blocks - g * c->kern->group, first = 0;
+    if (c->thin) {
+        *in = 1;
+        *out = 16;
+        for (int q = 0; q < s; q++)
+            first += (c->split[q] + 15) / 16 * 16;
+        return c->w + (first + i / 16 * 16) * taps * c->outs + (tap * c->outs + o) * 16 + i % 16;
+    }
+    long wide = 16 * (left < c->kern->group ? left : c->kern->group), rest = c->split[s] - i / 16 * 16;
+    *in = wide;
+    *out = 1;
+    for (int q = 0; q < s; q++)
+        first += c->split[q];
+    return group_weights(c, g) + (first + i / 16 * 16) * taps * wide + (tap * (rest < 16 ? rest : 16) + i % 16) * wide + o - 16 * g * c->kern->group;
 }
 
 static const uint16_t *half_weights(const kr_conv *c, long g)
@@ -235,9 +268,7 @@ static int one_piece(void *self, long i)
 /* Floats of scratch: a piece for each thread; sums of all pieces; then come the weights. */
 static void wino_rooms(const kr_conv *c, long h, long w, long *room, long *all, long *ins)
 {
-    *ins = 0;
-    for (int s = 0; s < c->maps; s++)
-        *ins += c->split[s];
+    *ins = conv_ins(c);
     *room = (wino_room(wino_wide(c->maps, c->split), c->blocks) + 15) / 16 * 16;
     *all = WINO_SUMS * c->blocks * wino_pieces(wino_tiles(h, w, c->dilation));
 }

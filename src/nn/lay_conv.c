@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum { DILATION, PAD, ACT, HOW, OUTS, WIDE };
-struct packed { kr_conv *conv; kr_conv_back *back; };
 
 static bool normed(const kr_layer *l) { return l->arg[HOW] & CONV_NORM; }
 /* What the norm was given is known from what the layer gives, and one number of each channel; a ReLU loses it, and the convolution is made again. */
@@ -25,33 +24,26 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 
 static void unpack(kr_layer *l)
 {
-    struct packed *p = l->packed;
-    kr_conv_unref(&p->conv);
-    kr_conv_back_unref(&p->back);
-    kr_free(p);
+    kr_conv *c = l->packed;
+    kr_conv_unref(&c);
 }
 
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
-    struct packed *p = l->packed = kr_alloc_zero(1, sizeof *p);
+    (void)train;
     long split[KR_INS];
     for (int i = 0; i < l->ins; i++)
         split[i] = l->x[i].chan;
     enum kr_act act = normed(l) ? KR_ACT_NONE : (enum kr_act)l->arg[ACT];
-    if (!p || !(p->conv = kr_conv_new(w[0], w[1], (int)l->arg[DILATION], (enum kr_pad)l->arg[PAD], act, l->ins, split)))
+    kr_conv *c = l->packed = kr_conv_new(w[0], w[1], (int)l->arg[DILATION], (enum kr_pad)l->arg[PAD], act, l->ins, split);
+    if (!c)
         return kr_error_code();
     if (l->arg[HOW] & CONV_EXACT)
-        kr_conv_exact(p->conv);
-    if (l->arg[HOW] & CONV_NARROW && kr_conv_bf16(p->conv))
-        return kr_error_code();
-    return train && !(p->back = kr_conv_back_new(w[0], (int)l->arg[DILATION], (enum kr_pad)l->arg[PAD], act, l->ins, split)) ? kr_error_code() : 0;
+        kr_conv_exact(c);
+    return l->arg[HOW] & CONV_NARROW && kr_conv_bf16(c) ? kr_error_code() : 0;
 }
 
-static size_t bytes(const kr_layer *l)
-{
-    const struct packed *p = l->packed;
-    return conv_bytes(p->conv) + (p->back ? conv_back_bytes(p->back) : 0);
-}
+static size_t bytes(const kr_layer *l) { return conv_bytes(l->packed); }
 
 static long halo(const kr_layer *l, int input)
 {
@@ -69,10 +61,10 @@ static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 /* Backward of a norm: what it saw, where that is made again, and the gradient of that. */
 static void *rooms(const kr_layer *l, long h, long w, kr_map *z, kr_map *dz, lay_room *room)
 {
-    const struct packed *p = l->packed;
+    const kr_conv *p = l->packed;
     *dz = map_in(room, l->arg[OUTS], h, w, 0);
     *z = invertible(l) ? *dz : map_in(room, l->arg[OUTS], h, w, 0);
-    size_t a = invertible(l) ? 0 : conv_scratch(p->conv, h, w), b = conv_back_scratch(p->back, h, w);
+    size_t a = invertible(l) ? 0 : conv_scratch(p, h, w), b = conv_back_scratch(p, h, w);
     return room_for(room, a > b ? a : b);
 }
 
@@ -80,11 +72,11 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
 {
     (void)state;
     (void)x;
-    const struct packed *p = l->packed;
+    const kr_conv *p = l->packed;
     if (!backward)
-        return conv_scratch(p->conv, y->y, y->x);
+        return conv_scratch(p, y->y, y->x);
     if (!normed(l))
-        return conv_back_scratch(p->back, y->y, y->x);
+        return conv_back_scratch(p, y->y, y->x);
     lay_room room = { NULL, 0 };
     kr_map z, dz;
     rooms(l, y->y, y->x, &z, &dz, &room);
@@ -99,23 +91,23 @@ static void maps(kr_map **m, kr_value *const *v, int count)
 
 static void forward(const kr_call *c)
 {
-    const struct packed *p = c->l->packed;
+    const kr_conv *p = c->l->packed;
     kr_map *x[KR_INS];
     maps(x, c->x, c->l->ins);
     if (normed(c->l))
-        conv_norm_run(p->conv, &c->y[0]->map, x, (enum kr_act)c->l->arg[ACT], c->y[1] ? c->y[1]->data : NULL, c->scratch);
+        conv_norm_run(p, &c->y[0]->map, x, (enum kr_act)c->l->arg[ACT], c->y[1] ? c->y[1]->data : NULL, c->scratch);
     else
-        conv_run(p->conv, &c->y[0]->map, x, NULL, c->scratch);
+        conv_run(p, &c->y[0]->map, x, NULL, c->scratch);
 }
 
 static void backward(const kr_call *c)
 {
-    const struct packed *p = c->l->packed;
+    const kr_conv *p = c->l->packed;
     kr_map *x[KR_INS], *dx[KR_INS];
     maps(x, c->x, c->l->ins);
     maps(dx, c->dx, c->l->ins);
     if (!normed(c->l)) {
-        conv_back_run(p->back, dx, c->dw[0], c->dw[1], x, c->y[0] ? &c->y[0]->map : NULL, &c->dy[0]->map, c->scratch);
+        conv_back_run(p, dx, c->dw[0], c->dw[1], x, c->y[0] ? &c->y[0]->map : NULL, &c->dy[0]->map, c->scratch);
         return;
     }
     lay_room room = { c->scratch, 0 };
@@ -125,10 +117,10 @@ static void backward(const kr_call *c)
     if (invertible(c->l))
         norm_back_run(&dz, &c->y[0]->map, c->y[1]->data, dy, (enum kr_act)c->l->arg[ACT]);
     else {
-        conv_run(p->conv, &z, x, NULL, inner);
+        conv_run(p, &z, x, NULL, inner);
         kr_instance_norm_backward(&dz, &z, dy, (enum kr_act)c->l->arg[ACT]);
     }
-    conv_back_run(p->back, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
+    conv_back_run(p, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
 }
 
 static void plain(const kr_plain_call *c)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum { OUTS, IN };
-struct packed { kr_conv *conv; kr_conv_back *back; };
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
@@ -21,10 +20,8 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 
 static void unpack(kr_layer *l)
 {
-    struct packed *p = l->packed;
-    kr_conv_unref(&p->conv);
-    kr_conv_back_unref(&p->back);
-    kr_free(p);
+    kr_conv *c = l->packed;
+    kr_conv_unref(&c);
 }
 
 /* {in, out, 3, 3} as {out, in, 3, 3}, turned; or back, added. */
@@ -46,22 +43,16 @@ static kr_tensor turned_tensor(const kr_layer *l, float *data, const char *name)
 
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
-    struct packed *p = l->packed = kr_alloc_zero(1, sizeof *p);
-    kr_auto float *data = p ? kr_alloc((size_t)kr_tensor_count(w[0]), sizeof *data) : NULL;
+    (void)train;
+    kr_auto float *data = kr_alloc((size_t)kr_tensor_count(w[0]), sizeof *data);
     if (!data)
         return kr_error_code();
     turn(data, w[0]->data, l->arg[OUTS], l->arg[IN], false);
     kr_tensor t = turned_tensor(l, data, w[0]->name);
-    if (!(p->conv = kr_conv_new(&t, w[1], 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)) || (train && !(p->back = kr_conv_back_new(&t, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL))))
-        return kr_error_code();
-    return 0;
+    return (l->packed = kr_conv_new(&t, w[1], 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL)) ? 0 : kr_error_code();
 }
 
-static size_t bytes(const kr_layer *l)
-{
-    const struct packed *p = l->packed;
-    return conv_bytes(p->conv) + (p->back ? conv_back_bytes(p->back) : 0);
-}
+static size_t bytes(const kr_layer *l) { return conv_bytes(l->packed); }
 
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
@@ -73,13 +64,13 @@ static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 /* The features with zeros between them, and (backward) the gradients of those and of the turned kernel. */
 static void *rooms(const kr_layer *l, long h, long w, bool backward, kr_map *wide, kr_map *dwide, float **dw, lay_room *room)
 {
-    const struct packed *p = l->packed;
+    const kr_conv *p = l->packed;
     *wide = map_in(room, l->arg[IN], h, w, 1);
     if (!backward)
-        return room_for(room, conv_scratch(p->conv, h, w));
+        return room_for(room, conv_scratch(p, h, w));
     *dwide = map_in(room, l->arg[IN], h, w, 0);
     *dw = room_for(room, (size_t)(9 * l->arg[IN] * l->arg[OUTS]) * sizeof **dw);
-    return room_for(room, conv_back_scratch(p->back, h, w));
+    return room_for(room, conv_back_scratch(p, h, w));
 }
 
 static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)
@@ -103,18 +94,18 @@ static void widen(kr_map *wide, const kr_map *x)
 
 static void forward(const kr_call *c)
 {
-    const struct packed *p = c->l->packed;
+    const kr_conv *p = c->l->packed;
     kr_map wide, dwide, *y = &c->y[0]->map;
     float *dw;
     lay_room room = { c->scratch, 0 };
     void *inner = rooms(c->l, y->h, y->w, false, &wide, &dwide, &dw, &room);
     widen(&wide, &c->x[0]->map);
-    conv_run(p->conv, y, (kr_map *[]){ &wide }, NULL, inner);
+    conv_run(p, y, (kr_map *[]){ &wide }, NULL, inner);
 }
 
 static void backward(const kr_call *c)
 {
-    const struct packed *p = c->l->packed;
+    const kr_conv *p = c->l->packed;
     kr_map wide, dwide, *dy = &c->dy[0]->map;
     float *dw;
     lay_room room = { c->scratch, 0 };
@@ -124,7 +115,7 @@ static void backward(const kr_call *c)
     memset(dw, 0, (size_t)count * sizeof *dw);
     widen(&wide, &c->x[0]->map);
     back_zero(&dwide);
-    conv_back_run(p->back, (kr_map *[]){ c->dx[0] ? &dwide : NULL }, c->dw[0] ? &t : NULL, c->dw[1], (kr_map *[]){ &wide }, NULL, dy, inner);
+    conv_back_run(p, (kr_map *[]){ c->dx[0] ? &dwide : NULL }, c->dw[0] ? &t : NULL, c->dw[1], (kr_map *[]){ &wide }, NULL, dy, inner);
     if (c->dw[0])
         turn(c->dw[0]->data, dw, c->l->arg[OUTS], c->l->arg[IN], true);
     for (long b = 0; c->dx[0] && b < dwide.blocks; b++)

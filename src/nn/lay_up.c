@@ -4,7 +4,6 @@
 #include "lay.h"
 
 enum { OUTS, IN, NORM };
-struct packed { kr_up2 *up; kr_up2_back *back; };
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
@@ -20,19 +19,17 @@ static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 
 static void unpack(kr_layer *l)
 {
-    struct packed *p = l->packed;
-    kr_up2_unref(&p->up);
-    kr_up2_back_unref(&p->back);
-    kr_free(p);
+    kr_up2 *u = l->packed;
+    kr_up2_unref(&u);
 }
 
 static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
 {
-    struct packed *p = l->packed = kr_alloc_zero(1, sizeof *p);
-    return p && (p->up = kr_up2_new(w[0])) && (!train || (p->back = kr_up2_back_new(w[0]))) ? 0 : kr_error_code();
+    (void)train;
+    return (l->packed = kr_up2_new(w[0])) ? 0 : kr_error_code();
 }
 
-static size_t bytes(const kr_layer *l) { return up2_bytes(((const struct packed *)l->packed)->up); }
+static size_t bytes(const kr_layer *l) { return up2_bytes(l->packed); }
 
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 {
@@ -45,14 +42,14 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
 {
     (void)state;
     (void)y;
-    return backward ? up2_back_scratch(((const struct packed *)l->packed)->back, x->y, x->x, l->arg[NORM]) : 0;
+    return backward ? up2_back_scratch(l->packed, x->y, x->x, l->arg[NORM]) : 0;
 }
 
-static void forward(const kr_call *c) { up2_run(((const struct packed *)c->l->packed)->up, &c->y[0]->map, &c->x[0]->map, c->l->arg[NORM], c->y[1] ? c->y[1]->data : NULL); }
+static void forward(const kr_call *c) { up2_run(c->l->packed, &c->y[0]->map, &c->x[0]->map, c->l->arg[NORM], c->y[1] ? c->y[1]->data : NULL); }
 
 static void backward(const kr_call *c)
 {
-    up2_back_run(((const struct packed *)c->l->packed)->back, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, c->y[0] ? &c->y[0]->map : NULL,
+    up2_back_run(c->l->packed, c->dx[0] ? &c->dx[0]->map : NULL, c->dw[0], &c->x[0]->map, c->y[0] ? &c->y[0]->map : NULL,
                  c->y[1] ? c->y[1]->data : NULL, &c->dy[0]->map, c->scratch);
 }
 

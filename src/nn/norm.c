@@ -96,8 +96,6 @@ void kr_avg_pool2(kr_map *y, const kr_map *x)
 }
 
 /* ---- Transposed convolution: one pointwise convolution for each of the four places of a pixel's square ---- */
-struct kr_up2 { kr_conv *place[4]; };
-
 void kr_up2_unref(kr_up2 **u)
 {
     for (int i = 0; *u && i < 4; i++)

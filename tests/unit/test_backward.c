@@ -198,8 +198,7 @@ static void convolutions(void **state)
         dw.data = aw->g;
         db.data = ab->g;
         kr_conv *c = kr_conv_new(&tw, &tb, (int)s.d, s.pad, t[q].act, maps, t[q].cut ? split : NULL);
-        kr_conv_back *back = kr_conv_back_new(&tw, (int)s.d, s.pad, t[q].act, maps, t[q].cut ? split : NULL);
-        assert_true(c && back);
+        assert_non_null(c);
         long e = kr_conv_halo(c);
         kr_map *x[2] = { map(ax->v, t[q].cut ? t[q].cut : s.in, s.h, s.w, e), NULL }, *dx[2] = { kr_map_new(x[0]->c, s.h, s.w, 0), NULL };
         if (t[q].cut) {
@@ -208,12 +207,12 @@ static void convolutions(void **state)
         }
         kr_map *y = kr_map_new(s.out, s.h, s.w, 1), *dy = map(p.dy, s.out, s.h, s.w, 0);
         kr_conv_forward(c, y, x);
-        assert_int_equal(kr_conv_backward(back, dx, &dw, &db, x, y, dy), 0);
+        assert_int_equal(kr_conv_backward(c, dx, &dw, &db, x, y, dy), 0);
         kr_map_get(dx[0], ax->g);
         if (dx[1])
             kr_map_get(dx[1], ax->g + t[q].cut * n);
         /* Everything adds: a second time doubles, and what is not wanted is left alone. */
-        assert_int_equal(kr_conv_backward(back, dx, NULL, NULL, x, y, dy), 0);
+        assert_int_equal(kr_conv_backward(c, dx, NULL, NULL, x, y, dy), 0);
         float *twice = malloc((size_t)(s.in * n) * sizeof *twice);
         kr_map_get(dx[0], twice);
         for (long i = 0; i < dx[0]->c * n; i++)
@@ -222,13 +221,12 @@ static void convolutions(void **state)
         for (int i = 0; i < 2; i++) { kr_map_unref(&x[i]); kr_map_unref(&dx[i]); }
         kr_map_unref(&y); kr_map_unref(&dy);
         kr_conv_unref(&c);
-        kr_conv_back_unref(&back);
         char what[80];
         snprintf(what, sizeof what, "convolution %ld -> %ld, k %ld, d %ld, %ld x %ld, padding %d", s.in, s.out, s.k, s.d, s.h, s.w, (int)s.pad);
         check(&p, what);
     }
     kr_tensor bad = tensor("bad", (float[64]){ 0 }, 4, (long[]){ 4, 4, 2, 2 });
-    assert_null(kr_conv_back_new(&bad, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
+    assert_null(kr_conv_new(&bad, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
     assert_refused(KR_ESHAPE, "'bad' is no convolution");
 }
 
@@ -245,12 +243,11 @@ static void adjoint(void **state)
         for (long i = 0; i < out * h * w; i++) ys[i] = (float)(kr_rand_uniform(1, 3, (uint64_t)i) - 0.5);
         kr_tensor t = tensor("w", wt, 4, (long[]){ out, in, k, k });
         kr_conv *c = kr_conv_new(&t, NULL, (int)d, pad, KR_ACT_NONE, 1, NULL);
-        kr_conv_back *b = kr_conv_back_new(&t, (int)d, pad, KR_ACT_NONE, 1, NULL);
         kr_map *x = kr_map_new(in, h, w, kr_conv_halo(c)), *y = kr_map_new(out, h, w, 0), *dy = kr_map_new(out, h, w, 0), *dx = kr_map_new(in, h, w, 0);
         kr_map_put(x, xs);
         kr_map_put(dy, ys);
         kr_conv_forward(c, y, &x);
-        assert_int_equal(kr_conv_backward(b, &dx, NULL, NULL, &x, NULL, dy), 0);
+        assert_int_equal(kr_conv_backward(c, &dx, NULL, NULL, &x, NULL, dy), 0);
         float *wx = malloc((size_t)(out * h * w) * sizeof *wx), *wy = malloc((size_t)(in * h * w) * sizeof *wy);
         kr_map_get(y, wx);
         kr_map_get(dx, wy);
@@ -258,7 +255,7 @@ static void adjoint(void **state)
         for (long i = 0; i < out * h * w; i++) { l += (double)wx[i] * (double)ys[i]; a += (double)wx[i] * (double)wx[i]; e += (double)ys[i] * (double)ys[i]; }
         for (long i = 0; i < in * h * w; i++) r += (double)wy[i] * (double)xs[i];
         assert_near(l, r, 1e-5 * sqrt(a * e));
-        kr_conv_unref(&c); kr_conv_back_unref(&b);
+        kr_conv_unref(&c);
         kr_map_unref(&x); kr_map_unref(&y); kr_map_unref(&dx); kr_map_unref(&dy);
         free(wt); free(xs); free(ys); free(wx); free(wy);
     }
@@ -470,14 +467,12 @@ static void pools_and_ups(void **state)
         float *data = floats(w->v, w->n);
         kr_tensor t = tensor("t", data, 4, (long[]){ 19, 18, 2, 2 }), dw = t;
         dw.data = w->g;
-        kr_up2_back *b = kr_up2_back_new(&t);
-        kr_up2 *up = u.norm ? kr_up2_new(&t) : NULL;
-        assert_true(b && (up || !u.norm));
+        kr_up2 *up = kr_up2_new(&t);
+        assert_non_null(up);
         kr_map *in = map(x->v, 19, 4, 5, 0), *g = map(u.dy, 18, H, W, 0), *to = kr_map_new(19, 4, 5, 1);
-        assert_int_equal(kr_up2_backward(b, up, to, &dw, in, g), 0);
+        assert_int_equal(kr_up2_backward(up, to, &dw, in, g, u.norm), 0);
         kr_map_get(to, x->g);
         kr_map_unref(&in); kr_map_unref(&g); kr_map_unref(&to);
-        kr_up2_back_unref(&b);
         kr_up2_unref(&up);
         free(data);
         check(&u, "upsampling");
@@ -504,7 +499,7 @@ static void threads(void **state)
     int before = kr_threads();
     for (int r = 0; r < 2; r++) {
         kr_threads_set(r ? 3 : 1);
-        kr_conv_back *b = kr_conv_back_new(&t, 1, KR_PAD_REFLECT, KR_ACT_NONE, 1, NULL);
+        kr_conv *b = kr_conv_new(&t, NULL, 1, KR_PAD_REFLECT, KR_ACT_NONE, 1, NULL);
         kr_map *x = kr_map_new(20, 30, 25, 1), *dy = kr_map_new(40, 30, 25, 0), *dx = kr_map_new(20, 30, 25, 0);
         kr_map_put(x, p);
         kr_map_put(dy, p);
@@ -514,7 +509,7 @@ static void threads(void **state)
         got[r] = malloc(20 * 30 * 25 * sizeof *got[r]);
         kr_map_get(dx, got[r]);
         kr_map_unref(&x); kr_map_unref(&dy); kr_map_unref(&dx);
-        kr_conv_back_unref(&b);
+        kr_conv_unref(&b);
     }
     kr_threads_set(before);
     assert_memory_equal(dw[0], dw[1], 20 * 40 * 9 * 4);
