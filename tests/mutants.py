@@ -59,13 +59,13 @@ TESTS = [
     (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|planes|spread)", "grappa predict noise methods"),
     (r"recon/(sense_noise|noise\b)", "noise"),
     (r"recon/around_ncc1701", "lesson networks golden/reconresnet"),
-    (r"recon/around_kray", "noref lesson networks cli/train"),
-    (r"recon/(around|net_pipeline)", "lesson published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic golden/unet_fastmri golden/cirim_mridc"),
+    (r"recon/around_kray", "noref pipelines lesson networks cli/train"),
+    (r"recon/(around|net_pipeline)", "pipelines lesson published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic golden/unet_fastmri golden/cirim_mridc"),
     (r"recon/net_rays", "netrays golden/lpdnet_direct"),
     (r"recon/spokes", "cli/ct"),
     (r"recon/(ct|job_rays|model_rays|backprojection|cgls|lsqr|mlem|pwls|asd_pocs|projected)", "ct rays corrections projections cli/ct"),
     (r"recon/(noref|range)", "noref"),
-    (r"recon/adapt", "learn"),
+    (r"recon/adapt", "learn cli/train"),
     (r"recon/(doubt|lesson)", "doubt lesson networks learn"),
     (r"recon/auto", "methods auto"),
     (r"recon/(street|job)", "job where sense methods"),
@@ -395,7 +395,7 @@ def main():
     def tell(r):
         with open(room.file, "a") as out:
             out.write(json.dumps(r) + "\n")
-        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", r["file"], r["line"], r["was"], r["is"], "" if r["killed"] else "   SURVIVED"), flush=True)
+        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", r["file"], r["line"], r["was"], r["is"], "" if r["killed"] else "   does not compile" if r["killed"] is None else "   SURVIVED"), flush=True)
 
     def ended(r, how):
         r.update(killed=None if how is None else how[0], by=how and how[1], seconds=how and round(how[2], 1))

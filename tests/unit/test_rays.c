@@ -350,6 +350,41 @@ static void grids_of_scans(void **state)
     kr_rays_unref(&r);
 }
 
+/* Rows that see a small volume above, beside or below the middle plane: all that a projector finds it in, and no more than the box's corners and interpolation need. */
+static void rows_of_volumes(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 60, ROWS = 50, VIEWS = 12, N = 6 };
+    double angle[VIEWS];
+    for (int i = 0; i < VIEWS; i++)
+        angle[i] = 2 * M_PI * i / VIEWS;
+    kr_detector d = { COLUMNS, ROWS, { 1, 0.9 }, { 0, 1.3 } };
+    kr_rays *r = kr_rays_cone(&d, 60, 100, false, VIEWS, angle, NULL);
+    for (int way = 0; way < 5; way++) {
+        kr_grid g = kr_grid_centred((long[3]){ N, N, N }, (double[3]){ 1, -1, way % 2 ? 1 : -1 });
+        g.first[2] += 4.5 * (way - 2);
+        kr_projector *p = kr_projector_new(r, &g, KR_RAY_JOSEPH, true);
+        float *x = malloc(N * N * N * sizeof *x), *y = malloc(COLUMNS * ROWS * VIEWS * sizeof *y);
+        long low = ROWS, high = -1, from, count;
+        for (int i = 0; i < N * N * N; i++)
+            x[i] = 1;
+        kr_project(p, y, x, 0, 1);
+        for (long i = 0; i < COLUMNS * ROWS * VIEWS; i++)
+            if (y[i] > 0) {
+                long row = i / COLUMNS % ROWS;
+                low = row < low ? row : low;
+                high = row > high ? row : high;
+            }
+        kr_rays_rows(r, &g, &from, &count);
+        print_message("rows %ld to %ld of %ld to %ld\n", low, high, from, from + count - 1);
+        assert_true(from <= low && from + count > high);
+        assert_true(from >= low - 3 && from + count <= high + 4);
+        free(x); free(y);
+        kr_projector_unref(&p);
+    }
+    kr_rays_unref(&r);
+}
+
 /* A view tilted in all three ways: the rows of Rz(-10) Rx(-20) Ry(-30) in degrees, as RTK's documentation has them, multiplied out with NumPy. */
 static void tilted_as_rtk(void **state)
 {
@@ -393,6 +428,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(fans), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
-                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(refusals) };
+                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(rows_of_volumes), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
