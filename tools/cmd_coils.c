@@ -88,8 +88,10 @@ static int coils(const opts *o, int files, char **file, struct answer *answer)
     if (maps && facts.replaced == (s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1)) {   /* of all slices: then the reason is wanted, or what there is */
         kr_array_unref(&maps);
         how.facts = NULL;
+        facts.replaced = 0;
         maps = kr_coils_estimate(s, &how, trace);
-    } else if (maps)
+    }
+    if (maps)
         kr_say_coils(file[0], &facts, s->shape.n[KR_SLICE], trace);
     if (!maps || kr_stopped(trace) || write(maps, s->meta, o, file[0]))
         return kr_error_code();

@@ -339,8 +339,9 @@ typedef struct kr_coils_opts {
                                       * eigenvalue^12, other methods signal / 0.1, at most 1. The image found with such maps
                                       * is to be multiplied by the root of sum |S|^2                    */
     kr_coils_facts *facts;           /* what is found is added to them. One set by espirit: slices of which it makes no maps (noise only, too
-                                      * few lines), or maps that leave more than a tenth of the calibration data unexplained, get those
-                                      * of lowres and count as replaced; NULL: the former are refused, the latter kept */
+                                      * few lines), of which the scan has fewer than KR_FEW_LINES, or maps that leave more than a tenth
+                                      * of the calibration data unexplained, get those of lowres and count as replaced; NULL: the first
+                                      * are refused, the others kept */
 } kr_coils_opts;
 extern const kr_coils_opts kr_coils_preset;
 /* The methods: calibration block {X,Y,Z,COIL,SLICE} -> maps {X,Y,Z,COIL,MAP,SLICE}, contiguous, contents undefined before; each slice on its

@@ -134,14 +134,15 @@ static int careful_slice(void *self, long slice)
     struct parts part = { 0, 0 };
     if (!maps || !block)
         return kr_error_code();
-    int e = kr_coil_method_espirit.estimate(maps, block, j->o, j->trace);
+    bool few = j->o->facts->lines;                          /* they explain the little that there is, and yet leave out most of the object */
+    int e = few ? 0 : kr_coil_method_espirit.estimate(maps, block, j->o, j->trace);
     if (e && e != KR_EREFUSED && e != KR_ENUMBER)
         return e;
-    if (!e && (e = look(&part, maps, block)))
+    if (!few && !e && (e = look(&part, maps, block)))
         return e;
-    if (!e && part.unexplained <= MOST_UNEXPLAINED)
+    if (!few && !e && part.unexplained <= MOST_UNEXPLAINED)
         return 0;
-    kr_say(j->trace, KR_DETAIL, "slice %ld: %s; maps of low resolution instead", slice, e ? kr_error() : "ESPIRiT's maps do not explain the calibration data");
+    kr_say(j->trace, KR_DETAIL, "slice %ld: %s; maps of low resolution instead", slice, e ? kr_error() : few ? "too few calibration lines" : "ESPIRiT's maps do not explain the calibration data");
     if (e)
         kr_error_clear();
     kr_coils_opts low = *j->o;
@@ -284,7 +285,10 @@ int kr_coils_hold(bool *hold, const kr_scan *s, const kr_coils_opts *how, const 
 void kr_say_coils(const char *file, const kr_coils_facts *f, long slices, const kr_trace *trace)
 {
     file = file ? file : "scan";
-    if (f->replaced)
+    if (f->replaced && f->lines)
+        kr_say(trace, KR_WARNING, "%s: the coil maps come from %ld calibration lines, too few for ESPIRiT (%d), and are of low resolution: their errors become fold-over; measure "
+               "more, or take --method nlinv, which needs no maps", file, f->lines, KR_FEW_LINES);
+    else if (f->replaced)
         kr_say(trace, KR_WARNING, "%s: in %ld of %ld slices the calibration area holds noise only, or too little for ESPIRiT: their coil maps are of low "
                "resolution", file, f->replaced, slices > 1 ? slices : 1);
     else if (f->lines)

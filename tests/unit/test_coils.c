@@ -439,9 +439,20 @@ static void few_lines_are_told(void **state)
     for (long y = 12; y < 20; y++)
         KR_R(s->mask)[y] = 1;
     o.calib[1] = 0;
+    facts = (kr_coils_facts){ 0, 0 };
     kr_scoped(array) few = kr_coils_estimate(s, &o, NULL);
     assert_non_null(few);
     assert_int_equal(facts.lines, 8);
+    assert_int_equal(facts.replaced, 1);
+    o.method = "lowres";
+    kr_scoped(array) low = kr_coils_estimate(s, &o, NULL);
+    assert_true(low && distance(few, low) <= 0);
+    for (long y = 8; y < 24; y++)
+        KR_R(s->mask)[y] = 1;
+    facts = (kr_coils_facts){ 0, 0 };
+    o.method = "espirit";
+    kr_scoped(array) enough = kr_coils_estimate(s, &o, NULL);
+    assert_true(enough && !facts.lines && !facts.replaced);
 }
 
 static void refusals(void **state)
