@@ -1,6 +1,6 @@
 /* ct_slabs.c: images of X-ray projections part by part, planes along z, for memory that does not hold them whole. */
 #include "kray/ct.h"
-#include "job.h"
+#include "ct_disk.h"
 
 static bool volume(const kr_scan *s) { return s->grid.n[2] > 1 || s->rays->rows > 1; }
 long kr_ct_deep(const kr_scan *s) { return volume(s) ? s->grid.n[2] : s->shape.n[KR_SLICE] > 1 ? s->shape.n[KR_SLICE] : 1; }
@@ -75,9 +75,12 @@ long kr_ct_planes(kr_job *j, kr_scan *s, int64_t memory, const kr_trace *trace)
         if (bytes <= (double)memory)
             return k;
     }
+    long some = least > 1 ? job_disk_planes(j, s, (double)memory) : 0;
+    if (some)
+        return some;
     char needed[32], allowed[32], voxel[64];
     const char *room = job_rays_room(voxel, sizeof voxel, j, s, (double)memory - WRITES);
     return kr_fail(KR_EREFUSED, "%s: %s needs %s for %s, %s are allowed: %s%s%s", s->file ? s->file : "the scan", j->method->name, kr_size_text(needed, bytes), least > 1 ? "the volume, which it makes as a whole" : "a single slice",
-                   kr_size_text(allowed, (double)memory), least > 1 ? "fbp works part by part; others take larger voxels (--voxel" : "the projections themselves, with the program, are most of it; --bin makes them fewer",
+                   kr_size_text(allowed, (double)memory), least > 1 ? j->method->by_slabs ? "that is too little for a few planes of it; take larger voxels (--voxel" : "fbp works part by part, sirt, os-sart, sart and cgls with volumes on disk; others take larger voxels (--voxel" : "the projections themselves, with the program, are most of it; --bin makes them fewer",
                    least > 1 ? room : "", least > 1 ? *room ? ")" : ") and fewer elements (--bin), since the projections alone are too many" : "");
 }

@@ -211,7 +211,7 @@ int kr_job_prepare(kr_job *j, kr_scan *s, const kr_trace *trace)
 }
 
 /* How much was measured and by which mask, and how the image was made. */
-static int describe(kr_image *im, const kr_scan *s, kr_job *j)
+int job_describe(kr_image *im, const kr_scan *s, kr_job *j)
 {
     kr_mask_facts f;
     kr_text used = { 0 };
@@ -256,7 +256,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
         k->follow = j->follow;
     const char *partial = j->how.partial && strcmp(j->how.partial, "zero") ? j->how.partial : NULL;
     int e = partial ? partial_kept(out, s, &by, values, partial, maps, &c, k, trace) : reconstruct_kept(out, s, &by, values, maps, &c, k, trace);
-    if (!e && (e = describe(*out, s, j)))
+    if (!e && (e = job_describe(*out, s, j)))
         kr_image_unref(out);
     j->told = true;
     return e;

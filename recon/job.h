@@ -27,6 +27,10 @@ struct kr_job {
 void *job_values_of(kr_job *j, const kr_recon *m);
 /* What auto takes for a scan, or the method asked for. */
 const kr_recon *job_choose(kr_job *j, const kr_scan *s, const kr_trace *trace);
+/* What the program takes before it reads anything. */
+double job_program(void);
+/* Notes in an image what it was made by. */
+int job_describe(kr_image *im, const kr_scan *s, kr_job *j) KR_MUST_USE;
 /* What the program takes beside the method for one slice of a scan: itself, the data. */
 double job_bytes_beside(const kr_scan *s);
 /* 1: a file that holds X-ray projections, or one that how->geometry makes such, *p (owner: the caller); 0: none; else a refusal. */

@@ -64,7 +64,7 @@ int job_rays_fit(kr_job *j, const kr_scan *s)
     double bytes = job_rays_bytes(j, s), machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), most = j->how.memory ? (double)j->how.memory : machine;
     char needed[32], there[32], voxel[64];
     const long *n = s->grid.n, deep = n[2] > 1 ? n[2] : kr_parts(s);
-    bool alone = j->method->needs & KR_RAYS_DIRECT || n[2] == 1;
+    bool alone = j->method->needs & KR_RAYS_DIRECT || j->method->by_slabs || n[2] == 1;
     if (bytes < 0)
         return kr_error_code();
     return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel%s)%s, fewer elements (--bin)%s", j->method->name, n[0], n[1],

@@ -1,5 +1,6 @@
 /* projected.c: slices of X-ray projections one after the other, and subsets of views. */
 #include "projected.h"
+#include "ct_disk.h"
 #include <math.h>
 
 static int misfit_of(double *rr, const model *m, const kr_array *x)
@@ -75,11 +76,14 @@ int projected_filtered(kr_image **out, const kr_scan *scan, const projected_wind
     return projected_image(out, scan, filtered, PROJECTED_DIRECT, &how, trace);
 }
 
+static int iterations_make_sense(long iterations)
+{
+    return iterations < 1 || iterations > 1000000 ? kr_fail(KR_EREFUSED, "%ld iterations; 1 to 1000000 are possible", iterations) : 0;
+}
+
 int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace)
 {
-    if (iterations < 1 || iterations > 1000000)
-        return kr_fail(KR_EREFUSED, "%ld iterations; 1 to 1000000 are possible", iterations);
-    return projected_image(out, scan, solve, PROJECTED_FITTED, opts, trace);
+    return iterations_make_sense(iterations) ? kr_error_code() : projected_image(out, scan, solve, PROJECTED_FITTED, opts, trace);
 }
 
 int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double images, double samples)
@@ -91,12 +95,17 @@ int projected_plan(kr_cost *cost, const kr_scan *scan, double iterations, double
     return 0;
 }
 
+static int subsets_make_sense(long count, long views)
+{
+    return count < 1 || count > views ? kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, views, views) : 0;
+}
+
 int projected_split(projected_subsets *p, const model *m, long count)
 {
     const kr_rays *r = m->rays;
     *p = (projected_subsets){ 0 };
-    if (count < 1 || count > r->views)
-        return kr_fail(KR_EREFUSED, "%ld subsets of %ld views; 1 to %ld are possible", count, r->views, r->views);
+    if (subsets_make_sense(count, r->views))
+        return kr_error_code();
     kr_auto kr_linop **A = kr_alloc_zero((size_t)count, sizeof *A);
     if (!A || !(p->s = kr_alloc_zero((size_t)count, sizeof *p->s)) || (count > 1 && kr_op_rays_split(A, (int)count, r, &m->grid, m->part->ray_model)))
         return kr_error_code();
@@ -149,13 +158,30 @@ static int simultaneous(kr_array *x, const projected_subsets *p, const projected
     return kr_sirt(p->s, p->count, x, (int)o->iterations, o->relax, o->positive, trace);
 }
 
+static int relax_makes_sense(double relax)
+{
+    return relax > 0 && relax < 2 ? 0 : kr_fail(KR_EREFUSED, "--relax %g: above 0 and below 2 is wanted", relax);
+}
+
 int projected_sirt(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     (void)coils;
     const projected_opts *o = options;
-    if (!(o->relax > 0 && o->relax < 2))
-        return kr_fail(KR_EREFUSED, "--relax %g: above 0 and below 2 is wanted", o->relax);
-    return projected_by_subsets(out, scan, simultaneous, o, trace);
+    return relax_makes_sense(o->relax) ? kr_error_code() : projected_by_subsets(out, scan, simultaneous, o, trace);
+}
+
+int projected_sirt_slabs(kr_ct_disk *d, const void *options, const kr_trace *trace)
+{
+    const projected_opts *o = options;
+    long views = kr_ct_disk_views(d), subsets = o->subsets ? o->subsets : views;
+    return relax_makes_sense(o->relax) || iterations_make_sense(o->iterations) || subsets_make_sense(subsets, views) ? kr_error_code()
+           : kr_ct_disk_sirt(d, subsets, o->iterations, o->relax, o->positive, trace);
+}
+
+int projected_cgls_slabs(kr_ct_disk *d, const void *options, const kr_trace *trace)
+{
+    const projected_opts *o = options;
+    return iterations_make_sense(o->iterations) ? kr_error_code() : kr_ct_disk_cgls(d, o->iterations, trace);
 }
 
 void projected_close(projected_subsets *p)

@@ -210,7 +210,7 @@ static void tell(json_t *j, kr_job *job, const long n[3], const kr_scan *s, cons
 }
 
 /* ---- Planes at a time, each written before the next is made ---- */
-struct planes { kr_job *job; const kr_scan *s; const opts *o; const char *file; long each, deep; kr_image *made; const kr_trace *trace; };
+struct planes { kr_job *job; const kr_scan *s; const opts *o; const char *file; long each, deep; kr_image *made; kr_ct_disk *disk; const kr_trace *trace; };
 
 static int some_planes(kr_image **out, const struct planes *p, long from)
 {
@@ -218,7 +218,8 @@ static int some_planes(kr_image **out, const struct planes *p, long from)
     kr_trace_unit room;
     const kr_trace *t = kr_trace_of(&room, p->trace, "part", from / p->each, (p->deep + p->each - 1) / p->each);
     bool made = !strcmp(p->file, "phantom");
-    return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, from + p->each > p->deep ? p->deep - from : p->each) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t)
+    long count = from + p->each > p->deep ? p->deep - from : p->each;
+    return kr_stopped(p->trace) || (p->disk ? kr_ct_disk_image(out, p->disk, p->job, from, count) : kr_ct_part(&part, p->s, from, count) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t))
            || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_note((*out)->meta, NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
 }
 
@@ -235,9 +236,10 @@ static int next_planes(void *self, kr_array **out, long from)
 
 static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file, const opts *o, kr_by_part *whole, kr_meta **meta, const kr_trace *trace)
 {
-    struct planes p = { job, s, o, file, each, kr_ct_deep(s), NULL, trace };
-    kr_say(trace, KR_INFO, "%ld of %ld planes at a time", each, p.deep);
-    int e = some_planes(&p.made, &p, 0);
+    struct planes p = { job, s, o, file, each, kr_ct_deep(s), NULL, NULL, trace };
+    bool disk = kr_ct_by_disk(job, s);
+    kr_say(trace, KR_INFO, "%ld of %ld planes at a time%s", each, p.deep, disk ? ", the volumes on disk, beside the output" : "");
+    int e = (disk && kr_ct_disk_solve(&p.disk, job, s, each, o->output, trace)) || some_planes(&p.made, &p, 0) ? kr_error_code() : 0;
     kr_scoped(geom) g = e ? NULL : kr_geom_new(1);
     for (int d = 0; d < 3 && g; d++)
         whole->n[d] = d < 2 ? p.made->data->n[d] : p.deep;
@@ -248,6 +250,7 @@ static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file,
     whole->self = &p;
     e = e ? e : kr_parts_write(whole, o->output);
     whole->geom = NULL;
+    kr_ct_disk_unref(&p.disk);
     kr_image_unref(&p.made);
     return e;
 }

@@ -138,6 +138,8 @@ typedef struct kr_subset { kr_linop *A; kr_array *y; } kr_subset;
  * C is that of all samples, times their number. positive: nothing below 0. relax: above 0, below 2. Refuse images that no ray meets, numbers that are not finite,
  * stopped on request. Sources: Gilbert, J Theor Biol 36:105 (1972); Andersen and Kak, Ultrason Imaging 6:81 (1984). */
 int kr_sirt(const kr_subset *s, int subsets, kr_array *x, int iterations, double relax, bool positive, const kr_trace *trace) KR_MUST_USE;
+/* The subset whose turn it is in a pass, each far from those before; -1: none is left. */
+int kr_subset_turn(int turn, int subsets);
 /* The same pass by pass, in an order in which neighbours are far from each other. s must outlive it. kr_sweep_misfit: |A x - y| of all. */
 typedef struct kr_sweep kr_sweep;
 kr_sweep *kr_sweep_new(const kr_subset *s, int subsets) KR_MUST_USE;

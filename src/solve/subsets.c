@@ -124,15 +124,22 @@ static void multiply(kr_sweep *s, int i, kr_array *x)
 /* Subset number k of a pass: each next one is far from those before (bits of its number turned about; of other counts than powers of two those that exist). */
 static int order(int k, int bits) { int r = 0; for (int b = 0; b < bits; b++) r |= (k >> b & 1) << (bits - 1 - b); return r; }
 
-int kr_sweep_correct(kr_sweep *s, kr_array *x, double relax, bool positive, const kr_trace *trace)
+int kr_subset_turn(int turn, int subsets)
 {
     int bits = 0;
-    while (1 << bits < s->subsets)
+    while (1 << bits < subsets)
         bits++;
     for (int k = 0; k < 1 << bits; k++) {
         int i = order(k, bits);
-        if (i >= s->subsets)
-            continue;
+        if (i < subsets && !turn--)
+            return i;
+    }
+    return -1;
+}
+
+int kr_sweep_correct(kr_sweep *s, kr_array *x, double relax, bool positive, const kr_trace *trace)
+{
+    for (int turn = 0, i; (i = kr_subset_turn(turn, s->subsets)) >= 0; turn++) {
         if (kr_stopped(trace))
             return kr_error_code();
         correct(s, i, x, (float)relax, positive);
