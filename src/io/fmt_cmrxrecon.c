@@ -42,7 +42,9 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
         kr_error_clear();
         return !e && *found.image ? 85 : 0;
     }
-    if (!kr_matlab_is73(head, bytes))
+    size_t n = strlen(path);
+    bool mat = n > 4 && !strcasecmp(path + n - 4, ".mat") && bytes >= 8 && !memcmp(head, "\x89HDF\r\n\x1a\n", 8);          /* written again by h5py */
+    if (!mat && !kr_matlab_is73(head, bytes))
         return 0;
     kr_scoped(h5) f = kr_h5_open(path);
     if (!f || kr_h5_list(f, "/", note, &found))
