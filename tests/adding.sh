@@ -4,6 +4,7 @@
 # lists of the help, in the tables of the documentation, in the completion and in the tests by itself. Takes a build of the library, of kray and of
 # some tests: not part of the tests of every change. Its last result stands in docs/adding.md.
 set -e
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive           # threads that wait for each other on a busy machine take hours
 here=$(cd "$(dirname "$0")/.." && pwd)
 if [ -n "$1" ]; then room=$1; else room=$(mktemp -d); trap 'rm -rf "$room"' EXIT; fi
 mkdir -p "$room"

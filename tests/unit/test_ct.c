@@ -220,6 +220,18 @@ static void rebinned(void **state)
         }
         kr_rays_unref(&r);
     }
+    for (int wide = 0; wide < 2; wide++) {
+        turn(0, wide ? 720 : 360, 6);                                /* views 60 degrees apart follow each other, those 120 apart do not */
+        kr_rays *r = kr_rays_cone(&(kr_detector){ 221, 24, { 1, 2 }, { 0.25, 0 } }, 200, 400, true, 6, angle, NULL);
+        kr_grid g = { { 10, 10, 1 }, { -4.5, -4.5, 0 }, { 1, 1, 1 } };
+        int code = kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, NULL);
+        if (wide) {
+            assert_int_equal(code, KR_EREFUSED);
+            assert_refused(KR_EREFUSED, "view 1 stands 120 degrees from the one before it");
+        } else
+            assert_int_equal(code, 0);
+        kr_rays_unref(&r);
+    }
     free(x);
     free(y);
 }

@@ -10,14 +10,14 @@ static void fill(float *x, long n, uint64_t seed)
         x[i] = (float)spread(seed, i, 0, 1);
 }
 
-/* Some scan of that kind, with shifts, uneven angles and elements of any width. */
+/* Some scan of that kind, with shifts, uneven angles and elements of any width, some of them far wider than a pixel. */
 static kr_rays *scan(int kind, uint64_t seed)
 {
     double angle[9];
     long columns = 31 + (long)spread(seed, 1, 0, 40);
     for (long i = 0; i < 9; i++)
         angle[i] = spread(seed, 20 + i, 0, 2 * M_PI);
-    double width = spread(seed, 2, 0.5, 2.2), sod = spread(seed, 3, 60, 200), sdd = sod * spread(seed, 4, 1.1, 2.5);
+    double width = spread(seed, 2, 0.5, 2.2) * (seed % 6 == 3 && !kind ? 25 : 1), sod = spread(seed, 3, 60, 200), sdd = sod * spread(seed, 4, 1.1, 2.5);
     kr_detector d = { columns, 1, { kind ? width * sdd / sod : width, 0 }, { spread(seed, 5, -4, 4), 0 } };
     return kind ? kr_rays_cone(&d, sod, sdd, kind == 2, 9, angle, NULL) : kr_rays_parallel(&d, 9, angle);
 }
@@ -67,6 +67,7 @@ static void projectors(void **state)
     for (uint64_t seed = 0; seed < 24; seed++) {
         kr_rays *r = scan((int)(seed % 3), seed);
         kr_grid g = grid(seed);
+        double by = seed % 6 == 3 ? 10 : 1;                          /* rounding of positions, where most rays of a wide detector pass far beside the volume */
         assert_non_null(r);
         long n = g.n[0] * g.n[1], m = r->views * r->columns;
         float *x = malloc((size_t)n * 4), *y = malloc((size_t)m * 4), *Ax = malloc((size_t)m * 4), *By = malloc((size_t)n * 4), *again = malloc((size_t)(m + n) * 4);
@@ -83,16 +84,16 @@ static void projectors(void **state)
                 top = fmax(top, (double)Ax[i]);
             for (long i = 0; i < n; i++)
                 topx = fmax(topx, (double)By[i]);
-            assert_near(product(Ax, y, m), product(x, By, n), 1e-6 * product(Ax, y, m));
+            assert_near(product(Ax, y, m), product(x, By, n), by * 1e-6 * product(Ax, y, m));
             kr_project(fast, again, x, 0, 1);
             kr_backproject(fast, again + m, y, 0, 1, false);
-            assert_near(product(again, y, m), product(x, again + m, n), 1e-6 * product(Ax, y, m));
+            assert_near(product(again, y, m), product(x, again + m, n), by * 1e-6 * product(Ax, y, m));
             for (long i = 0; i < m; i++)
-                assert_near(again[i], Ax[i], 5e-6 * top);
+                assert_near(again[i], Ax[i], by * 5e-6 * top);
             for (long i = 0; i < n; i++)
-                assert_near(again[m + i], By[i], 5e-6 * topx);
-            in_thirds(plain, &g, again, By, again + m, x, y, r->columns, 5e-6);
-            in_thirds(fast, &g, again, By, again + m, x, y, r->columns, 1e-6);
+                assert_near(again[m + i], By[i], by * 5e-6 * topx);
+            in_thirds(plain, &g, again, By, again + m, x, y, r->columns, by * 5e-6);
+            in_thirds(fast, &g, again, By, again + m, x, y, r->columns, by * 1e-6);
             kr_projector_unref(&fast);
             kr_projector_unref(&plain);
         }
