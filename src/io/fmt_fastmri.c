@@ -203,6 +203,9 @@ static int fill(kr_scan *s, kr_h5 *f, const kr_source *src, const kr_read *how)
     if (kr_set_axes(order, set, src, KR_NUMPY, usual(set->dims), 5))
         return kr_error_code();
     s->shape = kr_set_shape(set, order);
+    if (!src->axes && set->dims == 3 && !kr_h5_has(f, "ismrmrd_header"))
+        kr_scan_note(s, "warning: %s has three axes (%s), and no header says what they are: slices of one coil are taken; if the first are coils, name them: %s:%s@coil,x,y", name,
+                     kr_lengths_text(set->n, 3), src->path, name);
     if (kr_slices_window(&s->shape, how) || read_header(s, f) || read_meta(s->meta, f) || slices_of(s, s->shape.n[KR_SLICE]))
         return kr_error_code();
     const kr_source plain = { .path = src->path };

@@ -268,6 +268,31 @@ static void refuse(const char *path, int code, const char *words)
     assert_refused(code, words);
 }
 
+/* Three axes without a header: slices, as fastMRI has them, but that is said, since they may be coils. */
+static void three_axes(void **state)
+{
+    (void)state;
+    const char *path = scratch("three.h5");
+    const hsize_t n[3] = { 4, 6, 5 };
+    hid_t f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(3, n, NULL), t = H5Tcreate(H5T_COMPOUND, 8);
+    H5Tinsert(t, "r", 0, H5T_IEEE_F32LE);
+    H5Tinsert(t, "i", 4, H5T_IEEE_F32LE);
+    static const float v[120][2] = { { 1, 2 } };
+    hid_t d = H5Dcreate2(f, "kspace", t, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(d, t, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) >= 0);
+    H5Dclose(d);
+    H5Tclose(t);
+    H5Sclose(space);
+    H5Fclose(f);
+    kr_scoped(scan) s = scan(path, NULL);
+    assert_true(s->shape.n[KR_SLICE] == 4 && s->shape.n[KR_COIL] <= 1);
+    assert_non_null(strstr(s->notes.s, "warning: kspace has three axes (4 x 6 x 5)"));
+    assert_non_null(strstr(s->notes.s, "three.h5:kspace@coil,x,y"));
+    kr_auto char *coils = kr_strf("%s:kspace@coil,x,y", path);
+    kr_scoped(scan) named = scan(coils, NULL);
+    assert_true(named->shape.n[KR_COIL] == 4 && !named->notes.len);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -415,6 +440,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(multicoil), cmocka_unit_test(singlecoil), cmocka_unit_test(test_set),
         cmocka_unit_test(narrow_width), cmocka_unit_test(windows), cmocka_unit_test(round_trip), cmocka_unit_test(submission),
         cmocka_unit_test(their_submission),
-        cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
+        cmocka_unit_test(three_axes), cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
