@@ -84,6 +84,16 @@ static void tell(kr_placing *p)
             reversed += (p->line[i].flags & FLAG(REVERSE)) != 0;
             empty += !place_has_samples(&p->line[i]);
         }
+    long slices = g->n[SLOT_SLICE], inner = g->n[SLOT_Y] * g->n[SLOT_Z], bare = 0;
+    for (long k = 0; k < slices; k++) {
+        bool any = false;
+        for (long at = k * inner; !any && at < g->slots; at += slices * inner)
+            for (long j = at; !any && j < at + inner; j++)
+                any = g->slot[j].count;
+        bare += !any;
+    }
+    if (bare && bare < slices)
+        kr_scan_note(p->s, "warning: of %ld of %ld slices no line was measured: they stay empty", bare, slices);
     if (segments)
         kr_scan_note(p->s, "the lines of %ld segments share one grid", segments + 1);
     if (reversed)

@@ -105,12 +105,24 @@ static bool lies_inside(const kr_placing *p, const kr_line *l, long at[2])
     return p->spokes || (at[0] >= 0 && at[0] < n[SLOT_Y] && at[1] >= 0 && at[1] < n[SLOT_Z]);
 }
 
+/* A centre at the first line, by which much of the other lines lies outside of a grid that holds them all as they are counted, was never set. */
+static void unset_centre(kr_placing *p, int a, long least, long most)
+{
+    kr_encoding *enc = &p->s->enc;
+    long n = p->imaging.n[a], centre = place_centre_of(enc, a + 1, n);
+    if (!enc->limit[a + 1].known || centre != least || most >= n || most + n / 2 - centre < n + n / 4)
+        return;
+    kr_scan_note(p->s, "warning: the header puts the centre of k-space at line %ld along %s, the first, and lines up to %ld would lie outside of the %ld: line %ld, the middle, is taken", centre,
+                 a ? "z" : "y", most, n, n / 2);
+    enc->limit[a + 1].centre = n / 2;
+}
+
 /* The lines of the grid: channels, and its height and depth by the header (or as far as the counters reach). */
 static int grid_height(kr_placing *p, const kr_line *first)
 {
     const kr_encoding *enc = &p->s->enc;
     grid *g = &p->imaging;
-    long most[2] = { 0, 0 }, step = first->kz, lines = 0;
+    long most[2] = { 0, 0 }, least[2] = { LONG_MAX, LONG_MAX }, step = first->kz, lines = 0;
     bool deep = false;                                       /* does any line leave the step along z of the first? */
     for (long i = 0; i < p->plan.count; i++) {
         const kr_line *l = &p->line[i];
@@ -120,8 +132,10 @@ static int grid_height(kr_placing *p, const kr_line *first)
         lines++;
         if (l->channels != first->channels)
             return kr_fail(KR_EFORMAT, "line %ld has %d channels where the first imaging line has %d", i, l->channels, first->channels);
-        for (int a = 0; a < 2; a++)
+        for (int a = 0; a < 2; a++) {
             most[a] = place_counter(l, a) > most[a] ? place_counter(l, a) : most[a];
+            least[a] = place_counter(l, a) < least[a] ? place_counter(l, a) : least[a];
+        }
     }
     g->coils = first->channels;
     g->n[SLOT_Y] = p->spokes ? 1 : enc->encoded[1] > 0 ? enc->encoded[1] : most[0] + 1;
@@ -136,6 +150,9 @@ static int grid_height(kr_placing *p, const kr_line *first)
         p->s->enc.limit[2].min = p->s->enc.limit[2].max = p->s->enc.limit[2].centre = step;
         p->s->enc.limit[2].known = true;
     }
+    for (int a = 0; a < 2 && !p->spokes; a++)
+        if (!(same && a))
+            unset_centre(p, a, least[a], most[a]);
     for (int a = 0; a < 2; a++)
         p->shift[a] = same && a ? -step : g->n[a] == 1 && a ? 0 : g->n[a] / 2 - place_centre_of(enc, a + 1, g->n[a]);
     return 0;

@@ -166,11 +166,10 @@ static long measured_of(const kr_array *m, long slice)
     return one ? sum : -1;
 }
 
-/* Slices share a mask, what was measured in any of them, unless one lacks more than 1 of 100 of its samples. Those that hold nothing lack nothing. */
-static kr_array *of_slices(kr_array *m)
+/* 1 where any slice was measured. */
+static kr_array *pool_of(const kr_array *m)
 {
     kr_scoped(array) pool = kr_array_new(KR_R32, kr_shape_without(kr_array_shape(m), KR_ON(KR_SLICE)));
-    bool differ = false;
     for (long i = 0; pool && i < m->n[KR_SLICE]; i++) {
         kr_scoped(array) view = kr_array_at(m, KR_SLICE, i);
         kr_scoped(array) own = view ? kr_array_packed(view) : NULL;
@@ -179,6 +178,14 @@ static kr_array *of_slices(kr_array *m)
         for (long k = 0, n = kr_count(kr_array_shape(own)); k < n; k++)
             KR_R(pool)[k] = KR_R(pool)[k] > 0 || KR_R(own)[k] > 0;
     }
+    return pool ? kr_array_ref(pool) : NULL;
+}
+
+/* Slices share a mask, what was measured in any of them, unless one lacks more than 1 of 100 of its samples. Those that hold nothing lack nothing. */
+static kr_array *of_slices(kr_array *m)
+{
+    kr_scoped(array) pool = pool_of(m);
+    bool differ = false;
     long all = pool ? measured_of(pool, -1) : -1;
     for (long i = 0; all >= 0 && i < m->n[KR_SLICE]; i++) {
         long has = measured_of(m, i);
@@ -192,8 +199,28 @@ static kr_array *of_slices(kr_array *m)
     return all < 0 ? NULL : kr_array_ref(differ ? m : pool);
 }
 
+/* A slice of which no line was measured is no undersampled one: its mask is that of the others together. */
+static kr_array *without_empty(const kr_array *mask)
+{
+    kr_scoped(array) pool = pool_of(mask);
+    kr_scoped(array) m = pool ? kr_array_copy(mask) : NULL;
+    for (long i = 0; m && i < m->n[KR_SLICE]; i++) {
+        long has = measured_of(m, i);
+        kr_scoped(array) view = has ? NULL : kr_array_at(m, KR_SLICE, i);
+        if (has < 0 || (!has && !view))
+            return NULL;
+        if (view)
+            kr_array_assign(view, pool);
+    }
+    return m ? kr_array_ref(m) : NULL;
+}
+
 kr_array *kr_scan_mask(const kr_scan *s)
 {
+    if (s->mask && s->mask->n[KR_SLICE] > 1) {
+        kr_scoped(array) m = without_empty(s->mask);
+        return m ? reduced(m) : NULL;
+    }
     if (s->mask)
         return reduced(s->mask);
     if (!s->data) {

@@ -285,8 +285,52 @@ static void by_place(void **state)
     }
 }
 
+static kr_scan *plain(const kr_line *line, long count, const kr_encoding *enc)
+{
+    static kr_cfloat number[8];
+    const kr_cfloat *samples[64];
+    kr_scan *s = kr_scan_new();
+    s->enc = *enc;
+    for (long i = 0; i < 8; i++)
+        number[i] = kr_c(1, (float)i);
+    for (long i = 0; i < count; i++)
+        samples[i] = number;
+    kr_placing *p = kr_placing_new(s, &(kr_placing_plan){ line, count, enc, 1, false, 0, 0, NULL });
+    assert_non_null(p);
+    assert_int_equal(kr_placing_put(p, 0, count, samples, NULL), 0);
+    assert_int_equal(kr_placing_end(&p), 0);
+    return s;
+}
+
+/* Headers that leave the centre at 0 put it there only where lines then fit; slices without a line count as no undersampling. */
+static void unset_centres(void **state)
+{
+    (void)state;
+    kr_line line[48];
+    for (int full = 0; full < 2; full++) {
+        kr_encoding enc = { .encoded = { 8, 16, 1 }, .encoded_mm = { 80, 80, 5 }, .limit = { [1] = { .known = true, .max = 15, .centre = 0 } } };
+        for (int i = 0; i < 16; i++)
+            line[i] = (kr_line){ .samples = 8, .channels = 1, .center_sample = 4, .ky = (uint16_t)i, .read_dir = { 1 }, .phase_dir = { 0, 1 }, .slice_dir = { 0, 0, 1 } };
+        kr_scoped(scan) s = plain(line, full ? 16 : 8, &enc);    /* half of the lines from the centre on are half of k-space */
+        assert_int_equal(s->mask == NULL, full);
+        assert_int_equal(s->notes.s && strstr(s->notes.s, "warning: the header puts the centre of k-space at line 0 along y, the first, and lines up to 15"), full);
+        assert_true(full || kr_re(KR_C(s->data)[8 * s->data->step[KR_Y]]) == 1);
+    }
+    kr_encoding enc = { .encoded = { 8, 16, 1 }, .encoded_mm = { 80, 80, 5 } };
+    for (int i = 0; i < 32; i++)
+        line[i] = (kr_line){ .samples = 8, .channels = 1, .center_sample = 4, .ky = (uint16_t)(i % 16), .slice = (uint16_t)(i / 16 * 2), .position = { 0, 0, (float)(i / 16) * 10 }, .read_dir = { 1 },
+                             .phase_dir = { 0, 1 }, .slice_dir = { 0, 0, 1 } };
+    kr_scoped(scan) s = plain(line, 32, &enc);
+    kr_scoped(array) mask = kr_scan_mask(s);
+    kr_mask_facts f;
+    assert_true(mask && s->shape.n[KR_SLICE] == 3);
+    assert_int_equal(kr_mask_describe(&f, mask, s->shape), 0);
+    assert_true(f.full);
+    assert_non_null(strstr(s->notes.s, "warning: of 1 of 3 slices no line was measured"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild), cmocka_unit_test(test_played), cmocka_unit_test(by_place) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sums), cmocka_unit_test(test_wild), cmocka_unit_test(test_played), cmocka_unit_test(by_place), cmocka_unit_test(unset_centres) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
