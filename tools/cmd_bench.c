@@ -5,6 +5,7 @@
 #include "kray/recon.h"
 #include "kray/solve.h"
 #include "bench.h"
+#include "rows.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,9 @@
 typedef bench_opts opts;
 static const kr_opt table[] = {
     { "repeat", 'n', KR_OPT_INT, offsetof(opts, repeat), "5", "N", "runs of each; the median is shown" },
-    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    ROW_THREADS(opts),
     { "folder", 0, KR_OPT_OUT, offsetof(opts, folder), NULL, "DIR", "where files are written and read for 'io' (default: TMPDIR or /tmp)" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 typedef int body(void *self);

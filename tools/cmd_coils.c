@@ -2,6 +2,7 @@
  * given to kray recon. The scan is made ready as kray recon does. */
 #include "kray/io.h"
 #include "json.h"
+#include "rows.h"
 #include "tool.h"
 
 typedef struct opts {
@@ -14,7 +15,7 @@ typedef struct opts {
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "MAPS", "file of the maps; its suffix chooses the format (.cfl, .npy)" },
     { "method", 'm', KR_OPT_CHOICE, offsetof(opts, method), "espirit", KR_COIL_METHODS, "estimation method" },
-    { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "ESPIRiT map sets; 2 (soft-SENSE) if the object is larger than the field of view" },
+    ROW_MAPS(opts),
     { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used" },
     { "kernel", 'k', KR_OPT_INT, offsetof(opts, kernel), "6", "N", "espirit: width of the kernel in k-space" },
     { "threshold", 0, KR_OPT_REAL, offsetof(opts, threshold), "0", "X", "espirit: smallest squared singular value kept, relative to the largest; 0: automatic" },
@@ -22,15 +23,15 @@ static const kr_opt table[] = {
     { "soft", 0, KR_OPT_FLAG, offsetof(opts, soft), NULL, NULL, "espirit: let maps fall smoothly to 0 towards the crop" },
     { "png", 0, KR_OPT_OUT, offsetof(opts, png), NULL, "FILE", "also a picture of the maps in the middle slice" },
     { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils first; 0 keeps all" },
-    { "compression", 0, KR_OPT_CHOICE, offsetof(opts, compression), "svd", "svd|geometric", "coil compression: by SVD, or geometric (GCC) along the readout" },
-    { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "prewhiten (decorrelate) the coils with the noise scan" },
-    { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "prewhiten with this noise covariance instead: coil x coil, E[n_i conj n_j], rows i along y" },
-    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
+    ROW_COMPRESSION(opts),
+    ROW_WHITEN(opts),
+    ROW_COVARIANCE(opts),
+    ROW_OVERSAMPLING(opts),
     { "ghost", 0, KR_OPT_CHOICE, offsetof(opts, ghost), "auto", "auto|navigator|entropy|svd|none",
       "EPI Nyquist ghost correction: from navigator lines, or from the data alone" },
-    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
-    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    ROW_FROM(opts),
+    ROW_JSON(opts),
+    ROW_THREADS(opts),
     KR_OPT_END };
 
 static int draw(const kr_array *maps, const kr_meta *meta, const char *path)

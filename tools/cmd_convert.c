@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "json.h"
 #include "regrid.h"
+#include "rows.h"
 #include "tool.h"
 #include <string.h>
 #include <strings.h>
@@ -9,17 +10,17 @@
 typedef struct opts { const char *output, *from, *to, *what, *axes, *resample, *pixels; long multiband, caipi, single_band; bool recursive, json; } opts;
 static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "OUT", "file; with several inputs a folder: --to names the format there; else images keep theirs, raw data become .h5" },
-    { "recursive", 0, KR_OPT_FLAG, offsetof(opts, recursive), NULL, NULL, "search the folders within folders, too; the output keeps their tree" },
+    ROW_RECURSIVE(opts),
     { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "read as this format, whatever it looks like" },
-    { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
+    ROW_TO(opts),
     { "what", 0, KR_OPT_CHOICE, offsetof(opts, what), "auto", "auto|raw|image|array", "which part; auto: raw data if both formats can, else the image, else the array" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "make a full scan a multiband (SMS) scan of factor N (noise adds up), with a single-band reference" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "with --multiband: CAIPI shift of FOV/N between neighbouring slices of a band; 1: none, 0: N = multiband factor" },
-    { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "with --multiband: lines of the single-band reference; 0: all" },
+    ROW_SINGLE_BAND(opts),
     { "axes", 0, KR_OPT_TEXT, offsetof(opts, axes), NULL, "RAS", "of images: put the axes in this order and direction (RAS, LPS, ...), as near as they come; voxels stay" },
     { "resample", 0, KR_OPT_TEXT, offsetof(opts, resample), NULL, "MM[,MM,MM]", "of images: voxels of this size, over the same extent (cubic splines; labels: the nearest)" },
     { "pixels", 0, KR_OPT_CHOICE, offsetof(opts, pixels), "float", "float|ushort", "ushort: of images, whole numbers of 12 bits, 4095 the brightest of the image" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 /* The format that the output's name asks for; the first in the table with that suffix, as in writing. */

@@ -3,6 +3,7 @@
 #include "kray/ct.h"
 #include "kray/projections.h"
 #include "method.h"
+#include "rows.h"
 #include "tool.h"
 #include <math.h>
 #include <stdio.h>
@@ -47,9 +48,9 @@ static const kr_opt table[] = {
     { "photons", 0, KR_OPT_REAL, offsetof(opts, photons), "0", "I0", "of the phantom: Poisson noise of so many photons a ray without the object; 0: none" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "1", "N", "of the phantom: seed of the noise" },
     { "projections", 0, KR_OPT_OUT, offsetof(opts, keep), NULL, "FILE", "write the line integrals too, as they go into the reconstruction" },
-    { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), NULL, "SIZE", "memory limit of the whole program, such as 8G: it then works in pieces" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
-    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    ROW_MEMORY(opts),
+    ROW_JSON(opts),
+    ROW_THREADS(opts),
     KR_OPT_END };
 
 static struct method method;

@@ -1,6 +1,7 @@
 /* cmd_mask.c: kray mask: makes a sampling mask, says what it does, saves it; or says what a saved one does. */
 #include "kray/io.h"
 #include "json.h"
+#include "rows.h"
 #include "tool.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, output), NULL, "FILE", "save the mask: .npy, .cfl, or .png (a picture that can be read back)" },
     { "name", 0, KR_OPT_TEXT, offsetof(opts, name), NULL, "NAME", "file name whose characters are the seed (fastMRI)" },
     { "show", 0, KR_OPT_FLAG, offsetof(opts, show), NULL, NULL, "describe mask files" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 static int kinds(kr_opt_group *room, int room_count, int argc, char **argv)

@@ -2,6 +2,7 @@
 #include "kray/io.h"
 #include "kray/mrd.h"
 #include "json.h"
+#include "rows.h"
 #include "sockets.h"
 #include "tool.h"
 #include <ismrmrd/ismrmrd.h>
@@ -18,11 +19,11 @@ static const kr_opt table[] = {
     { "host", 0, KR_OPT_TEXT, offsetof(opts, host), "127.0.0.1", "HOST", "of the server" },
     { "port", 'p', KR_OPT_INT, offsetof(opts, port), "9002", "N", "of the server" },
     { "config", 'c', KR_OPT_TEXT, offsetof(opts, config), "auto", "WORD|JSON|FILE", "configuration: a name that the server knows, or JSON (also a file NAME.json), which is sent as text" },
-    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
+    ROW_FROM(opts),
     { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "output format, whatever the suffix" },
     { "wait", 0, KR_OPT_REAL, offsetof(opts, wait), "5", "SECONDS", "for the server to take the connection" },
     { "idle", 0, KR_OPT_REAL, offsetof(opts, idle), "600", "SECONDS", "the server may be silent for so long" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 enum { WAITING = 4 << 20 };

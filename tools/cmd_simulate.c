@@ -5,6 +5,7 @@
 #include "simulate_ct.h"
 #include "kray/rays.h"
 #include "tool.h"
+#include "rows.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,13 +26,13 @@ static const kr_opt table[] = {
     { "coils", 'c', KR_OPT_INT, offsetof(opts, coils), "8", "N", "receive coils on a helmet; 1: one volume coil" },
     { "contrast", 0, KR_OPT_CHOICE, offsetof(opts, contrast), "t1", "t1|t2|pd|flair", "contrast weighting, of phantoms with tissues" },
     { "snr", 0, KR_OPT_REAL, offsetof(opts, snr), "30", "X", "signal to noise in the combined full image; 0: no noise" },
-    { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "undersample by this mask (see kray mask)" },
+    ROW_UNDERSAMPLE(opts),
     { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC", "measure along a trajectory, such as radial:spokes=64,angle=golden (kinds: below)" },
     { "motion", 0, KR_OPT_TEXT, offsetof(opts, motion), NULL, "KEY=N,...", "the head moves in its plane between lines: steps=1 times, turned by up to rotate=5 degrees, moved by up to shift=5 mm, seed=0" },
     { "positions", 0, KR_OPT_OUT, offsetof(opts, positions), NULL, "FILE", "with --traj: also write the k-space positions, for formats that cannot hold them" },
     { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor, with a single-band reference; 0: none" },
     { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "with --multiband: CAIPI shift of FOV/N between neighbouring slices of a band; 1: none, 0: N = multiband factor x R" },
-    { "single-band", 0, KR_OPT_INT, offsetof(opts, single_band), "32", "N", "with --multiband: lines of the single-band reference; 0: all" },
+    ROW_SINGLE_BAND(opts),
     { "reference", 'r', KR_OPT_OUT, offsetof(opts, reference), NULL, "FILE", "also write the noiseless fully sampled image" },
     { "maps", 0, KR_OPT_OUT, offsetof(opts, maps), NULL, "FILE", "also write the coils' true sensitivities" },
     { "fov", 0, KR_OPT_TEXT, offsetof(opts, fov), NULL, "X[,Y[,Z]]", "field of view in mm; default: the phantom's" },
@@ -52,8 +53,8 @@ static const kr_opt table[] = {
     { "blur", 0, KR_OPT_REAL, offsetof(opts, blur), "0", "X", "CT: blur of the detector, standard deviation in elements" },
     { "rings", 0, KR_OPT_REAL, offsetof(opts, rings), "0", "X", "CT: standard deviation of the elements' gains, 0.02 say" },
     { "radius", 0, KR_OPT_REAL, offsetof(opts, radius), "0", "MM", "CT: longest half axis of the phantom; 0: 90 % of what the detector sees" },
-    { "to", 0, KR_OPT_TEXT, offsetof(opts, to), NULL, "FORMAT", "write this format, whatever the suffix" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_TO(opts),
+    ROW_JSON(opts),
     KR_OPT_END };
 
 /* Numbers with commas or x between them; returns how many, or a refusal. */

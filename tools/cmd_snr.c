@@ -3,6 +3,7 @@
 #include "kray/recon.h"
 #include "json.h"
 #include "method.h"
+#include "rows.h"
 #include "scan_words.h"
 #include "tool.h"
 #include <math.h>
@@ -27,28 +28,28 @@ static const kr_opt table[] = {
       "0: by formula where there is one (grappa; sense on lattices and masks along one axis), else 100" },
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "0", "N", "seed of the added noise" },
     { "sigma", 0, KR_OPT_REAL, offsetof(opts, sigma), "0", "X", "noise of real and imaginary part of a sample; 0: from the noise scan or the outermost samples" },
-    { "undersample", 'u', KR_OPT_TEXT, offsetof(opts, undersample), NULL, "SPEC|FILE", "undersample by this mask (see kray mask)" },
-    { "coils", 'c', KR_OPT_TEXT, offsetof(opts, coils), "espirit", "NAME|FILE", "coil maps: espirit, walsh, lowres, or a file of maps" },
+    ROW_UNDERSAMPLE(opts),
+    ROW_COILS(opts),
     { "maps", 0, KR_OPT_INT, offsetof(opts, maps), "1", "N", "ESPIRiT map sets" },
-    { "calib", 0, KR_OPT_INT, offsetof(opts, calib), "24", "N", "largest width of the fully sampled centre (ACS) used for coil maps" },
-    { "compress", 0, KR_OPT_INT, offsetof(opts, compress), "0", "N", "compress to N virtual coils; 0 keeps all" },
-    { "whiten", 0, KR_OPT_FLAG, offsetof(opts, whiten), "on", NULL, "prewhiten (decorrelate) the coils with the noise scan" },
-    { "covariance", 0, KR_OPT_FILE, offsetof(opts, covariance), NULL, "FILE", "prewhiten with this noise covariance instead: coil x coil, E[n_i conj n_j], rows i along y" },
-    { "kspace-sign", 0, KR_OPT_CHOICE, offsetof(opts, sign), "auto", "auto|+|-", "sign of the Fourier exponent of raw data along the stored directions; auto: by vendor" },
-    { "voxel", 0, KR_OPT_TEXT, offsetof(opts, voxel), NULL, "X,Y,Z", "voxel size in mm, where the file gives none" },
-    { "centre", 0, KR_OPT_TEXT, offsetof(opts, centre), NULL, "X,Y[,Z]", "sample and line of the centre of k-space, counted as in the file; - keeps an axis" },
-    { "traj", 0, KR_OPT_TEXT, offsetof(opts, traj), NULL, "SPEC|FILE[:VAR]", "k-space positions, where the data file has none: radial:angle=golden, ... (kray simulate --help), or a file" },
+    ROW_CALIB(opts),
+    ROW_COMPRESS(opts),
+    ROW_WHITEN(opts),
+    ROW_COVARIANCE(opts),
+    ROW_KSPACE_SIGN(opts),
+    ROW_VOXEL(opts),
+    ROW_CENTRE(opts),
+    ROW_TRAJ(opts),
     { "traj-units", 0, KR_OPT_CHOICE, offsetof(opts, units), "auto", "auto|fov|sample|radians|1/m|rad/m",
       "what k-space positions are in: cycles per field of view or per sample, radians per sample, cycles or radians per metre; auto: by their range" },
     { "matrix", 0, KR_OPT_TEXT, offsetof(opts, matrix), NULL, "X,Y[,Z]", "image matrix, where a scan with a trajectory does not state it" },
-    { "density", 0, KR_OPT_TEXT, offsetof(opts, density), NULL, "KIND|FILE", "with a trajectory: density compensation: pipe-menon (default), voronoi, ramp, or a file" },
-    { "oversampling", 0, KR_OPT_FLAG, offsetof(opts, oversampling), "on", NULL, "remove readout oversampling" },
-    { "multiband", 0, KR_OPT_INT, offsetof(opts, multiband), "0", "N", "multiband (SMS) factor; 0: from the file" },
-    { "caipi", 0, KR_OPT_INT, offsetof(opts, caipi), "0", "N", "CAIPI shift of FOV/N along y between neighbouring slices of a band; 1: none, 0: from the file" },
+    ROW_DENSITY(opts),
+    ROW_OVERSAMPLING(opts),
+    ROW_MULTIBAND(opts),
+    ROW_CAIPI(opts),
     { "single-band", 0, KR_OPT_FILE, offsetof(opts, single_band), NULL, "FILE", "single-band reference scan, with which the slices (SMS) are separated" },
-    { "from", 0, KR_OPT_TEXT, offsetof(opts, from), NULL, "FORMAT", "input format, whatever the content looks like" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
-    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    ROW_FROM(opts),
+    ROW_JSON(opts),
+    ROW_THREADS(opts),
     KR_OPT_END };
 
 static struct method method;

@@ -5,6 +5,7 @@
 #include "each.h"
 #include "json.h"
 #include "recipes.h"
+#include "rows.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@ static const kr_opt table[] = {
     { "memory", 0, KR_OPT_SIZE, offsetof(opts, memory), "4G", "SIZE", "lines that may wait until their slice is complete" },
     { "each", 0, KR_OPT_TEXT, offsetof(opts, each), NULL, "COMMAND", "a program that reads each image as an MRD message and answers by a line of JSON, for the stream and stderr" },
     { "timeout", 0, KR_OPT_REAL, offsetof(opts, timeout), "10", "SECONDS", "seconds that --each may take for an image" },
-    { "threads", 0, KR_OPT_INT, offsetof(opts, threads), "0", "N", "threads; 0: one per core" },
+    ROW_THREADS(opts),
     { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON, to standard error: messages go to standard output" },
     KR_OPT_END };
 

@@ -2,6 +2,7 @@
 #include "kray/image.h"
 #include "kray/thermometry.h"
 #include "json.h"
+#include "rows.h"
 #include "tool.h"
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static const kr_opt table[] = {
     { "unheated", 0, KR_OPT_FILE, offsetof(opts, unheated), NULL, "FILE", "where nothing is heated: voxels that are not 0; of --drift. Without: all voxels, of which the larger part is not heated" },
     { "signal", 0, KR_OPT_REAL, offsetof(opts, signal), "0.1", "X", "voxels below X of the largest magnitude of the baseline become 0" },
     { "unwrap", 0, KR_OPT_FLAG, offsetof(opts, unwrap), NULL, NULL, "each frame is within half a turn of the one before, not of the baseline: for more heat than that" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 /* im on the grid of `like`, its axes put in that order; refused where both tell that they lie elsewhere. */

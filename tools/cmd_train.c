@@ -1,6 +1,7 @@
 /* cmd_train.c: kray train: trains a network from volumes. */
 #include "kray/learn.h"
 #include "json.h"
+#include "rows.h"
 #include "tool.h"
 #include "train_page.h"
 #include <stdio.h>
@@ -10,7 +11,7 @@ typedef struct opts { const char *prepare; bool plan, json; } opts;
 static const kr_opt table[] = {
     { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print seconds per step (measured), memory and the training data, and train nothing" },
     { "prepare", 0, KR_OPT_TEXT, offsetof(opts, prepare), NULL, "FROM,TO", "only simulate these slices of the cache, on all threads" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     KR_OPT_END };
 
 static kr_learn learn;

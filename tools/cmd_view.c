@@ -2,6 +2,7 @@
 #include "json.h"
 #include "labels.h"
 #include "page.h"
+#include "rows.h"
 #include "tool.h"
 #include "view_page.h"
 #include "kray/segmenter.h"
@@ -15,7 +16,7 @@ static const kr_opt table[] = {
     { "output", 'o', KR_OPT_OUT, offsetof(opts, out), NULL, "PAGE", "the page to write (.html): one file, nothing else is loaded" },
     { "beside", 0, KR_OPT_FILE, offsetof(opts, beside), NULL, "IMAGE", "another image of the same grid, shown below the first" },
     { "text", 0, KR_OPT_FLAG, offsetof(opts, text), NULL, NULL, "draw a slice in the terminal instead" },
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     { "plane", 0, KR_OPT_CHOICE, offsetof(opts, plane), "axial", "axial|coronal|sagittal", "of --text" },
     { "slice", 0, KR_OPT_INT, offsetof(opts, slice), "-1", "N", "of --text: from 0; -1: the middle" },
     { "width", 0, KR_OPT_INT, offsetof(opts, width), "78", "N", "of --text: columns" },

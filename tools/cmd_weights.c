@@ -3,6 +3,7 @@
 #include "kray/io.h"
 #include "kray/weights.h"
 #include "json.h"
+#include "rows.h"
 #include "tool.h"
 #include <dirent.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 typedef struct opts { bool json, bf16; const char *config, *network, *licence, *prefix; } opts;
 static const kr_opt table[] = {
-    { "json", 0, KR_OPT_FLAG, offsetof(opts, json), NULL, NULL, "print JSON" },
+    ROW_JSON(opts),
     { "config", 0, KR_OPT_FILE, offsetof(opts, config), NULL, "FILE", "YAML of DIRECT or ATOMMIC; default: the one beside the weights; 'none': without" },
     { "network", 0, KR_OPT_TEXT, offsetof(opts, network), NULL, "NAME", "name of the network, if the weights do not show it" },
     { "licence", 0, KR_OPT_TEXT, offsetof(opts, licence), NULL, "TEXT", "convert: the licence of the weights" },
