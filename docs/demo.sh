@@ -28,8 +28,8 @@ run adjoint adjoint
 run sense sense
 run sense-walsh sense --coils walsh
 run wavelet wavelet --lambda 0.005
-# A regulariser trained by kray train, whose weights come with Kray. The phantom has flat areas and next to no noise: --level as --lambda, as its filters were trained.
-run learned wcrr --lambda 0.006 --level 0.006
+# A regulariser trained by kray train, whose weights come with Kray.
+run learned wcrr
 
 echo "Reconstructing: an X-ray CT phantom from 60 noisy views, filtered back-projection and TV ..."
 "$kray" ct phantom -o ct_fbp.png --geometry parallel:pixel=1,angles=0:180:60 --photons 1e5 --quiet

@@ -40,6 +40,7 @@ typedef struct reg_kind {
     bool many;                       /* of a series along several axes, too                             */
     bool alone;                      /* has an unknown of its own and cannot be summed with others      */
     bool sum;                        /* that unknown's two parts along CHAN add up to the image         */
+    double planes;                   /* images of memory that planes of complex images take more than others */
     double images, each;             /* memory, in images of a problem: at all, and for each axis in space; measured */
     double rays;                     /* of rays instead, for each axis in space, where its dual is changed in place; 0: as above */
     int (*add)(reg_problem *q, const reg_at *at);

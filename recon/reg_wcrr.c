@@ -80,4 +80,4 @@ static int add(reg_problem *q, const reg_at *at)
     return t->f ? 0 : kr_error_code();
 }
 
-const reg_kind reg_wcrr = { .name = "wcrr", .summary = "learned weakly convex ridge regulariser (--level)", .cite = "Goujon et al., SIAM J Imaging Sci 17:91 (2024)", .add = add, .images = 21, .level = level_of, .by_noise = strength, .weights = "wcrr" };
+const reg_kind reg_wcrr = { .name = "wcrr", .summary = "learned weakly convex ridge regulariser (--level)", .cite = "Goujon et al., SIAM J Imaging Sci 17:91 (2024)", .add = add, .images = 21, .planes = 49, .level = level_of, .by_noise = strength, .weights = "wcrr" };

@@ -526,6 +526,12 @@ static double noise_of(const struct job *j)
     return sqrt(square) / j->scale;
 }
 
+/* The range of levels that weights were trained on: where a network of masks looks at the image, its own. */
+static const char *levels_of(const struct job *j)
+{
+    return !j->scan->rays && j->o->rounds != 1 && kr_meta_get(j->weights->meta, "trained.mask_levels") ? "trained.mask_levels" : "trained.levels";
+}
+
 /* Strengths of 0: by the scan's noise, as the term has it. */
 static int strengths(struct job *j)
 {
@@ -535,7 +541,7 @@ static int strengths(struct job *j)
             if (noise < 0)
                 return kr_error_code();
             if (j->weights && noise > 0.1)
-                kr_range_compare(j->weights->meta, "trained.levels", noise, "noise of images, relative to them,", j->trace);
+                kr_range_compare(j->weights->meta, levels_of(j), noise, "noise of images, relative to them,", j->trace);
             j->sum->lambda[i] = j->sum->kind[i]->by_noise(noise, j->scan->rays);
             kr_say(j->trace, KR_DETAIL, "%s: lambda = %.4f, %s", j->sum->kind[i]->name, j->sum->lambda[i], noise > 0 ? "by the noise of the scan" : "as usual: nothing tells the noise");
         }
@@ -648,7 +654,7 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
         return kr_error_code();
     for (int i = 0; j.weights && i < sum.count; i++)
         if (sum.kind[i]->level)
-            kr_range_compare(j.weights->meta, "trained.levels", sum.kind[i]->level(o, sum.lambda[i], scan->rays), "noise of images, relative to them,", trace);
+            kr_range_compare(j.weights->meta, levels_of(&j), sum.kind[i]->level(o, sum.lambda[i], scan->rays), "noise of images, relative to them,", trace);
     if (j.before)
         j.before->scale = j.scale;
     bool wide = side_by_side(scan, j.joint);
@@ -708,7 +714,7 @@ int kr_regular_plan(kr_cost *cost, const kr_scan *scan, const kr_regular *option
     for (int d = KR_X; d <= KR_Z; d++)
         axes += scan->shape.n[d] > 1;
     for (int i = 0; i < sum.count; i++)
-        images += sum.kind[i]->images + axes * sum.kind[i]->each;
+        images += sum.kind[i]->images + axes * sum.kind[i]->each + (axes < 3 ? sum.kind[i]->planes : 0);
     double one = (double)kr_count(kr_shape_without(kr_shape_only(scan->shape, joint), KR_ON(KR_COIL)));
     double maps = (double)kr_count(kr_shape_only(scan->shape, SPACE | KR_ON(KR_COIL))), at_once = side_by_side(scan, joint) ? kr_threads() : 1;
     cost->bytes = 8 * ((double)kr_count(kr_shape_without(scan->shape, KR_ON(KR_COIL))) + at_once * (maps + images * one));

@@ -433,7 +433,10 @@ int learn_state_export(const learn_state *s, const kr_learn *o, const char *file
     e = e ? e : span(w->meta, "trained.noise", o->noise);
     e = e ? e : learn_judges(o) ? span(w->meta, "trained.motion", o->motion) : scanned(w->meta, o);
     e = e ? e : learn_range_tell(w->meta, &s->range, learn_judges(o));
-    e = e || !s->ridge || !(o->denoise > 0) ? e : span(w->meta, "trained.levels", o->levels);
+    const char *filters = s->masks ? kr_meta_get(s->told, "trained.levels") : NULL;          /* which stay as they were */
+    e = e || !filters ? e : kr_meta_set(w->meta, "trained.levels", "%s", filters);
+    e = e || !s->masks ? e : span(w->meta, "trained.mask_levels", o->levels);
+    e = e || !s->ridge || s->masks || !(o->denoise > 0) ? e : span(w->meta, "trained.levels", o->levels);
     e = e ? e : put_average(w, s);
     e = e || !s->graph ? e : kr_meta_get(w->meta, "network") ? 0 : kr_meta_set(w->meta, "network", "%s", s->net->name);
     e = e || !s->graph ? e : kr_net_complete(w, s->net, s->w);

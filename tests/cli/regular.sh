@@ -54,6 +54,8 @@ refuses 1 'tgv cannot be summed' kray recon scan.h5 -o x.npy --method cs --reg t
 # The learned regulariser, by the weights that come with Kray.
 KR_THREADS=3 kray recon scan.h5 -o again.npy --method wcrr -q
 check 'threads change nothing of it' cmp wcrr.npy again.npy
+works '' kray recon scan.h5 -o once.npy --method wcrr --rounds 1
+check "its masks are worth 1.5 % of the error at least: $(score wcrr.npy), without them $(score once.npy)" awk "BEGIN { exit !($(score wcrr.npy) < 0.985 * $(score once.npy)) }"
 works 'lbfgs' kray recon scan.h5 -o x.npy --method wcrr -v
 works 'fista' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+wavelet:0.0005 -v --iterations 20
 works '"kray_weights_digest"' kray info wcrr.npy --json
