@@ -1,7 +1,7 @@
 /* backprojection.c: filtered back-projection; of cone beams by Feldkamp, Davis and Kress. */
 #include "projected.h"
 
-static const kr_opt table[] = { PROJECTED_WINDOW, KR_OPT_END };
+static const kr_opt table[] = { PROJECTED_WINDOW, PROJECTED_BETWEEN, KR_OPT_END };
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {

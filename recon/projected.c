@@ -2,6 +2,7 @@
 #include "projected.h"
 #include "ct_disk.h"
 #include <math.h>
+#include <string.h>
 
 static int misfit_of(double *rr, const model *m, const kr_array *x)
 {
@@ -73,6 +74,9 @@ static int filtered(kr_array *x, const model *m, const void *options, const kr_t
 int projected_filtered(kr_image **out, const kr_scan *scan, const projected_window *o, double gridded, const kr_trace *trace)
 {
     kr_fbp_opts how = { .window = (enum kr_fbp_window)kr_fbp_window_named(o->window), .gridded = gridded };
+    if (o->between && !strcmp(o->between, "spline") && scan->rays && (scan->grid.n[2] > 1 || scan->rays->rows > 1))
+        return kr_fail(KR_EREFUSED, "--between spline is for slices of parallel beams and fans; volumes go by straight lines");
+    how.spline = o->between && strcmp(o->between, "linear");
     return projected_image(out, scan, filtered, PROJECTED_DIRECT, &how, trace);
 }
 

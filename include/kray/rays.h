@@ -98,6 +98,7 @@ typedef struct kr_fbp_opts {
     float *weights;                  /* where the weights of rays that were measured twice go, as y; NULL: not wanted                   */
     double gridded;                  /* above 0, of slices of parallel beams: filtered rows between their elements by their Fourier series, put in place by
                                       * a NUFFT of this tolerance (O'Sullivan, IEEE Trans Med Imaging 4:200 (1985)); 0: by straight lines               */
+    bool spline;                     /* of slices (volumes go by straight lines): filtered rows between their elements by a quadratic spline through them, whose coefficients the filter makes */
 } kr_fbp_opts;
 /* x {X,Y,Z} from y {U,V,VIEW}. One slice: parallel, fan on flat and curved detectors; volumes: cone beams on flat detectors (Feldkamp et al., J Opt Soc Am A
  * 1:612 (1984)). Fan and cone scans of less than a turn: Parker's weights (Med Phys 9:254 (1982)) where one arc covers what is needed, else weights that

@@ -44,7 +44,7 @@ void kr_fbp_filter(double *H, long P, enum kr_fbp_window w, double arc)
     }
 }
 
-int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc)
+int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc, bool spline)
 {
     long P = 64;
     while (P < 2 * from->n)
@@ -53,7 +53,9 @@ int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_
     if (!H)
         return kr_error_code();
     kr_fbp_filter(H, P, w, arc);
-    kr_rowfilter *f = kr_rowfilter_new(w == KR_WINDOW_NONE ? NULL : H, P);
+    for (long k = 0; spline && k <= P / 2; k++)                      /* what a quadratic B-spline makes of its coefficients at the elements */
+        H[k] /= (3 + cos(2 * M_PI * (double)k / (double)P)) / 4;
+    kr_rowfilter *f = kr_rowfilter_new(w == KR_WINDOW_NONE && !spline ? NULL : H, P);
     int e = f ? kr_rowfilter_apply(f, y, &(kr_rowset){ from->p, from->weight, scale, from->n, from->in, from->lead, from->rows * from->views, from->rows }) : kr_error_code();
     kr_rowfilter_unref(&f);
     return e;
@@ -314,7 +316,7 @@ static kr_rays *wider(const kr_rays *r, long lead, long trail)
 }
 
 /* ---- Back-projection of one slice ---- */
-struct smear { const kr_rays *r; const kr_grid *g; const kr_raykern *k; const float *p; float *x, *rows; long pad, stride, wide; double arc; };
+struct smear { const kr_rays *r; const kr_grid *g; const kr_raykern *k; const float *p; float *x, *rows; long pad, stride, wide, soft; bool spline; double arc; };      /* soft: columns at both ends beyond the detector */
 
 /* m = (n + i ni + r nr) / (1 + i wi + r wr): the number of the ray, counted from `kc`, through pixels of a tile. */
 struct through { double n, ni, nr, wi, wr, lambda; long kc; };
@@ -377,7 +379,7 @@ static int smear_rows(void *self, long block)
 {
     const struct smear *s = self;
     const kr_rays *r = s->r;
-    long row = block * SMEAR_ROWS, rows = s->g->n[1] - row < SMEAR_ROWS ? s->g->n[1] - row : SMEAR_ROWS, lanes = s->k->lanes;
+    long row = block * SMEAR_ROWS, soft = s->soft, rows = s->g->n[1] - row < SMEAR_ROWS ? s->g->n[1] - row : SMEAR_ROWS, lanes = s->k->lanes;
     float *to = s->rows + (long)kr_worker() * SMEAR_ROWS * s->stride;
     memset(to, 0, (size_t)(SMEAR_ROWS * s->stride) * sizeof *to);
     for (long v = 0; v < r->views; v++) {
@@ -386,9 +388,15 @@ static int smear_rows(void *self, long block)
             double e[2] = { r->centre[v][0] - r->source[v][0], r->centre[v][1] - r->source[v][1] };
             number = r->curved ? hypot(r->source[v][0], r->source[v][1]) / hypot(e[0], e[1]) : ray_view_of(r, v).axis;
         }
+        if (r->beam == KR_PARALLEL) {
+            struct through t = through(s, v, 0, (double)row, 0, (double)row);
+            ray_sweep q = { to, s->stride, rows, s->g->n[0], s->p + v * s->wide + s->pad + soft, t.n + (double)(t.kc - soft), t.ni, t.nr, r->columns - 1 - 2 * soft, s->spline };
+            if (fabs(t.ni) <= 1.8 && s->k->sweep(&q))
+                continue;
+        }
         for (long c = 0; c < s->g->n[0]; c += lanes)
             for (long a = 0, n; a < rows; a += n) {
-                ray_smear q = { .image = to + a * s->stride + c, .stride = s->stride, .arc = (float)s->arc, .affine = r->beam == KR_PARALLEL };
+                ray_smear q = { .spline = s->spline, .image = to + a * s->stride + c, .stride = s->stride, .arc = (float)s->arc, .affine = r->beam == KR_PARALLEL };
                 struct through t;
                 for (n = rows - a; ; n = (n + 1) / 2) {
                     t = through(s, v, (double)c, (double)(row + a), (double)c + (double)(lanes - 1) / 2, (double)(row + a) + (double)(n - 1) / 2);
@@ -408,8 +416,8 @@ static int smear_rows(void *self, long block)
                 q.nr = (float)t.nr;
                 q.wi = (float)t.wi;
                 q.wr = (float)t.wr;
-                q.first = (int)-t.kc;
-                q.last = (int)(r->columns - 1 - t.kc);
+                q.first = (int)(soft - t.kc);
+                q.last = (int)(r->columns - 1 - soft - t.kc);
                 q.weight = r->beam == KR_PARALLEL ? 1 : (float)(number * number / (t.lambda * t.lambda));
                 s->k->smear(&q);
             }
@@ -419,9 +427,9 @@ static int smear_rows(void *self, long block)
     return 0;
 }
 
-static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid *g, double arc)
+static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid *g, double arc, long soft, bool spline)
 {
-    struct smear s = { .r = r, .g = g, .k = kr_raykern_best(), .x = x, .arc = arc, .stride = (g->n[0] + 15) / 16 * 16, .pad = RAY_WIDE + 16 };
+    struct smear s = { .r = r, .g = g, .k = kr_raykern_best(), .x = x, .arc = arc, .stride = (g->n[0] + 15) / 16 * 16, .pad = RAY_WIDE + 16, .soft = soft, .spline = spline };
     s.wide = r->columns + 2 * s.pad;
     kr_auto float *p = kr_alloc_zero((size_t)s.wide, (size_t)r->views * sizeof *p);
     kr_auto float *rows = kr_alloc((size_t)(SMEAR_ROWS * s.stride), (size_t)kr_threads() * sizeof *rows);
@@ -434,6 +442,7 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
     return kr_for((g->n[1] + SMEAR_ROWS - 1) / SMEAR_ROWS, smear_rows, &s);
 }
 
+enum { SOFT = 4 };                        /* columns beyond the detector of which splines take coefficients */
 enum { AT_ONCE = 32 };                    /* views                                                                                   */
 
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
@@ -461,6 +470,10 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
         s.lead += r->columns / 4 + 8;
         s.trail += r->columns / 4 + 8;
     }
+    const bool spline = o->spline && slice && !(o->gridded > 0);
+    const long soft = spline ? SOFT : 0;
+    s.lead += soft;
+    s.trail += soft;
     kr_rays *wide = e ? NULL : wider(r, s.lead, s.trail), *about = wide && turned ? kr_rays_about_z(wide, axis) : NULL;
     e = e || !wide || (turned && !about) ? kr_error_code() : 0;
     /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
@@ -472,8 +485,8 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
         long to = from + at_once < r->views ? from + at_once : r->views;
         weigh(weight, o->weights, &s, about ? about : wide, from, to);
         ray_rows rows = { y + from * each, weight, wide->columns, r->columns, s.lead, r->rows, to - from };
-        e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc);
-        e = e ? e : o->gridded > 0 ? ray_gridded(x, p, wide, g, o->gridded) : slice ? smear_slice(x, p, wide, g, s.arc) : ray_feldkamp(x, p, wide, g, from, to);
+        e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc, spline);
+        e = e ? e : o->gridded > 0 ? ray_gridded(x, p, wide, g, o->gridded) : slice ? smear_slice(x, p, wide, g, s.arc, soft, spline) : ray_feldkamp(x, p, wide, g, from, to);
     }
     kr_rays_unref(&turned);
     kr_rays_unref(&wide);
@@ -492,7 +505,7 @@ double kr_fbp_bytes(const kr_rays *r, const kr_grid *g)
     if (stands_aside(&s, turned ? turned : r))
         kr_error_clear();                                            /* kr_fbp will tell */
     kr_rays_unref(&turned);
-    double wide = (double)(r->columns + s.lead + s.trail), views = slice || r->views < AT_ONCE ? (double)r->views : AT_ONCE, across = (double)(g->n[0] > g->n[1] ? g->n[0] : g->n[1]);
+    double wide = (double)(r->columns + s.lead + s.trail + (slice ? 2 * SOFT : 0)), views = slice || r->views < AT_ONCE ? (double)r->views : AT_ONCE, across = (double)(g->n[0] > g->n[1] ? g->n[0] : g->n[1]);
     double high = fmax((double)g->n[2], across), lines = slice ? SMEAR_ROWS * across : fmax(4 * across * (high + 16), wide * (double)r->rows);      /* ACROSS of feldkamp.c */
     return 4 * (views * (2 * wide * (double)r->rows + (slice ? wide + 2 * (RAY_WIDE + 16) : 0)) + lines * kr_threads());
 }

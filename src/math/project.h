@@ -50,7 +50,7 @@ ray_view ray_view_of(const kr_rays *r, long view);
 /* The ramp filter on `rows` rows of each view: y rows of n numbers, from p, rows of `in` whose first is number `lead` of n, times weight (as y; NULL: 1); those of view i times
  * scale[i]. */
 typedef struct ray_rows { const float *p, *weight; long n, in, lead, rows, views; } ray_rows;
-int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc);
+int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc, bool spline);
 /* series.c: the same of a slice and parallel beams, rows between their elements by Fourier series. */
 int ray_gridded(float *x, const float *p, const kr_rays *r, const kr_grid *g, double tolerance);
 int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to);

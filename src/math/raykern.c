@@ -360,6 +360,48 @@ static bool fan(const ray_strip *s)
 }
 
 /* ---- Filtered back-projection: one value a pixel and view ---- */
+/* A quadratic B-spline f from the middle one of three coefficients, |f| at most a half. */
+INLINE vf splined(vf f, vf a, vf b, vf c)
+{
+    vf low = 0.5f - f, high = 0.5f + f;
+    return b + 0.5f * (low * low * (a - b) + high * high * (c - b));
+}
+
+INLINE void sweep_rows(const ray_sweep *s, const bool spline)
+{
+    const vf lane = ramp(), step = lane * (float)s->ki;
+    const double across = (double)(VL - 1) * s->ki, left = across < 0 ? across : 0, right = across > 0 ? across : 0, last = (double)s->last;
+    for (long r = 0; r < s->rows; r++) {
+        double k = s->k + (double)r * s->kr;
+        float *row = s->image + r * s->stride;
+        for (long c = 0; c < s->n; c += VL, row += VL, k += (double)VL * s->ki) {
+            double low = k + left;
+            if (low > last + 1e-4 || k + right < -1e-4)
+                continue;
+            long from = floor_of(low) - 1;
+            vf t = (float)(k - (double)from) + step, lo = any(s->p + from), hi = any(s->p + from + VL), value;
+            if (spline) {
+                vi i = down(t + 0.5f);
+                value = splined(t - real(i), look(lo, hi, i - 1), look(lo, hi, i), look(lo, hi, i + 1));
+            } else {
+                vi i = down(t);
+                vf a = look(lo, hi, i), b = look(lo, hi, i + 1);
+                value = a + (t - real(i)) * (b - a);
+            }
+            if (low < 0 || k + right > last)                         /* to rounding */
+                value = (vf)((vi)value & (t >= all((float)(-(double)from - 1e-4))) & (t <= all((float)(last - (double)from + 1e-4))));
+            put_any(row, any(row) + value);
+        }
+    }
+}
+
+static bool sweep(const ray_sweep *s)
+{
+    if (CAN_LOOK)
+        s->spline ? sweep_rows(s, true) : sweep_rows(s, false);
+    return CAN_LOOK;
+}
+
 INLINE void smear_tile(const ray_smear *s, const int span, const bool affine)
 {
     const int half = span ? span * VL / 2 : RAY_WIDE / 2;
@@ -379,9 +421,17 @@ INLINE void smear_tile(const ray_smear *s, const int span, const bool affine)
                 w = w / (1 + b);
             }
         }
-        vi i = within(down(k), -half, half - 2), idx = i + half, inside = (k >= first) & (k <= last);
-        vf f = k - real(i), a = of(&p, idx, span), b = of(&p, idx + 1, span);
-        put_any(row, any(row) + (vf)((vi)(w * (a + f * (b - a))) & inside));
+        vi inside = (k >= first) & (k <= last);
+        vf value;
+        if (s->spline) {
+            vi i = within(down(k + 0.5f), 1 - half, half - 2), idx = i + half;
+            value = splined(k - real(i), of(&p, idx - 1, span), of(&p, idx, span), of(&p, idx + 1, span));
+        } else {
+            vi i = within(down(k), -half, half - 2), idx = i + half;
+            vf a = of(&p, idx, span), b = of(&p, idx + 1, span);
+            value = a + (k - real(i)) * (b - a);
+        }
+        put_any(row, any(row) + (vf)((vi)(w * value) & inside));
     }
 }
 
@@ -668,4 +718,4 @@ static void slant(float *sum, const ray_slant *s)
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(kr_raykern_, level)
-const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, fan, smear, beam, mix, spread, take, column, column_back, slant, slant_back };
+const kr_raykern NAME(KR_LEVEL) = { VL, project, project_box, back, back_box, fan, smear, sweep, beam, mix, spread, take, column, column_back, slant, slant_back };

@@ -52,8 +52,11 @@ typedef struct ray_smear {
     const float *p;                       /* of ray 0                                                                           */
     float n, ni, nr, wi, wr, arc, weight;
     int first, last, span;                /* rays that there are; span as above                                                 */
-    bool affine;
+    bool affine, spline;                  /* spline: rays are the coefficients of a quadratic B-spline                           */
 } ray_smear;
+/* The same of parallel rays, for rows of n pixels, written up to a multiple of lanes: pixel i of row r takes ray k + i ki + r kr, |ki| at most 1.8, of rays 0..last;
+ * 4 more can be read on either side. */
+typedef struct ray_sweep { float *image; long stride, rows, n; const float *p; double k, ki, kr; long last; bool spline; } ray_sweep;
 /* A line of voxels and a flat detector: element (u / w + cu, v / w + cv), u, v, w growing by du, dv, dw from voxel to voxel; weight / w^2. */
 typedef struct ray_beam { const float *p; int columns, rows; float u, du, v, dv, w, dw, cu, cv, weight; } ray_beam;
 
@@ -86,6 +89,7 @@ typedef struct kr_raykern {
     void (*back_box)(const ray_tile *t);
     bool (*fan)(const ray_strip *s);                        /* the same for all tiles of some rows; false: not done, rays are far finer than pixels, or far apart in angle */
     void (*smear)(const ray_smear *s);                      /* image += ...                                                */
+    bool (*sweep)(const ray_sweep *s);                      /* image += ...; false: not done at this level                 */
     void (*beam)(float *to, long n, const ray_beam *b);     /* to[0..n-1] += ...                                           */
     void (*mix)(float *to, const float *from, long step, const float *w, int lines, long n);       /* to = sum of w[i] from[i step] */
     void (*spread)(float *to, const float *from, long step, const float *w, int lines, long n);    /* its transpose, added: to[i step] += w[i] from     */

@@ -297,7 +297,7 @@ static int run(float *x, const float *y, struct bins *b, struct lines *s, const 
         b->count = b->half - b->from < DIRECTIONS ? b->half - b->from : DIRECTIONS;
         ray_rows rows = { raw, NULL, b->U, b->U, 0, b->V, b->count * b->windings };
         struct sorting sort = { b, y };
-        if (kr_stopped(trace) || kr_for(b->count * b->windings, sort_direction, &sort) || ray_filter(raw, &rows, scale, o->window, 0)
+        if (kr_stopped(trace) || kr_for(b->count * b->windings, sort_direction, &sort) || ray_filter(raw, &rows, scale, o->window, 0, false)
             || kr_for(b->count * b->windings, turn_direction, b) || kr_for(s->g->n[1], through_row, s))
             return kr_error_code();
         kr_progress(trace, "fbp", (int)(b->from + b->count), (int)b->half);

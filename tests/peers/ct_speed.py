@@ -23,7 +23,7 @@ class Grid(C.Structure):
 
 
 class Fbp(C.Structure):
-    _fields_ = [("window", C.c_int), ("even", C.c_bool), ("weights", C.c_void_p), ("gridded", C.c_double)]
+    _fields_ = [("window", C.c_int), ("even", C.c_bool), ("weights", C.c_void_p), ("gridded", C.c_double), ("spline", C.c_bool)]
 
 
 for f in ("kr_rays_rtk", "kr_rays_cone", "kr_rays_parallel", "kr_projector_new"):
@@ -89,9 +89,9 @@ class Kray:
         kr.kr_backproject(self.p, fp(x), fp(y), C.c_long(0), C.c_long(1), False)
         return x
 
-    def fbp(self, y, gridded=0.0):
+    def fbp(self, y, gridded=0.0, spline=False):
         x = np.zeros(self.image, np.float32)
-        e = kr.kr_fbp(fp(x), fp(y), C.c_void_p(self.rays), C.byref(self.grid), C.byref(Fbp(0, False, None, gridded)), None)
+        e = kr.kr_fbp(fp(x), fp(y), C.c_void_p(self.rays), C.byref(self.grid), C.byref(Fbp(0, False, None, gridded, spline)), None)
         assert not e
         return x
 
@@ -143,7 +143,8 @@ if "2d" in parts or "iterations" in parts:
                 def error(a, b):
                     off = [np.linalg.norm(i - picture) / np.linalg.norm(picture) for i in (a, b)]
                     return f"error Kray {off[0]:.4f}, peer {off[1]:.4f}"
-                duel("    filtered back-projection", lambda: ours.fbp(sino), lambda: iterate("FBP", 1), error, rounds)
+                duel("    filtered back-projection", lambda: ours.fbp(sino, 0, True), lambda: iterate("FBP", 1), error, rounds)
+                duel("    by straight lines", lambda: ours.fbp(sino), lambda: iterate("FBP", 1), error, rounds)
                 duel("    by gridding", lambda: ours.fbp(sino, 1e-4), lambda: iterate("FBP", 1), error, rounds)
         if "iterations" in parts and kernel != "line":
             with tempfile.TemporaryDirectory() as room:

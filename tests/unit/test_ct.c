@@ -51,9 +51,21 @@ static void by_fbp(kr_rays *r, const char *what, double most)
     assert_non_null(r);
     float *y = malloc((size_t)(r->views * r->columns) * 4), *x = malloc(200 * 200 * 4);
     kr_ellipsoids_scan(y, flat, BODIES, r, 2);
+    float *truth = malloc(200 * 200 * 4), *splined = malloc(200 * 200 * 4);
+    kr_ellipsoids_draw(truth, flat, BODIES, &g, 4);
     for (int w = 0; w < KR_WINDOW_NONE; w += 2) {
         assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ .window = (enum kr_fbp_window)w }, NULL), 0);
         assert_means(x, &g, flat, most, what);
+        assert_int_equal(kr_fbp(splined, y, r, &g, &(kr_fbp_opts){ .window = (enum kr_fbp_window)w, .spline = true }, NULL), 0);
+        assert_means(splined, &g, flat, most, what);
+        double straight = 0, curved = 0;                             /* edges are nearer to the truth */
+        for (long i = 0; i < 200 * 200; i++)
+            if (inside(&flat[0], g.first[0] + (double)(i % 200) * 0.5, g.first[1] + (double)(i / 200) * 0.5, -2)) {
+                straight += pow((double)x[i] - (double)truth[i], 2);
+                curved += pow((double)splined[i] - (double)truth[i], 2);
+            }
+        if (!(curved < straight))
+            fail_msg("%s, window %d: splines err by %g, straight lines by %g", what, w, sqrt(curved), sqrt(straight));
         if (r->beam == KR_PARALLEL) {                                /* the same by gridding, to what straight lines between elements err by */
             float *by = malloc(200 * 200 * 4);
             double off = 0, all = 0;
@@ -70,6 +82,8 @@ static void by_fbp(kr_rays *r, const char *what, double most)
     }
     free(x);
     free(y);
+    free(truth);
+    free(splined);
     kr_rays_unref(&r);
 }
 
@@ -87,6 +101,9 @@ static void gridding_meets_elements(void **state)
         y[i] = (float)sin(i * i);
     assert_int_equal(kr_fbp(x, y, r, &g, &(kr_fbp_opts){ 0 }, NULL), 0);
     assert_int_equal(kr_fbp(by, y, r, &g, &(kr_fbp_opts){ .gridded = 1e-6 }, NULL), 0);
+    for (int i = 0; i < N * N; i++)
+        assert_near(by[i], x[i], 2e-5);
+    assert_int_equal(kr_fbp(by, y, r, &g, &(kr_fbp_opts){ .spline = true }, NULL), 0);
     for (int i = 0; i < N * N; i++)
         assert_near(by[i], x[i], 2e-5);
     kr_detector f = { N, 1, { 2, 0 }, { 0, 0 } };
