@@ -4,8 +4,9 @@
 Would the tests notice? A mutant is the sources with one small fault: an operator turned round, a constant changed, a condition negated, a statement
 left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
 each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
-first, up to the first failure. What passes these is tried, once all have been, against all other programs of unit and property tests that take QUICK seconds at most, then against
-scripts of its file, and with --sanitized against the tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan). A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
+first, up to the first failure: those that take SLOW seconds at most. What passes these is tried, once all have been, against its slow tests and all other programs of unit and property tests
+that take QUICK seconds at most, with --sanitized against the quick tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan), and last against
+scripts of its file. A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
 ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
 
 --part: every N-th of them alone, in a room of its own, so that several run side by side; their results.jsonl, one behind the other in one room, make the report.
@@ -56,7 +57,8 @@ TESTS = [
     (r"src/scan/compress", "compress"),
     (r"src/scan/(sampled|measured)", "mask prepare coils"),
     (r"src/scan/(prepare|noise_level)", "prepare coils epi geom where"),
-    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|planes|spread)", "grappa predict noise methods"),
+    (r"recon/planes", "grappa predict noise methods job"),
+    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|spread)", "grappa predict noise methods"),
     (r"recon/(sense_noise|noise\b)", "noise"),
     (r"recon/around_ncc1701", "lesson networks golden/reconresnet"),
     (r"recon/around_kray", "noref pipelines lesson networks cli/train"),
@@ -76,7 +78,7 @@ TESTS = [
     (r"recon/(sense|model|adjoint|rss|recon)", "sense partial joint regular methods"),
     (r"recon/", "methods regular"),
 ]
-QUICK = 3
+QUICK, SLOW = 1, 2.2                                        # seconds of processor time
 LONG = ("auto", "learn", "sms")                              # which tests/run.sh leaves out of the build with sanitizers
 FILES = ["src/op", "src/prox", "src/solve", "src/math", "recon"] + ["src/scan/%s.c" % f for f in
          "calib coils coil_kern compress eigenmaps espirit lowres measured noise_level prepare sampled walsh".split()]
@@ -410,8 +412,9 @@ def main():
         r = known.get(key)
         if not r or (r["killed"] is False and r["tests"] != of_tests(room, tests)):
             r = {"key": key, "file": f, "line": line, "kind": kind, "was": was, "is": now, "tests": of_tests(room, tests), "stage": 1}
-            programs = [t for t in tests if not t.startswith("cli/")] or tests
+            programs = [t for t in tests if not t.startswith("cli/") and room.seconds.get(t, 0) <= SLOW] or [t for t in tests if not t.startswith("cli/")]
             room.measure(programs)
+            r["slow"] = [t for t in tests if not t.startswith("cli/") and t not in programs]
             ended(r, room.trial(f, text[:s] + new + text[e:], programs))
             tell(r)
         if r["killed"] is None:
@@ -421,16 +424,16 @@ def main():
             left.append((r, f, text[:s] + new + text[e:], tests))
     for r, f, text, tests in left:
         r["stage"] = 2
-        room.measure(tests)
-        ended(r, room.trial(f, text, room.others(tests)))
-        if not r["killed"] and any(t.startswith("cli/") for t in tests):
-            ended(r, room.trial(f, text, [t for t in tests if t.startswith("cli/")]))
+        ended(r, room.trial(f, text, r.get("slow", []) + room.others(tests)))
         if not r["killed"] and harsh:
-            again = [t for t in tests if t not in LONG and not t.startswith("cli/")]
+            again = [t for t in tests if t not in LONG and not t.startswith("cli/") and room.seconds[t] <= SLOW]
             harsh.measure(again)
             end = harsh.trial(f, text, again)
             if end and end[0]:
                 ended(r, (True, "sanitized " + end[1], end[2]))
+        if not r["killed"] and any(t.startswith("cli/") for t in tests):
+            room.measure(tests)
+            ended(r, room.trial(f, text, [t for t in tests if t.startswith("cli/")]))
         tell(r)
     killed = sum(r["killed"] for r in rows)
     print("# %d of %d killed, %.1f %%" % (killed, len(rows), 100 * killed / max(1, len(rows))))

@@ -669,6 +669,27 @@ static void data_and_mask_agree(void **state)
     }
 }
 
+/* Lines that do not lie in one piece, whose first sample was never measured: as those of a copy. */
+static void mask_of_a_view(void **state)
+{
+    (void)state;
+    enum { NX = 8, NY = 30 };
+    kr_scoped(scan) a = kr_scan_new();
+    kr_scoped(scan) b = kr_scan_new();
+    kr_scoped(array) turned = kr_array_new(KR_C32, KR_SHAPE([KR_X] = NY, [KR_Y] = NX, [KR_COIL] = 2));
+    fill_random(turned, 3);
+    for (long i = 0; i < 2 * NX * NY; i++)
+        if (i % NY % 3 == 1 || i / NY % NX == 0)
+            KR_C(turned)[i] = kr_c(0, 0);
+    a->data = kr_array_rename(turned, KR_X, KR_Y);
+    b->data = kr_array_packed(a->data);
+    a->shape = b->shape = kr_array_shape(b->data);
+    kr_scoped(array) view = kr_scan_mask(a);
+    kr_scoped(array) copy = kr_scan_mask(b);
+    assert_true(view && copy && kr_shape_equal(kr_array_shape(view), kr_array_shape(copy)));
+    assert_true(kr_max_abs(copy) > 0 && distance(view, copy) <= 0);
+}
+
 static void asymmetric_echo_and_hybrid_space(void **state)
 {
     (void)state;
@@ -881,7 +902,7 @@ int main(void)
         cmocka_unit_test(undersampling_zeroes_what_the_mask_drops),
         cmocka_unit_test(masks_are_multiplied_and_padding_stays_out),
         cmocka_unit_test(a_full_scan_needs_no_mask), cmocka_unit_test(slices_with_other_lines), cmocka_unit_test(data_and_mask_agree),
-        cmocka_unit_test(asymmetric_echo_and_hybrid_space),
+        cmocka_unit_test(mask_of_a_view), cmocka_unit_test(asymmetric_echo_and_hybrid_space),
         cmocka_unit_test(facts_of_known_masks), cmocka_unit_test(test_padding),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);

@@ -10,14 +10,14 @@ static void fill(float *x, long n, uint64_t seed)
         x[i] = (float)spread(seed, i, 0, 1);
 }
 
-/* Some scan of that kind, with shifts, uneven angles and elements of any width, some of them far wider than a pixel. */
+/* Some scan of that kind, with shifts, uneven angles and elements of any width, some far wider or narrower than a pixel. */
 static kr_rays *scan(int kind, uint64_t seed)
 {
     double angle[9];
     long columns = 31 + (long)spread(seed, 1, 0, 40);
     for (long i = 0; i < 9; i++)
         angle[i] = spread(seed, 20 + i, 0, 2 * M_PI);
-    double width = spread(seed, 2, 0.5, 2.2) * (seed % 6 == 3 && !kind ? 25 : 1), sod = spread(seed, 3, 60, 200), sdd = sod * spread(seed, 4, 1.1, 2.5);
+    double width = spread(seed, 2, 0.5, 2.2) * (kind || seed % 6 != 3 ? 1 : seed % 12 == 3 ? 25 : 0.04), sod = spread(seed, 3, 60, 200), sdd = sod * spread(seed, 4, 1.1, 2.5);
     kr_detector d = { columns, 1, { kind ? width * sdd / sod : width, 0 }, { spread(seed, 5, -4, 4), 0 } };
     return kind ? kr_rays_cone(&d, sod, sdd, kind == 2, 9, angle, NULL) : kr_rays_parallel(&d, 9, angle);
 }
