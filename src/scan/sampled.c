@@ -87,7 +87,7 @@ static long mark(float *m, const kr_cfloat *line, long n)
     const float *p = (const float *)line;
     long seen = 0;
     for (long x = 0; x < n; x++)
-        m[x] = (p[2 * x] != 0) | (p[2 * x + 1] != 0) ? 1 : m[x];
+        m[x] = ((p[2 * x] != 0) | (p[2 * x + 1] != 0)) ? 1 : m[x];
     for (long x = 0; x < n; x++)
         seen += m[x] > 0;
     return seen;
