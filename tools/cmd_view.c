@@ -305,6 +305,9 @@ static int run(void *opt, int files, char **file, const kr_trace *outer)
         return kr_fail(KR_EUSAGE, "an image is wanted, and labels if you like: kray view IMAGE [LABELS] -o page.html");
     if (!o->text && !o->out)
         return kr_fail(KR_EUSAGE, "where should the page go? Give -o page.html, or --text for the terminal");
+    size_t length = o->out ? strlen(o->out) : 0;
+    if (length > 4 && !strcmp(o->out + length - 4, ".png"))
+        return kr_fail(KR_EUSAGE, "-o %s: a page is HTML (.html); a picture of an image: kray convert IMAGE picture.png", o->out);
     if (o->text && (o->out || o->beside))
         return kr_fail(KR_EUSAGE, "--text draws one image in the terminal: %s means nothing", o->out ? "-o" : "--beside");
     if (o->text && o->json)

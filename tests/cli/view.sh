@@ -11,6 +11,7 @@ check 'a line for two rows of voxels' [ "$(wc -l < "$out")" = 11 ]
 works '2' kray view a.npy l.npy --text --width 24
 refuses 1 'the same grid is wanted' kray view a.npy big.npy -o w.html
 refuses 2 'where should the page go' kray view a.npy
+refuses 2 'a picture of an image: kray convert' kray view a.npy -o v.png
 refuses 2 'there are 12, from 0' kray view a.npy --text --slice 12
 refuses 2 'means nothing' kray view a.npy --text -o v.html
 if command -v chromium >/dev/null && [ -z "${KR_SANITIZE#none}" ]; then
