@@ -71,12 +71,29 @@ static int filtered(kr_array *x, const model *m, const void *options, const kr_t
     return kr_fbp(KR_R(x), KR_R(m->part->data), m->part->rays, &m->part->grid, options, trace);
 }
 
+/* Splines keep what is finest: the object's edges where views are dense, else the streaks between views. Of simulated heads and thoraces of 256 columns without noise they are better from 180
+ * views of half a turn on. */
+static int are_dense(bool *yes, const kr_rays *r)
+{
+    kr_arc a;
+    *yes = false;
+    if (r->views < 2)
+        return 0;
+    int e = kr_arc_of(&a, r, NULL);
+    *yes = !e && a.usual > 0 && M_PI / a.usual >= 0.9 * (double)r->columns;
+    return e;
+}
+
 int projected_filtered(kr_image **out, const kr_scan *scan, const projected_window *o, double gridded, const kr_trace *trace)
 {
     kr_fbp_opts how = { .window = (enum kr_fbp_window)kr_fbp_window_named(o->window), .gridded = gridded };
     if (o->between && !strcmp(o->between, "spline") && scan->rays && (scan->grid.n[2] > 1 || scan->rays->rows > 1))
         return kr_fail(KR_EREFUSED, "--between spline is for slices of parallel beams and fans; volumes go by straight lines");
-    how.spline = o->between && strcmp(o->between, "linear");
+    if (!o->between || !strcmp(o->between, "auto")) {
+        if (scan->rays && are_dense(&how.spline, scan->rays))
+            return kr_error_code();
+    } else
+        how.spline = !strcmp(o->between, "spline");
     return projected_image(out, scan, filtered, PROJECTED_DIRECT, &how, trace);
 }
 

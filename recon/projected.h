@@ -34,7 +34,7 @@ int projected_cgls_slabs(struct kr_ct_disk *d, const void *options, const kr_tra
 /* Filtered back-projection: what it is asked for, its run, and that with rows gridded to this tolerance (kr_fbp_opts). */
 typedef struct projected_window { const char *window, *between; } projected_window;
 #define PROJECTED_WINDOW { "window", 0, KR_OPT_CHOICE, offsetof(projected_window, window), "ramp", "ramp|shepp-logan|cosine|hamming|hann", "window on the ramp filter" }
-#define PROJECTED_BETWEEN { "between", 0, KR_OPT_CHOICE, offsetof(projected_window, between), "auto", "auto|spline|linear", "between the elements of filtered rows: quadratic splines (of slices) or straight lines" }
+#define PROJECTED_BETWEEN { "between", 0, KR_OPT_CHOICE, offsetof(projected_window, between), "auto", "auto|spline|linear", "between the elements of filtered rows: quadratic splines (sharper; of slices whose half turn has nearly as many views as columns) or straight lines" }
 int projected_filtered(kr_image **out, const kr_scan *scan, const projected_window *o, double gridded, const kr_trace *trace) KR_MUST_USE;
 
 /* Samples in `count` subsets of views i, i + count, ...; refuses more subsets than views. To be closed, also after a refusal. */
