@@ -532,11 +532,13 @@ static int back(void *self, long task)
             for (long r = from; r < to; r++)
                 scale[r - from] = p->beam == KR_PARALLEL ? 1 : (float)(1 / fabs((double)r - t->rs));
         double b = least_apart(p, t, from, to - from);
-        ray_strip strip = { s->sum + from * s->wide, s->wide, to - from, s->n, p->rays + t->at + p->margin - t->from, t->from, t->from + t->count - 1,
-                            p->c + t->from, p->s + t->from, t->xs, (double)from - t->rs,
-                            t->ex, t->er, t->ux, t->ur, p->mid, p->curved ? p->arc : 0, b, p->box ? scale : NULL };
-        if (p->beam == KR_DIVERGENT && p->k->fan(&strip))
-            continue;
+        if (p->beam == KR_DIVERGENT) {
+            ray_strip strip = { s->sum + from * s->wide, s->wide, to - from, s->n, p->rays + t->at + p->margin - t->from, t->from, t->from + t->count - 1,
+                                p->curved ? p->c + t->from : NULL, p->curved ? p->s + t->from : NULL, t->xs, (double)from - t->rs,
+                                t->ex, t->er, t->ux, t->ur, p->mid, p->curved ? p->arc : 0, b, p->box ? scale : NULL };
+            if (p->k->fan(&strip))
+                continue;
+        }
         prepare(p, t, &q, b, to - from);
         q.slope = (float)t->G;
         q.far = (float)t->b;
