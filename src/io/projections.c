@@ -87,7 +87,9 @@ bool prj_ends(const char *source, const char *suffix)
 bool prj_says(const char *text, const char *name, double *value)
 {
     size_t n = strlen(name);
-    for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0) {
+    for (const char *line = text, *next; line && *line; line = next) {
+        next = strchr(line, '\n');
+        next = next ? next + 1 : NULL;
         const char *p = line + strspn(line, " \t");
         char *end;
         if (strncasecmp(p, name, n) || !(p += n, *(p += strspn(p, " \t")) == '='))
