@@ -295,7 +295,7 @@ int kr_ct_disk_image(kr_image **out, kr_ct_disk *d, kr_job *j, long from, long c
     return e;
 }
 
-/* Largest number that is not finite, and |A x - y| / |y|, r room for samples. */
+/* The misfit |A x - y| / |y|, with r as room for A x; refuses an x that is no longer finite. */
 static int ended(kr_ct_disk *d, int64_t r, int iterations)
 {
     double rr = 0, yy = 0;

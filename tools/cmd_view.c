@@ -8,6 +8,7 @@
 #include "kray/segmenter.h"
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -306,7 +307,7 @@ static int run(void *opt, int files, char **file, const kr_trace *outer)
     if (!o->text && !o->out)
         return kr_fail(KR_EUSAGE, "where should the page go? Give -o page.html, or --text for the terminal");
     size_t length = o->out ? strlen(o->out) : 0;
-    if (length > 4 && !strcmp(o->out + length - 4, ".png"))
+    if (length > 4 && !strcasecmp(o->out + length - 4, ".png"))
         return kr_fail(KR_EUSAGE, "-o %s: a page is HTML (.html); a picture of an image: kray convert IMAGE picture.png", o->out);
     if (o->text && (o->out || o->beside))
         return kr_fail(KR_EUSAGE, "--text draws one image in the terminal: %s means nothing", o->out ? "-o" : "--beside");

@@ -81,8 +81,8 @@ void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm);
 /* ---- Backward passes ----
  * A backward pass takes the gradient dy of a real loss with respect to what the forward gave, and adds to the gradients of
  * what the forward took (dx, dweight, ...: same shapes; NULL: not wanted). The forward keeps nothing: whoever trains keeps the
- * maps that the declarations name (x, y, the old state), and gates are made again from them. Convolutions pass
- * back through the forward object; cells have backward objects, which copy the weights as forward objects do: all are made anew when the weights have changed. They hold no scratch: threads may share them.
+ * maps that the declarations name (x, y, the old state), and gates are made again from them. The gradient of
+ * a convolution comes from its forward object, that of a cell from a backward object of its own, which copies the weights: both are made anew when the weights have changed. They hold no scratch: threads may share them.
  * Refused is lack of memory. The result does not depend on the threads. */
 void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope);         /* slope: of KR_ACT_PRELU; in place is fine */
 int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope) KR_MUST_USE;
