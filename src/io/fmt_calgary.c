@@ -11,7 +11,8 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
         return 0;
     kr_scoped(h5) f = kr_h5_open(path);
     kr_scoped(h5_set) s = f && kr_h5_has(f, "kspace") ? kr_h5_set_open(f, "kspace") : NULL;
-    int sure = s && s->kind == KR_H5_REAL && s->dims == 4 && s->n[3] % 2 == 0 ? 85 : 0;
+    bool fits = s && s->kind == KR_H5_REAL && s->dims == 4 && s->n[3] > 2 && s->n[3] % 2 == 0;      /* a last axis of 2: real and imaginary part of other data */
+    int sure = fits && s->n[3] / 2 <= s->n[1] && s->n[3] / 2 <= s->n[2] ? 85 : 0;                    /* more coils than lines: axes in another order */
     kr_error_clear();
     return sure;
 }

@@ -33,7 +33,8 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
         bool fits = s && s->kind == KR_H5_COMPLEX && (s->dims == 3 || s->dims == 4 || (s->dims == 5 && !skmtea));
         kr_auto char *acquisition = kr_h5_attr_text(f, "/", "acquisition");
         bool signs = image || acquisition || kr_h5_has(f, "ismrmrd_header") || kr_h5_has(f, "mask");
-        sure = fits && signs ? 90 : fits && s->dims < 5 ? 50 : !s && signs ? 80 : 0;
+        bool other = fits && s->dims == 4 && (s->n[1] > s->n[2] || s->n[1] > s->n[3]);     /* more coils than lines: axes in another order */
+        sure = fits && signs ? 90 : fits && s->dims < 5 && !other ? 50 : !s && signs ? 80 : 0;
     }
     kr_error_clear();
     return sure;

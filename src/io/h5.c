@@ -11,9 +11,13 @@ enum { NAMES_MOST = 100000 };
 /* ---- Files ---- */
 static const unsigned char signature[8] = { 0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n' };
 
+/* At the beginning, or behind a user block of 512, 1024, 2048, ... bytes, as far as the head of the file goes. */
 bool kr_h5_is(const unsigned char *head, size_t bytes)
 {
-    return (bytes >= 8 && !memcmp(head, signature, 8)) || (bytes >= 520 && !memcmp(head + 512, signature, 8));
+    for (size_t at = 0; at + 8 <= bytes; at = at ? 2 * at : 512)
+        if (!memcmp(head + at, signature, 8))
+            return true;
+    return false;
 }
 
 /* HDF5 asks before it opens the file that a link names. */

@@ -40,7 +40,7 @@ enum kr_number kr_h5_number_of(hid_t type, bool *swap)
 /* Complex: a compound of two parts of one kind: {r, i} (h5py) or {real, imag} (MATLAB); whole numbers, too, as converters keep them. */
 static void complex_of(kr_h5_set *s)
 {
-    static const char *const re[] = { "r", "real", "re" }, *const im[] = { "i", "imag", "im" };
+    static const char *const re[] = { "r", "real", "re" }, *const im[] = { "i", "imag", "im", "imaginary" };
     if (H5Tget_nmembers(s->type) != 2)
         return;
     bool swap[2] = { false, false };
@@ -48,8 +48,8 @@ static void complex_of(kr_h5_set *s)
     for (unsigned m = 0; m < 2; m++) {
         char *name = H5Tget_member_name(s->type, m);
         hid_t type = H5Tget_member_type(s->type, m);
-        for (int k = 0; name && type >= 0 && k < 3; k++)
-            if (!strcasecmp(name, re[k]) || !strcasecmp(name, im[k])) {
+        for (size_t k = 0; name && type >= 0 && k < sizeof im / sizeof *im; k++)
+            if (!strcasecmp(name, im[k]) || (k < sizeof re / sizeof *re && !strcasecmp(name, re[k]))) {
                 int p = !strcasecmp(name, im[k]);
                 H5T_class_t class = H5Tget_class(type);
                 kind[p] = class == H5T_FLOAT || class == H5T_INTEGER ? kr_h5_number_of(type, &swap[p]) : KR_NUMBER_NONE;

@@ -257,6 +257,39 @@ static void batch_free(struct job *j)
         kr_free_at(&j->piece[i].raw);
 }
 
+/* The chunk at `offset`, as it lies in the file: raw NULL where it was never written. H5Dget_chunk_info_by_coord looks through the whole index, minutes where chunks are many. */
+static int fetch(struct job *j, const hsize_t offset[], long k)
+{
+    hsize_t bytes = 0;
+    if (H5Dget_chunk_storage_size(j->s->id, offset, &bytes) < 0)
+        bytes = 0;                                         /* never written: zeros */
+    if ((long)bytes > j->s->file->bytes)
+        return kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of it has %lld bytes", j->s->name, (long long)bytes);
+    if (!bytes)
+        return 0;
+    j->piece[k].bytes = (size_t)bytes;
+    if (!(j->piece[k].raw = kr_alloc_zero((size_t)bytes, 1)))
+        return kr_error_code();
+    if (j->pack.count)                                     /* this size is what H5Dread_chunk will write, damaged or not */
+        return H5Dread_chunk(j->s->id, H5P_DEFAULT, offset, &j->piece[k].skip, j->piece[k].raw) < 0 ? kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", j->s->name) : 0;
+    /* Without filters an index may state another size, which H5Dread_chunk would believe: the part inside the dataset is read as numbers. */
+    hsize_t zero[KR_H5_DIMS + 2] = { 0 }, chunk[KR_H5_DIMS + 2], inside[KR_H5_DIMS + 2];
+    for (int d = 0; d < j->rank; d++) {
+        int two = j->twice && d == j->rank - 1 ? 2 : 1;
+        chunk[d] = (hsize_t)(j->chunk[d + j->lead] * two);
+        hsize_t left = (hsize_t)(j->n[d + j->lead] * two) - offset[d];
+        inside[d] = left < chunk[d] ? left : chunk[d];
+    }
+    hid_t from = H5Dget_space(j->s->id), to = H5Screate_simple(j->rank, chunk, NULL);
+    bool good = (long)bytes == j->chunk_bytes && from >= 0 && to >= 0 && H5Sselect_hyperslab(from, H5S_SELECT_SET, offset, NULL, inside, NULL) >= 0
+             && H5Sselect_hyperslab(to, H5S_SELECT_SET, zero, NULL, inside, NULL) >= 0 && H5Dread(j->s->id, j->s->type, to, from, H5P_DEFAULT, j->piece[k].raw) >= 0;
+    if (from >= 0)
+        H5Sclose(from);
+    if (to >= 0)
+        H5Sclose(to);
+    return good ? 0 : kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", j->s->name);
+}
+
 static int read_chunks(struct job *j)
 {
     enum { BATCH = 16 };
@@ -267,27 +300,13 @@ static int read_chunks(struct job *j)
     for (int d = 0; d < j->dims; d++)
         at[d] = j->from[d] / j->chunk[d] * j->chunk[d];
     for (bool more = true; !e && more; ) {
-        hsize_t offset[KR_H5_DIMS + 2] = { 0 }, bytes = 0;
+        hsize_t offset[KR_H5_DIMS + 2] = { 0 };
         for (int d = 0; d < j->rank && d + j->lead < j->dims; d++)
             offset[d] = (hsize_t)(at[d + j->lead] * (j->twice && d == j->rank - 1 ? 2 : 1));
-        unsigned skip;
-        haddr_t place = HADDR_UNDEF;                       /* this size is what H5Dread_chunk will write, damaged or not */
-        if (H5Dget_chunk_info_by_coord(j->s->id, offset, &skip, &place, &bytes) < 0 || place == HADDR_UNDEF)
-            bytes = 0;                                     /* never written: zeros */
-        if ((long)bytes > j->s->file->bytes)
-            e = kr_fail(KR_EFORMAT, "dataset %s is damaged: a part of it has %lld bytes", j->s->name, (long long)bytes);
-        if (!e && bytes) {
-            unsigned char *raw = kr_alloc((size_t)bytes, 1);
-            j->piece[j->batch].raw = raw;
-            j->piece[j->batch].bytes = (size_t)bytes;
-            memcpy(j->piece[j->batch].at, at, sizeof at);
-            if (!raw)
-                e = kr_error_code();
-            else if (H5Dread_chunk(j->s->id, H5P_DEFAULT, offset, &j->piece[j->batch].skip, raw) < 0)
-                e = kr_fail(KR_EFORMAT, "dataset %s is damaged, or the file is cut off", j->s->name);
-            held += (long)bytes;
-            j->batch++;
-        }
+        memcpy(j->piece[j->batch].at, at, sizeof at);
+        e = fetch(j, offset, j->batch);
+        if (j->piece[j->batch].raw)
+            held += (long)j->piece[j->batch++].bytes;
         int d = j->dims - 1;
         while (d >= 0 && (at[d] += j->chunk[d]) >= j->from[d] + j->count[d]) {
             at[d] = j->from[d] / j->chunk[d] * j->chunk[d];

@@ -293,6 +293,42 @@ static void three_axes(void **state)
     assert_true(named->shape.n[KR_COIL] == 4 && !named->notes.len);
 }
 
+/* Other orders of axes than fastMRI's and Calgary-Campinas': more coils than lines, or parts of complex numbers. Who reads them says which axes they are. */
+static void other_orders(void **state)
+{
+    (void)state;
+    static const struct { hsize_t n[4]; int dims; bool complex; const char *says; } file[] = {
+        { { 24, 20, 4, 1 }, 4, true, "needs the names of the dataset and its axes" },          /* x, y, coil */
+        { { 24, 20, 3, 4 }, 4, true, "needs the names of the dataset and its axes" },          /* x, y, slice, coil */
+        { { 2, 4, 24, 20 }, 4, false, "as in %s:kspace@reim,coil,y,x" },
+        { { 4, 24, 20, 2 }, 4, false, "warning: kspace has three axes" },                      /* slices of one coil, as complex numbers of three axes are */
+    };
+    const char *path = scratch("orders.h5");
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        hid_t f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(file[i].dims, file[i].n, NULL);
+        hid_t t = file[i].complex ? complex_type(H5T_NATIVE_FLOAT) : H5Tcopy(H5T_NATIVE_FLOAT), d = H5Dcreate2(f, "kspace", t, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        long count = (long)(file[i].n[0] * file[i].n[1] * file[i].n[2] * file[i].n[3]) * (file[i].complex ? 2 : 1);
+        float *v = calloc((size_t)count, sizeof *v);
+        for (long k = 0; k < count; k++)
+            v[k] = (float)(k % 7 - 3);
+        assert_true(H5Dwrite(d, t, H5S_ALL, H5S_ALL, H5P_DEFAULT, v) >= 0);
+        free(v);
+        H5Dclose(d);
+        H5Tclose(t);
+        H5Sclose(space);
+        H5Fclose(f);
+        kr_auto char *says = kr_strf(file[i].says, path);
+        kr_scan *s = NULL;
+        int e = kr_scan_read(&s, path, NULL, NULL, NULL);
+        if (e)
+            assert_refused(KR_EUSAGE, says);
+        else
+            assert_non_null(strstr(s->notes.s, says));
+        assert_true((e != 0) == (i < 3));
+        kr_scan_unref(&s);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -440,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(multicoil), cmocka_unit_test(singlecoil), cmocka_unit_test(test_set),
         cmocka_unit_test(narrow_width), cmocka_unit_test(windows), cmocka_unit_test(round_trip), cmocka_unit_test(submission),
         cmocka_unit_test(their_submission),
-        cmocka_unit_test(three_axes), cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
+        cmocka_unit_test(three_axes),
+        cmocka_unit_test(other_orders), cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
