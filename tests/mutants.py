@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--sanitized FOLDER] [--part I/N] [--named] [--only TEXT]
+"""mutants.py [--count N] [--seed S] [--room FOLDER] [--build FOLDER] [--report FILE] [--part I/N] [--named] [--only TEXT]
 
 Would the tests notice? A mutant is the sources with one small fault: an operator turned round, a constant changed, a condition negated, a statement
 left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
 each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
 first, up to the first failure: those that take SLOW seconds at most. What passes these is tried, once all have been, against its slow tests and all other programs of unit and property tests
-that take QUICK seconds at most, with --sanitized against the quick tests of its file in a build with -fsanitize=address,undefined, as `make test` makes one (./build-asan), and last against
-scripts of its file. A mutant that does not compile does not count. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
+that take QUICK seconds at most, against the programs of its file with the mutant alone built with -fsanitize=address,undefined (`make test` runs them built so as a whole), and last against
+scripts of its file. What does not count: a mutant that does not compile, and one that compiles to the same code as the original, at the build's own optimisation and for each level of processors
+(Papadakis et al., "Trivial compiler equivalence", ICSE 2015): another is drawn. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
 ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
 
 --part: every N-th of them alone, in a room of its own, so that several run side by side; their results.jsonl, one behind the other in one room, make the report.
@@ -15,7 +16,7 @@ ended. To try again with other tests: remove FOLDER/src; mutants that were kille
 
 Left out are lines that only answer a lack of memory (tests/fail runs through all of these), the words of messages, and functions that
 estimate time and memory. Some mutants cannot be told from the original by any result (a loop's block size, a limit between two ways to the same numbers):
-they count as survivors all the same.
+they count as survivors all the same where the compiler cannot tell.
 """
 import argparse
 import hashlib
@@ -49,23 +50,23 @@ TESTS = [
     (r"src/prox/", "prox solve wavelet regular methods"),
     (r"src/math/(fft|lane)", "fft linops sense grappa"),
     (r"src/math/(daubechies|wavekern|blocks|shrink)", "wavelet prox solve methods"),
-    (r"src/math/la\b", "array coils compress grappa prepare prox"),
-    (r"src/math/(rebin|fbp|feldkamp|stack|fan|series|rowfilter)", "rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk cli/ct"),
+    (r"src/math/la\b", "array coils maps compress grappa prepare prox"),
+    (r"src/math/(rebin|fbp|feldkamp|stack|fan|series|rowfilter|raykern|project|slant)", "tomography rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk cli/ct"),
     (r"src/math/(bodies|ellipsoid)", "corrections phantom rays ct"),
-    (r"src/math/", "rays ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
-    (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils sense joint sms methods"),
+    (r"src/math/", "rays tomography ct golden/ct_astra2d golden/ct_fbp_fdk golden/ct_analytic golden/ct_rtk"),
+    (r"src/scan/(calib|coil|eigen|espirit|walsh|lowres)", "coils maps sense joint sms methods"),
     (r"src/scan/compress", "compress"),
-    (r"src/scan/(sampled|measured)", "mask prepare coils"),
+    (r"src/scan/(sampled|measured)", "mask prepare coils maps"),
     (r"src/scan/(prepare|noise_level)", "prepare coils epi geom where"),
-    (r"recon/planes", "grappa predict noise methods job"),
-    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|spread)", "grappa predict noise methods"),
-    (r"recon/(sense_noise|noise\b)", "noise"),
+    (r"recon/planes", "grappa predict maps noise methods job"),
+    (r"recon/(grappa|kernels|fit|neighbours|spirit|predict|spread)", "grappa predict maps noise methods"),
+    (r"recon/(sense_noise|noise\b)", "maps noise"),
     (r"recon/around_ncc1701", "lesson networks golden/reconresnet"),
     (r"recon/around_kray", "noref pipelines lesson networks cli/train"),
     (r"recon/(around|net_pipeline)", "pipelines lesson published networks golden/rim_gru_direct golden/e2evarnet_direct golden/cascadenet_atommic golden/unet_fastmri golden/cirim_mridc"),
     (r"recon/net_rays", "netrays golden/lpdnet_direct"),
     (r"recon/spokes", "cli/ct"),
-    (r"recon/(ct|job_rays|model_rays|backprojection|cgls|lsqr|mlem|pwls|asd_pocs|projected)", "ct rays corrections projections cli/ct"),
+    (r"recon/(ct|job_rays|model_rays|backprojection|cgls|lsqr|mlem|pwls|asd_pocs|projected)", "ct tomography rays corrections projections cli/ct"),
     (r"recon/(noref|range)", "noref"),
     (r"recon/adapt", "learn cli/train"),
     (r"recon/(doubt|lesson)", "doubt lesson networks learn"),
@@ -91,7 +92,7 @@ NAMED = [
     ("recon/net_pipeline.c", "+= moved * voxel * dir[a][d]", "+= 0 * moved * voxel * dir[a][d]", "networks"),
     ("tools/judge.c", ".whiten = true, .oversampling", ".whiten = false, .oversampling", "cli/eval"),
     ("recon/job_file.c", "works = data + maps", "works = maps", "cli/recon"),
-    ("recon/noise.c", "? 1 : sqrt(0.5)", "? 1 : 1", "noise"),
+    ("recon/noise.c", "? 1 : sqrt(0.5)", "? 1 : 1", "maps noise"),
     ("src/solve/fista.c", "j.beta = (float)kr_momentum(&t, k)", "j.beta = 0", "solve"),
     ("src/scan/sampled.c", "> 0.01 * (double)meant", "> 0.5 * (double)meant", "mask"),
     ("src/nn/cell.c", "case KR_CELL_MGU: good = is(w[0], 2 * f, f) && is(w[1], 2 * f, f)", "case KR_CELL_MGU: good = true", "layers"),
@@ -208,8 +209,7 @@ class Room:
     """A copy of the sources and of what a build made of them. Archives of Meson's are thin, so that one object made anew and one linking is
     all that a mutant takes; -O1 compiles faster."""
 
-    def __init__(self, folder, build, sanitized=False):
-        self.sanitized = sanitized
+    def __init__(self, folder, build):
         self.folder = os.path.abspath(folder)
         self.src, self.build = os.path.join(self.folder, "src"), os.path.join(self.folder, "src", "build")
         self.shared = os.path.join(os.path.dirname(HERE), "shared")
@@ -255,11 +255,11 @@ class Room:
             return [os.path.join(self.build, "tests", "kray-golden"), os.path.join(self.shared, test + ".h5")]
         return [os.path.join(self.build, "tests", "test_" + test)]
 
-    def passes(self, test, limit):
+    def passes(self, test, limit, sanitized=False):
         """None or the first line that says no, and the processor seconds taken, of which there may be `limit`."""
         env = dict(os.environ, KR_SHARED=self.shared, KR_BUILD=self.build, CMOCKA_MESSAGE_OUTPUT="TAP", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MALLOC_PERTURB_="165",
                    LSAN_OPTIONS="suppressions=%s/tests/lsan.supp:print_suppressions=0" % HERE, ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1",
-                   UBSAN_OPTIONS="halt_on_error=1")
+                   UBSAN_OPTIONS="halt_on_error=1", LD_PRELOAD=self.sh("cc -print-file-name=libasan.so").stdout.strip() if sanitized else "")
         with tempfile.TemporaryDirectory() as room:
             p = subprocess.Popen(self.command(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=room, process_group=0, text=True, errors="replace",
                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
@@ -293,9 +293,27 @@ class Room:
     def programs(self):
         return sorted(m[0][5:] for m in (re.fullmatch(r"test_\w+", k) for k in os.listdir(os.path.join(self.build, "tests"))) if m and m[0] != "test_memory")
 
-    def trial(self, f, text, tests):
+    def compiled(self, f, text, unit, options, to):
+        """The object of one unit with this text in place of the file: its bytes, None where it does not compile."""
+        path = os.path.join(self.src, os.path.dirname(f), "mutant.c")
+        with open(path, "w") as h:
+            h.write(text)
+        command = unit["command"].replace("ccache ", "", 1).replace("-Werror ", "").replace("-o " + unit["output"], "-o " + to) + " -w " + options
+        bad = self.sh(command.replace(unit["file"], os.path.join(os.path.dirname(unit["file"]), "mutant.c"))).returncode
+        os.remove(path)
+        if bad:
+            return None
+        with open(os.path.join(self.build, to), "rb") as h:
+            return h.read()
+
+    def same(self, f, text):
+        """Whether the compiler makes the same of it as of the file as it is."""
+        units, was = [c for c in self.commands if c["file"].endswith("/" + f)], self.read(f)
+        return bool(units) and all(self.compiled(f, was, c, "-g0", "same.o") == self.compiled(f, text, c, "-g0", "same.o") for c in units)
+
+    def trial(self, f, text, tests, sanitized=False):
         """How it ends with this text in place of the file: (killed, by, seconds); None: does not compile."""
-        path, began = os.path.join(self.src, os.path.dirname(f), "mutant.c"), time.time()
+        began = time.time()
         units = [c for c in self.commands if c["file"].endswith("/" + f)]
         program = "tools/kray" if f.startswith("tools/") else "libkray.so.0.1.0"
         kept = [os.path.join(self.build, k) for k in [program] + [c["output"] for c in units]]
@@ -303,22 +321,18 @@ class Room:
             os.replace(k, k + ".kept")
         shutil.copy2(kept[0] + ".kept", kept[0])
         try:
-            with open(path, "w") as h:
-                h.write(text)
             for c in units:
-                command = c["command"].replace("ccache ", "", 1).replace("-O3 -g", "-O1").replace("-Werror ", "") + " -w"
-                if self.sh(command.replace(c["file"], os.path.join(os.path.dirname(c["file"]), "mutant.c"))).returncode:
+                if not self.compiled(f, text, c, "-O1 -g0" + (" -fsanitize=address,undefined -fno-sanitize-recover" if sanitized else ""), c["output"]):
                     return None
-            said = self.sh(self.link(program))
+            said = self.sh(self.link(program) + (" -fsanitize=address,undefined" if sanitized else ""))
             if said.returncode:
                 sys.exit(said.stdout)
             for t in sorted(tests, key=self.seconds.get):
-                no = self.passes(t, int(4 + 2 * self.seconds.get(t, 60)))[0]
+                no = self.passes(t, int(4 + (20 if sanitized else 2) * self.seconds.get(t, 60)), sanitized)[0]
                 if no:
                     return True, t + ": " + no, time.time() - began
             return False, "", time.time() - began
         finally:
-            os.remove(path)
             for k in kept:
                 os.replace(k + ".kept", k)
 
@@ -376,11 +390,9 @@ def main():
     a.add_argument("--named", action="store_true")
     a.add_argument("--only", default="")
     a.add_argument("--part", default="0/1")
-    a.add_argument("--sanitized", metavar="FOLDER", help="a build with sanitizers, against which survivors are tried")
     a.add_argument("--build", default=os.path.join(HERE, "build"))
     o = a.parse_args()
     room = Room(o.room, o.build)
-    harsh = Room(o.room + "-sanitized", o.sanitized, True) if o.sanitized else None
     room.measure(room.programs())
     known = {}
     if os.path.exists(room.file):
@@ -397,7 +409,7 @@ def main():
     def tell(r):
         with open(room.file, "a") as out:
             out.write(json.dumps(r) + "\n")
-        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", r["file"], r["line"], r["was"], r["is"], "" if r["killed"] else "   does not compile" if r["killed"] is None else "   SURVIVED"), flush=True)
+        print("%s - %s:%d %s -> %s%s" % ("ok" if r["killed"] else "not ok", r["file"], r["line"], r["was"], r["is"], "" if r["killed"] else "   " + (r["by"] or "does not compile") if r["killed"] is None else "   SURVIVED"), flush=True)
 
     def ended(r, how):
         r.update(killed=None if how is None else how[0], by=how and how[1], seconds=how and round(how[2], 1))
@@ -416,6 +428,8 @@ def main():
             room.measure(programs)
             r["slow"] = [t for t in tests if not t.startswith("cli/") and t not in programs]
             ended(r, room.trial(f, text[:s] + new + text[e:], programs))
+            if r["killed"] is False and room.same(f, text[:s] + new + text[e:]):
+                r.update(killed=None, by="the same code")
             tell(r)
         if r["killed"] is None:
             continue
@@ -425,11 +439,11 @@ def main():
     for r, f, text, tests in left:
         r["stage"] = 2
         ended(r, room.trial(f, text, r.get("slow", []) + room.others(tests)))
-        if not r["killed"] and harsh:
-            again = [t for t in tests if t not in LONG and not t.startswith("cli/") and room.seconds[t] <= SLOW]
-            harsh.measure(again)
-            end = harsh.trial(f, text, again)
-            if end and end[0]:
+        if not r["killed"]:
+            again = [t for t in tests if t not in LONG and not t.startswith(("cli/", "golden/"))]
+            end = room.trial(f, text, again, True)
+            t = end[1].split(":")[0] if end and end[0] else None
+            if t and not room.trial(f, room.read(f), [t], True)[0]:      # which the file as it is passes
                 ended(r, (True, "sanitized " + end[1], end[2]))
         if not r["killed"] and any(t.startswith("cli/") for t in tests):
             room.measure(tests)

@@ -9,8 +9,8 @@
 enum { PLAIN, BANDS, SERIES, VOLUME, SPOKES, SCANS };
 static const char *const scan_name[SCANS] = { "undersampled", "two slices at a time", "series", "volume", "spokes" };
 
-/* What a method gave on a scan: NRMSE and brightness. It has to be that again to 2 % and 0.003, to either side: of what changes an image a little no looser line would tell.
- * The figures are the same to the last digit on every level of processors and with any number of threads; who means to change them prints them anew (FIGURES=1, below). */
+/* What a method gave on a scan: NRMSE and brightness. It has to be that again to 0.2 % and 0.0005, to either side: of what changes an image a little no looser line would tell. The figures are the same on
+ * every level of processors and with any number of threads to a tenth of that, but of llr, which with its presets ends a few steps earlier or later by rounding: 2 %. Who means to change them prints them anew (FIGURES=1, below). */
 static const struct figure { const char *phantom; int scan; const char *method, *options; double error, scale; } figures[] = {
 #include "figures.h"
 };
@@ -131,11 +131,11 @@ static void held(const char *phantom, int which, const char *method, const char 
     static const char *const word[SCANS] = { "PLAIN", "BANDS", "SERIES", "VOLUME", "SPOKES" };
     const struct figure *f = figure_of(phantom, which, method, options);
     if (getenv("FIGURES")) {
-        printf("# FIGURE { \"%s\", %s, \"%s\", \"%s\", %.4f, %.3f },\n", phantom, word[which], method, options, error, scale);
+        printf("# FIGURE { \"%s\", %s, \"%s\", \"%s\", %.6f, %.5f },\n", phantom, word[which], method, options, error, scale);
         return;
     }
-    if (f ? fabs(error - f->error) > 0.02 * f->error + 5e-5 || fabs(scale - f->scale) > 0.003 : error > most || scale < 0.95 || scale > 1.05)
-        fail_msg("%s %s on %s, %s: NRMSE %.4f, %.3f times as bright; it was %.4f, %.3f", method, options, phantom, scan_name[which], error, scale, f ? f->error : most, f ? f->scale : 1);
+    if (f ? fabs(error - f->error) > (strcmp(method, "llr") ? 0.002 : 0.02) * f->error || fabs(scale - f->scale) > 0.0005 : error > most || scale < 0.95 || scale > 1.05)
+        fail_msg("%s %s on %s, %s: NRMSE %.6f, %.5f times as bright; it was %.6f, %.5f", method, options, phantom, scan_name[which], error, scale, f ? f->error : most, f ? f->scale : 1);
 }
 
 static void near_the_truth(void **state)

@@ -63,7 +63,44 @@ static void scan_free(kr_scan *s, kr_array **maps)
     kr_meta_unref(&s->meta);
 }
 
-/* The sampler where D(x) = x and A^H A = 1: (1 + gamma) x = x0 + gamma b, x0 = x / sqrt(a), and the estimated noise is 0. */
+/* The sampler where D(x) = x and A^H A = 1: (1 + gamma) x = x0 + gamma b, x0 = x / sqrt(a), and the estimated noise is 0. It starts at the last of its times whose noise is `most` of the image at most. */
+static kr_image *sampled(kr_scan *s, kr_array *maps, const kr_cfloat *image, void *o, const char *times, const char *most)
+{
+    const kr_recon *m = kr_recon_named("dds");
+    set(m, o, "times", times);
+    set(m, o, "start", most);
+    kr_image *im = NULL;
+    if (m->run(&im, s, maps, o, NULL))
+        fail_msg("%s", kr_error());
+    double a[KR_DIFFUSION_TIMES + 1], x[2 * N], unit = 3 * 16383.5 / 16384, off = 0;
+    kr_diffusion_alpha(a);
+    long skip = 1000 / strtol(times, NULL, 10), t = 0;
+    while (t + skip <= 999 && sqrt((1 - a[t + skip + 1]) / a[t + skip + 1]) <= strtod(most, NULL))
+        t += skip;
+    for (long i = 0; i < N; i++) {
+        double z[2];
+        kr_rand_normal2(1, 1001, (uint64_t)i, z);
+        for (int q = 0; q < 2; q++)                              /* (1/50 + 1) x = b, to begin with */
+            x[2 * i + q] = sqrt(a[t + 1]) * 50 / 51 * (double)((const float *)image)[2 * i + q] / unit + sqrt(1 - a[t + 1]) * z[q];
+    }
+    for (; t >= 0; t -= skip) {
+        double next = t >= skip ? a[t - skip + 1] : 1;
+        for (long i = 0; i < N; i++) {
+            double z[2];
+            kr_rand_normal2(1, (uint64_t)t, (uint64_t)i, z);
+            for (int q = 0; q < 2; q++) {
+                double x0 = (x[2 * i + q] / sqrt(a[t + 1]) + 5 * (double)((const float *)image)[2 * i + q] / unit) / 6;
+                x[2 * i + q] = t == skip ? x0 : sqrt(next) * x0 + 0.85 * sqrt(1 - next) * z[q];
+            }
+        }
+    }
+    for (long i = 0; i < 2 * N; i++)
+        off = fmax(off, fabs(x[i] * unit - (double)((const float *)im->data->data)[i]) / 3);
+    print_message("sampler of %s times from %s against its formula: %.1e of the image\n", times, most, off);
+    assert_true(off < 1e-4);                                     /* float images over some steps, and a percentile from a histogram */
+    return im;
+}
+
 static void diffusion(void **state)
 {
     (void)state;
@@ -74,37 +111,11 @@ static void diffusion(void **state)
     whole(&s, &maps, image);
     const kr_recon *m = kr_recon_named("dds");
     void *o = options(m, file);
-    set(m, o, "times", "20");
-    set(m, o, "start", "1");
-    kr_image *im = NULL;
-    if (m->run(&im, &s, maps, o, NULL))
-        fail_msg("%s", kr_error());
-    double a[KR_DIFFUSION_TIMES + 1], x[2 * N], unit = 3 * 16383.5 / 16384, off = 0;
-    kr_diffusion_alpha(a);
-    long t = 950;
-    while (t > 0 && sqrt((1 - a[t + 1]) / a[t + 1]) > 1)
-        t -= 50;
-    for (long i = 0; i < N; i++) {
-        double z[2];
-        kr_rand_normal2(1, 1001, (uint64_t)i, z);
-        for (int q = 0; q < 2; q++)                              /* (1/50 + 1) x = b, to begin with */
-            x[2 * i + q] = sqrt(a[t + 1]) * 50 / 51 * (double)((const float *)image)[2 * i + q] / unit + sqrt(1 - a[t + 1]) * z[q];
+    for (int i = 0; i < 3; i++) {
+        kr_image *by = sampled(&s, maps, image, o, (const char *const[]){ "7", "30", "3" }[i], (const char *const[]){ "1000", "0.3", "0.001" }[i]);
+        kr_image_unref(&by);
     }
-    for (; t >= 0; t -= 50) {
-        double next = t >= 50 ? a[t - 49] : 1;
-        for (long i = 0; i < N; i++) {
-            double z[2];
-            kr_rand_normal2(1, (uint64_t)t, (uint64_t)i, z);
-            for (int q = 0; q < 2; q++) {
-                double x0 = (x[2 * i + q] / sqrt(a[t + 1]) + 5 * (double)((const float *)image)[2 * i + q] / unit) / 6;
-                x[2 * i + q] = t == 50 ? x0 : sqrt(next) * x0 + 0.85 * sqrt(1 - next) * z[q];
-            }
-        }
-    }
-    for (long i = 0; i < 2 * N; i++)
-        off = fmax(off, fabs(x[i] * unit - (double)((const float *)im->data->data)[i]) / 3);
-    print_message("sampler against its formula: %.1e of the image\n", off);
-    assert_true(off < 1e-4);                                     /* float images over 6 steps, and a percentile from a histogram */
+    kr_image *im = sampled(&s, maps, image, o, "20", "1");
     kr_image *again = NULL, *seed = NULL;
     assert_int_equal(m->run(&again, &s, maps, o, NULL), 0);
     assert_memory_equal(im->data->data, again->data->data, sizeof image);

@@ -151,6 +151,16 @@ static void families(void **state)
         assert_string_equal(kr_mask_family_name(kr_mask_family(&f)), job[i].name);
         kr_array_unref(&m);
     }
+    /* An axis counts where it has lines beyond the centre that are not all measured. */
+    static const struct { long centre[2], step[2]; double partial; const char *name; } told[] = {
+        { { 96, 128 }, { 1, 1 }, 1, "regular lines" }, { { 96, 20 }, { 1, 2 }, 1, "regular lines" }, { { 96, 20 }, { 3, 0 }, 1, "irregular lines" }, { { 40, 20 }, { 1, 0 }, 1, "irregular lines" },
+        { { 20, 20 }, { 2, 2 }, 1, "a regular grid over the plane" }, { { 20, 20 }, { 2, 0 }, 1, "irregular points over the plane" }, { { 20, 20 }, { 2, 1 }, 1, "regular lines" },
+        { { 20, 20 }, { 2, 2 }, 0.9, "a regular grid over the plane" }, { { 20, 20 }, { 0, 2 }, 0.89, "irregular points over the plane with partial Fourier" },
+    };
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        const kr_mask_facts of = { .n = { 96, 128, 1 }, .centre = { told[i].centre[0], told[i].centre[1], 1 }, .step = { told[i].step[0], told[i].step[1], 1 }, .partial = { 1, told[i].partial, 1 } };
+        assert_string_equal(kr_mask_family_name(kr_mask_family(&of)), told[i].name);
+    }
     kr_mask_facts f;
     assert_int_equal(kr_mask_describe(&f, NULL, plane), 0);
     assert_string_equal(kr_mask_family_name(kr_mask_family(&f)), "full sampling");

@@ -36,7 +36,6 @@ static double product(const float *a, const float *b, long n)
     return s;
 }
 
-/* <A x, y> = <x, A^T y>, fast as plain, whole and by subsets, with any number of threads. */
 /* Every third view from the first, second and third: line integrals as of all, and transposes that add up to that of all. */
 static void in_thirds(kr_projector *p, const kr_grid *g, const float *all, float *sum, const float *back, const float *x, const float *y, long view, double tolerance)
 {
@@ -61,6 +60,60 @@ static void in_thirds(kr_projector *p, const kr_grid *g, const float *all, float
     free(some);
 }
 
+/* The length of a line within a box, by clipping. */
+static double within(const double p[3], const double d[3], const double low[3], const double high[3])
+{
+    double from = -INFINITY, to = INFINITY;
+    for (int k = 0; k < 3; k++) {
+        double a = (low[k] - p[k]) / d[k], b = (high[k] - p[k]) / d[k];
+        if (fabs(d[k]) < 1e-14 && (p[k] < low[k] || p[k] >= high[k]))
+            return 0;
+        if (fabs(d[k]) >= 1e-14) {
+            from = fmax(from, fmin(a, b));
+            to = fmin(to, fmax(a, b));
+        }
+    }
+    return fmax(to - from, 0);
+}
+
+/* Lengths within voxels, voxel by voxel: directions whose rays run through corners and along rows, and others. */
+static void lengths(void **state)
+{
+    (void)state;
+    static const double way[][3] = { { 1, 1, 0 }, { -1, 1, 0 }, { 1, -1, 0 }, { -1, -1, 0 }, { 1, 2, 0 }, { -2, 1, 0 }, { 1, 0.37, 0 }, { -0.41, 1, 0 }, { 0.1, -1, 0 }, { 1, -1, 1 }, { -1, 1, -0.5 }, { 0.3, 0.2, -1 }, { -0.3, 1, 0.45 } };
+    for (size_t w = 0; w < sizeof way / sizeof *way; w++) {
+        bool flat = !(fabs(way[w][2]) > 0);
+        double vec[12] = { way[w][0], way[w][1], way[w][2], 0.5, 0.5, 0, -way[w][1], way[w][0], 0, 0, 0, 1 };
+        for (int k = 0; k < 2; k++)
+            vec[6 + k] /= fmax(fabs(way[w][0]), fabs(way[w][1]));
+        kr_rays *r = kr_rays_vectors(KR_PARALLEL, 9, flat ? 1 : 5, 1, 12, vec);
+        kr_grid g = kr_grid_centred((long[3]){ 7, 6, flat ? 1 : 4 }, (double[3]){ 1, w % 2 ? -1 : 1, 1 });
+        kr_projector *p = r ? kr_projector_new(r, &g, KR_RAY_LINE, true) : NULL;
+        if (!p)
+            fail_msg("%s", kr_error());
+        long n = g.n[0] * g.n[1] * g.n[2], m = r->columns * r->rows;
+        float x[7 * 6 * 4] = { 0 }, y[9 * 5];
+        for (long i = 0; i < n; i++) {
+            x[i] = 1;
+            kr_project(p, y, x, 0, 1);
+            x[i] = 0;
+            double low[3], high[3], at[3], d[3];
+            for (int k = 0; k < 3; k++) {
+                long of = k == 0 ? i % 7 : k == 1 ? i / 7 % 6 : i / 42;
+                low[k] = g.first[k] + (double)of * g.step[k] - 0.5;
+                high[k] = low[k] + 1;
+            }
+            for (long j = 0; j < m; j++) {
+                kr_ray(r, 0, (double)(j % r->columns), (double)(j / r->columns), at, d);
+                assert_near(y[j], within(at, d, low, high), 1e-5);
+            }
+        }
+        kr_projector_unref(&p);
+        kr_rays_unref(&r);
+    }
+}
+
+/* <A x, y> = <x, A^T y>, fast as plain, whole and by subsets, with any number of threads. */
 static void projectors(void **state)
 {
     (void)state;
@@ -428,7 +481,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(projectors), cmocka_unit_test(fans), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(lengths), cmocka_unit_test(projectors), cmocka_unit_test(fans), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
                                         cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(rows_of_volumes), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
