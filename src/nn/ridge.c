@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BAND = 32, FILTERS = 1024 };
+enum { BAND = 32, FILTERS = 1024, WORTH = 32 };              /* WORTH: windows of a layer, from which on tiles take less time */
 static const double LEVEL = 0.03;                             /* at which scale_level counts for nothing */
 
 /* ---- Weights ---- */
@@ -33,17 +33,32 @@ static const kr_tensor *filters(const kr_weights *w, int layer)
     return t;
 }
 
-/* In the order of vol_row.w. transposed: of W^T, whose windows are turned by half a turn. */
-static float *packed(const kr_tensor *t, bool transposed, int most)
+/* Column s of a window along y, its row `at` being that of a convolution (turned by half a turn: of W^T), at one of Winograd's points. */
+static double at_point(const float *window, bool turned, int point, long s)
 {
-    long outs = t->n[transposed], ins = t->n[!transposed], k = t->n[2], taps = k * k, groups = (outs + most - 1) / most;
-    float *p = kr_alloc((size_t)kr_tensor_count(t), sizeof *p), *to = p;
-    for (long g = 0; p && g < groups; g++) {
-        long from = vol_group_from(outs, groups, g), end = vol_group_from(outs, groups, g + 1);
+    enum { K = 5 };
+    static const double place[RIDGE_POINTS] = { 0, 1, -1, 2, -2, 0.5, -0.5 }, over[RIDGE_POINTS] = { 1, -4.5, -4.5, 90, 90, 1.40625, 1.40625, 1 };
+    double sum = 0, by = 1;
+    for (long y = 0; y < K; y++, by *= place[point]) {
+        long i = y * K + s;
+        sum += (point < RIDGE_POINTS - 1 ? by : y == K - 1) * (double)window[turned ? K * K - 1 - i : i];
+    }
+    return sum / over[point];
+}
+
+/* In the order of vol_row.w; tiled: of each point in turn, windows being one row. transposed: of W^T, whose windows are turned by half a turn. */
+static float *packed(const kr_tensor *t, bool transposed, bool tiled, int most)
+{
+    long outs = t->n[transposed], ins = t->n[!transposed], k = t->n[2], taps = k * k, groups = (outs + most - 1) / most, points = tiled ? RIDGE_POINTS : 1, each = tiled ? k : taps;
+    float *p = kr_alloc((size_t)(points * ins * outs * each), sizeof *p), *to = p;
+    for (long at = 0; p && at < points * groups; at++) {
+        long g = at % groups, from = vol_group_from(outs, groups, g), end = vol_group_from(outs, groups, g + 1);
         for (long i = 0; i < ins; i++)
-            for (long s = 0; s < taps; s++)
-                for (long o = from; o < end; o++)
-                    *to++ = transposed ? t->data[(i * t->n[1] + o) * taps + taps - 1 - s] : t->data[(o * ins + i) * taps + s];
+            for (long s = 0; s < each; s++)
+                for (long o = from; o < end; o++) {
+                    const float *window = t->data + (transposed ? i * t->n[1] + o : o * ins + i) * taps;
+                    *to++ = tiled ? (float)at_point(window, transposed, (int)(at / groups), s) : window[transposed ? taps - 1 - s : s];
+                }
     }
     return p;
 }
@@ -119,8 +134,9 @@ kr_ridge *kr_ridge_new(const kr_weights *w)
         r->chan[l + 1] = t->n[0];
         r->width[l] = t->n[2];
         r->reach += t->n[2] / 2;
-        r->down[l] = packed(t, false, r->conv->most);
-        r->up[l] = packed(t, true, r->conv->most);
+        r->tiled[l] = t->n[2] == 5 && t->n[0] * t->n[1] >= WORTH;
+        r->down[l] = packed(t, false, r->tiled[l], r->conv->most);
+        r->up[l] = packed(t, true, r->tiled[l], r->conv->most);
         e = r->down[l] && r->up[l] ? 0 : kr_error_code();
     }
     const kr_tensor *scale = e ? NULL : tensor(w, "scale", 1), *level = scale ? tensor(w, "scale_level", 1) : NULL;
@@ -269,6 +285,11 @@ int ridge_tile_open(ridge_tile *t, const kr_ridge *r, long h, long w, int parts,
     *t = (ridge_tile){ .h = h, .w = w };
     t->row = (w + 4 * r->reach + 15) / 16 * 16;
     t->plane = t->row * (h + 4 * r->reach);
+    long wide = 0;
+    for (int l = 0; l < RIDGE_LAYERS; l++)
+        wide = r->tiled[l] && r->chan[l] + r->chan[l + 1] > wide ? r->chan[l] + r->chan[l + 1] : wide;
+    if (wide && !(t->points = kr_alloc_zero((size_t)((wide * RIDGE_POINTS + RIDGE_TILE) * t->row + RIDGE_AHEAD), sizeof *t->points)))
+        return kr_error_code();
     for (int p = 0; p < parts; p++)
         for (int l = 0; l <= RIDGE_LAYERS; l++) {
             size_t n = (size_t)(t->plane * r->chan[l] + RIDGE_AHEAD);
@@ -290,13 +311,49 @@ void ridge_tile_close(ridge_tile *t)
                 kr_free(t->back[p][l]);
             kr_free(t->layer[p][l]);
         }
+    kr_free(t->points);
     *t = (ridge_tile){ 0 };
 }
 
-/* All rows of one convolution, from windows of width k. */
-static void layer(const kr_ridge *r, const ridge_tile *t, float *y, const float *x, const float *w, long ins, long outs, long k, long rows, long columns)
+static const float zero[FILTERS];
+
+/* All rows of one convolution, RIDGE_TILE at a time: windows along x of the points, and the points' products back. */
+static void tiles(const kr_ridge *r, const ridge_tile *t, float *y, const float *x, const float *w, long ins, long outs, long rows, long columns)
 {
-    static const float zero[FILTERS];
+    enum { K = 5 };
+    static const long offset[K] = { 0, 1, 2, 3, 4 };
+    static const int tap[K] = { 0, 1, 2, 3, 4 };
+    float *in = t->points, *out = in + RIDGE_POINTS * ins * t->row, *beyond = out + RIDGE_POINTS * outs * t->row;
+    vol_row q = { .in = { { NULL, RIDGE_POINTS * t->row, ins } }, .taps = K, .all = K, .offset = offset, .tap = tap, .bias = zero, .chan = RIDGE_POINTS * t->row, .outs = outs, .n = columns, .act = VOL_LINEAR };
+    for (long i = 0; i < rows; i += RIDGE_TILE) {
+        for (long c = 0; c < ins; c++) {
+            const float *from[RIDGE_POINTS];
+            for (long k = 0; k < RIDGE_POINTS; k++)          /* rows beyond count for nothing in those that are kept */
+                from[k] = x + c * t->plane + (i + k < rows + K - 1 ? i + k : rows + K - 2) * t->row;
+            r->kern->tile_in(in + c * RIDGE_POINTS * t->row, t->row, from, columns + K - 1);
+        }
+        for (long p = 0; p < RIDGE_POINTS; p++) {
+            q.in[0].x = in + p * t->row;
+            q.y = out + p * t->row;
+            q.w = w + p * ins * outs * K;
+            r->conv->conv(&q);
+        }
+        for (long c = 0; c < outs; c++) {
+            float *to[RIDGE_TILE];
+            for (long k = 0; k < RIDGE_TILE; k++)
+                to[k] = i + k < rows ? y + c * t->plane + (i + k) * t->row : beyond + k * t->row;
+            r->kern->tile_out(to, out + c * RIDGE_POINTS * t->row, t->row, columns);
+        }
+    }
+}
+
+/* All rows of one convolution, from windows of width k. */
+static void layer(const kr_ridge *r, const ridge_tile *t, float *y, const float *x, const float *w, long ins, long outs, long k, bool tiled, long rows, long columns)
+{
+    if (tiled) {
+        tiles(r, t, y, x, w, ins, outs, rows, columns);
+        return;
+    }
     long offset[RIDGE_TAPS];
     int tap[RIDGE_TAPS];
     for (long i = 0; i < k * k; i++) {
@@ -316,7 +373,7 @@ void ridge_down(const kr_ridge *r, ridge_tile *t, int part)
 {
     for (long l = 0; l < RIDGE_LAYERS; l++) {
         long rows = ridge_rows(r, t, l + 1);
-        layer(r, t, t->layer[part][l + 1], t->layer[part][l], r->down[l], r->chan[l], r->chan[l + 1], r->width[l], rows, rows + t->w - t->h);
+        layer(r, t, t->layer[part][l + 1], t->layer[part][l], r->down[l], r->chan[l], r->chan[l + 1], r->width[l], r->tiled[l], rows, rows + t->w - t->h);
     }
 }
 
@@ -324,7 +381,7 @@ void ridge_up(const kr_ridge *r, ridge_tile *t, int part)
 {
     for (long l = RIDGE_LAYERS; l-- > 0;) {
         long rows = ridge_back_rows(r, t, l);
-        layer(r, t, t->back[part][l], t->back[part][l + 1], r->up[l], r->chan[l + 1], r->chan[l], r->width[l], rows, rows + t->w - t->h);
+        layer(r, t, t->back[part][l], t->back[part][l + 1], r->up[l], r->chan[l + 1], r->chan[l], r->width[l], r->tiled[l], rows, rows + t->w - t->h);
     }
 }
 

@@ -10,6 +10,7 @@ enum { RIDGE_LAYERS = 3, RIDGE_TAPS = 15 * 15, RIDGE_AHEAD = 128 };   /* numbers
 struct kr_ridge {
     long chan[RIDGE_LAYERS + 1], width[RIDGE_LAYERS], reach;  /* reach: points to either side that W sees                  */
     float *down[RIDGE_LAYERS], *up[RIDGE_LAYERS];             /* packed: W, and W^T                                        */
+    bool tiled[RIDGE_LAYERS];                                 /* they are products of points, of tiles of rows             */
     float *scale, *scale_level;
     ridge_profile profile;
     float *a, *d; double *area;                               /* of the profile; area: psi where each interval begins      */
@@ -23,6 +24,7 @@ struct kr_ridge {
 typedef struct ridge_tile {
     long h, w, row, plane;                                    /* of the output                                              */
     float *layer[2][RIDGE_LAYERS + 1], *back[2][RIDGE_LAYERS + 1];   /* back[l]: from layer l down to the image           */
+    float *points;                                            /* of a tile of rows: of a layer's inputs, of its outputs, and rows that are not kept; NULL: no layer is tiled */
 } ridge_tile;
 /* Rows (add w - h for columns) of layer l: 0 is the image with margins of 2 reach; and of back[l]. */
 static inline long ridge_rows(const kr_ridge *r, const ridge_tile *t, long l)

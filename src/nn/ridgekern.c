@@ -81,4 +81,35 @@ static void correlate(double *sum, const float *d, const float *from, long rows,
         correlate_1(sum, d, from, rows, columns, row);
 }
 
-const ridge_kern NAME(KR_LEVEL) = { shrink, turn, correlate };
+/* By the points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016. */
+static void tile_in(float *points, long step, const float *const *rows, long n)
+{
+    for (long i = 0; i < n; i += VL) {
+        vf d0 = get(rows[0] + i), d1 = get(rows[1] + i), d2 = get(rows[2] + i), d3 = get(rows[3] + i), d4 = get(rows[4] + i), d5 = get(rows[5] + i), d6 = get(rows[6] + i), d7 = get(rows[7] + i);
+        vf a = d2 + d6 - 4.25f * d4, b = d1 + d5 - 4.25f * d3, e = d6 - 1.25f * d4 + 0.25f * d2, f = 2.f * d5 - 2.5f * d3 + 0.5f * d1, g = d6 - 5.f * d4 + 4.f * d2, h = 0.5f * d5 - 2.5f * d3 + 2.f * d1;
+        float *to = points + i;
+        put(to, d0 - d6 + 5.25f * (d4 - d2));
+        put(to + step, a + b);
+        put(to + 2 * step, a - b);
+        put(to + 3 * step, e + f);
+        put(to + 4 * step, e - f);
+        put(to + 5 * step, g + h);
+        put(to + 6 * step, g - h);
+        put(to + 7 * step, d7 - d1 + 5.25f * (d3 - d5));
+    }
+}
+
+static void tile_out(float *const *rows, const float *restrict points, long step, long n)
+{
+    float *restrict y0 = rows[0], *restrict y1 = rows[1], *restrict y2 = rows[2], *restrict y3 = rows[3];
+    for (long i = 0; i < n; i++) {
+        const float *m = points + i;
+        float s = m[step] + m[2 * step], d = m[step] - m[2 * step], t = m[3 * step] + m[4 * step], e = m[3 * step] - m[4 * step], u = m[5 * step] + m[6 * step], f = m[5 * step] - m[6 * step];
+        y0[i] = m[0] + s + t + u;
+        y1[i] = d + 2 * e + 0.5f * f;
+        y2[i] = s + 4 * t + 0.25f * u;
+        y3[i] = d + 8 * e + 0.125f * f + m[7 * step];
+    }
+}
+
+const ridge_kern NAME(KR_LEVEL) = { shrink, turn, correlate, tile_in, tile_out };

@@ -66,6 +66,61 @@ static void gradients(void **state)
     kr_weights_unref(&w);
 }
 
+/* Layers of windows of 5 x 5 go by tiles of rows: with phi(t) = t the value is 1/2 |W x|^2, here by plain sums in double, and the gradient is W^T W x. */
+static void tiles(void **state)
+{
+    (void)state;
+    enum { WIDE = 19, HIGH = 70, MOST = 10 };
+    static const long chan[4] = { 1, 4, 8, MOST };
+    kr_weights *w = kr_ridge_fresh(chan + 1, (long[]){ 5, 5, 5 }, 24, 9);
+    kr_tensor *p = (kr_tensor *)(uintptr_t)kr_weights_find(w, "profile");
+    for (long j = 0; j < p->n[0]; j++)
+        p->data[j] = 1;
+    assert_int_equal(kr_meta_set(w->meta, "hyper.range", "1e9"), 0);
+    kr_ridge *r = kr_ridge_new(w);
+    assert_non_null(r);
+    kr_shape n = KR_SHAPE([KR_X] = WIDE, [KR_Y] = HIGH);
+    kr_array *x = noise(KR_R32, n, 4, 1), *g = kr_array_new(KR_R32, n);
+    static double from[MOST][HIGH][WIDE], to[MOST][HIGH][WIDE];
+    for (long i = 0; i < WIDE * HIGH; i++)
+        from[0][i / WIDE][i % WIDE] = (double)KR_R(x)[i];
+    double sum = 0;
+    for (int l = 0; l < 3; l++) {
+        char name[64];
+        snprintf(name, sizeof name, "filters.%d.weight", l);
+        const float *f = kr_weights_find(w, name)->data;
+        for (long o = 0; o < chan[l + 1]; o++)
+            for (long y = 0; y < HIGH; y++)
+                for (long v = 0; v < WIDE; v++) {
+                    double at = 0;
+                    for (long i = 0; i < chan[l]; i++)
+                        for (long k = 0; k < 25; k++)
+                            at += (double)f[(o * chan[l] + i) * 25 + k] * from[i][(y + k / 5 - 2 + HIGH) % HIGH][(v + k % 5 - 2 + WIDE) % WIDE];
+                    to[o][y][v] = at;
+                    sum += l == 2 ? at * at / 2 : 0;
+                }
+        memcpy(from, to, sizeof from);
+    }
+    kr_ridge_field *field = kr_ridge_plan(r, KR_R32, n, KR_ON(KR_X) | KR_ON(KR_Y), 0.03);
+    assert_non_null(field);
+    double value = kr_ridge_value(field, x, 1);
+    kr_fill(g, 0);
+    kr_ridge_gradient(field, g, x, 1, 1);
+    if (!(fabs(value - sum) < 1e-5 * sum) || !(fabs(kr_dot_re(g, x) - 2 * sum) < 1e-5 * sum))
+        fail_msg("1/2 |W x|^2 is %g by tiles, %g by sums; <x, W^T W x> / 2 is %g", value, sum, kr_dot_re(g, x) / 2);
+    kr_ridge_field_unref(&field);
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+    kr_array_unref(&x);
+    kr_array_unref(&g);
+    w = kr_ridge_fresh((long[]){ 4, 8, 10 }, (long[]){ 5, 5, 5 }, 24, 9);
+    r = kr_ridge_new(w);
+    gradient_of_value(r, KR_C32, KR_SHAPE([KR_X] = 37, [KR_Y] = 71));
+    gradient_of_value(r, KR_R32, KR_SHAPE([KR_X] = 5, [KR_Y] = 34));
+    kr_ridge_unref(&r);
+    kr_weights_unref(&w);
+}
+
 /* (x - y) and the difference of gradients: between -1 and the bound times |x - y|^2. */
 static void convex(void **state)
 {
@@ -404,7 +459,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients), cmocka_unit_test(convex), cmocka_unit_test(filters), cmocka_unit_test(threads), cmocka_unit_test(lessons), cmocka_unit_test(mask_lessons),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(gradients), cmocka_unit_test(convex), cmocka_unit_test(filters), cmocka_unit_test(tiles), cmocka_unit_test(threads), cmocka_unit_test(lessons), cmocka_unit_test(mask_lessons),
                                         cmocka_unit_test(masks), cmocka_unit_test(mask_phases),                                        cmocka_unit_test(refusals) };
     return cmocka_run_group_tests_name("ridge", tests, NULL, NULL);
 }
