@@ -18,6 +18,8 @@ int kr_mask_family(const kr_mask_facts *f)
         regular &= !under[d] || f->step[d] > 1;
         partial |= f->partial[d] < 0.9;
     }
+    double side = f->partial[0] * f->partial[1];               /* all lines of the side that was measured: every one, which is a step too */
+    regular |= partial && fabs((double)f->measured - side * (double)f->points) < 0.01 * (double)f->points;
     return (regular ? 0 : 1) + (under[0] && under[1] ? 2 : 0) + (partial ? 4 : 0);
 }
 

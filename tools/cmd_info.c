@@ -573,9 +573,12 @@ static int tell(json_t **o, kr_text *t, const char *file, const opts *p, const k
     kr_projections *rays = NULL;
     int is = p->from || (f && f->read && !f->any) ? 0 : kr_ct_known(&rays, file, trace);
     if (is) {
+        bool either = is > 0 && f && !strcmp(f->name, "metaimage");      /* RTK's projections, or any volume: the file does not say */
         if (is > 0 && !o)
-            kr_text_add(t, "%s: X-ray projections\n", file);
-        e = is > 0 ? info_rays(o, t, rays) : is;
+            kr_text_add(t, "%s: %s\n", file, either ? "MetaImage" : "X-ray projections");
+        e = either ? tell_array(o, t, rays->y, o ? "array" : "a volume, or X-ray projections") : is > 0 ? info_rays(o, t, rays) : is;
+        if (!e && either && !o && rays->lengths)
+            line(t, "pixel", "%.6g x %.6g mm", rays->pixel[0], rays->pixel[1]);
         kr_projections_unref(&rays);
         kr_source_clear(&src);
         return e;

@@ -145,8 +145,10 @@ int kr_scan_voxel(kr_scan *s, const double mm[3]) KR_MUST_USE;
 
 /* ---- Where the centre of k-space is ---- */
 /* Adds a sentence to `t` for each thing that the samples say against the origin being at N/2: the energy of k-space peaks elsewhere
- * (lines along Y and Z, samples along X), lies in the corners, the numbers look like an image, one sample is a spike, one channel too strong. Looks at the first slice and frame. */
+ * (lines along Y and Z, samples along X), lies in the corners, the numbers look like an image, one sample is a spike, one channel too strong, others empty. Looks at the first slice and frame. */
 int kr_scan_centre_check(kr_text *t, const kr_scan *s) KR_MUST_USE;
+/* Adds a sentence where much less was measured of some slices or frames than of the others, or nothing. */
+int kr_scan_uneven(kr_text *t, const kr_scan *s) KR_MUST_USE;
 /* Moves what is at index at[a] along X, Y and Z (the counter, where lines were placed by counters; -1: stays) to N/2. An origin at 0 of a full
  * array is taken for the order of an FFT and turned round; else lines beyond the new grid, which grows as needed, are not measured. Refuses
  * indices outside the data, axes in image space and scans that are not on a grid. */

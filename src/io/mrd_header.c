@@ -88,11 +88,17 @@ static int get_long(const xmlNode *n, long least, long most, long *v)
     return 0;
 }
 
-/* Sizes come as 1.0004 or 255.99 where a converter divided fields of view: the nearest whole number, which is said once. */
-static int get_size(const xmlNode *n, long *v, bool *rounded)
+/* Sizes come as 1.0004 or 255.99 where a converter divided fields of view: the nearest whole number, which is said once. Converters of 2D scans write 0 partitions
+ * (flat), and mean one. */
+static int get_size(const xmlNode *n, bool flat, long *v, bool *rounded)
 {
     char b[64], *end;
     double x = n ? strtod(text_of(n, b, sizeof b), &end) : 0;
+    if (n && flat && end != b && !*end && !(x < 0) && x < 0.5) {
+        *v = 1;
+        *rounded = true;
+        return 0;
+    }
     if (!n || end == b || *end || !(x >= 0.5 && x < USHRT_MAX + 0.5) || x == floor(x))
         return get_long(n, 1, USHRT_MAX, v);
     *v = lround(x);
@@ -117,7 +123,7 @@ static const char *const xyz[] = { "x", "y", "z", NULL };
 static int read_space(const xmlNode *space, long n[3], double mm[3], bool *rounded)
 {
     for (int a = 0; a < 3; a++)
-        if (get_size(child(child(space, "matrixSize"), xyz[a]), &n[a], rounded)
+        if (get_size(child(child(space, "matrixSize"), xyz[a]), a == 2, &n[a], rounded)
             || get_mm(child(child(space, "fieldOfView_mm"), xyz[a]), &mm[a]))
             return kr_error_code();
     return 0;
@@ -296,7 +302,7 @@ int kr_mrd_header_parse(kr_scan *s, const char *xml)
     if (read_encoding(e, &first) || read_meta(s->meta, root))
         return kr_error_code();
     if (first.rounded)
-        kr_scan_note(s, "the header gives matrix sizes that are not whole; they are rounded to %ld x %ld x %ld, image %ld x %ld x %ld", first.enc.encoded[0],
+        kr_scan_note(s, "the header gives matrix sizes that are not whole, or 0 along z; they are taken as %ld x %ld x %ld, image %ld x %ld x %ld", first.enc.encoded[0],
                      first.enc.encoded[1], first.enc.encoded[2], first.enc.recon[0], first.enc.recon[1], first.enc.recon[2]);
     if (*first.calibration && kr_meta_set(s->meta, "calibration_mode", "%s", first.calibration))
         return kr_error_code();

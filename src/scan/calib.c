@@ -1,6 +1,7 @@
 /* calib.c: the calibration block: the largest fully sampled box around the centre of k-space. */
 #include "kray/fourier.h"
 #include "kray/scan.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum { D = 3 };
@@ -14,8 +15,10 @@ struct seen {
     unsigned in_image;
     long n[D], from[D];               /* the window searched: its lengths, and where it begins in data   */
     unsigned char *at;                /* [z][y][x] 1 where measured                                      */
-    const bool *empty;                /* slices that lack nothing, as they hold nothing; NULL: none      */
+    const char *out;                  /* slices that are left out: they hold nothing, or too little; NULL: none */
+    long only;                        /* the one slice that is looked at; -1: all                        */
 };
+enum { IN, EMPTY, POOR };             /* of `out` */
 
 static long place(const kr_array *a, const long index[KR_AXES])
 {
@@ -50,22 +53,19 @@ static bool any(const kr_array *a, const long at[KR_AXES], const long n[KR_AXES]
     return false;
 }
 
-/* Slices without any number, but not all of them: NULL where there are none. */
-static int find_empty(bool **empty, const kr_array *a)
+/* Slices without any number, but not all of them. */
+static void find_empty(char *out, const kr_array *a)
 {
-    long at[KR_AXES] = { 0 }, n[KR_AXES], count = 0;
+    long at[KR_AXES] = { 0 }, n[KR_AXES], count = 0, slices = a->n[KR_SLICE];
     memcpy(n, a->n, sizeof n);
     n[KR_SLICE] = 1;
-    if (!(*empty = kr_alloc_zero((size_t)a->n[KR_SLICE], sizeof **empty)))
-        return kr_error_code();
-    for (at[KR_SLICE] = 0; at[KR_SLICE] < a->n[KR_SLICE]; at[KR_SLICE]++)
-        count += (*empty)[at[KR_SLICE]] = !any(a, at, n);
-    if (!count || count == a->n[KR_SLICE])
-        kr_free_at(empty);
-    return 0;
+    for (; at[KR_SLICE] < slices; at[KR_SLICE]++)
+        count += out[at[KR_SLICE]] = any(a, at, n) ? IN : EMPTY;
+    if (count == slices * EMPTY)
+        memset(out, IN, (size_t)slices);
 }
 
-/* Measured means: in every slice that holds anything, in any coil and repetition. */
+/* Measured means: in every slice that counts, in any coil and repetition. */
 static bool measured(const struct seen *s, const long x[D])
 {
     const kr_array *a = s->mask ? s->mask : s->data;
@@ -76,9 +76,11 @@ static bool measured(const struct seen *s, const long x[D])
         at[d] = s->in_image & KR_ON(d) ? 0 : s->from[d] + x[d];
     if (s->area && !(KR_R(s->area)[place(s->area, at)] > 0))
         return false;
-    for (at[KR_SLICE] = 0; at[KR_SLICE] < a->n[KR_SLICE]; at[KR_SLICE]++)
-        if (!(s->empty && s->empty[at[KR_SLICE]]) && !any(a, at, n))
+    for (long i = 0; i < a->n[KR_SLICE]; i++) {
+        at[KR_SLICE] = i;
+        if ((s->only < 0 || i == s->only) && !(s->out && s->out[i]) && !any(a, at, n))
             return false;
+    }
     return true;
 }
 
@@ -120,36 +122,104 @@ static void largest(const struct seen *s, const long *reach, long *shortest, lon
     }
 }
 
-static int find(struct seen *s, const long most[D], long box[D])
+/* The box of what counts; its volume, 0: there is none; negative: failed. */
+static long box_of(struct seen *s, long *reach, long *shortest, long box[D])
+{
+    long lines = s->n[1] * s->n[2];
+    if (kr_for(lines, look, s))
+        return kr_error_code();
+    for (long l = 0; l < lines; l++) {
+        long n = 0;
+        while (n < s->n[0] && s->at[l * s->n[0] + added(n + 1, s->n[0])])
+            n++;
+        reach[l] = n;
+    }
+    box[0] = box[1] = box[2] = 0;
+    largest(s, reach, shortest, box);
+    return box[0] * box[1] * box[2];
+}
+
+static int ascending(const void *a, const void *b)
+{
+    long x = *(const long *)a, y = *(const long *)b;
+    return (x > y) - (x < y);
+}
+
+/* Leaves out slices of whose centre less than half as much was measured as usually, where they are few: is there one? Negative: failed. */
+static int leave_poor_out(struct seen *s, char *out, long slices, long *reach, long *shortest)
+{
+    long box[D], count = 0, poor = 0;
+    kr_auto long *own = kr_alloc((size_t)slices, 2 * sizeof *own);
+    if (!own)
+        return kr_error_code();
+    for (long i = 0; i < slices; i++) {
+        s->only = i;
+        if (!out[i] && (own[i] = box_of(s, reach, shortest, box)) < 0)
+            return kr_error_code();
+        if (!out[i])
+            own[slices + count++] = own[i];
+    }
+    s->only = -1;
+    qsort(own + slices, (size_t)count, sizeof *own, ascending);
+    for (int pass = 0; pass < 2; pass++)
+        for (long i = 0; i < slices; i++)
+            if (!out[i] && 2 * own[i] < own[slices + count / 2] && (pass ? 2 * poor < count : true)) {
+                poor += !pass;
+                out[i] = pass ? POOR : out[i];
+            }
+    return poor && 2 * poor < count;
+}
+
+/* out: of each slice, whether it was left out. */
+static int find(struct seen *s, char *out, const long most[D], long box[D])
 {
     for (int d = 0; d < D; d++) {
         long n = s->data->n[d];
         s->n[d] = s->in_image & KR_ON(d) ? 1 : most[d] > 0 && most[d] < n ? most[d] : n;
         s->from[d] = n / 2 - s->n[d] / 2;
     }
-    long lines = s->n[1] * s->n[2];
+    const kr_array *told = s->mask ? s->mask : s->data;
+    long lines = s->n[1] * s->n[2], slices = told->n[KR_SLICE];
     kr_auto unsigned char *at = s->at = kr_alloc((size_t)lines, (size_t)s->n[0]);
     kr_auto long *reach = kr_alloc((size_t)lines, sizeof *reach), *shortest = kr_alloc((size_t)s->n[2], sizeof *shortest);
-    kr_auto bool *empty = NULL;
-    if (!at || !reach || !shortest || (!s->mask && find_empty(&empty, s->data)))
+    if (!at || !reach || !shortest)
         return kr_error_code();
-    s->empty = empty;
-    if (kr_for(lines, look, s))
-        return kr_error_code();
-    for (long l = 0; l < lines; l++) {
-        long n = 0;
-        while (n < s->n[0] && at[l * s->n[0] + added(n + 1, s->n[0])])
-            n++;
-        reach[l] = n;
+    memset(out, IN, (size_t)slices);
+    find_empty(out, told);
+    s->out = out;
+    s->only = -1;
+    long volume = box_of(s, reach, shortest, box);
+    if (volume >= 0 && slices > 1 && volume < lines * s->n[0]) {
+        int poor = leave_poor_out(s, out, slices, reach, shortest);
+        volume = poor < 0 ? poor : poor ? box_of(s, reach, shortest, box) : volume;
     }
-    box[0] = box[1] = box[2] = 0;
-    largest(s, reach, shortest, box);
-    if (!box[0])
+    s->out = NULL;
+    if (volume < 0)
+        return kr_error_code();
+    if (!volume)
         return kr_fail(KR_EREFUSED, "the centre of k-space was not measured: there is no calibration area; give coil maps, "
                                     "or a scan with calibration lines");
     for (int d = 0; d < D; d++)
         if (s->in_image & KR_ON(d))
             box[d] = most[d] > 0 && most[d] < s->data->n[d] ? most[d] : s->data->n[d];
+    return 0;
+}
+
+/* Poor slices are calibrated by the nearest of the others. */
+static int lend(kr_array *b, const char *out)
+{
+    long slices = b->n[KR_SLICE];
+    for (long i = 0; i < slices; i++) {
+        long from = -1;
+        for (long k = 0; out[i] == POOR && k < slices; k++)
+            from = !out[k] && (from < 0 || labs(k - i) < labs(from - i)) ? k : from;
+        kr_scoped(array) to = from < 0 ? NULL : kr_array_at(b, KR_SLICE, i);
+        kr_scoped(array) lent = from < 0 ? NULL : kr_array_at(b, KR_SLICE, from);
+        if (from >= 0 && (!to || !lent))
+            return kr_error_code();
+        if (lent)
+            kr_array_assign(to, lent);
+    }
     return 0;
 }
 
@@ -210,15 +280,18 @@ static kr_array *block(const kr_array *data, const kr_array *mask, const kr_arra
 {
     struct seen s = { .data = data, .mask = mask, .area = area, .in_image = in_image };
     long box[D];
-    int e = find(&s, most, box);
+    kr_auto char *out = kr_alloc((size_t)data->n[KR_SLICE], 1);
+    int e = out ? find(&s, out, most, box) : kr_error_code();
     if (e == KR_EREFUSED && area) {                                  /* not around the centre */
         kr_error_clear();
         s.area = NULL;
-        e = find(&s, most, box);
+        e = find(&s, out, most, box);
     }
     if (e)
         return NULL;
     kr_array *b = cut(data, box, in_image);
+    if (b && (mask ? mask : data)->n[KR_SLICE] == b->n[KR_SLICE] && lend(b, out))
+        kr_array_unref(&b);
     if (b && !kr_all_finite(b)) {
         kr_fail(KR_ENUMBER, "the calibration area holds numbers that are not finite");
         kr_array_unref(&b);

@@ -118,8 +118,51 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A channel that outweighs all others: receivers of one array differ by a factor of ten at most. Whitening puts it right. */
-enum { TOO_LOUD = 100 };
+/* Channels unlike the others: receivers of one array differ by a factor of ten at most. Whitening puts right what is louder; what is far more quiet is switched off or broken. */
+enum { TOO_LOUD = 100, TOO_QUIET = 1000 };
+static void quiet_check(kr_text *t, const double *level, long coils, double median)
+{
+    long quiet = 0;
+    kr_text which = { 0 };
+    for (long c = 0; c < coils; c++)
+        if (!(level[c] * TOO_QUIET > median)) {
+            if (quiet++ < 8)
+                kr_text_add(&which, quiet > 1 ? ", %ld" : "%ld", c);
+            else if (quiet == 9)
+                kr_text_add(&which, ", ...");
+        }
+    if (quiet)
+        kr_text_add(t, "%ld of %ld channels (%s, counted from 0) hold nothing, or less than a thousandth of the others: switched off, or broken\n", quiet, coils, which.s ? which.s : "");
+    kr_text_clear(&which);
+}
+
+/* Noise alone, and far more of it than in the others: the samples at both ends of the readout are as strong as those in its middle. */
+enum { TOO_NOISY = 5 };
+static int noisy_check(kr_text *t, const kr_array *a, const double *level)
+{
+    long coils = a->n[KR_COIL], nx = a->n[KR_X], lines = a->n[KR_Y] * a->n[KR_Z], heard = 0, most = -1;
+    kr_auto double *edge = kr_alloc((size_t)coils, 2 * sizeof *edge);
+    if (!edge)
+        return kr_error_code();
+    for (long c = 0; c < coils; c++) {
+        double sum = 0;
+        const kr_cfloat *p = KR_C(a) + c * nx * lines;
+        for (long l = 0; l < lines; l++)
+            for (long x = 0; x < nx / 4; x++)                              /* an eighth at each end */
+                sum += (double)kr_cabs2(p[l * nx + (x % 2 ? nx - 1 - x / 2 : x / 2)]);
+        edge[c] = sqrt(sum);
+        if (edge[c] > 0)
+            edge[coils + heard++] = edge[c];
+        if (edge[c] > 0.3 * level[c] && (most < 0 || edge[c] > edge[most]))      /* a quarter of the samples holds half of the root of all energy where that is flat */
+            most = c;
+    }
+    qsort(edge + coils, (size_t)heard, sizeof *edge, ascending);
+    if (most >= 0 && heard > 2 && edge[most] > TOO_NOISY * edge[coils + heard / 2])
+        kr_text_add(t, "channel %ld (of 0 to %ld) holds noise alone, %.3g times as strong as the median of the channels: it spoils the image; set it to 0, or give the noise covariance "
+                       "(--covariance)\n", most, coils - 1, edge[most] / edge[coils + heard / 2]);
+    return t->failed ? KR_EMEM : 0;
+}
+
 static int loud_check(kr_text *t, const kr_scan *s, const kr_array *a)
 {
     long coils = a->n[KR_COIL], most = 0, heard = 0;
@@ -139,6 +182,10 @@ static int loud_check(kr_text *t, const kr_scan *s, const kr_array *a)
     if (heard > 2 && !s->noise && level[most] > TOO_LOUD * sorted[heard / 2])
         kr_text_add(t, "channel %ld (of 0 to %ld) is %.3g times as strong as the median of the channels: the image will be that channel's; divide it by its gain, "
                        "or give the noise covariance (--covariance)\n", most, coils - 1, level[most] / sorted[heard / 2]);
+    if (heard && coils > 1)
+        quiet_check(t, level, coils, sorted[heard / 2]);
+    if (!s->noise && !(s->in_image & KR_ON(KR_X)) && a->n[KR_X] >= 16 && noisy_check(t, a, level))
+        return kr_error_code();
     return t->failed ? KR_EMEM : 0;
 }
 

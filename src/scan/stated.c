@@ -150,7 +150,7 @@ static int measured(kr_scan *s, bool centred, const kr_trace *trace)
     if (t.len)
         kr_say(trace, KR_INFO, "%s: %s", s->file ? s->file : "scan", t.s);
     kr_text_clear(&t);
-    if (!centred && kr_scan_centre_check(&t, s)) {
+    if ((!centred && kr_scan_centre_check(&t, s)) || kr_scan_uneven(&t, s)) {
         kr_text_clear(&t);
         return kr_error_code();
     }

@@ -66,3 +66,10 @@ if [ -f "$several" ]; then
 else
     skip 'a file of several variables' "$several is absent"
 fi
+
+# ---- MetaImage may be a volume or projections ----
+kray simulate shepplogan -q -o meta.h5 -m 16,16 --slices 2 --coils 1
+kray recon meta.h5 -q -o meta.mha
+works 'a volume, or X-ray projections' kray info meta.mha
+kray info meta.mha --json >meta.json
+check 'so does JSON' grep -q '"kind": "array"' meta.json

@@ -392,7 +392,8 @@ static void calibration_area(void **state)
         assert_near(kr_re(KR_C(mean)[i]), (double)i, 0);
     kr_scan_unref(&t);
 
-    /* A slice that holds nothing lacks nothing; one that lacks lines does, and where no slice holds anything there is no centre. */
+    /* A slice that holds nothing lacks nothing; one whose centre was not measured, or half of it, is calibrated by its neighbour, where most slices have one; two of three are too many,
+     * and where no slice holds anything there is no centre. */
     kr_scoped(scan) e = marked(KR_SHAPE([KR_X] = 4, [KR_Y] = 8, [KR_COIL] = 2, [KR_SLICE] = 3));
     for (long i = 0; i < 192; i++)
         if (i / 64 == 1 || labs(i / 4 % 8 - 4) > 1)
@@ -400,7 +401,21 @@ static void calibration_area(void **state)
     box_is(e, all, 4, 3, 1);
     for (long i = 64; i < 128; i++)
         KR_C(e->data)[i] = kr_c(i / 4 % 8 != 4 ? 1 : 0, 0);
-    assert_null(kr_calibration(e, all));
+    box_is(e, all, 4, 3, 1);
+    kr_scoped(array) lent = kr_calibration(e, all);
+    assert_int_equal(lent->n[KR_SLICE], 3);
+    for (long i = 0; i < 24; i++)
+        assert_near(kr_re(KR_C(lent)[24 + i]), kr_re(KR_C(lent)[i]), 0);
+    assert_true(kr_re(KR_C(lent)[48]) != kr_re(KR_C(lent)[0]));
+    e->mask = kr_array_new(KR_R32, KR_SHAPE([KR_Y] = 8, [KR_SLICE] = 3));      /* the same, said by a mask: 3 lines, none, 3 */
+    for (long i = 0; i < 24; i++)
+        KR_R(e->mask)[i] = labs(i % 8 - 4) <= 1 && i / 8 != 1;
+    box_is(e, all, 4, 3, 1);
+    KR_R(e->mask)[8 + 4] = 1;                                                  /* 3, 1, 3 */
+    box_is(e, all, 4, 3, 1);
+    KR_R(e->mask)[16 + 3] = KR_R(e->mask)[16 + 5] = 0;                          /* 3, 1, 1 */
+    box_is(e, all, 4, 1, 1);
+    kr_array_unref(&e->mask);
     kr_fill(e->data, 0);
     assert_null(kr_calibration(e, all));
     assert_refused(KR_EREFUSED, "calibration");

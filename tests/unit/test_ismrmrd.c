@@ -200,6 +200,24 @@ static void assert_sample(kr_cfloat v, float re, float im)
         fail_msg("(%g, %g) where (%g, %g) is wanted", kr_re(v), kr_im(v), re, im);
 }
 
+/* Converters of 2D scans write 0 partitions and mean one; 0 lines mean nothing. */
+static void test_no_partitions(void **state)
+{
+    (void)state;
+    maker m = begin("flat.h5", "dataset", HEADER(ENCODING(8, 4, 0, , CARTESIAN)));
+    for (uint16_t y = 0; y < 4; y++)
+        line(&m, HEAD(EIGHT, .idx = { .kspace_encode_step_1 = y }), (float)y);
+    kr_scoped(scan) s = finish(&m);
+    assert_true(kr_shape_equal(s->shape, KR_SHAPE([KR_X] = 8, [KR_Y] = 4, [KR_COIL] = 2)) && s->enc.encoded[2] == 1 && s->enc.recon[2] == 1);
+    assert_non_null(strstr(s->notes.s, "0 along z"));
+    maker none = begin("none.h5", "dataset", HEADER(ENCODING(8, 0, 1, , CARTESIAN)));
+    line(&none, HEAD(EIGHT), 1);
+    assert_int_equal(ismrmrd_close_dataset(&none.d), 0);
+    kr_scan *bad = NULL;
+    assert_true(kr_scan_read(&bad, none.path, NULL, NULL, NULL) < 0);
+    assert_refused(KR_EFORMAT, "<y> as '0'");
+}
+
 static void test_counters(void **state)
 {
     (void)state;
@@ -846,7 +864,7 @@ static void test_crafted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_images), cmocka_unit_test(test_image_of_libismrmrd),
-        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
+        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
         cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),

@@ -169,6 +169,10 @@ static void families(void **state)
         KR_R(m)[i] = i >= 32 && (i % 2 == 0 || (i > 54 && i < 74));
     assert_int_equal(kr_mask_describe(&f, m, plane), 0);
     assert_string_equal(kr_mask_family_name(kr_mask_family(&f)), "regular lines of partial Fourier");
+    for (int i = 0; i < 128; i++)                                    /* all of them */
+        KR_R(m)[i] = i >= 32;
+    assert_int_equal(kr_mask_describe(&f, m, plane), 0);
+    assert_string_equal(kr_mask_family_name(kr_mask_family(&f)), "regular lines of partial Fourier");
     kr_array_unref(&m);
 }
 

@@ -486,6 +486,43 @@ static void test_out_of_proportion(void **state)
     kr_scoped(array) loud = kr_array_at(four->data, KR_COIL, 2);
     kr_scale(loud, 50);
     says(four, "channel 2 (of 0 to 3) is 1e+03 times");
+    kr_scale(loud, 1e-3f);
+    says(four, NULL);
+    kr_scale(loud, 1e-4f);
+    says(four, "1 of 4 channels (2, counted from 0) hold nothing");
+    kr_scale(loud, 0);
+    says(four, "1 of 4 channels (2, counted from 0) hold nothing");
+    for (long i = 0; i < 48 * 40; i++)                        /* noise alone: 50 times the least of the others, which have none */
+        KR_C(loud)[i] = kr_c((float)kr_rand_uniform(3, 1, (uint64_t)i) - 0.5f, (float)kr_rand_uniform(3, 2, (uint64_t)i) - 0.5f);
+    says(four, "channel 2 (of 0 to 3) holds noise alone");
+}
+
+/* Slices and frames of which less was measured: a word, with the numbers; what random masks differ by is none. */
+static void test_uneven(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 6; which++) {
+        int axis = which % 2 ? KR_TIME : KR_SLICE;
+        kr_scoped(scan) s = kr_scan_new();
+        s->shape = KR_SHAPE([KR_X] = 8, [KR_Y] = 40);
+        s->shape.n[axis] = 5;
+        s->data = kr_array_new(KR_C32, s->shape);
+        for (long i = 0; i < 5; i++)
+            for (long y = 0; y < 40; y++) {
+                bool in = y % 2 == 0 || labs(y - 20) < 4;
+                if (i == 3)                                  /* another pattern; stopped at line 29; nothing at all */
+                    in = which < 2 ? y % 2 == 1 || labs(y - 20) < 5 : which < 4 ? in && y < 30 : false;
+                for (long x = 0; x < 8; x++)
+                    KR_C(s->data)[x + 8 * (y + 40 * i)] = kr_c(in, 0);
+            }
+        kr_text t = { 0 };
+        assert_int_equal(kr_scan_uneven(&t, s), 0);
+        const char *says = which < 2 || which == 4 ? NULL : which == 2 ? "of 1 of 5 slices fewer lines were measured" : which == 3 ? "of 1 of 5 slices and frames fewer lines were measured"
+                         : "of 1 of 5 slices and frames nothing was measured";      /* an empty slice is told of where lines are placed */
+        if (says ? !t.len || !strstr(t.s, says) : t.len)
+            fail_msg("%d: \"%s\" where \"%s\" is wanted", which, t.len ? t.s : "", says ? says : "");
+        kr_text_clear(&t);
+    }
 }
 
 /* The first lines are missing, and nothing says so: the rest, with its centre given, is the scan with those lines at zero. */
@@ -637,6 +674,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes), cmocka_unit_test(test_trajectories),
         cmocka_unit_test(test_trajectory_fields), cmocka_unit_test(test_surroundings), cmocka_unit_test(test_trajectory_units),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
-        cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
+        cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_uneven), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
 }
