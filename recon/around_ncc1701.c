@@ -1,5 +1,5 @@
-/* around_ncc1701.c: what NCC1701 does around its ReconResNet: the zero-filled magnitude by its largest value (of the volume), padded to what the network halves, and data
- * consistency with what was measured. */
+/* around_ncc1701.c: what NCC1701 does around its networks. ReconResNet: the zero-filled magnitude by its largest value (of the volume), padded to what the network halves, and data
+ * consistency with what was measured. Those of k-space (Fourier-PD): k-space in which that magnitude is 1 at most, its own largest value, and data consistency likewise. */
 #include "around.h"
 #include "kray/fourier.h"
 #include <math.h>
@@ -88,10 +88,61 @@ static int consistent(kr_array *x, kr_array *coils, const kr_array *y, const flo
     return made ? 0 : kr_error_code();
 }
 
+/* S^H F^-1 ((1 - M) F S x + M y). */
+static int consistent_complex(kr_array *x, const kr_array *sens, const kr_array *y, const float *mask)
+{
+    kr_scoped(array) k = kr_array_copy(y);
+    if (!k)
+        return kr_error_code();
+    long n = kr_count(kr_array_shape(x)), all = kr_count(kr_array_shape(k));
+    for (long i = 0; i < all; i++)
+        KR_C(k)[i] = kr_cmul(KR_C(sens)[i], KR_C(x)[i % n]);
+    if (kr_fourier(k, xy))
+        return kr_error_code();
+    for (long i = 0; i < all; i++)
+        if (mask[i % n] != 0)
+            KR_C(k)[i] = KR_C(y)[i];
+    if (kr_fourier_inverse(k, xy))
+        return kr_error_code();
+    kr_contract(x, k, sens, true);
+    return 0;
+}
+
+/* A network of k-space: z, the middle of its complex image. */
+static int of_kspace(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
+{
+    const facts *f = j->facts;
+    kr_scoped(array) view = kr_part(j->coils, j->scan, i);
+    if (view && view->n[KR_MAP] > 1)
+        return kr_fail(KR_EREFUSED, "networks of NCC1701 take one set of coil maps, not %ld", view->n[KR_MAP]);
+    s->sens = view ? kr_array_packed(view) : NULL;
+    kr_scoped(array) measured = kr_array_copy(s->k);
+    kr_scoped(array) coils = kr_array_copy(s->k);
+    kr_scoped(array) image = NULL;
+    kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
+    if (!s->sens || !measured || !coils || !x || magnitude(&image, coils))
+        return kr_error_code();
+    double at[2] = { j->whole[0], j->whole[1] };
+    if (!f->volume)
+        limits(at, image, true);
+    if (!(at[1] > 0))
+        return kr_fail(KR_ENUMBER, "a slice is %g everywhere: there is nothing to scale it by", at[1]);
+    s->scale = at[1];
+    kr_scale(s->k, (float)(1 / at[1]));
+    if (slice_run(x, s, net, true, kr_max_abs(s->k)) || (f->consistent && consistent_complex(x, s->sens, measured, KR_R(s->mask))))
+        return kr_error_code();
+    kr_scoped(array) cut = around_middle(x, KR_X, z->n[KR_X]);
+    kr_scoped(array) cut2 = cut ? around_middle(cut, KR_Y, z->n[KR_Y]) : NULL;
+    if (cut2)
+        kr_array_assign(z, cut2);
+    return cut2 ? 0 : kr_error_code();
+}
+
 static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 {
-    (void)i;
     const facts *f = j->facts;
+    if (!j->kind->of_image)
+        return of_kspace(z, s, net, j, i);
     kr_scoped(array) measured = f->consistent ? kr_array_copy(s->k) : NULL;
     kr_scoped(array) image = NULL;
     if ((f->consistent && !measured) || magnitude(&image, s->k))
@@ -123,7 +174,6 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
 
 static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
 {
-    (void)kind;
     facts *f = to;
     const char *norm = kr_weights_told(w, "norm_type"), *fft = kr_weights_told(w, "fftnorm");
     norm = around_none(norm) ? "divbymaxvol" : norm;
@@ -136,6 +186,8 @@ static int read(void *to, const kr_weights *w, const kr_net_kind *kind)
     if (!around_none(fft) && strcmp(fft, "ortho"))
         return kr_fail(KR_EREFUSED, "fftnorm of the weights is '%s'; Kray has ortho", fft);
     f->lowest = k >= 2;
+    if (f->lowest && !kind->of_image)
+        return kr_fail(KR_EREFUSED, "norm_type of the weights is '%s', which subtracts the least magnitude: %s is given complex numbers, for which it means nothing", norm, kind->name);
     f->volume = k % 2;
     const char *consistent = kr_weights_told(w, "use_datacon");
     f->consistent = !around_no(consistent);

@@ -142,6 +142,12 @@ kr_node lay_middle(kr_graph *g, kr_node x, kr_node like, enum lay_edge rows, enu
 kr_node lay_bilinear(kr_graph *g, kr_node x);                                 /* twice the size                           */
 kr_node lay_mean(kr_graph *g, kr_node x);                                     /* over channels                            */
 kr_node lay_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w);      /* a + w b, a number for each channel       */
+/* Complex features (lay_complex.c), whose tensors end with an axis of two: convolution framed by zeros, a + w b, batch norm as in evaluation by w = {weight, bias, running mean,
+ * running covariance} (its statistics are frozen), and the mean of all features as one. */
+kr_node lay_complex_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias);
+kr_node lay_complex_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w);
+kr_node lay_complex_norm(kr_graph *g, kr_node x, const kr_tensor *const w[4]);
+kr_node lay_complex_mean(kr_graph *g, kr_node x);
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan);                      /* features of the size of `like` */
 /* The real part of an image as one channel, and back. Of data, (re - mean) / deviation with the statistics of the data `like` and their rows as columns, and back. */
 kr_node lay_real(kr_graph *g, kr_node x);

@@ -182,7 +182,7 @@ bool net_is_conv(const kr_tensor *t, long ins)
     return kr_fail(KR_ESHAPE, "the tensor '%s' is no convolution of %ld channels with an odd square kernel", t->name, ins) == 0;
 }
 
-/* Kernels of all convolutions with their two axes exchanged; the other numbers are those of w. */
+/* Kernels of all convolutions with their two axes exchanged (those of complex numbers have a fifth axis of two); the other numbers are those of w. */
 static kr_weights *turn(const kr_weights *w)
 {
     kr_weights *t = kr_weights_under(w, "");
@@ -190,12 +190,12 @@ static kr_weights *turn(const kr_weights *w)
         kr_weights_unref(&t);
     for (long i = 0; t && i < t->count; i++) {
         kr_tensor *k = &t->tensor[i];
-        long n = k->dims == 4 && k->n[2] == k->n[3] ? k->n[2] : 1;
+        long of = k->dims == 5 && k->n[4] == 2 ? 2 : 1, n = (k->dims == 4 || of == 2) && k->n[2] == k->n[3] ? k->n[2] : 1;
         float *turned = n > 1 ? kr_alloc((size_t)kr_tensor_count(k), sizeof *turned) : NULL;
         for (long f = 0; turned && f < k->n[0] * k->n[1]; f++)
             for (long y = 0; y < n; y++)
-                for (long x = 0; x < n; x++)
-                    turned[(f * n + y) * n + x] = k->data[(f * n + x) * n + y];
+                for (long x = 0; x < n * of; x++)
+                    turned[((f * n + y) * n + x / of) * of + x % of] = k->data[((f * n + x / of) * n + y) * of + x % of];
         bool *read = turned ? kr_alloc_zero(1, sizeof *read) : NULL;
         if (read) {
             k->data = turned;

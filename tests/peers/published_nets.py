@@ -423,6 +423,45 @@ def mridc():
                [case("GRU", 1), case("MGU", 1), case("IndRNN", 1), case("IndRNN", 3)], "mridc", "random:accel=4,center=0.08,seed=file", False)
 
 
-PROGRAMS = dict(direct=direct, fastmri=fastmri, atommic=atommic, mridc=mridc)
+def Bridge():
+    """NCC1701: the class of Fourier-PD and Fourier-PDUNet on k-space of one coil, scaled as its data are (the zero-filled magnitude of all slices has a largest value of 1)."""
+    import torch
+    from Bridge.WarpDrives.PDUNet.pd_crelu import PrimalDualNetwork
+    folder = WORK / "Bridge"
+    folder.mkdir(exist_ok=True)
+    with h5py.File(scans() / "test" / "brain.h5", "r") as f, h5py.File(folder / "brain.h5", "w") as to:
+        k = f["kspace"][:, 0]
+        to["kspace"], to["mask"], to["ismrmrd_header"] = k, f["mask"][()], f["ismrmrd_header"][()]
+        to.attrs.update(f.attrs)
+    start = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(k, (1, 2)), axes=(1, 2), norm="ortho"), (1, 2))
+    unit = abs(start).max()
+    for name, words in (("Fourier-PD", dict(n_primary=5, n_dual=5, n_iterations=3, use_original_block=True, use_original_init=True)),
+                        ("Fourier-PD, from the zero-filled image", dict(n_primary=3, n_dual=2, n_iterations=2, use_original_block=True, use_original_init=False)),
+                        ("Fourier-PDUNet", dict(n_primary=4, n_dual=5, n_iterations=2, use_original_block=False, use_original_init=False))):
+        torch.manual_seed(7)
+        net = PrimalDualNetwork(use_complex_primal=True, g_normtype="magmax", transform="Fourier", **words).eval()
+        with torch.no_grad():
+            for key, p in net.named_parameters():
+                if key.endswith("diff_weight"):                  # published as 1 and as next to 0
+                    p.copy_(0.3 * torch.randn_like(p))
+                elif key.endswith("bias"):
+                    p.add_(0.02 * torch.randn_like(p))
+            for key, b in net.named_buffers():
+                if key.endswith("running_var"):
+                    root = torch.eye(2)[..., None] + 0.1 * torch.randn_like(b)
+                    b.copy_(torch.einsum("ijc,kjc->ikc", root, root))
+                elif key.endswith("running_mean"):
+                    b.copy_(0.1 * torch.randn_like(b))
+            theirs = np.stack([net(torch.tensor(f0[None, None] / unit), torch.tensor(g[None, None] / unit))[0, 0].numpy() * unit for f0, g in zip(start.astype(np.complex64), k)])
+        torch.save(dict(state_dict=net.state_dict()), folder / "net.pth")
+        (folder / "net.yaml").write_text("model:\n  model_name: fourierpd\n  use_original_init: %s\n  use_datacon: false\n" % str(words["use_original_init"]).lower())
+        kray("recon", folder / "brain.h5", "-o", folder / "out.npy", "--complex", "--method", "fourierpd", "--weights", folder / "net.pth", "--config", folder / "net.yaml")
+        ours = np.ascontiguousarray(np.squeeze(np.load(folder / "out.npy")).swapaxes(1, 2))     # {slice,y,x}
+        h, w = ours.shape[-2:]
+        y0, x0 = (theirs.shape[1] - h) // 2, (theirs.shape[2] - w) // 2
+        compare("NCC1701 " + name, ours.view(np.float32), np.ascontiguousarray(theirs[:, y0:y0 + h, x0:x0 + w].astype(np.complex64)).view(np.float32))
+
+
+PROGRAMS = dict(direct=direct, fastmri=fastmri, atommic=atommic, mridc=mridc, Bridge=Bridge)
 PROGRAMS[PROGRAM]()
 sys.exit(len(failed) > 0)
