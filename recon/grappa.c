@@ -191,7 +191,7 @@ static int again(kr_image **out, const kr_scan *scan, const kr_array *coils, con
     return check(options) ? kr_error_code() : kr_fill_planes_again(out, scan, coils, &grappa, options, sizeof(opts), left, trace);
 }
 
-int kr_grappa_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+static int deviation(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     return check(options) ? kr_error_code() : kr_fill_planes_noise(sd, scan, coils, &grappa, options, trace);
 }
@@ -208,4 +208,5 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_grappa = { "grappa", "GRAPPA: missing samples from acquired neighbours of all coils, by kernels fitted to the ACS",
     "Griswold et al., Magn Reson Med 47:1202 (2002); 2D and CAIPI patterns: Breuer et al., Magn Reson Med 55:549 (2006)",
-    KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan, NULL, NULL, again, kr_fill_planes_forget };
+    KR_MAY_USE_COILS | KR_UNFOLDS, table, sizeof(opts), run, plan, NULL, NULL, again, kr_fill_planes_forget,
+    .deviation = deviation };

@@ -2,8 +2,6 @@
 #include "kray/fourier.h"
 #include "kray/select.h"
 #include "model.h"
-#include "planes.h"
-#include "sense_noise.h"
 #include <math.h>
 #include <string.h>
 
@@ -210,17 +208,10 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     return e;
 }
 
-/* The methods whose noise is known in closed form, at least for some scans: 1 for those of which it is not. */
-typedef int noise_formula(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
-static const struct { const char *method; noise_formula *of; } formulas[] = { { "grappa", kr_grappa_noise }, { "sense", kr_sense_noise } };
-
 static int by_formula(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace)
 {
     const kr_noise *o = opts;
-    int e = 1;
-    for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++)
-        if (!strcmp(formulas[i].method, o->method->name))
-            e = formulas[i].of(out, scan, coils, o->opts, trace);
+    int e = o->method->deviation ? o->method->deviation(out, scan, coils, o->opts, trace) : 1;
     if (e < 0)
         return e;
     if (e) {

@@ -44,6 +44,4 @@ void kr_fill_planes_forget(void **left);
  * in closed form: with several sets of maps. */
 int kr_fill_planes_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const kr_filling *method, const void *opts,
                          const kr_trace *trace) KR_MUST_USE;
-/* The same for the method grappa and its options. */
-int kr_grappa_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace) KR_MUST_USE;
 #endif

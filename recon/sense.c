@@ -94,7 +94,7 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 }
 
 /* What the image is multiplied by, its noise is, too. */
-int kr_sense_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
+static int deviation(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)
 {
     const opts *o = options;
     int e = check(o) ? kr_error_code() : kr_sense_deviation(sd, scan, coils, o->lambda, trace);
@@ -153,4 +153,4 @@ static int plan(kr_cost *cost, const kr_scan *scan, const void *options)
 
 const kr_recon kr_recon_sense = { "sense", "iterative SENSE by conjugate gradients, with Tikhonov regularisation",
     "Pruessmann et al., Magn Reson Med 46:638 (2001); soft-SENSE: Uecker et al., Magn Reson Med 71:990 (2014)",
-    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(opts), run, plan };
+    KR_NEEDS_COILS | KR_EACH_SLICE | KR_UNFOLDS | KR_TAKES_PRIOR | KR_TAKES_SLABS | KR_TAKES_TRAJECTORY, table, sizeof(opts), run, plan, .deviation = deviation };

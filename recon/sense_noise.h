@@ -7,6 +7,4 @@
  * u = kr_sense_unit. Returns 1 where it is not known in closed form: several sets of maps, and masks that tie more
  * than 512 pixels together (any mask along one axis, and lattices along several, do not). */
 int kr_sense_deviation(kr_image **sd, const kr_scan *scan, const kr_array *coils, double lambda, const kr_trace *trace) KR_MUST_USE;
-/* The same for the method sense and its options: times what the image is multiplied by. */
-int kr_sense_noise(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace) KR_MUST_USE;
 #endif

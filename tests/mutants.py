@@ -5,7 +5,7 @@ Would the tests notice? A mutant is the sources with one small fault: an operato
 left out. N of all that are possible in the files below are drawn (the same for a seed and a state of the sources, the kinds of fault equally often),
 each is built in FOLDER, a copy of the sources and of ./build (made where it is not there), and run against the tests of its file, the quickest
 first, up to the first failure: those that take SLOW seconds at most. What passes these is tried, once all have been, against its slow tests and all other programs of unit and property tests
-that take QUICK seconds at most, against the programs of its file with the mutant alone built with -fsanitize=address,undefined (`make test` runs them built so as a whole), and last against
+that take QUICK seconds at most, against the programs of its file that take 3 SLOW seconds at most with the mutant alone built with -fsanitize=address,undefined (`make test` runs them built so as a whole), and last against
 scripts of its file. What does not count: a mutant that does not compile, and one that compiles to the same code as the original, at the build's own optimisation and for each level of processors
 (Papadakis et al., "Trivial compiler equivalence", ICSE 2015): another is drawn. FOLDER/results.jsonl keeps what is known: a run that was stopped goes on where it
 ended. To try again with other tests: remove FOLDER/src; mutants that were killed stay so, survivors are tried again where a test of theirs changed.
@@ -440,7 +440,7 @@ def main():
         r["stage"] = 2
         ended(r, room.trial(f, text, r.get("slow", []) + room.others(tests)))
         if not r["killed"]:
-            again = [t for t in tests if t not in LONG and not t.startswith(("cli/", "golden/"))]
+            again = [t for t in tests if t not in LONG and not t.startswith(("cli/", "golden/")) and room.seconds[t] <= 3 * SLOW]
             end = room.trial(f, text, again, True)
             t = end[1].split(":")[0] if end and end[0] else None
             if t and not room.trial(f, room.read(f), [t], True)[0]:      # which the file as it is passes

@@ -26,7 +26,7 @@ void kr_map_put(kr_map *m, const float *planar);
 void kr_map_get(const kr_map *m, float *planar);
 static inline float *kr_map_at(const kr_map *m, long block, long y, long x) { return m->data + block * m->block + y * m->row + x * 16; }
 
-enum kr_act { KR_ACT_NONE, KR_ACT_RELU, KR_ACT_LEAKY, KR_ACT_PRELU };  /* leaky: slope 0.2; prelu: a learnt slope (kr_act_forward) */
+enum kr_act { KR_ACT_NONE, KR_ACT_RELU, KR_ACT_LEAKY };        /* leaky: slope 0.2 */
 
 /* y = act(W * x + b): cross-correlation, stride 1, dilation d, padding d (k - 1) / 2 of the given kind, so y has the size of x.
  * weight {out, in, k, k}, k odd; bias {out} or NULL. The input may be several maps, whose channels follow each other (`split`:
@@ -84,10 +84,7 @@ void kr_up2_forward(const kr_up2 *u, kr_map *y, const kr_map *x, bool norm);
  * maps that the declarations name (x, y, the old state), and gates are made again from them. The gradient of
  * a convolution comes from its forward object, that of a cell from a backward object of its own, which copies the weights: both are made anew when the weights have changed. They hold no scratch: threads may share them.
  * Refused is lack of memory. The result does not depend on the threads. */
-void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope);         /* slope: of KR_ACT_PRELU; in place is fine */
-int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope) KR_MUST_USE;
-
-/* Not for PReLU: kr_act_backward. x: as given to kr_conv_forward (their halos are filled again; needed for dweight alone); y: what it gave (NULL with
+/* x: as given to kr_conv_forward (their halos are filled again; needed for dweight alone); y: what it gave (NULL with
  * KR_ACT_NONE). dx NULL or one map for each of x, any of them NULL. */
 int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y,
                      const kr_map *dy) KR_MUST_USE;
@@ -96,7 +93,7 @@ typedef struct kr_cell_back kr_cell_back;                    /* arguments and re
 kr_cell_back *kr_cell_back_new(enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, bool norm) KR_MUST_USE;
 void kr_cell_back_unref(kr_cell_back **c);
 /* x and h: what kr_cell_forward read, h before it was written over. dx, dh, dnew: three maps. dw, db: gradients in the order and
- * shapes of w and b (NULL, or any of them NULL). Of relu_out: kr_act_backward(dnew, NULL, h', its gradient, KR_ACT_RELU, 0). */
+ * shapes of w and b (NULL, or any of them NULL). Of relu_out: of h before its ReLU. */
 int kr_cell_backward(kr_cell_back *c, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h,
                      const kr_map *dnew) KR_MUST_USE;
 

@@ -46,6 +46,8 @@ typedef struct kr_recon {
     unsigned (*also_needs)(const void *opts);
     /* Of X-ray projections: the same on a volume that memory does not hold (ct.h); NULL: as a whole alone. */
     int (*by_slabs)(struct kr_ct_disk *d, const void *opts, const kr_trace *trace);
+    /* Instead of the image its standard deviation, R32, where samples have noise of deviation 1; 1: not known in closed form for this scan. NULL: for none. */
+    int (*deviation)(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
 } kr_recon;
 extern const kr_recon *const kr_recons[];   /* NULL-terminated */
 const kr_recon *kr_recon_named(const char *name);

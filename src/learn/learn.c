@@ -1,9 +1,7 @@
 /* learn.c: the loop of training, validation, and what a run costs. */
 #include "learn_loss.h"
-#include "learn_state.h"
-#include "kray/fourier.h"
+#include "learn_piece.h"
 #include "kray/io.h"
-#include "kray/lesson.h"
 #include "kray/metric.h"
 #include <errno.h>
 #include <math.h>
@@ -78,177 +76,6 @@ static kr_run *fleet_run(fleet *f, const kr_net_input *in)
     return r;
 }
 
-/* ---- A slice, or a strip of it, as inputs ---- */
-/* in: what the network is given, of nx columns and ny rows. Published networks are given a lesson, whose columns and rows are their authors'. */
-typedef struct piece {
-    long nx, ny, coils;
-    kr_cfloat *start, *adjoint, *target, *sens; float *mask, *noise, *weight; void *room;
-    kr_net_input in; bool magnitude;
-    kr_lesson lesson;
-} piece;
-
-static void cut(kr_cfloat *to, const kr_cfloat *from, long rows, long nx, long x0, long w)
-{
-    for (long y = 0; y < rows; y++)
-        memcpy(to + y * w, from + y * nx + x0, (size_t)w * sizeof *to);
-}
-
-/* Where the object is: above 6 % of the image's unit. */
-static bool object(kr_cfloat t) { return kr_cabs2(t) > 0.06f * 0.06f; }
-
-static void turned(kr_cfloat *x, long n, double phase)
-{
-    kr_cfloat by = kr_c((float)cos(phase), (float)sin(phase));
-    for (long i = 0; i < n; i++)
-        x[i] = kr_cmul(x[i], by);
-}
-
-/* phase: by which all images are turned: the same scan to physics, another one to the network. */
-static int piece_of(piece *p, const learn_slice *s, long x0, long w, double noise, double phase, double air)
-{
-    long n = w * s->ny;
-    char *room = kr_alloc((size_t)(n * (3 + s->coils)), sizeof(kr_cfloat));
-    float *more = room ? kr_alloc((size_t)(3 * n), sizeof *more) : NULL;
-    if (!more) {
-        kr_free(room);
-        return kr_error_code();
-    }
-    kr_cfloat *c = (kr_cfloat *)room;
-    *p = (piece){ .nx = w, .ny = s->ny, .coils = s->coils, .start = c, .adjoint = c + n, .target = c + 2 * n, .sens = c + 3 * n, .mask = more, .noise = more + n, .weight = more + 2 * n, .room = room };
-    p->in = (kr_net_input){ .coils = s->coils, .h = s->ny, .w = w, .mask = p->mask, .sens = p->sens, .start = p->start, .adjoint = p->adjoint, .noise = p->noise, .centred = true };
-    cut(p->start, s->start, s->ny, s->nx, x0, w);
-    cut(p->adjoint, s->adjoint, s->ny, s->nx, x0, w);
-    cut(p->target, s->target, s->ny, s->nx, x0, w);
-    cut(p->sens, s->sens, s->ny * s->coils, s->nx, x0, w);
-    turned(c, 3 * n, phase);
-    for (long y = 0; y < s->ny; y++)
-        for (long x = 0; x < w; x++) {
-            p->mask[y * w + x] = s->mask[y * s->nx + x0 + x];
-            p->noise[y * w + x] = (float)fmin(1, fmax(3e-4, noise));
-            p->weight[y * w + x] = object(p->target[y * w + x]) ? 1 : (float)air;
-        }
-    return 0;
-}
-
-/* A part of a slice as a scan: readout positions x0 to x0 + w alone, where readouts are whole. mask NULL: all of it was measured. */
-static kr_scan *scan_of(const learn_slice *s, const kr_cfloat *kspace, const float *mask, long x0, long w, double phase)
-{
-    kr_scan *scan = kr_scan_new();
-    kr_scoped(array) all = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny, [KR_COIL] = s->coils));
-    if (!scan || !all || !(scan->mask = kr_array_new(KR_R32, KR_SHAPE([KR_X] = w, [KR_Y] = s->ny)))) {
-        kr_scan_unref(&scan);
-        return NULL;
-    }
-    memcpy(all->data, kspace, (size_t)(s->nx * s->ny * s->coils) * sizeof *kspace);
-    turned(KR_C(all), s->nx * s->ny * s->coils, phase);
-    bool part = w < s->nx;
-    kr_scoped(array) cut = !part ? kr_array_ref(all) : kr_fourier_inverse(all, KR_ON(KR_X)) ? NULL : kr_array_range(all, KR_X, x0, w);
-    scan->data = cut ? kr_array_copy(cut) : NULL;
-    if (!scan->data || (part && kr_fourier(scan->data, KR_ON(KR_X)))) {
-        kr_scan_unref(&scan);
-        return NULL;
-    }
-    for (long i = 0; i < w * s->ny; i++)
-        KR_R(scan->mask)[i] = !mask || mask[i / w * s->nx + x0 + i % w] != 0;
-    scan->shape = kr_array_shape(scan->data);
-    return scan;
-}
-
-/* Samples that a mask leaves out become 0, as they are read. */
-static void left_out(kr_scan *s)
-{
-    for (long i = 0, n = s->shape.n[KR_X] * s->shape.n[KR_Y]; i < n * s->shape.n[KR_COIL]; i++)
-        if (KR_R(s->mask)[i % n] == 0)
-            KR_C(s->data)[i] = kr_c(0, 0);
-}
-
-/* What a network is given, by the code that reconstructs with it. hold: of the samples so many are held back and compared with (by chance, `stream`); 0: the full scan is. */
-static int piece_of_lesson(piece *p, const learn_state *st, const learn_slice *s, long x0, long w, double phase, const kr_learn *o, double hold, uint64_t stream)
-{
-    *p = (piece){ 0 };
-    kr_scoped(scan) given = scan_of(s, s->kspace, s->mask, x0, w, phase);
-    kr_scoped(scan) other = !given ? NULL : hold > 0 ? scan_of(s, s->kspace, s->mask, x0, w, phase) : scan_of(s, s->full, NULL, x0, w, phase);
-    kr_scoped(array) maps = other ? kr_array_new(KR_C32, kr_array_shape(other->data)) : NULL;
-    if (!maps)
-        return kr_error_code();
-    cut(KR_C(maps), s->sens, s->ny * s->coils, s->nx, x0, w);
-    double sigma = 0;
-    if (st->net->refines && (sigma = kr_noise_sigma(given, NULL)) < 0)
-        sigma = 0;                                           /* nothing is measured far out */
-    if (hold > 0) {
-        kr_scoped(array) held = NULL;
-        kr_array *rest = NULL;
-        int e = kr_lesson_split(&rest, &held, given->mask, hold, (uint64_t)o->seed, stream);
-        kr_array_unref(&given->mask);
-        given->mask = rest;
-        if (e)
-            return e;
-    }
-    left_out(given);
-    left_out(other);
-    kr_scoped(array) first = o->start ? kr_array_new(KR_C32, KR_SHAPE([KR_X] = w, [KR_Y] = s->ny)) : NULL;
-    if (first) {
-        cut(KR_C(first), s->start, s->ny, s->nx, x0, w);
-        turned(KR_C(first), w * s->ny, phase);
-        kr_scale(first, s->scale);
-    }
-    if ((o->start && !first) || kr_lesson_of(&p->lesson, st->net, st->w, given, other, maps, sigma, first, NULL))
-        return kr_error_code();
-    const kr_lesson *l = &p->lesson;
-    long n = l->in.h * l->in.w;
-    p->nx = l->in.w;
-    p->ny = l->in.h;
-    p->coils = s->coils;
-    p->in = l->in;
-    p->start = l->first;
-    p->target = l->target;
-    p->magnitude = l->magnitude;
-    p->mask = kr_alloc((size_t)n, sizeof *p->mask);          /* to be freed with the piece, as the weights behind it */
-    p->weight = p->mask ? kr_alloc((size_t)n, sizeof *p->weight) : NULL;
-    if (!p->weight)
-        return kr_error_code();
-    if (!l->target)
-        return 0;
-    double top = 0;
-    for (long i = 0; i < n; i++)
-        top = fmax(top, (double)kr_cabs2(l->target[i]));
-    for (long i = 0; i < n; i++)
-        p->weight[i] = (double)kr_cabs2(l->target[i]) > 0.06 * 0.06 * top ? 1 : (float)o->air;
-    return top > 0 ? 0 : kr_fail(KR_ENUMBER, "the target of slice '%s' is 0 everywhere", s->name);
-}
-
-/* An image that is judged; what is known without a network: that it is as if nothing had moved, 1 everywhere. */
-static int piece_of_judged(piece *p, const learn_slice *s)
-{
-    long n = s->nx * s->ny;
-    kr_cfloat *c = kr_alloc((size_t)(3 * n), sizeof *c);
-    float *more = c ? kr_alloc((size_t)(2 * n), sizeof *more) : NULL;
-    if (!more) {
-        kr_free(c);
-        return kr_error_code();
-    }
-    *p = (piece){ .nx = s->nx, .ny = s->ny, .coils = 1, .start = c, .adjoint = c + n, .target = c + 2 * n, .mask = more, .weight = more + n, .room = c, .magnitude = true };
-    p->in = (kr_net_input){ .coils = 1, .h = s->ny, .w = s->nx, .image = p->mask, .centred = true };
-    memcpy(p->adjoint, s->start, (size_t)n * sizeof *c);
-    memcpy(p->target, s->target, (size_t)n * sizeof *c);
-    for (long i = 0; i < n; i++) {
-        p->start[i] = kr_c(1, 0);
-        p->mask[i] = kr_re(s->start[i]);
-        p->weight[i] = 1;
-    }
-    return 0;
-}
-
-static void piece_clear(piece *p)
-{
-    if (!p->room)
-        kr_free(p->weight);
-    kr_free(p->mask);
-    kr_free(p->room);
-    kr_lesson_clear(&p->lesson);
-    *p = (piece){ 0 };
-}
-
 /* An output as complex numbers, magnitudes where these alone are compared. */
 static kr_cfloat *output_of(const kr_value *v, bool magnitude)
 {
@@ -272,17 +99,6 @@ typedef struct job {
     kr_array *worst;                 /* of the last validation                                        */
     const kr_trace *trace;
 } job;
-
-static int levels_of(double level[2], const kr_learn *o)
-{
-    char word[64];
-    for (int i = 0; i < 2; i++) {
-        if (learn_word_at(word, sizeof word, o->levels, i))
-            return kr_error_code();
-        level[i] = strtod(word, NULL);
-    }
-    return level[0] > 0 && level[1] >= level[0] && level[1] < 1 ? 0 : kr_fail(KR_EUSAGE, "levels are two numbers above 0 and below 1, not '%s'", o->levels);
-}
 
 /* Images that are judged come from volumes, whole and fully sampled: keys of scans and of networks that reconstruct have no meaning there. */
 static int judging(const kr_learn *o, const kr_learn *usual)
@@ -322,7 +138,7 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
     double level[2];
     bool ridge = learn_ridge(o);
     const kr_net_kind *net = kr_net_kind_named(o->network);
-    if (levels_of(level, o))
+    if (learn_levels(level, o))
         return kr_error_code();
     if (!ridge && o->denoise > 0)
         return kr_fail(KR_EUSAGE, "denoise is for wcrr; %s is trained on scans alone", o->network);
@@ -382,105 +198,6 @@ static double nmse(const kr_cfloat *x, const kr_cfloat *t, const float *weight, 
     return all > 0 ? e / all : 0;
 }
 
-typedef struct told { double loss, net, start, norm; } told;
-
-/* ---- Lessons of a regulariser ---- */
-/* y = what is cut out of x: `rows` rows of w columns. */
-enum { MARGIN = 8, PATCH = 72, DESCENT = 60, DENOISING = 30, INVERSION = 15 };
-static const double DAMPING = 0.1;
-
-/* A network of masks learns as well from descents that end earlier, in half the time. */
-static double rest(const job *j) { return j->s.masks ? 3e-3 : 1e-3; }
-
-/* The model of a slice, or of a strip: lines along x stand for themselves where the mask is the same in all of them. */
-static kr_linop *model_of(const learn_slice *s, const piece *p)
-{
-    kr_scoped(array) maps = kr_array_new(KR_C32, KR_SHAPE([KR_X] = p->nx, [KR_Y] = p->ny, [KR_COIL] = p->coils));
-    kr_scoped(array) mask = kr_array_new(KR_R32, KR_SHAPE([KR_X] = s->strips ? 1 : p->nx, [KR_Y] = p->ny));
-    if (!maps || !mask)
-        return NULL;
-    memcpy(maps->data, p->sens, (size_t)(p->nx * p->ny * p->coils) * sizeof(kr_cfloat));
-    for (long i = 0, nx = mask->n[KR_X]; i < nx * p->ny; i++)
-        KR_R(mask)[i] = p->mask[i / nx * p->nx + i % nx];
-    return kr_op_sense_normal(maps, mask, KR_ON(KR_Y) | (s->strips ? 0 : KR_ON(KR_X)), (kr_shape){ 0 });
-}
-
-static void in_units(kr_cfloat *x, long n, double unit)
-{
-    for (long i = 0; i < n; i++)
-        x[i] *= (float)(1 / unit);
-}
-
-/* A strip of an undersampled scan, at the level that its noise asks for, between the two of `levels`. */
-static int ridge_scan(job *j, told *t, const learn_slice *s, long x0, long w, double by, kr_cfloat *image)
-{
-    static const double over_noise = 1.4;                    /* as --method wcrr has it */
-    piece p = { 0 };
-    double span[2];
-    if (levels_of(span, j->o))
-        return kr_error_code();
-    double level = fmin(span[1], fmax(span[0], over_noise * (double)s->noise));
-    if (piece_of(&p, s, x0, w, (double)s->noise, 0, j->o->air))
-        return kr_error_code();
-    long n = p.nx * p.ny;
-    for (long i = 0; w < s->nx && i < n; i++)                /* a strip's ends are no neighbours */
-        if (i % w < MARGIN || i % w >= w - MARGIN)
-            p.weight[i] = 0;
-    in_units(p.start, 3 * n, level);
-    kr_scoped(linop) N = model_of(s, &p);
-    double before = 0, after = 0;
-    int e = !N ? kr_error_code() : kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = p.nx, .ny = p.ny, .N = N, .bound = 1, .b = p.adjoint, .target = p.target,
-        .start = p.start, .weight = p.weight, .level = level, .strength = j->o->strength, .iterations = image ? 2 * DESCENT : DESCENT, .inner = INVERSION, .rest = rest(j), .damping = DAMPING, .image = image }, by, &before, &after);
-    t->loss += by * after;
-    t->net += 20 / log(10) * after * by;
-    t->start += 20 / log(10) * before * by;
-    piece_clear(&p);
-    return e;
-}
-
-/* A part of an image, with noise. */
-static int ridge_denoising(job *j, told *t, dice *d, const learn_slice *s, double level, double by)
-{
-    long nx = s->nx < PATCH ? s->nx : PATCH, ny = s->ny < PATCH ? s->ny : PATCH, n = nx * ny, x0 = 0, y0 = 0;
-    kr_auto kr_cfloat *room = kr_alloc((size_t)(2 * n), sizeof *room);
-    kr_auto float *weight = kr_alloc((size_t)n, sizeof *weight);
-    if (!room || !weight)
-        return kr_error_code();
-    kr_cfloat *noisy = room, *clean = room + n;
-    for (int k = 0; k < 8; k++) {
-        long seen = 0;
-        x0 = dice_choice(d, s->nx - nx + 1);
-        y0 = dice_choice(d, s->ny - ny + 1);
-        for (long i = 0; i < n; i++)
-            seen += object(clean[i] = s->target[(y0 + i / nx) * s->nx + x0 + i % nx]);
-        if (2 * seen > n)
-            break;
-    }
-    for (long i = 0; i < n; i++) {
-        double re = dice_normal(d), im = dice_normal(d);
-        clean[i] *= (float)(1 / level);
-        noisy[i] = clean[i] + kr_c((float)re, (float)im);
-        weight[i] = i % nx >= MARGIN && i % nx < nx - MARGIN && i / nx >= MARGIN && i / nx < ny - MARGIN;
-    }
-    double before = 0, after = 0;
-    int e = kr_ridge_learn(j->s.ridge, j->s.ridge_gradient, &(kr_ridge_lesson){ .nx = nx, .ny = ny, .b = noisy, .target = clean, .start = noisy, .weight = weight, .level = level,
-        .strength = 1, .iterations = DENOISING, .inner = INVERSION, .rest = rest(j) }, by, &before, &after);
-    t->loss += by * after;
-    t->net += 20 / log(10) * after * by;
-    t->start += 20 / log(10) * before * by;
-    return e;
-}
-
-static int ridge_item(job *j, told *t, dice *d, const learn_slice *s, long x0, long w)
-{
-    double level[2], by = 1 / (double)j->o->batch;
-    if (levels_of(level, j->o))
-        return kr_error_code();
-    bool denoise = dice_uniform(d, 0, 1) < j->o->denoise;
-    double at = exp(dice_uniform(d, log(level[0]), log(level[1])));
-    return denoise ? ridge_denoising(j, t, d, s, at, by) : ridge_scan(j, t, s, x0, w, by, NULL);
-}
-
 /* The loss over samples that were held back, of all outputs. */
 static int held_loss(job *j, told *t, kr_run *r, const piece *p)
 {
@@ -534,24 +251,24 @@ static int one_item(job *j, told *t, long b, long strip)
         x0 = dice_choice(&d, s.nx - w + 1);
         for (long y = 0; y < s.ny; y++)
             for (long x = 0; x < w; x++)
-                seen += object(s.target[y * s.nx + x0 + x]);
+                seen += learn_object(s.target[y * s.nx + x0 + x]);
         if (8 * seen > w * s.ny)
             break;
     }
     if (j->s.ridge) {
-        int e = ridge_item(j, t, &d, &s, x0, w);
+        int e = learn_ridge_item(t, o, &j->s, &d, &s, x0, w);
         learn_slice_clear(&s);
         return e;
     }
     piece p = { 0 };
     double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
-    int e = learn_judges(o) ? piece_of_judged(&p, &s) : s.kspace ? piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : piece_of(&p, &s, x0, w, noise, phase, o->air);
+    int e = learn_judges(o) ? learn_piece_of_judged(&p, &s) : s.kspace ? learn_piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : learn_piece_of(&p, &s, x0, w, noise, phase, o->air);
     kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
     bool narrower = !e && !r && kr_error_code() == KR_EREFUSED && s.strips && o->memory && w > NARROWEST;
     learn_slice_clear(&s);
     if (narrower) {
         kr_error_clear();
-        piece_clear(&p);
+        learn_piece_clear(&p);
         return one_item(j, t, b, w / 2 > NARROWEST ? w / 2 : NARROWEST);
     }
     e = e || r ? e : kr_error_code();
@@ -561,7 +278,7 @@ static int one_item(job *j, told *t, long b, long strip)
         if (!e)
             kr_run_backward(r);
     }
-    piece_clear(&p);
+    learn_piece_clear(&p);
     return e;
 }
 
@@ -655,8 +372,7 @@ static kr_cfloat *image_of(job *j, const learn_slice *s, const piece *p)
     size_t n = (size_t)(p->nx * p->ny);
     kr_cfloat *image = kr_alloc(n, sizeof *image);
     if (image && j->s.ridge) {
-        told t = { 0 };
-        if (!ridge_scan(j, &t, s, 0, s->nx, 0, image))
+        if (!learn_ridge_image(image, j->o, &j->s, s))
             return image;
     } else if (image) {
         kr_run *r = fleet_run(&j->infer, &p->in);
@@ -681,7 +397,7 @@ static int validate(job *j, scores *sc)
         if ((e = kr_stopped(j->trace)) || (e = learn_slice_get(&s, &j->v, j->o, true, i)))
             break;
         bool known = s.full || !s.kspace;                    /* the truth */
-        e = learn_judges(j->o) ? piece_of_judged(&p, &s) : s.kspace ? piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
+        e = learn_judges(j->o) ? learn_piece_of_judged(&p, &s) : s.kspace ? learn_piece_of_lesson(&p, &j->s, &s, 0, s.nx, 0, j->o, known ? 0 : j->o->self_supervised, (1ull << 59) + (uint64_t)i) : learn_piece_of(&p, &s, 0, s.nx, (double)s.noise, 0, j->o->air);
         kr_auto kr_cfloat *image = e ? NULL : image_of(j, &s, &p);
         if (image) {
             double psnr = NAN, psnr0 = NAN, ssim = NAN, ssim0 = NAN;
@@ -693,7 +409,7 @@ static int validate(job *j, scores *sc)
                     snprintf(sc->worst, sizeof sc->worst, "%ld (%s)", i, s.name);
                     e = show(j, &p, image);
                 }
-                piece_clear(&p);
+                learn_piece_clear(&p);
                 learn_slice_clear(&s);
                 continue;
             }
@@ -725,7 +441,7 @@ static int validate(job *j, scores *sc)
             }
         } else
             e = e ? e : kr_error_code();
-        piece_clear(&p);
+        learn_piece_clear(&p);
         learn_slice_clear(&s);
     }
     sc->mean_gain = sc->psnr - sc->psnr_start;

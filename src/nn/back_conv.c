@@ -41,52 +41,7 @@ void back_rows(kr_map *const *m, int count, void (*f)(float *const *r, long n))
 void back_zero(kr_map *m) { memset(m->store, 0, (size_t)(m->blocks * m->block) * sizeof(float)); }
 
 /* ---- Activations ---- */
-static float slope_of(enum kr_act act, float slope) { return act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : act == KR_ACT_LEAKY ? 0.2f : slope; }
-
-struct act { kr_map *to; const kr_map *x, *d; double *sum; float slope; };
-
-static int act_row(void *self, long i)
-{
-    const struct act *j = self;
-    long b = i / j->x->h, y = i % j->x->h;
-    float *to = j->to ? kr_map_at(j->to, b, y, 0) : NULL;
-    const float *x = kr_map_at(j->x, b, y, 0), *d = j->d ? kr_map_at(j->d, b, y, 0) : NULL;
-    double sum = 0;
-    for (long k = 0; k < 16 * j->x->w; k++)
-        if (!d)
-            to[k] = x[k] > 0 ? x[k] : j->slope * x[k];
-        else {
-            if (to)
-                to[k] += x[k] > 0 ? d[k] : j->slope * d[k];
-            sum += x[k] > 0 ? 0 : (double)x[k] * (double)d[k];
-        }
-    if (j->sum)
-        j->sum[i] = sum;
-    return 0;
-}
-
-void kr_act_forward(kr_map *y, const kr_map *x, enum kr_act act, float slope)
-{
-    kr_assert(y->c == x->c && y->h == x->h && y->w == x->w);
-    struct act j = { y, x, NULL, NULL, slope_of(act, slope) };
-    if (kr_for(x->blocks * x->h, act_row, &j))
-        kr_assert(0 && "an activation cannot be refused");
-}
-
-int kr_act_backward(kr_map *dx, double *dslope, const kr_map *x, const kr_map *dy, enum kr_act act, float slope)
-{
-    kr_assert(dy->c == x->c && dy->h == x->h && dy->w == x->w && (!dx || (dx->c == x->c && dx->h == x->h && dx->w == x->w)));
-    long rows = x->blocks * x->h;
-    kr_auto double *sum = dslope ? kr_alloc((size_t)rows, sizeof *sum) : NULL;
-    if (dslope && !sum)
-        return kr_error_code();
-    struct act j = { dx, x, dy, sum, slope_of(act, slope) };
-    if (kr_for(rows, act_row, &j))
-        kr_assert(0 && "an activation cannot be refused");
-    for (long i = 0; i < rows && dslope; i++)        /* rows in order: the same on any number of threads */
-        *dslope += sum[i];
-    return 0;
-}
+static float slope_of(enum kr_act act) { return act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : 0.2f; }
 
 /* ---- Convolution ---- */
 struct job {
@@ -106,7 +61,7 @@ static int before_act(void *self, long i)
 {
     const struct job *j = self;
     long b = i / j->dy->h, y = i % j->dy->h, n = 16 * j->dy->w;
-    float *to = kr_map_at(&j->d, b, y + j->margin, j->margin), slope = slope_of(j->c->act, 0);
+    float *to = kr_map_at(&j->d, b, y + j->margin, j->margin), slope = slope_of(j->c->act);
     const float *d = kr_map_at(j->dy, b, y, 0), *at = j->y ? kr_map_at(j->y, b, y, 0) : NULL;
     if (j->c->act == KR_ACT_NONE)
         memcpy(to, d, (size_t)n * sizeof *to);
@@ -263,7 +218,6 @@ int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr
 void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch)
 {
     long e = kr_conv_halo(c), h = dy->h, w = dy->w, blocks = 0;
-    kr_assert(c->act != KR_ACT_PRELU);               /* its slope has a gradient: kr_act_backward */
     kr_assert(dy->c == c->outs && (c->act == KR_ACT_NONE || (y && y->c == c->outs && y->h == h && y->w == w)));
     kr_assert((!dweight || kr_tensor_count(dweight) == c->outs * conv_ins(c) * c->k * c->k) && (!dbias || kr_tensor_count(dbias) == c->outs));
     lay_room room = { scratch, 0 };
@@ -432,8 +386,8 @@ static double total(const struct norm *j, long b, int which, int l)
 /* scale: of each channel, x then is what the norm and the activation gave; NULL: x is what they were given. */
 static void norm_backward(kr_map *dx, const kr_map *x, const double *scale, const kr_map *dy, enum kr_act act)
 {
-    kr_assert(act != KR_ACT_PRELU && dx != dy && dx->c == x->c && dx->h == x->h && dx->w == x->w && dy->c == x->c && dy->h == x->h && dy->w == x->w);
-    struct norm j = { .dx = dx, .x = x, .dy = dy, .low = 1, .slope = slope_of(act, 0) };
+    kr_assert(dx != dy && dx->c == x->c && dx->h == x->h && dx->w == x->w && dy->c == x->c && dy->h == x->h && dy->w == x->w);
+    struct norm j = { .dx = dx, .x = x, .dy = dy, .low = 1, .slope = slope_of(act) };
     kr_assert(!scale || j.slope > 0);
     double n = (double)(x->h * x->w);
     int e = 0;

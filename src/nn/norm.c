@@ -57,7 +57,7 @@ static void norm(kr_map *y, const kr_map *x, enum kr_act act, const double *know
 
 void kr_instance_norm(kr_map *y, const kr_map *x, enum kr_act act)
 {
-    kr_assert(y->c == x->c && y->h == x->h && y->w == x->w && act != KR_ACT_PRELU);
+    kr_assert(y->c == x->c && y->h == x->h && y->w == x->w);
     norm(y, x, act, NULL, NULL);
 }
 

@@ -31,10 +31,7 @@ static void convolve(double *y, const double *x, const double *w, const double *
             }
 }
 
-static double act(double v, enum kr_act a, double slope)
-{
-    return v > 0 || a == KR_ACT_NONE ? v : a == KR_ACT_RELU ? 0 : a == KR_ACT_LEAKY ? 0.2 * v : slope * v;
-}
+static double act(double v, enum kr_act a) { return v > 0 || a == KR_ACT_NONE ? v : a == KR_ACT_RELU ? 0 : 0.2 * v; }
 
 static void norm(double *y, const double *x, long c, long n, enum kr_act a)
 {
@@ -45,7 +42,7 @@ static void norm(double *y, const double *x, long c, long n, enum kr_act a)
         for (long i = 0; i < n; i++)
             var += (x[k * n + i] - mean) * (x[k * n + i] - mean) / (double)n;
         for (long i = 0; i < n; i++)
-            y[k * n + i] = act((x[k * n + i] - mean) / sqrt(var + 1e-5), a, 0);
+            y[k * n + i] = act((x[k * n + i] - mean) / sqrt(var + 1e-5), a);
     }
 }
 
@@ -170,7 +167,7 @@ static double conv_loss(const struct problem *p)
     double *y = malloc((size_t)p->outs * sizeof *y);
     convolve(y, p->arg[0].v, p->arg[1].v, p->arg[2].v, p->s);
     for (long i = 0; i < p->outs; i++)
-        y[i] = act(y[i], p->act, 0);
+        y[i] = act(y[i], p->act);
     double l = dotted(p, y);
     free(y);
     return l;
@@ -260,39 +257,6 @@ static void adjoint(void **state)
         free(wt); free(xs); free(ys); free(wx); free(wy);
     }
     assert_int_equal(kr_mem_now(), 0);
-}
-
-/* ---- Activations ---- */
-static double act_loss(const struct problem *p)
-{
-    double sum = 0;
-    for (long i = 0; i < p->outs; i++)
-        sum += p->dy[i] * act(p->arg[0].v[i], p->act, p->args > 1 ? p->arg[1].v[0] : 0);
-    return sum;
-}
-
-static void activations(void **state)
-{
-    (void)state;
-    for (int a = KR_ACT_NONE; a <= KR_ACT_PRELU; a++) {
-        struct problem p = { .s = { .in = 19, .h = 6, .w = 7 }, .act = (enum kr_act)a, .loss = act_loss };
-        struct arg *ax = add(&p, "input", 19 * 42, 1), *as = a == KR_ACT_PRELU ? add(&p, "slope", 1, 0.7) : NULL;
-        outputs(&p, 19 * 42);
-        kr_map *x = map(ax->v, 19, 6, 7, 1), *y = kr_map_new(19, 6, 7, 0), *dy = map(p.dy, 19, 6, 7, 2), *dx = kr_map_new(19, 6, 7, 0);
-        float slope = as ? (float)as->v[0] : 0, *got = malloc(19 * 42 * sizeof *got);
-        double dslope = 0;
-        kr_act_forward(y, x, (enum kr_act)a, slope);
-        kr_map_get(y, got);
-        for (long i = 0; i < 19 * 42; i++)
-            assert_near(got[i], act(ax->v[i], (enum kr_act)a, (double)slope), 1e-7);
-        assert_int_equal(kr_act_backward(dx, as ? &dslope : NULL, x, dy, (enum kr_act)a, slope), 0);
-        kr_map_get(dx, ax->g);
-        if (as)
-            as->g[0] = (float)dslope;
-        free(got);
-        kr_map_unref(&x); kr_map_unref(&y); kr_map_unref(&dy); kr_map_unref(&dx);
-        check(&p, a == KR_ACT_NONE ? "no activation" : a == KR_ACT_RELU ? "ReLU" : a == KR_ACT_LEAKY ? "leaky ReLU" : "PReLU");
-    }
 }
 
 /* ---- Cells. Arguments: x, h, then weights and biases. ---- */
@@ -519,7 +483,7 @@ static void threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions), cmocka_unit_test(adjoint), cmocka_unit_test(activations), cmocka_unit_test(cells),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions), cmocka_unit_test(adjoint), cmocka_unit_test(cells),
                                         cmocka_unit_test(norms), cmocka_unit_test(pools_and_ups), cmocka_unit_test(threads) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
