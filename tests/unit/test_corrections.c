@@ -183,8 +183,84 @@ static void bodies(void **state)
     assert_int_equal(kr_bodies(e, "foot", 100, 1, true), 0);
 }
 
+/* Projections as a file tells of them, into a scan: what is said of the range of angles, where the axis is taken to be, and where the image lies. */
+static int of_range;
+static void hear(void *self, int how, const char *sentence)
+{
+    (void)self;
+    of_range += how == KR_WARNING && strstr(sentence, "is the range of angles right?");
+}
+
+static void of_a_file(void **state)
+{
+    (void)state;
+    /* Half a turn, a third of one and a turn as they are; a turn that is said to be half of one. */
+    static const struct { double from, said, measured; int warned; } jobs[] = { { 0, 180, 180, 0 }, { 0, 120, 120, 0 }, { 0, 360, 360, 0 }, { 0, 180, 360, 1 }, { 20, 100, 200, 0 } };
+    kr_ct_opts o = kr_ct_preset();
+    kr_trace trace = { .say = hear };
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        enum { VIEWS = 120 };
+        kr_projections *p = kr_alloc_zero(1, sizeof *p);
+        p->beam = KR_PARALLEL;
+        p->lengths = p->integrals = true;
+        p->pixel[0] = 1;
+        p->views = VIEWS;
+        p->angle = kr_alloc(VIEWS, sizeof *p->angle);
+        turn(jobs[i].from, jobs[i].from + jobs[i].measured, VIEWS);
+        kr_rays *r = kr_rays_parallel(&(kr_detector){ 101, 1, { 1, 0 }, { 3.4, 0 } }, VIEWS, angle);
+        p->y = scan(r);
+        for (long v = 0; v < VIEWS; v++)
+            p->angle[v] = jobs[i].from + jobs[i].said * (double)v / VIEWS;
+        kr_scan *s = NULL;
+        kr_ct_facts facts;
+        of_range = 0;
+        if (kr_ct_scan(&s, p, "scan", &o, &facts, &trace))
+            fail_msg("%s", kr_error());
+        assert_int_equal(of_range, jobs[i].warned);
+        if (jobs[i].said == jobs[i].measured && i != 1)
+            assert_near(facts.axis, 50 - 3.4, 0.2);
+        kr_scan_unref(&s);
+        kr_rays_unref(&r);
+        kr_projections_unref(&p);
+    }
+    /* Views that have nothing to do with each other: no axis is found, and the middle column is taken, wherever the file puts it. */
+    kr_projections *p = kr_alloc_zero(1, sizeof *p);
+    p->beam = KR_PARALLEL;
+    p->lengths = p->integrals = true;
+    p->pixel[0] = 1;
+    p->shift[0] = 5;
+    p->views = 90;
+    p->angle = kr_alloc(90, sizeof *p->angle);
+    p->y = kr_array_new(KR_R32, KR_SHAPE([KR_U] = 61, [KR_V] = 1, [KR_VIEW] = 90));
+    for (long i = 0; i < 61 * 90; i++)
+        KR_R(p->y)[i] = (float)kr_rand_uniform(3, 0, (uint64_t)i);
+    for (long v = 0; v < 90; v++)
+        p->angle[v] = 4.0 * (double)v;
+    kr_scan *s = NULL;
+    kr_ct_facts facts;
+    if (kr_ct_scan(&s, p, "scan", &o, &facts, NULL))
+        fail_msg("%s", kr_error());
+    assert_near(facts.axis, 30, 1e-9);
+    kr_error_clear();
+    /* The middle voxel of an image lies where the grid has it; x and y of the scanner point against those of the patient. */
+    s->grid = (kr_grid){ { 4, 5, 6 }, { -3, 7, 20 }, { 2, -1.5, 3 } };
+    assert_int_equal(kr_meta_set(s->meta, "first_voxel_mm", "-3 7 20"), 0);
+    kr_geom *g = kr_geom_new(1);
+    const long n[3] = { 4, 5, 6 }, flat[3] = { 4, 5, 1 };
+    assert_int_equal(kr_ct_place(g, s, n), 0);
+    assert_near(g->position_mm[0][0], -(-3 + 2 * 2), 1e-9);
+    assert_near(g->position_mm[0][1], -(7 - 1.5 * 2), 1e-9);
+    assert_near(g->position_mm[0][2], 20 + 3 * 3, 1e-9);
+    assert_near(g->fov_mm[2], 18, 1e-9);
+    assert_int_equal(kr_ct_place(g, s, flat), 0);
+    assert_near(g->position_mm[0][2], 20, 1e-9);
+    kr_geom_unref(&g);
+    kr_scan_unref(&s);
+    kr_projections_unref(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(axis_of_fans), cmocka_unit_test(stripes), cmocka_unit_test(hardening), cmocka_unit_test(photons), cmocka_unit_test(bodies) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(axis_of_fans), cmocka_unit_test(stripes), cmocka_unit_test(hardening), cmocka_unit_test(photons), cmocka_unit_test(bodies), cmocka_unit_test(of_a_file) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,6 +211,13 @@ static void misfit(const char *name, const char *key, const char *value)
     if (kr_lesson_of(&l, kind, w, part, d.scan, d.maps, 0, NULL, NULL) || kr_lesson_of(&truth, kind, w, part, d.full, d.maps, 0, NULL, NULL))
         fail_msg("%s: %s", name, kr_error());
     assert_true(!l.target && l.held && truth.target);
+    kr_mask_facts f;
+    assert_int_equal(kr_mask_describe(&f, given, KR_SHAPE([KR_X] = X, [KR_Y] = Y)), 0);
+    for (long i = 0; i < X * Y && !key && l.in.w == X && l.in.h == Y; i++) {     /* what is compared: samples held back, and the centre */
+        long x = i % X - f.centre_from[0], y = i / X - f.centre_from[1];
+        bool centre = x >= 0 && x < f.centre[0] && y >= 0 && y < f.centre[1];
+        assert_true(l.held_at[i] == (KR_R(d.scan->mask)[i] == 0 ? 0 : KR_R(given)[i] == 0 ? 1 : centre ? 2 : 0));
+    }
     double good, bad, value_;
     assert_int_equal(kr_lesson_misfit(&good, NULL, &l, truth.target, 1), 0);
     assert_int_equal(kr_lesson_misfit(&bad, NULL, &l, l.first, 1), 0);

@@ -98,6 +98,21 @@ static void guesses(void **state)
     disc(x, 1);
     assert_int_equal(kr_noref_run(&a, &unlike, j, x, NX, NY), 0);
     assert_true(a > 0 && a < 1 && !unlike);
+    kr_weights *w = NULL;                    /* the mean of the network's map over the interior, as SSIM is */
+    assert_int_equal(kr_weights_read(&w, file), 0);
+    kr_net *net = kr_net_new(NULL, w, false);
+    kr_cfloat map[N];
+    float scaled[N];
+    double unit = kr_noref_unit(x, N), sum = 0;
+    for (int i = 0; i < N; i++)
+        scaled[i] = (float)((double)x[i] / unit);
+    assert_true(net && !kr_net_run(net, map, &(kr_net_input){ .coils = 1, .h = NY, .w = NX, .image = scaled, .centred = true }, NULL));
+    for (int y = 3; y < NY - 3; y++)
+        for (int k = 3; k < NX - 3; k++)
+            sum += (double)kr_re(map[y * NX + k]);
+    assert_near(a, sum / ((NX - 6) * (NY - 6)), 1e-9);
+    kr_net_unref(&net);
+    kr_weights_unref(&w);
     disc(x, 512);                            /* brighter: the same */
     assert_int_equal(kr_noref_run(&b, &unlike, j, x, NX, NY), 0);
     assert_near(a, b, 1e-6);
