@@ -368,6 +368,13 @@ static kr_cfloat *numbers(const kr_array *a)
     return v;
 }
 
+/* 1: this plane shows too little, and another may show more; weights that cannot be read, want of memory and the like are failures of all planes. */
+static int of_this_plane(void)
+{
+    int e = kr_error_code();
+    return e == KR_EREFUSED || e == KR_ENUMBER ? 1 : e;
+}
+
 /* What the network is given of a scan, by the code that reconstructs. images: coil images of the full scan, NULL: not known; sigma: noise of the samples, negative: told by the
  * outermost ones. 1: there is too little to see. */
 static int seen(learn_slice *s, const kr_learn *o, kr_scan *scan, const kr_cfloat *images, double sigma, bool strips, const char *name)
@@ -383,11 +390,11 @@ static int seen(learn_slice *s, const kr_learn *o, kr_scan *scan, const kr_cfloa
     how.facts = &facts;
     kr_scoped(array) maps = kr_coils_estimate(scan, &how, NULL);
     if (!maps)
-        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
+        return of_this_plane();
     double c = sigma < 0 ? kr_noise_sigma(scan, NULL) : 0;
     kr_refine_input r;
     if (kr_refine_input_of(&r, scan, maps, c > 0 ? c : fabs(sigma), method, NULL))
-        return kr_error_code() == KR_EMEM ? KR_EMEM : 1;
+        return of_this_plane();
     *s = (learn_slice){ .nx = nx, .ny = ny, .coils = coils, .strips = strips, .noise = KR_R(r.noise)[0], .scale = (float)r.scale, .name = kr_strdup(name), .start = numbers(r.start),
                         .adjoint = numbers(r.adjoint), .sens = numbers(r.sens), .mask = kr_alloc((size_t)n, sizeof(float)), .target = kr_alloc((size_t)n, sizeof(kr_cfloat)) };
     bool good = s->name && s->start && s->adjoint && s->sens && s->mask && s->target;

@@ -82,6 +82,8 @@ works 'first_image' kray weights info begun/best.safetensors
 works 'rim' kray recon u.h5 -o begun.npy --method rim --weights begun/best.safetensors
 refuses 2 "begin with the image of 'wavelet'; start is 'none'" kray train small.yaml --network cirim --size conv_filters=4\ 4\ 2 --init begun/best.safetensors -o x
 refuses 2 'start is for networks of ATOMMIC' kray train small.yaml --network refine --start wavelet -o x
+mkdir broken && head -c 3000 begun/best.safetensors >broken/wcrr.safetensors
+KR_WEIGHTS=$PWD/broken refuses 1 'broken/wcrr.safetensors' kray train small.yaml --network cirim --size recurrent_layer=GRU,num_cascades=1,conv_filters=4\ 4\ 2 --start wcrr -o unread
 works 'trained on coils from 4 to 12, this scan has 16' kray recon many.h5 -o r.npy --method rim --weights begun/best.safetensors
 
 # Raw scans, undersampled alone: trained by samples held back, which are told better after it, and so is the truth that training never saw; adapted to one of them, better still.
