@@ -117,6 +117,27 @@ int slice_run(kr_array *z, slice *s, kr_net *net, bool centred, double scaling)
     return 0;
 }
 
+void around_unit_maps(kr_array *maps, const kr_trace *trace)
+{
+    long n = maps->n[KR_X] * maps->n[KR_Y], coils = maps->n[KR_COIL], there = 0;
+    double off = 0;
+    kr_cfloat *s = KR_C(maps);
+    for (int pass = 0; pass < 2; pass++) {
+        for (long i = 0; i < n; i++) {
+            double sum = 0;
+            for (long c = 0; c < coils; c++)
+                sum += (double)kr_cabs2(s[c * n + i]);
+            there += !pass && sum > 0;
+            off += !pass && sum > 0 ? fabs(sum - 1) : 0;
+            for (long c = 0; c < coils && pass && sum > 0; c++)
+                s[c * n + i] *= (float)(1 / sqrt(sum));
+        }
+        if (!pass && off <= 0.01 * (double)there)           /* as they are */
+            return;
+    }
+    kr_say(trace, KR_INFO, "the coil maps have no unit norm; they are divided by their root sum of squares, as networks expect");
+}
+
 kr_array *around_middle(const kr_array *a, int axis, long m) { return kr_array_range(a, axis, (a->n[axis] - m) / 2, m); }
 
 bool around_no(const char *v) { return v && (!strcasecmp(v, "false") || !strcmp(v, "0")); }

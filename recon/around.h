@@ -64,6 +64,8 @@ int uncentred(kr_array *a, int which, bool back);
 
 /* The published programs' centre crop. For odd m of even n it begins one earlier than Kray's own, whose origin stays at m/2. A view. */
 kr_array *around_middle(const kr_array *a, int axis, long m);
+/* Networks are trained with maps of unit norm; those that a user brings may have any. Zero stays zero. */
+void around_unit_maps(kr_array *maps, const kr_trace *trace);
 /* A number of the configuration; "none" is 0; a word is refused, as are numbers outside of the limits. */
 int around_number(double *to, const kr_weights *w, const char *name, double otherwise, double least, double most);
 bool around_no(const char *v);       /* "false", "0" */

@@ -17,28 +17,6 @@ typedef struct facts {
     const kr_recon *first;           /* the method whose image the network begins with; NULL: the adjoint of the samples */
 } facts;
 
-/* Networks are trained with maps of unit norm; those that a user brings may have any. Zero stays zero. */
-static void unit_maps(kr_array *maps, const kr_trace *trace)
-{
-    long n = maps->n[KR_X] * maps->n[KR_Y], coils = maps->n[KR_COIL], there = 0;
-    double off = 0;
-    kr_cfloat *s = KR_C(maps);
-    for (int pass = 0; pass < 2; pass++) {
-        for (long i = 0; i < n; i++) {
-            double sum = 0;
-            for (long c = 0; c < coils; c++)
-                sum += (double)kr_cabs2(s[c * n + i]);
-            there += !pass && sum > 0;
-            off += !pass && sum > 0 ? fabs(sum - 1) : 0;
-            for (long c = 0; c < coils && pass && sum > 0; c++)
-                s[c * n + i] *= (float)(1 / sqrt(sum));
-        }
-        if (!pass && off <= 0.01 * (double)there)           /* as they are */
-            return;
-    }
-    kr_say(trace, KR_INFO, "the coil maps have no unit norm; they are divided by their root sum of squares, as networks expect");
-}
-
 /* ATOMMIC and mridc: x by its largest magnitude; mridc without a normalization_type by the largest real or imaginary part; or (x - least)
  * / (largest - least) of its magnitudes, where they take a real number from a complex one. What it was divided by goes to *by. */
 static int normalise(kr_array *x, int how, double *by)
@@ -239,7 +217,7 @@ static int begun(slice *s, const around_job *j, const facts *f, long i)
             size += (double)kr_cabs2(KR_C(s->sens)[c * n + p]);
         KR_C(x)[p] *= (float)sqrt(size);
     }
-    unit_maps(s->sens, NULL);
+    around_unit_maps(s->sens, NULL);
     s->scale = kr_first_unit(x) / BRIGHTNESS;
     if (!(s->scale > 0))
         return kr_error_code();
@@ -275,7 +253,7 @@ static int one(kr_array *z, slice *s, kr_net *net, const around_job *j, long i)
             return slice_run(z, s, net, true, 1);
         if (cropped(&s->sens, z->n[KR_X], z->n[KR_Y], false))
             return kr_error_code();
-        unit_maps(s->sens, i ? NULL : j->trace);
+        around_unit_maps(s->sens, i ? NULL : j->trace);
     } else if (!i)
         kr_say(j->trace, KR_INFO, "coil maps as the configuration wants them: %s; those given or estimated before are not used",
                f->maps == BY_NETWORK ? "by the network in the weights" : "from the middle of k-space");

@@ -115,13 +115,14 @@ static int of_kspace(kr_array *z, slice *s, kr_net *net, const around_job *j, lo
     kr_scoped(array) view = kr_part(j->coils, j->scan, i);
     if (view && view->n[KR_MAP] > 1)
         return kr_fail(KR_EREFUSED, "networks of NCC1701 take one set of coil maps, not %ld", view->n[KR_MAP]);
-    s->sens = view ? kr_array_packed(view) : NULL;
+    s->sens = view ? kr_array_copy(view) : NULL;
     kr_scoped(array) measured = kr_array_copy(s->k);
     kr_scoped(array) coils = kr_array_copy(s->k);
     kr_scoped(array) image = NULL;
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
     if (!s->sens || !measured || !coils || !x || magnitude(&image, coils))
         return kr_error_code();
+    around_unit_maps(s->sens, i ? NULL : j->trace);
     double at[2] = { j->whole[0], j->whole[1] };
     if (!f->volume)
         limits(at, image, true);
