@@ -99,6 +99,9 @@ static void matrix_of(kr_scan *s, const kr_shape *target)
             want[a] = n[a];
         if (e->recon[a] > 0)
             e->recon_mm[a] *= (double)want[a] / (double)e->recon[a];
+        double mm = e->encoded_mm[a] / (double)n[a];                 /* a matrix larger than what was measured, in the same field of view: voxels stay as measured */
+        if (e->recon_mm[a] > 0 && mm > 0 && e->recon_mm[a] < 0.95 * mm * (double)want[a])
+            e->recon_mm[a] = mm * (double)want[a];
         e->recon[a] = want[a];
     }
     memcpy(s->geom->fov_mm, e->recon_mm, sizeof e->recon_mm);

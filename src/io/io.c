@@ -308,7 +308,8 @@ const kr_format *kr_format_of(const char *path)
         const char *dot = strrchr(path, '.'), *hint = "";
         for (size_t i = 0; dot && i < sizeof weights / sizeof *weights; i++)
             if (!strcasecmp(dot, weights[i]))
-                hint = ", and kray weights info describes network weights";
+                hint = strcasecmp(dot, ".npz") ? ", and kray weights info describes network weights"
+                     : ", and kray weights info describes network weights; its arrays are .npy files once it is unzipped";
         kr_fail(KR_EFORMAT, "%s: unknown format (it begins with %s); kray help formats lists those that Kray reads%s", path, seen, hint);
     }
     return best;

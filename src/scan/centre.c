@@ -14,6 +14,20 @@ static long counter_of_middle(const kr_scan *s, int axis)
     return counted ? s->enc.limit[axis].centre : s->shape.n[axis] / 2;
 }
 
+/* In double: squares of some units overflow in single precision, or vanish. */
+static double size2(kr_cfloat v)
+{
+    double re = (double)kr_re(v), im = (double)kr_im(v);
+    return re * re + im * im;
+}
+
+/* The larger of both parts. */
+static float part_of(kr_cfloat v)
+{
+    float re = fabsf(kr_re(v)), im = fabsf(kr_im(v));
+    return re > im ? re : im;
+}
+
 /* ---- What the samples say ---- */
 /* The first slice and frame, all coils, {X,Y,Z,COIL}, contiguous. */
 static kr_array *first_frame(const kr_scan *s)
@@ -41,7 +55,7 @@ static void add_energy(struct energy *e, const kr_array *a)
             for (long y = 0; y < e->n[1]; y++) {
                 double sum = 0;
                 for (long x = 0; x < e->n[0]; x++, p++) {
-                    double v = (double)kr_cabs2(*p);
+                    double v = size2(*p);
                     e->of[0][x] += v;
                     sum += v;
                 }
@@ -79,7 +93,7 @@ static double concentration(const kr_array *a)
     double two = 0, four = 0;
     long n = kr_count(kr_array_shape(a));
     for (long i = 0; i < n; i++) {
-        double v = (double)kr_cabs2(KR_C(a)[i]);
+        double v = size2(KR_C(a)[i]);
         two += v;
         four += v * v;
     }
@@ -149,7 +163,7 @@ static int noisy_check(kr_text *t, const kr_array *a, const double *level)
         const kr_cfloat *p = KR_C(a) + c * nx * lines;
         for (long l = 0; l < lines; l++)
             for (long x = 0; x < nx / 4; x++)                              /* an eighth at each end */
-                sum += (double)kr_cabs2(p[l * nx + (x % 2 ? nx - 1 - x / 2 : x / 2)]);
+                sum += size2(p[l * nx + (x % 2 ? nx - 1 - x / 2 : x / 2)]);
         edge[c] = sqrt(sum);
         if (edge[c] > 0)
             edge[coils + heard++] = edge[c];
@@ -189,7 +203,7 @@ static int loud_check(kr_text *t, const kr_scan *s, const kr_array *a)
     return t->failed ? KR_EMEM : 0;
 }
 
-/* Where the largest |x| is. A block's largest is found lane by lane, and where it lies only if it is the largest so far. */
+/* Where the largest x is, by the larger of its parts. A block's largest is found lane by lane, and where it lies only if it is the largest so far. */
 static long strongest(const kr_cfloat *x, long count)
 {
     enum { LANES = 16, BLOCK = 4096 };
@@ -200,17 +214,17 @@ static long strongest(const kr_cfloat *x, long count)
         float lane[LANES] = { 0 }, best = 0;
         for (long i = 0; i < whole; i += LANES)
             for (long j = 0; j < LANES; j++) {
-                float v = kr_cabs2(x[from + i + j]);
+                float v = part_of(x[from + i + j]);
                 lane[j] = v > lane[j] ? v : lane[j];
             }
         for (long j = 0; j < LANES; j++)
             best = lane[j] > best ? lane[j] : best;
         for (long i = whole; i < n; i++)
-            best = kr_cabs2(x[from + i]) > best ? kr_cabs2(x[from + i]) : best;
+            best = part_of(x[from + i]) > best ? part_of(x[from + i]) : best;
         for (long i = 0; best > most && i < n; i++)
-            if (kr_cabs2(x[from + i]) > most) {
+            if (part_of(x[from + i]) > most) {
                 top = from + i;
-                most = kr_cabs2(x[top]);
+                most = part_of(x[top]);
             }
     }
     return top;
@@ -233,14 +247,14 @@ static bool spike_check(kr_text *t, const kr_array *a)
         bool within = i != 62;
         for (int d = 0; d < 3; d++)
             within = within && q[d] >= 0 && q[d] < n[d];
-        double v = within ? (double)kr_cabs2(x[at + q[0] + n[0] * (q[1] + n[1] * q[2])]) : 0;
+        double v = within ? size2(x[at + q[0] + n[0] * (q[1] + n[1] * q[2])]) : 0;
         seen += v > 0;
         beside = fmax(beside, v);
     }
-    if (!far || seen < 4 || !((double)kr_cabs2(x[top]) > (double)SPIKE * SPIKE * beside))
+    if (!far || seen < 4 || !(size2(x[top]) > (double)SPIKE * SPIKE * beside))
         return false;
     kr_text_add(t, "the sample at x = %ld, y = %ld, z = %ld of channel %ld is %.3g times as strong as any beside it: a spike, which puts stripes all over the image; set it to "
-                   "0, or leave its line out\n", p[0], p[1], p[2], top / (n[0] * n[1] * n[2]), sqrt((double)kr_cabs2(x[top]) / beside));
+                   "0, or leave its line out\n", p[0], p[1], p[2], top / (n[0] * n[1] * n[2]), sqrt(size2(x[top]) / beside));
     return true;
 }
 

@@ -84,14 +84,21 @@ static void tell(kr_placing *p)
             reversed += (p->line[i].flags & FLAG(REVERSE)) != 0;
             empty += !place_has_samples(&p->line[i]);
         }
-    long slices = g->n[SLOT_SLICE], inner = g->n[SLOT_Y] * g->n[SLOT_Z], bare = 0;
+    long slices = g->n[SLOT_SLICE], inner = g->n[SLOT_Y] * g->n[SLOT_Z], bare = 0, places = 0, planes = 0;
     for (long k = 0; k < slices; k++) {
         bool any = false;
-        for (long at = k * inner; !any && at < g->slots; at += slices * inner)
-            for (long j = at; !any && j < at + inner; j++)
-                any = g->slot[j].count;
+        for (long at = k * inner; at < g->slots; at += slices * inner) {
+            long filled = 0;
+            for (long j = at; j < at + inner; j++)
+                filled += g->slot[j].count > 0;
+            places += filled;
+            planes += filled > 0;
+            any |= filled > 0;
+        }
         bare += !any;
     }
+    if (inner > 1 && planes && places == planes && g->repeated > places && !p->spokes)      /* one line each, again and again */
+        kr_scan_note(p->s, "warning: imaging lines that all have the same counters, so that nobody knows where in k-space they are: %ld; they are averaged", g->repeated + places);
     if (bare && bare < slices)
         kr_scan_note(p->s, "warning: of %ld of %ld slices no line was measured: they stay empty", bare, slices);
     if (segments)

@@ -329,6 +329,23 @@ static void other_orders(void **state)
     }
 }
 
+/* A header that asks for more points in the same field of view: as many as were measured, with the voxels that they have, and no part of the object is cut off. */
+static void finer_header(void **state)
+{
+    (void)state;
+    static const char xml[] = "<ismrmrdHeader xmlns=\"http://www.ismrm.org/ISMRMRD\"><encoding><encodedSpace><matrixSize><x>24</x><y>20</y><z>1</z></matrixSize><fieldOfView_mm><x>240</x>"
+        "<y>200</y><z>5</z></fieldOfView_mm></encodedSpace><reconSpace><matrixSize><x>60</x><y>60</y><z>1</z></matrixSize><fieldOfView_mm><x>240</x><y>200</y><z>5</z></fieldOfView_mm>"
+        "</reconSpace><trajectory>cartesian</trajectory><encodingLimits></encodingLimits></encoding></ismrmrdHeader>";
+    const char *path = scratch("finer.h5");
+    hid_t c = complex_type(H5T_NATIVE_FLOAT);
+    make(path, c, 4, (const hsize_t[]){ 1, 2, 24, 20 }, xml, 0, false);
+    H5Tclose(c);
+    kr_scoped(scan) s = scan(path, NULL);
+    assert_true(s->enc.recon[0] == 20 && s->enc.recon[1] == 20);              /* fastMRI's square of the narrower side */
+    for (int a = 0; a < 2; a++)
+        assert_near(s->geom->fov_mm[a], 200, 1e-9);                            /* of voxels of 10 mm */
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -477,6 +494,7 @@ int main(void)
         cmocka_unit_test(narrow_width), cmocka_unit_test(windows), cmocka_unit_test(round_trip), cmocka_unit_test(submission),
         cmocka_unit_test(their_submission),
         cmocka_unit_test(three_axes),
-        cmocka_unit_test(other_orders), cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
+        cmocka_unit_test(other_orders),
+        cmocka_unit_test(finer_header), cmocka_unit_test(refusals), cmocka_unit_test(other_layouts), cmocka_unit_test(attributes), cmocka_unit_test(cut_off) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

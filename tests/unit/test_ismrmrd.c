@@ -200,6 +200,21 @@ static void assert_sample(kr_cfloat v, float re, float im)
         fail_msg("(%g, %g) where (%g, %g) is wanted", kr_re(v), kr_im(v), re, im);
 }
 
+/* Lines that all say that they are the same one are averaged, as repeated ones are, but not without a word. */
+static void test_same_counters(void **state)
+{
+    (void)state;
+    for (uint16_t step = 0; step < 2; step++) {
+        maker m = begin("same.h5", "dataset", HEADER(ENCODING(8, 4, 1, , CARTESIAN)));
+        for (uint16_t y = 0; y < 8; y++)
+            line(&m, HEAD(EIGHT, .idx = { .kspace_encode_step_1 = (uint16_t)(step * (y / 2)) }), (float)y);
+        kr_scoped(scan) s = finish(&m);
+        assert_true((strstr(s->notes.s, "warning: imaging lines that all have the same counters, so that nobody knows where in k-space they are: 8") != NULL) == (step == 0));
+        assert_non_null(strstr(s->notes.s, step ? "averaged with it: 4" : "averaged with it: 7"));
+        unlink(m.path);
+    }
+}
+
 /* Converters of 2D scans write 0 partitions and mean one; 0 lines mean nothing. */
 static void test_no_partitions(void **state)
 {
@@ -864,7 +879,7 @@ static void test_crafted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_images), cmocka_unit_test(test_image_of_libismrmrd),
-        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
+        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_same_counters), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
         cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),

@@ -470,6 +470,13 @@ static void test_out_of_proportion(void **state)
 {
     (void)state;
     kr_scoped(scan) s = square(48, 40);
+    for (int unit = -30; unit <= 20; unit += 25) {               /* whose squares single precision does not hold: nothing to tell, and a spike is one */
+        kr_scoped(scan) other = square(48, 40);
+        kr_scale(other->data, (float)pow(10, unit));
+        says(other, NULL);
+        KR_C(other->data)[10 + 48 * 31] = kr_c(0, (float)pow(10, unit + 4));
+        says(other, "x = 10, y = 31");
+    }
     kr_cfloat kept = KR_C(s->data)[10 + 48 * 31];
     KR_C(s->data)[10 + 48 * 31] = kr_c(0, 1e4f);
     says(s, "x = 10, y = 31");
