@@ -155,6 +155,8 @@ static void what_is_asked_for(void **state)
     a.maps_asked = false;
     head->shape = KR_SHAPE([KR_X] = 96, [KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
     assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wavelet");      /* a volume */
+    head->shape = KR_SHAPE([KR_X] = 32, [KR_Y] = 24, [KR_Z] = 16, [KR_COIL] = 6);
+    assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "sense");        /* a small one */
     head->shape = KR_SHAPE([KR_Y] = 96, [KR_Z] = 64, [KR_COIL] = 8);
     assert_string_equal(kr_recon_auto(&a, head, NULL)->name, "wcrr");         /* a plane of one, as BART keeps them */
     head->shape = KR_SHAPE([KR_X] = 256, [KR_Y] = 256, [KR_SLICE] = 192, [KR_COIL] = 32);
