@@ -221,6 +221,29 @@ static void toeplitz(void **state)
     }
 }
 
+/* More points than are sorted at a time. */
+static void many_points(void **state)
+{
+    (void)state;
+    const long n[3] = { 7, 6, 1 }, m = 3 * 8192 + 5, pixels = 42;
+    struct points p = scatter(n, 2, m, 8);
+    kr_cfloat *x = numbers(pixels, 1), *y = numbers(m, 2), *fx = numbers(m, 0), *ay = numbers(pixels, 0), *exact_y = numbers(m, 0), *exact_x = numbers(pixels, 0);
+    assert_int_equal(kr_ndft_forward(exact_y, x, n, m, coordinates(&p), 1), 0);
+    assert_int_equal(kr_ndft_adjoint(exact_x, y, n, m, coordinates(&p), 1), 0);
+    kr_nufft *plan = kr_nufft_new(n, m, coordinates(&p), 1, 1e-4);
+    assert_non_null(plan);
+    kr_nufft_forward(plan, fx, x, 1);
+    kr_nufft_adjoint(plan, ay, y, 1);
+    assert_near(off(fx, exact_y, m), 0, 1e-4);
+    assert_near(off(ay, exact_x, pixels), 0, 1e-4);
+    kr_nufft_unref(&plan);
+    p.k[0][20000] = p.k[1][24000] = INFINITY;
+    assert_null(kr_nufft_new(n, m, coordinates(&p), 1, 1e-3));
+    assert_refused(KR_ENUMBER, "point 20000");
+    kr_free(x); kr_free(y); kr_free(fx); kr_free(ay); kr_free(exact_x); kr_free(exact_y);
+    drop(&p);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -246,6 +269,7 @@ int main(void)
         cmocka_unit_test(tolerances),
         cmocka_unit_test(cartesian),
         cmocka_unit_test(same_bits),
+        cmocka_unit_test(many_points),
         cmocka_unit_test(toeplitz),
         cmocka_unit_test(refused),
     };
