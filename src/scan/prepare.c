@@ -461,6 +461,8 @@ int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace)
         s->whitened = true;
         kr_say(trace, KR_DETAIL, "whitened by the noise scan");
     }
+    if (p->coils > s->data->n[KR_COIL])
+        kr_say(trace, KR_INFO, "compression to %ld coils asked for, of %ld: all are kept", p->coils, s->data->n[KR_COIL]);
     if (p->coils > 0 && p->coils < s->data->n[KR_COIL] && kr_coils_compress(s, p->coils, p->compression ? p->compression : "svd", p->mixtures, trace))
         return kr_error_code();
     return kr_multiband_open(s);

@@ -19,12 +19,15 @@ refuses 2 "there is no method 'senso'" kray recon scan.h5 -o x.npy --method sens
 works '' kray recon scan.h5 -o one.npy -u $mask -m sense --threads 1
 check 'one thread gives the same bits' cmp whole.npy one.npy
 
+works 'compression to 9 coils asked for, of 4: all are kept' kray recon scan.h5 -o one.npy -u $mask -m sense --compress 9
+check 'and all are' cmp whole.npy one.npy
+
 # A file that does not say what was measured: the zeros do.
 works '' kray convert scan.h5 full.cfl
 works 'method: rss (fully sampled)' kray recon full.cfl -o full.npy
 works '' kray simulate brain -o under.cfl --matrix 48,48 --slices 1 --coils 4 --undersample $mask
 rm -f under.npy
-works 'method: spirit (undersampled, several coils)' kray recon under.cfl -o under.npy
+works 'method: wcrr (undersampled, several coils' kray recon under.cfl -o under.npy
 
 # What auto takes, by what there is to calibrate with.
 works 'method: nlinv (undersampled, few calibration lines' kray recon full.cfl -o few.npy -u uniform:accel=3,lines=4
