@@ -22,4 +22,4 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
 }
 
 const kr_recon kr_recon_cgls = { "cgls", "least squares of X-ray projections by conjugate gradients; few iterations regularise",
-    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan, .by_slabs = projected_cgls_slabs };
+    "Hestenes and Stiefel, J Res Nat Bur Stand 49:409 (1952)", KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), run, plan };

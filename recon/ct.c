@@ -1,5 +1,6 @@
 /* ct.c: from counts to line integrals, the axis of rotation, rings, and what a file holds as a scan of rays. */
 #include "kray/ct.h"
+#include "kray/pages.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -458,12 +459,29 @@ static int bin(kr_projections *p, long each)
     return 0;
 }
 
-/* Rows from..to - 1 as slices {U,VIEW,SLICE}. */
+/* Rows from..to - 1 as slices {U,VIEW,SLICE}. Where memory is limited some at a time, so that views are read over and over by pieces, not by rows. */
+struct rows { kr_array *to; const kr_array *y; long from, some, count; };
+
+static int rows_of_view(void *self, long v)
+{
+    const struct rows *w = self;
+    long columns = w->y->n[KR_U], views = w->y->n[KR_VIEW];
+    for (long i = w->some; i < w->some + w->count; i++)
+        memcpy(KR_R(w->to) + (i * views + v) * columns, KR_R(w->y) + (v * w->y->n[KR_V] + w->from + i) * columns, (size_t)columns * sizeof(float));
+    return 0;
+}
+
 static kr_array *slices_of(const kr_array *y, long from, long to)
 {
-    kr_scoped(array) some = kr_array_range(y, KR_V, from, to - from);
-    kr_scoped(array) named = kr_array_rename(some, KR_V, KR_SLICE);
-    return named ? kr_array_packed(named) : NULL;
+    kr_array *s = kr_array_new(KR_R32, KR_SHAPE([KR_U] = y->n[KR_U], [KR_VIEW] = y->n[KR_VIEW], [KR_SLICE] = to - from));
+    size_t slice = (size_t)(y->n[KR_U] * y->n[KR_VIEW]) * sizeof(float), pages = kr_mem_pages() / 4;
+    struct rows w = { s, y, from, 0, pages ? pages > slice ? (long)(pages / slice) : 1 : to - from };
+    for (int e = 0; s && w.some < to - from; w.some += w.count) {
+        w.count = w.count < to - from - w.some ? w.count : to - from - w.some;
+        e = kr_for(y->n[KR_VIEW], rows_of_view, &w);
+        kr_assert(!e);
+    }
+    return s;
 }
 
 int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_opts *o, kr_ct_facts *facts, const kr_trace *trace)

@@ -2,6 +2,7 @@
 #include "job.h"
 #include "model.h"
 #include "kray/ct.h"
+#include "kray/pages.h"
 #include "kray/trajectory.h"
 #include <math.h>
 #include <stdio.h>
@@ -64,12 +65,13 @@ int job_rays_fit(kr_job *j, const kr_scan *s)
     double bytes = job_rays_bytes(j, s), machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE), most = j->how.memory ? (double)j->how.memory : machine;
     char needed[32], there[32], voxel[64];
     const long *n = s->grid.n, deep = n[2] > 1 ? n[2] : kr_parts(s);
-    bool alone = j->method->needs & KR_RAYS_DIRECT || j->method->by_slabs || n[2] == 1;
+    if (kr_mem_pages())                          /* what memory does not hold lies in files */
+        return 0;
     if (bytes < 0)
         return kr_error_code();
-    return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel%s)%s, fewer elements (--bin)%s", j->method->name, n[0], n[1],
+    return bytes <= most ? 0 : kr_fail(KR_EREFUSED, "%s of %ld x %ld x %ld voxels needs %s, and %s %s: take fewer or larger voxels (--matrix, --voxel%s)%s, fewer elements (--bin), or let kray ct --memory SIZE keep on disk what memory does not hold", j->method->name, n[0], n[1],
                                        deep, kr_size_text(needed, bytes), kr_size_text(there, most), j->how.memory ? "are allowed" : "are what this machine has", job_rays_room(voxel, sizeof voxel, j, s, most),
-                                       j->method->needs & KR_RAYS_DIRECT ? ", a part of them (--box, --slice)" : "", alone ? ", or have it written part by part (kray ct --memory SIZE)" : "");
+                                       j->method->needs & KR_RAYS_DIRECT ? ", a part of them (--box, --slice)" : "");
 }
 
 int job_takes(const kr_recon *m, const kr_scan *s)

@@ -1,6 +1,7 @@
 /* model.c: from a scan to operators: which parts it has, and A = P F S of one of them. */
 #include "model.h"
 #include "kray_models.h"
+#include "kray/slabs.h"
 #include <math.h>
 #include <string.h>
 
@@ -84,7 +85,8 @@ int model_open(model *m, const kr_scan *part, const kr_array *coils) { return op
 
 int model_open_lying(model *m, const kr_scan *part)
 {
-    int axis = part->rays && part->grid.n[2] > 1 && kr_rays_upright(part->rays) ? kr_rays_axis(part->rays) : 0;
+    bool whole = part->rays && kr_op_rays_planes(part->rays, &part->grid) == part->grid.n[2];      /* slabs are planes that lie together */
+    int axis = whole && part->grid.n[2] > 1 && kr_rays_upright(part->rays) ? kr_rays_axis(part->rays) : 0;
     return opened(m, part, NULL, axis > 0 ? (axis + 2) % 3 : -1);
 }
 

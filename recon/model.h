@@ -70,7 +70,7 @@ struct model {
 int model_open(model *m, const kr_scan *part, const kr_array *coils) KR_MUST_USE;
 void model_close(model *m);
 /* The same of rays, for solvers to whom axes are alike: x of a volume whose detector columns stand along y or z is turned, so that their lines of voxels lie along its first axis,
- * where A takes them as they are, without a copy of the volume in that order. Of tilted detectors it is not turned. */
+ * where A takes them as they are, without a copy of the volume in that order. Of tilted detectors, and where A goes slab by slab, it is not turned. */
 int model_open_lying(model *m, const kr_scan *part) KR_MUST_USE;
 /* x, a real image {X,Y,Z} of the model, with the scan's axes; and the other way about. Views. */
 kr_array *model_upright(const model *m, const kr_array *x) KR_MUST_USE;

@@ -1,6 +1,5 @@
 /* projected.c: slices of X-ray projections one after the other, and subsets of views. */
 #include "projected.h"
-#include "ct_disk.h"
 #include <math.h>
 #include <string.h>
 
@@ -189,20 +188,6 @@ int projected_sirt(kr_image **out, const kr_scan *scan, const kr_array *coils, c
     (void)coils;
     const projected_opts *o = options;
     return relax_makes_sense(o->relax) ? kr_error_code() : projected_by_subsets(out, scan, simultaneous, o, trace);
-}
-
-int projected_sirt_slabs(kr_ct_disk *d, const void *options, const kr_trace *trace)
-{
-    const projected_opts *o = options;
-    long views = kr_ct_disk_views(d), subsets = o->subsets ? o->subsets : views;
-    return relax_makes_sense(o->relax) || iterations_make_sense(o->iterations) || subsets_make_sense(subsets, views) ? kr_error_code()
-           : kr_ct_disk_sirt(d, subsets, o->iterations, o->relax, o->positive, trace);
-}
-
-int projected_cgls_slabs(kr_ct_disk *d, const void *options, const kr_trace *trace)
-{
-    const projected_opts *o = options;
-    return iterations_make_sense(o->iterations) ? kr_error_code() : kr_ct_disk_cgls(d, o->iterations, trace);
 }
 
 void projected_close(projected_subsets *p)

@@ -24,8 +24,6 @@ int projected_subsets_plan(kr_cost *cost, const kr_scan *scan, const void *optio
 /* The run of methods that differ in their options alone: simultaneous iterations, `subsets` 0 as many as views. */
 int projected_sirt(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace) KR_MUST_USE;
 /* The same, and conjugate gradients, of volumes that memory does not hold (kr_recon). */
-int projected_sirt_slabs(struct kr_ct_disk *d, const void *options, const kr_trace *trace) KR_MUST_USE;
-int projected_cgls_slabs(struct kr_ct_disk *d, const void *options, const kr_trace *trace) KR_MUST_USE;
 #define PROJECTED_ITERATIONS(n) { "iterations", 'i', KR_OPT_INT, offsetof(projected_opts, iterations), n, "N", "iterations at most" }
 #define PROJECTED_SUBSETS(n, what) { "subsets", 0, KR_OPT_INT, offsetof(projected_opts, subsets), n, "N", "ordered subsets of the views, each a step of its own" what }
 #define PROJECTED_NONNEG { "nonneg", 0, KR_OPT_FLAG, offsetof(projected_opts, positive), NULL, NULL, "no value below 0" }

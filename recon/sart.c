@@ -9,4 +9,4 @@ static const kr_opt table[] = {
 
 const kr_recon kr_recon_sart = { "sart", "simultaneous algebraic reconstruction of X-ray projections, view by view",
     "Andersen and Kak, Ultrason Imaging 6:81 (1984)",
-    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), projected_sirt, projected_subsets_plan, .by_slabs = projected_sirt_slabs };
+    KR_TAKES_RAYS | KR_RAYS_ALONE, table, sizeof(projected_opts), projected_sirt, projected_subsets_plan };

@@ -1,6 +1,7 @@
 /* cmd_ct.c: kray ct IN -o OUT: projections of an X-ray scan to an image. */
 #include "json.h"
 #include "kray/ct.h"
+#include "kray/pages.h"
 #include "kray/projections.h"
 #include "method.h"
 #include "rows.h"
@@ -211,7 +212,7 @@ static void tell(json_t *j, kr_job *job, const long n[3], const kr_scan *s, cons
 }
 
 /* ---- Planes at a time, each written before the next is made ---- */
-struct planes { kr_job *job; const kr_scan *s; const opts *o; const char *file; long each, deep; kr_image *made; kr_ct_disk *disk; const kr_trace *trace; };
+struct planes { kr_job *job; const kr_scan *s; const opts *o; const char *file; long each, deep; kr_image *made; const kr_trace *trace; };
 
 static int some_planes(kr_image **out, const struct planes *p, long from)
 {
@@ -220,7 +221,7 @@ static int some_planes(kr_image **out, const struct planes *p, long from)
     const kr_trace *t = kr_trace_of(&room, p->trace, "part", from / p->each, (p->deep + p->each - 1) / p->each);
     bool made = !strcmp(p->file, "phantom");
     long count = from + p->each > p->deep ? p->deep - from : p->each;
-    return kr_stopped(p->trace) || (p->disk ? kr_ct_disk_image(out, p->disk, p->job, from, count) : kr_ct_part(&part, p->s, from, count) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t))
+    return kr_stopped(p->trace) || kr_ct_part(&part, p->s, from, count) || kr_job_prepare(p->job, part, t) || kr_job_image(p->job, out, part, t)
            || (p->o->water > 0 && kr_ct_hounsfield(*out, p->o->water, p->o->air)) || kr_note((*out)->meta, NULL, NULL, &p->file, !made) ? kr_error_code() : 0;
 }
 
@@ -237,10 +238,9 @@ static int next_planes(void *self, kr_array **out, long from)
 
 static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file, const opts *o, kr_by_part *whole, kr_meta **meta, const kr_trace *trace)
 {
-    struct planes p = { job, s, o, file, each, kr_ct_deep(s), NULL, NULL, trace };
-    bool disk = kr_ct_by_disk(job, s);
-    kr_say(trace, KR_INFO, "%ld of %ld planes at a time%s", each, p.deep, disk ? ", the volumes on disk, beside the output" : "");
-    int e = (disk && kr_ct_disk_solve(&p.disk, job, s, each, o->output, trace)) || some_planes(&p.made, &p, 0) ? kr_error_code() : 0;
+    struct planes p = { job, s, o, file, each, kr_ct_deep(s), NULL, trace };
+    kr_say(trace, KR_INFO, "%ld of %ld planes at a time", each, p.deep);
+    int e = some_planes(&p.made, &p, 0);
     kr_scoped(geom) g = e ? NULL : kr_geom_new(1);
     for (int d = 0; d < 3 && g; d++)
         whole->n[d] = d < 2 ? p.made->data->n[d] : p.deep;
@@ -251,7 +251,6 @@ static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file,
     whole->self = &p;
     e = e ? e : kr_parts_write(whole, o->output);
     whole->geom = NULL;
-    kr_ct_disk_unref(&p.disk);
     kr_image_unref(&p.made);
     return e;
 }
@@ -261,7 +260,6 @@ static int reconstruct(kr_shape *size, kr_projections *p, const char *file, cons
     bool made = !strcmp(file, "phantom");
     kr_job_opts how = kr_job_preset();
     how.values = method.values;
-    how.memory = o->memory;
     kr_scoped(job) job = kr_job_open(method_name(&method), NULL, &how);
     kr_scoped(scan) s = NULL;
     kr_scoped(image) image = NULL;
@@ -272,14 +270,14 @@ static int reconstruct(kr_shape *size, kr_projections *p, const char *file, cons
     double above = o->water > 0 ? o->water + o->metal / 1000 * (o->water - o->air) : o->metal;
     if (!job || what_is_asked(&c, o, p, made) || kr_ct_scan(&s, p, file, &c, &f, trace))
         return kr_error_code();
-    long each = o->memory ? kr_ct_planes(job, s, o->memory, trace) : kr_ct_deep(s);
+    long each = kr_ct_planes(job, s, trace);
     kr_by_part whole = { .n = { 0 } };
     if (each < 0)
         return (int)each;
-    if (each < kr_ct_deep(s) && o->metal > 0)
-        return kr_fail(KR_EUSAGE, "--metal wants the whole image, which does not fit into the --memory that is allowed");
-    if (each < kr_ct_deep(s)) {
-        if (kr_can_write_parts(o->output) || kr_scan_check(s) || by_planes(job, s, each, file, o, &whole, &meta, trace))
+    bool parts = each < kr_ct_deep(s) && !(o->metal > 0) && !kr_can_write_parts(o->output);      /* else as a whole, out of files */
+    kr_error_clear();
+    if (parts) {
+        if (kr_scan_check(s) || by_planes(job, s, each, file, o, &whole, &meta, trace))
             return kr_error_code();
         tell(j, job, whole.n, s, &f, p, meta);
         *size = KR_SHAPE([KR_X] = whole.n[0], [KR_Y] = whole.n[1], [KR_Z] = whole.n[2]);
@@ -334,6 +332,8 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     if (o->threads)
         kr_threads_set((int)o->threads);
+    if (o->memory && kr_ct_within(o->memory, o->output))
+        return kr_error_code();
     struct answer a;
     kr_projections *p = NULL;
     double start = kr_seconds();
@@ -354,6 +354,7 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         answer_failed(&a);
     kr_projections_unref(&p);
     method_close(&method);
+    kr_mem_unpage();
     return answer_end(&a, e);
 }
 

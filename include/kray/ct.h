@@ -67,19 +67,15 @@ int kr_ct_place(kr_geom *g, const kr_scan *s, const long n[3]) KR_MUST_USE;
 /* The image of such a scan as a method made it: slices along Z, place and size of the voxels, unit: meta "unit" of the scan ("1/pixel" where lengths are not known), else
  * "1/mm". kr_job_run does it. */
 int kr_ct_finish(kr_image *im, const kr_scan *s) KR_MUST_USE;
-/* Images part by part: how many planes along z (of a volume; else slices) that is, and how many of them a job may make at a time for the program to take
- * `memory` bytes at most; the least is one, of fbp and of slices. Refuses what does not fit even so. */
+/* The program takes no more than `memory` bytes from now on: large arrays lie in files without names in the folder of `output` (kr_mem_page), projections as they are read, too, and operators go
+ * through volumes slab by slab. Refuses what is less than the program itself and a few planes. kr_mem_unpage ends it. */
+int kr_ct_within(int64_t memory, const char *output) KR_MUST_USE;
+/* Images part by part: how many planes along z (of a volume; else slices) that is, and how many of them a job makes best at a time where memory is limited: at least one of fbp and of slices, all of
+ * what a volume is iterated as. */
 long kr_ct_deep(const kr_scan *s);
-long kr_ct_planes(kr_job *job, kr_scan *s, int64_t memory, const kr_trace *trace) KR_MUST_USE;
+long kr_ct_planes(kr_job *job, kr_scan *s, const kr_trace *trace) KR_MUST_USE;
 /* The scan of planes from..from + count - 1 alone, of a volume with the rows of the detector that see them. Owner of *out: the caller. */
 int kr_ct_part(kr_scan **out, const kr_scan *s, long from, long count) KR_MUST_USE;
-/* Of methods that work with volumes on disk kr_ct_planes tells how many planes are in memory at a time. Then all of the volume is made before any is written: into a file without a name in the
- * folder of `output`; the image of planes from..from + count - 1 is read from there. s outlives it. Owner of *out: the caller. */
-typedef struct kr_ct_disk kr_ct_disk;
-bool kr_ct_by_disk(const kr_job *job, const kr_scan *s);
-int kr_ct_disk_solve(kr_ct_disk **out, kr_job *job, const kr_scan *s, long each, const char *output, const kr_trace *trace) KR_MUST_USE;
-int kr_ct_disk_image(kr_image **out, kr_ct_disk *d, kr_job *job, long from, long count) KR_MUST_USE;
-void kr_ct_disk_unref(kr_ct_disk **d);
 /* 1000 (x - water) / (water - air), their attenuations in the image's unit. Refuses images in HU, and per pixel. */
 int kr_ct_hounsfield(kr_image *im, double water, double air) KR_MUST_USE;
 

@@ -22,7 +22,6 @@ enum { KR_NEEDS_COILS = 1 << 0,     /* wants coil maps                          
        KR_RAYS_DIRECT = 1 << 12,    /* of those: each voxel is made of the rays by itself, with no model of rays, so that parts of an image are the same as in the whole */
        KR_SOFT_MAPS = 1 << 7 };     /* sparsity or low-rank penalty: coil maps are made with soft cropping (kr_coils_opts.soft) */
 typedef struct kr_cost { double bytes, seconds; } kr_cost;    /* peak memory beyond the scan; time on this machine */
-struct kr_ct_disk;
 typedef struct kr_recon {
     const char *name, *summary, *cite;
     unsigned needs;
@@ -44,8 +43,6 @@ typedef struct kr_recon {
     int (*follow)(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *opts, void **left, const kr_trace *trace);
     /* What is needed beside `needs` with what was opened (weights); NULL: nothing. */
     unsigned (*also_needs)(const void *opts);
-    /* Of X-ray projections: the same on a volume that memory does not hold (ct.h); NULL: as a whole alone. */
-    int (*by_slabs)(struct kr_ct_disk *d, const void *opts, const kr_trace *trace);
     /* Instead of the image its standard deviation, R32, where samples have noise of deviation 1; 1: not known in closed form for this scan. NULL: for none. */
     int (*deviation)(kr_image **sd, const kr_scan *scan, const kr_array *coils, const void *opts, const kr_trace *trace);
 } kr_recon;

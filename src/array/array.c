@@ -1,5 +1,6 @@
 /* array.c: named axes, views and copies. */
 #include "kray/array.h"
+#include "kray/pages.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -370,15 +371,18 @@ static int copy_outer(void *self, long index)
         to += i * w->to[k] * c->wt;
         from += i * w->from[k] * c->wf;
     }
-    enum { TILE = 32 };
+    enum { TILE = 32, LONG = 1 << 18 };
     long n0 = w->n[0], n1 = w->axes > 1 ? w->n[1] : 1, t1 = w->axes > 1 ? w->to[1] : 0, f1 = w->axes > 1 ? w->from[1] : 0;
     bool straight = w->from[0] == 1 || w->axes < 2;
-    long cut = straight ? n0 : TILE;
+    long cut = !straight ? TILE : n0 < LONG ? n0 : LONG;
     for (long b = 0; b < n1; b += TILE)
         for (long a = 0; a < n0; a += cut)
-            for (long j = b; j < n1 && j < b + TILE; j++)
+            for (long j = b; j < n1 && j < b + TILE; j++) {
                 copy_line(c->p, to + (j * t1 + a * w->to[0]) * c->wt, w->to[0], from + (j * f1 + a * w->from[0]) * c->wf,
                           w->from[0], a + cut > n0 ? n0 - a : cut);
+                if (cut == LONG)
+                    kr_mem_kept();
+            }
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* thread.c: the one place that starts threads. OpenMP, because oneDNN brings its threads too: sharing them keeps
  * idle ones of one library from spinning against working ones of another. */
-#include "kray/base.h"
+#include "kray/pages.h"
 #include <omp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,6 +45,7 @@ int kr_for(long n, kr_body *body, void *self)
     if (threads <= 1 || omp_in_parallel()) {
         for (long i = 0; i < n; i++) {
             int e = body(self, i);
+            kr_mem_kept();
             if (e)
                 return e;
         }
@@ -57,6 +58,7 @@ int kr_for(long n, kr_body *body, void *self)
     {
         for (long i; (i = atomic_fetch_add(&next, 1)) < atomic_load(&bound); ) {
             int e = body(self, i);
+            kr_mem_kept();
             if (!e)
                 continue;
             pthread_mutex_lock(&lock);

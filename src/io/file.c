@@ -1,6 +1,7 @@
 /* file.c: whole blocks between files and memory. */
 #include "file.h"
 #include "kray/io.h"
+#include "kray/pages.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include <unistd.h>
 
 struct piece { int fd; char *to; size_t bytes; int64_t at; };
-enum { PIECE = 4 << 20 };
+enum { PIECE = 1 << 20 };
 
 static int read_piece(void *self, long i)
 {
@@ -97,7 +98,8 @@ int kr_file_create(const char *path)
 int kr_file_put(int fd, const void *data, size_t bytes)
 {
     for (size_t done = 0; done < bytes; ) {
-        ssize_t n = write(fd, (const char *)data + done, bytes - done);
+        kr_mem_kept();
+        ssize_t n = write(fd, (const char *)data + done, bytes - done < PIECE ? bytes - done : PIECE);
         if (n < 0 && errno != EINTR)
             return kr_fail(KR_EFILE, "cannot be written: %s", strerror(errno));
         done += n > 0 ? (size_t)n : 0;

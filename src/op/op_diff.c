@@ -1,5 +1,6 @@
 /* op_diff.c: finite differences along named axes, and the symmetric gradient made of them. */
 #include "kray/linop.h"
+#include "kray/pages.h"
 #include <math.h>
 #include <string.h>
 
@@ -13,13 +14,16 @@ struct job { float *y; const float *x; long inner, n, all, width; float a; enum 
 static void line(const struct job *j, float *restrict y, const float *restrict x, long width)
 {
     long step = j->width * j->inner;
-    for (long k = 0; k + 1 < j->n; k++)
+    for (long k = 0; k + 1 < j->n; k++) {
+        if (width >= CHUNK && k % 32 == 31)
+            kr_mem_kept();
         for (long i = 0; i < width; i++) {
             float v = j->way == TURNED ? -x[k * step + i] : x[(k + 1) * step + i] - x[k * step + i];
             y[k * step + i] += j->way == BOTH ? -j->a * v : j->a * v;
             if (j->way != AHEAD)
                 y[(k + 1) * step + i] += j->way == BOTH ? j->a * v : j->a * x[k * step + i];
         }
+    }
 }
 
 static int chunk(void *self, long i)

@@ -8,10 +8,10 @@
 owner()
 {
     case $1 in
-    base|opt) echo base ;;
+    base|opt|pages) echo base ;;
     array|dealt|select) echo array ;;
     fourier|la|lanes|nufft|rowfilter|segments|wavelet|rays) echo math ;;
-    linop|offres) echo op ;;
+    linop|offres|slabs) echo op ;;
     prox) echo prox ;;
     solve|diffusion) echo solve ;;
     nn|net|graph|weights|train|volume|ridge) echo nn ;;

@@ -19,6 +19,7 @@ holds 'there are functions to compare' "$([ "$(wc -l <"$room/declared")" -gt 200
 #   ring turn text reading      text that a function returns, or that a crash report names, of each thread
 #   last                        windows that were searched last (kr_nufft), of each thread: the search would find the same
 #   now peak calls refused wanted   what memory is taken, and which allocation is to fail (KR_FAIL_ALLOC)
+#   pager                       blocks of memory that lie in files (kr_mem_page), of the process as its limit is: the numbers in them are the same
 #   chosen known                the number of threads (kr_threads_set) and the processor's level, once they are known
 #   planner                     the lock of FFTW's planner
 #   blas once                   how many threads may be in BLAS where memory is limited; DCMTK's and BLAS's first call
@@ -26,5 +27,5 @@ holds 'there are functions to compare' "$([ "$(wc -l <"$room/declared")" -gt 200
 # Names of objects within a function end in a number by gcc and begin with the function's by clang.
 objdump -t "$1" | awk '$4 == ".data" || $4 == ".bss" || $4 == ".tdata" || $4 == ".tbss" || $3 == ".tbss" || $3 == ".tdata" { print $NF }' | sed -E 's/\.(lto_priv\.)?[0-9]+$//; s/^[a-z0-9_]+\.//' |
     grep -vE '^[._*]|^DW\.ref\.|^(completed|edata|end)$' | sort -u >"$room/changes"
-holds 'a process has no state but what is listed here' "$(grep -vxE 'record|ring|turn|text|reading|last|now|peak|calls|refused|wanted|chosen|known|planner|blas|once|stored' "$room/changes")"
+holds 'a process has no state but what is listed here' "$(grep -vxE 'record|ring|turn|text|reading|last|now|peak|calls|refused|wanted|pager|chosen|known|planner|blas|once|stored' "$room/changes")"
 holds 'objects are found to compare' "$(grep -qx record "$room/changes" && grep -qx stored "$room/changes" || cat "$room/changes")"

@@ -1,7 +1,9 @@
 /* Images from exact line integrals: what each body is worth, by every geometry; the axis of rotation; counts; rings. */
 #include "test.h"
 #include "kray/ct.h"
+#include "kray/pages.h"
 #include "kray/recon.h"
+#include "kray/slabs.h"
 #include "kray/solve.h"
 
 enum { BODIES = 4 };
@@ -435,6 +437,114 @@ static void subsets(void **state)
     kr_rays_unref(&r);
 }
 
+/* ---- Little memory ---- */
+static size_t resident(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_true(f && fscanf(f, "%*d %ld", &pages) == 1);
+    fclose(f);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+static const char *folder(void) { return getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"; }
+
+enum { ARRAYS = 6, LONG = 2 << 20 };
+static int numbered(void *self, long i)
+{
+    float *const *a = self;
+    for (long k = 0; k < LONG / 64; k++)
+        a[i / 64][i % 64 * (LONG / 64) + k] = (float)(i * 977 + k);
+    return 0;
+}
+
+/* Numbers in files are what they were, whatever of them memory holds, and that is not more than it may be. */
+static void pages(void **state)
+{
+    (void)state;
+    assert_int_equal(kr_mem_page("/nowhere/at/all", 64 << 20), KR_EFILE);
+    assert_refused(KR_EFILE, "/nowhere/at/all");
+    assert_int_equal(kr_mem_pages(), 0);
+    size_t limit = resident() + (15 << 20);
+    assert_int_equal(kr_mem_page(folder(), limit), 0);
+    assert_true(kr_mem_pages() > 0 && kr_mem_pages() < 15 << 20);
+    float *a[ARRAYS];
+    for (int i = 0; i < ARRAYS; i++)
+        assert_non_null(a[i] = kr_alloc_zero(LONG, sizeof(float)));
+    for (long k = 0; k < LONG; k += 1000)
+        assert_true(a[0][k] == 0);
+    assert_int_equal(kr_for(ARRAYS * 64, numbered, a), 0);           /* 48 MiB */
+    kr_mem_kept();
+    assert_true(resident() < limit);
+    for (long i = 0; i < ARRAYS * 64; i++)
+        for (long k = 0; k < LONG / 64; k += 61)
+            assert_true(a[i / 64][i % 64 * (LONG / 64) + k] == (float)(i * 977 + k));
+    kr_free(a[0]);
+    assert_non_null(a[0] = kr_alloc_zero(LONG - 500, sizeof(float)));      /* the room of one that was there before */
+    for (long k = 0; k < LONG - 500; k++)
+        assert_true(a[0][k] == 0);
+    kr_mem_unpage();
+    assert_int_equal(kr_mem_pages(), 0);
+    assert_true(a[5][LONG - 1] == (float)((ARRAYS * 64 - 1) * 977 + LONG / 64 - 1));
+    for (int i = 0; i < ARRAYS; i++)
+        kr_free(a[i]);
+}
+
+/* By slabs, line integrals and their transposes are those of the whole volume, also of subsets and of tilted detectors. */
+static void slabs(void **state)
+{
+    (void)state;
+    enum { VIEWS = 12, COLUMNS = 150, ROWS = 128, PARTS = 5 };
+    turn(0, 360, VIEWS);
+    for (int tilted = 0; tilted < 2; tilted++) {
+        kr_rays *r = kr_rays_cone(&(kr_detector){ COLUMNS, ROWS, { 1.4, 1.4 }, { 0.7, 0 } }, 200, 400, false, VIEWS, angle, NULL);
+        for (long i = 0; tilted && i < VIEWS; i++)
+            for (int d = 0; d < 3; d++) {
+                double u = r->u[i][d], v = r->v[i][d];
+                r->u[i][d] = u + 0.05 * v;
+                r->v[i][d] = v - 0.05 * u;
+            }
+        kr_grid g = kr_grid_centred((long[3]){ 130, 120, 88 }, (double[3]){ 0.9, 0.9, 0.9 });
+        kr_linop *A = kr_op_rays(r, &g, KR_RAY_JOSEPH), *B, *part[PARTS];
+        kr_scoped(array) x = kr_array_new(KR_R32, kr_linop_domain(A));
+        kr_scoped(array) y = kr_array_new(KR_R32, kr_linop_codomain(A));
+        kr_scoped(array) z = kr_array_like(x);
+        kr_scoped(array) other_z = kr_array_like(x);
+        kr_scoped(array) sum = kr_array_like(x);
+        kr_scoped(array) other_y = kr_array_like(y);
+        for (long i = 0; i < 130L * 120 * 88; i++)
+            KR_R(x)[i] = (float)sin((double)i * (double)(i % 1000));
+        assert_int_equal(kr_op_rays_planes(r, &g), 88);
+        assert_int_equal(kr_mem_page(folder(), resident() + (12 << 20)), 0);
+        assert_true(kr_op_rays_planes(r, &g) < 60);
+        assert_non_null(B = kr_op_rays(r, &g, KR_RAY_JOSEPH));
+        assert_int_equal(kr_op_rays_split(part, PARTS, r, &g, KR_RAY_JOSEPH), 0);
+        kr_apply(A, y, x);
+        kr_apply(B, other_y, x);
+        kr_apply_adj(A, z, y);
+        kr_apply_adj(B, other_z, y);
+        print_message("%ld planes of %ld: %.2g and %.2g of the numbers apart\n", kr_op_rays_planes(r, &g), g.n[2], distance(other_y, y), distance(other_z, z));
+        assert_true(distance(other_y, y) < 1e-6 && distance(other_z, z) < 1e-6);
+        assert_true(fabs(kr_dot_re(y, other_y) - kr_dot_re(x, other_z)) < 1e-5 * kr_dot_re(y, y));
+        kr_apply_normal(B, other_z, x);
+        assert_true(distance(other_z, z) < 1e-6);
+        for (int p = 0; p < PARTS; p++) {
+            kr_scoped(array) some = kr_array_new(KR_R32, kr_linop_codomain(part[p]));
+            kr_apply(part[p], some, x);
+            for (long v = 0; v < some->n[KR_VIEW]; v++)
+                assert_memory_equal(KR_R(some) + v * COLUMNS * ROWS, KR_R(other_y) + (p + v * PARTS) * COLUMNS * ROWS, COLUMNS * ROWS * sizeof(float));
+            kr_apply_adj(part[p], other_z, some);
+            kr_axpy(sum, 1, other_z);
+        }
+        assert_true(distance(sum, z) < 1e-6);
+        kr_linop_unref(&A);
+        kr_linop_unref(&B);
+        for (int p = 0; p < PARTS; p++)
+            kr_linop_unref(&part[p]);
+        kr_rays_unref(&r);
+        kr_mem_unpage();
+    }
+}
+
 static void axis(void **state)
 {
     (void)state;
@@ -554,7 +664,7 @@ static void rings(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(gridding_meets_elements), cmocka_unit_test(in_parts), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(volumes_lie), cmocka_unit_test(subsets), cmocka_unit_test(axis),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(filtered), cmocka_unit_test(gridding_meets_elements), cmocka_unit_test(in_parts), cmocka_unit_test(volume), cmocka_unit_test(rebinned), cmocka_unit_test(iterations), cmocka_unit_test(volumes_lie), cmocka_unit_test(subsets), cmocka_unit_test(pages), cmocka_unit_test(slabs), cmocka_unit_test(axis),
                                         cmocka_unit_test(counts), cmocka_unit_test(rings), cmocka_unit_test(rings_of_scipy) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
