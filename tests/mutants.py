@@ -263,7 +263,7 @@ class Room:
         with tempfile.TemporaryDirectory() as room:
             p = subprocess.Popen(self.command(test), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=room, process_group=0, text=True, errors="replace",
                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
-            alarm = threading.Timer(60 * limit, lambda: os.killpg(p.pid, signal.SIGKILL))     # of one that waits for ever
+            alarm = threading.Timer((3 if sanitized else 60) * limit, lambda: os.killpg(p.pid, signal.SIGKILL))      # of one that waits for ever, as some do at their end with the sanitizer
             alarm.start()
             said = None
             for line in p.stdout:
