@@ -60,7 +60,7 @@ works 'method: wavelet (undersampled, one coil)' kray recon single.cfl -o single
 
 
 # A plan names the method that the run then takes, also where only the data tell what was measured.
-works 'method   spirit' kray recon under.cfl --plan
+works 'method   wcrr' kray recon under.cfl --plan
 works 'method   rss' kray recon full.cfl --plan
 works 'method   adjoint' kray recon full.cfl --plan --maps 2
 
