@@ -109,7 +109,7 @@ static void as_in_use(void **state)
             continue;
         assert_int_equal(kr_meta_set(w->meta, "network", "%s", kind->name), 0);
         bool refine = !strcmp(kind->name, "refine");
-        if (kind->of_image && !strcmp(kind->around, "ncc1701"))              /* behind the network is data consistency, which is not trained */
+        if (!strcmp(kind->around, "ncc1701"))              /* behind the network is data consistency, which is not trained */
             assert_int_equal(kr_meta_set(w->meta, "hyper.use_datacon", "false"), 0);
         kr_weights_digest(w);
         const char *path = scratch("lesson.safetensors");
