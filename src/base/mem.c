@@ -73,7 +73,7 @@ static void *map(size_t room)
  * mapped again where they are touched next. So nobody who computes has to know. Files have no names: they are gone with the block, or the process, however that ends. */
 enum { LEAST = 128 << 10,                /* smaller blocks stay in memory                            */
        SPARES = 64, SPARE = 16 << 20 };  /* so many blocks up to this size are kept for the next that want as much: files go slowly */
-static struct pager { atomic_size_t limit; size_t program; char *folder; int statm; pthread_mutex_t lock; struct head *blocks, *spare; int spares; kr_thread *watch; } pager = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct pager { atomic_size_t limit, held; size_t program; char *folder; int statm; pthread_mutex_t lock; struct head *blocks, *spare; int spares; kr_thread *watch; } pager = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static size_t resident(void)
 {
@@ -98,7 +98,7 @@ static void take_back(struct head *h)
 void kr_mem_kept(void)
 {
     size_t limit = atomic_load(&pager.limit);
-    if (!limit || resident() < enough(limit))
+    if (!limit || atomic_load(&pager.held) <= 2 * spare_of(limit) || resident() < enough(limit))      /* the second: they fit into it all together */
         return;
     pthread_mutex_lock(&pager.lock);
     if (resident() >= enough(limit)) {   /* nobody else did it meanwhile */
@@ -170,11 +170,18 @@ static struct head *in_file(size_t room)
         if (e)
             return NULL;
         h->room = room;
+        atomic_fetch_add(&pager.held, room);
     }
     pthread_mutex_lock(&pager.lock);
     into(&pager.blocks, h);
     pthread_mutex_unlock(&pager.lock);
     return h;
+}
+
+static void unmap(struct head *h)
+{
+    atomic_fetch_sub(&pager.held, h->room);
+    munmap(h, h->room);
 }
 
 static void file_gone(struct head *h)
@@ -188,7 +195,7 @@ static void file_gone(struct head *h)
     }
     pthread_mutex_unlock(&pager.lock);
     if (!keep)
-        munmap(h, h->room);
+        unmap(h);
 }
 
 int kr_mem_page(const char *folder, size_t limit)
@@ -219,7 +226,7 @@ void kr_mem_unpage(void)
     kr_thread_join(&pager.watch);
     for (struct head *h; (h = pager.spare); pager.spares--) {
         out_of(h);
-        munmap(h, h->room);
+        unmap(h);
     }
     if (pager.folder)
         close(pager.statm);
