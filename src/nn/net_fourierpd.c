@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEVELS = 8, HIDDEN = 32, MOST = 64 };
+enum { LEVELS = 8, MOST = 64 };
 static const char first[] = "dual_blocks.0.diff_weight";
 
 static int matches(const kr_weights *w)
@@ -182,12 +182,12 @@ static int fresh_number(kr_weights *w, double re, long count, const char *prefix
     return t ? 0 : kr_error_code();
 }
 
-static int fresh_three(kr_weights *w, uint64_t seed, long ins, long outs, const char *prefix)
+static int fresh_three(kr_weights *w, uint64_t seed, long ins, long hidden, long outs, const char *prefix)
 {
     int e = 0;
     for (int i = 0; i < 5 && !e; i += 2) {
         kr_auto char *name = kr_strf("%slayers.%d.conv.", prefix, i);
-        e = name ? fresh_conv(w, seed, i < 4 ? 2 : 1, i < 4 ? HIDDEN : outs, i ? HIDDEN : ins, 3, name) : kr_error_code();
+        e = name ? fresh_conv(w, seed, i < 4 ? 2 : 1, i < 4 ? hidden : outs, i ? hidden : ins, 3, name) : kr_error_code();
     }
     return e;
 }
@@ -233,18 +233,19 @@ static int fresh_unet(kr_weights *w, uint64_t seed, long ins, long outs, long ch
 
 static int fresh(kr_weights *w, uint64_t seed)
 {
-    enum { ITERATIONS, PRIMARY, DUAL, CHANNELS, DEPTH, SIZES };
+    enum { ITERATIONS, PRIMARY, DUAL, HIDDEN, CHANNELS, DEPTH, SIZES };
     bool good = true, unet = net_either(w, "use_original_block", "true", "false", &good);
-    const net_size sizes[SIZES] = { { "n_iterations", unet ? 2 : 10, 1, 100 }, { "n_primary", unet ? 4 : 5, 1, MOST }, { "n_dual", 5, 1, MOST }, { "channels", 32, 1, 512 }, { "depth", 4, 1, LEVELS } };
+    const net_size sizes[SIZES] = { { "n_iterations", unet ? 2 : 10, 1, 100 }, { "n_primary", unet ? 4 : 5, 1, MOST }, { "n_dual", 5, 1, MOST }, { "hidden", 32, 1, 512 }, { "channels", 32, 1, 512 },
+                                    { "depth", 4, 1, LEVELS } };
     long n[SIZES];
     int e = good ? net_sizes(w, sizes, SIZES, n) : kr_error_code();
     for (long i = 0; i < n[ITERATIONS] && !e; i++) {
         kr_auto char *dual_of = kr_strf("dual_blocks.%ld.", i), *primal_of = kr_strf("primal_blocks.%ld.", i), *layers = kr_strf("primal_blocks.%ld.layers.", i);
         e = dual_of && primal_of && layers ? fresh_number(w, 1, n[DUAL], dual_of) : kr_error_code();
-        e = e ? e : fresh_three(w, seed, n[DUAL] + 2, n[DUAL], dual_of);
+        e = e ? e : fresh_three(w, seed, n[DUAL] + 2, n[HIDDEN], n[DUAL], dual_of);
         e = e ? e : fresh_number(w, 0, n[PRIMARY], primal_of);
         if (!e)
-            e = unet ? fresh_unet(w, seed, n[PRIMARY] + 1, n[PRIMARY], n[CHANNELS], n[DEPTH], layers) : fresh_three(w, seed, n[PRIMARY] + 1, n[PRIMARY], primal_of);
+            e = unet ? fresh_unet(w, seed, n[PRIMARY] + 1, n[PRIMARY], n[CHANNELS], n[DEPTH], layers) : fresh_three(w, seed, n[PRIMARY] + 1, n[HIDDEN], n[PRIMARY], primal_of);
     }
     return e;
 }
@@ -253,9 +254,10 @@ static const kr_fact facts[] = {
     { "n_iterations", "primal_blocks.%ld.diff_weight", KR_FACT_COUNT, NULL, NULL }, { "n_primary", "primal_blocks.0.diff_weight", 1, NULL, NULL }, { "n_dual", first, 1, NULL, NULL },
     { "use_original_block", "primal_blocks.0.layers.0.conv.weight", KR_FACT_THERE, NULL, NULL }, { .key = "use_original_init" }, { .key = "use_complex_primal", .words = "true|1" },
     { .key = "complex_weights", .words = "true|1" }, { .key = "transform", .words = "Fourier" }, { .key = "g_normtype", .words = "magmax" }, { .key = "f_normtype", .words = "factor" },
-    { .key = "f_normfactor", .words = "1|1.0|none" }, { .key = "return_abs" }, { "channels", "primal_blocks.0.layers.down_path.0.block.0.weight", 0, NULL, NULL },
+    { .key = "f_normfactor", .words = "1|1.0|none" }, { .key = "return_abs" }, { "hidden", "dual_blocks.0.layers.0.conv.weight", 0, NULL, NULL }, { "channels", "primal_blocks.0.layers.down_path.0.block.0.weight", 0, NULL, NULL },
     { "depth", "primal_blocks.0.layers.down_path.%ld.block.0.weight", KR_FACT_COUNT, NULL, NULL }, { .key = NULL } };
 
 const kr_net_kind kr_net_fourierpd = { "fourierpd", "Fourier-PD and Fourier-PDUNet of NCC1701, complex-valued", "Khatun, Chatterjee et al., Sci Rep 15 (2025), arXiv:2310.01073", matches, build,
     false, false, .around = "ncc1701", .facts = facts, .fresh = fresh,
-    .small = "n_iterations=2,n_primary=2,n_dual=2,use_original_init=false;n_iterations=2,n_primary=3,n_dual=2;n_iterations=1,n_primary=2,n_dual=2,use_original_block=false,channels=2,depth=3" };
+    .small = "n_iterations=2,n_primary=2,n_dual=2,hidden=4,use_original_init=false;n_iterations=2,n_primary=3,n_dual=2,hidden=4;"
+             "n_iterations=1,n_primary=2,n_dual=2,hidden=3,use_original_block=false,channels=2,depth=3" };
