@@ -1,5 +1,5 @@
 /* around_ncc1701.c: what NCC1701 does around its networks. ReconResNet: the zero-filled magnitude by its largest value (of the volume), padded to what the network halves, and data
- * consistency with what was measured. Those of k-space (Fourier-PD): k-space in which that magnitude is 1 at most, its own largest value, and data consistency likewise. */
+ * consistency with what was measured. Networks of k-space (Fourier-PD): k-space by the same value, how large it is then, and data consistency. */
 #include "around.h"
 #include "kray/fourier.h"
 #include <math.h>
@@ -116,15 +116,15 @@ static int of_kspace(kr_array *z, slice *s, kr_net *net, const around_job *j, lo
     if (view && view->n[KR_MAP] > 1)
         return kr_fail(KR_EREFUSED, "networks of NCC1701 take one set of coil maps, not %ld", view->n[KR_MAP]);
     s->sens = view ? kr_array_copy(view) : NULL;
-    kr_scoped(array) measured = kr_array_copy(s->k);
-    kr_scoped(array) coils = kr_array_copy(s->k);
+    kr_scoped(array) measured = f->consistent ? kr_array_copy(s->k) : NULL;
+    kr_scoped(array) coils = f->volume ? NULL : kr_array_copy(s->k);
     kr_scoped(array) image = NULL;
     kr_scoped(array) x = kr_array_new(KR_C32, KR_SHAPE([KR_X] = s->nx, [KR_Y] = s->ny));
-    if (!s->sens || !measured || !coils || !x || magnitude(&image, coils))
+    if (!s->sens || (f->consistent && !measured) || !x || (!f->volume && (!coils || magnitude(&image, coils))))
         return kr_error_code();
     around_unit_maps(s->sens, i ? NULL : j->trace);
     double at[2] = { j->whole[0], j->whole[1] };
-    if (!f->volume)
+    if (image)
         limits(at, image, true);
     if (!(at[1] > 0))
         return kr_fail(KR_ENUMBER, "a slice is %g everywhere: there is nothing to scale it by", at[1]);

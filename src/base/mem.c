@@ -96,17 +96,7 @@ static void take_back(struct head *h)
 }
 
 /* A program under the address sanitizer holds more by itself than any limit: its pages would be given back without end. */
-#if defined __SANITIZE_ADDRESS__
-enum { CHECKED = true };
-#elif defined __has_feature
-#if __has_feature(address_sanitizer)
-enum { CHECKED = true };
-#else
-enum { CHECKED = false };
-#endif
-#else
-enum { CHECKED = false };
-#endif
+enum { CHECKED = LARGE == SIZE_MAX };
 
 void kr_mem_kept(void)
 {
@@ -224,7 +214,7 @@ int kr_mem_page(const char *folder, size_t limit)
         e = kr_fail(KR_EFILE, "%s: no file can be made there for what memory does not hold: %s", folder, strerror(errno));
     if (fd >= 0)
         close(fd);
-    size_t least = pager.program + (12 << 20);      /* a checked program takes more than any limit */
+    size_t least = pager.program + (12 << 20);      /* where it takes more than the limit by itself */
     atomic_store(&pager.limit, e ? 0 : limit > least ? limit : least);
     if (!e && (e = kr_thread_start(&pager.watch, watch, NULL)))
         atomic_store(&pager.limit, 0);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEVELS = 8, MOST = 64 };
+enum { MOST = 64 };                                          /* images in a memory */
 static const char first[] = "dual_blocks.0.diff_weight";
 
 static int matches(const kr_weights *w)
@@ -20,71 +20,9 @@ static int matches(const kr_weights *w)
     return 0;
 }
 
-static kr_node conv(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *x, int count)
-{
-    const kr_tensor *t = graph_refused(g) ? NULL : net_tensor(w, "%sweight", prefix), *b = t ? net_tensor(w, "%sbias", prefix) : NULL;
-    return lay_complex_conv(g, x, count, t, b);
-}
-
-/* Three convolutions, in frames of the nearest value, or circular along the phase encodes (the published columns). */
-static kr_node three(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count, enum lay_edge encodes)
-{
-    char name[128];
-    bool turned = net_turned(w);
-    kr_node x[2];
-    for (int i = 0; i < 5 && !graph_refused(g); i += 2) {
-        for (int k = 0; k < (i ? 1 : count); k++)
-            x[k] = lay_frame(g, i ? x[k] : in[k], 1, turned ? encodes : LAY_NEAREST, turned ? LAY_NEAREST : encodes);
-        snprintf(name, sizeof name, "%slayers.%d.conv.", prefix, i);
-        x[0] = lay_frame(g, conv(g, w, name, x, i ? 1 : count), -1, LAY_ZERO, LAY_ZERO);
-        x[0] = i < 4 ? lay_act(g, x[0], LAY_RELU) : x[0];
-    }
-    return x[0];
-}
-
-/* Convolution, CReLU, batch norm, twice. */
-static kr_node twice(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *x, int count)
-{
-    static const char *const parts[4] = { "weight", "bias", "running_mean", "running_var" };
-    char name[192];
-    kr_node y = { -1 };
-    for (int i = 0; i < 2 && !graph_refused(g); i++) {
-        snprintf(name, sizeof name, "%sblock.%d.", prefix, 3 * i);
-        y = lay_act(g, conv(g, w, name, i ? &y : x, i ? 1 : count), LAY_RELU);
-        const kr_tensor *norm[4] = { NULL };
-        for (int k = 0; k < 4; k++)
-            norm[k] = graph_refused(g) || (k && !norm[k - 1]) ? NULL : net_tensor(w, "%sblock.%d.%s", prefix, 3 * i + 2, parts[k]);
-        net_maybe(w, "%sblock.%d.num_batches_tracked", prefix, 3 * i + 2);   /* tells of training alone */
-        y = lay_complex_norm(g, y, norm);
-    }
-    return y;
-}
-
-static kr_node unet_of(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count)
-{
-    char name[160];
-    kr_node skip[LEVELS], x = { -1 };
-    int levels = 0;
-    bool turned = net_turned(w);
-    while (levels < LEVELS && net_maybe(w, "%sdown_path.%d.block.0.weight", prefix, levels))
-        levels++;
-    for (int i = 0; i < levels; i++) {
-        snprintf(name, sizeof name, "%sdown_path.%d.", prefix, i);
-        x = skip[i] = twice(g, w, name, i ? &x : in, i ? 1 : count);
-        x = i + 1 < levels ? lay_pool(g, x) : x;
-    }
-    for (int i = 0; i + 1 < levels && !graph_refused(g); i++) {
-        kr_node level = skip[levels - 2 - i];
-        snprintf(name, sizeof name, "%sup_path.%d.up.1.", prefix, i);
-        x = lay_bilinear(g, x);
-        x = conv(g, w, name, &x, 1);
-        kr_node both[2] = { lay_middle(g, x, level, turned ? LAY_CIRCULAR : LAY_ZERO, turned ? LAY_ZERO : LAY_CIRCULAR), level };
-        snprintf(name, sizeof name, "%sup_path.%d.conv_block.", prefix, i);
-        x = twice(g, w, name, both, 2);
-    }
-    snprintf(name, sizeof name, "%slast.", prefix);
-    return conv(g, w, name, &x, 1);
-}
+/* The edges of the published rows (readout) and columns (phase encodes), where images have their axes exchanged, too. */
+static enum lay_edge rows(const kr_weights *w, enum lay_edge readout, enum lay_edge encodes) { return net_turned(w) ? encodes : readout; }
+static enum lay_edge columns(const kr_weights *w, enum lay_edge readout, enum lay_edge encodes) { return net_turned(w) ? readout : encodes; }
 
 /* h + w conv(cat[h, F S mean f, y]) of one coil, as stacks of images. */
 static kr_graph *dual(kr_graph *g, const kr_weights *w, const char *prefix, long images)
@@ -94,7 +32,8 @@ static kr_graph *dual(kr_graph *g, const kr_weights *w, const char *prefix, long
         return NULL;
     kr_node in[3] = { graph_input(one, "memory", KR_COILS, images, true), graph_input(one, "projection", KR_IMAGE, 1, true), graph_input(one, "measured", KR_IMAGE, 1, true) };
     kr_node h = lay_features(one, in, 1), all = lay_features(one, in, 3);
-    graph_output(one, lay_stack(one, lay_complex_gain(one, h, three(one, w, prefix, &all, 1, LAY_CIRCULAR), net_tensor(w, "%sdiff_weight", prefix))));
+    kr_node y = primal_dual_three(one, w, prefix, &all, 1, rows(w, LAY_NEAREST, LAY_CIRCULAR), columns(w, LAY_NEAREST, LAY_CIRCULAR));
+    graph_output(one, lay_stack(one, lay_complex_gain(one, h, y, net_tensor(w, "%sdiff_weight", prefix))));
     return one;
 }
 
@@ -103,7 +42,8 @@ static kr_node primal(kr_graph *g, const kr_weights *w, const char *prefix, kr_n
     char name[128];
     kr_node x[2] = { f, b };
     snprintf(name, sizeof name, "%slayers.", prefix);
-    kr_node y = net_maybe(w, "%s0.conv.weight", name) ? three(g, w, prefix, x, 2, LAY_NEAREST) : unet_of(g, w, name, x, 2);
+    kr_node y = net_maybe(w, "%s0.conv.weight", name) ? primal_dual_three(g, w, prefix, x, 2, LAY_NEAREST, LAY_NEAREST)
+              : primal_dual_unet(g, w, name, x, 2, rows(w, LAY_ZERO, LAY_CIRCULAR), columns(w, LAY_ZERO, LAY_CIRCULAR));
     return lay_complex_gain(g, f, y, net_tensor(w, "%sdiff_weight", prefix));
 }
 
@@ -236,7 +176,7 @@ static int fresh(kr_weights *w, uint64_t seed)
     enum { ITERATIONS, PRIMARY, DUAL, HIDDEN, CHANNELS, DEPTH, SIZES };
     bool good = true, unet = net_either(w, "use_original_block", "true", "false", &good);
     const net_size sizes[SIZES] = { { "n_iterations", unet ? 2 : 10, 1, 100 }, { "n_primary", unet ? 4 : 5, 1, MOST }, { "n_dual", 5, 1, MOST }, { "hidden", 32, 1, 512 }, { "channels", 32, 1, 512 },
-                                    { "depth", 4, 1, LEVELS } };
+                                    { "depth", 4, 1, PRIMAL_DUAL_LEVELS } };
     long n[SIZES];
     int e = good ? net_sizes(w, sizes, SIZES, n) : kr_error_code();
     for (long i = 0; i < n[ITERATIONS] && !e; i++) {

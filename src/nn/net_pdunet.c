@@ -4,78 +4,10 @@
 #include "parts.h"
 #include <stdio.h>
 
-enum { LEVELS = 8 };
-
-static kr_node conv(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *x, int count, long outs, long k, enum kr_act act)
-{
-    long in = 0;
-    for (int i = 0; i < count; i++)
-        in += graph_extent(g, x[i]).chan;
-    const kr_tensor *t = graph_refused(g) ? NULL : net_tensor(w, "%sweight", prefix), *b = t ? net_tensor(w, "%sbias", prefix) : NULL;
-    if (!b || !net_shape(t, outs, in, k))
-        return graph_fail(g);
-    return lay_conv(g, x, count, t, b, 1, KR_PAD_ZERO, act, 0);
-}
-
-/* Three convolutions to as many channels as x[0] has, in frames of the nearest value, or circular along columns. */
-static kr_node three(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count, enum lay_edge columns)
-{
-    char name[128];
-    kr_node x[3];
-    for (int i = 0; i < 5 && !graph_refused(g); i += 2) {
-        for (int k = 0; k < (i ? 1 : count); k++)
-            x[k] = lay_frame(g, i ? x[k] : in[k], 1, LAY_NEAREST, columns);
-        snprintf(name, sizeof name, "%slayers.%d.conv.", prefix, i);
-        x[0] = lay_frame(g, conv(g, w, name, x, i ? 1 : count, i == 4 ? graph_extent(g, in[0]).chan : 0, 3, KR_ACT_NONE), -1, LAY_ZERO, LAY_ZERO);
-        if (i < 4)
-            x[0] = lay_prelu(g, x[0], net_tensor(w, "%slayers.%d.weight", prefix, i + 1));
-    }
-    return x[0];
-}
-
 /* h + w conv(cat[h, mean f, g]) */
 static kr_node dual(kr_graph *g, const kr_weights *w, const char *prefix, kr_node h, kr_node f, kr_node y)
 {
-    return lay_gain(g, h, three(g, w, prefix, (kr_node[]){ h, lay_mean(g, f), y }, 3, LAY_CIRCULAR), net_tensor(w, "%sdiff_weight", prefix));
-}
-
-/* Convolution, ReLU, batch norm, twice. */
-static kr_node twice(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *x, int count)
-{
-    char name[160];
-    kr_node y = { -1 };
-    for (int i = 0; i < 2 && !graph_refused(g); i++) {
-        snprintf(name, sizeof name, "%sblock.%d.", prefix, 3 * i);
-        y = conv(g, w, name, i ? &y : x, i ? 1 : count, 0, 3, KR_ACT_RELU);
-        snprintf(name, sizeof name, "%sblock.%d.", prefix, 3 * i + 2);
-        y = batch_norm(g, w, name, y, 100000);
-    }
-    return y;
-}
-
-static kr_node unet_of(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count, long outs)
-{
-    char name[160];
-    kr_node skip[LEVELS], x = { -1 };
-    int levels = 0;
-    while (levels < LEVELS && net_maybe(w, "%sdown_path.%d.block.0.weight", prefix, levels))
-        levels++;
-    for (int i = 0; i < levels; i++) {
-        snprintf(name, sizeof name, "%sdown_path.%d.", prefix, i);
-        x = skip[i] = twice(g, w, name, i ? &x : in, i ? 1 : count);
-        x = i + 1 < levels ? lay_pool(g, x) : x;
-    }
-    for (int i = 0; i + 1 < levels && !graph_refused(g); i++) {
-        kr_node level = skip[levels - 2 - i];
-        snprintf(name, sizeof name, "%sup_path.%d.up.1.", prefix, i);
-        x = lay_bilinear(g, x);
-        x = conv(g, w, name, &x, 1, graph_extent(g, level).chan, 1, KR_ACT_NONE);
-        kr_node both[2] = { lay_middle(g, x, level, LAY_ZERO, LAY_CIRCULAR), level };
-        snprintf(name, sizeof name, "%sup_path.%d.conv_block.", prefix, i);
-        x = twice(g, w, name, both, 2);
-    }
-    snprintf(name, sizeof name, "%slast.", prefix);
-    return conv(g, w, name, &x, 1, outs, 1, KR_ACT_NONE);
+    return lay_gain(g, h, primal_dual_three(g, w, prefix, (kr_node[]){ h, lay_mean(g, f), y }, 3, LAY_NEAREST, LAY_CIRCULAR), net_tensor(w, "%sdiff_weight", prefix));
 }
 
 /* f + w U(cat[f, mean b]) */
@@ -84,7 +16,7 @@ static kr_node primal(kr_graph *g, const kr_weights *w, const char *prefix, kr_n
     char name[128];
     kr_node x[2] = { f, lay_mean(g, b) };
     snprintf(name, sizeof name, "%slayers.", prefix);
-    kr_node y = net_maybe(w, "%s0.conv.weight", name) ? three(g, w, prefix, x, 2, LAY_NEAREST) : unet_of(g, w, name, x, 2, graph_extent(g, f).chan);
+    kr_node y = net_maybe(w, "%s0.conv.weight", name) ? primal_dual_three(g, w, prefix, x, 2, LAY_NEAREST, LAY_NEAREST) : primal_dual_unet(g, w, name, x, 2, LAY_ZERO, LAY_CIRCULAR);
     return lay_gain(g, f, y, net_tensor(w, "%sdiff_weight", prefix));
 }
 

@@ -113,6 +113,12 @@ bool rvn_of_atommic(const kr_weights *w);         /* its RecurrentVarNet, whose 
     { .key = "coil_sensitivity_maps_nn_normalize", .words = "true|1" }, { .key = "use_sens_net", .words = "false|0|none" }, \
     { .key = "fft_normalization" }, { .key = "coil_combination_method" }, { .key = "coil_dim" }
 
+/* ---- Primal-Dual networks ---- */
+/* As many features as in[0] has, real or complex as the tensors are: by three convolutions "layers.N." in frames of these edges; by a U-Net whose up-sampled levels have them. */
+enum { PRIMAL_DUAL_LEVELS = 8 };
+kr_node primal_dual_three(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count, enum lay_edge rows, enum lay_edge columns);
+kr_node primal_dual_unet(kr_graph *g, const kr_weights *w, const char *prefix, const kr_node *in, int count, enum lay_edge rows, enum lay_edge columns);
+
 /* ---- Convolutions in a row ---- */
 bool net_equal(const kr_tensor *a, const kr_tensor *b);            /* the same numbers */
 kr_node batch_norm(kr_graph *g, const kr_weights *w, const char *prefix, kr_node x, long by);       /* see lay_batch_norm */

@@ -290,18 +290,8 @@ static int leftovers(char name[256])                   /* hidden files of an int
 
 static bool writes(const job *j) { return j->run == write_scan || j->run == write_image || j->run == write_array; }
 
-/* So many allocations are tried one by one, later ones at growing distances. Sanitizers take ten times as long, and see the same ways out. */
-enum { EACH =
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-    30
-#else
-    250
-#endif
-#else
-    250
-#endif
-};
+/* So many allocations are tried one by one, later ones at growing distances. Sanitizers see the same ways out. */
+enum { EACH = SANITIZED ? 30 : 250 };
 
 static void survives(void **state)
 {
