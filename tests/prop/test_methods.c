@@ -125,7 +125,9 @@ static void reconstruct(double *error, double *scale, const char *method, const 
     reconstruct_with(error, scale, method, NULL, p, z, which);
 }
 
-/* As its figure says; without one: half the error of the zero-filled image, 5 % off in brightness. */
+/* As its figure says; without one: half the error of the zero-filled image, 5 % off in brightness. Over levels of kr_cpu and core types of OpenBLAS
+ * figures move by 4e-4 and 2e-4, but for two: llr (3 %: rounding decides which small blocks of singular values pass its threshold) and nlinv with a
+ * regularisation that falls fast (0.7 % and 0.0023: its last Newton step is nearly free of it). */
 static void held(const char *phantom, int which, const char *method, const char *options, double error, double scale, double most)
 {
     static const char *const word[SCANS] = { "PLAIN", "BANDS", "SERIES", "VOLUME", "SPOKES" };
@@ -134,7 +136,8 @@ static void held(const char *phantom, int which, const char *method, const char 
         printf("# FIGURE { \"%s\", %s, \"%s\", \"%s\", %.6f, %.5f },\n", phantom, word[which], method, options, error, scale);
         return;
     }
-    if (f ? fabs(error - f->error) > (strcmp(method, "llr") ? 0.002 : 0.02) * f->error || fabs(scale - f->scale) > 0.0005 : error > most || scale < 0.95 || scale > 1.05)
+    bool loose = !strcmp(method, "llr") || strstr(options, "fall=");
+    if (f ? fabs(error - f->error) > (loose ? 0.06 : 0.002) * f->error || fabs(scale - f->scale) > (loose ? 0.01 : 0.0005) : error > most || scale < 0.95 || scale > 1.05)
         fail_msg("%s %s on %s, %s: NRMSE %.6f, %.5f times as bright; it was %.6f, %.5f", method, options, phantom, scan_name[which], error, scale, f ? f->error : most, f ? f->scale : 1);
 }
 
