@@ -187,6 +187,8 @@ static int take_numbers(struct stream *s, const kr_mat_var *v, float *to, long s
 
 static int take_variable(struct stream *s, kr_mat_var *v, int class, float **data, const char *field, long inside);
 
+static const char BETWEEN[] = "./";          /* a structure and its field: as MATLAB says it, and as in files of HDF5 */
+
 /* In a structure of one element the fields follow in order, each a matrix without a name. */
 static int take_field(struct stream *s, kr_mat_var *v, float **data, const char *field, long inside)
 {
@@ -208,7 +210,7 @@ static int take_field(struct stream *s, kr_mat_var *v, float **data, const char 
     kr_auto char *names = kr_alloc_zero((size_t)t.bytes + 8, 1);
     if (!names || take_body(s, &t, names, &inside))
         return kr_error_code();
-    size_t want = strcspn(field, ".");
+    size_t want = strcspn(field, BETWEEN);
     long fields = t.bytes / width, at = 0;
     while (at < fields && !(strnlen(names + at * width, (size_t)width) == want && !strncmp(names + at * width, field, want)))
         at++;
@@ -216,7 +218,10 @@ static int take_field(struct stream *s, kr_mat_var *v, float **data, const char 
         kr_text known = { 0 };
         for (long i = 0; i < fields && i < 40; i++)
             kr_text_add(&known, "%s%.*s", i ? ", " : "", (int)width, names + i * width);
-        kr_fail(KR_EFORMAT, "structure '%s' has no field '%.*s'; it has %s", v->name, (int)want, field, known.s ? known.s : "none");
+        if (!want && known.s)
+            kr_fail(KR_EFORMAT, "'%s' is a structure: name one of its fields, as in %s.%.*s; it has %s", v->name, v->name, (int)strnlen(names, (size_t)width), names, known.s);
+        else
+            kr_fail(KR_EFORMAT, "structure '%s' has no field '%.*s'; it has %s", v->name, (int)want, field, known.s ? known.s : "none");
         kr_text_clear(&known);
         return kr_error_code();
     }
@@ -245,7 +250,7 @@ static int take_variable(struct stream *s, kr_mat_var *v, int class, float **dat
         return class == MX_STRUCT ? take_field(s, v, data, field, inside)
                                   : kr_fail(KR_EFORMAT, "'%s' is no structure, but %s: it has no field '%s'", v->name, v->class_name, field);
     if (class == MX_STRUCT)
-        return kr_fail(KR_EFORMAT, "'%s' is a structure: name one of its fields, as in %s.field", v->name, v->name);
+        return take_field(s, v, data, "", inside);
     if (!v->numeric)
         return kr_fail(KR_EFORMAT, "'%s' is of class %s; numbers are wanted", v->name, v->class_name);
     if (!v->count)
@@ -276,7 +281,7 @@ static int element(struct walk *w, struct stream *s, long bytes)
     if (w->each)
         return w->each(w->self, &v);
     size_t n = strlen(v.name);
-    if (strncmp(w->name, v.name, n) || (w->name[n] && w->name[n] != '.'))
+    if (strncmp(w->name, v.name, n) || (w->name[n] && !strchr(BETWEEN, w->name[n])))
         return 0;
     w->found = true;
     *w->var = v;

@@ -39,6 +39,9 @@ static void samples(void **state)
     kr_scoped(array) y = array(file[0], ":s.y");
     assert_shape(y, [KR_Y] = 3);
     assert_true(KR_R(y)[0] == 0 && KR_R(y)[1] == 1 && KR_R(y)[2] == 2);
+    kr_scoped(array) same = array(file[0], ":s/y");       /* as in files of HDF5 */
+    assert_shape(same, [KR_Y] = 3);
+    assert_true(KR_R(same)[2] == 2);
 }
 
 static void real_scans(void **state)
@@ -108,7 +111,8 @@ static void refusals(void **state)
         { brain, ":kData@x,y,coyl", KR_EUSAGE, "'coyl' names no axis" },
         { brain, ":kData.x", KR_EFORMAT, "no structure" },
         { "samples/arrays/mat5_plain.mat", ":name", KR_EFORMAT, "class char; numbers are wanted" },
-        { "samples/arrays/mat5_plain.mat", ":s", KR_EFORMAT, "name one of its fields" },
+        { "samples/arrays/mat5_plain.mat", ":s", KR_EFORMAT, "name one of its fields, as in s.x; it has x, y" },
+        { "samples/arrays/mat5_plain.mat", ":s/z", KR_EFORMAT, "no field 'z'; it has x, y" },
         { "samples/arrays/mat5_plain.mat", ":s.z", KR_EFORMAT, "no field 'z'; it has x, y" },
         { "samples/ct/htc2022_like_full.mat", ":CtDataFull.type", KR_EFORMAT, "class char" },
         { "data/mri/phantom_spiral_8ch_60intl_espirit.mat", "", KR_EUSAGE, "w (double, 1182 x 60)" } };
