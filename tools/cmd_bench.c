@@ -260,13 +260,13 @@ static const struct part *part_named(const char *name)
 static int run(void *p, int files, char **file, const kr_trace *trace)
 {
     const opts *o = p;
-    if (o->repeat < 1 || o->repeat > 1000 || o->threads < 0)
-        return kr_fail(KR_EUSAGE, "--repeat is 1 to 1000 and --threads not negative, not %ld and %ld", o->repeat, o->threads);
+    if (o->repeat < 1 || o->repeat > 1000)
+        return kr_fail(KR_EUSAGE, "--repeat is 1 to 1000, not %ld", o->repeat);
     for (int i = 0; i < files; i++)
         if (!part_named(file[i]))
             return kr_error_code();
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     struct bench b = { o, json_array(), trace, 0 };
     static const char *const level[] = { "x86-64", "", "", "x86-64-v3", "x86-64-v4" };
     if (!o->json)

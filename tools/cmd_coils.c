@@ -61,11 +61,10 @@ static int coils(const opts *o, int files, char **file, struct answer *answer)
         return kr_fail(KR_EUSAGE, "one scan is wanted, %d are given", files);
     if (!o->output && !o->png)
         return kr_fail(KR_EUSAGE, "where should the maps go? Give -o MAPS, for example -o maps.cfl");
-    if (o->threads < 0 || o->compress < 0 || o->calib < 1)
-        return kr_fail(KR_EUSAGE, "--threads, --compress and --calib count something: %ld is not possible",
-                       o->threads < 0 ? o->threads : o->compress < 0 ? o->compress : o->calib);
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (o->compress < 0 || o->calib < 1)
+        return kr_fail(KR_EUSAGE, "--compress and --calib count something: %ld is not possible", o->compress < 0 ? o->compress : o->calib);
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     if ((o->output && kr_can_write(KR_PLAIN, o->output, NULL)) || (o->png && kr_can_write(KR_PLAIN, o->png, NULL)))
         return kr_error_code();
     double start = kr_seconds();

@@ -315,8 +315,8 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--metal wants the whole image: without --box and --slice");
     if (o->matrix < 0 || o->matrix > 32768)
         return kr_fail(KR_EUSAGE, "--matrix %ld: 1 to 32768 pixels are possible, 0 for as many as the views see", o->matrix);
-    if (o->threads < 0 || !(o->water >= 0))
-        return kr_fail(KR_EUSAGE, "--threads and --water must not be negative");
+    if (!(o->water >= 0))
+        return kr_fail(KR_EUSAGE, "--water must not be negative");
     if (o->rings && o->stripes)
         return kr_fail(KR_EUSAGE, "--rings and --rings-wavelet are two ways to the same end: one of them");
     if (fabs(o->air) > 0 && !(o->water > 0))
@@ -330,8 +330,8 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_error_code();
     if (!made && (kr_output_apart(o->output, file[0]) || (o->keep && kr_output_apart(o->keep, file[0]))))
         return kr_error_code();
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     if (o->memory && kr_ct_within(o->memory, o->output))
         return kr_error_code();
     struct answer a;

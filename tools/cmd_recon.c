@@ -476,14 +476,14 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "no input is given");
     if (!o->output && !o->plan)
         return kr_fail(KR_EUSAGE, "where should the image go? Give -o OUT, for example -o image.nii.gz");
-    if (o->threads < 0 || o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0)
-        return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib and --compress count something: %s is not possible",
-                       o->threads < 0 ? "a negative number of threads" : o->maps < 1 || o->maps > 8 ? "that number of maps"
+    if (o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0)
+        return kr_fail(KR_EUSAGE, "--maps (1 to 8), --calib and --compress count something: %s is not possible",
+                       o->maps < 1 || o->maps > 8 ? "that number of maps"
                        : o->calib < 1 ? "a calibration area without samples" : "a negative number of coils");
     if (all_options_count(o))
         return kr_error_code();
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     struct batch b = { 0 };
     struct answer a;
     struct asked all = { 0 };

@@ -180,14 +180,14 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "ports are numbers from 0 to 65535");
     if (o->status)
         return ask_status(o, trace);
-    if (o->sessions < 1 || o->jobs < 1 || o->memory < 1 || o->message < 4096 || o->threads < 0 || !(o->idle > 0))
-        return kr_fail(KR_EUSAGE, "--sessions, --jobs, --memory, --message (4096 bytes at least), --threads and --idle count something");
+    if (o->sessions < 1 || o->jobs < 1 || o->memory < 1 || o->message < 4096 || !(o->idle > 0))
+        return kr_fail(KR_EUSAGE, "--sessions, --jobs, --memory, --message (4096 bytes at least) and --idle count something");
     if (o->each && !o->each[strspn(o->each, " ")])
         return kr_fail(KR_EUSAGE, "--each is empty: a command is wanted, such as 'python3 track.py'");
     if (!(o->timeout > 0) || (!o->each && (o->timeout < 10 || o->timeout > 10)))
         return kr_fail(KR_EUSAGE, o->each ? "--timeout is a number of seconds above 0" : "--timeout is for --each, which is not given");
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     kr_guard_memory();
     struct told t = { trace, PTHREAD_MUTEX_INITIALIZER };
     kr_trace own = { .say = say, .self = &t, .stop = trace->stop };

@@ -203,10 +203,10 @@ static int run(void *p, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "what is wanted? Give -o OUT for the image in SNR units, --gfactor OUT or --noise OUT");
     if (!method.asked)
         return kr_fail(KR_EUSAGE, "noise is that of one method: --method NAME; kray recon --method list shows all");
-    if (o->threads < 0 || o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0 || o->sigma < 0)
-        return kr_fail(KR_EUSAGE, "--threads, --maps (1 to 8), --calib, --compress and --sigma are not negative");
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (o->maps < 1 || o->maps > 8 || o->calib < 1 || o->compress < 0 || o->sigma < 0)
+        return kr_fail(KR_EUSAGE, "--maps (1 to 8), --calib, --compress and --sigma are not negative");
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     struct answer a;
     answer_begin(&a, o->json, trace);
     int e = snr(file[0], o, &a);

@@ -96,10 +96,10 @@ static int run(void *p, int files, char **file, const kr_trace *outer)
         return kr_fail(KR_EUSAGE, "'%s': the stream comes from standard input (< FILE)", *file);
     if (isatty(0) || isatty(1))
         return kr_fail(KR_EUSAGE, "messages come from standard input and go to standard output, and one of them is a terminal");
-    if (o->threads < 0 || o->memory < 1)
-        return kr_fail(KR_EUSAGE, "--threads and --memory count something");
-    if (o->threads)
-        kr_threads_set((int)o->threads);
+    if (o->memory < 1)
+        return kr_fail(KR_EUSAGE, "--memory counts something");
+    if (kr_threads_want(o->threads))
+        return kr_error_code();
     kr_guard_memory();
     if (o->each && !o->each[strspn(o->each, " ")])
         return kr_fail(KR_EUSAGE, "--each is empty: a command is wanted, such as 'python3 track.py'");

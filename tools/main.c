@@ -38,6 +38,16 @@ int kr_note(kr_meta *m, const char *method, const char *parameters, const char *
     return kr_meta_provenance(m, kr_command_line(), method, parameters, input, inputs);
 }
 
+int kr_threads_want(long n)
+{
+    enum { MOST = 256 };                   /* as of KR_THREADS and OMP_NUM_THREADS: each thread has scratch of its own */
+    if (n < 0 || n > MOST)
+        return kr_fail(KR_EUSAGE, "--threads %ld: 1 to %d are possible, 0 for one per core", n, MOST);
+    if (n)
+        kr_threads_set((int)n);
+    return 0;
+}
+
 enum { PATIENCE = 2 };                     /* seconds until a job that does not look up is left */
 
 static void on_alarm(int sig)

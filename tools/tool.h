@@ -22,6 +22,8 @@ const char *kr_command_line(void);       /* as typed, for provenance        */
 bool kr_whole(void);                     /* --provenance full: notes are to be whole (kr_meta_set_whole) */
 /* kr_meta_provenance of what this command makes, as whole as --provenance says. */
 int kr_note(kr_meta *m, const char *method, const char *parameters, const char *const *input, int inputs) KR_MUST_USE;
+/* --threads: 0 leaves their number as it is; more than KR_THREADS takes from its environment are refused. */
+int kr_threads_want(long n) KR_MUST_USE;
 /* From now on a library that breaks down over a damaged file costs a sentence and exit status 1, not a crash. */
 void kr_guard(void);
 /* For one of many files: 0, or a refusal where reading it (of large files the header) breaks such a library, found out in a child

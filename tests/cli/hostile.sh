@@ -31,6 +31,12 @@ refuses 1 'pipe.h5: is not a plain file, but a pipe' timeout 60 "$exe" info pipe
 refuses 1 'pipe' timeout 60 "$exe" info pipe
 refuses 1 '/dev/stdin: is not a plain file, but a pipe' bash -c "echo hello | $exe info /dev/stdin"
 
+# ---- More threads than any machine has ----
+kray simulate shepplogan -q -o few.h5 -m 32,32 --slices 1 --coils 4
+for c in 'recon few.h5 -o x.npy' 'coils few.h5 -o x.npy' 'snr few.h5 -o x.npy' 'ct phantom -o x.npy' 'serve --port 0' 'bench grappa -n 1'; do
+    for n in 100000 -1; do refuses 2 "--threads $n: 1 to 256 are possible" "$exe" $c --threads $n; done
+done
+
 # ---- Little room for addresses: OpenBLAS waits without end for its buffers ----
 kray simulate shepplogan -q -o scan.h5 -m 32,32 --slices 1 --coils 4
 if [ "$asan" != 0 ]; then
