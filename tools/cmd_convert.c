@@ -81,6 +81,8 @@ static int one(const char *from, const char *to, const opts *o, json_t *j, const
             const char *others = kr_meta_get(im->meta, "other_series");
             if (others)
                 kr_say(trace, KR_INFO, "%s: one series of images is converted; the file also holds %s", from, others);
+            if (kr_meta_get(im->meta, "place_unknown"))
+                kr_say(trace, KR_WARNING, "%s: %s: where it lies in the patient is unknown", from, kr_meta_get(im->meta, "place_unknown"));
             if ((o->axes && regrid_axes(&im, o->axes, trace)) || (o->resample && regrid_resample(&im, o->resample, trace)))
                 return kr_fail_in("%s", from);
             kr_scoped(image) whole = NULL;

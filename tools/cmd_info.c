@@ -437,6 +437,8 @@ static int tell_image(json_t **o, kr_text *t, const kr_image *im)
     meta_lines(t, im->meta);
     static const char *const made[][3] = { { "kray_method", "", "" }, { "kray_parameters", "", "" }, { "kray_version", "Kray ", "" }, { NULL, NULL, NULL } };
     meta_line(t, "made by", im->meta, made);
+    if (kr_meta_get(im->meta, "place_unknown"))
+        line(t, "place", "unknown: %s", kr_meta_get(im->meta, "place_unknown"));
     if (kr_meta_get(im->meta, "other_series"))
         line(t, "also here", "%s", kr_meta_get(im->meta, "other_series"));
     return 0;

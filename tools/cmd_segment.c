@@ -224,6 +224,8 @@ static int segment(const struct models *m, const opts *o, int files, char **file
     for (int i = 0; !e && i < files; i++) {
         e = kr_image_read(&im[i], file[i]);
         in[i] = im[i];
+        if (!e && kr_meta_get(im[i]->meta, "place_unknown"))
+            kr_say(&a->trace, KR_WARNING, "%s: %s: what is left and what is right is taken from the order of its voxels", file[i], kr_meta_get(im[i]->meta, "place_unknown"));
     }
     for (int i = 1; !e && i < files; i++)
         e = kr_image_same_grid(im[i], im[0], file[i], file[0]);

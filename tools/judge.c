@@ -272,6 +272,8 @@ static int read_magnitude(kr_image **out, const char **crops, const char *path, 
         *crops = f->name;
     } else if (e)
         return f->read_image ? e : kr_fail(KR_EFORMAT, "%s: a %s file holds no images that Kray reads", path, f->name);
+    if (kr_meta_get(im->meta, "place_unknown"))
+        kr_say(trace, KR_WARNING, "%s: %s: where it lies in the patient is unknown, and voxels are compared as they are stored", path, kr_meta_get(im->meta, "place_unknown"));
     *out = kr_image_magnitude(im);
     return *out ? 0 : kr_error_code();
 }

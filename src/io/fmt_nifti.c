@@ -55,7 +55,10 @@ typedef struct volume {
     nifti_image *nim;
     kr_meta *meta;
     char *axes;                  /* names that Kray noted when it wrote     */
+    bool turned;                 /* qform: its quaternion is a rotation and its offsets are numbers, which libnifti makes up otherwise */
 } volume;
+
+static const char PLACE[] = "place_unknown";   /* note: why an image whose header states a place has none */
 
 static void volume_close(volume *v)
 {
@@ -130,6 +133,10 @@ static int read_header(volume *v)
     e = version == 1 ? check(v, dim, h.one.datatype, h.one.vox_offset, size) : check(v, dim, h.two.datatype, (double)h.two.vox_offset, size);
     if (e)
         return e;
+    const double q[6] = { version == 1 ? h.one.quatern_b : h.two.quatern_b, version == 1 ? h.one.quatern_c : h.two.quatern_c,
+                          version == 1 ? h.one.quatern_d : h.two.quatern_d, version == 1 ? h.one.qoffset_x : h.two.qoffset_x,
+                          version == 1 ? h.one.qoffset_y : h.two.qoffset_y, version == 1 ? h.one.qoffset_z : h.two.qoffset_z };
+    v->turned = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] < 1.01 && isfinite(q[3]) && isfinite(q[4]) && isfinite(q[5]);      /* false for no numbers */
     v->nim = version == 1 ? nifti_convert_n1hdr2nim(h.one, "volume.nii") : nifti_convert_n2hdr2nim(h.two, "volume.nii");
     return v->nim ? 0 : kr_fail(KR_EFORMAT, "the NIfTI header makes no sense");
 }
@@ -146,7 +153,7 @@ static int read_comment(volume *v, char *text)
             kr_free(v->axes);
             if (!(v->axes = kr_strdup(colon + 2)))
                 return kr_error_code();
-        } else if (*line && kr_meta_set(v->meta, line, "%s", colon + 2))
+        } else if (*line && strcmp(line, PLACE) && kr_meta_set(v->meta, line, "%s", colon + 2))
             return kr_error_code();
     }
     return 0;
@@ -281,8 +288,10 @@ static void *volume_data(volume *v, long n, bool complex)
 
 /* RAS affine to directions, field of view and centre in the patient frame LPS. The volume's k runs along Z, or along
  * SLICE where Kray noted that. */
-static kr_geom *geom_of(const nifti_image *m, const kr_array *a, bool slices)
+static kr_geom *geom_of(const volume *v, const kr_array *a, bool slices)
 {
+    const nifti_image *m = v->nim;
+    const char *form = m->sform_code > 0 ? "sform" : m->qform_code > 0 ? "qform" : NULL, *wrong = NULL;
     const nifti_dmat44 *A = m->sform_code > 0 ? &m->sto_xyz : m->qform_code > 0 ? &m->qto_xyz : NULL;
     kr_geom *g = kr_geom_new(slices ? a->n[KR_SLICE] : 1);
     if (!g)
@@ -290,16 +299,27 @@ static kr_geom *geom_of(const nifti_image *m, const kr_array *a, bool slices)
     long n[3] = { a->n[KR_X], a->n[KR_Y], slices ? a->n[KR_SLICE] : a->n[KR_Z] };
     double *dir[3] = { g->read_dir, g->phase_dir, g->slice_dir }, spacing[3];
     for (int k = 0; k < 3; k++)
-        spacing[k] = k < m->dim[0] && fabs(m->pixdim[k + 1]) > 0 ? fabs(m->pixdim[k + 1]) : 1;
-    bool sane = A != NULL;
-    for (int k = 0; k < 3 && sane; k++) {
-        double d = sqrt(A->m[0][k] * A->m[0][k] + A->m[1][k] * A->m[1][k] + A->m[2][k] * A->m[2][k]);
-        sane = d > 1e-9 && d < 1e9 && isfinite(A->m[k][3]);
-        for (int j = 0; j < 3 && sane; j++)
-            dir[k][j] = (j < 2 ? -1 : 1) * A->m[j][k] / d;
-        spacing[k] = sane ? d : spacing[k];
+        spacing[k] = k < m->dim[0] && fabs(m->pixdim[k + 1]) > 0 && isfinite(m->pixdim[k + 1]) ? fabs(m->pixdim[k + 1]) : 1;
+    double d[3];
+    for (int k = 0; k < 3 && A && !wrong; k++) {
+        d[k] = sqrt(A->m[0][k] * A->m[0][k] + A->m[1][k] * A->m[1][k] + A->m[2][k] * A->m[2][k]);
+        wrong = !isfinite(d[k]) || !isfinite(A->m[k][3]) ? "has entries that are not finite" : d[k] <= 1e-9 ? "has a column of zeros" : d[k] >= 1e9 ? "has voxels longer than 1000 km" : NULL;
+        for (int j = 0; j < 3 && !wrong; j++)
+            dir[k][j] = (j < 2 ? -1 : 1) * A->m[j][k] / d[k];
     }
+    if (A && !wrong && m->sform_code <= 0 && !v->turned)
+        wrong = "has a quaternion or an offset that is none";
+    if (A && !wrong && fabs(dir[0][0] * (dir[1][1] * dir[2][2] - dir[1][2] * dir[2][1]) - dir[0][1] * (dir[1][0] * dir[2][2] - dir[1][2] * dir[2][0])
+                            + dir[0][2] * (dir[1][0] * dir[2][1] - dir[1][1] * dir[2][0])) < 1e-3)
+        wrong = "has axes that lie in a plane";
+    bool sane = A && !wrong;
+    for (int k = 0; k < 3 && sane; k++)
+        spacing[k] = d[k];
     g->known = sane;
+    if (wrong && kr_meta_set(v->meta, PLACE, "the %s of its NIfTI header %s", form, wrong)) {
+        kr_geom_unref(&g);
+        return NULL;
+    }
     for (int k = 0; k < 3; k++)
         g->fov_mm[k] = spacing[k] * (k == 2 && slices ? 1 : (double)n[k]);
     g->spacing_mm = spacing[2];
@@ -346,7 +366,7 @@ static int read_image(kr_image **out, const kr_source *src)
     if (given)
         data = NULL;
     kr_scoped(array) a = kr_array_packed(given);
-    kr_scoped(geom) g = a ? geom_of(v.nim, a, slices) : NULL;
+    kr_scoped(geom) g = a ? geom_of(&v, a, slices) : NULL;
     *out = g ? kr_image_new(a, g, v.meta) : NULL;
     int unit = v.nim ? v.nim->time_units : 0;
     double ms = unit == NIFTI_UNITS_SEC ? 1e3 : unit == NIFTI_UNITS_MSEC ? 1 : unit == NIFTI_UNITS_USEC ? 1e-3 : 0;

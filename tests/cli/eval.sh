@@ -237,6 +237,15 @@ else
     skip 'raw data as targets' 'the samples are absent'
 fi
 
+# ---- A place in the header that is none ----
+array placed.nii x=20,y=20 blob
+cp placed.nii nowhere.nii
+printf '\0\0\300\177' | dd of=nowhere.nii bs=1 seek=280 conv=notrunc 2>/dev/null          # NaN in the sform
+printf '\1\0' | dd of=nowhere.nii bs=1 seek=254 conv=notrunc 2>/dev/null
+works 'nowhere.nii: the sform of its NIfTI header has entries that are not finite: where it lies in the patient is unknown' kray eval --target placed.nii nowhere.nii
+works 'unknown: the sform of its NIfTI header has entries' kray info nowhere.nii
+works 'where it lies in the patient is unknown' kray convert nowhere.nii somewhere.nii.gz
+
 # ---- What is not there is told as that ----
 mkdir -p many
 cp t.npy many/a.npy; cp t.npy many/b.npy

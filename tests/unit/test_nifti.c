@@ -296,6 +296,45 @@ static void test_types(void **state)
         }
 }
 
+/* A place in the header that is none: the image has none, and says why; a place that says nothing is no fault. */
+static void test_no_place(void **state)
+{
+    (void)state;
+    const float good[12] = { 2, 0, 0, -40, 0, 2, 0, -32, 0, 0, 3, -4 };
+    static const struct { short sform, qform; int at; float value; const char *words; } bad[] = {
+        { 1, 0, -1, 0, NULL }, { 0, 0, -1, 0, NULL }, { 0, 1, -1, 0, NULL }, { 1, 0, 280, NAN, "not finite" }, { 1, 0, 292, INFINITY, "not finite" },
+        { 1, 0, 280, 0, "column of zeros" }, { 1, 0, 280, 1e30f, "longer than 1000 km" }, { 1, 0, 300, 2, NULL }, { 0, 1, 256, NAN, "quaternion" },
+        { 0, 1, 260, 4, "quaternion" }, { 0, 1, 272, NAN, "offset" } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        unsigned char f[356] = { 0 };
+        int32_t size = 348;
+        short dim[8] = { 1, 1, 1, 1, 1, 1, 1, 1 }, type = 16;
+        float offset = 352, voxel[4] = { 1, 2, 2, 3 };
+        memcpy(f, &size, 4), memcpy(f + 40, dim, 16), memcpy(f + 70, &type, 2), memcpy(f + 76, voxel, 16), memcpy(f + 108, &offset, 4), memcpy(f + 344, "n+1", 4);
+        memcpy(f + 252, &bad[i].qform, 2), memcpy(f + 254, &bad[i].sform, 2), memcpy(f + 280, good, sizeof good);
+        if (bad[i].at >= 0)
+            memcpy(f + bad[i].at, &bad[i].value, 4);
+        put("place.nii", f, 356);
+        kr_scoped(image) im = NULL;
+        assert_int_equal(kr_image_read(&im, scratch("place.nii")), 0);
+        const char *why = kr_meta_get(im->meta, "place_unknown");
+        assert_int_equal(im->geom->known, !bad[i].words && (bad[i].sform || bad[i].qform));
+        assert_true(bad[i].words ? why && strstr(why, bad[i].words) : !why);
+        assert_near(im->geom->fov_mm[0], 2, 1e-6);
+    }
+    unsigned char f[356] = { 0 };      /* two columns that lie along each other */
+    int32_t size = 348;
+    short dim[8] = { 1, 1, 1, 1, 1, 1, 1, 1 }, type = 16, one = 1;
+    float offset = 352;
+    memcpy(f, &size, 4), memcpy(f + 40, dim, 16), memcpy(f + 70, &type, 2), memcpy(f + 108, &offset, 4), memcpy(f + 344, "n+1", 4);
+    memcpy(f + 254, &one, 2), memcpy(f + 280, (const float[12]){ 2, 2, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0 }, 48);
+    put("place.nii", f, 356);
+    kr_scoped(image) im = NULL;
+    assert_int_equal(kr_image_read(&im, scratch("place.nii")), 0);
+    assert_false(im->geom->known);
+    assert_non_null(strstr(kr_meta_get(im->meta, "place_unknown"), "in a plane"));
+}
+
 static void refused(const unsigned char *file, size_t n, int at, const void *value, size_t width, const char *words)
 {
     unsigned char copy[400];
@@ -435,7 +474,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples), cmocka_unit_test(test_orientation), cmocka_unit_test(test_round), cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_slabs), cmocka_unit_test(test_types), cmocka_unit_test(test_refusals), cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_slabs), cmocka_unit_test(test_types), cmocka_unit_test(test_no_place), cmocka_unit_test(test_refusals), cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_nibabel) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
