@@ -27,7 +27,7 @@ static const double UNEXPLAINED = 0.2, BEYOND_NOISE = 2;
 /* Samples at the rim of k-space hold noise alone, about. */
 static const double RIM = .95;
 
-struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; double *left, *all, *noise; };   /* left: |y - G(z)|; all: |y|; noise: of it, along trajectories */
+struct parts { const kr_scan *scan; kr_array *image; const kr_joint_opts *o; const kr_trace *trace; int *taken; double *left, *all, *noise; kr_units *units; };   /* left: |y - G(z)|; all: |y|; noise: of it, along trajectories */
 
 static bool at_centre(const kr_array *mask, const kr_array *y)
 {
@@ -121,12 +121,13 @@ static int one(void *self, long i)
     return e;
 }
 
-static int one_in_turn(void *self, long i)
+static int one_told(void *self, long i)
 {
     struct parts j = *(const struct parts *)self;
-    kr_trace_unit room;
-    j.trace = kr_trace_of(&room, j.trace, "slice", i, kr_parts(j.scan));
-    return one(&j, i);
+    j.trace = kr_units_trace(j.units, i);
+    int e = one(&j, i);
+    kr_units_done(j.units, i);
+    return e;
 }
 
 /* A model that does not fit leaves an image that looks like one. */
@@ -178,7 +179,11 @@ static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const
     struct parts j = { scan, image, &how, trace, taken, left, left + kr_parts(scan), left + 2 * kr_parts(scan) };
     long n = kr_parts(scan);
     const kr_made made[] = { kr_made_of(image), { taken, (size_t)n * sizeof *taken }, { left, 3 * (size_t)n * sizeof *left }, { NULL, 0 } };
-    if (kr_deal(trace, n, n >= kr_threads(), n >= kr_threads() ? one : one_in_turn, &j, made) || warn_of_misfit(&j))
+    if (!(j.units = kr_units_new(trace, "slice", n)))
+        return kr_error_code();
+    int e = kr_deal(trace, n, n >= kr_threads(), one_told, &j, made);
+    kr_units_unref(&j.units);
+    if (e || warn_of_misfit(&j))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &j) : kr_error_code();

@@ -337,12 +337,13 @@ static int take_up(struct left **l, const kr_filling *method, long slices, const
     return 0;
 }
 
-struct all { struct slice first; struct left *left; };
+struct all { struct slice first; struct left *left; kr_units *units; };
 
 static int one_slice(void *self, long slice)
 {
     const struct all *a = self;
     struct slice own = a->first, *j = a->left ? &a->left->s[slice] : &own;
+    own.p.trace = kr_units_trace(a->units, slice);
     if (j != &own) {
         j->scan = own.scan;
         j->coils = own.coils;
@@ -361,6 +362,7 @@ static int one_slice(void *self, long slice)
         e = one_frame(j, slice, part);
     if (e || j == &own)
         drop(j);
+    kr_units_done(a->units, slice);
     return e;
 }
 
@@ -394,10 +396,14 @@ static int fill(kr_image **out, const kr_scan *scan, const kr_array *coils, cons
     if (!image || !floors)
         return kr_error_code();
     struct all a = { { .scan = scan, .coils = coils, .calib = calib, .image = image, .method = method,
-                       .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors }, left };
-    bool wide = slices >= 2 * kr_threads();              /* few: the threads share the work of each */
-    if (kr_deal(trace, slices, wide, one_slice, &a, (const kr_made[]){ kr_made_of(image), { floors, (size_t)slices * sizeof *floors }, { NULL, 0 } }))
+                       .p = { .opts = opts, .trace = trace }, .noise = noise, .floors = floors }, left, kr_units_new(trace, "slice", slices) };
+    if (!a.units)
         return kr_error_code();
+    bool wide = slices >= 2 * kr_threads();              /* few: the threads share the work of each */
+    int e = kr_deal(trace, slices, wide, one_slice, &a, (const kr_made[]){ kr_made_of(image), { floors, (size_t)slices * sizeof *floors }, { NULL, 0 } });
+    kr_units_unref(&a.units);
+    if (e)
+        return e;
     *out = kr_image_new(image, scan->geom, scan->meta);
     return *out ? record(*out, &a.first, slices) : kr_error_code();
 }

@@ -99,6 +99,7 @@ struct job {
     double *yy;
     long parts;
     kr_weights *weights; char *weights_path;                         /* of a term that wants some, read once */
+    kr_units *units;                  /* progress of the parts                                                   */
 };
 
 static kr_array *part(const kr_array *a, const struct job *j, long i) { return kr_part_of(a, j->scan, j->joint, i); }
@@ -450,12 +451,13 @@ static int series_axis(const kr_regular *o, const kr_scan *scan)
     return -1;
 }
 
-static int solve_in_turn(void *self, long i)
+static int solve_told(void *self, long i)
 {
     struct job j = *(const struct job *)self;
-    kr_trace_unit room;
-    j.trace = kr_trace_of(&room, j.trace, "slice", i, j.parts);
-    return solve(&j, i);
+    j.trace = kr_units_trace(j.units, i);
+    int e = solve(&j, i);
+    kr_units_done(j.units, i);
+    return e;
 }
 
 static int record(kr_image *image, const struct job *j)
@@ -658,8 +660,12 @@ static int regularised(kr_image **out, const kr_scan *scan, const kr_array *coil
     if (j.before)
         j.before->scale = j.scale;
     bool wide = side_by_side(scan, j.joint);
-    if (kr_deal(trace, j.parts, wide, wide ? solve : solve_in_turn, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } }))
+    if (!(j.units = kr_units_new(trace, "slice", j.parts)))
         return kr_error_code();
+    e = kr_deal(trace, j.parts, wide, solve_told, &j, (const kr_made[]){ kr_made_of(image), { solved, (size_t)j.parts * sizeof *solved }, { NULL, 0 } });
+    kr_units_unref(&j.units);
+    if (e)
+        return e;
     if (j.weights && !scan->rays && norm_told(&j))
         return kr_error_code();
     *out = kr_image_new(image, scan->geom, scan->meta);

@@ -16,7 +16,7 @@ static const kr_opt table[] = {
 /* model_kind.normal: corners of k-space that no readout reaches; without it they fill with what maps and samples disagree in, a checkerboard. */
 static const double EMPTY = 0.05;
 
-struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; double *factor; };       /* factor: of each part */
+struct job { const kr_scan *scan; const kr_array *coils; kr_array *image; const opts *o; const kr_trace *trace; double *factor; kr_units *units; };       /* factor: of each part */
 
 /* (A^H W A + lambda u) x = A^H W y. Along a trajectory the weights let all of k-space count alike, so that lambda means what it means on a grid, and
  * few iterations are enough. Source: Pruessmann et al., Magn Reson Med 46:638 (2001). */
@@ -60,6 +60,7 @@ static int one(void *self, long i)
     if (j->o->rescale)
         kr_scale(x, (float)j->factor[i]);
     kr_combine_sets(z, x);
+    kr_units_done(j->units, i);
     return 0;
 }
 
@@ -74,10 +75,14 @@ static int check(const opts *o)
 /* All parts; factor: what each was multiplied by. */
 static int reconstruct(kr_array *image, double *factor, const kr_scan *scan, const kr_array *coils, const opts *o, const kr_trace *trace)
 {
-    struct job j = { scan, coils, image, o, trace, factor };
     long n = kr_parts(scan);
+    struct job j = { scan, coils, image, o, trace, factor, kr_units_new(trace, "slice", n) };
+    if (!j.units)
+        return kr_error_code();
     bool wide = n >= 2 * kr_threads();                               /* many slices: one a thread; few: one after the other */
-    return kr_deal(trace, n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { factor, (size_t)n * sizeof *factor }, { NULL, 0 } });
+    int e = kr_deal(trace, n, wide, one, &j, (const kr_made[]){ kr_made_of(image), { factor, (size_t)n * sizeof *factor }, { NULL, 0 } });
+    kr_units_unref(&j.units);
+    return e;
 }
 
 static int run(kr_image **out, const kr_scan *scan, const kr_array *coils, const void *options, const kr_trace *trace)

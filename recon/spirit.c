@@ -500,7 +500,7 @@ static int iterate(struct sparse *s, kr_rest *rest)
         if (sum[2] > 0)                                              /* the step turned against the momentum */
             t = 1;
         rests = kr_rest_at(rest, s->x, (int)i + 1, o->tolerance);
-        kr_progress(s->j->p->trace, "spirit", (double)(i + 1), (double)most);
+        kr_progress(s->j->p->trace, "spirit", kr_rest_part(rest, (int)i + 1, (int)most), 1);
     }
     kr_say(s->j->p->trace, KR_DETAIL, "spirit: %ld iterations%s", i, rests ? ", converged" : "");
     if (!rests && o->tolerance > 0)

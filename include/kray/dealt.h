@@ -29,6 +29,13 @@ kr_made kr_made_of(const kr_array *a);                    /* a: contiguous      
  * NULL) is that of all; within a body it is kr_for. Returns the first refusal. */
 int kr_deal(const kr_trace *trace, long n, bool wide, kr_body *body, void *self, const kr_made *made) KR_MUST_USE;
 
+/* Progress of the bodies of one loop, which may run side by side: what each tells is told to `outer` as that of the whole job, "slice 3/16, fista", and never goes back. */
+typedef struct kr_units kr_units;
+kr_units *kr_units_new(const kr_trace *outer, const char *unit, long n) KR_MUST_USE;
+const kr_trace *kr_units_trace(kr_units *u, long i);      /* that of body i; u NULL: NULL                    */
+void kr_units_done(kr_units *u, long i);                  /* body i has ended                                */
+void kr_units_unref(kr_units **u);
+
 #ifdef __cplusplus
 }
 #endif

@@ -62,10 +62,12 @@ double kr_joint_bytes(kr_shape y, long sets);    /* that it takes, about */
  * the iterations makes moves from checkpoint to checkpoint of a constant ratio q < 1, as one that falls by a constant factor does from there on: what is
  * left then is at most move q / (1 - q). q is the larger of the last ratio and the mean of the last two, the move not less than half of the one
  * before. */
-typedef struct kr_rest { kr_array *was; int next, checks; double moved[2]; } kr_rest;
+typedef struct kr_rest { kr_array *was; int next, checks; double moved[2], end, part; } kr_rest;
 int kr_rest_open(kr_rest *r, const kr_array *x) KR_MUST_USE;
 /* x after k iterations: true once what is left is at most `tolerance` of |x|; never with tolerance 0. */
 bool kr_rest_at(kr_rest *r, const kr_array *x, int k, double tolerance);
+/* How much is done after k iterations of `most`, as far as the moves tell when they will end: 0 to less than 1, and never less than before. */
+double kr_rest_part(kr_rest *r, int k, int most);
 void kr_rest_close(kr_rest *r);
 
 /* ---- x = argmin 1/2 |A x - y|^2 + sum of g_i(K_i x), from the x given ---- */

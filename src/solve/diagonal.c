@@ -125,7 +125,7 @@ static int steps(struct state *s, kr_array *x, kr_stop stop, kr_rest *rest, kr_s
         }
         out->iterations = k + 1;
         out->converged = kr_rest_at(rest, x, k + 1, stop.tolerance);
-        kr_progress(trace, "diagonal", k + 1, stop.iterations);
+        kr_progress(trace, "diagonal", kr_rest_part(rest, k + 1, stop.iterations), 1);
     }
     return isfinite(kr_norm(x)) ? 0 : kr_fail(KR_ENUMBER, "diagonal: numbers are no longer finite after %d iterations", out->iterations);
 }

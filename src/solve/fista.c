@@ -87,7 +87,7 @@ static int iterate(const kr_problem *p, kr_array *x, kr_rest *rest, kr_stop stop
             t = 1;
         s->iterations = k + 1;
         s->converged = ease <= 1 && kr_rest_at(rest, x, k + 1, stop.tolerance);
-        kr_progress(trace, "fista", k + 1, stop.iterations);
+        kr_progress(trace, "fista", kr_rest_part(rest, k + 1, stop.iterations), 1);
     }
     return 0;
 }

@@ -119,7 +119,7 @@ static int run(const kr_problem *p, kr_array *x, kr_stop stop, kr_solution *out,
         out->iterations = k + 1;
         out->converged = s.ease <= 1 && kr_rest_at(&rest, x, k + 1, stop.tolerance);
         e = isfinite(change + moved) ? kr_stopped(trace) : kr_fail(KR_ENUMBER, "pdhg: numbers are no longer finite after %d iterations", k + 1);
-        kr_progress(trace, "pdhg", k + 1, stop.iterations);
+        kr_progress(trace, "pdhg", kr_rest_part(&rest, k + 1, stop.iterations), 1);
     }
     kr_rest_close(&rest);
     for (int i = 0; i < p->terms; i++) {

@@ -42,7 +42,18 @@ bool kr_rest_at(kr_rest *r, const kr_array *x, int k, double tolerance)
     /* Steps of rounding alone have no rate: two in a row are rest, where so much is asked for. */
     double rounding = 2 * FLT_EPSILON * size;
     bool still = moved <= rounding && before <= rounding && rounding <= tolerance * size;
-    return r->checks > 2 && (still || (rate < 1 && far * fmax(rate / (1 - rate), 1) <= tolerance * size));
+    double left = rate < 1 ? far * fmax(rate / (1 - rate), 1) : INFINITY, wanted = tolerance * size;
+    /* as many checkpoints more as bring that down, each a quarter of the iterations later */
+    r->end = r->checks > 2 && rate > 0 && rate < 1 && left > wanted && wanted > 0 ? k * pow(1.25, log(wanted / left) / log(rate)) : 0;
+    return r->checks > 2 && (still || left <= wanted);
+}
+
+double kr_rest_part(kr_rest *r, int k, int most)
+{
+    double end = r->end > k && r->end < most ? r->end : most;
+    if (r->checks < 3 || r->end > 0)
+        r->part = fmax(r->part, fmin(k / end, 0.99));
+    return r->part;
 }
 
 void kr_rest_close(kr_rest *r) { kr_array_unref(&r->was); }

@@ -159,6 +159,58 @@ static void dealt(void **state)
     assert_int_equal(kr_dealt_processes(NULL), 1);
 }
 
+struct heard { double part; int calls; _Atomic long said; char what[160]; bool back; };
+static void hear(void *self, const char *what, double done, double total)
+{
+    struct heard *h = self;
+    h->back |= done / total < h->part - 1e-12;
+    h->part = done / total;
+    h->calls++;
+    snprintf(h->what, sizeof h->what, "%s", what);
+}
+static void hear_said(void *self, int level, const char *sentence)
+{
+    (void)level, (void)sentence;
+    ((struct heard *)self)->said++;
+}
+
+static int told_unit(void *self, long i)
+{
+    const kr_trace *t = kr_units_trace(self, i);
+    for (int k = 0; k <= 100; k += 10)
+        kr_progress(t, "steps", k, 100);
+    kr_progress(t, "other steps", 1, 10);                 /* a second job of the same body */
+    kr_say(t, KR_INFO, "done");
+    kr_units_done(self, i);
+    return 0;
+}
+
+/* Progress of bodies that run side by side is one that never goes back, and counts those that ended. */
+static void units(void **state)
+{
+    (void)state;
+    for (int wide = 0; wide < 2; wide++) {
+        struct heard h = { 0 };
+        const kr_trace trace = { .say = hear_said, .progress = hear, .self = &h };
+        kr_units *u = kr_units_new(&trace, "slice", 16);
+        kr_progress(kr_units_trace(u, 3), "steps", 50, 100);
+        assert_string_equal(h.what, "slice 1/16, steps");
+        assert_near(h.part, 0.5 / 16, 1e-12);
+        assert_int_equal(kr_deal(&trace, 16, wide, told_unit, u, (const kr_made[]){ { NULL, 0 } }), 0);
+        assert_true(!h.back && h.calls > 16 * 12 && h.said == 16 && h.part == 1);
+        assert_string_equal(h.what, "slice 16/16, other steps");
+        kr_units_unref(&u);
+        assert_null(u);
+        u = kr_units_new(&trace, "slice", 1);             /* one: the job itself */
+        assert_ptr_equal(kr_units_trace(u, 0), &trace);
+        kr_units_unref(&u);
+    }
+    kr_units *quiet = kr_units_new(NULL, "slice", 2);
+    kr_progress(kr_units_trace(quiet, 1), "steps", 1, 2);
+    kr_units_done(quiet, 1);
+    kr_units_unref(&quiet);
+}
+
 /* Against sorting, with ties; the others lie on their sides. */
 static int ascending(const void *p, const void *q)
 {
@@ -185,6 +237,6 @@ static void selection(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt), cmocka_unit_test(selection) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt), cmocka_unit_test(units), cmocka_unit_test(selection) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

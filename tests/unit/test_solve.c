@@ -297,12 +297,17 @@ static void rests_at_rest(void **state)
         kr_rest r;
         assert_int_equal(kr_rest_open(&r, x), 0);
         bool rests = false;
+        double part = 0, before = 0;
         for (int k = 1; k < 2000000 && !rests; k++) {
+            before = part;
             left = power[i] > 0 ? pow(k, -power[i]) : pow(0.999, k);
             KR_C(x)[0] = kr_c((float)(1 - left), 0);
             assert_false(kr_rest_at(&r, x, 3, 0));
             rests = kr_rest_at(&r, x, k, 1e-2);
+            part = kr_rest_part(&r, k, 2000000);
+            assert_true(part >= before && part < 1);
         }
+        assert_true(before > 0.7);                       /* far ahead of the iterations that it may take */
         assert_true(rests && left < 1.2e-2 && (power[i] < 0.6 || left > 1e-3));
         kr_rest_close(&r);
     }
