@@ -462,6 +462,16 @@ static void test_centre(void **state)
         assert_int_equal(kr_fourier_inverse(image, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
         kr_array_assign(s->data, image);
         says(s, "look like an image");
+        for (int along = 1; along < 4; along++) {             /* fft without ifftshift of the image: its origin in the corner, along x, y, both */
+            for (long y = 0; y < ny; y++)
+                for (long x = 0; x < nx; x++)
+                    KR_C(s->data)[x + nx * y] = KR_C(truth)[x + nx * y] * (float)((x * (along & 1) + y * (along >> 1)) % 2 ? -1 : 1);
+            says(s, along == 1 ? "both borders along x, with nothing" : along == 2 ? "both borders along y, with nothing" : "both borders along x and y, with nothing");
+            says(s, along == 3 ? "by (-1)^(x + y)" : "by (-1)^(");
+        }
+        for (long i = 0; i < nx * ny; i++)
+            KR_C(s->data)[i] = kr_c(kr_re(KR_C(truth)[i]), 0);
+        says(s, "the numbers are real");
     }
 }
 
