@@ -267,6 +267,14 @@ static int move_coil(void *self, long c)
 
 static move to_grid(const grid *g, const where *w, const kr_line *l, const kr_cfloat *samples)
 {
+    slot *s = &g->slot[w->slot];
+    double energy = 0;
+    for (long i = 0; s->count > 1 && i < l->channels; i++)
+        for (long x = 0; x < w->n; x++) {
+            kr_cfloat v = samples[i * l->samples + l->discard_pre + x];
+            energy += (double)kr_re(v) * (double)kr_re(v) + (double)kr_im(v) * (double)kr_im(v);
+        }
+    s->energy += (float)energy;
     long plane, at = place_row_at(g, w->slot, &plane);
     bool mirror = l->flags & FLAG(REVERSE);
     return (move){ KR_C(g->data) + at + w->x, samples + l->discard_pre, plane, l->samples, w->n, l->channels, mirror, g->slot[w->slot].count > 1 };
@@ -317,16 +325,39 @@ int kr_placing_put(kr_placing *p, long from, long count, const kr_cfloat *const 
     return kr_for(channels, move_coil, &j);
 }
 
-static void average_repeated(const grid *g)
+/* Lines that repeat one: their mean. Where they are strongest, the mean has as much energy as each of them, unless their phases differ. Noise alone has no line so far above the mean of
+ * all. */
+enum { FAR_ABOVE = 4 };
+static void average_repeated(kr_scan *s, const grid *g)
 {
+    double top = 0, all = 0, strong = 0, kept = 0;
+    long lines = 0;
+    for (long at = 0; g->repeated && at < g->slots; at++)
+        if (g->slot[at].count > 1) {
+            double each = (double)g->slot[at].energy / g->slot[at].count;
+            top = fmax(top, each);
+            all += each;
+            lines++;
+        }
     for (long at = 0; g->repeated && at < g->slots; at++)
         if (g->slot[at].count > 1) {
             long plane, first = place_row_at(g, at, &plane);
             float w = 1.f / (float)g->slot[at].count;
+            double energy = 0;
             for (long c = 0; c < g->coils; c++)
-                for (long x = g->slot[at].from; x < g->slot[at].to; x++)
-                    KR_C(g->data)[first + c * plane + x] *= w;
+                for (long x = g->slot[at].from; x < g->slot[at].to; x++) {
+                    kr_cfloat *v = &KR_C(g->data)[first + c * plane + x];
+                    *v *= w;
+                    energy += (double)kr_re(*v) * (double)kr_re(*v) + (double)kr_im(*v) * (double)kr_im(*v);
+                }
+            if ((double)g->slot[at].energy * w > top / 4) {
+                strong += (double)g->slot[at].energy * w;
+                kept += energy;
+            }
         }
+    if (lines && top * (double)lines > FAR_ABOVE * all && kept < 0.5 * strong)
+        kr_scan_note(s, "warning: lines that were measured more than once do not agree: of the energy of the strongest their mean keeps %.2g %%; were they measured with other phases, "
+                     "or was the object moved?", 100 * kept / strong);
 }
 
 static bool same_along(const kr_array *a, int axis)
@@ -366,9 +397,9 @@ int kr_placing_end(kr_placing **placing)
     kr_placing *p = *placing;
     int e = 0;
     if (p->s->data) {
-        average_repeated(&p->imaging);
+        average_repeated(p->s, &p->imaging);
         if (p->calibration.data)
-            average_repeated(&p->calibration);
+            average_repeated(p->s, &p->calibration);
         e = p->traj ? finish_traj(p) : 0;
     }
     kr_placing_unref(placing);

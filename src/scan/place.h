@@ -10,7 +10,7 @@ enum { NOISE = 19, CALIB = 20, CALIB_TOO = 21, REVERSE = 22, NAVIGATION = 23, PH
 /* The slots of a grid: one per line that can be measured. Cartesian: Y, Z, then the counters; otherwise VIEW takes Y's place. */
 enum { SLOT_Y, SLOT_Z, SLOT_COUNTERS, SLOT_SLICE = SLOT_COUNTERS, SLOT_TIME = 6, SLOTS = 8 };
 static const int slot_axis[SLOTS] = { KR_Y, KR_Z, KR_SLICE, KR_ECHO, KR_PHASE, KR_SET, KR_TIME, KR_AVG };
-typedef struct slot { uint32_t count, from, to; } slot;       /* how often measured, and which part of the row */
+typedef struct slot { uint32_t count, from, to; float energy; } slot;      /* how often measured, which part of the row; sum of |samples|^2 where more than once */
 typedef struct grid {
     long row, coils, n[SLOTS], slots;
     slot *slot;

@@ -330,8 +330,39 @@ static int mask_of_any(kr_array **mask)
     return 0;
 }
 
+/* Do averages agree where the signal is strongest? There their mean keeps what they have in common; averages whose phases differ, as of cycled excitations, cancel, and what is
+ * left looks like noise, or like another image. Noise alone, whose averages do not agree either, has no samples so far above its mean. */
+enum { FAR_ABOVE = 50 };
+static void agree(const struct mean *j, const char *file, const kr_trace *trace)
+{
+    double all = 0, top = 0, strong = 0, kept = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (long i = 0; i < j->rest; i++) {
+            double sum = 0;
+            bool each = true;
+            for (long a = 0; a < j->averages; a++) {
+                kr_cfloat v = KR_C(j->data)[a * j->rest + i];
+                double s = (double)kr_re(v) * (double)kr_re(v) + (double)kr_im(v) * (double)kr_im(v);
+                each = each && s > 0;
+                sum += s / (double)j->averages;
+            }
+            if (!each)
+                continue;
+            if (!pass) {
+                all += sum / (double)j->rest;
+                top = fmax(top, sum);
+            } else if (sum > top / 4) {
+                strong += sum;
+                kept += (double)kr_re(j->to[i]) * (double)kr_re(j->to[i]) + (double)kr_im(j->to[i]) * (double)kr_im(j->to[i]);
+            }
+        }
+    if (top > FAR_ABOVE * all && kept < 0.5 * strong)
+        kr_say(trace, KR_WARNING, "%s: the %ld averages do not agree: of the energy of the strongest samples their mean keeps %.2g %%; were they measured with other phases, or was the "
+               "object moved?", file ? file : "scan", j->averages, 100 * kept / strong);
+}
+
 /* The mean of what was measured, line by line: lines measured twice count twice in the sum and in the divisor. */
-static int average(kr_scan *s)
+static int average(kr_scan *s, const kr_trace *trace)
 {
     if (s->data->n[KR_AVG] == 1)
         return 0;
@@ -350,6 +381,7 @@ static int average(kr_scan *s)
         kr_array_unref(&sum);
         return kr_error_code();
     }
+    agree(&j, s->file, trace);
     kr_array_unref(&s->data);
     s->data = sum;
     s->shape = kr_array_shape(sum);
@@ -449,7 +481,7 @@ int kr_scan_prepare(kr_scan *s, const kr_prepare *p, const kr_trace *trace)
     kr_scoped(array) w = NULL;
     if (p->whiten && s->noise && !s->whitened && find_whitener(&w, s, trace))
         return kr_error_code();
-    if (p->average && average(s))
+    if (p->average && average(s, trace))
         return kr_error_code();
     if (refine_all(s, grid && p->oversampling, w))
         return kr_error_code();

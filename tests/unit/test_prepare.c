@@ -329,6 +329,34 @@ static void test_averages(void **state)
     kr_scan_unref(&s);
 }
 
+static void count_warnings(void *self, int level, const char *sentence)
+{
+    *(int *)self += level == KR_WARNING && strstr(sentence, "averages do not agree") != NULL;
+}
+
+/* Averages whose phases differ cancel, and that is said; averages of noise do not agree either, and nothing is said. */
+static void test_averages_cancel(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {                      /* alike; phases 0, 90, 180, 270; noise */
+        kr_scoped(scan) s = kr_scan_new();
+        s->shape = KR_SHAPE([KR_X] = 32, [KR_Y] = 32, [KR_COIL] = 2, [KR_AVG] = 4);
+        s->data = kr_array_new(KR_C32, s->shape);
+        for (long i = 0; i < 32 * 32 * 2 * 4; i++) {
+            static const float turn[4][2] = { { 1, 0 }, { 0, 1 }, { -1, 0 }, { 0, -1 } };
+            long a = i / 2048, t = how == 1 ? a : 0;
+            double z[2];
+            kr_rand_normal2(5, 1, (uint64_t)i, z);
+            float signal = how < 2 && i % 1024 == 16 + 32 * 16 ? 100 : 0;
+            KR_C(s->data)[i] = kr_c(signal * turn[t][0] + (float)z[0], signal * turn[t][1] + (float)z[1]);
+        }
+        int warnings = 0;
+        const kr_trace trace = { .say = count_warnings, .self = &warnings };
+        assert_int_equal(kr_scan_prepare(s, &(kr_prepare){ .average = true }, &trace), 0);
+        assert_int_equal(warnings, how == 1);
+    }
+}
+
 /* Same input, same output, whatever the number of threads; and writing what was prepared loses nothing. */
 static void test_threads_and_file(void **state)
 {
@@ -365,6 +393,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_whitener), cmocka_unit_test(test_real_noise),
         cmocka_unit_test(test_known_noise), cmocka_unit_test(test_channels_off), cmocka_unit_test(test_given_covariance), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_oversampling), cmocka_unit_test(test_averages), cmocka_unit_test(test_threads_and_file) };
+        cmocka_unit_test(test_oversampling), cmocka_unit_test(test_averages), cmocka_unit_test(test_averages_cancel), cmocka_unit_test(test_threads_and_file) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
