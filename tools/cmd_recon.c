@@ -354,6 +354,8 @@ static int in_turn(struct batch *b, long i, struct asked *all, const char *setti
     kr_progress(t, "reading", 0, 1);
     bool failed = done < 0 || (b->count > 1 && kr_guard_try(input, o->from, KR_RAW)) || one(all->job, input, output, settings, o, &all->target, j, t)
                || (o->then && !o->plan && !(t->dealer && t->dealer->rank) && stage_then(o->then, o->timeout, output, j, t));
+    if (failed && kr_error_code() != KR_ESTOPPED && kr_error_code() != KR_EUSAGE && !strstr(kr_error(), input) && !strstr(kr_error(), output))
+        kr_fail_in("%s", input);                             /* which of many */
     if (r && kr_error_code() != KR_ESTOPPED) {
         const kr_recon *m = failed ? NULL : kr_job_method(all->job);
         int why = kr_error_code();

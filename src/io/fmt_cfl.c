@@ -85,7 +85,7 @@ static int header_parse(header *h, const char *text)
         char *end;
         long v = strtol(p, &end, 10);
         if (end == p || v < 1 || __builtin_mul_overflow(count, v, &count))
-            return kr_fail(KR_EFORMAT, "the dimensions in the .hdr file make no sense: '%.60s'", section(text, "Dimensions"));
+            return kr_fail(KR_EFORMAT, "the dimensions in the .hdr file make no sense: '%.*s'", (int)strcspn(section(text, "Dimensions"), "\r\n"), section(text, "Dimensions"));
         if (dims >= DIMS && v > 1)
             return kr_fail(KR_EFORMAT, "the .hdr file has a dimension %d of length %ld; %d are known", dims, v, DIMS);
         if (dims < DIMS)

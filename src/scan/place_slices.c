@@ -103,6 +103,11 @@ static void set_directions(kr_scan *s, kr_geom *geom, const kr_line *l)
         kr_scan_note(s, "the lines give no directions; the image is assumed to lie along the axes of the patient");
         return;
     }
+    if (!isfinite(l->position[0]) || !isfinite(l->position[1]) || !isfinite(l->position[2])) {
+        geom->known = false;
+        kr_scan_note(s, "the positions of the lines are not finite: where the image lies in the patient is unknown");
+        return;
+    }
     memcpy(geom->read_dir, dir[0], sizeof dir[0]);
     memcpy(geom->phase_dir, dir[1], sizeof dir[1]);
     memcpy(geom->slice_dir, dir[2], sizeof dir[2]);

@@ -166,6 +166,29 @@ kr_scan *kr_scan_slices(const kr_scan *s, long from, long count)
 
 enum kr_scan_kind kr_scan_kind_of(const kr_scan *s) { return s->rays ? KR_SCAN_RAYS : s->traj ? KR_SCAN_SAMPLES : KR_SCAN_GRID; }
 
+/* How many numbers are none, and where the first is. */
+static int not_finite(const kr_array *a, const char *what)
+{
+    kr_scoped(array) p = kr_array_packed(a);
+    if (!p)
+        return kr_error_code();
+    long n = kr_count(kr_array_shape(p)), bad = 0, first = -1;
+    for (long i = 0; i < n; i++)
+        if (p->type == KR_C32 ? !isfinite(kr_re(KR_C(p)[i])) || !isfinite(kr_im(KR_C(p)[i])) : !isfinite(KR_R(p)[i])) {
+            first = bad ? first : i;
+            bad++;
+        }
+    if (!bad)                             /* sums of squares beyond all numbers */
+        return kr_fail(KR_ENUMBER, "the %s are too large for single precision", what);
+    kr_text at = { 0 };
+    for (int d = 0; d < KR_AXES; first /= p->n[d++])
+        if (p->n[d] > 1)
+            kr_text_add(&at, "%s%s %ld", at.len ? ", " : "", kr_axis_name(d), first % p->n[d]);
+    int e = kr_fail(KR_ENUMBER, "the %s hold numbers that are not finite: %ld of %ld, the first at %s", what, bad, n, at.s ? at.s : "the only one");
+    kr_text_clear(&at);
+    return e;
+}
+
 int kr_scan_check(const kr_scan *s)
 {
     const char *what = s->rays ? "line integrals" : "k-space data";
@@ -175,7 +198,7 @@ int kr_scan_check(const kr_scan *s)
         return kr_fail(KR_ESHAPE, "k-space of shape %s where %s was announced", kr_shape_text(kr_array_shape(s->data)), kr_shape_text(s->shape));
     double size = kr_norm(s->data);       /* one pass tells both; NaN and infinity stay in sums of squares */
     if (!isfinite(size))
-        return kr_fail(KR_ENUMBER, "the %s hold numbers that are not finite", what);
+        return not_finite(s->data, what);
     if (size <= 0)
         return kr_fail(KR_ENUMBER, "the %s are all zero", what);
     for (int d = 0; s->mask && d < KR_AXES; d++)

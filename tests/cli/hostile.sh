@@ -37,6 +37,16 @@ for c in 'recon few.h5 -o x.npy' 'coils few.h5 -o x.npy' 'snr few.h5 -o x.npy' '
     for n in 100000 -1; do refuses 2 "--threads $n: 1 to 256 are possible" "$exe" $c --threads $n; done
 done
 
+# ---- One file of several holds what is no number: which, how many, and where ----
+mkdir several
+for i in 1 2; do array several/$i.cfl x=16,y=12,coil=2 blob phase=1; done
+printf '\0\0\300\177' | dd of=several/2.cfl bs=1 seek=$((8 * (16 * 12 + 16 * 5 + 3))) conv=notrunc 2>/dev/null
+refuses 1 'several/2.cfl: the k-space data hold numbers that are not finite: 1 of 384, the first at x 3, y 5, coil 1' kray recon several -o done -m rss
+check 'the other one is done' [ -s done/1.nii.gz ]
+printf '# Dimensions\n-64 48 1 6\n' > minus.hdr
+cp several/1.cfl minus.cfl
+refuses 1 "make no sense: '-64 48 1 6'" kray info minus.cfl
+
 # ---- Little room for addresses: OpenBLAS waits without end for its buffers ----
 kray simulate shepplogan -q -o scan.h5 -m 32,32 --slices 1 --coils 4
 if [ "$asan" != 0 ]; then

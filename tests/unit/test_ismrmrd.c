@@ -215,6 +215,36 @@ static void test_same_counters(void **state)
     }
 }
 
+/* Lines measured twice with opposite phases cancel: that is said, where there is signal. */
+static void test_lines_cancel(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {                      /* alike; opposite; opposite, but noise alone */
+        maker m = begin("twice.h5", "dataset", HEADER(ENCODING(8, 8, 1, , CARTESIAN)));
+        for (uint16_t i = 0; i < 16; i++)
+            line(&m, HEAD(EIGHT, .idx = { .kspace_encode_step_1 = i % 8 }), (i % 8 == 4 && how < 2 ? 1e6f : 1e4f) * (i > 7 && how ? -1 : 1));
+        kr_scoped(scan) s = finish(&m);
+        assert_non_null(strstr(s->notes.s, "averaged with it: 8"));
+        assert_true((strstr(s->notes.s, "warning: lines that were measured more than once do not agree") != NULL) == (how == 1));
+        unlink(m.path);
+    }
+}
+
+/* A position that is no number is none: the image says nothing of where it lies. */
+static void test_no_position(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        maker m = begin("nowhere.h5", "dataset", HEADER(ENCODING(8, 8, 1, , CARTESIAN)));
+        for (uint16_t y = 0; y < 8; y++)
+            line(&m, HEAD(EIGHT, .position = { 1, k ? NAN : 2, 3 }, .idx = { .kspace_encode_step_1 = y }), y);
+        kr_scoped(scan) s = finish(&m);
+        assert_int_equal(s->geom->known, !k);
+        assert_true((s->notes.s && strstr(s->notes.s, "positions of the lines are not finite")) == k);
+        unlink(m.path);
+    }
+}
+
 /* Converters of 2D scans write 0 partitions and mean one; 0 lines mean nothing. */
 static void test_no_partitions(void **state)
 {
@@ -879,7 +909,7 @@ static void test_crafted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_images), cmocka_unit_test(test_image_of_libismrmrd),
-        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_same_counters), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
+        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_same_counters), cmocka_unit_test(test_lines_cancel), cmocka_unit_test(test_no_position), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
         cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),
