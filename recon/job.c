@@ -238,6 +238,9 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *s, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "a job makes images of scans that it made ready: kr_job_prepare comes first");
     if (!j->told && m->needs & KR_UNFOLDS && warn_of_factor(s, trace))
         return kr_error_code();
+    long slices = j->all > s->shape.n[KR_SLICE] ? j->all : s->shape.n[KR_SLICE];
+    if (!j->told && j->how.maps && j->how.maps->n[KR_SLICE] == 1 && slices > 1 && !s->multiband.depth)
+        kr_say(trace, KR_WARNING, "the coil maps are of one slice, the scan has %ld: all are made by the same maps", slices);
     kr_coils_opts c = j->how.coils;
     c.facts = c.facts ? c.facts : j->facts;
     const kr_array *maps = j->how.maps;

@@ -80,6 +80,7 @@ static int moving(kr_motion *m, const char *text)
 {
     static const char *const key[] = { "steps", "rotate", "shift", "seed" };
     double v[4] = { 1, 5, 5, 0 };
+    bool given[4] = { false };
     for (const char *p = text; ; p++) {
         size_t n = strcspn(p, "=,"), k = 0;
         char *end = NULL;
@@ -88,6 +89,9 @@ static int moving(kr_motion *m, const char *text)
         double x = k < 4 && p[n] == '=' ? strtod(p + n + 1, &end) : 0;
         if (!end || end == p + n + 1 || (*end && *end != ',') || !(x >= 0 && x < 1e9) || ((k == 0 || k == 3) && x != floor(x)))
             return kr_fail(KR_EUSAGE, "--motion %s: numbers from 0 on for steps, rotate, shift and seed are wanted, such as steps=2,rotate=5,shift=3", text);
+        if (given[k])
+            return kr_fail(KR_EUSAGE, "--motion %s: %s is given twice", text, key[k]);
+        given[k] = true;
         v[k] = x;
         p = end;
         if (!*p)

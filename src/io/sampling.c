@@ -24,7 +24,13 @@ static kr_array *zero_or_one(const kr_array *a)
         kr_fail(KR_ENUMBER, "the mask holds numbers that are not finite");
         return NULL;
     }
-    kr_array *m = kr_abs(a);
+    kr_scoped(array) p = kr_array_packed(a);
+    for (long i = 0; p && i < kr_count(kr_array_shape(p)); i++)
+        if ((p->type == KR_C32 ? kr_re(KR_C(p)[i]) : KR_R(p)[i]) < 0) {
+            kr_fail(KR_EFORMAT, "the mask holds negative numbers, such as %g: 0 where nothing was measured, and 1, are wanted", (double)(p->type == KR_C32 ? kr_re(KR_C(p)[i]) : KR_R(p)[i]));
+            return NULL;
+        }
+    kr_array *m = p ? kr_abs(p) : NULL;
     for (long i = 0; m && i < kr_count(kr_array_shape(m)); i++)
         KR_R(m)[i] = KR_R(m)[i] > 0;
     return m;

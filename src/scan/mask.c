@@ -87,17 +87,20 @@ static int read_center(struct request *q, const char *v, size_t n)
     return list("center", v, n, 0, 1, q->job.centers, &q->job.center_choices);
 }
 
-static int read_calib(struct request *q, const char *v, size_t n)
+static int read_centre_size(struct request *q, const char *key, const char *v, size_t n)
 {
     size_t x = 0;
     while (x < n && v[x] != 'x')
         x++;
     q->given_calib = true;
-    if (whole("calib", v, x, 0, &q->job.calib[0]))
+    if (whole(key, v, x, 0, &q->job.calib[0]))
         return kr_error_code();
     q->job.calib[1] = q->job.calib[0];
-    return x < n ? whole("calib", v + x + 1, n - x - 1, 0, &q->job.calib[1]) : 0;
+    return x < n ? whole(key, v + x + 1, n - x - 1, 0, &q->job.calib[1]) : 0;
 }
+
+static int read_calib(struct request *q, const char *v, size_t n) { return read_centre_size(q, "calib", v, n); }
+static int read_lines(struct request *q, const char *v, size_t n) { return read_centre_size(q, "lines", v, n); }
 
 static int read_offset(struct request *q, const char *v, size_t n) { return whole("offset", v, n, 0, &q->job.offset); }
 static int read_fwhm(struct request *q, const char *v, size_t n) { return number("fwhm", v, n, 0.01, 100, &q->job.fwhm); }
@@ -133,7 +136,7 @@ static int read_seed(struct request *q, const char *v, size_t n)
 static const struct key { const char *name; read_value *read; const char *help; } keys[] = {
     { "accel", read_accel, "acceleration; one of several drawn at random: 4/8" },
     { "center", read_center, "fraction of the lines that is fully sampled at the centre; one for each acceleration: 0.08/0.04" },
-    { "lines", read_calib, "number of fully sampled lines at the centre, instead of center" },
+    { "lines", read_lines, "number of fully sampled lines at the centre, instead of center" },
     { "calib", read_calib, "fully sampled points at the centre: 24, or 24x16 for rows and columns" },
     { "seed", read_seed, "a number; 'file': the characters of the file's name (preset where a file is known); or any other text" },
     { "offset", read_offset, "first of the equispaced lines, instead of one drawn" },
@@ -204,9 +207,14 @@ static int read_keys(struct request *q, const mask_kind *kind, const char *text)
         if (p.value && key_named(p.key, p.key_n)->read(q, p.value, p.value_n))
             return kr_error_code();
     q->given_center = q->given_calib = false;
+    bool given[KEYS] = { false };
     for (const char *at = text; next_pair(&at, &p); ) {
         if (!kind_knows(kind, &p))
             return unknown_key(kind, &p);
+        const struct key *key = key_named(p.key, p.key_n);
+        if (given[key - keys])
+            return kr_fail(KR_EUSAGE, "%s is given twice", key->name);
+        given[key - keys] = true;
         if (!p.value || !p.value_n)
             return kr_fail(KR_EUSAGE, "'%.*s' wants a value: %.*s=...", (int)p.key_n, p.key, (int)p.key_n, p.key);
         if (key_named(p.key, p.key_n)->read(q, p.value, p.value_n))

@@ -52,6 +52,7 @@ int kr_trj_open(trj_job *j, long samples, long views, long frames, int dims)
 /* Sets each "key=value" in `into`; words is a copy of the specification, into which values point. */
 static int read_keys(const trj_kind *kind, void *into, char *words)
 {
+    unsigned long given = 0;
     for (char *rest = NULL, *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
         char *value = strchr(word, '=');
         if (!value || !value[1])
@@ -68,6 +69,9 @@ static int read_keys(const trj_kind *kind, void *into, char *words)
             kr_text_clear(&known);
             return KR_EUSAGE;
         }
+        if (given & 1ul << (o - kind->opts))
+            return kr_fail(KR_EUSAGE, "%s is given twice", word);
+        given |= 1ul << (o - kind->opts);
         if (kr_opt_set(kind->opts, into, word, value))
             return kr_error_code();
         /* 0 stands for a count that was not given, so that 0 itself would quietly become the preset. */

@@ -47,6 +47,19 @@ printf '# Dimensions\n-64 48 1 6\n' > minus.hdr
 cp several/1.cfl minus.cfl
 refuses 1 "make no sense: '-64 48 1 6'" kray info minus.cfl
 
+# ---- Words of a mask or trajectory that are there twice: neither is dropped ----
+refuses 2 'mask random:accel=4,accel=2: accel is given twice' kray mask random:accel=4,accel=2 --shape y=32
+refuses 2 'lines is a number of at least 0' kray mask random:accel=4,lines=-1 --shape y=32
+refuses 2 'spokes is given twice' kray simulate shepplogan --traj radial:spokes=4,spokes=5 -o twice.h5 -m 32,32
+refuses 2 'steps is given twice' kray simulate shepplogan --motion steps=1,steps=2 -o twice.h5 -m 32,32
+# ---- Masks and maps that are none ----
+array weights.npy y=32 blob
+printf '\0\0\200\277' | dd of=weights.npy bs=1 seek=$(($(stat -c %s weights.npy) - 4)) conv=notrunc 2>/dev/null      # -1
+refuses 1 'the mask holds negative numbers, such as -1' kray recon few.h5 -o x.npy -u weights.npy@y -m rss
+kray simulate shepplogan -q -o slices.h5 -m 32,32 --slices 2 --coils 4
+kray coils few.h5 -o one.cfl -q
+works 'the coil maps are of one slice, the scan has 2' kray recon slices.h5 -o x.npy -c one.cfl -m sense
+
 # ---- Little room for addresses: OpenBLAS waits without end for its buffers ----
 kray simulate shepplogan -q -o scan.h5 -m 32,32 --slices 1 --coils 4
 if [ "$asan" != 0 ]; then
