@@ -321,6 +321,54 @@ static bool spike_check(kr_text *t, const kr_array *a)
     return true;
 }
 
+/* Numbers that pile up at the largest one: those that would have been larger are not as they were. Else one or two are that large, and more are a little less. */
+static void clipped_check(kr_text *t, const kr_array *a)
+{
+    long n = kr_count(kr_array_shape(a)), at = 0, below = 0, all = 0;
+    float most = part_of(KR_C(a)[strongest(a->data, n)]);
+    for (long i = 0; i < n; i++)
+        for (int k = 0; k < 2; k++) {
+            float v = fabsf(k ? kr_im(KR_C(a)[i]) : kr_re(KR_C(a)[i]));
+            all += v > 0;
+            at += v >= 0.999f * most;                        /* whole numbers end at -32768 and at 32767 */
+            below += v >= 0.8f * most && v < 0.999f * most;
+        }
+    if (at >= 16 && at > below && 4 * at < all)
+        kr_text_add(t, "%ld numbers are the largest that there is (%.4g), and few are a little less: the receiver was overdriven, or they were cut off; what the image shows is not what "
+                       "was measured\n", at, (double)most);
+}
+
+/* The same number in all samples is a bright dot in the middle of the image. At both ends of the readout little else is left; of an object one point has that much of the energy there only
+ * if it is nothing but that point. */
+static const double CONSTANT = 0.1;
+static int constant_check(kr_text *t, const kr_array *a)
+{
+    long coils = a->n[KR_COIL], nx = a->n[KR_X], lines = a->n[KR_Y] * a->n[KR_Z], most = -1;
+    double largest = 0;
+    for (long c = 0; c < coils; c++) {
+        double sum[2] = { 0, 0 }, energy = 0;
+        long count = 0;
+        const kr_cfloat *p = KR_C(a) + c * nx * lines;
+        for (long l = 0; l < lines; l++)
+            for (long x = 0; x < nx / 4; x++) {
+                kr_cfloat v = p[l * nx + (x % 2 ? nx - 1 - x / 2 : x / 2)];
+                sum[0] += (double)kr_re(v);
+                sum[1] += (double)kr_im(v);
+                energy += size2(v);
+                count += size2(v) > 0;
+            }
+        double part = energy > 0 ? (sum[0] * sum[0] + sum[1] * sum[1]) / ((double)count * energy) : 0;
+        if (count >= 256 && part > CONSTANT && part > largest) {
+            largest = part;
+            most = c;
+        }
+    }
+    if (most >= 0)
+        kr_text_add(t, "the samples at the ends of the readout share a constant (%.2g of their energy in channel %ld): an offset of the receiver, which puts a bright dot into the middle of "
+                       "the image; take it off\n", largest, most);
+    return t->failed ? KR_EMEM : 0;
+}
+
 int kr_scan_centre_check(kr_text *t, const kr_scan *s)
 {
     if (!s->data || off_grid(s))
@@ -334,6 +382,11 @@ int kr_scan_centre_check(kr_text *t, const kr_scan *s)
         return t->failed ? KR_EMEM : 0;                              /* energies tell nothing then */
     if (loud_check(t, s, a))
         return kr_error_code();
+    if (!(s->in_image & (KR_ON(KR_X) | KR_ON(KR_Y) | KR_ON(KR_Z)))) {
+        clipped_check(t, a);
+        if (constant_check(t, a))
+            return kr_error_code();
+    }
     for (int d = 0; d < 3; d++)
         e.of[d] = d ? e.of[d - 1] + e.n[d - 1] : room;
     add_energy(&e, a);
