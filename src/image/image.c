@@ -62,7 +62,7 @@ int kr_geom_affine(const kr_geom *g, const long n[3], double affine[16])
             for (long s = 0; s <= last; s++)
                 for (int k = 0; k < 3; k++)
                     if (fabs(g->position_mm[0][k] + (double)s * step[2][k] - g->position_mm[s][k]) > 0.02 * gap + 0.01)
-                        return kr_fail(KR_EREFUSED, "slice %ld is not where equal spacing of %.3f mm would put it", s, gap);
+                        return kr_fail(KR_EREFUSED, "slice %ld is not where equal spacing of %.3f mm would put it, and formats of volumes cannot say where else: .h5 (ISMRMRD) keeps the place of each slice", s, gap);
     } else if (n[2] <= 1 && g->spacing_mm > 0)
         for (int k = 0; k < 3; k++)
             step[2][k] = g->spacing_mm * g->slice_dir[k];

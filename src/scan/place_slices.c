@@ -172,6 +172,38 @@ static int place_together(kr_placing *p, kr_geom *geom)
     return p->s->geom ? 0 : kr_error_code();
 }
 
+/* Where a slice without lines would lie: in line with the two that are nearest to it by their counters; where there is but one, at its place. */
+static double position_between(const kr_line *const *first, long n, long k, int d)
+{
+    long one = -1, two = -1;
+    for (long away = 1; away < n && two < 0; away++)
+        for (int side = -1; side <= 1 && two < 0; side += 2) {
+            long i = k + side * away;
+            if (i < 0 || i >= n || !first[i])
+                continue;
+            *(one < 0 ? &one : &two) = i;
+        }
+    if (one < 0)
+        return 0;
+    double at = first[one]->position[d];
+    return two < 0 ? at : at + (double)(k - one) * (first[two]->position[d] - at) / (double)(two - one);
+}
+
+static bool all_in_one_place(const kr_line *const *first, long n)
+{
+    const kr_line *any = NULL;
+    long known = 0;
+    for (long k = 0; k < n; k++)
+        if (first[k]) {
+            any = any ? any : first[k];
+            known++;
+            for (int d = 0; d < 3; d++)
+                if (!(fabs((double)first[k]->position[d] - (double)any->position[d]) < 1e-3))
+                    return false;
+        }
+    return known > 1;
+}
+
 /* Cosine of 2 degrees: planes of one stack are parallel. */
 static const double TURNED = 0.9994;
 
@@ -201,9 +233,11 @@ int place_slices(kr_placing *p)
         return kr_error_code();
     for (long k = 0; k < p->slices; k++)
         for (int d = 0; d < 3; d++) {
-            double v = first[k] ? first[k]->position[d] : any->position[d];
+            double v = first[k] ? first[k]->position[d] : position_between(first, p->slices, k, d);
             geom->position_mm[p->rank[k]][d] = isfinite(v) ? v : 0;
         }
+    if (p->slices > 1 && geom->known && all_in_one_place(first, p->slices))
+        kr_scan_note(p->s, "warning: the %ld slices lie at one place by their positions: in the image they are stacked by their thickness; if they are frames, their order is right", p->slices);
     memmove(geom->position_mm, geom->position_mm + p->from, (size_t)p->window * sizeof *geom->position_mm);
     geom->slices = p->window;
     kr_geom *old = p->s->geom;

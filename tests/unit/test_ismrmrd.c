@@ -245,6 +245,24 @@ static void test_no_position(void **state)
     }
 }
 
+/* Slices of which no line came lie between the others, so that their image can be placed; slices that all lie at one place are told of. */
+static void test_places(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {                      /* all there; the second is not; all at one place */
+        maker m = begin("places.h5", "dataset", HEADER(ENCODING(8, 4, 1, , CARTESIAN)));
+        for (uint16_t i = 0; i < 16; i++)
+            if (how != 1 || i / 4 != 1)
+                line(&m, HEAD(EIGHT, .position = { 1, 2, how == 2 ? 3 : 3 + 5 * (float)(i / 4) }, .idx = { .kspace_encode_step_1 = i % 4, .slice = i / 4 }), i);
+        kr_scoped(scan) s = finish(&m);
+        assert_int_equal(s->geom->slices, 4);
+        for (int k = 0; k < 4; k++)
+            assert_near(s->geom->position_mm[k][2], how == 2 ? 3 : 3 + 5 * k, 1e-6);
+        assert_true((s->notes.s && strstr(s->notes.s, "the 4 slices lie at one place")) == (how == 2));
+        unlink(m.path);
+    }
+}
+
 /* Converters of 2D scans write 0 partitions and mean one; 0 lines mean nothing. */
 static void test_no_partitions(void **state)
 {
@@ -909,7 +927,7 @@ static void test_crafted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_expected_images), cmocka_unit_test(test_image_of_libismrmrd),
-        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_same_counters), cmocka_unit_test(test_lines_cancel), cmocka_unit_test(test_no_position), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
+        cmocka_unit_test(test_expected_lines), cmocka_unit_test(test_real_scan), cmocka_unit_test(test_no_partitions), cmocka_unit_test(test_same_counters), cmocka_unit_test(test_lines_cancel), cmocka_unit_test(test_no_position), cmocka_unit_test(test_places), cmocka_unit_test(test_counters), cmocka_unit_test(test_placing), cmocka_unit_test(test_backwards),
         cmocka_unit_test(test_kinds), cmocka_unit_test(test_calibration), cmocka_unit_test(test_slice_order), cmocka_unit_test(test_spokes),
         cmocka_unit_test(test_groups), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_libismrmrd_reads), cmocka_unit_test(test_images),
         cmocka_unit_test(test_image_of_python), cmocka_unit_test(test_series), cmocka_unit_test(test_positions), cmocka_unit_test(test_truncated), cmocka_unit_test(test_damaged),
