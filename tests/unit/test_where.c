@@ -475,6 +475,30 @@ static void test_centre(void **state)
     }
 }
 
+/* A receiver that is overdriven, and one with an offset. */
+static void test_receiver(void **state)
+{
+    (void)state;
+    kr_scoped(scan) s = square(64, 64);
+    kr_scoped(array) truth = kr_array_copy(s->data);
+    for (long i = 0; i < 64 * 64; i++) {
+        double z[2];
+        kr_rand_normal2(3, 1, (uint64_t)i, z);
+        KR_C(truth)[i] += kr_c(0.01f * (float)z[0], 0.01f * (float)z[1]);
+    }
+    kr_array_assign(s->data, truth);
+    says(s, NULL);
+    double most = kr_max_abs(truth);
+    for (long i = 0; i < 64 * 64; i++) {
+        float re = kr_re(KR_C(truth)[i]), im = kr_im(KR_C(truth)[i]), end = (float)most / 20;
+        KR_C(s->data)[i] = kr_c(fmaxf(-end, fminf(end, re)), fmaxf(-end, fminf(end, im)));
+    }
+    says(s, "the receiver was overdriven");
+    for (long i = 0; i < 64 * 64; i++)
+        KR_C(s->data)[i] = KR_C(truth)[i] + kr_c(0.05f, -0.02f);
+    says(s, "share a constant");
+}
+
 /* A spike, and one channel of four a thousand times too strong; a factor of 20 is nothing unusual. */
 static void test_out_of_proportion(void **state)
 {
@@ -518,7 +542,7 @@ static void test_out_of_proportion(void **state)
 static void test_uneven(void **state)
 {
     (void)state;
-    for (int which = 0; which < 6; which++) {
+    for (int which = 0; which < 8; which++) {
         int axis = which % 2 ? KR_TIME : KR_SLICE;
         kr_scoped(scan) s = kr_scan_new();
         s->shape = KR_SHAPE([KR_X] = 8, [KR_Y] = 40);
@@ -527,14 +551,15 @@ static void test_uneven(void **state)
         for (long i = 0; i < 5; i++)
             for (long y = 0; y < 40; y++) {
                 bool in = y % 2 == 0 || labs(y - 20) < 4;
-                if (i == 3)                                  /* another pattern; stopped at line 29; nothing at all */
-                    in = which < 2 ? y % 2 == 1 || labs(y - 20) < 5 : which < 4 ? in && y < 30 : false;
+                if (i == 3)                                  /* another pattern; stopped at line 29; nothing at all; without its middle */
+                    in = which < 2 ? y % 2 == 1 || labs(y - 20) < 5 : which < 4 ? in && y < 30 : which < 6 ? false : labs(y - 20) > 2;
                 for (long x = 0; x < 8; x++)
                     KR_C(s->data)[x + 8 * (y + 40 * i)] = kr_c(in, 0);
             }
         kr_text t = { 0 };
         assert_int_equal(kr_scan_uneven(&t, s), 0);
         const char *says = which < 2 || which == 4 ? NULL : which == 2 ? "of 1 of 5 slices fewer lines were measured" : which == 3 ? "of 1 of 5 slices and frames fewer lines were measured"
+                         : which == 6 ? "of 1 of 5 slices the middle of k-space was not measured" : which == 7 ? "of 1 of 5 slices and frames the middle"
                          : "of 1 of 5 slices and frames nothing was measured";      /* an empty slice is told of where lines are placed */
         if (says ? !t.len || !strstr(t.s, says) : t.len)
             fail_msg("%d: \"%s\" where \"%s\" is wanted", which, t.len ? t.s : "", says ? says : "");
@@ -691,6 +716,6 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sign), cmocka_unit_test(test_other_vendors), cmocka_unit_test(test_which_axes), cmocka_unit_test(test_trajectories),
         cmocka_unit_test(test_trajectory_fields), cmocka_unit_test(test_surroundings), cmocka_unit_test(test_trajectory_units),
         cmocka_unit_test(test_gradient_echo), cmocka_unit_test(test_coil_phantom), cmocka_unit_test(test_crop), cmocka_unit_test(test_voxel),
-        cmocka_unit_test(test_centre), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_uneven), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
+        cmocka_unit_test(test_centre), cmocka_unit_test(test_receiver), cmocka_unit_test(test_out_of_proportion), cmocka_unit_test(test_uneven), cmocka_unit_test(test_missing_side), cmocka_unit_test(test_lines), cmocka_unit_test(test_frames), cmocka_unit_test(test_nifti_time) };
     return cmocka_run_group_tests_name("where", tests, NULL, NULL);
 }
