@@ -1,4 +1,4 @@
-/* doubt.c: how well a network's image agrees with the samples, and how much it changes where some of them are left out. */
+/* doubt.c: how well a learned image agrees with the samples, and how much it changes where some of them are left out. */
 #include "doubt.h"
 #include "kray/fourier.h"
 #include <math.h>
@@ -60,6 +60,21 @@ int doubt_residual(kr_array *z, kr_array *residual, double *rr, double *yy, slic
     kr_array_unref(&l.map);
     kr_net_unref(&between);
     return e;
+}
+
+int doubt_residual_of(kr_array *residual, double *part, const kr_scan *scan, const kr_array *coils, const kr_array *image)
+{
+    kr_scoped(array) y = NULL;
+    if (kr_samples_of(&y, scan, coils, image))
+        return kr_error_code();
+    kr_axpy(y, -1, scan->data);
+    double rr = kr_dot_re(y, y), yy = kr_dot_re(scan->data, scan->data);
+    kr_scoped(array) map = kr_fourier_inverse(y, kr_in_kspace(scan)) ? NULL : kr_rss(y, KR_COIL);
+    if (!map)
+        return kr_error_code();
+    kr_array_assign(residual, map);
+    *part = yy > 0 ? sqrt(rr / yy) : 0;
+    return 0;
 }
 
 /* ---- Masks ---- */
@@ -175,9 +190,25 @@ static int smoothed(double *v, long nx, long ny)
     return w ? 0 : kr_error_code();
 }
 
-/* The energy of the image's error over all coils, in its own units squared: as much in each sample that was not measured as in those left out about as far from the centre, and
- * what is off where samples were measured. */
-static int wrong(double *energy, const rings *e, const kr_array *full, const kr_array *maps, const kr_array *data, const kr_array *mask, const kr_mask_facts *f)
+/* Of a sample: the energy of the noise of all coils but one. Not known: 0. Negative: failed. */
+static double noise_of(const kr_scan *part)
+{
+    double sigma = kr_noise_sigma(part, NULL), beside = sigma > 0 ? kr_noise_beside(part) : 0;
+    if ((sigma < 0 || beside < 0) && kr_error_code() == KR_EMEM)
+        return -1;
+    if (sigma <= 0 || beside < 0)
+        kr_error_clear();                                    /* nothing is measured far out */
+    sigma = beside > 0 ? fmin(sigma, beside) : fmax(sigma, 0);
+    return 2 * sigma * sigma * (double)(part->data->n[KR_COIL] - 1);
+}
+
+/* Of what is off in a sample over all coils, the part that the image combined by coil maps shows of it: of the noise of the sample itself one coil's worth, of which `noise` is left out;
+ * at least one coil's worth of all. */
+static double combined(double e, double noise, long coils) { return fmax(e - noise, e / (double)coils); }
+
+/* The energy of the image's error, in its own units squared: as much in each sample that was not measured as in those left out about as far from the centre, and what is off where
+ * samples were measured. noise: of a sample, of all coils but one. */
+static int wrong(double *energy, double noise, const rings *e, const kr_array *full, const kr_array *maps, const kr_array *data, const kr_array *mask, const kr_mask_facts *f)
 {
     double factor, sum = 0;
     long nx = data->n[KR_X], ny = data->n[KR_Y];
@@ -186,14 +217,14 @@ static int wrong(double *energy, const rings *e, const kr_array *full, const kr_
         return kr_error_code();
     for (long i = 0; i < nx * ny; i++)
         if (KR_R(mask)[i] != 0)
-            sum += off(k, data, factor, i);
+            sum += combined(off(k, data, factor, i), noise, data->n[KR_COIL]);
         else if (2 * labs(i % nx - nx / 2) <= f->encoded[0] && 2 * labs(i / nx - ny / 2) <= f->encoded[1])
-            sum += in_ring(e, ring(i, nx, ny));
+            sum += combined(in_ring(e, ring(i, nx, ny)), noise, data->n[KR_COIL]);
     *energy = factor > 0 ? sum / (factor * factor) : 0;
     return 0;
 }
 
-int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, kr_net *net, const around *about, const around_job *job, long i)
+int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, doubt_image run, void *self, bool comparable, const kr_scan *scan, const kr_array *coils, long i)
 {
     kr_scan part = { 0 };
     kr_mask_facts f;
@@ -201,27 +232,26 @@ int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, kr_net 
     long nx = spread->n[KR_X], ny = spread->n[KR_Y], n = nx * ny;
     int parts = 0;
     kr_auto double *sum = kr_alloc_zero((size_t)(2 * n), sizeof *sum);
-    int e = sum ? kr_part_open(&part, job->scan, kr_problem_axes, i) : kr_error_code();
+    int e = sum ? kr_part_open(&part, scan, kr_problem_axes, i) : kr_error_code();
     kr_shape plane = KR_SHAPE([KR_X] = e ? 1 : part.data->n[KR_X], [KR_Y] = e ? 1 : part.data->n[KR_Y]);
     kr_auto int *fold = e ? NULL : kr_alloc((size_t)kr_count(plane), sizeof *fold);
     kr_scoped(array) found = e ? NULL : kr_scan_mask(&part);
     kr_scoped(array) wide = found ? kr_array_spread(found, plane) : NULL;
     kr_scoped(array) mask = wide ? kr_array_copy(wide) : NULL;
-    kr_scoped(array) view = job->coils ? kr_part(job->coils, job->scan, i) : NULL;
+    kr_scoped(array) view = coils ? kr_part(coils, scan, i) : NULL;
     kr_scoped(array) maps = view ? kr_array_packed(view) : NULL;
     kr_scoped(array) data = e ? NULL : kr_array_copy(part.data);
     kr_scoped(array) image = full ? kr_array_packed(full) : NULL;
-    e = e ? e : !fold || !mask || !data || !image || (job->coils && !maps) || kr_mask_describe(&f, mask, plane) ? kr_error_code() : 0;
-    if (!e && job->scan->in_image)
-        e = kr_fourier(data, job->scan->in_image);
+    e = e ? e : !fold || !mask || !data || !image || (coils && !maps) || kr_mask_describe(&f, mask, plane) ? kr_error_code() : 0;
+    if (!e && scan->in_image)
+        e = kr_fourier(data, scan->in_image);
     if (!e && (parts = fold_of(fold, mask, &f, (uint64_t)i)) < 2)
         e = parts < 0 ? parts : kr_fail(KR_EREFUSED, "--uncertainty leaves out samples outside of the fully sampled centre, and there are none, or only one");
-    *measured = !e && maps && !job->kind->magnitude && !job->kind->of_image && nx == plane.n[KR_X] && ny == plane.n[KR_Y] && kr_count(kr_array_shape(maps)) == kr_count(kr_array_shape(data));
+    *measured = !e && comparable && maps && nx == plane.n[KR_X] && ny == plane.n[KR_Y] && kr_count(kr_array_shape(maps)) == kr_count(kr_array_shape(data));
     for (int k = 0; k < parts && !e; k++) {
         kr_scoped(array) less = kr_array_copy(mask);
         kr_scoped(array) rest = kr_array_copy(data);
         kr_scoped(array) z = kr_array_new(KR_C32, KR_SHAPE([KR_X] = nx, [KR_Y] = ny));
-        slice s = { 0 };
         if (!less || !rest || !z) {
             e = kr_error_code();
             break;
@@ -236,10 +266,7 @@ int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, kr_net 
         one.mask = less;
         one.in_image = 0;
         one.shape = kr_array_shape(rest);
-        around_job own = { &one, maps, job->kind, job->facts, job->whole, NULL };
-        e = slice_open(&s, &one, 0);
-        e = e ? e : about->slice(z, &s, net, &own, 0);
-        slice_clear(&s);
+        e = run(self, z, &one, maps);
         double factor = 0;
         kr_scoped(array) samples = e || !*measured ? NULL : samples_of(z, maps, data, less, &factor);
         e = e || samples || !*measured ? e : kr_error_code();
@@ -260,8 +287,8 @@ int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, kr_net 
     }
     e = e ? e : smoothed(sum, nx, ny);
     if (!e && *measured) {
-        double energy = 0, of = 0, seen = 0;
-        e = wrong(&energy, &e_of, image, maps, data, mask, &f);
+        double energy = 0, of = 0, seen = 0, noise = noise_of(&part);
+        e = noise < 0 ? kr_error_code() : wrong(&energy, noise, &e_of, image, maps, data, mask, &f);
         for (long q = 0; q < n; q++) {
             double u = 0;
             for (long c = q; c < n * data->n[KR_COIL]; c += n)

@@ -120,6 +120,7 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
 {
     long n = slices_of(head);
     kr_cost c;
+    const char *beside = j->asked ? kr_opt_writes(j->asked->opts, j->values) : NULL;       /* a file of all slices */
     if (kr_is_multiband(head))
         return n;
     if (!j->how.memory) {
@@ -133,8 +134,13 @@ static long piece_of(kr_job *j, const kr_scan *head, const kr_recon *m, bool pie
             return -1;
         if (c.bytes <= (double)j->how.memory)
             return k;
+        if (beside)
+            break;
     }
     char needed[32], allowed[32];
+    if (beside && !estimate(j, &c, head, m, n))
+        return kr_fail(KR_EREFUSED, "--%s wants all slices at once, for which %s needs %s, and %s are allowed", beside, m->name, kr_size_text(needed, c.bytes),
+                       kr_size_text(allowed, (double)j->how.memory));
     if (!estimate(j, &c, head, m, 1))
         kr_fail(KR_EREFUSED, "%s needs %s for %s, %s are allowed", m->name, kr_size_text(needed, c.bytes),
                 head->shape.n[KR_Z] > 1 ? "a volume, which is not worked on in pieces" : "a single slice", kr_size_text(allowed, (double)j->how.memory));

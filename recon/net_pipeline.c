@@ -186,6 +186,18 @@ static int empty(bool *is_empty, const struct stack *j, long i)
     return 0;
 }
 
+/* doubt_image */
+static int without_some(void *self, kr_array *z, const kr_scan *one, const kr_array *maps)
+{
+    struct stack *j = self;
+    around_job own = { one, maps, j->kind, j->facts, j->whole, NULL, NULL };
+    slice s = { 0 };
+    int e = slice_open(&s, one, 0);
+    e = e ? e : j->about->slice(z, &s, j->net, &own, 0);
+    slice_clear(&s);
+    return e;
+}
+
 static int one_slice(void *self, long i)
 {
     struct stack *j = self;
@@ -202,7 +214,7 @@ static int one_slice(void *self, long i)
         e = residual ? doubt_residual(z, residual, &j->off[2 * i], &j->off[2 * i + 1], &s, j->net, j->about, &job, i) : j->about->slice(z, &s, j->net, &job, i);
     slice_clear(&s);
     bool measured = true;
-    e = e || !spread ? e : doubt_spread(spread, &measured, z, j->net, j->about, &job, i);
+    e = e || !spread ? e : doubt_spread(spread, &measured, z, without_some, j, !j->kind->magnitude && !j->kind->of_image, j->scan, j->coils, i);
     if (!measured)
         atomic_store(&j->unmeasured, 1);
     kr_progress(j->trace, "slices", (double)(atomic_fetch_add(&j->done, 1) + 1), (double)kr_parts(j->scan));
@@ -268,21 +280,9 @@ static int save_residual(kr_image *im, kr_array *residual, const struct stack *a
         rr += all->off[2 * i];
         yy += all->off[2 * i + 1];
     }
-    if (!all->off) {                                         /* by the coil maps of the job */
-        kr_scoped(array) y = NULL;
-        kr_scoped(array) mask = kr_scan_mask(all->scan);
-        kr_scoped(array) wide = mask ? kr_array_spread(mask, kr_shape_without(all->scan->shape, KR_ON(KR_COIL))) : NULL;
-        if (!wide || kr_samples_of(&y, all->scan, all->coils, all->image))
-            return kr_error_code();
-        kr_axpy(y, -1, all->scan->data);
-        rr = kr_dot_re(y, y);
-        yy = kr_dot_re(all->scan->data, all->scan->data);
-        kr_scoped(array) map = kr_fourier_inverse(y, kr_in_kspace(all->scan)) ? NULL : kr_rss(y, KR_COIL);
-        if (!map)
-            return kr_error_code();
-        kr_array_assign(residual, map);
-    }
     double part = yy > 0 ? sqrt(rr / yy) : 0;
+    if (!all->off && doubt_residual_of(residual, &part, all->scan, all->coils, all->image))
+        return kr_error_code();
     kr_say(all->trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, n->residual);
     return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : save(residual, all->scan, n, n->residual);
 }

@@ -104,11 +104,7 @@ static int more(kr_opt_group *room, int count, int argc, char **argv)
 /* A file that the method writes beside the image; NULL: none. */
 static const char *beside(void)
 {
-    const kr_opt *o = method.asked ? method.asked->opts : NULL;
-    for (; o && o->name; o++)
-        if (o->type == KR_OPT_OUT && *(const char *const *)(const void *)((const char *)method.values + o->at))
-            return o->name;
-    return NULL;
+    return method.asked ? kr_opt_writes(method.asked->opts, method.values) : NULL;
 }
 
 static int list(void)

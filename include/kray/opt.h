@@ -37,6 +37,8 @@ typedef struct kr_opt_group { const char *title; const kr_opt *opts; void *into;
 int kr_opt_parse(const kr_opt_group *groups, int count, int argc, char **argv, char **files, int *nfiles) KR_MUST_USE;
 /* Lines "  -i, --iterations N   text (default 30)" for each option of the group. */
 void kr_opt_help(kr_text *t, const kr_opt_group *group);
+/* The name of the first of these options that is given and names a file to be written (KR_OPT_OUT); NULL: none. */
+const char *kr_opt_writes(const kr_opt *opts, const void *values);
 /* "iterations=30 lambda=0.01": every value as it stands, for provenance. */
 void kr_opt_describe(kr_text *t, const kr_opt *opts, const void *values);
 /* The known word nearest to `word` (edit distance at most 3, case ignored; else the first that begins with it), or NULL. */

@@ -273,6 +273,14 @@ void kr_opt_help(kr_text *t, const kr_opt_group *group)
     }
 }
 
+const char *kr_opt_writes(const kr_opt *opts, const void *values)
+{
+    for (const kr_opt *o = opts; o && o->name; o++)
+        if (o->type == KR_OPT_OUT && *(const char *const *)(const void *)((const char *)values + o->at))
+            return o->name;
+    return NULL;
+}
+
 void kr_opt_describe(kr_text *t, const kr_opt *opts, const void *values)
 {
     const char *gap = t->len ? " " : "";

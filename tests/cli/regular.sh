@@ -70,7 +70,15 @@ check "all samples put back: $(apart plain.npy back.npy)" awk "BEGIN { exit !($(
 works '"kray_put_back"' kray info back.npy --json
 works '' kray recon scan.h5 -o back.npy --method wcrr --put-back
 check "some put back: $(apart wcrr.npy back.npy)" awk "BEGIN { e = $(apart wcrr.npy back.npy); exit !(e > 1e-3 && e < 0.5) }"
+# How far it is to be believed.
+works 'off those measured' kray recon scan.h5 -o beside.npy --method wcrr --residual residual.npy --uncertainty spread.npy
+check 'the image is that without them' cmp beside.npy wcrr.npy
+works '"kray_residual"' kray info beside.npy --json
+check 'both are as large as the image' [ "$(kray info residual.npy spread.npy beside.npy --json | jq -c '[.[].shape] | unique | length')" = 1 ]
 kray simulate brain --matrix 48,48 --coils 4 --traj radial:spokes=40 -o spokes.h5 -q
+refuses 1 'scans of MRI on a grid' kray recon spokes.h5 -o x.npy --method wcrr --uncertainty spread.npy
+refuses 1 'one set of coil maps' kray recon scan.h5 -o x.npy --method wcrr --maps 2 --residual residual.npy
+refuses 1 'residual wants all slices at once' kray recon scan.h5 -o x.npy --method wcrr --residual residual.npy --memory 34M
 refuses 1 'put-back is for samples on a grid' kray recon spokes.h5 -o x.npy --method wcrr --put-back
 refuses 1 'no solver takes a smooth term' kray recon scan.h5 -o x.npy --method cs --reg wcrr:0.008+tv:0.001
 refuses 1 'level' kray recon scan.h5 -o x.npy --method wcrr --level -1

@@ -3,6 +3,7 @@
 #include "kray/fourier.h"
 #include "kray/io.h"
 #include "kray/net.h"
+#include "kray/phantom.h"
 #include "kray/recon.h"
 
 enum { NX = 64, NY = 48, N = NX * NY, CENTRE = 8 };
@@ -79,9 +80,67 @@ static void lines(void **state)
     told_by_samples(true);
 }
 
+static kr_image *reconstructed(const char *method, const char *options, const char *mask)
+{
+    const kr_phantom *p = kr_phantom_named("brain");
+    kr_simulate how = kr_simulate_preset;
+    kr_job_opts opts = kr_job_preset();
+    opts.undersample = mask;
+    opts.prepare.whiten = false;
+    how.n[0] = 72;
+    how.n[1] = 64;
+    how.coils = 6;
+    how.snr = 25;
+    how.slices = 1;
+    how.oversampling = false;
+    kr_scan *s = NULL;
+    kr_image *im = NULL;
+    kr_job *j = kr_job_open(method, options, &opts);
+    if (!j || p->measure(&s, &how, NULL) || kr_job_run(j, &im, s, NULL))
+        fail_msg("%s: %s", method, kr_error());
+    kr_job_unref(&j);
+    kr_scan_unref(&s);
+    return im;
+}
+
+/* The learned regulariser's image beside that of the full scan with its noise: as large in the mean as what is told, and most voxels of the object within twice as much. */
+static void learned(void **state)
+{
+    (void)state;
+    enum { W = 72, H = 64 };
+    static const char *const masks[] = { "random:accel=3,lines=14,seed=2", "poisson:accel=3,calib=14,axes=xy,seed=2" };
+    kr_image *full = reconstructed("adjoint", NULL, NULL);
+    kr_scoped(array) size = kr_abs(full->data);
+    kr_scoped(array) truth = kr_array_packed(size);
+    double top = kr_max_abs(truth);
+    for (int k = 0; k < 2; k++) {
+        kr_image *x = reconstructed("wcrr", "uncertainty=doubt_learned.npy", masks[k]), *sd = NULL;
+        assert_int_equal(kr_image_read(&sd, "doubt_learned.npy"), 0);
+        kr_scoped(array) mine = kr_abs(x->data);
+        kr_scoped(array) a = kr_array_packed(mine);
+        kr_scoped(array) u = kr_array_packed(sd->data);
+        double error = 0, told = 0, inside = 0, within = 0;
+        assert_int_equal(kr_count(kr_array_shape(u)), W * H);
+        for (long i = 0; i < W * H; i++)
+            if ((double)KR_R(truth)[i] > 0.06 * top) {
+                double e = fabs((double)KR_R(a)[i] - (double)KR_R(truth)[i]), s = (double)KR_R(u)[i];
+                error += e * e;
+                told += s * s;
+                inside++;
+                within += e <= 2 * s;
+            }
+        print_message("# %s: error %.4f of the largest value, told %.4f; within twice as much %.1f %%\n", masks[k], sqrt(error / inside) / top, sqrt(told / inside) / top, 100 * within / inside);
+        assert_true(told > 0.4 * error && told < 3 * error);
+        assert_true(within > 0.84 * inside);
+        kr_image_unref(&sd);
+        kr_image_unref(&x);
+    }
+    kr_image_unref(&full);
+}
+
 int main(void)
 {
     weights();
-    const struct CMUnitTest tests[] = { cmocka_unit_test(points), cmocka_unit_test(lines) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(points), cmocka_unit_test(lines), cmocka_unit_test(learned) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,7 +100,10 @@ static void missing_and_misshapen(void **state)
         kr_weights *w = small(kind);
         long refused = 0, tried = 0;
         for (long i = 0; i < w->count; i++)
-            for (int how = -1; how < 8; how++, tried++) {
+            for (int how = -1; how < 8; how++) {
+                if (SANITIZED && i > 5 && (i + how) % 4)             /* of the many alike of a deep network, two ways each */
+                    continue;
+                tried++;
                 kr_weights *c = how < 0 ? copy(w, i, -1, 0) : copy(w, -1, i, how);
                 kr_net *net = kr_net_new(NULL, c, false);
                 if (!net || run(net, 2, 32, 24)) {
@@ -284,18 +287,19 @@ static void beside(void **state)
 static void memory(void **state)
 {
     (void)state;
+    enum { WIDE = SANITIZED ? 160 : 320 };
     for (int kind = 0; kind < kinds(); kind++) {
         kr_weights *w = small(kind);
         kr_net *net = kr_net_new(NULL, w, false);
         double bytes, flops;
-        assert_int_equal(kr_net_cost(kr_net_kind_of(net), w, &(kr_net_input){ .coils = 4, .h = 320, .w = 320 }, &bytes, &flops), 0);
+        assert_int_equal(kr_net_cost(kr_net_kind_of(net), w, &(kr_net_input){ .coils = 4, .h = WIDE, .w = WIDE }, &bytes, &flops), 0);
         size_t before = kr_mem_now(), peak = kr_mem_peak();
-        assert_int_equal(run(net, 4, 320, 320), 0);
+        assert_int_equal(run(net, 4, WIDE, WIDE), 0);
         double used = (double)(kr_mem_peak() - before);
         if (kr_mem_peak() > peak)                    /* otherwise an earlier network's peak is seen */
             assert_true(used <= bytes && bytes < 2.5 * used);
         print_message("%-16s said %.1f MB, used at most %.1f MB, %.2f GFLOP\n", word_of(kind), bytes / 1e6, used / 1e6, flops / 1e9);
-        assert_true(flops > 1e6);
+        assert_true(flops > 2.5e5);
         kr_net_unref(&net);
         kr_weights_unref(&w);
     }
