@@ -55,33 +55,50 @@ void kr_ellipsoids_scan(float *y, const kr_ellipsoid *e, long count, const kr_ra
 
 struct draw { float *x; const kr_ellipsoid *e; long count; const kr_grid *g; int samples; };
 
-static double value_at(const kr_ellipsoid *e, long count, const double p[3])
+/* How many of a voxel's points, around `at`, lie in a body. */
+static int points_in(const kr_ellipsoid *e, const struct draw *j, const double at[3])
 {
-    double sum = 0;
-    for (long i = 0; i < count; i++) {
-        double c = cos(e[i].phi), s = sin(e[i].phi), x = p[0] - e[i].centre[0], y = p[1] - e[i].centre[1];
-        double a = (c * x + s * y) / e[i].half[0], b = (-s * x + c * y) / e[i].half[1], z = e[i].half[2] > 0 ? (p[2] - e[i].centre[2]) / e[i].half[2] : 0;
-        sum += a * a + b * b + z * z <= 1 ? e[i].value : 0;
+    int S = j->samples, deep = j->g->n[2] > 1 ? S : 1, in = 0;
+    double c = cos(e->phi), s = sin(e->phi), p[3] = { 0 }, reach = 0;
+    const double *half = e->half;
+    double thin = fmin(half[0], half[1]);
+    for (int d = 0; d < 3; d++) {
+        p[d] = at[d] - e->centre[d];
+        double side = d < 2 ? j->g->step[d] / thin : half[2] > 0 && deep > 1 ? j->g->step[2] / half[2] : 0;
+        reach += side * side / 4;
     }
-    return sum;
+    double a = (c * p[0] + s * p[1]) / half[0], b = (-s * p[0] + c * p[1]) / half[1], z = half[2] > 0 ? p[2] / half[2] : 0;
+    double far = sqrt(a * a + b * b + z * z);
+    reach = sqrt(reach);
+    if (far > 1 + reach)
+        return 0;
+    if (far + reach < 1)
+        return S * S * deep;
+    for (int i = 0; i < S * S * deep; i++) {
+        int part[3] = { i % S, i / S % S, i / (S * S) };
+        double q[3];
+        for (int d = 0; d < 3; d++)
+            q[d] = p[d] + (d == 2 && deep == 1 ? 0 : j->g->step[d] * (((double)part[d] + 0.5) / S - 0.5));
+        a = (c * q[0] + s * q[1]) / half[0];
+        b = (-s * q[0] + c * q[1]) / half[1];
+        z = half[2] > 0 ? q[2] / half[2] : 0;
+        in += a * a + b * b + z * z <= 1;
+    }
+    return in;
 }
 
 static int one_line(void *self, long line)
 {
     const struct draw *j = self;
     const kr_grid *g = j->g;
-    long at[3] = { 0, line % g->n[1], line / g->n[1] };
-    int S = j->samples, deep = g->n[2] > 1 ? S : 1;
-    for (at[0] = 0; at[0] < g->n[0]; at[0]++) {
+    double at[3] = { 0, g->first[1] + g->step[1] * (double)(line % g->n[1]), g->first[2] + g->step[2] * (double)(line / g->n[1]) };
+    int points = j->samples * j->samples * (g->n[2] > 1 ? j->samples : 1);
+    for (long i = 0; i < g->n[0]; i++) {
         double sum = 0;
-        for (int s = 0; s < S * S * deep; s++) {
-            int part[3] = { s % S, s / S % S, s / (S * S) };
-            double p[3];
-            for (int d = 0; d < 3; d++)
-                p[d] = g->first[d] + g->step[d] * ((double)at[d] + (d == 2 && deep == 1 ? 0 : ((double)part[d] + 0.5) / S - 0.5));
-            sum += value_at(j->e, j->count, p);
-        }
-        j->x[line * g->n[0] + at[0]] = (float)(sum / (S * S * deep));
+        at[0] = g->first[0] + g->step[0] * (double)i;
+        for (long k = 0; k < j->count; k++)
+            sum += j->e[k].value * points_in(j->e + k, j, at);
+        j->x[line * g->n[0] + i] = (float)(sum / points);
     }
     return 0;
 }
