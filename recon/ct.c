@@ -263,7 +263,28 @@ static double left_at(const kr_projections *p, double axis, double times)
     return mismatch;
 }
 
-/* Warns where angles look like another range than was measured: half of it, twice as much, or radians. mismatch: what is left as they are; NAN: not known. */
+/* Warns where views cover so little that their angles look like radians; refuses those of a list that are all the same. */
+static int angles_make_sense(const kr_projections *p, const kr_rays *r, const char *name, const kr_trace *trace)
+{
+    bool same = !p->rays && p->angle && p->views > 1;
+    for (long i = 1; same && i < p->views; i++)
+        same = !(fabs(p->angle[i] - p->angle[0]) > 0);
+    if (same)
+        return kr_fail(KR_EUSAGE, "%s: all %ld views lie at the same angle, %g degrees: --angles FILE, or angles=FROM:TO:N in --geometry, says where each lies", name, p->views, p->angle[0]);
+    int axis = r->rows > 1 ? kr_rays_axis(r) : 2;
+    kr_rays *turned = axis == 2 || axis < 0 ? NULL : kr_rays_about_z(r, axis);
+    kr_arc arc = { 0 };
+    if (r->views >= 8 && axis >= 0 && (axis == 2 || turned) && !kr_arc_of(&arc, turned ? turned : r, NULL)) {
+        double all = arc.covered * 180 / M_PI;
+        if (all > 0.3 && all < 6.5)
+            kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", all);
+    }
+    kr_error_clear();
+    kr_rays_unref(&turned);
+    return 0;
+}
+
+/* Warns where angles look like another range than was measured: half of it, or twice as much. mismatch: what is left as they are; NAN: not known. */
 static void range_of(const kr_projections *p, double axis, double mismatch, const char *name, const kr_trace *trace)
 {
     double low = INFINITY, high = -INFINITY, step;
@@ -274,8 +295,6 @@ static void range_of(const kr_projections *p, double axis, double mismatch, cons
         high = fmax(high, p->angle[i]);
     }
     step = (high - low) / (double)(p->views - 1);
-    if (high - low < 6.4 && high - low > 0.3)
-        kr_say(trace, KR_WARNING, "the angles cover %.3g degrees: are they radians? Degrees are wanted", high - low);
     static const struct { double times, from, to; } other[] = { { 2, 175, 185 }, { 0.5, 350, 370 }, { 0.5, 710, 730 } };
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
         double all = high - low + step, left = all >= other[i].from && all <= other[i].to ? left_at(p, axis, other[i].times) : NAN;
@@ -511,7 +530,7 @@ int kr_ct_scan(kr_scan **out, kr_projections *p, const char *name, const kr_ct_o
     if (!p->lengths)
         kr_say(trace, KR_WARNING, "%s: the size of the detector's elements is not known, so that lengths are in elements (--geometry parallel:pixel=MM says it)", name);
     kr_scoped(scan) s = kr_scan_new();
-    if (!s || !(s->rays = kr_projections_rays(p, p->volume ? rows : 1, f->axis)) || !(s->data = p->volume ? kr_array_ref(p->y) : slices_of(p->y, o->from, to))
+    if (!s || !(s->rays = kr_projections_rays(p, p->volume ? rows : 1, f->axis)) || angles_make_sense(p, s->rays, name, trace) || !(s->data = p->volume ? kr_array_ref(p->y) : slices_of(p->y, o->from, to))
         || !(s->file = kr_strdup(name)) || kr_meta_set(s->meta, "unit", "%s", p->unit ? p->unit : p->lengths ? "1/mm" : "1/pixel")
         || kr_meta_set(s->meta, "kray_ct", "axis=%.4f rings=%ld stripes=%d hardening=%d log=%s model=%s", f->axis, o->rings, o->stripes, o->terms, o->log, kr_ray_model_name(o->model)))
         return kr_error_code();

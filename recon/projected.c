@@ -20,10 +20,7 @@ static int one(kr_array *image, const kr_scan *scan, long i, projected_solve *so
     model m = { 0 };
     kr_scoped(array) to = kr_part(image, scan, i);
     int e = to ? kr_part_open(&part, scan, kr_problem_axes, i) : kr_error_code();
-    if (!e && kind == PROJECTED_DIRECT)
-        m = (model){ .part = &part, .turn = -1, .type = KR_R32, .image = KR_SHAPE([KR_X] = part.grid.n[0], [KR_Y] = part.grid.n[1], [KR_Z] = part.grid.n[2]) };
-    else
-        e = e ? e : model_open_lying(&m, &part);
+    e = e ? e : model_open_lying(&m, &part);
     bool own = e || m.turn >= 0 || !kr_array_contiguous(to) || !kr_shape_equal(kr_array_shape(to), m.image);      /* else x is the image itself */
     kr_scoped(array) x = e ? NULL : own ? kr_array_new(KR_R32, m.image) : kr_array_ref(to);
     e = e ? e : x ? solve(x, &m, opts, trace) : kr_error_code();
@@ -53,8 +50,6 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     for (long i = 0; i < parts && !e; i++) {
         kr_trace_unit room;
         const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
-        if (t && i && kind == PROJECTED_DIRECT)                      /* of the same rays the same is to be said */
-            room.trace.say = NULL;
         e = kr_stopped(t) ? kr_error_code() : one(image, scan, i, solve, sums, kind, opts, t);
     }
     if (e)
@@ -65,9 +60,36 @@ int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve,
     return *out ? e : kr_error_code();
 }
 
-static int filtered(kr_array *x, const model *m, const void *options, const kr_trace *trace)
+enum { AT_ONCE = 16 };                    /* slices that gridding does at a time                       */
+
+/* Slices from..from + n - 1. */
+static int filtered(kr_array *image, const kr_scan *scan, long from, long n, const kr_fbp_opts *how, const kr_trace *trace)
 {
-    return kr_fbp(KR_R(x), KR_R(m->part->data), m->part->rays, &m->part->grid, options, trace);
+    kr_shape shape = KR_SHAPE([KR_X] = scan->grid.n[0], [KR_Y] = scan->grid.n[1], [KR_Z] = scan->grid.n[2]);
+    kr_scan part[AT_ONCE] = { 0 };
+    kr_array *to[AT_ONCE] = { 0 }, *own[AT_ONCE] = { 0 };
+    float *x[AT_ONCE];
+    const float *y[AT_ONCE];
+    int e = 0;
+    for (long i = 0; i < n && !e; i++) {
+        to[i] = kr_part(image, scan, from + i);
+        e = to[i] ? kr_part_open(&part[i], scan, kr_problem_axes, from + i) : kr_error_code();
+        if (e)
+            break;
+        if (!kr_array_contiguous(to[i]) || !kr_shape_equal(kr_array_shape(to[i]), shape))      /* else it is written to as it lies */
+            e = (own[i] = kr_array_new(KR_R32, shape)) ? 0 : kr_error_code();
+        x[i] = e ? NULL : KR_R(own[i] ? own[i] : to[i]);
+        y[i] = KR_R(part[i].data);
+    }
+    e = e ? e : kr_fbp_slices(x, y, n, scan->rays, &scan->grid, how, trace);
+    for (long i = 0; i < n; i++) {
+        if (own[i] && !e)
+            kr_array_assign(to[i], own[i]);
+        kr_array_unref(&own[i]);
+        kr_array_unref(&to[i]);
+        kr_part_close(&part[i]);
+    }
+    return e;
 }
 
 /* Splines keep what is finest: the object's edges where views are dense, else the streaks between views. Of simulated heads and thoraces of 256 columns without noise they are better from 180
@@ -86,6 +108,9 @@ static int are_dense(bool *yes, const kr_rays *r)
 int projected_filtered(kr_image **out, const kr_scan *scan, const projected_window *o, double gridded, const kr_trace *trace)
 {
     kr_fbp_opts how = { .window = (enum kr_fbp_window)kr_fbp_window_named(o->window), .gridded = gridded };
+    *out = NULL;
+    if (!scan->rays)
+        return kr_fail(KR_EREFUSED, "this method takes X-ray projections, and these are data of MRI");
     if (o->between && !strcmp(o->between, "spline") && scan->rays && (scan->grid.n[2] > 1 || scan->rays->rows > 1))
         return kr_fail(KR_EREFUSED, "--between spline is for slices of parallel beams and fans; volumes go by straight lines");
     if (!o->between || !strcmp(o->between, "auto")) {
@@ -93,7 +118,19 @@ int projected_filtered(kr_image **out, const kr_scan *scan, const projected_wind
             return kr_error_code();
     } else
         how.spline = !strcmp(o->between, "spline");
-    return projected_image(out, scan, filtered, PROJECTED_DIRECT, &how, trace);
+    kr_scoped(array) image = kr_array_new(KR_R32, kr_scan_image_shape(scan));
+    int e = image ? 0 : kr_error_code();
+    long parts = kr_parts(scan), n;
+    for (long i = 0; i < parts && !e; i += n) {
+        n = gridded > 0 ? (parts - i < AT_ONCE ? parts - i : AT_ONCE) : 1;
+        kr_trace_unit room;
+        const kr_trace *t = kr_trace_of(&room, trace, "slice", i, parts);
+        if (t && i)                                                  /* of the same rays the same is to be said */
+            room.trace.say = NULL;
+        e = kr_stopped(t) ? kr_error_code() : filtered(image, scan, i, n, &how, t);
+    }
+    *out = e ? NULL : kr_image_new(image, scan->geom, scan->meta);
+    return *out ? 0 : kr_error_code();
 }
 
 static int iterations_make_sense(long iterations)

@@ -6,9 +6,9 @@
 
 /* The model of one slice, or of the volume, and a real image {X,Y,Z} to fill, 0 at first. */
 typedef int projected_solve(kr_array *x, const model *m, const void *opts, const kr_trace *trace);
-/* The image of a scan, slice by slice. DIRECT: of the model there are the part and the shape of x alone, no A; FITTED: meta "kray_misfit" is |A x - y| / |y| of all. Refuses scans
+/* The image of a scan, slice by slice. FITTED: meta "kray_misfit" is |A x - y| / |y| of all. Refuses scans
  * without rays. */
-enum projected_kind { PROJECTED_DIRECT, PROJECTED_BY_MODEL, PROJECTED_FITTED };
+enum projected_kind { PROJECTED_BY_MODEL, PROJECTED_FITTED };
 int projected_image(kr_image **out, const kr_scan *scan, projected_solve *solve, enum projected_kind kind, const void *opts, const kr_trace *trace) KR_MUST_USE;
 /* The same of a method that iterates: 1 to 1000000 times, others are refused. */
 int projected_iterate(kr_image **out, const kr_scan *scan, projected_solve *solve, long iterations, const void *opts, const kr_trace *trace) KR_MUST_USE;

@@ -28,7 +28,7 @@ static const kr_opt table[] = {
     { "geometry", 'g', KR_OPT_TEXT, offsetof(opts, geometry), NULL, "SPEC", "parallel, fan, cone[:sod=MM,sdd=MM,pixel=MM,angles=FROM:TO:N,vectors=FILE,turn=right,flip=uv,...], or FILE.xml of RTK" },
     { "angles", 0, KR_OPT_TEXT, offsetof(opts, angles), NULL, "FILE[:VAR]", "angles of the views in degrees; also a text file" },
     { "white", 0, KR_OPT_TEXT, offsetof(opts, white), NULL, "FILE[:VAR]@AXES|N", "counts without the object (flat field); a number: the same for all elements" },
-    { "dark", 0, KR_OPT_TEXT, offsetof(opts, dark), NULL, "FILE[:VAR]@AXES", "counts without the beam" },
+    { "dark", 0, KR_OPT_TEXT, offsetof(opts, dark), NULL, "FILE[:VAR]@AXES|N", "counts without the beam; a number: the same for all elements" },
     { "log", 0, KR_OPT_CHOICE, offsetof(opts, log), "auto", "auto|on|off", "-log of the transmission; auto: where a white field is" },
     { "axis", 0, KR_OPT_TEXT, offsetof(opts, axis), "auto", "COLUMN|auto", "detector column of the axis of rotation, from 0; auto: found where lines were measured twice, else the middle" },
     { "rings", 0, KR_OPT_INT, offsetof(opts, rings), "0", "N", "remove rings: median over N columns of sorted values (31, say); 0: no" },
@@ -99,18 +99,37 @@ static int field(kr_array **out, const char *source, const kr_array *y)
     return frame ? 0 : kr_error_code();
 }
 
-static int white_field(kr_projections *p, const char *text)
+/* A field from a file, or a number that all elements have. */
+static int field_or_number(kr_array **out, const char *name, const char *text, double least, const kr_array *y)
 {
     char *end;
     double level = strtod(text, &end);
     if (!*text || *end)
-        return field(&p->white, text, p->y);
-    if (!(level > 0) || !isfinite(level))
-        return kr_fail(KR_EUSAGE, "--white %s: counts above 0 are wanted", text);
-    p->white = kr_array_new(KR_R32, KR_SHAPE([KR_U] = p->y->n[KR_U], [KR_V] = p->y->n[KR_V]));
-    if (!p->white)
+        return field(out, text, y);
+    if (!(level >= least) || !isfinite(level))
+        return kr_fail(KR_EUSAGE, "--%s %s: counts %s 0 are wanted", name, text, least > 0 ? "above" : "from");
+    kr_array_unref(out);
+    *out = kr_array_new(KR_R32, KR_SHAPE([KR_U] = y->n[KR_U], [KR_V] = y->n[KR_V]));
+    if (!*out)
         return kr_error_code();
-    kr_fill(p->white, (float)level);
+    kr_fill(*out, (float)level);
+    return 0;
+}
+
+/* The geometry in words after the angles of a file, which turn=right counts the other way about. */
+static int geometry_of(kr_projections *p, const opts *o, const char *file)
+{
+    if (o->angles && o->geometry && strstr(o->geometry, "angles="))
+        return kr_fail(KR_EUSAGE, "--angles %s and angles= in --geometry both say the angles: one of them is wanted", o->angles);
+    bool own = p->rays;
+    if (o->angles && kr_projections_angles(p, o->angles))
+        return kr_error_code();
+    if (o->geometry && kr_projections_geometry(p, o->geometry))
+        return kr_error_code();
+    if (o->angles && p->rays)
+        return kr_fail(KR_EUSAGE, "--geometry %s says where each view lies; --angles %s would contradict it", o->geometry, o->angles);
+    if (o->angles && own && !o->geometry)
+        return kr_fail(KR_EUSAGE, "%s says where each view lies; with other angles --geometry is to say the rest, such as --geometry cone:sod=120,sdd=800,pixel=0.127", file);
     return 0;
 }
 
@@ -124,9 +143,7 @@ static int open_study(kr_projections **out, const char *file, const opts *o, con
     if (!p->kind && !o->geometry)
         return kr_fail(KR_EUSAGE, "%s does not say how it was measured, as %s would: it is for --geometry to say, such as --geometry parallel:angles=0:180:720", file,
                        "Data Exchange and challenges' files");
-    if ((o->geometry && kr_projections_geometry(p, o->geometry)) || (o->angles && kr_projections_angles(p, o->angles)))
-        return kr_error_code();
-    if ((o->white && white_field(p, o->white)) || (o->dark && field(&p->dark, o->dark, p->y)))
+    if (geometry_of(p, o, file) || (o->white && field_or_number(&p->white, "white", o->white, 1e-30, p->y)) || (o->dark && field_or_number(&p->dark, "dark", o->dark, 0, p->y)))
         return kr_error_code();
     if (made) {                                                      /* elements of 1 mm, unless it is said otherwise */
         p->integrals = p->lengths = true;

@@ -104,6 +104,8 @@ typedef struct kr_fbp_opts {
  * 1:612 (1984)). Fan and cone scans of less than a turn: Parker's weights (Med Phys 9:254 (1982)) where one arc covers what is needed, else weights that
  * share each line among the views that have it. Refuses other geometries. */
 int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace) KR_MUST_USE;
+/* The same of several slices of the same rays, x[i] from y[i]: gridding takes far less time for each then. */
+int kr_fbp_slices(float *const x[], const float *const y[], long slices, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace) KR_MUST_USE;
 /* The bytes that it takes beside x and y. */
 double kr_fbp_bytes(const kr_rays *r, const kr_grid *g);
 /* The rows *from..*from + *count - 1 of the detector that see a volume in any view, with those that interpolation takes beside them: of cone beams on flat

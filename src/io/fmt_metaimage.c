@@ -16,7 +16,10 @@ static int probe(const unsigned char *head, size_t bytes, const char *path)
     (void)path;
     char text[256] = "";
     memcpy(text, head, bytes < sizeof text - 1 ? bytes : sizeof text - 1);
-    return strstr(text, "ObjectType = Image") || strstr(text, "NDims =") ? 85 : 0;
+    for (const char *p = text; (p = strstr(p, "NDims")); p++)        /* NDims = 3, NDims=3; as a word of its own */
+        if (p[5 + strspn(p + 5, " \t")] == '=')
+            return 85;
+    return strstr(text, "ObjectType = Image") ? 85 : 0;
 }
 
 static int numbers_of(double *to, int most, const char *text)
@@ -52,13 +55,20 @@ static int line(kr_metaimage *m, const char *name, const char *value, const char
             return kr_fail(KR_EFORMAT, "ElementType = %s; integers of 1 to 8 bytes (MET_USHORT, ...), MET_FLOAT and MET_DOUBLE are read", value);
     } else if (!strcmp(name, "ElementByteOrderMSB") || !strcmp(name, "BinaryDataByteOrderMSB"))
         m->swap = !strcasecmp(value, "True");
-    else if (!strcmp(name, "CompressedData"))
+    else if (!strcmp(name, "BinaryData") && !strcasecmp(value, "False"))
+        return kr_fail(KR_EFORMAT, "BinaryData = False: numbers as text are not read; binary ones are");
+    else if (!strcmp(name, "TransformMatrix")) {
+        double t[9];
+        int n = numbers_of(t, 9, value), side = n == 9 ? 3 : n == 4 ? 2 : 0;
+        for (int i = 0; side && i < n; i++)
+            m->turned |= fabs(t[i] - (i / side == i % side)) > 1e-6;
+    } else if (!strcmp(name, "CompressedData"))
         m->packed = !strcasecmp(value, "True");
     else if (!strcmp(name, "ElementNumberOfChannels") && v[0] > 1)
         return kr_fail(KR_EFORMAT, "%s numbers a voxel; one is read", value);
     else if (!strcmp(name, "HeaderSize"))
         m->at = got ? (long)v[0] : 0;
-    else if (!strcmp(name, "ElementSpacing"))
+    else if (!strcmp(name, "ElementSpacing") || (!strcmp(name, "ElementSize") && !(m->spacing[0] > 0)))      /* the size of an element is its spacing where that is not said */
         for (int i = 0; i < got && i < 3; i++)
             m->spacing[i] = v[i];
     else if (!strcmp(name, "Offset") || !strcmp(name, "Position") || !strcmp(name, "Origin"))

@@ -10,6 +10,7 @@ typedef struct kr_metaimage {
     int dims;
     long n[KR_AXES], count, at;       /* fastest first; at: where numbers begin, -1: at the end of the file */
     double spacing[3], first[3];      /* first: where element (0, 0, 0) lies; 0 where not said */
+    bool turned;                      /* its axes are not those of the world (TransformMatrix) */
     char *data;                       /* file with the numbers, kr_free it                    */
 } kr_metaimage;
 int kr_metaimage_read(kr_metaimage *m, const char *path) KR_MUST_USE;

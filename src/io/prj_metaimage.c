@@ -5,13 +5,14 @@
 
 static int read(kr_projections *p, const char *source, const kr_trace *trace)
 {
-    (void)trace;
     kr_metaimage m;
     if (!prj_ends(source, ".mhd") && !prj_ends(source, ".mha"))
         return 0;
     if (kr_metaimage_read(&m, source))
         return kr_fail_in("%s", source);
     kr_free(m.data);
+    if (m.turned)
+        kr_say(trace, KR_WARNING, "%s: TransformMatrix turns or mirrors the axes: that is not used (--geometry with flip=u or flip=v turns columns or rows about)", source);
     if (kr_projections_array(&p->y, source))
         return kr_error_code();
     for (int d = 0; d < 2; d++) {

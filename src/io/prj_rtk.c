@@ -28,10 +28,14 @@ static int parameter(double nine[9], const xmlNode *n)
     for (int i = 0; i < 9; i++)
         if (!strcmp((const char *)n->name, names[i]))
             return number(&nine[i], n);
+    static const char *const others[] = { "Matrix", "CollimationUInf", "CollimationUSup", "CollimationVInf", "CollimationVSup" };      /* say nothing of where things are */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strcmp((const char *)n->name, others[i]))
+            return 0;
     double v;
-    if (!strcmp((const char *)n->name, "RadiusCylindricalDetector"))
-        return number(&v, n) ? kr_error_code() : v > 0 ? kr_fail(KR_EREFUSED, "a cylindrical detector (of radius %g mm) in RTK's geometry is not read", v) : 0;
-    return 0;
+    if (strcmp((const char *)n->name, "RadiusCylindricalDetector"))
+        return kr_fail(KR_EFORMAT, "%s is no parameter of RTK's geometry (GantryAngle, SourceToIsocenterDistance, ...; capitals count)", (const char *)n->name);
+    return number(&v, n) ? kr_error_code() : v > 0 ? kr_fail(KR_EREFUSED, "a cylindrical detector (of radius %g mm) in RTK's geometry is not read", v) : 0;
 }
 
 /* The matrix that the parameters make: where a point of the world falls on the detector. A file's own must agree to 0.001. */

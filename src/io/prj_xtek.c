@@ -11,7 +11,7 @@ static int wanted(const char *text, const char *name, double *value, double leas
 {
     if (!prj_says(text, name, value))
         return kr_fail(KR_EFORMAT, "%s is missing", name);
-    return *value >= least && *value <= 1e9 ? 0 : kr_fail(KR_EFORMAT, "%s is %g", name, *value);
+    return *value >= least && *value <= 1e9 ? 0 : kr_fail(KR_EFORMAT, "%s is %g; %g or more is wanted", name, *value, least);
 }
 
 /* The words behind NAME=, trimmed; NULL: none. */
@@ -87,6 +87,11 @@ static int nikon(kr_projections *p, const char *file, const char *text, const kr
         aside = (top + bottom) / 2 * sod / sdd;
     if ((prj_says(text, "ObjectTilt", &tilt) && fabs(tilt) > 0) || (prj_says(text, "ObjectRoll", &roll) && fabs(roll) > 0))
         kr_say(trace, KR_WARNING, "%s: the axis is tilted by %g and %g degrees (ObjectTilt, ObjectRoll): that is not used", file, tilt, roll);
+    double offset[2] = { 0, 0 };
+    prj_says(text, "DetectorOffsetX", &offset[0]);
+    prj_says(text, "DetectorOffsetY", &offset[1]);
+    if (fabs(offset[0]) > 0 || fabs(offset[1]) > 0)
+        kr_say(trace, KR_WARNING, "%s: the detector stands aside by %g and %g mm (DetectorOffsetX, DetectorOffsetY): that is not used", file, offset[0], offset[1]);
     prj_says(text, "InitialAngle", &first);
     kr_auto char *folder = said(text, "InputFolderName"), *name = said(text, "Name");
     p->kind = "Nikon xtekct";

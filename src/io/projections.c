@@ -95,6 +95,12 @@ bool prj_says(const char *text, const char *name, double *value)
         if (strncasecmp(p, name, n) || !(p += n, *(p += strspn(p, " \t")) == '='))
             continue;
         *value = strtod(p + 1, &end);
+        if (end != p + 1 && *end == ',' && end[1] >= '0' && end[1] <= '9') {      /* 12,5 of other countries */
+            char point[64];
+            snprintf(point, sizeof point, "%.*s", (int)strcspn(p + 1, "\r\n"), p + 1);
+            point[end - p - 1 < 63 ? end - p - 1 : 63] = '.';
+            *value = strtod(point, NULL);
+        }
         return end != p + 1 && isfinite(*value);
     }
     return false;
@@ -186,18 +192,44 @@ static int angles_between(kr_projections *p, const char *text)
     return p->angle ? 0 : kr_error_code();
 }
 
+static double *text_numbers(const char *path, long *count, long *lines);
+
+/* Numbers of a small table: rows of `each`; of MATLAB arrays and others whose rows are columns here they are put in that order. */
+static double *table(const char *source, long *count, long *each)
+{
+    long lines = 0;
+    kr_error_clear();
+    double *v = text_numbers(source, count, &lines);
+    if (v || kr_error_code()) {
+        *each = v && lines > 0 && *count % lines == 0 ? *count / lines : 0;
+        return v;
+    }
+    kr_scoped(array) a = NULL;
+    if (kr_array_read(&a, source))
+        return NULL;
+    v = prj_numbers(source, count);
+    *each = a->n[KR_X];
+    long rows = a->n[KR_Y];
+    if (v && *each != 6 && *each != 12 && (rows == 6 || rows == 12) && *count == *each * rows) {
+        double *turned = kr_alloc((size_t)*count, sizeof *turned);
+        for (long i = 0; turned && i < *count; i++)
+            turned[i % *each * rows + i / *each] = v[i];
+        kr_free(v);
+        v = turned;
+        *each = rows;
+    }
+    return v;
+}
+
 /* Rows of ASTRA's vectors. */
 static int vectors(kr_projections *p, const char *source, bool deep)
 {
-    kr_scoped(array) a = NULL;
-    if (kr_array_read(&a, source))
-        return kr_error_code();
-    long count = 0, each = a->n[KR_X], columns = p->y ? p->y->n[KR_U] : 1, rows = p->y ? p->y->n[KR_V] : 1;
-    kr_auto double *v = prj_numbers(source, &count);
+    long count = 0, each = 0, columns = p->y ? p->y->n[KR_U] : 1, rows = p->y ? p->y->n[KR_V] : 1;
+    kr_auto double *v = table(source, &count, &each);
     if (!v)
         return kr_error_code();
     if ((each != 6 && each != 12) || count % each)
-        return kr_fail(KR_ESHAPE, "%s: rows of 6 (2D) or 12 numbers (3D) are wanted, one a view, not %s", source, kr_shape_text(kr_array_shape(a)));
+        return kr_fail(KR_ESHAPE, "%s: rows of 6 (2D) or 12 numbers (3D) are wanted, one a view, not %ld numbers in rows of %ld", source, count, each);
     if (deep != (each == 12))
         return kr_fail(KR_EUSAGE, "%s: vectors of %ld numbers are of a %s beam", source, each, each == 12 ? "cone or parallel3d" : "parallel or fan");
     if (p->y && !deep && rows > 1)
@@ -317,27 +349,33 @@ int kr_projections_geometry(kr_projections *p, const char *text)
     return 0;
 }
 
-/* Numbers of a text file; NULL without a refusal: it is none. */
-static double *text_numbers(const char *path, long *count)
+/* Numbers of a text file, and how many of its lines hold some; what follows a # or % is a comment. NULL without a refusal: it is none. */
+static double *text_numbers(const char *path, long *count, long *lines)
 {
     FILE *f = fopen(path, "rb");
     char head[4096];
     size_t got = f ? fread(head, 1, sizeof head, f) : 0;
     if (f)
         fclose(f);
-    for (size_t i = 0; i < got; i++)
+    size_t mark = got >= 3 && !memcmp(head, "\xef\xbb\xbf", 3) ? 3 : 0;      /* of UTF-8 */
+    for (size_t i = mark; i < got; i++)
         if ((unsigned char)head[i] >= 127 || ((unsigned char)head[i] < 32 && !strchr("\n\r\t", head[i])))
             return NULL;
     kr_auto char *text = got ? kr_file_text(path, 1 << 26) : NULL;
     if (!text)
         return NULL;
     double *v = kr_alloc(strlen(text) / 2 + 1, sizeof *v);
-    *count = 0;
-    for (char *p = text, *end; v && *p; p = end) {
-        p += strspn(p, " ,;\t\r\n");
-        end = p + (*p == '#' ? strcspn(p, "\n") : 0);
-        if (!*p || *p == '#')
+    *count = *lines = 0;
+    bool anew = true;
+    for (char *p = text + mark, *end; v && *p; p = end) {
+        size_t blank = strspn(p, " ,;\t\r\n");
+        anew |= memchr(p, '\n', blank) || memchr(p, '\r', blank);
+        p += blank;
+        end = p + (*p == '#' || *p == '%' ? strcspn(p, "\n") : 0);
+        if (!*p || *p == '#' || *p == '%')
             continue;
+        *lines += anew;
+        anew = false;
         v[(*count)++] = strtod(p, &end);
         if (end == p) {
             kr_fail(KR_EFORMAT, "%s: '%.*s' is no number", path, (int)strcspn(p, " ,;\t\r\n"), p);
@@ -358,7 +396,8 @@ int kr_projections_angles(kr_projections *p, const char *source)
     kr_free(p->angle);
     kr_rays_unref(&p->rays);
     kr_error_clear();
-    p->angle = text_numbers(source, &p->views);
+    long lines;
+    p->angle = text_numbers(source, &p->views, &lines);
     if (!p->angle && !kr_error_code())
         p->angle = prj_numbers(source, &p->views);
     return p->angle ? 0 : kr_error_code();

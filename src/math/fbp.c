@@ -445,8 +445,19 @@ static int smear_slice(float *x, const float *y, const kr_rays *r, const kr_grid
 enum { SOFT = 4 };                        /* columns beyond the detector of which splines take coefficients */
 enum { AT_ONCE = 32 };                    /* views                                                                                   */
 
-int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
+int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace) { return kr_fbp_slices(&x, &y, 1, r, g, o, trace); }
+
+static int rebinned(float *const x[], const float *const y[], long slices, const kr_rays *r, int axis, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
 {
+    int e = 0;
+    for (long i = 0; i < slices && !e; i++)
+        e = ray_rebinned(x[i], y[i], r, axis, g, o, trace);
+    return e;
+}
+
+int kr_fbp_slices(float *const x[], const float *const y[], long slices, const kr_rays *r, const kr_grid *g, const kr_fbp_opts *o, const kr_trace *trace)
+{
+    kr_assert(slices >= 1);
     bool slice = ray_plane_can(r, g, KR_RAY_JOSEPH);
     if (!slice && r->beam == KR_PARALLEL)
         return kr_fail(KR_EREFUSED, "filtered back-projection does slices and volumes of cone beams; take sirt or cgls for this geometry, or --geometry parallel where each row of the detector "
@@ -461,15 +472,11 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
     if (axis < 0)
         return kr_fail(KR_EREFUSED, "filtered back-projection: the detector's rows follow each other along no axis of the volume; take sirt or cgls for this geometry");
     if (!slice && ray_is_rebinned(r, axis))
-        return ray_rebinned(x, y, r, axis, g, o, trace);
+        return rebinned(x, y, slices, r, axis, g, o, trace);
     kr_auto double *scale = kr_alloc((size_t)r->views, sizeof *scale);
     kr_rays *turned = axis == 2 ? NULL : kr_rays_about_z(r, axis);
     struct survey s = { 0 };
     int e = !scale || (axis != 2 && !turned) || survey(&s, scale, turned ? turned : r, o, trace) ? kr_error_code() : 0;
-    if (o->gridded > 0) {                                            /* rows go on where pixels lie beyond the detector, and their series ends softly */
-        s.lead += r->columns / 4 + 8;
-        s.trail += r->columns / 4 + 8;
-    }
     const bool spline = o->spline && slice && !(o->gridded > 0);
     const long soft = spline ? SOFT : 0;
     s.lead += soft;
@@ -479,14 +486,18 @@ int kr_fbp(float *x, const float *y, const kr_rays *r, const kr_grid *g, const k
     /* a slice as a whole; a volume so many views at a time, so that little more is held than data and volume */
     long each = r->rows * r->columns, filtered = e ? 1 : wide->rows * wide->columns, at_once = slice || r->views < AT_ONCE ? r->views : AT_ONCE;
     kr_auto float *weight = kr_alloc((size_t)at_once, (size_t)filtered * sizeof *weight);
-    kr_auto float *p = kr_alloc((size_t)(at_once * filtered) + 16, sizeof *p);      /* registers read a little further */
+    kr_auto float *p = kr_alloc(o->gridded > 0 ? 1 : (size_t)(at_once * filtered) + 16, sizeof *p);      /* registers read a little further */
     e = e || !weight || !p ? kr_error_code() : 0;
     for (long from = 0; from < r->views && !e; from += at_once) {
         long to = from + at_once < r->views ? from + at_once : r->views;
         weigh(weight, o->weights, &s, about ? about : wide, from, to);
-        ray_rows rows = { y + from * each, weight, wide->columns, r->columns, s.lead, r->rows, to - from };
-        e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc, spline);
-        e = e ? e : o->gridded > 0 ? ray_gridded(x, p, wide, g, o->gridded) : slice ? smear_slice(x, p, wide, g, s.arc, soft, spline) : ray_feldkamp(x, p, wide, g, from, to);
+        ray_rows rows = { NULL, weight, wide->columns, r->columns, s.lead, r->rows, to - from };
+        e = kr_stopped(trace) ? kr_error_code() : o->gridded > 0 ? ray_gridded(x, y, slices, wide, g, &rows, scale, o->window, o->gridded) : 0;
+        for (long i = 0; i < slices && !(o->gridded > 0) && !e; i++) {
+            rows.p = y[i] + from * each;
+            e = kr_stopped(trace) ? kr_error_code() : ray_filter(p, &rows, scale + from, o->window, s.arc, spline);
+            e = e ? e : slice ? smear_slice(x[i], p, wide, g, s.arc, soft, spline) : ray_feldkamp(x[i], p, wide, g, from, to);
+        }
     }
     kr_rays_unref(&turned);
     kr_rays_unref(&wide);

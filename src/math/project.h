@@ -51,8 +51,8 @@ ray_view ray_view_of(const kr_rays *r, long view);
  * scale[i]. */
 typedef struct ray_rows { const float *p, *weight; long n, in, lead, rows, views; } ray_rows;
 int ray_filter(float *y, const ray_rows *from, const double *scale, enum kr_fbp_window w, double arc, bool spline);
-/* series.c: the same of a slice and parallel beams, rows between their elements by Fourier series. */
-int ray_gridded(float *x, const float *p, const kr_rays *r, const kr_grid *g, double tolerance);
+/* series.c: slices of parallel beams, filter and back-projection by Fourier series, from y of each; r with the columns of rows->n, the weights of all in `rows`. */
+int ray_gridded(float *const *x, const float *const *y, long slices, const kr_rays *r, const kr_grid *g, const ray_rows *rows, const double *scale, enum kr_fbp_window window, double tolerance);
 int ray_feldkamp(float *x, float *p, const kr_rays *r, const kr_grid *g, long from, long to);
 
 /* rebin.c: helices, and cones on curved detectors: sorted into parallel fans, with the detector's columns along `axis`. */

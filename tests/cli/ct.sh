@@ -37,6 +37,15 @@ done
 works 'tv' kray ct phantom -o noisy.nii.gz --geometry parallel:angles=0:180:30 --detector 64 --photons 1e4 --projections noisy.npy --method tv -i 10
 works '' kray ct noisy.npy -o again.nii.gz --geometry parallel:angles=0:180:30 --axis 31.5 --method tv -i 10
 check 'the same image from the projections that were kept' [ "$(kray convert noisy.nii.gz a.npy -q; kray convert again.nii.gz b.npy -q; cmp a.npy b.npy && echo same)" = same ]
+# Angles of a file: turn=right counts them the other way about, and what says them twice is refused.
+awk 'BEGIN { for (i = 0; i < 36; i++) print -10 * i }' >clockwise.txt
+works '' kray simulate thorax --geometry fan:sod=600,sdd=1000,pixel=20,angles=0:360:36 --detector 48 -o turned.npy -q
+works '' kray ct turned.npy -o left.npy --geometry fan:sod=600,sdd=1000,pixel=20,angles=0:360:36 --axis 23.5
+works '' kray ct turned.npy -o right.npy --geometry fan:sod=600,sdd=1000,pixel=20,turn=right --angles clockwise.txt --axis 23.5
+check 'clockwise angles with turn=right' cmp -s left.npy right.npy
+refuses 2 'both say the angles' kray ct turned.npy -o a.npy --geometry fan:sod=600,sdd=1000,pixel=20,angles=0:360:36 --angles clockwise.txt
+refuses 2 'at the same angle' kray ct turned.npy -o a.npy --geometry fan:sod=600,sdd=1000,pixel=20,angles=5:5:36
+refuses 2 'from 0 are wanted' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --white 100 --dark -3
 refuses 2 'for the phantom' kray ct sino.npy -o a.nii.gz --geometry parallel:angles=0:180:36 --photons 100
 refuses 2 'angles of the views are not known' kray ct phantom -o a.nii.gz --geometry parallel
 

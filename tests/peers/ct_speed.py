@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ct_speed.py LIBKRAY KRAY [ROUNDS [PART ...]]: speed of CT beside ASTRA (pip install astra-toolbox; 2D alone on a CPU) and RTK (pip install itk-rtk): line integrals and their
 transpose, filtered back-projection, SIRT and CGLS of 512^2 pixels, 720 views of 729 elements, parallel and fan; cones of 256^3 voxels, 180 views of 384 x 256 elements,
-Feldkamp's method. Parts: 2d, iterations, cone (all). One process, ours and theirs by turns, medians of ROUNDS (3): seconds of processor time and by the clock; how far the
+Feldkamp's method. Parts: 2d, iterations, cone (all), and gridrec: 16 slices of ellipses beside TomoPy's gridrec, GRIDREC=libtomo-gridrec.so (compiled of its source). One process, ours and theirs by turns, medians of ROUNDS (3): seconds of processor time and by the clock; how far the
 results agree. OMP_NUM_THREADS says how many threads Kray and RTK take; ASTRA's projectors on a CPU take one. SIRT and CGLS of ASTRA: 10 iterations times 5, of Kray the
 whole process of 50, reading and writing included."""
 import ctypes as C, os, resource, statistics, subprocess, sys, tempfile, time
@@ -96,7 +96,54 @@ class Kray:
         return x
 
 
+def beside_gridrec():
+    """Line integrals of ellipses, means over elements; gridrec's image lies a pixel aside (its own middle), which is made up for. As they are, and but for a factor and an offset."""
+    class Body(C.Structure):
+        _fields_ = [("value", C.c_double), ("centre", C.c_double * 3), ("half", C.c_double * 3), ("phi", C.c_double)]
+
+    theirs, N, V, D, S = C.CDLL(os.environ["GRIDREC"]), 512, 720, 729, 16
+    bodies = (Body * 4)(*[Body(v, (C.c_double * 3)(x, y, 0), (C.c_double * 3)(a, b, 0), phi) for v, x, y, a, b, phi in
+                          ((.02, 0, 0, 230, 190, 0), (.01, 60, 0, 50, 50, 0), (-.008, -80, 40, 60, 25, .5), (.015, -20, -100, 12, 12, 0))])
+    angle, detector = np.arange(V) * np.pi / V, Detector(D, 1, (1., 0), (0, 0))
+    rays = kr.kr_rays_parallel(C.byref(detector), C.c_long(V), fp(angle))
+    y = np.zeros((V, D), np.float32)
+    kr.kr_ellipsoids_scan(fp(y), bodies, C.c_long(4), C.c_void_p(rays), 8)
+    stack, theta, centre, par = np.ascontiguousarray(np.stack([y] * S)), angle.astype(np.float32), np.full(S, (D - 1) / 2, np.float32), np.array([.5, 8], np.float32)
+    grid = kr.kr_grid_centred((C.c_long * 3)(N, N, 1), (C.c_double * 3)(1, 1, 1))
+
+    def drawn(aside):
+        g, x = kr.kr_grid_centred((C.c_long * 3)(N, N, 1), (C.c_double * 3)(1, 1, 1)), np.zeros((N, N), np.float32)
+        for d in (0, 1):
+            g.first[d] += aside
+        kr.kr_ellipsoids_draw(fp(x), bodies, C.c_long(4), C.byref(g), 8)
+        return x
+
+    def gridrec():
+        x = np.zeros((S, N, N), np.float32)
+        theirs.gridrec(fp(stack), S, V, D, fp(centre), fp(theta), fp(x), N, N, b"shepp", fp(par))
+        return x
+
+    def ours(gridded, spline):
+        x = np.zeros((S, N, N), np.float32)
+        for k in range(0, S, 16):
+            to, of = (C.c_void_p * 16)(*[a.ctypes.data for a in x[k:k + 16]]), (C.c_void_p * 16)(*[a.ctypes.data for a in stack[k:k + 16]])
+            assert not kr.kr_fbp_slices(to, of, C.c_long(16), C.c_void_p(rays), C.byref(grid), C.byref(Fbp(0, False, None, gridded, spline)), None)
+        return x
+
+    def errors(x, y):
+        t, q = drawn(0).ravel(), drawn(-.5).ravel()
+        z = np.rot90(y[0], 3).T.ravel()
+        fit = np.linalg.lstsq(np.stack([z, np.ones_like(z)], 1), q, rcond=None)[0]
+        return "errors: Kray %.4f, gridrec %.4f (%.4f but for a factor and an offset)" % tuple(np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in
+                                                                                          ((x[S - 1].ravel(), t), (z, q), (z * fit[0] + fit[1], q)))
+
+    for what, gridded, spline in (("gridding", 1e-3, False), ("fbp", 0, True)):
+        duel(f"{S} slices, {what} beside gridrec", lambda: ours(gridded, spline), gridrec, errors, rounds)
+
+
 print(f"{threads} thread{'s' * (threads > 1)}; seconds of processor time (by the clock); ratios peer / Kray likewise")
+if "gridrec" in parts:
+    beside_gridrec()
 rng = np.random.default_rng(1)
 if "2d" in parts or "iterations" in parts:
     import astra

@@ -108,6 +108,21 @@ static void gridding_meets_elements(void **state)
     assert_int_equal(kr_fbp(by, y, r, &g, &(kr_fbp_opts){ .spline = true }, NULL), 0);
     for (int i = 0; i < N * N; i++)
         assert_near(by[i], x[i], 2e-5);
+    float other[2 * N], third[2 * N], one[3][N * N], at_once[3][N * N];      /* slices at once, an odd number of them, are those of each by itself */
+    for (int i = 0; i < 2 * N; i++) {
+        other[i] = (float)cos(0.3 * i * i);
+        third[i] = (float)(i % 7);
+    }
+    const float *all[3] = { y, other, third };
+    for (int way = 0; way < 3; way++) {
+        kr_fbp_opts how = { .gridded = way ? 0 : 1e-6, .spline = way == 2, .window = KR_WINDOW_HANN };
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(kr_fbp(one[k], all[k], r, &g, &how, NULL), 0);
+        assert_int_equal(kr_fbp_slices((float *const[3]){ at_once[0], at_once[1], at_once[2] }, all, 3, r, &g, &how, NULL), 0);
+        for (int k = 0; k < 3; k++)
+            for (int i = 0; i < N * N; i++)
+                assert_near(at_once[k][i], one[k][i], way ? 1e-7 : 2e-5);
+    }
     kr_detector f = { N, 1, { 2, 0 }, { 0, 0 } };
     kr_rays *fan = kr_rays_cone(&f, 100, 200, false, 2, angle, NULL);
     assert_int_equal(kr_fbp(by, y, fan, &g, &(kr_fbp_opts){ .gridded = 1e-4 }, NULL), KR_EREFUSED);

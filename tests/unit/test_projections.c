@@ -122,6 +122,10 @@ static void angles(void **state)
     assert_int_equal(kr_projections_angles(&p, path), 0);
     assert_int_equal(p.views, 4);
     assert_near(p.angle[3], -30, 1e-12);
+    text_file("angles.txt", "\xef\xbb\xbf%% degrees\r\n0\r\n7.5\r\n");      /* of Windows, with the mark of UTF-8 */
+    assert_int_equal(kr_projections_angles(&p, path), 0);
+    assert_true(p.views == 2);
+    assert_near(p.angle[1], 7.5, 1e-12);
     text_file("angles.txt", "0\n1\nlast\n");
     assert_true(kr_projections_angles(&p, path) < 0);
     assert_refused(KR_EFORMAT, "'last' is no number");
@@ -178,6 +182,9 @@ static void rtk(void **state)
     assert_true(kr_projections_geometry(p, turned) < 0);
     assert_refused(KR_EFORMAT, "contradicts its parameters");
     free(text);
+    text_file("other.xml", "<RTKThreeDCircularGeometry><SourceToIsocenterDistance>10</SourceToIsocenterDistance><Projection><gantryAngle>9</gantryAngle></Projection></RTKThreeDCircularGeometry>");
+    assert_true(kr_projections_geometry(p, scratch("other.xml")) < 0);
+    assert_refused(KR_EFORMAT, "gantryAngle is no parameter");
     text_file("other.xml", "<a/>");
     assert_true(kr_projections_geometry(p, scratch("other.xml")) < 0);
     assert_refused(KR_EFORMAT, "not RTKThreeDCircularGeometry");
@@ -227,6 +234,26 @@ static void astra(void **state)
     kr_rays *own = kr_projections_rays(p, 12, 9.5);
     same_rays(own, r, 1e-4);                                         /* vectors came as floats of up to 160 */
     kr_rays_unref(&own);
+    kr_scoped(array) turned = kr_array_new(KR_R32, KR_SHAPE([KR_X] = 5, [KR_Y] = 12));      /* as MATLAB's lie */
+    FILE *f = fopen(scratch("vectors.txt"), "w");                    /* and as text */
+    fputs("# source, centre, u, v\n", f);
+    for (long i = 0; i < 60; i++) {
+        KR_R(turned)[i % 12 * 5 + i / 12] = KR_R(v)[i];
+        fprintf(f, "%.9g%s", (double)KR_R(v)[i], i % 12 == 11 ? "\r\n" : ", ");
+    }
+    fclose(f);
+    assert_int_equal(kr_array_write(turned, NULL, scratch("turned.npy")), 0);
+    for (int k = 0; k < 2; k++) {
+        kr_auto char *other = kr_strf("cone:vectors=%s", k ? scratch("vectors.txt") : scratch("turned.npy"));
+        assert_int_equal(kr_projections_geometry(p, other), 0);
+        own = kr_projections_rays(p, 12, 9.5);
+        same_rays(own, r, 1e-4);
+        kr_rays_unref(&own);
+    }
+    text_file("vectors.txt", "1 2 3 4 5 6\n7 8 9\n");
+    kr_auto char *uneven = kr_strf("cone:vectors=%s", scratch("vectors.txt"));
+    assert_true(kr_projections_geometry(p, uneven) < 0);
+    assert_refused(KR_ESHAPE, "not 9 numbers");
     own = kr_projections_rays(p, 12, 8.5);                           /* the axis a column lower: the detector a column further */
     assert_near(own->centre[2][0] - p->rays->centre[2][0], p->rays->u[2][0], 1e-9);
     kr_rays_unref(&own);
@@ -297,6 +324,12 @@ static void scanners(void **state)
     assert_int_equal(kr_projections_geometry(p, "cone:turn=right"), KR_EUSAGE);
     assert_refused(KR_EUSAGE, "flip=u turns the detector's columns");
     kr_projections_unref(&p);
+    text_file("nikon/ball.xtekct", "WhiteLevel = 59000\r\nAngularStep = 120\r\nInitialAngle = 20\r\nProjections = 3\r\nDetectorPixelSizeY = 0,5\r\nDetectorPixelSizeX = 0,4\r\nDetectorPixelsY = 10\r\n"
+              "DetectorPixelsX = 16\r\nSrcToDetector = 400\r\nSrcToObject = 100,5\r\nName = ball\r\n");      /* another order, decimal commas */
+    assert_int_equal(kr_projections_read(&p, path, NULL), 0);
+    assert_near(p->rays->source[1][0], 100.5 * s, 1e-9);
+    assert_near(p->rays->v[1][2], -0.5, 1e-9);
+    kr_projections_unref(&p);
     text_file("nikon/ball.xtekct", "Name=ball\nSrcToObject=100\nSrcToDetector=400\nDetectorPixelsX=16\nDetectorPixelsY=10\nDetectorPixelSizeX=0.4\nDetectorPixelSizeY=0.5\n"
               "Projections=4\nAngularStep=90\nWhiteLevel=59000\n");
     assert_true(kr_projections_read(&p, path, NULL) < 0);
@@ -340,9 +373,61 @@ static void raw(void **state)
     assert_near(p->middle[0], -2 + 0.5 * 2.5, 1e-12);
     assert_near(p->middle[1], 0, 1e-12);
     kr_projections_unref(&p);
+    text_file("scan.mhd", "NDims=3\r\nDimSize=6 5 4\r\nElementSize=0.5 0.7 1\r\nElementByteOrderMSB=True\r\nHeaderSize=-1\r\nElementType=MET_USHORT\r\nElementDataFile=scan.raw\r\n");
+    assert_int_equal(kr_projections_read(&p, path, NULL), 0);
+    assert_true(KR_R(p->y)[119] == 119 && p->lengths);
+    assert_near(p->pixel[1], 0.7, 1e-12);
+    kr_projections_unref(&p);
+    text_file("scan.mhd", "NDims = 3\nDimSize = 6 5 4\nBinaryData = False\nElementType = MET_USHORT\nElementDataFile = scan.raw\n");
+    assert_true(kr_projections_read(&p, path, NULL) < 0);
+    assert_refused(KR_EFORMAT, "numbers as text are not read");
     text_file("scan.mhd", "ObjectType = Image\nNDims = 3\nDimSize = 6 5 40\nElementType = MET_USHORT\nElementDataFile = scan.raw\n");
     assert_true(kr_projections_read(&p, path, NULL) < 0);
     assert_refused(KR_EFORMAT, "holds 244 bytes");
+}
+
+static void attribute(hid_t d, const char *name, const char *value)
+{
+    hid_t t = H5Tcopy(H5T_C_S1), s = H5Screate(H5S_SCALAR);
+    H5Tset_size(t, strlen(value));
+    hid_t a = H5Acreate2(d, name, t, s, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(a, t, value);
+    H5Aclose(a);
+    H5Sclose(s);
+    H5Tclose(t);
+}
+
+/* Sinograms, as the attribute `axes` says, and angles in radians. */
+static void dataexchange(void **state)
+{
+    (void)state;
+    float y[40], theta[5];
+    for (int i = 0; i < 40; i++)
+        y[i] = (float)i;
+    for (int i = 0; i < 5; i++)
+        theta[i] = (float)(i * M_PI / 5);
+    hid_t f = H5Fcreate(scratch("exchange.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), g = H5Gcreate2(f, "exchange", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t s = H5Screate_simple(3, (hsize_t[]){ 2, 5, 4 }, NULL), d = H5Dcreate2(g, "data", H5T_NATIVE_FLOAT, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, y);
+    attribute(d, "axes", "y:theta:x");
+    H5Dclose(d);
+    H5Sclose(s);
+    s = H5Screate_simple(1, (hsize_t[]){ 5 }, NULL);
+    d = H5Dcreate2(g, "theta", H5T_NATIVE_FLOAT, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, theta);
+    attribute(d, "units", "radians");
+    H5Dclose(d);
+    H5Sclose(s);
+    H5Gclose(g);
+    H5Fclose(f);
+    kr_projections *p = NULL;
+    int e = kr_projections_read(&p, scratch("exchange.h5"), NULL);
+    if (e)
+        fail_msg("%s", kr_error());
+    assert_true(p->y->n[KR_VIEW] == 5 && p->y->n[KR_V] == 2 && p->y->n[KR_U] == 4);
+    assert_true(KR_R(p->y)[4] == 20 && KR_R(p->y)[8] == 4);          /* row 1 of view 0, row 0 of view 1 */
+    assert_near(p->angle[2], 72, 1e-4);
+    kr_projections_unref(&p);
 }
 
 static void lodopab(void **state)
@@ -424,6 +509,6 @@ static void dicom(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(tiffs), cmocka_unit_test(angles), cmocka_unit_test(rtk), cmocka_unit_test(rtk_golden), cmocka_unit_test(astra),
-                                        cmocka_unit_test(words), cmocka_unit_test(scanners), cmocka_unit_test(raw), cmocka_unit_test(lodopab), cmocka_unit_test(dicom) };
+                                        cmocka_unit_test(words), cmocka_unit_test(scanners), cmocka_unit_test(raw), cmocka_unit_test(dataexchange), cmocka_unit_test(lodopab), cmocka_unit_test(dicom) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
