@@ -179,7 +179,7 @@
     { "parallel fbp", "window=hann", 0.4228034, 0.00227545 },
     { "parallel fbp", "between=linear", 0.4304192, -0.00243292 },
     { "parallel fbp", "between=spline", 0.4345455, -0.00387282 },
-    { "parallel gridding", "", 0.4358641, -0.00624328 },
+    { "parallel gridding", "", 0.4358641, -0.00624391 },
     { "parallel sirt", "iterations=6,nonneg=on", 0.3847802, 0.00330528 },
     { "parallel sirt", "iterations=6,relax=0.7", 0.3574938, 0.00210271 },
     { "parallel sirt", "iterations=3,subsets=4", 0.4139962, 0.00360048 },
