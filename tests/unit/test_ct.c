@@ -210,7 +210,7 @@ static void filtered(void **state)
     by_fbp(kr_rays_parallel(&d, 320, angle), "parallel, a turn", 0.01);
     by_fbp(kr_rays_cone(&f, 200, 400, false, 320, angle, NULL), "fan", 0.01);
     by_fbp(kr_rays_cone(&f, 200, 400, true, 320, angle, NULL), "fan, curved", 0.01);
-    for (int i = 0; i < 4; i++) {                                    /* detectors that stand aside: the shorter side ends within the body */
+    for (int i = 0; i < (SANITIZED ? 1 : 4); i++) {                  /* detectors that stand aside: the shorter side ends within the body */
         kr_detector aside = { 150, 1, { 1, 0 }, { i & 1 ? 36.3 : -36.3, 0 } }, shifted = { 190, 1, { 0.5, 0 }, { i & 1 ? -20.1 : 20.1, 0 } }, little = { 181, 1, { 0.5, 0 }, { 3.3, 0 } };
         by_fbp(i < 2 ? kr_rays_cone(&aside, 200, 400, false, 320, angle, NULL) : kr_rays_cone(&aside, 200, 400, true, 320, angle, NULL), "fan, detector aside", 0.01);
         by_fbp(kr_rays_parallel(&shifted, 320, angle), "parallel, detector aside", 0.01);
@@ -261,7 +261,7 @@ static void rebinned(void **state)
     for (int i = 0; i < BODIES; i++)
         e[i].half[2] = 60;                                           /* about 1 % narrower 9 mm from the middle */
     float *y = malloc(900 * 24 * 221 * 4), *x = calloc(100 * 100 * 20, 4);
-    for (int way = 0; way < 6; way++) {
+    for (int way = 0; way < 6; way += SANITIZED ? 3 : 1) {
         bool curved = way != 1, helix = way < 4;
         long views = helix ? 900 : way == 4 ? 300 : 240;
         double z[900], rise = way == 3 ? 14 : 20;                    /* mm a turn, of a detector 24 mm high at the axis */
