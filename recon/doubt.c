@@ -190,14 +190,15 @@ static int smoothed(double *v, long nx, long ny)
     return w ? 0 : kr_error_code();
 }
 
-/* Of a sample: the energy of the noise of all coils but one. Not known: 0. Negative: failed. */
-static double noise_of(const kr_scan *part)
+/* Of a sample: the energy of the noise of all coils but one. Not known: 0. Negative: failed. *most: it may be less, since outermost samples hold more than noise. */
+static double noise_of(bool *most, const kr_scan *part)
 {
     double sigma = kr_noise_sigma(part, NULL), beside = sigma > 0 ? kr_noise_beside(part) : 0;
     if ((sigma < 0 || beside < 0) && kr_error_code() == KR_EMEM)
         return -1;
     if (sigma <= 0 || beside < 0)
         kr_error_clear();                                    /* nothing is measured far out */
+    *most = !part->whitened && beside <= 0;
     sigma = beside > 0 ? fmin(sigma, beside) : fmax(sigma, 0);
     return 2 * sigma * sigma * (double)(part->data->n[KR_COIL] - 1);
 }
@@ -207,19 +208,26 @@ static double noise_of(const kr_scan *part)
 static double combined(double e, double noise, long coils) { return fmax(e - noise, e / (double)coils); }
 
 /* The energy of the image's error, in its own units squared: as much in each sample that was not measured as in those left out about as far from the centre, and what is off where
- * samples were measured. noise: of a sample, of all coils but one. */
-static int wrong(double *energy, double noise, const rings *e, const kr_array *full, const kr_array *maps, const kr_array *data, const kr_array *mask, const kr_mask_facts *f)
+ * samples were measured. noise: of a sample, of all coils but one; most: it is no larger, nor than what is off where samples were measured, which an image without noise does not fit. */
+static int wrong(double *energy, double noise, bool most, const rings *e, const kr_array *full, const kr_array *maps, const kr_array *data, const kr_array *mask, const kr_mask_facts *f)
 {
-    double factor, sum = 0;
-    long nx = data->n[KR_X], ny = data->n[KR_Y];
+    double factor, sum = 0, given = 0, fit = 0;
+    long nx = data->n[KR_X], ny = data->n[KR_Y], coils = data->n[KR_COIL];
     kr_scoped(array) k = samples_of(full, maps, data, mask, &factor);
     if (!k)
         return kr_error_code();
+    for (long i = 0; most && i < nx * ny; i++)
+        if (KR_R(mask)[i] != 0) {
+            fit += off(k, data, factor, i);
+            given++;
+        }
+    if (most && given > 0)
+        noise = fmin(noise, fit / given * (double)(coils - 1) / (double)coils);
     for (long i = 0; i < nx * ny; i++)
         if (KR_R(mask)[i] != 0)
-            sum += combined(off(k, data, factor, i), noise, data->n[KR_COIL]);
+            sum += combined(off(k, data, factor, i), noise, coils);
         else if (2 * labs(i % nx - nx / 2) <= f->encoded[0] && 2 * labs(i / nx - ny / 2) <= f->encoded[1])
-            sum += combined(in_ring(e, ring(i, nx, ny)), noise, data->n[KR_COIL]);
+            sum += combined(in_ring(e, ring(i, nx, ny)), noise, coils);
     *energy = factor > 0 ? sum / (factor * factor) : 0;
     return 0;
 }
@@ -287,8 +295,10 @@ int doubt_spread(kr_array *spread, bool *measured, const kr_array *full, doubt_i
     }
     e = e ? e : smoothed(sum, nx, ny);
     if (!e && *measured) {
-        double energy = 0, of = 0, seen = 0, noise = noise_of(&part);
-        e = noise < 0 ? kr_error_code() : wrong(&energy, noise, &e_of, image, maps, data, mask, &f);
+        double energy = 0, of = 0, seen = 0;
+        bool most;
+        double noise = noise_of(&most, &part);
+        e = noise < 0 ? kr_error_code() : wrong(&energy, noise, most, &e_of, image, maps, data, mask, &f);
         for (long q = 0; q < n; q++) {
             double u = 0;
             for (long c = q; c < n * data->n[KR_COIL]; c += n)
