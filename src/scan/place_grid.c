@@ -69,7 +69,7 @@ where place_claim(grid *g, const kr_line *l, long at)
         return (where){ 0 };
     }
     g->repeated += s->count > 0;
-    *s = (slot){ s->count + 1, (uint32_t)x, (uint32_t)(x + n), 0 };
+    *s = (slot){ s->count + 1, (uint32_t)x, (uint32_t)(x + n), s->energy };
     return (where){ at, (int32_t)x, (uint16_t)skip, (uint16_t)n };
 }
 
