@@ -77,6 +77,12 @@ int doubt_residual_of(kr_array *residual, double *part, const kr_scan *scan, con
     return 0;
 }
 
+int doubt_residual_told(kr_image *im, double part, const char *path, const kr_trace *trace)
+{
+    kr_say(trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, path);
+    return kr_meta_set(im->meta, "kray_residual", "%.4g", part);
+}
+
 /* ---- Masks ---- */
 /* What is left out of a mask {X,Y} outside of its fully sampled centre, part by part: lines along an axis along which the mask does not change, points otherwise. fold: the part of each
  * point, -1: it stays, or was not measured. How many parts; 0: nothing lies outside. */

@@ -27,8 +27,7 @@ const kr_opt net_table[] = {
       "bf16: products in bfloat16 where the processor has it; recurrent networks: faster, about 1e-3 off" },
     { "adapt", 0, KR_OPT_INT, offsetof(net_opts, adapt), "0", "N",
       "self-supervised steps on the very scan before it is reconstructed (ZS-SSL); where samples held back get worse, the weights stay" },
-    { "residual", 0, KR_OPT_OUT, offsetof(net_opts, residual), NULL, "FILE", "also an image of how far the measured samples are from those of the image" },
-    { "uncertainty", 0, KR_OPT_OUT, offsetof(net_opts, uncertainty), NULL, "FILE", "also the spread of the image where other samples are left out (ten more runs), as a standard deviation" },
+    DOUBT_OPTS(net_opts),
     KR_OPT_END };
 
 /* DIRECT's "inference: crop: null": images stay as large as k-space. */
@@ -283,8 +282,7 @@ static int save_residual(kr_image *im, kr_array *residual, const struct stack *a
     double part = yy > 0 ? sqrt(rr / yy) : 0;
     if (!all->off && doubt_residual_of(residual, &part, all->scan, all->coils, all->image))
         return kr_error_code();
-    kr_say(all->trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, n->residual);
-    return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : save(residual, all->scan, n, n->residual);
+    return doubt_residual_told(im, part, n->residual, all->trace) ? kr_error_code() : save(residual, all->scan, n, n->residual);
 }
 
 /* Told of the first slice that holds something: coils, acceleration, calibration lines, kind of mask, noise against the image, and its norm. */

@@ -13,8 +13,7 @@ static const kr_opt table[] = {
     { "rounds", 0, KR_OPT_INT, IN(rounds), "0", "N", "solutions, each but the first with the answers of filters weighed by what a network makes of the one before; 1: none weighed; 0: 2 where the weights have such a network" },
     { "put-back", 0, KR_OPT_FLAG, IN(put_back), NULL, NULL, "on a grid: measured samples in the place of the image's, with their noise" },
     { "weights", 'w', KR_OPT_FILE, IN(weights), NULL, "FILE", "of kray train; default: those that come with Kray" },
-    { "residual", 0, KR_OPT_OUT, offsetof(wcrr_opts, residual), NULL, "FILE", "also an image of how far the measured samples are from those of the image" },
-    { "uncertainty", 0, KR_OPT_OUT, offsetof(wcrr_opts, uncertainty), NULL, "FILE", "also the spread of the image where other samples are left out (ten more runs), as a standard deviation" },
+    DOUBT_OPTS(wcrr_opts),
     KR_OPT_END };
 
 /* doubt_image */
@@ -39,8 +38,7 @@ static int save_residual(kr_image *im, const kr_scan *scan, const kr_array *coil
     kr_scoped(array) residual = kr_array_new(KR_R32, kr_array_shape(im->data));
     if (!residual || doubt_residual_of(residual, &part, scan, coils, im->data))
         return kr_error_code();
-    kr_say(trace, KR_INFO, "the image's samples are %.2f %% off those measured: %s", 100 * part, o->residual);
-    return kr_meta_set(im->meta, "kray_residual", "%.4g", part) ? kr_error_code() : write(residual, scan, o->residual);
+    return doubt_residual_told(im, part, o->residual, trace) ? kr_error_code() : write(residual, scan, o->residual);
 }
 
 static int save_uncertainty(const kr_image *im, const kr_scan *scan, const kr_array *coils, const wcrr_opts *o, const kr_trace *trace)

@@ -10,6 +10,7 @@
 #include "lanekern.h"
 #include "nufftkern.h"
 #include "window.h"
+#include "smooth.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,19 +45,6 @@ const kr_nufftkern *kr_nufftkern_best(void)
 }
 
 /* ---- Sizes ---- */
-/* The next even number without prime factors over 5. */
-static long smooth(long n)
-{
-    for (n = (n + 1) / 2 * 2; ; n += 2) {
-        long r = n;
-        for (int p = 2; p <= 5; p++)
-            while (r % p == 0)
-                r /= p;
-        if (r == 1)
-            return n;
-    }
-}
-
 static double grid_of(kr_nufft *p, double sigma, int width)
 {
     double least = HUGE_VAL;
@@ -65,7 +53,7 @@ static double grid_of(kr_nufft *p, double sigma, int width)
         if (d >= p->dims)
             continue;
         long want = (long)ceil(sigma * (double)p->n[d] - 1e-9);
-        p->nf[d] = smooth(want > 2 * width ? want : 2 * width);
+        p->nf[d] = smooth_from(want > 2 * width ? want : 2 * width, 2);
         double own = (double)p->nf[d] / (double)p->n[d];
         least = own < least ? own : least;
     }

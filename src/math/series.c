@@ -4,6 +4,7 @@
 #include "kray/fourier.h"
 #include "kray/nufft.h"
 #include "project.h"
+#include "smooth.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,24 +80,12 @@ static int spectrum(void *self, long view)
     return 0;
 }
 
-/* The next length, of 16, without prime factors over 5. */
-static long smooth(double least)
-{
-    for (long n = ((long)ceil(least / 16) > 4 ? (long)ceil(least / 16) : 4) * 16; ; n += 16) {
-        long r = n;
-        for (int p = 2; p <= 5; p++)
-            while (r % p == 0)
-                r /= p;
-        if (r == 1)
-            return n;
-    }
-}
-
 int ray_gridded(float *const *x, const float *const *y, long slices, const kr_rays *r, const kr_grid *g, const ray_rows *rows, const double *scale, enum kr_fbp_window window, double tolerance)
 {
     long n = g->n[0] * g->n[1], pairs = (slices + 1) / 2;
     /* twice what rows reach: what their filter makes of one end never comes back at the other */
-    struct spectra s = { .y = y, .rows = rows, .scale = scale, .r = r, .g = g, .P = smooth(2 * (double)(r->columns + beyond(r, g))), .slices = slices };
+    long reach = 2 * (r->columns + beyond(r, g));
+    struct spectra s = { .y = y, .rows = rows, .scale = scale, .r = r, .g = g, .P = smooth_from(reach > 64 ? reach : 64, 16), .slices = slices };
     s.first = slices > 1 ? -s.P / 2 : 0;
     s.each = s.P / 2 + 1 - s.first;
     long points = r->views * s.each;

@@ -87,4 +87,5 @@ def main():
             print(name, " ".join("%s %.2f %.3f " % (m, a, b) for m, (a, b) in zip(o.masks.split(","), got)), "mean %.3f %.4f" % tuple(np.mean(got, axis=0)), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

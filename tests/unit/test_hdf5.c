@@ -1,7 +1,7 @@
 /* Any HDF5 dataset, and MATLAB v7.3 variables: every kind of number and layout that HDF5 itself writes, in any order of
  * axes, comes out as the numbers that went in; what is no such thing is refused. HDF5 writes, Kray reads. */
 #include "files.h"
-#include <hdf5.h>
+#include "h5text.h"
 #include <time.h>
 
 enum { A = 5, B = 17, C = 33, N = A * B * C };
@@ -156,17 +156,6 @@ static void written(void **state)
     assert_near(distance(back, view), 0, 0);
 }
 
-static void text(hid_t object, const char *name, const char *value)
-{
-    hid_t t = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
-    H5Tset_size(t, strlen(value));
-    hid_t a = H5Acreate2(object, name, t, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(a, t, value);
-    H5Aclose(a);
-    H5Sclose(space);
-    H5Tclose(t);
-}
-
 /* A v7.3 file as MATLAB lays it out: lengths back to front, classes as attributes, structures as groups. */
 static void matlab73(void **state)
 {
@@ -181,11 +170,11 @@ static void matlab73(void **state)
     for (int i = 0; i < 3; i++) {
         put(f, var[i].name, *var[i].type, 3, (const hsize_t[]){ 4, 3, 2 }, NULL, 0);
         hid_t d = H5Dopen2(f, var[i].name, H5P_DEFAULT);
-        text(d, "MATLAB_class", var[i].class);
+        h5_text(d, "MATLAB_class", var[i].class);
         H5Dclose(d);
     }
     hid_t g = H5Gcreate2(f, "s", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    text(g, "MATLAB_class", "struct");
+    h5_text(g, "MATLAB_class", "struct");
     put(g, "x", H5T_NATIVE_FLOAT, 2, (const hsize_t[]){ 5, 6 }, NULL, 0);
     H5Gclose(g);
     H5Fclose(f);
@@ -636,7 +625,7 @@ static void attributes(void **state)
             hid_t a = H5Acreate2(f, "long_text", t, one, H5P_DEFAULT, H5P_DEFAULT);
             H5Awrite(a, t, &word);
             H5Aclose(a);
-            text(f, "short_text", "fixed");
+            h5_text(f, "short_text", "fixed");
             for (int i = 0; i < many; i++) {
                 char name[16];
                 snprintf(name, sizeof name, "n%d", i);

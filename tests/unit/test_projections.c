@@ -1,8 +1,8 @@
 /* Projections as people have them: TIFF files and folders, angles in text, geometry of RTK, ASTRA, Nikon and SkyScan, raw files with a header, LoDoPaB,
  * DICOM-CT-PD as DCMTK writes it. */
 #include "files.h"
+#include "h5text.h"
 #include "kray/projections.h"
-#include <hdf5.h>
 #include <sys/stat.h>
 #include <tiffio.h>
 
@@ -386,17 +386,6 @@ static void raw(void **state)
     assert_refused(KR_EFORMAT, "holds 244 bytes");
 }
 
-static void attribute(hid_t d, const char *name, const char *value)
-{
-    hid_t t = H5Tcopy(H5T_C_S1), s = H5Screate(H5S_SCALAR);
-    H5Tset_size(t, strlen(value));
-    hid_t a = H5Acreate2(d, name, t, s, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(a, t, value);
-    H5Aclose(a);
-    H5Sclose(s);
-    H5Tclose(t);
-}
-
 /* Sinograms, as the attribute `axes` says, and angles in radians. */
 static void dataexchange(void **state)
 {
@@ -409,13 +398,13 @@ static void dataexchange(void **state)
     hid_t f = H5Fcreate(scratch("exchange.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), g = H5Gcreate2(f, "exchange", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     hid_t s = H5Screate_simple(3, (hsize_t[]){ 2, 5, 4 }, NULL), d = H5Dcreate2(g, "data", H5T_NATIVE_FLOAT, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, y);
-    attribute(d, "axes", "y:theta:x");
+    h5_text(d, "axes", "y:theta:x");
     H5Dclose(d);
     H5Sclose(s);
     s = H5Screate_simple(1, (hsize_t[]){ 5 }, NULL);
     d = H5Dcreate2(g, "theta", H5T_NATIVE_FLOAT, s, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, theta);
-    attribute(d, "units", "radians");
+    h5_text(d, "units", "radians");
     H5Dclose(d);
     H5Sclose(s);
     H5Gclose(g);
