@@ -37,9 +37,12 @@ void kr_graph_unref(kr_graph **g);
 typedef struct kr_param {
     kr_tensor value, gradient;       /* of one shape; names as in the file of weights    */
     bool frozen;                     /* no gradient is wanted: set before a run is planned */
+    double *exact, *exact_gradient;  /* the same in double (kr_graph_exact), else NULL   */
 } kr_param;
 kr_param *kr_graph_params(kr_graph *g, long *count);             /* in the order in which the layers name them; owned by g */
-void kr_graph_zero_gradients(kr_graph *g);
+void kr_graph_zero_gradients(kr_graph *g);                       /* those in double, too */
+/* From now on parameters are kept in double, too, beginning with what they are. */
+int kr_graph_exact(kr_graph *g) KR_MUST_USE;
 /* Packs the weights again after they were changed. No run may be under way. Refuses graphs that keep no parameters. */
 int kr_graph_pack(kr_graph *g) KR_MUST_USE;
 
@@ -82,8 +85,24 @@ kr_value *kr_run_dy(kr_run *r, long i);
 void kr_run_backward(kr_run *r);
 const kr_value *kr_run_dx(const kr_run *r, long i);              /* KR_INPUTS: of the loss with respect to an input, until the next pass. NULL: none flows there */
 
-/* All outputs in double, by each layer's formula written plainly: slow; for tests of the fast layers and of gradients. data: of each
- * input; value: of each parameter; features planar {c,y,x}, complex numbers as two. Refuses lack of memory. */
+/* ---- In double ----
+ * Forward and backward by each layer's formula written plainly: slow; to tell rounding from error, in training and in tests. Features are planar
+ * {c,y,x}, complex numbers two. The same bits for any number of threads. */
+typedef struct kr_plain_run kr_plain_run;
+/* As kr_graph_plan, with KR_TRAIN, KR_CORNER and KR_INPUTS; all values are kept. Refuses lack of memory, too. */
+kr_plain_run *kr_plain_plan(const kr_graph *g, const kr_extent *inputs, unsigned use, size_t memory) KR_MUST_USE;
+void kr_plain_run_unref(kr_plain_run **r);
+double *kr_plain_input(kr_plain_run *r, long input);             /* to be written before each forward pass; NULL: absent */
+void kr_plain_give(kr_plain_run *r, long input, const void *data);       /* the same, from what kr_run_input takes */
+/* value: of each parameter; NULL: kr_param.exact. Refuses lack of memory, then or in a layer. */
+int kr_plain_forward(kr_plain_run *r, double *const *value) KR_MUST_USE;
+const double *kr_plain_output(const kr_plain_run *r, long i);
+kr_extent kr_plain_output_extent(const kr_plain_run *r, long i);
+/* As kr_run_dy, kr_run_backward and kr_run_dx; kr_plain_backward adds to kr_param.exact_gradient. */
+double *kr_plain_dy(kr_plain_run *r, long i);
+int kr_plain_backward(kr_plain_run *r, double *const *value) KR_MUST_USE;
+const double *kr_plain_dx(const kr_plain_run *r, long input);
+/* All outputs of one forward pass. data: of each input. */
 int kr_graph_plain(const kr_graph *g, const kr_extent *inputs, unsigned use, const double *const *data, double *const *value, double *const *outputs) KR_MUST_USE;
 #endif
 #ifdef __cplusplus

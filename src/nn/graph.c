@@ -47,6 +47,8 @@ void kr_graph_unref(kr_graph **pg)
         kr_free(g->param[i].value.name);
         kr_free(g->param[i].value.data);
         kr_free(g->param[i].gradient.data);
+        kr_free(g->param[i].exact);
+        kr_free(g->param[i].exact_gradient);
     }
     kr_free(g->node);
     kr_free(g->value);
@@ -193,6 +195,7 @@ static kr_layer *layer_of(kr_graph *g, const kr_layer *wanted)
 kr_node graph_add(kr_graph *g, kr_node *second, const kr_layer_ops *op, const kr_node *x, int ins, const kr_tensor *const *w, int keys, const long *arg, int args, kr_graph *inner)
 {
     kr_assert(ins <= KR_INS && keys <= KR_KEYS && args <= KR_ARGS);
+    kr_assert(!op->backward == !op->plain_back);             /* what is trained in float is trained in double */
     if (second)
         *second = (kr_node){ -1 };
     kr_layer l = { .op = op, .ins = ins, .outs = second ? 2 : 1, .keys = keys, .inner = inner };
@@ -275,8 +278,25 @@ kr_param *kr_graph_params(kr_graph *g, long *count)
 
 void kr_graph_zero_gradients(kr_graph *g)
 {
-    for (long i = 0; i < g->params && g->how & KR_KEEP; i++)
-        memset(g->param[i].gradient.data, 0, (size_t)kr_tensor_count(&g->param[i].gradient) * sizeof(float));
+    for (long i = 0; i < g->params && g->how & KR_KEEP; i++) {
+        size_t n = (size_t)kr_tensor_count(&g->param[i].gradient);
+        memset(g->param[i].gradient.data, 0, n * sizeof(float));
+        if (g->param[i].exact_gradient)
+            memset(g->param[i].exact_gradient, 0, n * sizeof(double));
+    }
+}
+
+int kr_graph_exact(kr_graph *g)
+{
+    for (long i = 0; i < g->params && g->how & KR_KEEP; i++) {
+        kr_param *p = &g->param[i];
+        size_t n = (size_t)kr_tensor_count(&p->value);
+        if (!(p->exact = kr_alloc(n, sizeof(double))) || !(p->exact_gradient = kr_alloc_zero(n, sizeof(double))))
+            return kr_error_code();
+        for (size_t k = 0; k < n; k++)
+            p->exact[k] = (double)p->value.data[k];
+    }
+    return 0;
 }
 
 double kr_graph_params_count(const kr_graph *g)

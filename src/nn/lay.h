@@ -28,16 +28,19 @@ typedef struct kr_call {
     kr_value *dx[KR_INS], *dy[KR_OUTS];                      /* dx: add to it; NULL: not wanted. dy: all there, may be written over */
     kr_tensor *dw[KR_KEYS];                                  /* add to it; NULL: not wanted             */
 } kr_call;
-/* The same in double: features planar {chan,y,x}, complex numbers as two. */
+/* The same in double: features planar {chan,y,x}, complex numbers as two. All of x and y are there in the backward pass, too. */
 typedef struct kr_plain { kr_extent n; double *v; } kr_plain;
 typedef struct kr_plain_call {
     const kr_layer *l;
     unsigned use;
     const kr_plain *x[KR_INS];
-    kr_plain *y[KR_OUTS];
+    kr_plain *y[KR_OUTS];            /* forward: zeros                            */
+    double *dx[KR_INS];              /* backward: add to it; NULL: not wanted     */
+    const double *dy[KR_OUTS];       /* backward: all there; forward: NULL        */
     const double *w[KR_KEYS];
+    double *dw[KR_KEYS];             /* backward: add to it; NULL: not wanted     */
     const kr_tensor *t[KR_KEYS];     /* shapes of the parameters                  */
-    double *const *value;            /* all parameters, for an inner graph        */
+    double *const *value;            /* all parameters, for an inner graph; NULL: as they are kept (kr_param.exact) */
 } kr_plain_call;
 
 struct kr_layer_ops {
@@ -58,7 +61,8 @@ struct kr_layer_ops {
     size_t (*besides)(const kr_extent *x);                   /* bytes that it takes outside of the block while it runs; NULL: none */
     void (*forward)(const kr_call *c);
     void (*backward)(const kr_call *c);                      /* NULL: cannot be trained through */
-    void (*plain)(const kr_plain_call *c);
+    /* A refusal (lack of memory) stays on record. Of a linear layer they may be one function. plain_back stands where backward does. */
+    void (*plain)(const kr_plain_call *c), (*plain_back)(const kr_plain_call *c);
     double (*flops)(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x);   /* NULL: none worth counting */
     int on;                          /* y[0] may lie on x[on] where nobody reads that later; -1: never */
     unsigned sizes;                  /* inputs of which only the extent is read        */
@@ -89,7 +93,6 @@ static inline kr_extent extent_like(kr_extent n, enum kr_value_kind kind, long c
 static inline long extent_pixels(const kr_extent *n) { return n->y * n->x; }
 int extent_is(const kr_layer *l, const kr_extent *x, enum kr_value_kind kind, long chan);     /* chan 0: any; otherwise a refusal */
 int extent_flat(const kr_layer *l, const kr_extent *x, int count);                            /* z = 1, and of one size           */
-double plain_norm(double *y, long n);                        /* instance norm of n numbers, biased variance + 1e-5; 1 / deviation */
 /* Is this a convolution of that many inputs with an odd square kernel? Otherwise a refusal is on record. */
 bool net_is_conv(const kr_tensor *t, long ins);
 #define LAY_C(v) ((kr_cfloat *)(v)->data)
@@ -101,6 +104,33 @@ void *room_for(lay_room *r, size_t bytes);
 int lay_numbers(kr_layer *l, const kr_tensor *const *w, bool train);
 void lay_unpack(kr_layer *l);
 kr_map map_in(lay_room *r, long c, long h, long w, long halo);
+
+/* ---- In double (in_double.c) ---- */
+/* A part of a linear layer: y[i] += f x[k][j] or, backward, its transpose: dx[k][j] += f dy[i]. */
+static inline void plain_link(const kr_plain_call *c, long i, int k, long j, double f)
+{
+    if (!c->dy[0])
+        c->y[0]->v[i] += f * c->x[k]->v[j];
+    else if (c->dx[k])
+        c->dx[k][j] += f * c->dy[0][i];
+}
+/* The same, f being number `at` of parameter `key`. */
+static inline void plain_learnt(const kr_plain_call *c, long i, int k, long j, int key, long at)
+{
+    plain_link(c, i, k, j, c->w[key][at]);
+    if (c->dw[key])
+        c->dw[key][at] += c->dy[0][i] * c->x[k]->v[j];
+}
+typedef struct plain_grid { long h, w, k, d; enum kr_pad pad; } plain_grid;      /* planes of h x w, kernels of k x k, d pixels between their numbers */
+/* y {outs,h,w} += w * x {ins,h,w}; the kernels of an output stand `all` kernels apart. Backward, dx and dw (NULL: not wanted) are added to. */
+void plain_conv(double *y, const double *x, const double *w, long outs, long ins, long all, const plain_grid *g);
+void plain_conv_back(double *dx, double *dw, const double *dy, const double *x, const double *w, long outs, long ins, long all, const plain_grid *g);
+double plain_norm(double *y, long n);                        /* instance norm of n numbers, biased variance + 1e-5; 1 / deviation */
+/* dx of that from what it was given; numbers below 0 were then multiplied by `slope`. */
+void plain_norm_back(double *dx, const double *x, const double *dy, long n, double slope);
+double plain_slope(enum kr_act act);                         /* of an activation below 0 */
+/* Unitary transforms of `count` complex planes, in place. Refuses lack of memory. */
+int plain_fourier(double *v, long h, long w, long count, bool inverse, bool corner) KR_MUST_USE;
 
 enum { CONV_NORM = 1, CONV_EXACT = 2, CONV_NARROW = 4 };     /* instance norm before the activation; sums in double; bfloat16 if the graph is */
 /* Its inputs are their channels one behind the other. bias may be NULL; outs 0: any. */

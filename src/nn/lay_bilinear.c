@@ -71,12 +71,10 @@ static void plain(const kr_plain_call *c)
         float fy[2], fx[2];
         taps(i / out->x % out->y, in->y, sy, fy);
         taps(i % out->x, in->x, sx, fx);
-        double sum = 0;
         for (int k = 0; k < 4; k++)
-            sum += (double)fy[k / 2] * (double)fx[k % 2] * c->x[0]->v[(i / out->x / out->y * in->y + sy[k / 2]) * in->x + sx[k % 2]];
-        c->y[0]->v[i] = sum;
+            plain_link(c, i, 0, (i / out->x / out->y * in->y + sy[k / 2]) * in->x + sx[k % 2], (double)fy[k / 2] * (double)fx[k % 2]);
     }
 }
 
-static const kr_layer_ops ops = { .name = "bilinear doubling", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
+static const kr_layer_ops ops = { .name = "bilinear doubling", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = -1 };
 kr_node lay_bilinear(kr_graph *g, kr_node x) { return graph_add(g, NULL, &ops, &x, 1, NULL, 0, NULL, 0, NULL); }

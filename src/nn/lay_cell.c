@@ -98,71 +98,178 @@ static void backward(const kr_call *c)
 }
 
 /* ---- In double ---- */
+/* Planes of all features: gates as the forward pass makes them, and in the backward pass their gradients behind them. */
+enum { NX, NH, U, R, HR, C, DIRECT };                        /* of GRU_DIRECT: normed x, normed h, gates, normed r h, candidate */
+enum { GATES = 6 };                                          /* of the others: what comes from x, then what comes from h */
+typedef struct plain_cell { plain_grid g; long f, px, all; bool norm; double *m[2 * GATES]; } plain_cell;
+
 static double sigmoid(double v) { return 1 / (1 + exp(-v)); }
 
-/* out[o] = b[row + o] + W[row + o] (a, then b2) at pixel i, zero padding; in: channels of each. */
-static double product(const double *w, const kr_tensor *t, const double *bias, long row, const double *const *in, int ins, const kr_extent *n, long i)
+static double *plain_cell_of(plain_cell *p, const kr_plain_call *c)
 {
-    long k = t->n[2], all = t->n[1], px = n->y * n->x;
-    double sum = bias ? bias[row] : 0;
-    for (long c = 0; c < all; c++)
-        for (long q = 0; q < k * k; q++) {
-            long y = i / n->x + q / k - k / 2, x = i % n->x + q % k - k / 2;
-            if (y >= 0 && y < n->y && x >= 0 && x < n->x)
-                sum += w[(row * all + c) * k * k + q] * in[ins > 1 ? c / n->chan : 0][c % n->chan * px + y * n->x + x];
-        }
-    return sum;
+    const kr_extent *n = &c->y[0]->n;
+    *p = (plain_cell){ { n->y, n->x, c->l->arg[WIDE], 1, KR_PAD_ZERO }, n->chan, n->y * n->x, n->chan * n->y * n->x, c->l->arg[HOW] & CONV_NORM, { NULL } };
+    double *room = kr_alloc_zero((size_t)(2 * GATES * p->all), sizeof *room);
+    for (int i = 0; room && i < 2 * GATES; i++)
+        p->m[i] = room + i * p->all;
+    return room;
+}
+
+/* A gate before its activation: bias and convolutions of one or two inputs, rows from `row` on of the weights `key`. */
+static void gate(const plain_cell *p, const kr_plain_call *c, double *to, int key, int bias, long row, const double *a, const double *b)
+{
+    long k2 = p->g.k * p->g.k, each = c->t[key]->n[1];
+    for (long i = 0; i < p->all; i++)
+        to[i] = bias >= 0 && c->w[bias] ? c->w[bias][row + i / p->px] : 0;
+    plain_conv(to, a, c->w[key] + row * each * k2, p->f, p->f, each, &p->g);
+    if (b)
+        plain_conv(to, b, c->w[key] + (row * each + p->f) * k2, p->f, p->f, each, &p->g);
+}
+
+static void gate_back(const plain_cell *p, const kr_plain_call *c, const double *d, int key, int bias, long row, double *da, const double *a, double *db, const double *b)
+{
+    long k2 = p->g.k * p->g.k, each = c->t[key]->n[1], at = row * each * k2;
+    for (long i = 0; i < p->all && bias >= 0 && c->dw[bias]; i++)
+        c->dw[bias][row + i / p->px] += d[i];
+    plain_conv_back(da, c->dw[key] ? c->dw[key] + at : NULL, d, a, c->w[key] + at, p->f, p->f, each, &p->g);
+    at += p->f * k2;
+    if (b)
+        plain_conv_back(db, c->dw[key] ? c->dw[key] + at : NULL, d, b, c->w[key] + at, p->f, p->f, each, &p->g);
+}
+
+static void normed(const plain_cell *p, double *to, const double *from)
+{
+    memcpy(to, from, (size_t)p->all * sizeof *to);
+    for (long o = 0; o < p->f && p->norm; o++)
+        plain_norm(to + o * p->px, p->px);
+}
+
+static void normed_back(const plain_cell *p, double *dx, const double *x, const double *d)
+{
+    for (long o = 0; o < p->f && p->norm; o++)
+        plain_norm_back(dx + o * p->px, x + o * p->px, d + o * p->px, p->px, 1);
+    for (long i = 0; i < p->all && !p->norm; i++)
+        dx[i] += d[i];
+}
+
+/* h' = (1 - u) h + u tanh(.. r h ..) */
+static void direct(const plain_cell *p, const kr_plain_call *c, double *y)
+{
+    double *const *m = p->m;
+    const double *h = c->x[1]->v;
+    normed(p, m[NX], c->x[0]->v);
+    normed(p, m[NH], h);
+    gate(p, c, m[U], 0, 3, 0, m[NX], m[NH]);
+    gate(p, c, m[R], 1, 4, 0, m[NX], m[NH]);
+    for (long i = 0; i < p->all; i++) {
+        m[U][i] = sigmoid(m[U][i]);
+        m[R][i] = sigmoid(m[R][i]);
+        m[DIRECT][i] = h[i] * m[R][i];
+    }
+    normed(p, m[HR], m[DIRECT]);
+    gate(p, c, m[C], 2, 5, 0, m[NX], m[HR]);
+    for (long i = 0; i < p->all; i++) {
+        m[C][i] = tanh(m[C][i]);
+        y[i] = h[i] * (1 - m[U][i]) + m[C][i] * m[U][i];
+    }
+}
+
+static void direct_back(const plain_cell *p, const kr_plain_call *c, const double *d, double *dx, double *dh)
+{
+    double *const *m = p->m, *dnx = m[DIRECT + 1], *dnh = m[DIRECT + 2], *dhr = m[DIRECT + 3], *dr = m[DIRECT + 4], *hr = m[DIRECT], *of = m[DIRECT + 5];
+    const double *h = c->x[1]->v;
+    for (long i = 0; i < p->all; i++) {
+        of[i] = d[i] * m[U][i] * (1 - m[C][i] * m[C][i]);
+        dh[i] += d[i] * (1 - m[U][i]);
+    }
+    gate_back(p, c, of, 2, 5, 0, dnx, m[NX], dhr, m[HR]);
+    normed_back(p, dr, hr, dhr);                             /* of r h */
+    for (long i = 0; i < p->all; i++) {
+        of[i] = d[i] * (m[C][i] - h[i]) * m[U][i] * (1 - m[U][i]);
+        dh[i] += dr[i] * m[R][i];
+        dr[i] *= h[i] * m[R][i] * (1 - m[R][i]);
+    }
+    gate_back(p, c, of, 0, 3, 0, dnx, m[NX], dnh, m[NH]);
+    gate_back(p, c, dr, 1, 4, 0, dnx, m[NX], dnh, m[NH]);
+    normed_back(p, dx, c->x[0]->v, dnx);
+    normed_back(p, dh, h, dnh);
+}
+
+/* GRU: r, z = sig(a + b), c = tanh(a + r b), h' = (1 - z) c + z h; of MGU r is z. m: a of each, then b of each. */
+static void stacked(const plain_cell *p, const kr_plain_call *c, int count, double *y)
+{
+    double *const *a = p->m, *const *b = p->m + count;
+    for (int k = 0; k < 2 * count; k++)
+        gate(p, c, p->m[k], k / count, k < count ? 2 : -1, k % count * p->f, c->x[k / count]->v, NULL);
+    for (long i = 0; i < p->all; i++) {
+        for (int k = 0; k < count - 1; k++)
+            a[k][i] = sigmoid(a[k][i] + b[k][i]);
+        a[count - 1][i] = tanh(a[count - 1][i] + a[0][i] * b[count - 1][i]);
+        y[i] = (1 - a[count - 2][i]) * a[count - 1][i] + a[count - 2][i] * c->x[1]->v[i];
+    }
+}
+
+static void stacked_back(const plain_cell *p, const kr_plain_call *c, int count, const double *d, double *dx, double *dh)
+{
+    double *const *a = p->m, *const *b = p->m + count;
+    for (long i = 0; i < p->all; i++) {
+        double r = a[0][i], z = a[count - 2][i], v = a[count - 1][i], before = d[i] * (1 - z) * (1 - v * v), dr = before * b[count - 1][i], dz = d[i] * (c->x[1]->v[i] - v);
+        dh[i] += d[i] * z;
+        a[count - 2][i] = dz * z * (1 - z);
+        a[0][i] = (count > 2 ? dr : dz + dr) * r * (1 - r);
+        a[count - 1][i] = before;
+        b[count - 1][i] = before * r;
+    }
+    for (int k = 0; k < count; k++) {
+        gate_back(p, c, a[k], 0, 2, k * p->f, dx, c->x[0]->v, NULL, NULL);
+        gate_back(p, c, k < count - 1 ? a[k] : b[k], 1, -1, k * p->f, dh, c->x[1]->v, NULL, NULL);
+    }
 }
 
 static void plain(const kr_plain_call *c)
 {
-    const kr_extent *n = &c->y[0]->n;
-    long f = n->chan, px = n->y * n->x, all = f * px;
-    int kind = (int)c->l->arg[KIND], p = parts[kind];
-    const double *x = c->x[0]->v, *h = c->x[1]->v, *b = c->w[p];
-    double *y = c->y[0]->v, *nx = NULL, *nh = NULL, *hr = NULL;
-    if (kind == KR_CELL_GRU_DIRECT) {
-        bool norm = c->l->arg[HOW] & CONV_NORM;
-        nx = kr_alloc((size_t)(3 * all), sizeof *nx);
-        kr_assert(nx);                                       /* for tests: no memory is no answer */
-        nh = nx + all;
-        hr = nh + all;
-        memcpy(nx, x, (size_t)all * sizeof *nx);
-        memcpy(nh, h, (size_t)all * sizeof *nh);
-        for (long o = 0; o < f && norm; o++) {
-            plain_norm(nx + o * px, px);
-            plain_norm(nh + o * px, px);
-        }
-        const double *both[2] = { nx, nh }, *again[2] = { nx, hr };
-        for (long o = 0; o < f; o++) {
-            for (long i = 0; i < px; i++)
-                hr[o * px + i] = h[o * px + i] * sigmoid(product(c->w[1], c->t[1], c->w[4], o, both, 2, n, i));
-            if (norm)
-                plain_norm(hr + o * px, px);
-        }
-        for (long o = 0; o < f; o++)
-            for (long i = 0; i < px; i++) {
-                double u = sigmoid(product(c->w[0], c->t[0], c->w[3], o, both, 2, n, i)), v = tanh(product(c->w[2], c->t[2], c->w[5], o, again, 2, n, i));
-                y[o * px + i] = h[o * px + i] * (1 - u) + v * u;
-            }
-        kr_free(nx);
+    plain_cell p;
+    kr_auto double *room = plain_cell_of(&p, c);
+    double *y = c->y[0]->v;
+    if (!room)
+        return;
+    if (c->l->arg[KIND] == KR_CELL_GRU_DIRECT)
+        direct(&p, c, y);
+    else if (c->l->arg[KIND] == KR_CELL_INDRNN) {
+        gate(&p, c, y, 0, 2, 0, c->x[0]->v, NULL);
+        for (long i = 0; i < p.all; i++)
+            y[i] = fmax(y[i] + c->w[1][i / p.px] * c->x[1]->v[i], 0);
     } else
-        for (long o = 0; o < f; o++)
-            for (long i = 0; i < px; i++) {
-                double was = h[o * px + i];
-                if (kind == KR_CELL_INDRNN) {
-                    double v = product(c->w[0], c->t[0], b, o, &x, 1, n, i) + c->w[1][o] * was;
-                    y[o * px + i] = v > 0 ? v : 0;
-                    continue;
-                }
-                long last = kind == KR_CELL_GRU ? 2 * f : f;
-                double r = sigmoid(product(c->w[0], c->t[0], b, o, &x, 1, n, i) + product(c->w[1], c->t[1], NULL, o, &h, 1, n, i));
-                double z = kind == KR_CELL_GRU ? sigmoid(product(c->w[0], c->t[0], b, f + o, &x, 1, n, i) + product(c->w[1], c->t[1], NULL, f + o, &h, 1, n, i)) : r;
-                double v = tanh(product(c->w[0], c->t[0], b, last + o, &x, 1, n, i) + r * product(c->w[1], c->t[1], NULL, last + o, &h, 1, n, i));
-                y[o * px + i] = (1 - z) * v + z * was;
-            }
-    for (long i = 0; i < all && c->l->outs > 1; i++)
+        stacked(&p, c, c->l->arg[KIND] == KR_CELL_GRU ? 3 : 2, y);
+    for (long i = 0; i < p.all && c->l->outs > 1; i++)
         c->y[1]->v[i] = y[i] > 0 ? y[i] : 0;
+}
+
+static void plain_back(const kr_plain_call *c)
+{
+    plain_cell p;
+    kr_auto double *room = plain_cell_of(&p, c), *three = room ? kr_alloc_zero((size_t)(3 * p.all), sizeof *three) : NULL;
+    if (!three)
+        return;
+    double *d = three, *none = three + p.all, *dx = c->dx[0] ? c->dx[0] : none, *dh = c->dx[1] ? c->dx[1] : none;      /* gradients that nobody wants still take a place */
+    for (long i = 0; i < p.all; i++)
+        d[i] = c->dy[0][i] + (c->l->outs > 1 && c->y[0]->v[i] > 0 ? c->dy[1][i] : 0);
+    if (c->l->arg[KIND] == KR_CELL_GRU_DIRECT) {
+        direct(&p, c, three + 2 * p.all);
+        direct_back(&p, c, d, dx, dh);
+    } else if (c->l->arg[KIND] == KR_CELL_INDRNN) {
+        for (long i = 0; i < p.all; i++) {
+            d[i] = c->y[0]->v[i] > 0 ? d[i] : 0;
+            dh[i] += c->w[1][i / p.px] * d[i];
+            if (c->dw[1])
+                c->dw[1][i / p.px] += d[i] * c->x[1]->v[i];
+        }
+        gate_back(&p, c, d, 0, 2, 0, dx, c->x[0]->v, NULL, NULL);
+    } else {
+        int count = c->l->arg[KIND] == KR_CELL_GRU ? 3 : 2;
+        stacked(&p, c, count, three + 2 * p.all);
+        stacked_back(&p, c, count, d, dx, dh);
+    }
 }
 
 static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
@@ -174,7 +281,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "recurrent cell", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
-                                  .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = 1 };
+                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .flops = flops, .on = 1 };
 
 kr_node lay_cell(kr_graph *g, kr_node *relu, kr_node x, kr_node h, enum kr_cell_kind kind, const kr_tensor *const *w, const kr_tensor *const *b, unsigned how)
 {

@@ -233,94 +233,99 @@ static void backward(const kr_call *c)
 }
 
 /* ---- In double, by a direct transform ---- */
-static void line(double *v, long n, long apart, bool inverse, double *room)
+/* z = N x; plane: room for one. */
+static int plain_normal(double *z, const double *x, const kr_plain *sens, const kr_plain *mask, double *plane)
 {
-    long c = n / 2;
-    for (long k = 0; k < n; k++) {
-        double re = 0, im = 0;
-        for (long i = 0; i < n; i++) {
-            double t = (inverse ? 2 : -2) * M_PI * (double)((i - c) * (k - c) % n) / (double)n;
-            re += v[2 * i * apart] * cos(t) - v[2 * i * apart + 1] * sin(t);
-            im += v[2 * i * apart] * sin(t) + v[2 * i * apart + 1] * cos(t);
-        }
-        room[2 * k] = re / sqrt((double)n);
-        room[2 * k + 1] = im / sqrt((double)n);
-    }
-    for (long k = 0; k < n; k++) {
-        v[2 * k * apart] = room[2 * k];
-        v[2 * k * apart + 1] = room[2 * k + 1];
-    }
-}
-
-static void plain_normal(double *z, const double *x, const kr_plain *sens, const kr_plain *mask, double *room)
-{
-    long h = sens->n.y, w = sens->n.x, n = h * w;
+    long n = extent_pixels(&sens->n);
+    int e = 0;
     memset(z, 0, (size_t)(2 * n) * sizeof *z);
-    double *v = room + 2 * (h + w);
-    for (long k = 0; k < sens->n.chan; k++) {
+    for (long k = 0; k < sens->n.chan && !e; k++) {
         const double *s = sens->v + 2 * k * n;
-        for (long i = 0; i < n; i++) {
-            v[2 * i] = s[2 * i] * x[2 * i] - s[2 * i + 1] * x[2 * i + 1];
-            v[2 * i + 1] = s[2 * i] * x[2 * i + 1] + s[2 * i + 1] * x[2 * i];
-        }
-        for (int back = 0; back < 2; back++) {
-            for (long y = 0; y < h; y++)
-                line(v + 2 * y * w, w, 1, back, room);
-            for (long i = 0; i < w; i++)
-                line(v + 2 * i, h, w, back, room);
-            for (long i = 0; !back && i < 2 * n; i++)
-                v[i] *= mask->v[i / 2] != 0;
-        }
-        for (long i = 0; i < n; i++) {
-            z[2 * i] += s[2 * i] * v[2 * i] + s[2 * i + 1] * v[2 * i + 1];
-            z[2 * i + 1] += s[2 * i] * v[2 * i + 1] - s[2 * i + 1] * v[2 * i];
-        }
+        for (long i = 0; i < 2 * n; i++)
+            plane[i] = s[i / 2 * 2] * x[i] + (i % 2 ? s[i] * x[i - 1] : -s[i + 1] * x[i + 1]);
+        e = plain_fourier(plane, sens->n.y, sens->n.x, 1, false, false);
+        for (long i = 0; i < 2 * n; i++)
+            plane[i] *= mask->v[i / 2] != 0;
+        e = e ? e : plain_fourier(plane, sens->n.y, sens->n.x, 1, true, false);
+        for (long i = 0; i < 2 * n; i++)
+            z[i] += s[i / 2 * 2] * plane[i] + (i % 2 ? -s[i] * plane[i - 1] : s[i + 1] * plane[i + 1]);
     }
+    return e;
 }
 
-static double *plain_room(const kr_extent *n, int images)
+static double plain_weight(const kr_plain_call *c, long i)
 {
-    double *room = kr_alloc_zero((size_t)(2 * (n->y + n->x) + 2 * (images + 1) * extent_pixels(n)), sizeof *room);
-    kr_assert(room);
-    return room;
+    return !c->l->arg[LOGARITHMIC] ? c->w[0][0] : exp(c->w[0][0] + (c->l->ins > NOISE ? c->w[0][1] * log(c->x[NOISE]->v[i]) : 0));
 }
 
-static void plain(const kr_plain_call *c)
+/* x += (N + w)^-1 r, to the last digits; r and three images behind it are used up. */
+static int plain_solve(const kr_plain_call *c, double *x, double *r)
 {
-    const kr_extent *e = &c->y[0]->n;
-    long n = extent_pixels(e);
-    double *room = plain_room(e, 4), *r = room + 2 * (e->y + e->x) + 2 * n, *p = r + 2 * n, *q = p + 2 * n, *w = q + 2 * n, *x = c->y[0]->v, rr = 0, first = 0;
-    const double *b = c->x[B]->v, *z = c->x[Z]->v;
+    long n = 2 * extent_pixels(&c->y[0]->n);
+    double *p = r + n, *q = p + n, *plane = q + n, rr = 0;
+    int e = 0;
     for (long i = 0; i < n; i++)
-        w[i] = !c->l->arg[LOGARITHMIC] ? c->w[0][0] : exp(c->w[0][0] + (c->l->ins > NOISE ? c->w[0][1] * log(c->x[NOISE]->v[i]) : 0));
-    plain_normal(q, z, c->x[SENS], c->x[MASK], room);
-    for (long i = 0; i < 2 * n; i++) {
-        x[i] = z[i];
-        p[i] = r[i] = b[i] - q[i];
         rr += r[i] * r[i];
-    }
-    first = rr;
-    for (int k = 0; k < 500 && rr > 1e-28 * first; k++) {
+    memcpy(p, r, (size_t)n * sizeof *p);
+    double first = rr;
+    for (int k = 0; k < 500 && rr > 1e-28 * first && !e; k++) {
         double pq = 0, next = 0;
-        plain_normal(q, p, c->x[SENS], c->x[MASK], room);
-        for (long i = 0; i < 2 * n; i++) {
-            q[i] += w[i / 2] * p[i];
+        e = plain_normal(q, p, c->x[SENS], c->x[MASK], plane);
+        for (long i = 0; i < n; i++) {
+            q[i] += plain_weight(c, i / 2) * p[i];
             pq += p[i] * q[i];
         }
-        for (long i = 0; i < 2 * n; i++) {
+        for (long i = 0; i < n; i++) {
             x[i] += rr / pq * p[i];
             r[i] -= rr / pq * q[i];
             next += r[i] * r[i];
         }
-        for (long i = 0; i < 2 * n; i++)
+        for (long i = 0; i < n; i++)
             p[i] = r[i] + next / rr * p[i];
         rr = next;
     }
-    kr_free(room);
+    return e;
+}
+
+static void plain(const kr_plain_call *c)
+{
+    long n = 2 * extent_pixels(&c->y[0]->n);
+    kr_auto double *room = kr_alloc_zero((size_t)(4 * n), sizeof *room);
+    const double *z = c->x[Z]->v;
+    if (!room || plain_normal(room + n, z, c->x[SENS], c->x[MASK], room + 3 * n))
+        return;
+    for (long i = 0; i < n; i++)
+        room[i] = c->x[B]->v[i] - room[n + i];
+    memcpy(c->y[0]->v, z, (size_t)n * sizeof *z);
+    if (plain_solve(c, c->y[0]->v, room))
+        return;
+}
+
+static void plain_back(const kr_plain_call *c)
+{
+    long n = 2 * extent_pixels(&c->y[0]->n);
+    kr_auto double *room = kr_alloc_zero((size_t)(5 * n), sizeof *room);
+    if (!room)
+        return;
+    double *d = room + 4 * n;
+    memcpy(room, c->dy[0], (size_t)n * sizeof *room);
+    if (plain_solve(c, d, room))
+        return;
+    for (long i = 0; i < n; i++) {
+        double w = plain_weight(c, i / 2), dw = d[i] * (c->x[Z]->v[i] - c->y[0]->v[i]) * (c->l->arg[LOGARITHMIC] ? w : 1);
+        if (c->dx[B])
+            c->dx[B][i] += d[i];
+        if (c->dx[Z])
+            c->dx[Z][i] += w * d[i];
+        if (c->dw[0])
+            c->dw[0][0] += dw;
+        if (c->dw[0] && c->l->ins > NOISE)
+            c->dw[0][1] += dw * log(c->x[NOISE]->v[i / 2]);
+    }
 }
 
 static const kr_layer_ops ops = { .name = "data consistency by conjugate gradients", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps, .open = open,
-                                  .close = close, .scratch = scratch, .besides = besides, .forward = forward, .backward = backward, .plain = plain, .on = -1,
+                                  .close = close, .scratch = scratch, .besides = besides, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .on = -1,
                                   .fixed = 1u << SENS | 1u << MASK | 1u << NOISE };
 
 kr_node lay_cg(kr_graph *g, kr_node b, kr_node z, kr_node sens, kr_node mask, const kr_node *noise, const kr_tensor *w, long digits)
@@ -380,15 +385,21 @@ static void misfit_backward(const kr_call *c)
 
 static void misfit_plain(const kr_plain_call *c)
 {
-    double *room = plain_room(&c->y[0]->n, 0);
-    plain_normal(c->y[0]->v, c->x[Z]->v, c->x[SENS], c->x[MASK], room);
-    for (long i = 0; i < 2 * extent_pixels(&c->y[0]->n); i++)
-        c->y[0]->v[i] -= c->x[B]->v[i];
-    kr_free(room);
+    long n = 2 * extent_pixels(&c->y[0]->n);
+    kr_auto double *room = kr_alloc_zero((size_t)(2 * n), sizeof *room);
+    if (!room || plain_normal(room, c->dy[0] ? c->dy[0] : c->x[Z]->v, c->x[SENS], c->x[MASK], room + n))
+        return;
+    for (long i = 0; i < n; i++) {
+        double *to = c->dy[0] ? c->dx[Z] : c->y[0]->v;       /* N is its own adjoint */
+        if (to)
+            to[i] += room[i];
+        plain_link(c, i, B, i, -1);
+    }
 }
 
 static const kr_layer_ops misfit = { .name = "distance from the data", .shape = misfit_shape, .keeps = misfit_keeps, .open = open, .close = close, .scratch = misfit_scratch,
-                                     .besides = besides, .forward = misfit_forward, .backward = misfit_backward, .plain = misfit_plain, .on = -1, .fixed = 1u << SENS | 1u << MASK };
+                                     .besides = besides, .forward = misfit_forward, .backward = misfit_backward, .plain = misfit_plain,
+                                     .plain_back = misfit_plain, .on = -1, .fixed = 1u << SENS | 1u << MASK };
 
 kr_node lay_misfit(kr_graph *g, kr_node b, kr_node x, kr_node sens, kr_node mask)
 {

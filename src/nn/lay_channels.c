@@ -42,10 +42,10 @@ static void mean_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n), chan = c->x[0]->n.chan;
     for (long i = 0; i < px * chan; i++)
-        c->y[0]->v[i % px] += c->x[0]->v[i] / (double)chan;
+        plain_link(c, i % px, 0, i, 1 / (double)chan);
 }
 
-static const kr_layer_ops mean = { .name = "mean of channels", .shape = mean_shape, .keeps = none, .forward = mean_forward, .backward = mean_backward, .plain = mean_plain, .on = -1 };
+static const kr_layer_ops mean = { .name = "mean of channels", .shape = mean_shape, .keeps = none, .forward = mean_forward, .backward = mean_backward, .plain = mean_plain, .plain_back = mean_plain, .on = -1 };
 kr_node lay_mean(kr_graph *g, kr_node x) { return graph_add(g, NULL, &mean, &x, 1, NULL, 0, NULL, 0, NULL); }
 
 /* ---- a + w b ---- */
@@ -96,12 +96,14 @@ static void gain_backward(const kr_call *c)
 static void gain_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
-    for (long i = 0; i < px * c->y[0]->n.chan; i++)
-        c->y[0]->v[i] = c->x[0]->v[i] + c->w[0][i / px] * c->x[1]->v[i];
+    for (long i = 0; i < px * c->y[0]->n.chan; i++) {
+        plain_link(c, i, 0, i, 1);
+        plain_learnt(c, i, 1, i, 0, i / px);
+    }
 }
 
 static const kr_layer_ops gain = { .name = "sum with learnt factors", .shape = gain_shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = gain_keeps, .forward = gain_forward, .backward = gain_backward,
-                                   .plain = gain_plain, .on = 0 };
+                                   .plain = gain_plain, .plain_back = gain_plain, .on = 0 };
 kr_node lay_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w)
 {
     if (graph_refused(g) || !w)

@@ -62,17 +62,29 @@ static void expand_b(const kr_call *c, long coils, long n, long from, long to)
 static void expand_forward(const kr_call *c) { each(c, &c->y[0]->n, expand_f); }
 static void expand_backward(const kr_call *c) { each(c, &c->dy[0]->n, expand_b); }
 
-static void expand_plain(const kr_plain_call *c)
+/* Complex numbers: y[i] += S[k] x[j], of conj(S) where sign is -1; or their gradients. */
+static void plain_product(const kr_plain_call *c, long i, long j, long k, double sign)
 {
-    long n = extent_pixels(&c->y[0]->n);
-    for (long k = 0; k < c->y[0]->n.chan * n; k++) {
-        const double *s = c->x[1]->v + 2 * k, *x = c->x[0]->v + 2 * (k % n);
-        c->y[0]->v[2 * k] = s[0] * x[0] - s[1] * x[1];
-        c->y[0]->v[2 * k + 1] = s[0] * x[1] + s[1] * x[0];
+    const double *s = c->x[1]->v + 2 * k, *x = c->x[0]->v + 2 * j, *d = c->dy[0] ? c->dy[0] + 2 * i : NULL;
+    for (int q = 0; q < 2; q++) {
+        plain_link(c, 2 * i + q, 0, 2 * j + q, s[0]);
+        plain_link(c, 2 * i + q, 0, 2 * j + 1 - q, q ? sign * s[1] : -sign * s[1]);
+    }
+    if (d && c->dx[1]) {
+        c->dx[1][2 * k] += x[0] * d[0] + x[1] * d[1];
+        c->dx[1][2 * k + 1] += sign * (x[0] * d[1] - x[1] * d[0]);
     }
 }
 
-static const kr_layer_ops expand = { .name = "expansion to coils", .shape = expand_shape, .keeps = all_inputs, .forward = expand_forward, .backward = expand_backward, .plain = expand_plain, .on = -1 };
+static void expand_plain(const kr_plain_call *c)
+{
+    long n = extent_pixels(&c->y[0]->n);
+    for (long k = 0; k < c->y[0]->n.chan * n; k++)
+        plain_product(c, k, k % n, k, 1);
+}
+
+static const kr_layer_ops expand = { .name = "expansion to coils", .shape = expand_shape, .keeps = all_inputs, .forward = expand_forward, .backward = expand_backward, .plain = expand_plain,
+                                     .plain_back = expand_plain, .on = -1 };
 kr_node lay_expand(kr_graph *g, kr_node x, kr_node sens) { return graph_add(g, NULL, &expand, (kr_node[]){ x, sens }, 2, NULL, 0, NULL, 0, NULL); }
 
 /* ---- x = sum conj(S_c) y_c, or sum y_c ---- */
@@ -115,14 +127,14 @@ static void reduce_backward(const kr_call *c) { each(c, c->dx[0] ? &c->dx[0]->n 
 static void reduce_plain(const kr_plain_call *c)
 {
     long n = extent_pixels(&c->y[0]->n);
-    for (long k = 0; k < c->x[0]->n.chan * n; k++) {
-        const double *y = c->x[0]->v + 2 * k, one[2] = { 1, 0 }, *s = c->l->ins > 1 ? c->x[1]->v + 2 * k : one;
-        c->y[0]->v[2 * (k % n)] += s[0] * y[0] + s[1] * y[1];
-        c->y[0]->v[2 * (k % n) + 1] += s[0] * y[1] - s[1] * y[0];
-    }
+    for (long k = 0; k < c->x[0]->n.chan * n && c->l->ins > 1; k++)
+        plain_product(c, k % n, k, k, -1);
+    for (long k = 0; k < 2 * c->x[0]->n.chan * n && c->l->ins == 1; k++)
+        plain_link(c, k % (2 * n), 0, k, 1);
 }
 
-static const kr_layer_ops reduce = { .name = "combination of coils", .shape = reduce_shape, .keeps = all_inputs, .forward = reduce_forward, .backward = reduce_backward, .plain = reduce_plain, .on = -1 };
+static const kr_layer_ops reduce = { .name = "combination of coils", .shape = reduce_shape, .keeps = all_inputs, .forward = reduce_forward, .backward = reduce_backward, .plain = reduce_plain,
+                                     .plain_back = reduce_plain, .on = -1 };
 kr_node lay_reduce(kr_graph *g, kr_node y, kr_node sens) { return graph_add(g, NULL, &reduce, (kr_node[]){ y, sens }, 2, NULL, 0, NULL, 0, NULL); }
 kr_node lay_sum(kr_graph *g, kr_node y) { return graph_add(g, NULL, &reduce, &y, 1, NULL, 0, NULL, 0, NULL); }
 
@@ -160,16 +172,31 @@ static void rss_b(const kr_call *c, long coils, long n, long from, long to)
 static void rss_forward(const kr_call *c) { each(c, &c->x[0]->n, rss_f); }
 static void rss_backward(const kr_call *c) { each(c, &c->x[0]->n, rss_b); }
 
-static void rss_plain(const kr_plain_call *c)
+/* Of all parts, or (an image) of real and imaginary parts apart. */
+static long root_of(const kr_plain_call *c, long k)
+{
+    long n = extent_pixels(&c->y[0]->n);
+    return c->y[0]->n.kind == KR_REAL ? k / 2 % n : k % (2 * n);
+}
+
+static void roots_plain(const kr_plain_call *c)
 {
     long n = extent_pixels(&c->y[0]->n);
     for (long k = 0; k < 2 * c->x[0]->n.chan * n; k++)
-        c->y[0]->v[k / 2 % n] += c->x[0]->v[k] * c->x[0]->v[k];
-    for (long i = 0; i < n; i++)
+        c->y[0]->v[root_of(c, k)] += c->x[0]->v[k] * c->x[0]->v[k];
+    for (long i = 0; i < (c->y[0]->n.kind == KR_REAL ? n : 2 * n); i++)
         c->y[0]->v[i] = sqrt(c->y[0]->v[i]);
 }
 
-static const kr_layer_ops rss = { .name = "root sum of squares", .shape = rss_shape, .keeps = all_inputs, .forward = rss_forward, .backward = rss_backward, .plain = rss_plain, .on = -1 };
+static void roots_plain_back(const kr_plain_call *c)
+{
+    for (long k = 0; k < 2 * c->x[0]->n.chan * extent_pixels(&c->y[0]->n); k++) {
+        double r = c->y[0]->v[root_of(c, k)];
+        c->dx[0][k] += r > 0 ? c->dy[0][root_of(c, k)] * c->x[0]->v[k] / r : 0;
+    }
+}
+
+static const kr_layer_ops rss = { .name = "root sum of squares", .shape = rss_shape, .keeps = all_inputs, .forward = rss_forward, .backward = rss_backward, .plain = roots_plain, .plain_back = roots_plain_back, .on = -1 };
 kr_node lay_rss(kr_graph *g, kr_node y) { return graph_add(g, NULL, &rss, &y, 1, NULL, 0, NULL, 0, NULL); }
 
 /* ---- sqrt(sum (Re y_c)^2) + i sqrt(sum (Im y_c)^2) ---- */
@@ -207,16 +234,8 @@ static void parts_b(const kr_call *c, long coils, long n, long from, long to)
 static void parts_forward(const kr_call *c) { each(c, &c->x[0]->n, parts_f); }
 static void parts_backward(const kr_call *c) { each(c, &c->x[0]->n, parts_b); }
 
-static void parts_plain(const kr_plain_call *c)
-{
-    long n = 2 * extent_pixels(&c->y[0]->n);
-    for (long k = 0; k < c->x[0]->n.chan * n; k++)
-        c->y[0]->v[k % n] += c->x[0]->v[k] * c->x[0]->v[k];
-    for (long i = 0; i < n; i++)
-        c->y[0]->v[i] = sqrt(c->y[0]->v[i]);
-}
-
-static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .keeps = all_inputs, .forward = parts_forward, .backward = parts_backward, .plain = parts_plain, .on = -1 };
+static const kr_layer_ops parts = { .name = "root sum of squares of real and imaginary parts", .shape = reduce_shape, .keeps = all_inputs, .forward = parts_forward, .backward = parts_backward, .plain = roots_plain,
+                                    .plain_back = roots_plain_back, .on = -1 };
 kr_node lay_rss_parts(kr_graph *g, kr_node y) { return graph_add(g, NULL, &parts, &y, 1, NULL, 0, NULL, 0, NULL); }
 
 /* ---- S_c / r, r = sqrt(sum |S|^2), or (arg 0) sqrt(sum |S|): where the published code divides 0 by 0 there is nothing to show either ---- */
@@ -266,20 +285,30 @@ static void unit_b(const kr_call *c, long coils, long n, long from, long to)
 static void unit_forward(const kr_call *c) { each(c, &c->x[0]->n, unit_f); }
 static void unit_backward(const kr_call *c) { each(c, &c->x[0]->n, unit_b); }
 
+static double plain_size(const kr_plain_call *c, long k) { return hypot(c->x[0]->v[2 * k], c->x[0]->v[2 * k + 1]); }
+
 static void unit_plain(const kr_plain_call *c)
 {
     long n = extent_pixels(&c->y[0]->n), coils = c->y[0]->n.chan;
     for (long i = 0; i < n; i++) {
-        double sum = 0;
-        for (long k = 0; k < coils; k++) {
-            double square = pow(c->x[0]->v[2 * (k * n + i)], 2) + pow(c->x[0]->v[2 * (k * n + i) + 1], 2);
-            sum += c->l->arg[0] ? sqrt(square) : square;
+        double r2 = 0, along = 0;
+        for (long k = i; k < coils * n; k += n) {
+            r2 += pow(plain_size(c, k), c->l->arg[0] ? 1 : 2);
+            for (long q = 2 * k; c->dy[0] && q < 2 * k + 2; q++)
+                along += c->x[0]->v[q] * c->dy[0][q];
         }
-        for (long k = 0; k < 2 * coils && sum > 0; k++)
-            c->y[0]->v[2 * (k / 2 * n + i) + k % 2] = c->x[0]->v[2 * (k / 2 * n + i) + k % 2] / sqrt(sum);
+        for (long k = i; k < coils * n && r2 > 0; k += n) {
+            double size = plain_size(c, k), by = along / r2 * (!c->l->arg[0] ? 1 : size > 0 ? 0.5 / size : 0);
+            for (long q = 2 * k; q < 2 * k + 2; q++) {
+                plain_link(c, q, 0, q, 1 / sqrt(r2));
+                if (c->dy[0])
+                    c->dx[0][q] -= c->x[0]->v[q] * by / sqrt(r2);
+            }
+        }
     }
 }
 
-static const kr_layer_ops unit = { .name = "normalisation of maps", .shape = unit_shape, .keeps = all_inputs, .forward = unit_forward, .backward = unit_backward, .plain = unit_plain, .on = 0 };
+static const kr_layer_ops unit = { .name = "normalisation of maps", .shape = unit_shape, .keeps = all_inputs, .forward = unit_forward, .backward = unit_backward, .plain = unit_plain,
+                                   .plain_back = unit_plain, .on = 0 };
 kr_node lay_unit_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_atommic_maps(kr_graph *g, kr_node sens) { return graph_add(g, NULL, &unit, &sens, 1, NULL, 0, (long[]){ 1 }, 1, NULL); }

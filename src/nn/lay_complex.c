@@ -138,28 +138,39 @@ static void conv_backward(const kr_call *c)
     }
 }
 
+/* As one real convolution: its kernel is made from w, or (backward) dw from the gradient of it. */
 static void conv_plain(const kr_plain_call *c)
 {
     const kr_extent *n = &c->y[0]->n;
-    long k = c->l->arg[WIDE], all = c->t[0]->n[1], px = n->y * n->x;
-    for (long o = 0; o < c->l->arg[OUTS]; o++) {
-        double *re = c->y[0]->v + 2 * o * px, *im = re + px;
-        for (long i = 0; i < px; i++) {
-            re[i] = c->w[1][2 * o] - c->w[1][2 * o + 1];
-            im[i] = c->w[1][2 * o] + c->w[1][2 * o + 1];
-        }
-        for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan / 2)
-            for (long q = 0; q < c->x[s]->n.chan / 2; q++)
-                for (long t = 0; t < k * k; t++) {
-                    const double *w = c->w[0] + 2 * ((o * all + first + q) * k * k + t), *u = c->x[s]->v + 2 * q * px;
-                    for (long i = 0; i < px; i++) {
-                        long y = i / n->x + t / k - k / 2, x = i % n->x + t % k - k / 2;
-                        if (y < 0 || x < 0 || y >= n->y || x >= n->x)
-                            continue;
-                        re[i] += w[0] * u[y * n->x + x] - w[1] * u[px + y * n->x + x];
-                        im[i] += w[1] * u[y * n->x + x] + w[0] * u[px + y * n->x + x];
-                    }
-                }
+    struct both b = { NULL, c->l->arg[OUTS], c->t[0]->n[1], c->l->arg[WIDE] };
+    plain_grid g = { n->y, n->x, b.wide, 1, KR_PAD_ZERO };
+    long k2 = b.wide * b.wide, all = 4 * b.outs * b.ins * k2, px = n->y * n->x;
+    bool back = c->dy[0];
+    kr_auto double *w = kr_alloc_zero((size_t)(2 * all), sizeof *w);
+    double *dw = w + all;
+    if (!w)
+        return;
+    for (long i = 0; i < all; i++) {
+        float sign;
+        long at = place(&b, i / k2 / 4 / b.ins, i / k2 / 4 % b.ins, i / k2 & 1, i / k2 >> 1 & 1, &sign) + i % k2;
+        w[at] = (double)sign * c->w[0][2 * (i / k2 / 4 * k2 + i % k2) + (i / k2 & 1)];
+    }
+    for (long i = 0; i < 2 * b.outs * px; i++) {
+        const double *bias = c->w[1] + i / px / 2 * 2;
+        if (!back)
+            c->y[0]->v[i] = i / px % 2 ? bias[0] + bias[1] : bias[0] - bias[1];
+        for (long q = 0; q < 2 && c->dw[1]; q++)
+            c->dw[1][i / px / 2 * 2 + q] += i / px % 2 || !q ? c->dy[0][i] : -c->dy[0][i];
+    }
+    for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan)
+        if (back)
+            plain_conv_back(c->dx[s], c->dw[0] ? dw + first * k2 : NULL, c->dy[0], c->x[s]->v, w + first * k2, 2 * b.outs, c->x[s]->n.chan, 2 * b.ins, &g);
+        else
+            plain_conv(c->y[0]->v, c->x[s]->v, w + first * k2, 2 * b.outs, c->x[s]->n.chan, 2 * b.ins, &g);
+    for (long i = 0; i < all && c->dw[0]; i++) {
+        float sign;
+        long at = place(&b, i / k2 / 4 / b.ins, i / k2 / 4 % b.ins, i / k2 & 1, i / k2 >> 1 & 1, &sign) + i % k2;
+        c->dw[0][2 * (i / k2 / 4 * k2 + i % k2) + (i / k2 & 1)] += (double)sign * dw[at];
     }
 }
 
@@ -173,7 +184,8 @@ static double conv_flops(const kr_layer *l, const void *state, const kr_extent *
 }
 
 static const kr_layer_ops convolution = { .name = "complex convolution", .shape = conv_shape, .pack = conv_pack, .unpack = conv_unpack, .bytes = conv_all_bytes, .halo = conv_halo, .keeps = conv_keeps,
-                                          .scratch = conv_scratch_of, .forward = conv_forward, .backward = conv_backward, .plain = conv_plain, .flops = conv_flops, .on = -1 };
+                                          .scratch = conv_scratch_of, .forward = conv_forward, .backward = conv_backward, .plain = conv_plain,
+                                          .plain_back = conv_plain, .flops = conv_flops, .on = -1 };
 
 kr_node lay_complex_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias)
 {
@@ -282,19 +294,30 @@ static void gain_backward(const kr_call *c)
     }
 }
 
+static void matrix_plain(const kr_plain_call *c, int input, long re, long im, const double m[4])
+{
+    for (int k = 0; k < 4; k++)
+        plain_link(c, k < 2 ? re : im, input, k % 2 ? im : re, m[k]);
+}
+
 static void gain_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
     for (long i = 0; i < px * c->y[0]->n.chan / 2; i++) {
         long q = i / px, re = 2 * q * px + i % px, im = re + px;
         const double *w = c->w[0] + 2 * q, *b = c->x[1]->v;
-        c->y[0]->v[re] = c->x[0]->v[re] + w[0] * b[re] - w[1] * b[im];
-        c->y[0]->v[im] = c->x[0]->v[im] + w[1] * b[re] + w[0] * b[im];
+        plain_link(c, re, 0, re, 1);
+        plain_link(c, im, 0, im, 1);
+        matrix_plain(c, 1, re, im, (double[4]){ w[0], -w[1], w[1], w[0] });
+        if (c->dw[0]) {
+            c->dw[0][2 * q] += c->dy[0][re] * b[re] + c->dy[0][im] * b[im];
+            c->dw[0][2 * q + 1] += c->dy[0][im] * b[re] - c->dy[0][re] * b[im];
+        }
     }
 }
 
 static const kr_layer_ops gain = { .name = "sum with learnt complex factors", .shape = gain_shape, .pack = gain_pack, .unpack = lay_unpack, .bytes = matrices, .keeps = gain_keeps,
-                                   .forward = gain_forward, .backward = gain_backward, .plain = gain_plain, .on = 0 };
+                                   .forward = gain_forward, .backward = gain_backward, .plain = gain_plain, .plain_back = gain_plain, .on = 0 };
 
 kr_node lay_complex_gain(kr_graph *g, kr_node a, kr_node b, const kr_tensor *w)
 {
@@ -359,16 +382,25 @@ static void norm_plain(const kr_plain_call *c)
     for (long i = 0; i < px * n; i++) {
         long q = i / px, re = 2 * q * px + i % px, im = re + px;
         const double *W = c->w[0] + q, *bias = c->w[1] + q, *mean = c->w[2] + q, *cov = c->w[3] + q;
-        double r[4], u = c->x[0]->v[re] - mean[0], v = c->x[0]->v[im] - mean[n];
+        double r[4], m[4], off[2] = { c->x[0]->v[re] - mean[0], c->x[0]->v[im] - mean[n] };
         inverse_root(r, cov[0], cov[n], cov[2 * n], cov[3 * n]);
-        double a = r[0] * u + r[1] * v, b = r[2] * u + r[3] * v;
-        c->y[0]->v[re] = W[0] * a + W[n] * b + bias[0];
-        c->y[0]->v[im] = W[2 * n] * a + W[3 * n] * b + bias[n];
+        for (int k = 0; k < 4; k++)
+            m[k] = W[k / 2 * 2 * n] * r[k % 2] + W[(k / 2 * 2 + 1) * n] * r[2 + k % 2];
+        matrix_plain(c, 0, re, im, m);
+        for (int k = 0; k < 2; k++) {
+            long at = k ? im : re;
+            if (!c->dy[0])
+                c->y[0]->v[at] += bias[k * n] - m[2 * k] * mean[0] - m[2 * k + 1] * mean[n];
+            for (int p = 0; p < 2 && c->dw[0]; p++)
+                c->dw[0][(2 * k + p) * n + q] += c->dy[0][at] * (r[2 * p] * off[0] + r[2 * p + 1] * off[1]);
+            if (c->dw[1])
+                c->dw[1][k * n + q] += c->dy[0][at];
+        }
     }
 }
 
 static const kr_layer_ops norm = { .name = "complex batch norm", .shape = gain_shape, .pack = norm_pack, .unpack = lay_unpack, .bytes = matrices, .keeps = gain_keeps, .forward = gain_forward,
-                                   .backward = norm_backward, .plain = norm_plain, .on = 0 };
+                                   .backward = norm_backward, .plain = norm_plain, .plain_back = norm_plain, .on = 0 };
 
 kr_node lay_complex_norm(kr_graph *g, kr_node x, const kr_tensor *const w[4])
 {
@@ -428,8 +460,8 @@ static void mean_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n), chan = c->x[0]->n.chan;
     for (long i = 0; i < px * chan; i++)
-        c->y[0]->v[i / px % 2 * px + i % px] += 2 * c->x[0]->v[i] / (double)chan;
+        plain_link(c, i / px % 2 * px + i % px, 0, i, 2 / (double)chan);
 }
 
-static const kr_layer_ops mean = { .name = "mean of complex features", .shape = mean_shape, .keeps = nothing, .forward = mean_forward, .backward = mean_backward, .plain = mean_plain, .on = -1 };
+static const kr_layer_ops mean = { .name = "mean of complex features", .shape = mean_shape, .keeps = nothing, .forward = mean_forward, .backward = mean_backward, .plain = mean_plain, .plain_back = mean_plain, .on = -1 };
 kr_node lay_complex_mean(kr_graph *g, kr_node x) { return graph_add(g, NULL, &mean, &x, 1, NULL, 0, NULL, 0, NULL); }

@@ -47,10 +47,10 @@ static void backward(const kr_call *c) { run(c, true); }
 
 static void plain(const kr_plain_call *c)
 {
-    long px = extent_pixels(&c->y[0]->n), n = px * c->x[0]->n.chan;
-    memcpy(c->y[0]->v, c->x[0]->v, (size_t)n * sizeof(double));
-    memcpy(c->y[0]->v + n, c->x[1]->v, (size_t)(px * c->x[1]->n.chan) * sizeof(double));
+    long px = extent_pixels(&c->y[0]->n), first = px * c->x[0]->n.chan;
+    for (long i = 0; i < px * c->y[0]->n.chan; i++)
+        plain_link(c, i, i >= first, i < first ? i : i - first, 1);
 }
 
-static const kr_layer_ops ops = { .name = "concatenation", .shape = shape, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
+static const kr_layer_ops ops = { .name = "concatenation", .shape = shape, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = -1 };
 kr_node lay_concat(kr_graph *g, kr_node a, kr_node b) { return graph_add(g, NULL, &ops, (kr_node[]){ a, b }, 2, NULL, 0, NULL, 0, NULL); }

@@ -2,7 +2,6 @@
 #include "back.h"
 #include "conv.h"
 #include "lay.h"
-#include <math.h>
 #include <string.h>
 
 enum { DILATION, PAD, ACT, HOW, OUTS, WIDE };
@@ -123,43 +122,54 @@ static void backward(const kr_call *c)
     conv_back_run(p, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
 }
 
+static plain_grid grid_of(const kr_layer *l, const kr_extent *n) { return (plain_grid){ n->y, n->x, l->arg[WIDE], l->arg[DILATION], (enum kr_pad)l->arg[PAD] }; }
+
+/* y = bias + the convolution alone. */
+static void linear(const kr_plain_call *c, double *y)
+{
+    plain_grid g = grid_of(c->l, &c->y[0]->n);
+    long px = g.h * g.w, outs = c->l->arg[OUTS];
+    for (long i = 0; i < outs * px; i++)
+        y[i] = c->w[1] ? c->w[1][i / px] : 0;
+    for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan)
+        plain_conv(y, c->x[s]->v, c->w[0] + first * g.k * g.k, outs, c->x[s]->n.chan, c->t[0]->n[1], &g);
+}
+
 static void plain(const kr_plain_call *c)
 {
-    const kr_extent *n = &c->y[0]->n;
-    long d = c->l->arg[DILATION], k = c->l->arg[WIDE], all = c->t[0]->n[1], px = n->y * n->x;
-    double *y = c->y[0]->v;
-    for (long o = 0; o < n->chan; o++) {
-        for (long i = 0; i < px; i++)
-            y[o * px + i] = c->w[1] ? c->w[1][o] : 0;
-        for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan)
-            for (long q = 0; q < c->x[s]->n.chan; q++)
-                for (long t = 0; t < k * k; t++) {
-                    double w = c->w[0][(o * all + first + q) * k * k + t];
-                    for (long i = 0; i < px; i++) {
-                        long yy = map_source(i / n->x + d * (t / k - k / 2), n->y, (enum kr_pad)c->l->arg[PAD]);
-                        long xx = map_source(i % n->x + d * (t % k - k / 2), n->x, (enum kr_pad)c->l->arg[PAD]);
-                        y[o * px + i] += yy < 0 || xx < 0 ? 0 : w * c->x[s]->v[(q * n->y + yy) * n->x + xx];
-                    }
-                }
+    long px = extent_pixels(&c->y[0]->n);
+    double *y = c->y[0]->v, slope = plain_slope((enum kr_act)c->l->arg[ACT]);
+    linear(c, y);
+    for (long o = 0; o < c->l->arg[OUTS]; o++) {
         double scale = normed(c->l) ? plain_norm(y + o * px, px) : 1;
         if (invertible(c->l))
             c->y[1]->v[o] = scale;
-        double slope = c->l->arg[ACT] == KR_ACT_NONE ? 1 : c->l->arg[ACT] == KR_ACT_RELU ? 0 : 0.2;
-        for (long i = 0; i < px; i++)
-            y[o * px + i] *= y[o * px + i] > 0 ? 1 : slope;
+        for (long i = o * px; i < (o + 1) * px; i++)
+            y[i] *= y[i] > 0 ? 1 : slope;
     }
 }
 
-double plain_norm(double *y, long n)
+static void plain_back(const kr_plain_call *c)
 {
-    double mean = 0, var = 0;
-    for (long i = 0; i < n; i++)
-        mean += y[i] / (double)n;
-    for (long i = 0; i < n; i++)
-        var += (y[i] - mean) * (y[i] - mean) / (double)n;
-    for (long i = 0; i < n; i++)
-        y[i] = (y[i] - mean) / sqrt(var + 1e-5);
-    return 1 / sqrt(var + 1e-5);
+    plain_grid g = grid_of(c->l, &c->y[0]->n);
+    long px = g.h * g.w, outs = c->l->arg[OUTS];
+    double slope = plain_slope((enum kr_act)c->l->arg[ACT]);
+    kr_auto double *d = kr_alloc_zero((size_t)(outs * px * (normed(c->l) ? 2 : 1)), sizeof *d);
+    if (!d)
+        return;
+    if (normed(c->l))
+        linear(c, d + outs * px);
+    for (long o = 0; o < outs; o++)
+        if (normed(c->l))
+            plain_norm_back(d + o * px, d + (outs + o) * px, c->dy[0] + o * px, px, slope);
+    for (long i = 0; i < outs * px; i++) {
+        if (!normed(c->l))
+            d[i] = c->y[0]->v[i] > 0 ? c->dy[0][i] : slope * c->dy[0][i];
+        if (c->dw[1])
+            c->dw[1][i / px] += d[i];
+    }
+    for (long s = 0, first = 0; s < c->l->ins; first += c->x[s++]->n.chan * g.k * g.k)
+        plain_conv_back(c->dx[s], c->dw[0] ? c->dw[0] + first : NULL, d, c->x[s]->v, c->w[0] + first, outs, c->x[s]->n.chan, c->t[0]->n[1], &g);
 }
 
 static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
@@ -172,7 +182,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .halo = halo, .keeps = keeps, .scratch = scratch,
-                                  .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = -1 };
+                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .flops = flops, .on = -1 };
 
 kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, unsigned how)
 {

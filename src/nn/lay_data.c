@@ -66,15 +66,17 @@ static void residual_plain(const kr_plain_call *c)
 {
     long n = extent_pixels(&c->y[0]->n);
     for (long i = 0; i < 2 * n * c->y[0]->n.chan; i++)
-        if ((c->x[c->l->ins - 1]->v[i / 2 % n] != 0) != (c->l->arg[OUTSIDE] != 0))
-            c->y[0]->v[i] = c->x[0]->v[i] - (c->l->ins > 2 ? c->x[1]->v[i] : 0);
+        for (int k = 0; k < c->l->ins - 1; k++)
+            if ((c->x[c->l->ins - 1]->v[i / 2 % n] != 0) != (c->l->arg[OUTSIDE] != 0))
+                plain_link(c, i, k, i, k ? -1 : 1);
 }
 
-static const kr_layer_ops residual = { .name = "residual of the data", .shape = residual_shape, .keeps = mask_only, .forward = residual_forward, .backward = residual_backward, .plain = residual_plain, .on = 0 };
+static const kr_layer_ops residual = { .name = "residual of the data", .shape = residual_shape, .keeps = mask_only, .forward = residual_forward, .backward = residual_backward, .plain = residual_plain,
+                                       .plain_back = residual_plain, .on = 0 };
 kr_node lay_residual(kr_graph *g, kr_node k, kr_node y, kr_node mask) { return graph_add(g, NULL, &residual, (kr_node[]){ k, y, mask }, 3, NULL, 0, NULL, 0, NULL); }
 
 static const kr_layer_ops masked = { .name = "selection of samples", .shape = residual_shape, .passes = select_passes, .keeps = mask_only, .forward = residual_forward,
-                                     .backward = residual_backward, .plain = residual_plain, .on = 0 };
+                                     .backward = residual_backward, .plain = residual_plain, .plain_back = residual_plain, .on = 0 };
 kr_node lay_select(kr_graph *g, kr_node k, kr_node mask, bool outside) { return graph_add(g, NULL, &masked, (kr_node[]){ k, mask }, 2, NULL, 0, (long[]){ outside }, 1, NULL); }
 
 /* ---- k - w M (k - y) + sign p ---- */
@@ -133,11 +135,19 @@ static void backward(const kr_call *c)
 static void plain(const kr_plain_call *c)
 {
     long n = extent_pixels(&c->y[0]->n);
-    for (long i = 0; i < 2 * n * c->y[0]->n.chan; i++)
-        c->y[0]->v[i] = c->x[0]->v[i] - (c->x[2]->v[i / 2 % n] != 0 ? c->w[0][0] * (c->x[0]->v[i] - c->x[1]->v[i]) : 0) + (double)c->l->arg[SIGN] * c->x[3]->v[i];
+    for (long i = 0; i < 2 * n * c->y[0]->n.chan; i++) {
+        bool at = c->x[2]->v[i / 2 % n] != 0;
+        plain_link(c, i, 0, i, at ? 1 - c->w[0][0] : 1);
+        if (at)
+            plain_link(c, i, 1, i, c->w[0][0]);
+        plain_link(c, i, 3, i, (double)c->l->arg[SIGN]);
+        if (c->dw[0] && at)
+            c->dw[0][0] -= c->dy[0][i] * (c->x[0]->v[i] - c->x[1]->v[i]);
+    }
 }
 
-static const kr_layer_ops ops = { .name = "data consistency", .shape = shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = 0 };
+static const kr_layer_ops ops = { .name = "data consistency", .shape = shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain,
+                                  .plain_back = plain, .on = 0 };
 kr_node lay_consistency(kr_graph *g, kr_node k, kr_node y, kr_node mask, kr_node p, const kr_tensor *w, int sign)
 {
     return w ? graph_add(g, NULL, &ops, (kr_node[]){ k, y, mask, p }, 4, &w, 1, (long[]){ sign }, 1, NULL) : graph_fail(g);

@@ -129,14 +129,17 @@ static void plain(const kr_plain_call *c)
 {
     const kr_extent *n = &c->y[0]->n, *m = &c->x[0]->n;
     for (long i = 0; i < n->chan * n->y * n->x; i++)
-        c->y[0]->v[i] = c->w[1] ? c->w[1][i / (n->y * n->x)] : 0;
+        if (!c->dy[0])
+            c->y[0]->v[i] = c->w[1] ? c->w[1][i / (n->y * n->x)] : 0;
+        else if (c->dw[1])
+            c->dw[1][i / (n->y * n->x)] += c->dy[0][i];
     for (long q = 0; q < m->chan; q++)
         for (long o = 0; o < n->chan; o++)
             for (long i = 0; i < m->y * m->x; i++)
                 for (int k = 0; k < 9; k++) {                /* pixel 2 i - 1 + k */
                     long y = 2 * (i / m->x) - 1 + k / 3, x = 2 * (i % m->x) - 1 + k % 3;
                     if (y >= 0 && x >= 0 && y < n->y && x < n->x)
-                        c->y[0]->v[(o * n->y + y) * n->x + x] += c->w[0][(q * n->chan + o) * 9 + k] * c->x[0]->v[q * m->y * m->x + i];
+                        plain_learnt(c, (o * n->y + y) * n->x + x, 0, q * m->y * m->x + i, 0, (q * n->chan + o) * 9 + k);
                 }
 }
 
@@ -147,7 +150,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "transposed convolution to twice the size", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
-                                  .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = -1, .sizes = 2 };
+                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .flops = flops, .on = -1, .sizes = 2 };
 
 kr_node lay_double(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, const kr_tensor *bias)
 {

@@ -112,12 +112,24 @@ static void plain(const kr_plain_call *c)
     for (int i = 0; i < c->l->ins; i++)
         x[i] = c->x[i]->n;
     of_one(in, c->l, x);
-    for (long k = 0; k < coils; k++) {
-        const double *data[KR_INS];
+    kr_scoped(plain_run) r = kr_plain_plan(c->l->inner, in, (c->use & KR_CORNER) | (c->dy[0] ? KR_TRAIN : 0) | (c->dy[0] && c->l->arg[THROUGH] ? KR_INPUTS : 0), 0);
+    for (long k = 0; r && k < coils; k++) {
         for (int i = 0; i < c->l->ins; i++)
-            data[i] = c->x[i]->v + k * images(in[i]) * n;
-        if (kr_graph_plain(c->l->inner, in, c->use, data, c->value, (double *[]){ c->y[0]->v + k * each }))
-            kr_assert(0 && "no memory for a test");
+            memcpy(kr_plain_input(r, i), c->x[i]->v + k * images(in[i]) * n, (size_t)(images(in[i]) * n) * sizeof(double));
+        if (kr_plain_forward(r, c->value))
+            return;
+        if (!c->dy[0]) {
+            memcpy(c->y[0]->v + k * each, kr_plain_output(r, 0), (size_t)each * sizeof(double));
+            continue;
+        }
+        memcpy(kr_plain_dy(r, 0), c->dy[0] + k * each, (size_t)each * sizeof(double));
+        if (kr_plain_backward(r, c->value))
+            return;
+        for (int i = 0; i < c->l->ins; i++) {
+            const double *d = c->dx[i] ? kr_plain_dx(r, i) : NULL;
+            for (long q = 0; d && q < images(in[i]) * n; q++)
+                c->dx[i][k * images(in[i]) * n + q] += d[q];
+        }
     }
 }
 
@@ -128,10 +140,10 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "network on each coil", .shape = shape, .passes = passes, .open = open, .close = close, .scratch = scratch, .keeps = keeps, .forward = forward,
-                                  .backward = backward, .plain = plain, .flops = flops, .on = 0, .fixed = 1 };
+                                  .backward = backward, .plain = plain, .plain_back = plain, .flops = flops, .on = 0, .fixed = 1 };
 /* The same that lets gradients through; its output may be of another number of images. */
 static const kr_layer_ops through = { .name = "network on all images of each coil", .shape = shape, .open = open, .close = close, .scratch = scratch, .keeps = keeps, .forward = forward,
-                                      .backward = backward, .plain = plain, .flops = flops, .on = -1 };
+                                      .backward = backward, .plain = plain, .plain_back = plain, .flops = flops, .on = -1 };
 
 kr_node lay_each(kr_graph *g, kr_node coils, kr_graph *inner, long least)
 {

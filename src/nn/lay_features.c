@@ -90,12 +90,12 @@ static void put_plain(const kr_plain_call *c)
     for (int k = 0; k < c->l->ins; k++) {
         long all = channels(&c->x[k]->n), parts = c->x[k]->n.kind == KR_REAL ? 1 : 2;
         for (long i = 0; i < all * px; i++)              /* image i / (parts px), part i % parts */
-            c->y[0]->v[(first + i / (parts * px) * parts + i % parts) * px + i / parts % px] = c->x[k]->v[i];
+            plain_link(c, (first + i / (parts * px) * parts + i % parts) * px + i / parts % px, k, i, 1);
         first += all;
     }
 }
 
-static const kr_layer_ops put = { .name = "images to features", .shape = put_shape, .keeps = none, .forward = put_forward, .backward = put_backward, .plain = put_plain, .on = -1 };
+static const kr_layer_ops put = { .name = "images to features", .shape = put_shape, .keeps = none, .forward = put_forward, .backward = put_backward, .plain = put_plain, .plain_back = put_plain, .on = -1 };
 kr_node lay_features(kr_graph *g, const kr_node *x, int count) { return graph_add(g, NULL, &put, x, count, NULL, 0, NULL, 0, NULL); }
 
 /* ---- Channels, two by two, to complex images ---- */
@@ -154,10 +154,10 @@ static void take_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
     for (long i = 0; i < px * c->x[0]->n.chan; i++)
-        c->y[0]->v[2 * (i / (2 * px) * px + i % px) + i / px % 2] = c->x[0]->v[i];
+        plain_link(c, 2 * (i / (2 * px) * px + i % px) + i / px % 2, 0, i, 1);
 }
 
-static const kr_layer_ops take = { .name = "features to images", .shape = take_shape, .keeps = none, .forward = take_forward, .backward = take_backward, .plain = take_plain, .on = -1 };
+static const kr_layer_ops take = { .name = "features to images", .shape = take_shape, .keeps = none, .forward = take_forward, .backward = take_backward, .plain = take_plain, .plain_back = take_plain, .on = -1 };
 kr_node lay_image(kr_graph *g, kr_node x) { return graph_add(g, NULL, &take, &x, 1, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_stack(kr_graph *g, kr_node x) { return graph_add(g, NULL, &take, &x, 1, NULL, 0, (long[]){ 1 }, 1, NULL); }
 
@@ -176,5 +176,5 @@ static void zero_forward(const kr_call *c)
 static void zero_backward(const kr_call *c) { (void)c; }
 static void zero_plain(const kr_plain_call *c) { (void)c; }              /* values begin as zeros */
 
-static const kr_layer_ops zero = { .name = "zeros", .shape = zero_shape, .keeps = none, .forward = zero_forward, .backward = zero_backward, .plain = zero_plain, .on = -1, .sizes = 1 };
+static const kr_layer_ops zero = { .name = "zeros", .shape = zero_shape, .keeps = none, .forward = zero_forward, .backward = zero_backward, .plain = zero_plain, .plain_back = zero_plain, .on = -1, .sizes = 1 };
 kr_node lay_zeros(kr_graph *g, kr_node like, long chan) { return graph_add(g, NULL, &zero, &like, 1, NULL, 0, &chan, 1, NULL); }

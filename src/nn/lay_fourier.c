@@ -1,6 +1,6 @@
 /* lay_fourier.c: unitary Fourier transforms of coil images and images: the adjoint is the inverse. */
 #include "lay.h"
-#include <math.h>
+#include <string.h>
 
 static int shape(kr_extent *y, const kr_extent *x, const kr_layer *l)
 {
@@ -46,42 +46,21 @@ static void backward(const kr_call *c)
         dx[i] += d[i];
 }
 
-/* One axis of n points, `apart` numbers apart. */
-static void line(double *v, long n, long apart, bool inverse, bool corner, double *room)
-{
-    long c = corner ? 0 : n / 2;
-    for (long k = 0; k < n; k++) {
-        double re = 0, im = 0;
-        for (long i = 0; i < n; i++) {
-            double a = (inverse ? 2 : -2) * M_PI * (double)((i - c) * (k - c) % n) / (double)n;
-            re += v[2 * i * apart] * cos(a) - v[2 * i * apart + 1] * sin(a);
-            im += v[2 * i * apart] * sin(a) + v[2 * i * apart + 1] * cos(a);
-        }
-        room[2 * k] = re / sqrt((double)n);
-        room[2 * k + 1] = im / sqrt((double)n);
-    }
-    for (long k = 0; k < n; k++) {
-        v[2 * k * apart] = room[2 * k];
-        v[2 * k * apart + 1] = room[2 * k + 1];
-    }
-}
-
 static void plain(const kr_plain_call *c)
 {
     const kr_extent *n = &c->y[0]->n;
-    long px = n->y * n->x, planes = n->kind == KR_COILS ? n->chan : 1;
-    double *room = kr_alloc((size_t)(2 * (n->y + n->x)), sizeof *room);
-    kr_assert(room);
-    for (long i = 0; i < 2 * px * planes; i++)
-        c->y[0]->v[i] = c->x[0]->v[i];
-    for (long p = 0; p < planes; p++) {
-        for (long y = 0; y < n->y; y++)
-            line(c->y[0]->v + 2 * (p * px + y * n->x), n->x, 1, c->l->arg[0], c->use & KR_CORNER, room);
-        for (long x = 0; x < n->x; x++)
-            line(c->y[0]->v + 2 * (p * px + x), n->y, n->x, c->l->arg[0], c->use & KR_CORNER, room);
-    }
-    kr_free(room);
+    bool back = c->dy[0], inverse = c->l->arg[0] != back;
+    long planes = n->kind == KR_COILS ? n->chan : 1, count = 2 * n->y * n->x * planes;
+    kr_auto double *room = back ? kr_alloc((size_t)count, sizeof *room) : NULL;
+    double *v = back ? room : c->y[0]->v;
+    if (!v)
+        return;
+    memcpy(v, back ? c->dy[0] : c->x[0]->v, (size_t)count * sizeof *v);
+    if (plain_fourier(v, n->y, n->x, planes, inverse, c->use & KR_CORNER))
+        return;
+    for (long i = 0; i < count && back; i++)
+        c->dx[0][i] += v[i];
 }
 
-static const kr_layer_ops ops = { .name = "Fourier transform", .shape = shape, .keeps = keeps, .open = open, .close = close, .forward = forward, .backward = backward, .plain = plain, .on = 0 };
+static const kr_layer_ops ops = { .name = "Fourier transform", .shape = shape, .keeps = keeps, .open = open, .close = close, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = 0 };
 kr_node lay_fourier(kr_graph *g, kr_node x, bool inverse) { return graph_add(g, NULL, &ops, &x, 1, NULL, 0, (long[]){ inverse }, 1, NULL); }

@@ -81,11 +81,12 @@ static void plain(const kr_plain_call *c)
     places(c->l, in, out, &top, &left);
     for (long i = 0; i < out->chan * out->y * out->x; i++) {
         long sy = seen(i / out->x % out->y - top, in->y, c->l->arg[ROWS]), sx = seen(i % out->x - left, in->x, c->l->arg[COLUMNS]);
-        c->y[0]->v[i] = sy < 0 || sx < 0 ? 0 : c->x[0]->v[(i / out->x / out->y * in->y + sy) * in->x + sx];
+        if (sy >= 0 && sx >= 0)
+            plain_link(c, i, 0, (i / out->x / out->y * in->y + sy) * in->x + sx, 1);
     }
 }
 
-static const kr_layer_ops ops = { .name = "frame", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = -1, .sizes = 2 };
+static const kr_layer_ops ops = { .name = "frame", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = -1, .sizes = 2 };
 kr_node lay_frame(kr_graph *g, kr_node x, long by, enum lay_edge rows, enum lay_edge columns)
 {
     return graph_add(g, NULL, &ops, &x, 1, NULL, 0, (long[]){ by, by, 2 * by, 2 * by, rows, columns }, 6, NULL);

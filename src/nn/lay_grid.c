@@ -149,14 +149,12 @@ static void plain(const kr_plain_call *c)
         tap t[TAPS];
         long x = i % n->x;
         int count = taps(t, c->l, m, i / (n->x * n->y), i / n->x % n->y, x % p);
-        double sum = 0;
         for (int k = 0; k < count; k++)
-            sum += (double)t[k].f * c->x[0]->v[(t[k].c * m->y + t[k].y) * m->x + map_source(t[k].first + x / p * t[k].step, m->x, KR_PAD_REFLECT)];
-        c->y[0]->v[i] = sum;
+            plain_link(c, i, 0, (t[k].c * m->y + t[k].y) * m->x + map_source(t[k].first + x / p * t[k].step, m->x, KR_PAD_REFLECT), (double)t[k].f);
     }
 }
 
-static const kr_layer_ops ops = { .name = "grid", .shape = shape, .passes = passes, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .on = -1, .sizes = 2 };
+static const kr_layer_ops ops = { .name = "grid", .shape = shape, .passes = passes, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = -1, .sizes = 2 };
 
 static kr_node add(kr_graph *g, const kr_node *x, int count, long kind, bool turned) { return graph_add(g, NULL, &ops, x, count, NULL, 0, (long[]){ kind, turned }, 2, NULL); }
 kr_node lay_even(kr_graph *g, kr_node x) { return add(g, &x, 1, EVEN, false); }

@@ -33,11 +33,12 @@ static void add_backward(const kr_call *c)
 
 static void add_plain(const kr_plain_call *c)
 {
-    for (long i = 0; i < 2 * extent_pixels(&c->y[0]->n); i++)
-        c->y[0]->v[i] = c->x[0]->v[i] + c->x[1]->v[i];
+    for (int k = 0; k < 2; k++)
+        for (long i = 0; i < 2 * extent_pixels(&c->y[0]->n); i++)
+            plain_link(c, i, k, i, 1);
 }
 
-static const kr_layer_ops add = { .name = "sum of images", .shape = add_shape, .keeps = nothing, .forward = add_forward, .backward = add_backward, .plain = add_plain, .on = 0 };
+static const kr_layer_ops add = { .name = "sum of images", .shape = add_shape, .keeps = nothing, .forward = add_forward, .backward = add_backward, .plain = add_plain, .plain_back = add_plain, .on = 0 };
 kr_node lay_add(kr_graph *g, kr_node a, kr_node b) { return graph_add(g, NULL, &add, (kr_node[]){ a, b }, 2, NULL, 0, NULL, 0, NULL); }
 
 /* ---- An image (or coils) times a number that the run is given, or divided by it ---- */
@@ -78,10 +79,10 @@ static void scale_backward(const kr_call *c)
 static void scale_plain(const kr_plain_call *c)
 {
     for (long i = 0; i < 2 * numbers(&c->y[0]->n); i++)
-        c->y[0]->v[i] = c->x[0]->v[i] * factor(c->l, c->x[1]->v);
+        plain_link(c, i, 0, i, factor(c->l, c->x[1]->v));
 }
 
-static const kr_layer_ops scale = { .name = "factor", .shape = scale_shape, .passes = scale_passes, .keeps = scale_keeps, .forward = scale_forward, .backward = scale_backward, .plain = scale_plain, .on = 0 };
+static const kr_layer_ops scale = { .name = "factor", .shape = scale_shape, .passes = scale_passes, .keeps = scale_keeps, .forward = scale_forward, .backward = scale_backward, .plain = scale_plain, .plain_back = scale_plain, .on = 0 };
 kr_node lay_scale(kr_graph *g, kr_node a, kr_node by) { return graph_add(g, NULL, &scale, (kr_node[]){ a, by }, 2, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_unscale(kr_graph *g, kr_node a, kr_node by) { return graph_add(g, NULL, &scale, (kr_node[]){ a, by }, 2, NULL, 0, (long[]){ 1 }, 1, NULL); }
 
@@ -137,5 +138,16 @@ static void magnitude_plain(const kr_plain_call *c)
         c->y[0]->v[i] = c->x[0]->n.kind == KR_IMAGE ? hypot(c->x[0]->v[2 * i], c->x[0]->v[2 * i + 1]) : c->x[0]->v[i];
 }
 
-static const kr_layer_ops magnitude = { .name = "magnitude", .shape = magnitude_shape, .keeps = magnitude_keeps, .forward = magnitude_forward, .backward = magnitude_backward, .plain = magnitude_plain, .on = -1 };
+static void magnitude_plain_back(const kr_plain_call *c)
+{
+    bool complex = c->x[0]->n.kind == KR_IMAGE;
+    for (long i = 0; i < extent_pixels(&c->y[0]->n) * (complex ? 2 : 1); i++)
+        if (!complex)
+            c->dx[0][i] += c->dy[0][i];
+        else if (c->y[0]->v[i / 2] > 0)
+            c->dx[0][i] += c->dy[0][i / 2] * c->x[0]->v[i] / c->y[0]->v[i / 2];
+}
+
+static const kr_layer_ops magnitude = { .name = "magnitude", .shape = magnitude_shape, .keeps = magnitude_keeps, .forward = magnitude_forward, .backward = magnitude_backward, .plain = magnitude_plain,
+                                        .plain_back = magnitude_plain_back, .on = -1 };
 kr_node lay_magnitude(kr_graph *g, kr_node x) { return graph_add(g, NULL, &magnitude, &x, 1, NULL, 0, NULL, 0, NULL); }

@@ -30,15 +30,22 @@ static void backward(const kr_call *c) { kr_instance_norm_backward(&c->dx[0]->ma
 
 static void plain(const kr_plain_call *c)
 {
-    long px = extent_pixels(&c->y[0]->n), act = c->l->arg[ACT];
+    long px = extent_pixels(&c->y[0]->n);
     memcpy(c->y[0]->v, c->x[0]->v, (size_t)(px * c->y[0]->n.chan) * sizeof(double));
     for (long q = 0; q < c->y[0]->n.chan; q++)
         plain_norm(c->y[0]->v + q * px, px);
     for (long i = 0; i < px * c->y[0]->n.chan; i++)
-        c->y[0]->v[i] *= c->y[0]->v[i] > 0 || act == KR_ACT_NONE ? 1 : act == KR_ACT_RELU ? 0 : 0.2;
+        c->y[0]->v[i] *= c->y[0]->v[i] > 0 ? 1 : plain_slope((enum kr_act)c->l->arg[ACT]);
 }
 
-static const kr_layer_ops instance = { .name = "instance norm", .shape = shape, .keeps = keeps_x, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
+static void plain_back(const kr_plain_call *c)
+{
+    long px = extent_pixels(&c->y[0]->n);
+    for (long q = 0; q < c->y[0]->n.chan; q++)
+        plain_norm_back(c->dx[0] + q * px, c->x[0]->v + q * px, c->dy[0] + q * px, px, plain_slope((enum kr_act)c->l->arg[ACT]));
+}
+
+static const kr_layer_ops instance = { .name = "instance norm", .shape = shape, .keeps = keeps_x, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .on = -1 };
 kr_node lay_norm(kr_graph *g, kr_node x, enum kr_act act) { return graph_add(g, NULL, &instance, &x, 1, NULL, 0, (long[]){ act }, 1, NULL); }
 
 /* ---- w (x - mean) / sqrt(var + 1 / arg) + b, channel by channel ---- */
@@ -125,12 +132,20 @@ static void batch_backward(const kr_call *c)
 static void batch_plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
-    for (long i = 0; i < px * c->y[0]->n.chan; i++)
-        c->y[0]->v[i] = c->w[WEIGHT][i / px] * (c->x[0]->v[i] - c->w[MEAN][i / px]) / sqrt(c->w[VAR][i / px] + 1 / (double)c->l->arg[BY]) + c->w[BIAS][i / px];
+    for (long i = 0; i < px * c->y[0]->n.chan; i++) {
+        double by = 1 / sqrt(c->w[VAR][i / px] + 1 / (double)c->l->arg[BY]), w = c->w[WEIGHT][i / px], mean = c->w[MEAN][i / px];
+        plain_link(c, i, 0, i, w * by);
+        if (!c->dy[0])
+            c->y[0]->v[i] += c->w[BIAS][i / px] - mean * w * by;
+        if (c->dw[WEIGHT])
+            c->dw[WEIGHT][i / px] += c->dy[0][i] * (c->x[0]->v[i] - mean) * by;
+        if (c->dw[BIAS])
+            c->dw[BIAS][i / px] += c->dy[0][i];
+    }
 }
 
 static const kr_layer_ops batch = { .name = "batch norm", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps_x, .forward = batch_forward, .backward = batch_backward,
-                                    .plain = batch_plain, .on = -1 };
+                                    .plain = batch_plain, .plain_back = batch_plain, .on = -1 };
 
 kr_node lay_batch_norm(kr_graph *g, kr_node x, const kr_tensor *const w[4], long by)
 {
@@ -187,5 +202,11 @@ static void act_plain(const kr_plain_call *c)
         c->y[0]->v[i] = value(c->l->arg[WHICH], c->x[0]->v[i]);
 }
 
-static const kr_layer_ops act = { .name = "activation", .shape = shape, .keeps = keeps_y, .forward = act_forward, .backward = act_backward, .plain = act_plain, .on = 0 };
+static void act_plain_back(const kr_plain_call *c)
+{
+    for (long i = 0; i < extent_pixels(&c->y[0]->n) * c->y[0]->n.chan; i++)
+        c->dx[0][i] += c->dy[0][i] * slope(c->l->arg[WHICH], c->y[0]->v[i]);
+}
+
+static const kr_layer_ops act = { .name = "activation", .shape = shape, .keeps = keeps_y, .forward = act_forward, .backward = act_backward, .plain = act_plain, .plain_back = act_plain_back, .on = 0 };
 kr_node lay_act(kr_graph *g, kr_node x, enum lay_act which) { return graph_add(g, NULL, &act, &x, 1, NULL, 0, (long[]){ which }, 1, NULL); }

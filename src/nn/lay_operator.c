@@ -80,24 +80,21 @@ static void plain(const kr_plain_call *c)
 {
     const kr_linop *A = (const kr_linop *)(const void *)c->x[OPERATOR]->v;
     bool adj = c->l->arg[ADJOINT];
-    kr_array *e = kr_array_new(KR_R32, kr_linop_domain(A)), *a = kr_array_new(KR_R32, kr_linop_codomain(A));
-    kr_assert(e && a);
+    kr_scoped(array) e = kr_array_new(KR_R32, kr_linop_domain(A));
+    kr_scoped(array) a = kr_array_new(KR_R32, kr_linop_codomain(A));
+    if (!e || !a)
+        return;
     long n = kr_count(kr_linop_domain(A)), m = kr_count(kr_linop_codomain(A));
     for (long i = 0; i < n; i++) {
         kr_fill(e, 0);
         KR_R(e)[i] = 1;
         kr_apply(A, a, e);
         for (long k = 0; k < 2 * m; k++)
-            if (adj)
-                c->y[0]->v[2 * i + k % 2] += (double)KR_R(a)[k / 2] * c->x[X]->v[k];
-            else
-                c->y[0]->v[k] += (double)KR_R(a)[k / 2] * c->x[X]->v[2 * i + k % 2];
+            plain_link(c, adj ? 2 * i + k % 2 : k, X, adj ? k : 2 * i + k % 2, (double)KR_R(a)[k / 2]);
     }
-    kr_array_unref(&e);
-    kr_array_unref(&a);
 }
 
-static const kr_layer_ops ops = { .name = "operator of the measurement", .shape = shape, .open = open, .close = close, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain,
+static const kr_layer_ops ops = { .name = "operator of the measurement", .shape = shape, .open = open, .close = close, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain,
                                   .on = -1, .sizes = 1u << LIKE };
 kr_node lay_operator(kr_graph *g, kr_node x, kr_node op, kr_node like) { return graph_add(g, NULL, &ops, (kr_node[]){ x, op, like }, 3, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_operator_adjoint(kr_graph *g, kr_node y, kr_node op) { return graph_add(g, NULL, &ops, (kr_node[]){ y, op }, 2, NULL, 0, (long[]){ 1 }, 1, NULL); }

@@ -74,11 +74,13 @@ static void backward(const kr_call *c)
 static void plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
-    for (long i = 0; i < px * c->y[0]->n.chan; i++)
-        c->y[0]->v[i] = c->x[0]->v[i] + factor(c->l) * c->x[1]->v[spread(c->l) ? i % px : i];
+    for (long i = 0; i < px * c->y[0]->n.chan; i++) {
+        plain_link(c, i, 0, i, 1);
+        plain_link(c, i, 1, spread(c->l) ? i % px : i, factor(c->l));
+    }
 }
 
-static const kr_layer_ops ops = { .name = "sum of features", .shape = shape, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .on = 0 };
+static const kr_layer_ops ops = { .name = "sum of features", .shape = shape, .keeps = none, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = 0 };
 
 kr_node lay_plus(kr_graph *g, kr_node a, kr_node b, double by)
 {

@@ -27,14 +27,11 @@ static void backward(const kr_call *c) { kr_avg_pool2_backward(&c->dx[0]->map, &
 static void plain(const kr_plain_call *c)
 {
     const kr_extent *n = &c->y[0]->n, *m = &c->x[0]->n;
-    for (long q = 0; q < n->chan; q++)
-        for (long y = 0; y < n->y; y++)
-            for (long x = 0; x < n->x; x++) {
-                const double *p = c->x[0]->v + (q * m->y + 2 * y) * m->x + 2 * x;
-                c->y[0]->v[(q * n->y + y) * n->x + x] = (p[0] + p[1] + p[m->x] + p[m->x + 1]) / 4;
-            }
+    for (long i = 0; i < n->chan * n->y * n->x; i++)
+        for (long k = 0; k < 4; k++)
+            plain_link(c, i, 0, (i / n->x / n->y * m->y + i / n->x % n->y * 2 + k / 2) * m->x + i % n->x * 2 + k % 2, 0.25);
 }
 
-static const kr_layer_ops ops = { .name = "average pooling", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
+static const kr_layer_ops ops = { .name = "average pooling", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .on = -1 };
 
 kr_node lay_pool(kr_graph *g, kr_node x) { return graph_add(g, NULL, &ops, &x, 1, NULL, 0, NULL, 0, NULL); }

@@ -103,14 +103,15 @@ static void backward(const kr_call *c)
 static void plain(const kr_plain_call *c)
 {
     long px = extent_pixels(&c->y[0]->n);
-    for (long i = 0; i < px * c->y[0]->n.chan; i++) {
-        double v = c->x[0]->v[i];
-        c->y[0]->v[i] = v > 0 ? v : v * c->w[0][kr_tensor_count(c->t[0]) > 1 ? i / px : 0];
-    }
+    for (long i = 0; i < px * c->y[0]->n.chan; i++)
+        if (c->x[0]->v[i] > 0)
+            plain_link(c, i, 0, i, 1);
+        else
+            plain_learnt(c, i, 0, i, 0, kr_tensor_count(c->t[0]) > 1 ? i / px : 0);
 }
 
 static const kr_layer_ops ops = { .name = "PReLU", .shape = shape, .pack = pack, .unpack = lay_unpack, .keeps = keeps, .scratch = scratch, .forward = forward, .backward = backward,
-                                  .plain = plain, .on = 0 };
+                                  .plain = plain, .plain_back = plain, .on = 0 };
 
 kr_node lay_prelu(kr_graph *g, kr_node x, const kr_tensor *slope)
 {

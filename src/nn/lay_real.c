@@ -95,11 +95,14 @@ static void put_plain(const kr_plain_call *c)
 {
     struct score s = plain_score(c);
     const kr_extent *n = &c->x[X]->n;
-    for (long i = 0; i < extent_pixels(n); i++)
-        c->y[0]->v[plain_at(c->l, i, n->x, n->y)] = (c->x[X]->v[2 * i] - s.mean) / s.std;
+    for (long i = 0; i < extent_pixels(n); i++) {
+        long at = plain_at(c->l, i, n->x, n->y);
+        plain_link(c, at, X, 2 * i, 1 / s.std);
+        c->y[0]->v[at] -= c->dy[0] ? 0 : s.mean / s.std;
+    }
 }
 
-static const kr_layer_ops put = { .name = "real part to a channel", .shape = put_shape, .keeps = keeps, .forward = put_forward, .backward = put_backward, .plain = put_plain, .on = -1, .fixed = 1u << LIKE };
+static const kr_layer_ops put = { .name = "real part to a channel", .shape = put_shape, .keeps = keeps, .forward = put_forward, .backward = put_backward, .plain = put_plain, .plain_back = put_plain, .on = -1, .fixed = 1u << LIKE };
 kr_node lay_real(kr_graph *g, kr_node x) { return graph_add(g, NULL, &put, &x, 1, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_score(kr_graph *g, kr_node x, kr_node like) { return graph_add(g, NULL, &put, (kr_node[]){ x, like }, 2, NULL, 0, (long[]){ 1 }, 1, NULL); }
 
@@ -130,10 +133,12 @@ static void take_plain(const kr_plain_call *c)
 {
     struct score s = plain_score(c);
     const kr_extent *n = &c->y[0]->n;
-    for (long i = 0; i < extent_pixels(n); i++)
-        c->y[0]->v[2 * i] = c->x[X]->v[plain_at(c->l, i, n->x, n->y)] * s.std + s.mean;
+    for (long i = 0; i < extent_pixels(n); i++) {
+        plain_link(c, 2 * i, X, plain_at(c->l, i, n->x, n->y), s.std);
+        c->y[0]->v[2 * i] += c->dy[0] ? 0 : s.mean;
+    }
 }
 
-static const kr_layer_ops take = { .name = "channel to a real part", .shape = take_shape, .keeps = keeps, .forward = take_forward, .backward = take_backward, .plain = take_plain, .on = -1, .fixed = 1u << LIKE };
+static const kr_layer_ops take = { .name = "channel to a real part", .shape = take_shape, .keeps = keeps, .forward = take_forward, .backward = take_backward, .plain = take_plain, .plain_back = take_plain, .on = -1, .fixed = 1u << LIKE };
 kr_node lay_real_image(kr_graph *g, kr_node x) { return graph_add(g, NULL, &take, &x, 1, NULL, 0, (long[]){ 0 }, 1, NULL); }
 kr_node lay_unscore(kr_graph *g, kr_node x, kr_node like) { return graph_add(g, NULL, &take, (kr_node[]){ x, like }, 2, NULL, 0, (long[]){ 1 }, 1, NULL); }

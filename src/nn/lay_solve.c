@@ -109,41 +109,48 @@ static void forward(const kr_call *c)
         LAY_C(c->y[0])[i] = kr_c((float)s.x[2 * i], (float)s.x[2 * i + 1]);
 }
 
-/* The steps backwards: of each quantity its adjoint. */
-static void backward(const kr_call *c)
+/* The steps backwards: of each quantity its adjoint. gx: of what solve gave; gr, gp: room for two more. gr becomes that of b, the result that of the factors, in the place of x. */
+static double *unwind(struct steps *s, const double *b, const double *gx, double *gr, double *gp)
 {
-    struct steps s = { 0 };
-    lay_room room = { c->scratch, 0 };
-    double *b = begin(&s, c, true, &room), dmu = 0, rs = 0, mu = (double)*(const float *)c->l->packed;
-    long n = s.n;
-    double *gx = room_for(&room, (size_t)(2 * n) * sizeof *gx), *gr = room_for(&room, (size_t)(2 * n) * sizeof *gr), *gp = room_for(&room, (size_t)(2 * n) * sizeof *gp);
-    double *gd = s.x;                                        /* of the factors: x is not read again */
+    long n = s->n;
+    double *gd = s->x, rs = 0;                               /* x is not read again */
     memset(gd, 0, (size_t)n * sizeof *gd);
     memset(gr, 0, (size_t)(2 * n) * sizeof *gr);
     memset(gp, 0, (size_t)(2 * n) * sizeof *gp);
-    for (long i = 0; i < n; i++) {
-        gx[2 * i] = (double)kr_re(LAY_C(c->dy[0])[i]);
-        gx[2 * i + 1] = (double)kr_im(LAY_C(c->dy[0])[i]);
-    }
-    for (long k = s.done - 1; k >= 0; k--) {
-        const double *p = s.p[k], *next = s.r[k + 1];
-        double beta = dot(gp, p, n), alpha = dot(gx, p, n), den = s.rs[k] / s.alpha[k], old;
-        rs += beta / s.rs[k];
-        old = -beta * s.rs[k + 1] / (s.rs[k] * s.rs[k]);
+    for (long k = s->done - 1; k >= 0; k--) {
+        const double *p = s->p[k], *next = s->r[k + 1];
+        double beta = dot(gp, p, n), alpha = dot(gx, p, n), den = s->rs[k] / s->alpha[k], old;
+        rs += beta / s->rs[k];
+        old = -beta * s->rs[k + 1] / (s->rs[k] * s->rs[k]);
         for (long i = 0; i < 2 * n; i++) {
             gr[i] += gp[i] + 2 * rs * next[i];
-            alpha -= gr[i] * s.d[i / 2] * p[i];
+            alpha -= gr[i] * s->d[i / 2] * p[i];
         }
         rs = old + alpha / den;
-        double gden = -alpha * s.rs[k] / (den * den);
+        double gden = -alpha * s->rs[k] / (den * den);
         for (long i = 0; i < 2 * n; i++) {                   /* q = d p */
-            double gq = -s.alpha[k] * gr[i] + gden * p[i];
-            gp[i] = s.beta[k] * gp[i] + s.alpha[k] * gx[i] + gden * s.d[i / 2] * p[i] + s.d[i / 2] * gq;
+            double gq = -s->alpha[k] * gr[i] + gden * p[i];
+            gp[i] = s->beta[k] * gp[i] + s->alpha[k] * gx[i] + gden * s->d[i / 2] * p[i] + s->d[i / 2] * gq;
             gd[i / 2] += gq * p[i];
         }
     }
     for (long i = 0; i < 2 * n; i++)
-        gr[i] += gp[i] + 2 * rs * b[i];                      /* of b */
+        gr[i] += gp[i] + 2 * rs * b[i];
+    return gd;
+}
+
+static void backward(const kr_call *c)
+{
+    struct steps s = { 0 };
+    lay_room room = { c->scratch, 0 };
+    double *b = begin(&s, c, true, &room), dmu = 0, mu = (double)*(const float *)c->l->packed;
+    long n = s.n;
+    double *gx = room_for(&room, (size_t)(2 * n) * sizeof *gx), *gr = room_for(&room, (size_t)(2 * n) * sizeof *gr), *gp = room_for(&room, (size_t)(2 * n) * sizeof *gp);
+    for (long i = 0; i < n; i++) {
+        gx[2 * i] = (double)kr_re(LAY_C(c->dy[0])[i]);
+        gx[2 * i + 1] = (double)kr_im(LAY_C(c->dy[0])[i]);
+    }
+    const double *gd = unwind(&s, b, gx, gr, gp);
     for (long i = 0; i < n; i++) {
         kr_cfloat g = kr_c((float)gr[2 * i], (float)gr[2 * i + 1]);
         dmu += gd[i] + gr[2 * i] * (double)kr_re(LAY_C(c->x[1])[i]) + gr[2 * i + 1] * (double)kr_im(LAY_C(c->x[1])[i]);
@@ -160,28 +167,43 @@ static void backward(const kr_call *c)
 
 static void plain(const kr_plain_call *c)
 {
-    long n = extent_pixels(&c->y[0]->n);
+    long n = extent_pixels(&c->y[0]->n), steps = c->l->arg[STEPS];
+    bool back = c->dy[0];
     struct steps s = { 0 };
     lay_room count = { NULL, 0 };
-    size_t size = rooms(&s, n, c->l->arg[STEPS], false, &count);
-    char *block = kr_alloc(size + (size_t)(2 * n) * sizeof(double), 1);
-    kr_assert(block);
+    size_t size = rooms(&s, n, steps, back, &count);
+    kr_auto char *block = kr_alloc(size + (size_t)(6 * n) * sizeof(double), 1);
+    if (!block)
+        return;
     lay_room room = { block, 0 };
-    rooms(&s, n, c->l->arg[STEPS], false, &room);
-    double *b = (double *)(void *)(block + size);
+    rooms(&s, n, steps, back, &room);
+    double *b = (double *)(void *)(block + size), *gr = b + 2 * n;
     for (long i = 0; i < 2 * n; i++) {
         s.d[i / 2] = i % 2 ? s.d[i / 2] : c->w[0][0];
         for (long k = 0; k < c->x[2]->n.chan; k++)
             s.d[i / 2] += c->x[2]->v[2 * k * n + i] * c->x[2]->v[2 * k * n + i];
         b[i] = c->x[0]->v[i] + c->w[0][0] * c->x[1]->v[i];
     }
-    solve(&s, b, c->l->arg[STEPS], false);
-    memcpy(c->y[0]->v, s.x, (size_t)(2 * n) * sizeof(double));
-    kr_free(block);
+    solve(&s, b, steps, back);
+    if (!back) {
+        memcpy(c->y[0]->v, s.x, (size_t)(2 * n) * sizeof(double));
+        return;
+    }
+    const double *gd = unwind(&s, b, c->dy[0], gr, gr + 2 * n);
+    for (long i = 0; i < 2 * n; i++) {
+        if (c->dx[0])
+            c->dx[0][i] += gr[i];
+        if (c->dx[1])
+            c->dx[1][i] += c->w[0][0] * gr[i];
+        for (long k = 0; c->dx[2] && k < c->x[2]->n.chan; k++)
+            c->dx[2][2 * k * n + i] += 2 * gd[i / 2] * c->x[2]->v[2 * k * n + i];
+        if (c->dw[0])
+            c->dw[0][0] += gr[i] * c->x[1]->v[i] + (i % 2 ? 0 : gd[i / 2]);
+    }
 }
 
 static const kr_layer_ops ops = { .name = "conjugate gradients without a mask", .shape = shape, .pack = lay_numbers, .unpack = lay_unpack, .keeps = keeps, .scratch = scratch, .forward = forward,
-                                  .backward = backward, .plain = plain, .on = -1 };
+                                  .backward = backward, .plain = plain, .plain_back = plain, .on = -1 };
 
 kr_node lay_solve(kr_graph *g, kr_node b, kr_node z, kr_node sens, const kr_tensor *mu, long steps)
 {

@@ -36,11 +36,11 @@ static void repeat_backward(const kr_call *c)
 static void repeat_plain(const kr_plain_call *c)
 {
     long n = 2 * extent_pixels(&c->y[0]->n);
-    for (long k = 0; k < c->y[0]->n.chan; k++)
-        memcpy(c->y[0]->v + k * n, c->x[0]->v + k / c->l->arg[TIMES] * n, (size_t)n * sizeof(double));
+    for (long i = 0; i < n * c->y[0]->n.chan; i++)
+        plain_link(c, i, 0, i / n / c->l->arg[TIMES] * n + i % n, 1);
 }
 
-static const kr_layer_ops repeat = { .name = "repeated images", .shape = repeat_shape, .keeps = none, .forward = repeat_forward, .backward = repeat_backward, .plain = repeat_plain, .on = -1 };
+static const kr_layer_ops repeat = { .name = "repeated images", .shape = repeat_shape, .keeps = none, .forward = repeat_forward, .backward = repeat_backward, .plain = repeat_plain, .plain_back = repeat_plain, .on = -1 };
 kr_node lay_repeat(kr_graph *g, kr_node x, long times) { return graph_add(g, NULL, &repeat, &x, 1, NULL, 0, &times, 1, NULL); }
 
 /* ---- One of each few ---- */
@@ -72,10 +72,10 @@ static void pick_backward(const kr_call *c)
 static void pick_plain(const kr_plain_call *c)
 {
     long n = 2 * extent_pixels(&c->y[0]->n);
-    for (long k = 0; k < images(&c->y[0]->n); k++)
-        memcpy(c->y[0]->v + k * n, c->x[0]->v + (k * c->l->arg[OF] + c->l->arg[WHICH]) * n, (size_t)n * sizeof(double));
+    for (long i = 0; i < n * images(&c->y[0]->n); i++)
+        plain_link(c, i, 0, (i / n * c->l->arg[OF] + c->l->arg[WHICH]) * n + i % n, 1);
 }
 
-static const kr_layer_ops pick = { .name = "one image of each few", .shape = pick_shape, .keeps = none, .forward = pick_forward, .backward = pick_backward, .plain = pick_plain, .on = -1 };
+static const kr_layer_ops pick = { .name = "one image of each few", .shape = pick_shape, .keeps = none, .forward = pick_forward, .backward = pick_backward, .plain = pick_plain, .plain_back = pick_plain, .on = -1 };
 kr_node lay_pick(kr_graph *g, kr_node x, long which, long of) { return graph_add(g, NULL, &pick, &x, 1, NULL, 0, (long[]){ which, of, 0 }, 3, NULL); }
 kr_node lay_pick_image(kr_graph *g, kr_node x, long which) { return graph_add(g, NULL, &pick, &x, 1, NULL, 0, (long[]){ which, graph_extent(g, x).chan, 1 }, 3, NULL); }

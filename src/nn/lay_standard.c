@@ -164,7 +164,28 @@ static void plain(const kr_plain_call *c)
     }
 }
 
-static const kr_layer_ops ops = { .name = "standardising", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .on = -1 };
+static void plain_back(const kr_plain_call *c)
+{
+    const kr_extent *n = &c->y[0]->n, *m = &c->x[0]->n;
+    long px = m->y * m->x, top = (n->y - m->y) / 2, left = (n->x - m->x) / 2;
+    bool moving = !c->l->arg[AS_IT_IS];
+    for (int q = 0; q < 2; q++) {
+        double sum = 0, along = 0, mean = c->y[1]->v[MEAN + q], std = c->y[1]->v[STD + q];
+        for (int pass = 0; pass < 2; pass++)
+            for (long i = 0; i < px; i++) {
+                double d = c->dy[0][(q * n->y + i / m->x + top) * n->x + i % m->x + left], u = (c->x[0]->v[2 * i + q] - mean) / std;
+                if (pass)
+                    c->dx[0][2 * i + q] += !moving ? d : (d - sum / (double)px - u * along / (double)(px - 1)) / std + c->dy[1][MEAN + q] / (double)px
+                        + c->dy[1][STD + q] * u / (double)(px - 1);
+                else {
+                    sum += d;
+                    along += d * u;
+                }
+            }
+    }
+}
+
+static const kr_layer_ops ops = { .name = "standardising", .shape = shape, .keeps = keeps, .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .on = -1 };
 kr_node lay_standard(kr_graph *g, kr_node *moments, kr_node x, long bits, bool as_it_is)
 {
     return graph_add(g, moments, &ops, &x, 1, NULL, 0, (long[]){ bits, as_it_is }, 2, NULL);
@@ -220,10 +241,15 @@ static void back_plain(const kr_plain_call *c)
     const kr_extent *n = &c->x[0]->n, *m = &c->y[0]->n;
     long top = (n->y - m->y) / 2, left = (n->x - m->x) / 2;
     for (long i = 0; i < m->y * m->x; i++)
-        for (int q = 0; q < 2; q++)
-            c->y[0]->v[2 * i + q] = c->x[0]->v[(q * n->y + i / m->x + top) * n->x + i % m->x + left] * c->x[1]->v[STD + q] + c->x[1]->v[MEAN + q];
+        for (int q = 0; q < 2; q++) {
+            long at = (q * n->y + i / m->x + top) * n->x + i % m->x + left;
+            plain_link(c, 2 * i + q, 0, at, c->x[1]->v[STD + q]);
+            plain_link(c, 2 * i + q, 1, MEAN + q, 1);
+            if (c->dy[0] && c->dx[1])
+                c->dx[1][STD + q] += c->dy[0][2 * i + q] * c->x[0]->v[at];
+        }
 }
 
 static const kr_layer_ops back_ops = { .name = "undoing the standardising", .shape = back_shape, .keeps = back_keeps, .forward = back_forward, .backward = back_backward,
-                                       .plain = back_plain, .on = -1, .sizes = 4 };
+                                       .plain = back_plain, .plain_back = back_plain, .on = -1, .sizes = 4 };
 kr_node lay_unstandard(kr_graph *g, kr_node x, kr_node moments, kr_node like) { return graph_add(g, NULL, &back_ops, (kr_node[]){ x, moments, like }, 3, NULL, 0, NULL, 0, NULL); }

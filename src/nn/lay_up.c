@@ -2,6 +2,7 @@
  * the last row or column comes by reflection. */
 #include "conv.h"
 #include "lay.h"
+#include <string.h>
 
 enum { OUTS, IN, NORM };
 
@@ -53,28 +54,49 @@ static void backward(const kr_call *c)
                  c->y[1] ? c->y[1]->data : NULL, &c->dy[0]->map, c->scratch);
 }
 
+/* Channel o of the transposed convolution: v from x; or (dv) dx and dw. */
+static void plain_plane(const kr_plain_call *c, long o, double *v, const double *dv)
+{
+    const kr_extent *m = &c->x[0]->n;
+    for (long q = 0; q < m->chan; q++)
+        for (long i = 0; i < 4 * m->y * m->x; i++) {
+            long y = i / (2 * m->x), x = i % (2 * m->x), w = ((q * c->y[0]->n.chan + o) * 2 + y % 2) * 2 + x % 2, from = (q * m->y + y / 2) * m->x + x / 2;
+            if (!dv)
+                v[i] += c->w[0][w] * c->x[0]->v[from];
+            if (dv && c->dx[0])
+                c->dx[0][from] += c->w[0][w] * dv[i];
+            if (dv && c->dw[0])
+                c->dw[0][w] += c->x[0]->v[from] * dv[i];
+        }
+}
+
 static void plain(const kr_plain_call *c)
 {
     const kr_extent *n = &c->y[0]->n, *m = &c->x[0]->n;
-    double *v = kr_alloc((size_t)(4 * m->y * m->x), sizeof *v);
-    kr_assert(v);
+    long wide = 2 * m->x, all = 4 * m->y * m->x;
+    bool norm = c->l->arg[NORM], back = c->dy[0];
+    double slope = norm ? 0.2 : 1;
+    kr_auto double *v = kr_alloc((size_t)(3 * all), sizeof *v);
+    if (!v)
+        return;
     for (long o = 0; o < n->chan; o++) {
-        for (long y = 0; y < 2 * m->y; y++)
-            for (long x = 0; x < 2 * m->x; x++) {
-                double sum = 0;
-                for (long q = 0; q < m->chan; q++)
-                    sum += c->w[0][((q * n->chan + o) * 2 + y % 2) * 2 + x % 2] * c->x[0]->v[(q * m->y + y / 2) * m->x + x / 2];
-                v[y * 2 * m->x + x] = sum;
-            }
-        if (c->l->arg[NORM])
-            c->y[1]->v[o] = plain_norm(v, 4 * m->y * m->x);
-        for (long y = 0; y < n->y; y++)
-            for (long x = 0; x < n->x; x++) {
-                double a = v[(y < 2 * m->y ? y : y - 2) * 2 * m->x + (x < 2 * m->x ? x : x - 2)];
-                c->y[0]->v[(o * n->y + y) * n->x + x] = a > 0 || !c->l->arg[NORM] ? a : 0.2 * a;
-            }
+        double *d = v + all, *dv = d + all;
+        memset(v, 0, (size_t)(3 * all) * sizeof *v);
+        plain_plane(c, o, v, NULL);
+        if (norm && !back)
+            c->y[1]->v[o] = plain_norm(v, all);
+        for (long i = 0; i < n->y * n->x; i++) {
+            long y = i / n->x, x = i % n->x, at = (y < 2 * m->y ? y : y - 2) * wide + (x < wide ? x : x - 2);
+            if (back)
+                d[at] += c->dy[0][o * n->y * n->x + i];
+            else
+                c->y[0]->v[o * n->y * n->x + i] = v[at] > 0 ? v[at] : slope * v[at];
+        }
+        if (back && norm)
+            plain_norm_back(dv, v, d, all, slope);
+        if (back)
+            plain_plane(c, o, NULL, norm ? dv : d);
     }
-    kr_free(v);
 }
 
 static double flops(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x)
@@ -85,7 +107,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "transposed convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
-                                  .forward = forward, .backward = backward, .plain = plain, .flops = flops, .on = -1, .sizes = 2 };
+                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .flops = flops, .on = -1, .sizes = 2 };
 
 static kr_node up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, bool norm)
 {

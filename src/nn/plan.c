@@ -675,52 +675,164 @@ kr_value *kr_run_dy(kr_run *r, long i) { return value_of(r, r->dout[i]); }
 const kr_value *kr_run_dx(const kr_run *r, long i) { return value_of(r, r->din[i]); }
 
 /* ---- In double ---- */
+struct kr_plain_run { kr_run *r; kr_plain *v; double **d; unsigned use; };       /* of each value: itself, and its gradient where one flows */
+
 static size_t plain_count(const kr_extent *n)
 {
     size_t pixels = (size_t)(n->y * n->x);
     return n->kind == KR_OPERATOR ? 0 : n->kind == KR_NUMBERS ? (size_t)n->chan : n->kind == KR_IMAGE ? 2 * pixels : n->kind == KR_REAL ? pixels : (size_t)n->chan * pixels * (n->kind == KR_COILS ? 2 : 1);
 }
 
+/* Values that have numbers of their own. */
+static size_t plain_own(const kr_run *r, long i) { return r->same[i] == i && r->n[i].kind != KR_ABSENT ? plain_count(&r->n[i]) : 0; }
+
+void kr_plain_run_unref(kr_plain_run **pr)
+{
+    kr_plain_run *p = *pr;
+    for (long i = 0; p && p->r && i < p->r->g->values; i++) {
+        if (p->v && p->v[i].n.kind != KR_OPERATOR)
+            kr_free(p->v[i].v);
+        if (p->d)
+            kr_free(p->d[i]);
+    }
+    if (p) {
+        kr_run_unref(&p->r);
+        kr_free(p->v);
+        kr_free(p->d);
+    }
+    kr_free_at(pr);
+}
+
+kr_plain_run *kr_plain_plan(const kr_graph *g, const kr_extent *inputs, unsigned use, size_t memory)
+{
+    kr_scoped(plain_run) p = kr_alloc_zero(1, sizeof *p);
+    double bytes = 0;
+    if (!p || !(p->r = plan(g, inputs, (use & ~(unsigned)(KR_TRAIN | KR_AGAIN)) | ALL_OUTPUTS)) || (use & KR_TRAIN && want(p->r)))
+        return NULL;
+    p->use = use;
+    for (long i = 0; i < g->values; i++)
+        bytes += (double)plain_own(p->r, i) * (p->r->wanted[i] ? 16 : 8);
+    if (memory && bytes > (double)memory) {
+        kr_fail(KR_EREFUSED, "a run of the network in double takes %.0f MB; %.0f MB are allowed", bytes / 1e6, (double)memory / 1e6);
+        return NULL;
+    }
+    if (!(p->v = kr_alloc_zero((size_t)g->values, sizeof *p->v)) || !(p->d = kr_alloc_zero((size_t)g->values, sizeof *p->d)))
+        return NULL;
+    for (long i = 0; i < g->values; i++) {
+        p->v[i].n = p->r->n[i];
+        if (plain_own(p->r, i) && !(p->v[i].v = kr_alloc_zero(plain_own(p->r, i), sizeof(double))))
+            return NULL;
+    }
+    kr_plain_run *made = p;
+    p = NULL;
+    return made;
+}
+
+double *kr_plain_input(kr_plain_run *p, long input) { return p->v[p->r->g->input[input].value].v; }
+
+void kr_plain_give(kr_plain_run *p, long input, const void *data)
+{
+    kr_plain *x = &p->v[p->r->g->input[input].value];
+    if (x->n.kind == KR_OPERATOR)                            /* itself */
+        x->v = (double *)(uintptr_t)data;
+    for (size_t k = 0; x->v && k < plain_count(&x->n); k++)
+        x->v[k] = x->n.kind == KR_NUMBERS ? ((const double *)data)[k] : (double)((const float *)data)[k];
+}
+
+const double *kr_plain_output(const kr_plain_run *p, long i) { return p->v[p->r->same[p->r->g->output[i]]].v; }
+kr_extent kr_plain_output_extent(const kr_plain_run *p, long i) { return p->r->n[p->r->g->output[i]]; }
+
+static kr_plain_call call_of(const kr_plain_run *p, const struct graph_node *n, double *const *value)
+{
+    kr_plain_call c = { .l = n->l, .use = p->use, .value = value };
+    for (int k = 0; k < n->l->ins; k++)
+        c.x[k] = p->r->n[n->x[k]].kind == KR_ABSENT ? NULL : &p->v[p->r->same[n->x[k]]];
+    for (int o = 0; o < n->l->outs; o++)
+        c.y[o] = &p->v[n->y[o]];
+    for (int k = 0; k < n->l->keys; k++)
+        if (n->l->key[k] >= 0) {
+            const kr_param *q = graph_param(p->r->g, n->l->key[k]);
+            c.w[k] = value ? value[n->l->key[k]] : q->exact;
+            c.t[k] = &q->value;
+        }
+    return c;
+}
+
+int kr_plain_forward(kr_plain_run *p, double *const *value)
+{
+    const kr_run *r = p->r;
+    kr_error_clear();
+    for (long i = 0; i < r->g->values; i++)
+        kr_free_at(&p->d[i]);
+    for (long t = 0; t < r->split; t++) {
+        const struct graph_node *n = &r->g->node[r->step[t].node];
+        kr_plain_call c = call_of(p, n, value);
+        for (int o = 0; o < n->l->outs; o++)
+            memset(c.y[o]->v, 0, plain_count(&c.y[o]->n) * sizeof(double));
+        n->l->op->plain(&c);
+        if (kr_error_code())
+            return kr_error_code();
+    }
+    return 0;
+}
+
+/* The gradient of a value, zeros at first. */
+static double *gradient_of(kr_plain_run *p, int value)
+{
+    int v = p->r->same[value];
+    if (!p->d[v])
+        p->d[v] = kr_alloc_zero(plain_own(p->r, v), sizeof(double));
+    return p->d[v];
+}
+
+double *kr_plain_dy(kr_plain_run *p, long i) { return gradient_of(p, p->r->g->output[i]); }
+
+int kr_plain_backward(kr_plain_run *p, double *const *value)
+{
+    const kr_run *r = p->r;
+    kr_assert(p->use & KR_TRAIN);
+    kr_error_clear();
+    for (long t = r->split - 1; t >= 0; t--) {
+        const struct graph_node *n = &r->g->node[r->step[t].node];
+        kr_plain_call c = call_of(p, n, value);
+        unsigned w = wants(r, n);
+        bool any = false;
+        for (int o = 0; o < n->l->outs; o++)
+            any |= p->d[n->y[o]] != NULL;
+        for (int k = 0; k < n->l->ins && any && r->wanted[n->y[0]]; k++)
+            if (w >> k & 1 && !(c.dx[k] = gradient_of(p, n->x[k])))
+                return kr_error_code();
+        for (int o = 0; o < n->l->outs && any && r->wanted[n->y[0]]; o++)
+            if (!(c.dy[o] = gradient_of(p, n->y[o])))
+                return kr_error_code();
+        for (int k = 0; k < n->l->keys; k++)
+            if (n->l->key[k] >= 0 && !graph_param(r->g, n->l->key[k])->frozen)
+                c.dw[k] = graph_param(r->g, n->l->key[k])->exact_gradient;
+        if (any && r->wanted[n->y[0]])
+            n->l->op->plain_back(&c);
+        for (int o = 0; o < n->l->outs; o++)                 /* nobody reads it any more */
+            kr_free_at(&p->d[n->y[o]]);
+        if (kr_error_code())
+            return kr_error_code();
+    }
+    return 0;
+}
+
+const double *kr_plain_dx(const kr_plain_run *p, long input) { return p->d[p->r->g->input[input].value]; }
+
 int kr_graph_plain(const kr_graph *g, const kr_extent *inputs, unsigned how, const double *const *data, double *const *value, double *const *outputs)
 {
-    kr_run *r = plan(g, inputs, (how & ~(unsigned)(KR_TRAIN | KR_AGAIN)) | ALL_OUTPUTS);
-    kr_auto kr_plain *v = r ? kr_alloc_zero((size_t)g->values, sizeof *v) : NULL;
-    int e = v ? 0 : kr_error_code();
-    for (long i = 0; i < g->values && !e; i++) {
-        v[i].n = r->n[i];
-        if (r->same[i] == i && r->n[i].kind != KR_ABSENT && r->n[i].kind != KR_OPERATOR && !(v[i].v = kr_alloc_zero(plain_count(&r->n[i]), sizeof(double))))
-            e = kr_error_code();
-    }
-    for (long i = 0; i < g->inputs && !e; i++) {
-        kr_plain *x = &v[g->input[i].value];
-        if (x->n.kind == KR_OPERATOR) {                      /* itself */
+    kr_scoped(plain_run) p = kr_plain_plan(g, inputs, how & KR_CORNER, 0);
+    for (long i = 0; p && i < g->inputs; i++) {
+        kr_plain *x = &p->v[g->input[i].value];
+        if (x->n.kind == KR_OPERATOR)
             x->v = (double *)(uintptr_t)data[i];
-            continue;
-        }
-        for (size_t k = 0; x->v && k < plain_count(&x->n); k++)
-            x->v[k] = data[i][k];
+        else if (x->v)
+            memcpy(x->v, data[i], plain_count(&x->n) * sizeof(double));
     }
-    for (long t = 0; t < (e ? 0 : r->split); t++) {
-        const struct graph_node *n = &g->node[r->step[t].node];
-        kr_plain_call c = { .l = n->l, .use = how, .value = value };
-        for (int k = 0; k < n->l->ins; k++)
-            c.x[k] = r->n[n->x[k]].kind == KR_ABSENT ? NULL : &v[r->same[n->x[k]]];
-        for (int o = 0; o < n->l->outs; o++)
-            c.y[o] = &v[n->y[o]];
-        for (int k = 0; k < n->l->keys; k++)
-            if (n->l->key[k] >= 0) {
-                c.w[k] = value[n->l->key[k]];
-                c.t[k] = &graph_param(g, n->l->key[k])->value;
-            }
-        n->l->op->plain(&c);
-    }
-    for (long i = 0; i < g->outputs && !e; i++) {
-        const kr_plain *y = &v[r->same[g->output[i]]];
-        memcpy(outputs[i], y->v, plain_count(&y->n) * sizeof(double));
-    }
-    for (long i = 0; v && i < g->values; i++)
-        if (v[i].n.kind != KR_OPERATOR)
-            kr_free(v[i].v);
-    kr_run_unref(&r);
-    return e;
+    if (!p || kr_plain_forward(p, value))
+        return kr_error_code();
+    for (long i = 0; i < g->outputs; i++)
+        memcpy(outputs[i], kr_plain_output(p, i), plain_own(p->r, p->r->same[g->output[i]]) * sizeof(double));
+    return 0;
 }

@@ -209,6 +209,135 @@ static void finite_differences(void **state)
     }
 }
 
+/* The double run of a graph, its gradients made: the loss of `trained`. */
+static kr_plain_run *trained_plain(kr_graph *g, const struct inputs *in, double *const *value, unsigned use)
+{
+    kr_plain_run *r = kr_plain_plan(g, in->n, KR_TRAIN | use, 0);
+    if (!r)
+        fail_msg("%s", kr_error());
+    for (long i = 0; i < in->count; i++)
+        if (in->n[i].kind != KR_ABSENT)
+            kr_plain_give(r, i, in->data[i]);
+    assert_int_equal(kr_plain_forward(r, value), 0);
+    for (long o = 0; o < kr_graph_outputs(g); o++) {
+        kr_extent n = kr_plain_output_extent(r, o);
+        for (long i = 0; i < n.y * n.x * (n.kind == KR_IMAGE ? 2 : 1); i++)
+            kr_plain_dy(r, o)[i] = weight_of(o, i);
+    }
+    assert_int_equal(kr_plain_backward(r, value), 0);
+    return r;
+}
+
+/* How far float is from double, as parts of the norm over all parameters (*gradients) and over the inputs (*inputs); and double from central differences. */
+static void in_double(int kind, double *gradients, double *inputs, double *differences)
+{
+    kr_weights *w = small(kind);
+    kr_graph *g = kr_net_graph(word_of(kind), w);
+    if (!g || kr_graph_exact(g))
+        fail_msg("%s: %s", word_of(kind), kr_error());
+    kr_weights_unref(&w);
+    struct inputs in;
+    inputs_of(&in, g);
+    kr_error_clear();
+    kr_run *probe = kr_graph_plan(g, in.n, KR_TRAIN | KR_INPUTS, 0);     /* maps and masks have no gradients everywhere */
+    unsigned use = probe ? KR_INPUTS : 0;
+    kr_run_unref(&probe);
+    kr_run *r = trained(g, &in, use);
+    kr_run_backward(r);
+    kr_plain_run *d = trained_plain(g, &in, NULL, use);
+    long params, outs = kr_graph_outputs(g);
+    kr_param *p = kr_graph_params(g, &params);
+    double off = 0, all = 0, predicted = 0, most = 0;
+    double *value[PARAMS], *out[64];
+    *inputs = 0;
+    for (long i = 0; i < in.count && use; i++) {
+        const kr_value *f = kr_run_dx(r, i);
+        const double *want = kr_plain_dx(d, i);
+        double norm = 0, apart = 0;
+        assert_true(!f == !want);
+        for (long k = 0; f && f->n.kind != KR_NUMBERS && k < f->n.chan * f->n.y * f->n.x * (f->n.kind == KR_REAL ? 1 : 2); k++) {
+            norm += want[k] * want[k];
+            apart += pow(want[k] - (double)((const float *)f->data)[k], 2);
+        }
+        *inputs = fmax(*inputs, norm > 0 ? sqrt(apart / norm) : sqrt(apart));
+    }
+    for (long i = 0; i < params; i++)
+        for (long k = 0; k < kr_tensor_count(&p[i].value); k++) {
+            double e = p[i].exact_gradient[k];
+            assert_true(isfinite(e) && (!p[i].frozen || e == 0));
+            off += pow(e - (double)p[i].gradient.data[k], 2);
+            all += e * e;
+        }
+    *gradients = sqrt(off / all);
+    for (long i = 0; i < params; i++) {                      /* each parameter counts as much as any other */
+        double norm = 0;
+        for (long k = 0; k < kr_tensor_count(&p[i].value); k++)
+            norm += pow(p[i].exact_gradient[k], 2);
+        most = fmax(most, norm);
+    }
+    for (long o = 0; o < outs; o++)
+        out[o] = malloc((size_t)count_of(kr_run_output(r, o)) * sizeof(double));
+    double scale = 0, l[2], *dir[PARAMS];
+    for (long i = 0; i < params; i++) {
+        long n = kr_tensor_count(&p[i].value);
+        double norm = 0, len = 0, dot = 0;
+        value[i] = malloc((size_t)n * sizeof(double));
+        dir[i] = malloc((size_t)n * sizeof(double));
+        for (long k = 0; k < n; k++) {
+            dir[i][k] = 2 * kr_rand_uniform(31, (uint64_t)i, (uint64_t)k) - 1;
+            norm += pow(p[i].exact_gradient[k], 2);
+            len += pow(dir[i][k], 2);
+        }
+        for (long k = 0; k < n; k++) {
+            dir[i][k] *= p[i].frozen ? 0 : 1 / sqrt(fmax(norm, 1e-6 * most) * len);
+            dot += dir[i][k] * p[i].exact_gradient[k];
+        }
+        predicted += dot;
+        scale += dot * dot;
+    }
+    *differences = INFINITY;
+    static const double step[] = { 1e-6, 1e-7, 1e-5, 1e-4 };         /* small where instance norms bend what they give, large where they magnify rounding */
+    for (int s = 0; s < 4 && *differences > 1e-7; s++) {
+        double h = step[s];
+        for (int side = 0; side < 2; side++) {
+            for (long i = 0; i < params; i++)
+                for (long k = 0; k < kr_tensor_count(&p[i].value); k++)
+                    value[i][k] = p[i].exact[k] + (side ? -h : h) * dir[i][k];
+            l[side] = plain_loss(g, &in, value, out, r);
+        }
+        *differences = fmin(*differences, fabs((l[0] - l[1]) / (2 * h) - predicted) / sqrt(scale));
+    }
+    for (long i = 0; i < params; i++) {
+        free(value[i]);
+        free(dir[i]);
+    }
+    for (long o = 0; o < outs; o++)
+        free(out[o]);
+    free_run(r);
+    kr_plain_run_unref(&d);
+    inputs_free(&in);
+    kr_graph_unref(&g);
+    assert_int_equal(kr_mem_now(), 0);
+}
+
+/* Draws anew, as above: a rectifier near 0. */
+static void float_and_double(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < kinds(); kind++) {
+        bool good = false;
+        for (draw = 3; draw < 6 && !good; draw++) {
+            double gradients, inputs, differences;
+            in_double(kind, &gradients, &inputs, &differences);
+            print_message("%-16s float from double: parameters %.1e, inputs %.1e; double from differences %.1e\n", word_of(kind), gradients, inputs, differences);
+            good = gradients < 1e-5 && inputs < 1e-5 && differences < 1e-7;
+        }
+        draw = 3;
+        if (!good)
+            fail_msg("%s: the gradients in double are not those in float, or not those of differences", word_of(kind));
+    }
+}
+
 static void same_bits(void **state)
 {
     (void)state;
@@ -354,6 +483,6 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(finite_differences), cmocka_unit_test(same_bits), cmocka_unit_test(frozen), cmocka_unit_test(two_threads), cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(finite_differences), cmocka_unit_test(float_and_double), cmocka_unit_test(same_bits), cmocka_unit_test(frozen), cmocka_unit_test(two_threads), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
