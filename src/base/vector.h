@@ -1,14 +1,9 @@
-/* vector.h: the compilers' vector types, for the loops that are built once per CPU level. As many lanes as a register of the level
- * has; or KR_VL of them, where a file says so before, at any address of a float. Private to such files. */
+/* vector.h: the compilers' vector types, for the loops that are built once per CPU level. As many lanes as a register of the level has, never more: gcc 12 keeps wider vectors
+ * in memory, not in two registers. KR_LOOSE, where a file says so before: at any address of a float. Private to such files. */
 #ifndef KRAY_VECTOR_H
 #define KRAY_VECTOR_H
 #include <stdint.h>
 
-#if defined(KR_VL)
-enum { VL = KR_VL };
-typedef float vf __attribute__((vector_size(4 * VL), aligned(4)));
-typedef int32_t vi __attribute__((vector_size(4 * VL), aligned(4)));
-#else
 #if defined(__AVX512F__)
 enum { VL = 16 };
 #elif defined(__AVX__)
@@ -16,6 +11,10 @@ enum { VL = 8 };
 #else
 enum { VL = 4 };
 #endif
+#if defined(KR_LOOSE)
+typedef float vf __attribute__((vector_size(4 * VL), aligned(4)));
+typedef int32_t vi __attribute__((vector_size(4 * VL), aligned(4)));
+#else
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
 #endif

@@ -2,7 +2,7 @@
  * each input number is broadcast, each vector of weights used for all PX pixels. At 3x3, 64 to 64 channels this runs at the
  * speed of the processor's multiply-add units (AVX-512: 110 of 112 GFLOP/s on one core of the machine it was tuned on).
  * Built for x86-64, x86-64-v3 (AVX2) and v4 (AVX-512). */
-#define KR_VL 16                     /* a block of channels */
+#define KR_LOOSE
 #include "nnkern.h"
 #include "vector.h"
 #include "vexp.h"
@@ -12,6 +12,9 @@
 
 #define JOIN(a, b) a##b
 #define NAME(level) JOIN(nn_kern_, level)
+#define UNROLL _Pragma("GCC unroll 32")
+
+enum { PARTS = 16 / VL };            /* registers of a block of channels */
 
 INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 INLINE vf activate(vf v, enum kr_act act, float slope)
@@ -24,11 +27,11 @@ INLINE vf activate(vf v, enum kr_act act, float slope)
 #define TILE(PX, OB)                                                                                                        \
 INLINE void tile_##PX##_##OB(const conv_row *r, long x)                                                                     \
 {                                                                                                                           \
-    vf acc[PX][OB];                                                                                                         \
+    vf acc[PX][PARTS * OB];                                                                                                 \
     const float *w = r->w;                                                                                                  \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            acc[j][o] = r->bias ? get(r->bias + 16 * o) : (vf){ 0 };                                                        \
+    UNROLL for (int j = 0; j < PX; j++)                                                                                     \
+        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
+            acc[j][o] = r->bias ? get(r->bias + VL * o) : (vf){ 0 };                                                        \
     for (int s = 0; s < r->segments; s++)                                                                                   \
         for (int b = 0; 16 * b < r->in[s].c; b++) {                                                                         \
             int n = r->in[s].c - 16 * b < 16 ? r->in[s].c - 16 * b : 16;                                                    \
@@ -37,18 +40,18 @@ INLINE void tile_##PX##_##OB(const conv_row *r, long x)                         
                     const float *p = r->in[s].data + b * r->in[s].block + ky * r->dilation * r->in[s].row                   \
                                    + (x + kx * r->dilation) * 16;                                                           \
                     for (int i = 0; i < n; i++, w += 16 * OB) {                                                             \
-                        vf v[OB];                                                                                           \
-                        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                \
-                            v[o] = get(w + 16 * o);                                                                         \
-                        _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                               \
-                            _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                            \
+                        vf v[PARTS * OB];                                                                                   \
+                        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                         \
+                            v[o] = get(w + VL * o);                                                                         \
+                        UNROLL for (int j = 0; j < PX; j++)                                                                 \
+                            UNROLL for (int o = 0; o < PARTS * OB; o++)                                                     \
                                 acc[j][o] += p[16 * j + i] * v[o];                                                          \
                     }                                                                                                       \
                 }                                                                                                           \
         }                                                                                                                   \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            put(r->out + (x + j) * r->step + o * r->out_block, activate(acc[j][o], r->act, r->slope));                           \
+    UNROLL for (int j = 0; j < PX; j++)                                                                                     \
+        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
+            put(r->out + (x + j) * r->step + o / PARTS * r->out_block + o % PARTS * VL, activate(acc[j][o], r->act, r->slope));\
 }
 
 /* A row in tiles; what is left is done by a last tile that overlaps, or pixel by pixel in a row shorter than a tile. */
@@ -89,9 +92,15 @@ static void conv(const conv_row *r, int ob) { kr_assert(ob == 1); tile_row_1(r);
 typedef float vq __attribute__((vector_size(16), aligned(4)));
 INLINE vq quarters(vf v)
 {
-    vq q[4];
+    vq q[VL / 4];
     __builtin_memcpy(q, &v, sizeof q);
+#if defined(__AVX512F__)
     return (q[0] + q[2]) + (q[1] + q[3]);
+#elif defined(__AVX__)
+    return q[0] + q[1];
+#else
+    return q[0];
+#endif
 }
 INLINE vq across(vf a, vf b, vf c, vf d)
 {
@@ -105,8 +114,8 @@ INLINE void thin_##PX##_##O(const conv_row *r, long x)                          
 {                                                                                                                           \
     vf acc[PX][O];                                                                                                          \
     const float *w = r->w;                                                                                                  \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++)                                                                   \
-        _Pragma("GCC unroll 8") for (int o = 0; o < O; o++)                                                                 \
+    UNROLL for (int j = 0; j < PX; j++)                                                                                     \
+        UNROLL for (int o = 0; o < O; o++)                                                                                  \
             acc[j][o] = (vf){ 0 };                                                                                          \
     for (int s = 0; s < r->segments; s++)                                                                                   \
         for (int b = 0; 16 * b < r->in[s].c; b++)                                                                           \
@@ -114,25 +123,32 @@ INLINE void thin_##PX##_##O(const conv_row *r, long x)                          
                 for (int kx = 0; kx < r->k; kx++, w += 16 * O) {                                                            \
                     const float *p = r->in[s].data + b * r->in[s].block + ky * r->dilation * r->in[s].row                   \
                                    + (x + kx * r->dilation) * 16;                                                           \
-                    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                 \
-                        vf v = get(p + 16 * j);                                                                             \
-                        _Pragma("GCC unroll 8") for (int o = 0; o < O; o++)                                                 \
-                            acc[j][o] += v * get(w + 16 * o);                                                               \
-                    }                                                                                                       \
+                    for (int q = 0; q < 16; q += VL)                                                                        \
+                        UNROLL for (int j = 0; j < PX; j++) {                                                               \
+                            vf v = get(p + 16 * j + q);                                                                     \
+                            UNROLL for (int o = 0; o < O; o++)                                                              \
+                                acc[j][o] += v * get(w + 16 * o + q);                                                       \
+                        }                                                                                                   \
                 }                                                                                                           \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j += 4)                                                                \
-        _Pragma("GCC unroll 8") for (int o = 0; o < O; o++) {                                                               \
-            vq four = across(acc[j][o], acc[j + 1 < PX ? j + 1 : j][o], acc[j + 2 < PX ? j + 2 : j][o], acc[j + 3 < PX ? j + 3 : j][o]); \
+    UNROLL for (int j = 0; j < PX; j += 4)                                                                                  \
+        UNROLL for (int o = 0; o < O; o++) {                                                                                \
+            vq four = across(acc[j][o], acc[j + 1 < PX ? j + 1 : j][o], acc[j + 2 < PX ? j + 2 : j][o], acc[j + 3 < PX ? j + 3 : j][o]);\
             for (int i = 0; i < 4 && j + i < PX; i++) {                                                                     \
                 float sum = four[i] + (r->bias ? r->bias[o] : 0), *to = r->out + (x + j + i) * r->step;                     \
-                if (!o)                                          /* the lanes that are not used are 0 */                    \
-                    put(to, (vf){ 0 });                                                                                     \
+                for (int q = 0; !o && q < 16; q += VL)           /* the lanes that are not used are 0 */                    \
+                    put(to + q, (vf){ 0 });                                                                                 \
                 to[o] = r->act == KR_ACT_NONE || sum > 0 ? sum : r->act == KR_ACT_RELU ? 0 : r->slope * sum;                \
             }                                                                                                               \
         }                                                                                                                   \
 }
-THIN(1, 1) THIN(1, 2) THIN(1, 3) THIN(1, 4) THIN(8, 1) THIN(8, 2) THIN(8, 3) THIN(4, 4)
+THIN(1, 1) THIN(1, 2) THIN(1, 3) THIN(1, 4)
+#if defined(__AVX512F__)
+THIN(8, 1) THIN(8, 2) THIN(8, 3) THIN(4, 4)
 ROW(thin, 8, 1) ROW(thin, 8, 2) ROW(thin, 8, 3) ROW(thin, 4, 4)
+#else
+THIN(8, 1) THIN(4, 2) THIN(4, 3) THIN(2, 4)
+ROW(thin, 8, 1) ROW(thin, 4, 2) ROW(thin, 4, 3) ROW(thin, 2, 4)
+#endif
 static void conv_thin(const conv_row *r, int outs)
 {
     kr_assert(outs >= 1 && outs <= 4);
@@ -196,19 +212,19 @@ INLINE vf tanhv(vf x)
 
 static void sigmoid(float *v, long n)
 {
-    for (long i = 0; i < n; i += 16)
+    for (long i = 0; i < n; i += VL)
         put(v + i, sig(get(v + i)));
 }
 
 static void tanh_(float *v, long n)
 {
-    for (long i = 0; i < n; i += 16)
+    for (long i = 0; i < n; i += VL)
         put(v + i, tanhv(get(v + i)));
 }
 
 static void gru_direct(float *h, const float *u, const float *c, float *relu, long n)
 {
-    for (long i = 0; i < n; i += 16) {
+    for (long i = 0; i < n; i += VL) {
         vf g = sig(get(u + i)), old = get(h + i), new = old * (1.f - g) + tanhv(get(c + i)) * g;
         put(h + i, new);
         if (relu)
@@ -218,7 +234,7 @@ static void gru_direct(float *h, const float *u, const float *c, float *relu, lo
 
 static void gru(float *h, const float *z, const float *an, const float *bn, const float *r, float *relu, long n)
 {
-    for (long i = 0; i < n; i += 16) {
+    for (long i = 0; i < n; i += VL) {
         vf g = sig(get(z + i)), new = tanhv(get(an + i) + sig(get(r + i)) * get(bn + i));
         new = (1.f - g) * new + g * get(h + i);
         put(h + i, new);
@@ -229,7 +245,7 @@ static void gru(float *h, const float *z, const float *an, const float *bn, cons
 
 static void mgu(float *h, const float *f, const float *ac, const float *bc, float *relu, long n)
 {
-    for (long i = 0; i < n; i += 16) {
+    for (long i = 0; i < n; i += VL) {
         vf g = sig(get(f + i)), c = tanhv(get(ac + i) + g * get(bc + i));
         vf new = c + g * (get(h + i) - c);
         put(h + i, new);
@@ -240,61 +256,69 @@ static void mgu(float *h, const float *f, const float *ac, const float *bc, floa
 
 static void indrnn(float *h, const float *a, const float *hh, float *relu, long n)
 {
-    vf w = get(hh);
-    for (long i = 0; i < n; i += 16) {
-        vf new = positive(get(a + i) + w * get(h + i));
-        put(h + i, new);
-        if (relu)
-            put(relu + i, new);
+    for (int p = 0; p < 16; p += VL) {
+        vf w = get(hh + p);
+        for (long i = p; i < n; i += 16) {
+            vf new = positive(get(a + i) + w * get(h + i));
+            put(h + i, new);
+            if (relu)
+                put(relu + i, new);
+        }
     }
 }
 
 static void reset(float *hr, const float *r, const float *h, long n)
 {
-    for (long i = 0; i < n; i += 16)
+    for (long i = 0; i < n; i += VL)
         put(hr + i, get(h + i) * sig(get(r + i)));
 }
 
-typedef double vd __attribute__((vector_size(64), aligned(8)));
-typedef float hf __attribute__((vector_size(32), aligned(4)));
+typedef double vd __attribute__((vector_size(4 * VL), aligned(8)));
+typedef float hf __attribute__((vector_size(2 * VL), aligned(4)));
+enum { HALF = VL / 2 };
 INLINE vd wide(const float *p) { return __builtin_convertvector(*(const hf *)(const void *)p, vd); }
 
 static void moments(const float *x, long n, double sum[16], double square[16])
 {
-    vd s[2] = { { 0 } }, q[2] = { { 0 } };
-    for (long i = 0; i < n; i += 16)
-        for (int k = 0; k < 2; k++) {
-            vd v = wide(x + i + 8 * k);
-            s[k] += v;
-            q[k] += v * v;
+    for (int p = 0; p < 16; p += VL) {
+        vd s[2] = { { 0 } }, q[2] = { { 0 } };
+        for (long i = p; i < n; i += 16)
+            UNROLL for (int k = 0; k < 2; k++) {
+                vd v = wide(x + i + HALF * k);
+                s[k] += v;
+                q[k] += v * v;
+            }
+        for (int l = 0; l < VL; l++) {
+            sum[p + l] += s[l / HALF][l % HALF];
+            square[p + l] += q[l / HALF][l % HALF];
         }
-    for (int l = 0; l < 16; l++) {
-        sum[l] += s[l / 8][l % 8];
-        square[l] += q[l / 8][l % 8];
     }
 }
 
 static void normalise(float *y, const float *x, const float *scale, const float *shift, float slope, long n)
 {
-    vf a = get(scale), b = get(shift);
-    for (long i = 0; i < n; i += 16) {
-        vf v = (get(x + i) - b) * a, low = slope * v;
-        vi below = v < low;                          /* the larger of v and slope v, slope at most 1 */
-        put(y + i, (vf)(((vi)low & below) | ((vi)v & ~below)));
+    for (int p = 0; p < 16; p += VL) {
+        vf a = get(scale + p), b = get(shift + p);
+        for (long i = p; i < n; i += 16) {
+            vf v = (get(x + i) - b) * a, low = slope * v;
+            vi below = v < low;                      /* the larger of v and slope v, slope at most 1 */
+            put(y + i, (vf)(((vi)low & below) | ((vi)v & ~below)));
+        }
     }
 }
 
 static void pool(float *y, const float *top, const float *low, long n)
 {
-    for (long i = 0; i < n; i++)
-        put(y + 16 * i, 0.25f * ((get(top + 32 * i) + get(top + 32 * i + 16)) + (get(low + 32 * i) + get(low + 32 * i + 16))));
+    for (long i = 0; i < n; i++, y += 16, top += 32, low += 32)
+        UNROLL for (int p = 0; p < 16; p += VL)
+            put(y + p, 0.25f * ((get(top + p) + get(top + 16 + p)) + (get(low + p) + get(low + 16 + p))));
 }
 
 /* As many sums as the convolutions keep; their numbers stay finite: each shrinks towards a fixed point. */
 #if defined(__AVX512F__)
 enum { SUMS = 24 };
 #else
-enum { SUMS = 2 };
+enum { SUMS = 12 };
 #endif
 static double peak(long n)
 {
@@ -310,7 +334,7 @@ static double peak(long n)
     _Pragma("GCC unroll 32") for (int j = 1; j < SUMS; j++)
         keep += acc[j];
     __asm__ volatile("" : : "m"(keep));                 /* nor dropped */
-    return 2.0 * 16 * SUMS * (double)n;
+    return 2.0 * VL * SUMS * (double)n;
 }
 
 const nn_kern NAME(KR_LEVEL) = { GROUP, conv, conv_thin, conv_exact, sigmoid, tanh_, gru_direct, gru, mgu, indrnn, reset, moments, normalise, pool, peak };

@@ -1,6 +1,6 @@
 /* ridgekern.c: see ridgekern.h. Loops that the compiler turns into vectors. */
 #include "ridgekern.h"
-#define KR_VL 16
+#define KR_LOOSE
 #include "vector.h"
 #include <math.h>
 

@@ -1,12 +1,6 @@
 /* volkern.c: see volkern.h. A group of outputs times some vectors of positions stay in registers. */
 #include "volkern.h"
-#if defined(__AVX512F__)
-#define KR_VL 16
-#elif defined(__AVX2__)
-#define KR_VL 8
-#else
-#define KR_VL 4
-#endif
+#define KR_LOOSE
 #include "vector.h"
 #include "vexp.h"
 #include <string.h>
@@ -184,24 +178,28 @@ static void tile_out(float *const *rows, const float *points, long step, long n,
     }
 }
 
-typedef float hf __attribute__((vector_size(32), aligned(4)));
-typedef double vd __attribute__((vector_size(64), aligned(8)));
+typedef float hf __attribute__((vector_size(2 * VL), aligned(4)));
+typedef double vd __attribute__((vector_size(4 * VL), aligned(8)));
+enum { WIDE = VL / 2, WIDES = VOL_LANES / WIDE };
 static void moments(const float *x, long n, double sum[VOL_LANES], double square[VOL_LANES])
 {
-    vd s = *(const vd *)(const void *)sum, q = *(const vd *)(const void *)square;
+    vd s[WIDES], q[WIDES];
+    memcpy(s, sum, sizeof s);
+    memcpy(q, square, sizeof q);
     long i = 0;
-    for (; i + VOL_LANES <= n; i += VOL_LANES) {
-        vd v = __builtin_convertvector(*(const hf *)(const void *)(x + i), vd);
-        s += v;
-        q += v * v;
-    }
+    for (; i + VOL_LANES <= n; i += VOL_LANES)
+        UNROLL for (int k = 0; k < WIDES; k++) {
+            vd v = __builtin_convertvector(*(const hf *)(const void *)(x + i + WIDE * k), vd);
+            s[k] += v;
+            q[k] += v * v;
+        }
+    memcpy(sum, s, sizeof s);
+    memcpy(square, q, sizeof q);
     for (int l = 0; l < n - i; l++) {
         double v = (double)x[i + l];
-        s[l] += v;
-        q[l] += v * v;
+        sum[l] += v;
+        square[l] += v * v;
     }
-    *(vd *)(void *)sum = s;
-    *(vd *)(void *)square = q;
 }
 
 static void normalise(float *y, const float *x, long n, float scale, float shift, const float *plus, float slope)

@@ -4,7 +4,7 @@
  * M = V U, and out with bias and activation. A dilation d makes d x d interleaved images, whose tiles take every d-th pixel. Each
  * output depends on its tile alone, so that the division into pieces does not show. Built for x86-64, x86-64-v3 (AVX2) and v4
  * (AVX-512); and, where the compiler knows AVX512-BF16, with V and U in bfloat16, sums in float. */
-#define KR_VL 16                     /* a block of channels */
+#define KR_LOOSE
 #include "winokern.h"
 #include "vector.h"
 #include <string.h>
@@ -23,8 +23,9 @@ INLINE vf positive(vf v) { return (vf)((v > (vf){ 0 }) & (vi)v); }
 #define B 1.5f
 
 /* The half of a block: where a last block has at most 8 channels, nothing is done for its upper lanes. */
-typedef float vh __attribute__((vector_size(32), aligned(4)));
-typedef int vhi __attribute__((vector_size(32), aligned(4)));
+enum { HL = VL < 8 ? VL : 8, PARTS = 16 / VL, HALVES = 8 / HL };         /* registers of a block, of a half */
+typedef float vh __attribute__((vector_size(4 * HL), aligned(4)));
+typedef int vhi __attribute__((vector_size(4 * HL), aligned(4)));
 INLINE vh get_half(const float *p) { return *(const vh *)(const void *)p; }
 INLINE void put_half(float *p, vh v) { *(vh *)(void *)p = v; }
 /* A pixel of the output: all lanes are written, those that are not used with 0. */
@@ -155,14 +156,16 @@ static void weights(const wino_conv *c, long unit)
     for (long i = first; i < end; i += PAIR)
         for (long b = 0; b < ob; b++) {
             num *to = (num *)c->u + 16 * from * c->ins + 16 * (i * ob + b * PAIR);
-            vf u[PAIR][36];
-            for (int p = 0; p < PAIR; p++) {
-                long apart;
-                const float *g = taps_of(c, group, i + p, ob, &apart) + 16 * b;
-                kernel(u[p], g, apart);
+            for (int q = 0; q < 16; q += VL, to += VL) {
+                vf u[PAIR][36];
+                for (int p = 0; p < PAIR; p++) {
+                    long apart;
+                    const float *g = taps_of(c, group, i + p, ob, &apart) + 16 * b + q;
+                    kernel(u[p], g, apart);
+                }
+                for (int k = 0; k < 36; k++)
+                    keep_weights(to + k * 16 * c->blocks * c->ins, u, k);
             }
-            for (int k = 0; k < 36; k++)
-                keep_weights(to + k * 16 * c->blocks * c->ins, u, k);
         }
 }
 
@@ -170,78 +173,87 @@ static void weights(const wino_conv *c, long unit)
 /* tile_in: 6x6 pixels of one block of channels, row and column floats apart, to 36 places `apart` numbers apart.
  * tile_out: sums (NULL: not wanted): the outputs, and their squares, are added. Calls of their own: inside the loop over tiles a
  * compiler keeps each of the 36 addresses on the stack. */
-#define TILES(V, kind)                                                                                                      \
+#define TILES(V, kind, N)                                                                                                   \
 static __attribute__((noinline)) void tile_in##kind(num *to, long apart, const float *p, long row, long column)             \
 {                                                                                                                           \
-    V t[6][6];                                                                                                              \
-    UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
-        const float *q = p + x * column;                                                                                    \
-        line_in##kind(t[x], get##kind(q), get##kind(q + row), get##kind(q + 2 * row), get##kind(q + 3 * row),               \
-                      get##kind(q + 4 * row), get##kind(q + 5 * row));                                                      \
-    }                                                                                                                       \
-    UNROLL for (int y = 0; y < 6; y++) {                                                                                    \
-        V v[6];                                                                                                             \
-        line_in##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                             \
-        UNROLL for (int x = 0; x < 6; x++)                                                                                  \
-            keep##kind(to + (6 * y + x) * apart, v[x]);                                                                     \
-    }                                                                                                                       \
-}                                                                                                                           \
-static __attribute__((noinline)) void tile_out##kind(const float *m, long apart, const float *bias, enum kr_act act, float slope, \
-                                                     float *to, long row, long column, float *sums)                         \
-{                                                                                                                           \
-    V t[6][4], b = get##kind(bias), sum = { 0 }, square = { 0 };                                                            \
-    UNROLL for (int x = 0; x < 6; x++) {                                                                                    \
-        const float *q = m + x * apart;                                                                                     \
-        line_out##kind(t[x], get##kind(q), get##kind(q + 6 * apart), get##kind(q + 12 * apart), get##kind(q + 18 * apart),     \
-                       get##kind(q + 24 * apart), get##kind(q + 30 * apart));                                               \
-    }                                                                                                                       \
-    UNROLL for (int y = 0; y < 4; y++) {                                                                                    \
-        V v[4];                                                                                                             \
-        line_out##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                            \
-        UNROLL for (int x = 0; x < 4; x++) {                                                                                \
-            V s = v[x] + b;                                                                                                 \
-            s = act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive##kind(s) : positive##kind(s) - slope * positive##kind(-s); \
-            pixel##kind(to + y * row + x * column, s);                                                                      \
-            sum += s;                                                                                                       \
-            square += s * s;                                                                                                \
+    enum { LANES = sizeof(V) / sizeof(float) };                                                                             \
+    for (int n = 0; n < N; n++, to += LANES, p += LANES) {                                                                  \
+        V t[6][6];                                                                                                          \
+        UNROLL for (int x = 0; x < 6; x++) {                                                                                \
+            const float *q = p + x * column;                                                                                \
+            line_in##kind(t[x], get##kind(q), get##kind(q + row), get##kind(q + 2 * row), get##kind(q + 3 * row),           \
+                          get##kind(q + 4 * row), get##kind(q + 5 * row));                                                  \
+        }                                                                                                                   \
+        UNROLL for (int y = 0; y < 6; y++) {                                                                                \
+            V v[6];                                                                                                         \
+            line_in##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                         \
+            UNROLL for (int x = 0; x < 6; x++)                                                                              \
+                keep##kind(to + (6 * y + x) * apart, v[x]);                                                                 \
         }                                                                                                                   \
     }                                                                                                                       \
-    if (sums) {                                                                                                             \
-        put##kind(sums, get##kind(sums) + sum);                                                                             \
-        put##kind(sums + 16, get##kind(sums + 16) + square);                                                                \
+}                                                                                                                           \
+static __attribute__((noinline)) void tile_out##kind(const float *m, long apart, const float *bias, enum kr_act act, float slope,\
+                                                     float *to, long row, long column, float *sums)                         \
+{                                                                                                                           \
+    enum { LANES = sizeof(V) / sizeof(float) };                                                                             \
+    for (int n = 0; n < N; n++, m += LANES, bias += LANES, to += LANES) {                                                   \
+        V t[6][4], b = get##kind(bias), sum = { 0 }, square = { 0 };                                                        \
+        UNROLL for (int x = 0; x < 6; x++) {                                                                                \
+            const float *q = m + x * apart;                                                                                 \
+            line_out##kind(t[x], get##kind(q), get##kind(q + 6 * apart), get##kind(q + 12 * apart), get##kind(q + 18 * apart),\
+                           get##kind(q + 24 * apart), get##kind(q + 30 * apart));                                           \
+        }                                                                                                                   \
+        UNROLL for (int y = 0; y < 4; y++) {                                                                                \
+            V v[4];                                                                                                         \
+            line_out##kind(v, t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]);                                        \
+            UNROLL for (int x = 0; x < 4; x++) {                                                                            \
+                V s = v[x] + b;                                                                                             \
+                s = act == KR_ACT_NONE ? s : act == KR_ACT_RELU ? positive##kind(s) : positive##kind(s) - slope * positive##kind(-s);\
+                pixel##kind(to + y * row + x * column, s);                                                                  \
+                sum += s;                                                                                                   \
+                square += s * s;                                                                                            \
+            }                                                                                                               \
+        }                                                                                                                   \
+        if (sums) {                                                                                                         \
+            put##kind(sums + n * LANES, get##kind(sums + n * LANES) + sum);                                                 \
+            put##kind(sums + 16 + n * LANES, get##kind(sums + 16 + n * LANES) + square);                                    \
+        }                                                                                                                   \
     }                                                                                                                       \
 }
-TILES(vf, ) TILES(vh, _half)
+TILES(vf, , PARTS) TILES(vh, _half, HALVES)
 
 /* ---- Products ---- */
 /* m[t][...] = sum over c of v[t][c] u[c][...] for PX tiles, OB whole blocks and HALF (0 or 1) of a half, which takes a whole place. */
 #define GEMM(PX, OB, HALF)                                                                                                  \
-INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n)                        \
+INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n)                       \
 {                                                                                                                           \
-    vf acc[PX][OB + 1];                                                                                                     \
-    vh last[PX];                                                                                                            \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                                 \
-        last[j] = (vh){ 0 };                                                                                                \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
+    vf acc[PX][PARTS * OB + 1];                                                                                             \
+    vh last[PX][HALVES];                                                                                                    \
+    UNROLL for (int j = 0; j < PX; j++) {                                                                                   \
+        UNROLL for (int o = 0; o < HALVES; o++)                                                                             \
+            last[j][o] = (vh){ 0 };                                                                                         \
+        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
             acc[j][o] = (vf){ 0 };                                                                                          \
     }                                                                                                                       \
     for (long c = 0; c < n; c += PAIR, u += 16 * PAIR * (OB + HALF)) {                                                      \
-        factor w[OB + 1];                                                                                                   \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            w[o] = weights_at(u + 16 * PAIR * o);                                                                           \
-        factor_half h = weights_half(u + 16 * PAIR * (HALF ? OB : 0));                                                      \
-        _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                             \
-            _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                            \
+        factor w[PARTS * OB + 1];                                                                                           \
+        factor_half h[HALVES];                                                                                              \
+        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
+            w[o] = weights_at(u + VL * PAIR * o);                                                                           \
+        UNROLL for (int o = 0; o < HALVES; o++)                                                                             \
+            h[o] = weights_half(u + 16 * PAIR * (HALF ? OB : 0) + HL * PAIR * o);                                           \
+        UNROLL for (int j = 0; j < PX; j++) {                                                                               \
+            UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                     \
                 acc[j][o] = add_product(acc[j][o], v + j * vt + c, w[o]);                                                   \
-            if (HALF)                                                                                                       \
-                last[j] = add_half(last[j], v + j * vt + c, h);                                                             \
+            UNROLL for (int o = 0; o < HALVES * HALF; o++)                                                                  \
+                last[j][o] = add_half(last[j][o], v + j * vt + c, h[o]);                                                    \
         }                                                                                                                   \
     }                                                                                                                       \
-    _Pragma("GCC unroll 32") for (int j = 0; j < PX; j++) {                                                                 \
-        _Pragma("GCC unroll 8") for (int o = 0; o < OB; o++)                                                                \
-            put(m + j * mt + 16 * o, acc[j][o]);                                                                            \
-        if (HALF)                                                                                                           \
-            put_half(m + j * mt + 16 * OB, last[j]);                                                                        \
+    UNROLL for (int j = 0; j < PX; j++) {                                                                                   \
+        UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
+            put(m + j * mt + VL * o, acc[j][o]);                                                                            \
+        UNROLL for (int o = 0; o < HALVES * HALF; o++)                                                                      \
+            put_half(m + j * mt + 16 * OB + HL * o, last[j][o]);                                                            \
     }                                                                                                                       \
 }
 /* All tiles; what is left by a last step that overlaps, or one by one where there are too few. */
@@ -301,11 +313,13 @@ static void tile_cut(const wino_conv *c, const float *m, long apart, long b, boo
     (half ? tile_out_half : tile_out)(m, apart, c->bias + 16 * b, c->act, c->slope, y, 4 * 16, 16, NULL);
     for (int i = 0; i < 16; i++)
         if (at.y + i / 4 * c->dilation < c->h && at.x + i % 4 * c->dilation < c->w) {
-            vf v = get(y + 16 * i);
-            put(to + i / 4 * c->dilation * c->out_row + i % 4 * c->dilation * 16, v);
-            if (sums) {
-                put(sums, get(sums) + v);
-                put(sums + 16, get(sums + 16) + v * v);
+            for (int l = 0; l < 16; l += VL) {
+                vf v = get(y + 16 * i + l);
+                put(to + i / 4 * c->dilation * c->out_row + i % 4 * c->dilation * 16 + l, v);
+                if (sums) {
+                    put(sums + l, get(sums + l) + v);
+                    put(sums + 16 + l, get(sums + 16 + l) + v * v);
+                }
             }
         }
 }
