@@ -75,6 +75,10 @@ works 'if the views cover 360' kray ct fan360.npy -o x.nii.gz --geometry fan:sod
 works 'are they radians' kray ct half.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:3.14159:90
 kray simulate thorax --geometry parallel:pixel=4,angles=0:180:90 --detector 64 --radius 200 -o cut.npy -q
 works 'projections are cut off' kray ct cut.npy -o x.nii.gz --geometry parallel:pixel=4,angles=0:180:90
+kray simulate thorax --geometry parallel:pixel=6,angles=0:180:90 --detector 42 --radius 200 -o cut.npy -q
+works 'projections are cut off' kray ct cut.npy -o x.nii.gz --geometry parallel:pixel=6,angles=0:180:90
+array noisy.npy x=96,y=90 flat noise=1 offset=3
+check 'no axis is believed where there is none' [ -z "$(kray ct noisy.npy -o x.nii.gz --log off --geometry fan:sod=400,sdd=800,pixel=4,angles=0:360:90 2>&1 | grep 'axis of rotation at')" ]
 array bright.npy x=48,y=36 blob scale=-1000 offset=1000
 refuses 1 'are counts, not line integrals' kray ct bright.npy -o x.nii.gz --geometry parallel:pixel=1,angles=0:180:36
 # What kray simulate measures is found again: a fan whose detector lies aside, one that turns the other way, stripes.

@@ -1,4 +1,5 @@
 #include "kray/dealt.h"
+#include "kray/la.h"
 #include "kray/select.h"
 #include "test.h"
 
@@ -235,8 +236,52 @@ static void selection(void **state)
         }
 }
 
+/* The largest half, as asked for once all eigenvalues are known. */
+static long half_of(void *self, long n, const float *w)
+{
+    *(float *)self = w[n - 1];
+    return (n + 1) / 2;
+}
+
+/* Pairs (w, v): A v = w v, V^H V = 1. Among matrices next to the identity there are some that LAPACK's first routine for a few eigenvectors (cstemr) gives up on. */
+static void eigenvectors(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        long n = 4 + (long)(28 * kr_rand_uniform(seed, 1, 0)), count = 0;
+        double off = seed % 4 ? 1e-4 : 1, worst = 0;
+        kr_cfloat A[32 * 32], B[32 * 32], *V = NULL;
+        float w[32], largest = 0;
+        for (long i = 0; i < n; i++)
+            for (long j = 0; j <= i; j++) {
+                double z[2];
+                kr_rand_normal2(seed, 2, (uint64_t)(i * 32 + j), z);
+                A[i * n + j] = kr_c((float)(off * z[0] + (i == j)), i == j ? 0 : (float)(off * z[1]));
+                A[j * n + i] = kr_cconj(A[i * n + j]);
+            }
+        memcpy((void *)B, A, sizeof A);
+        if (kr_la_eigh_pick(n, B, w, half_of, &largest, &count, &V))
+            fail_msg("%s", kr_error());
+        assert_true(count == (n + 1) / 2 && largest == w[n - 1]);
+        for (long k = 0; k < count; k++)
+            for (long l = 0; l < n; l++) {
+                kr_cdouble Av = 0, other = 0;                        /* row l of A v; product with column l of V */
+                for (long i = 0; i < n; i++) {
+                    Av += (kr_cdouble)A[i * n + l] * (kr_cdouble)V[k * n + i];
+                    other += l < count ? (kr_cdouble)kr_cconj(V[l * n + i]) * (kr_cdouble)V[k * n + i] : 0;
+                }
+                Av -= (double)w[n - count + k] * (kr_cdouble)V[k * n + l];
+                other -= l == k;
+                worst = fmax(worst, fmax(sqrt((double)kr_cabs2((kr_cfloat)Av)) / (double)fmaxf(largest, -w[0]), l < count ? sqrt((double)kr_cabs2((kr_cfloat)other)) : 0));
+            }
+        if (!(worst < 3e-4))
+            fail_msg("order %ld, seed %d: off by %g", n, (int)seed, worst);
+        kr_free(V);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt), cmocka_unit_test(units), cmocka_unit_test(selection) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(shapes), cmocka_unit_test(views), cmocka_unit_test(contractions), cmocka_unit_test(dealt), cmocka_unit_test(units), cmocka_unit_test(selection), cmocka_unit_test(eigenvectors) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

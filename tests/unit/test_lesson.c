@@ -142,6 +142,53 @@ static void as_in_use(void **state)
     assert_int_equal(kr_mem_now(), 0);
 }
 
+static const kr_net_kind *named(const char *name, kr_weights **w)
+{
+    for (int k = 0; k < kinds(); k++) {
+        *w = small(k);
+        const kr_net_kind *kind = kr_net_kind_for(word_of(k), *w);
+        if (!strcmp(kind->name, name))
+            return kind;
+        kr_weights_unref(w);
+    }
+    fail_msg("%s is no network", name);
+    return NULL;
+}
+
+/* fastMRI's U-Net is given the root of the sum of squares, less its mean, over its deviation (of n - 1), and nothing beyond 6 of these. */
+static void standardised(void **state)
+{
+    (void)state;
+    struct data d;
+    make(&d);
+    for (long c = 0; c < 4; c++)                             /* a bright point: its k-space is the same everywhere, up to signs */
+        for (long i = 0; i < X * Y; i++)
+            KR_C(d.full->data)[c * X * Y + i] += (float)((i % X + i / X) % 2 ? -40 : 40) * KR_C(d.full->data)[c * X * Y + (Y / 2) * X + X / 2] / (float)(X * Y);
+    kr_scoped(weights) w = NULL;
+    const kr_net_kind *kind = named("unet", &w);
+    kr_lesson l;
+    if (kr_lesson_of(&l, kind, w, d.full, d.full, d.maps, 0, NULL, NULL))
+        fail_msg("%s", kr_error());
+    kr_scoped(array) image = kr_array_copy(d.full->data);
+    assert_int_equal(kr_fourier_inverse(image, KR_ON(KR_X) | KR_ON(KR_Y)), 0);
+    kr_scoped(array) sum = kr_rss(image, KR_COIL);
+    double mean = 0, var = 0, off = 0;
+    int beyond = 0;
+    for (long i = 0; i < X * Y; i++)
+        mean += (double)KR_R(sum)[i] / (X * Y);
+    for (long i = 0; i < X * Y; i++)
+        var += pow((double)KR_R(sum)[i] - mean, 2) / (X * Y - 1);
+    for (long i = 0; i < X * Y; i++) {
+        double want = ((double)KR_R(sum)[i] - mean) / sqrt(var);
+        beyond += want > 6;
+        off = fmax(off, fabs((double)l.in.image[kind->own_axes ? i : i % X * Y + i / X] - fmin(want, 6)));
+    }
+    print_message("%d points beyond 6 deviations; off by %.1e\n", beyond, off);
+    assert_true(beyond > 0 && off < 1e-4);
+    kr_lesson_clear(&l);
+    drop(&d);
+}
+
 /* Given everything, there is nothing to learn: the image without a network is the target. */
 static void targets(void **state)
 {
@@ -171,19 +218,6 @@ static void targets(void **state)
         kr_lesson_clear(&l);
     }
     drop(&d);
-}
-
-static const kr_net_kind *named(const char *name, kr_weights **w)
-{
-    for (int k = 0; k < kinds(); k++) {
-        *w = small(k);
-        const kr_net_kind *kind = kr_net_kind_for(word_of(k), *w);
-        if (!strcmp(kind->name, name))
-            return kind;
-        kr_weights_unref(w);
-    }
-    fail_msg("%s is no network", name);
-    return NULL;
 }
 
 /* Samples held back: the truth agrees with them, and derivatives of the loss are those of differences; also with the origin of the transform in the corner. */
@@ -389,6 +423,6 @@ static void again(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_in_use), cmocka_unit_test(first_image), cmocka_unit_test(targets), cmocka_unit_test(held_back), cmocka_unit_test(again) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_in_use), cmocka_unit_test(first_image), cmocka_unit_test(standardised), cmocka_unit_test(targets), cmocka_unit_test(held_back), cmocka_unit_test(again) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

@@ -582,6 +582,25 @@ static void masks_are_multiplied_and_padding_stays_out(void **state)
     kr_scan_unref(&a);
 }
 
+/* k-space whose readouts do not lie sample by sample is thinned out as any other. */
+static void coils_next_to_each_other(void **state)
+{
+    (void)state;
+    kr_shape s = KR_SHAPE([KR_X] = 13, [KR_Y] = 30, [KR_COIL] = 3);
+    static const int order[] = { KR_COIL, KR_X, KR_Y };
+    kr_scan *a = scan_of(s), *b = scan_of(s);
+    kr_array *apart = kr_array_copy_order(b->data, order, 3), *m = kr_mask_new("uniform:accel=2,lines=4", KR_SHAPE([KR_X] = 13, [KR_Y] = 30), NULL);
+    assert_true(apart && apart->step[KR_X] == 3 && m && m->n[KR_X] == 1);
+    kr_array_unref(&b->data);
+    b->data = apart;
+    assert_int_equal(kr_scan_undersample(a, m), 0);
+    assert_int_equal(kr_scan_undersample(b, m), 0);
+    assert_true(distance(b->data, a->data) == 0);
+    kr_array_unref(&m);
+    kr_scan_unref(&a);
+    kr_scan_unref(&b);
+}
+
 static void a_full_scan_needs_no_mask(void **state)
 {
     (void)state;
@@ -901,7 +920,7 @@ int main(void)
         cmocka_unit_test(refusals_say_what_was_found),
         cmocka_unit_test(undersampling_zeroes_what_the_mask_drops),
         cmocka_unit_test(masks_are_multiplied_and_padding_stays_out),
-        cmocka_unit_test(a_full_scan_needs_no_mask), cmocka_unit_test(slices_with_other_lines), cmocka_unit_test(data_and_mask_agree),
+        cmocka_unit_test(coils_next_to_each_other), cmocka_unit_test(a_full_scan_needs_no_mask), cmocka_unit_test(slices_with_other_lines), cmocka_unit_test(data_and_mask_agree),
         cmocka_unit_test(mask_of_a_view), cmocka_unit_test(asymmetric_echo_and_hybrid_space),
         cmocka_unit_test(facts_of_known_masks), cmocka_unit_test(test_padding),
     };

@@ -136,13 +136,12 @@ static void cartesian(void **state)
 }
 
 /* The same bits for any number of threads and however the vectors are grouped with others; a plan can be run again. */
-static void same_bits(void **state)
+static void same_bits_along(int dims, const long n[3], long m, long v)
 {
-    (void)state;
-    const long n[3] = { 48, 40, 1 }, m = 5000, v = 8, pixels = n[0] * n[1];
-    struct points p = scatter(n, 2, m, 9);
+    const long pixels = n[0] * n[1] * n[2];
+    struct points p = scatter(n, dims, m, 9);
     for (long i = 0; i < m / 2; i++)                                     /* half of them in one tile, as spokes through the centre */
-        for (int d = 0; d < 2; d++)
+        for (int d = 0; d < dims; d++)
             p.k[d][i] /= 20;
     kr_cfloat *x = numbers(v * pixels, 1), *y = numbers(v * m, 2), *first[2] = { numbers(v * m, 0), numbers(v * pixels, 0) };
     kr_cfloat *again[2] = { numbers(v * m, 0), numbers(v * pixels, 0) };
@@ -168,6 +167,13 @@ static void same_bits(void **state)
     kr_free(x);
     kr_free(y);
     drop(&p);
+}
+
+static void same_bits(void **state)
+{
+    (void)state;
+    same_bits_along(2, (const long[3]){ 48, 40, 1 }, 5000, 8);
+    same_bits_along(3, (const long[3]){ 20, 18, 24 }, 100000, 2);
 }
 
 /* T x = A^H W A x by the direct sums, for one image at a time and for products with coil maps of one and two sets. */

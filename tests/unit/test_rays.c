@@ -373,6 +373,41 @@ static void tilted(void **state)
     }
 }
 
+/* A scan that is turned as a whole, x to y to z to x, has the same rays, turned; on curved detectors all points of a row are as far from the source. */
+static void turned_rays(void **state)
+{
+    (void)state;
+    for (int curved = 0; curved < 2; curved++) {
+        double vec[12] = { 70, -60, 9, -45, 52, -4, 1.5, 1.7, 0.2, 0.1, -0.2, 2.2 }, point[3][3], direction[3][3], far[2] = { 0, 0 };
+        for (int turn = 0; turn < 3; turn++) {
+            kr_rays *r = kr_rays_vectors(KR_DIVERGENT, 21, 15, 1, 12, vec);
+            r->curved = curved;
+            kr_ray(r, 0, 3, 11, point[turn], direction[turn]);
+            for (int d = 0; d < 3; d++) {
+                assert_near(point[turn][(d + turn) % 3], point[0][d], 1e-9);
+                assert_near(direction[turn][(d + turn) % 3], direction[0][d], 1e-12);
+            }
+            kr_rays_unref(&r);
+            for (int k = 0; k < 4; k++) {
+                double was = vec[3 * k + 2];
+                vec[3 * k + 2] = vec[3 * k + 1];
+                vec[3 * k + 1] = vec[3 * k];
+                vec[3 * k] = was;
+            }
+        }
+        double level[12] = { 70, -60, 9, -45, 52, 9, 1.5, 1.7, 0, 0, 0, 2.2 };
+        kr_rays *r = kr_rays_vectors(KR_DIVERGENT, 21, 15, 1, 12, level);
+        r->curved = curved;
+        for (int i = 0; i < 2; i++) {
+            kr_ray(r, 0, i ? 0 : 10, 7, point[0], direction[0]);
+            for (int d = 0; d < 3; d++)
+                far[i] += pow(point[0][d] - level[d], 2);
+        }
+        assert_true(curved ? fabs(far[1] / far[0] - 1) < 1e-9 : fabs(far[1] / far[0] - 1) > 1e-3);
+        kr_rays_unref(&r);
+    }
+}
+
 static void grids_of_scans(void **state)
 {
     (void)state;
@@ -482,6 +517,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(lengths), cmocka_unit_test(projectors), cmocka_unit_test(fans), cmocka_unit_test(volumes), cmocka_unit_test(fast_where_it_can), cmocka_unit_test(tilted),
-                                        cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(rows_of_volumes), cmocka_unit_test(refusals) };
+                                        cmocka_unit_test(turned_rays), cmocka_unit_test(grids_of_scans), cmocka_unit_test(tilted_as_rtk), cmocka_unit_test(rows_of_volumes), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
