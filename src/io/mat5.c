@@ -9,7 +9,7 @@
 #include <zlib.h>
 
 enum { MI_INT8 = 1, MI_UINT8, MI_INT16, MI_UINT16, MI_INT32, MI_UINT32, MI_SINGLE, MI_DOUBLE = 9, MI_INT64 = 12, MI_UINT64,
-       MI_MATRIX, MI_COMPRESSED };
+       MI_MATRIX, MI_COMPRESSED, MI_UTF8, MI_UTF16 };
 enum { MX_CELL = 1, MX_STRUCT, MX_OBJECT, MX_CHAR, MX_SPARSE, MX_DOUBLE, MX_UINT64 = 15 };
 /* zlib cannot make more than 1032 bytes of one. */
 enum { INFLATE_MOST = 1032, ROOM = 1 << 16 };
@@ -18,7 +18,7 @@ enum { INFLATE_MOST = 1032, ROOM = 1 << 16 };
 struct stream {
     FILE *f;
     long left;                      /* bytes of the element not yet taken from the file */
-    bool swap, packed;
+    bool swap, packed, text;        /* text: characters are wanted, too, as numbers */
     z_stream z;
     unsigned char in[ROOM];
 };
@@ -155,11 +155,12 @@ static int take_header(struct stream *s, kr_mat_var *v, int *class, long *inside
 static int take_numbers(struct stream *s, const kr_mat_var *v, float *to, long step, long *inside)
 {
     static const enum kr_number kinds[] = { [MI_INT8] = KR_I8, [MI_UINT8] = KR_U8, [MI_INT16] = KR_I16, [MI_UINT16] = KR_U16,
-        [MI_INT32] = KR_I32, [MI_UINT32] = KR_U32, [MI_SINGLE] = KR_F32, [MI_DOUBLE] = KR_F64, [MI_INT64] = KR_I64, [MI_UINT64] = KR_U64 };
+        [MI_INT32] = KR_I32, [MI_UINT32] = KR_U32, [MI_SINGLE] = KR_F32, [MI_DOUBLE] = KR_F64, [MI_INT64] = KR_I64, [MI_UINT64] = KR_U64,
+        [MI_UTF8] = KR_U8, [MI_UTF16] = KR_U16 };
     struct tag t;
     if (take_tag(s, &t, inside))
         return kr_error_code();
-    enum kr_number kind = t.type > 0 && t.type <= MI_UINT64 ? kinds[t.type] : KR_NUMBER_NONE;
+    enum kr_number kind = t.type > 0 && t.type <= MI_UTF16 ? kinds[t.type] : KR_NUMBER_NONE;
     long size = kr_number_bytes(kind);
     if (!size || t.bytes / size != v->count || t.bytes % size)
         return kr_fail(KR_EFORMAT, "variable '%s' of %s holds %ld bytes of type %ld", v->name, kr_lengths_text(v->n, v->dims), t.bytes, t.type);
@@ -251,7 +252,7 @@ static int take_variable(struct stream *s, kr_mat_var *v, int class, float **dat
                                   : kr_fail(KR_EFORMAT, "'%s' is no structure, but %s: it has no field '%s'", v->name, v->class_name, field);
     if (class == MX_STRUCT)
         return take_field(s, v, data, "", inside);
-    if (!v->numeric)
+    if (!v->numeric && !(s->text && class == MX_CHAR))
         return kr_fail(KR_EFORMAT, "'%s' is of class %s; numbers are wanted", v->name, v->class_name);
     if (!v->count)
         return kr_fail(KR_EFORMAT, "'%s' is empty (%s)", v->name, kr_lengths_text(v->n, v->dims));
@@ -269,7 +270,7 @@ static int take_variable(struct stream *s, kr_mat_var *v, int class, float **dat
 }
 
 /* Goes through the elements of the file. For each: `each`, or, if it is called `name`, its numbers. */
-struct walk { kr_mat_each *each; void *self; const char *name; kr_mat_var *var; float **data; bool found; };
+struct walk { kr_mat_each *each; void *self; const char *name; kr_mat_var *var; float **data; bool found, text; };
 
 static int element(struct walk *w, struct stream *s, long bytes)
 {
@@ -340,6 +341,7 @@ static int walk_path(struct walk *w, const char *path)
     kr_auto struct stream *s = kr_alloc_zero(1, sizeof *s);
     if (!s)
         return kr_error_code();
+    s->text = w->text;
     if (!(s->f = fopen(path, "rb")))
         return kr_fail(KR_EFILE, "cannot be opened: %s", strerror(errno));
     int e = fstat(fileno(s->f), &st) ? kr_fail(KR_EFILE, "cannot be read: %s", strerror(errno)) : walk_file(w, s, (long)st.st_size);
@@ -352,12 +354,30 @@ int kr_mat5_list(const char *path, kr_mat_each *each, void *self)
     return walk_path(&(struct walk){ .each = each, .self = self }, path);
 }
 
-int kr_mat5_read(kr_mat_var *var, float **data, const char *path, const char *name)
+static int read_one(kr_mat_var *var, float **data, const char *path, const char *name, bool text)
 {
-    struct walk w = { .name = name, .var = var, .data = data };
+    struct walk w = { .name = name, .var = var, .data = data, .text = text };
     *data = NULL;
     int e = walk_path(&w, path);
     if (!e && !w.found)
         e = kr_fail(KR_EFORMAT, "there is no variable '%s'", name);
     return e;
+}
+
+int kr_mat5_read(kr_mat_var *var, float **data, const char *path, const char *name)
+{
+    return read_one(var, data, path, name, false);
+}
+
+int kr_mat5_text(char *to, size_t room, const char *path, const char *name)
+{
+    kr_mat_var v;
+    kr_auto float *code = NULL;
+    if (read_one(&v, &code, path, name, true))
+        return kr_error_code();
+    long n = v.count < (long)room - 1 ? v.count : (long)room - 1;
+    for (long i = 0; i < n; i++)
+        to[i] = code[i] >= 1 && code[i] < 127 ? (char)code[i] : '?';
+    to[n] = 0;
+    return v.numeric ? kr_fail(KR_EFORMAT, "'%s' is of class %s; a text is wanted", v.name, v.class_name) : 0;
 }

@@ -17,4 +17,6 @@ int kr_mat5_list(const char *path, kr_mat_each *each, void *self) KR_MUST_USE;
 /* The variable `name` ("s.field" inside a structure) in the file's order, first fastest: count floats, or count pairs if
  * complex. *data is from kr_alloc. Refuses what is not numeric. */
 int kr_mat5_read(kr_mat_var *var, float **data, const char *path, const char *name) KR_MUST_USE;
+/* The text `name`, as much of it as `to` has room for; what is not ASCII is '?'. Refuses what is no text. */
+int kr_mat5_text(char *to, size_t room, const char *path, const char *name) KR_MUST_USE;
 #endif

@@ -1,6 +1,8 @@
 /* prj_htc.c: the Helsinki Tomography Challenge 2022: MATLAB structures CtDataFull, CtDataLimited; one slice of a fan beam. Source: the challenge's
  * data, Zenodo 6984868. */
 #include "prj.h"
+#include "mat5.h"
+#include <string.h>
 
 static int read(kr_projections *p, const char *source, const kr_trace *trace)
 {
@@ -17,6 +19,12 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
                 return kr_error_code();
             continue;
         }
+        char unit[16] = "mm";
+        kr_auto char *of = kr_strf("%s.parameters.distanceUnit", kinds[i]);
+        if (!of || (kr_mat5_text(unit, sizeof unit, source, of) && prj_absent()))
+            return kr_error_code();
+        if (strcmp(unit, "mm"))
+            return kr_fail(KR_EREFUSED, "%s: distances in '%s' (%s); millimetres are wanted: name the sinogram alone (%s) and give --geometry fan:sod=,sdd=,pixel= and --angles", source, unit, of, text);
         p->kind = "Helsinki Tomography Challenge";
         p->beam = KR_DIVERGENT;
         p->lengths = p->integrals = true;

@@ -495,9 +495,31 @@ static void dicom(void **state)
     kr_projections_unref(&p);
 }
 
+/* Lengths of HTC 2022 files are millimetres where they say so. */
+static void other_units(void **state)
+{
+    (void)state;
+    NEED_SHARED("samples/ct/htc2022_like_full.mat");
+    long n, found = 0;
+    unsigned char *b = slurp(shared("samples/ct/htc2022_like_full.mat"), &n);
+    for (long i = 0; i + 6 <= n; i++)
+        if (!memcmp(b + i, (unsigned char[6]){ 16, 0, 2, 0, 'm', 'm' }, 6)) {
+            b[i + 4] = 'c';
+            found++;
+        }
+    assert_true(found > 0);
+    const char *path = scratch("cm.mat");
+    spill(path, b, n);
+    kr_projections *p = NULL;
+    assert_true(kr_projections_read(&p, path, NULL) < 0);
+    assert_refused(KR_EREFUSED, "distances in 'cm' (CtDataFull.parameters.distanceUnit)");
+    assert_null(p);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(tiffs), cmocka_unit_test(angles), cmocka_unit_test(rtk), cmocka_unit_test(rtk_golden), cmocka_unit_test(astra),
-                                        cmocka_unit_test(words), cmocka_unit_test(scanners), cmocka_unit_test(raw), cmocka_unit_test(dataexchange), cmocka_unit_test(lodopab), cmocka_unit_test(dicom) };
+                                        cmocka_unit_test(words), cmocka_unit_test(scanners), cmocka_unit_test(raw), cmocka_unit_test(dataexchange), cmocka_unit_test(lodopab), cmocka_unit_test(other_units), cmocka_unit_test(dicom) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }
