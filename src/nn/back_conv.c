@@ -115,6 +115,72 @@ static int weight_part(void *self, long i)
     return 0;
 }
 
+/* The same in Winograd's form, some tiles at a time: first they are transformed, then each pair of 16 inputs and 16 outputs adds their products up. */
+struct wino_job { wino_conv conv; const wino_kern *kern; long first, tiles, all; float *v, *m; double *sum; kr_tensor *dw; long outs; };
+enum { TILES_AT_ONCE = 8, PAIR_SUMS = 9 * 256 };
+
+static int wino_points(void *self, long i)
+{
+    const struct wino_job *j = self;
+    long t = i * TILES_AT_ONCE, n = j->tiles - t < TILES_AT_ONCE ? j->tiles - t : TILES_AT_ONCE;
+    j->kern->points(&j->conv, j->first + t, n, j->v + t * j->conv.wide, j->m + t * 16 * j->conv.blocks);
+    return 0;
+}
+
+static void wino_add(const struct wino_job *j, long in, long n, long b, const double *sum)
+{
+    for (long o = 16 * b; o < 16 * b + 16 && o < j->outs; o++)
+        for (long k = 0; k < n; k++)
+            for (int t = 0; t < 9; t++)
+                j->dw->data[(o * j->conv.ins + in + k) * 9 + t] += (float)sum[256 * t + 16 * k + o - 16 * b];
+}
+
+/* One pair; its sums are kept from tiles to tiles, where there are more. */
+static int wino_pair(void *self, long i)
+{
+    const struct wino_job *j = self;
+    long in = i / j->conv.blocks * 16, b = i % j->conv.blocks, n = j->conv.ins - in < 16 ? j->conv.ins - in : 16;
+    double own[PAIR_SUMS], *sum = j->sum ? j->sum + i * PAIR_SUMS : own;
+    if (!j->first)
+        memset(sum, 0, PAIR_SUMS * sizeof *sum);
+    j->kern->gradients(&j->conv, j->v, j->m, j->tiles, in, n, b, sum);
+    if (j->first + j->tiles == j->all)
+        wino_add(j, in, n, b, sum);
+    return 0;
+}
+
+struct wino_rooms { float *v, *m; double *sum; long pairs, tiles; };
+
+static struct wino_rooms wino_rooms(const kr_conv *c, long h, long w, lay_room *room)
+{
+    struct wino_rooms r = { .pairs = (conv_ins(c) + 15) / 16 * c->blocks, .tiles = wino_tiles(h, w, c->dilation) };
+    r.v = room_for(room, (size_t)(36 * wino_apart(wino_wide(c->maps, c->split))) * sizeof *r.v);
+    r.m = room_for(room, (size_t)(36 * wino_apart(16 * c->blocks)) * sizeof *r.m);
+    r.sum = r.tiles > WINO_TILES ? room_for(room, (size_t)(r.pairs * PAIR_SUMS) * sizeof *r.sum) : NULL;
+    return r;
+}
+
+static void wino_weights(const kr_conv *c, kr_tensor *dw, kr_map *const *x, const kr_map *d, long margin, const kr_map *dy, lay_room room)
+{
+    struct wino_rooms r = wino_rooms(c, dy->h, dy->w, &room);
+    struct wino_job j = { .conv = { .segments = c->maps, .h = dy->h, .w = dy->w, .halo = kr_conv_halo(c), .dilation = c->dilation, .blocks = c->blocks, .half = c->outs % 16 && c->outs % 16 <= 8,
+                                    .ins = conv_ins(c), .wide = wino_wide(c->maps, c->split), .dy = kr_map_at(d, 0, margin, margin), .dy_block = d->block, .dy_row = d->row },
+                          .kern = wino_kern_best(), .all = r.tiles, .v = r.v, .m = r.m, .sum = r.sum, .dw = dw, .outs = c->outs };
+    for (int s = 0; s < c->maps; s++) {
+        j.conv.in[s].data = x[s]->data;
+        j.conv.in[s].block = x[s]->block;
+        j.conv.in[s].row = x[s]->row;
+        j.conv.in[s].c = (int)c->split[s];
+    }
+    int e = 0;
+    for (; j.first < j.all; j.first += WINO_TILES) {
+        j.tiles = j.all - j.first < WINO_TILES ? j.all - j.first : WINO_TILES;
+        e = e ? e : kr_for((j.tiles + TILES_AT_ONCE - 1) / TILES_AT_ONCE, wino_points, &j);
+        e = e ? e : kr_for(r.pairs, wino_pair, &j);
+    }
+    kr_assert(!e);
+}
+
 /* One block of inputs: what the pixels of the padding got goes to those they were copied from. */
 static int fold_block(void *self, long b)
 {
@@ -178,7 +244,7 @@ static void turn(const kr_conv *c, const kr_conv *t, int s)
 }
 
 /* d, and room for the largest share, for the turned weights and for the convolution that makes the share. */
-struct back_rooms { kr_map d; float *share, *weights, *bias; void *conv; };
+struct back_rooms { kr_map d; float *share, *weights, *bias; void *conv; lay_room first; };
 
 static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
 {
@@ -186,6 +252,10 @@ static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
     long most = 0, weights = 0, m = margin(c), H = h + 2 * m, W = w + 2 * m;
     size_t scratch = 0;
     r.d = map_in(room, c->outs, H, W, kr_conv_halo(c));
+    r.first = *room;
+    lay_room before = *room;                        /* the gradient of the weights is made before that of the inputs */
+    if (c->wino)
+        wino_rooms(c, h, w, &before);
     for (int s = 0; s < c->maps; s++) {
         kr_conv t = turned(c, s);
         most = t.outs > most ? t.outs : most;
@@ -196,6 +266,7 @@ static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
     r.weights = room_for(room, (size_t)weights * sizeof *r.weights);
     r.bias = room_for(room, (size_t)(most + 15) / 16 * 16 * sizeof *r.bias);
     r.conv = room_for(room, scratch);
+    room->used = before.used > room->used ? before.used : room->used;
     return r;
 }
 
@@ -233,7 +304,9 @@ void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_t
         if (e)
             kr_map_pad(x[s], c->pad);
     }
-    if (dweight && kr_for(blocks * dy->blocks * c->k, weight_part, &j))
+    if (dweight && c->wino)
+        wino_weights(c, dweight, x, &j.d, j.margin, dy, r.first);
+    else if (dweight && kr_for(blocks * dy->blocks * c->k, weight_part, &j))
         kr_assert(0 && "arithmetic cannot be refused");
     for (int s = 0; s < c->maps && dx; s++) {
         if (!dx[s])

@@ -18,11 +18,14 @@ typedef struct wino_conv {
     const float *weight, *bias;      /* weight: packed as for conv_row */
     void *u;                         /* the weights transformed: wino_weights_room bytes */
     float *out; long out_block, out_row;
+    const float *dy; long dy_block, dy_row;                      /* what the outputs got, for the gradient of the weights */
     enum kr_act act; float slope;
 } wino_conv;
 long wino_tiles(long h, long w, long dilation);                  /* how many there are                      */
 long wino_pieces(long tiles);                                    /* into how many pieces they are divided   */
 long wino_wide(int segments, const long *split);                 /* floats that a tile's input channels take: whole lines, unused lanes too */
+static inline long wino_apart(long channels) { return WINO_TILES * channels + 16; }      /* floats from one of the 36 matrices to the next: a 64-byte line more, so that they
+                                        do not all fall on the same lines of the first-level cache */
 long wino_room(long wide, long blocks);                          /* floats of scratch for one piece         */
 long wino_units(const wino_conv *c, int group);                  /* of work for the transform of the weights */
 
@@ -32,6 +35,10 @@ typedef struct wino_kern {
     void (*weights)(const wino_conv *c, long unit);              /* writes a part of u */
     /* At most WINO_TILES; sums (NULL: not wanted): WINO_SUMS of each block. */
     void (*piece)(const wino_conv *c, long first, long tiles, float *scratch, float *sums);
+    /* The gradient of the weights (not in bfloat16), from at most WINO_TILES: transformed inputs, v, and slopes of the outputs, m; then of the inputs in ... in + n (at most 16) and
+     * output block b: sum[tap][16 inputs][16 outputs] is added to. */
+    void (*points)(const wino_conv *c, long first, long tiles, float *v, float *m);
+    void (*gradients)(const wino_conv *c, const float *v, const float *m, long tiles, long in, long n, long b, double *sum);
 } wino_kern;
 extern const wino_kern wino_kern_base, wino_kern_v3, wino_kern_v4, wino_kern_bf16;     /* bf16: products of bfloat16 numbers, for
                                                                      an even number of inputs; nn_bf16_built says whether it is that */
