@@ -248,7 +248,7 @@ static int one_row(void *self, long y)
 }
 
 /* The same in Winograd's form, a piece of tiles at a time. */
-struct wino_job { wino_conv conv; const wino_kern *kern; long tiles, pieces, room; float *scratch, *sums; };
+struct wino_job { wino_conv conv; const wino_kern *kern; long tiles, pieces, room; float *scratch, *sums, *v; };
 
 static int one_unit(void *self, long i)
 {
@@ -265,10 +265,35 @@ static int one_piece(void *self, long i)
     return 0;
 }
 
-/* Floats of scratch: a piece for each thread; sums of all pieces; then come the weights. */
+/* So few tiles that transformed weights would be read once or twice: they are used as they are made. */
+enum { TILES_AT_ONCE = 4 };
+
+static int few_in(void *self, long i)
+{
+    const struct wino_job *j = self;
+    long t = i * TILES_AT_ONCE, n = j->tiles - t < TILES_AT_ONCE ? j->tiles - t : TILES_AT_ONCE;
+    j->kern->few_in(&j->conv, t, n, j->v);
+    return 0;
+}
+
+static int few_out(void *self, long i)
+{
+    const struct wino_job *j = self;
+    j->kern->few_out(&j->conv, i, j->tiles, j->v, j->scratch + kr_worker() * j->room, j->sums ? j->sums + i * j->kern->group * WINO_SUMS : NULL);
+    return 0;
+}
+
+static bool few(const kr_conv *c, long h, long w) { return wino_tiles(h, w, c->dilation) <= WINO_TILES; }
+
+/* Floats of scratch: a piece for each thread; sums of all pieces; then come the weights, or (few tiles) the transformed inputs. */
 static void wino_rooms(const kr_conv *c, long h, long w, long *room, long *all, long *ins)
 {
     *ins = conv_ins(c);
+    if (few(c, h, w)) {
+        *room = (wino_few_room() + 15) / 16 * 16;
+        *all = WINO_SUMS * c->blocks;
+        return;
+    }
     *room = (wino_room(wino_wide(c->maps, c->split), c->blocks) + 15) / 16 * 16;
     *all = WINO_SUMS * c->blocks * wino_pieces(wino_tiles(h, w, c->dilation));
 }
@@ -280,7 +305,8 @@ size_t conv_scratch(const kr_conv *c, long h, long w)
     if (!c->wino)
         return 0;
     wino_rooms(c, h, w, &room, &all, &v.ins);
-    return (size_t)(kr_threads() * room + all) * sizeof(float) + wino_weights_room(&v, c->wino);
+    size_t last = few(c, h, w) ? (size_t)(36 * wino_apart(wino_wide(c->maps, c->split))) * sizeof(float) : wino_weights_room(&v, c->wino);
+    return (size_t)(kr_threads() * room + all) * sizeof(float) + last;
 }
 
 size_t conv_bytes(const kr_conv *c)
@@ -309,9 +335,16 @@ static void wino(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, vo
     wino_rooms(c, y->h, y->w, &j.room, &all, &ins);
     j.scratch = scratch;
     j.sums = sums ? j.scratch + kr_threads() * j.room : NULL;
-    j.conv.u = j.scratch + kr_threads() * j.room + all;
-    int e = kr_for(wino_units(&j.conv, c->wino->group), one_unit, &j);
-    e = e ? e : kr_for(j.pieces, one_piece, &j);
+    j.conv.u = j.v = j.scratch + kr_threads() * j.room + all;
+    int e;
+    if (few(c, y->h, y->w)) {
+        j.pieces = 1;
+        e = kr_for((j.tiles + TILES_AT_ONCE - 1) / TILES_AT_ONCE, few_in, &j);
+        e = e ? e : kr_for((c->blocks + c->wino->group - 1) / c->wino->group, few_out, &j);
+    } else {
+        e = kr_for(wino_units(&j.conv, c->wino->group), one_unit, &j);
+        e = e ? e : kr_for(j.pieces, one_piece, &j);
+    }
     kr_assert(!e);
     for (long i = 0; sums && i < WINO_SUMS * c->blocks; i++)
         sums[i] = 0;

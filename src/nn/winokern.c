@@ -127,7 +127,7 @@ INLINE void kernel(vf u[36], const float *g, long apart)
         line_weights(u + 6 * y, t[0][y], t[1][y], t[2][y]);
 }
 
-enum { GROUP =
+enum { GROUP =                      /* at most WINO_GROUP */
 #if defined(__AVX512F__)
     4
 #else
@@ -147,26 +147,32 @@ static const float *taps_of(const wino_conv *w, const float *group, long c, long
     return group + ((first + block) * 9 + c - first - block) * 16 * ob;
 }
 
-/* Sixteen input channels and one group of blocks: [36][group][input channel, or pair][block][16] */
+/* Input channels first ... end - 1 and `ob` blocks from `from` on: [36][input channel, or pair][block][16], the 36 `step` numbers apart. */
+static void some_weights(const wino_conv *c, long from, long ob, long first, long end, num *u, long step)
+{
+    const float *group = c->weight + from * 16 * c->ins * 9;
+    for (long i = first; i < end; i += PAIR)
+        for (long b = 0; b < ob; b++) {
+            num *to = u + 16 * ((i - first) * ob + b * PAIR);
+            for (int q = 0; q < 16; q += VL, to += VL) {
+                vf t[PAIR][36];
+                for (int p = 0; p < PAIR; p++) {
+                    long apart;
+                    const float *g = taps_of(c, group, i + p, ob, &apart) + 16 * b + q;
+                    kernel(t[p], g, apart);
+                }
+                for (int k = 0; k < 36; k++)
+                    keep_weights(to + k * step, t, k);
+            }
+        }
+}
+
+/* Sixteen input channels and one group of blocks of [36][group][input channel, or pair][block][16] */
 static void weights(const wino_conv *c, long unit)
 {
     long chunks = (c->ins + 15) / 16, from = unit / chunks * GROUP, ob = c->blocks - from < GROUP ? c->blocks - from : GROUP;
     long first = unit % chunks * 16, end = first + 16 < c->ins ? first + 16 : c->ins;
-    const float *group = c->weight + from * 16 * c->ins * 9;
-    for (long i = first; i < end; i += PAIR)
-        for (long b = 0; b < ob; b++) {
-            num *to = (num *)c->u + 16 * from * c->ins + 16 * (i * ob + b * PAIR);
-            for (int q = 0; q < 16; q += VL, to += VL) {
-                vf u[PAIR][36];
-                for (int p = 0; p < PAIR; p++) {
-                    long apart;
-                    const float *g = taps_of(c, group, i + p, ob, &apart) + 16 * b + q;
-                    kernel(u[p], g, apart);
-                }
-                for (int k = 0; k < 36; k++)
-                    keep_weights(to + k * 16 * c->blocks * c->ins, u, k);
-            }
-        }
+    some_weights(c, from, ob, first, end, (num *)c->u + 16 * from * c->ins + 16 * first * ob, 16 * c->blocks * c->ins);
 }
 
 /* ---- Tiles ---- */
@@ -223,25 +229,25 @@ static __attribute__((noinline)) void tile_out##kind(const float *m, long apart,
 TILES(vf, , PARTS) TILES(vh, _half, HALVES)
 
 /* ---- Products ---- */
-/* m[t][...] = sum over c of v[t][c] u[c][...] for PX tiles, OB whole blocks and HALF (0 or 1) of a half, which takes a whole place. */
+/* m[t][...] = (more: +=) sum over c of v[t][c] u[c][...] for PX tiles, OB whole blocks and HALF (0 or 1) of a half, which takes a whole place. */
 #define GEMM(PX, OB, HALF)                                                                                                  \
-INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n)                       \
+INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n, bool more)            \
 {                                                                                                                           \
     vf acc[PX][PARTS * OB + 1];                                                                                             \
     vh last[PX][HALVES];                                                                                                    \
     UNROLL for (int j = 0; j < PX; j++) {                                                                                   \
-        UNROLL for (int o = 0; o < HALVES; o++)                                                                             \
-            last[j][o] = (vh){ 0 };                                                                                         \
+        UNROLL for (int o = 0; o < HALVES * HALF; o++)                                                                      \
+            last[j][o] = more ? get_half(m + j * mt + 16 * OB + HL * o) : (vh){ 0 };                                        \
         UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
-            acc[j][o] = (vf){ 0 };                                                                                          \
+            acc[j][o] = more ? get(m + j * mt + VL * o) : (vf){ 0 };                                                        \
     }                                                                                                                       \
     for (long c = 0; c < n; c += PAIR, u += 16 * PAIR * (OB + HALF)) {                                                      \
         factor w[PARTS * OB + 1];                                                                                           \
         factor_half h[HALVES];                                                                                              \
         UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                         \
             w[o] = weights_at(u + VL * PAIR * o);                                                                           \
-        UNROLL for (int o = 0; o < HALVES; o++)                                                                             \
-            h[o] = weights_half(u + 16 * PAIR * (HALF ? OB : 0) + HL * PAIR * o);                                           \
+        UNROLL for (int o = 0; o < HALVES * HALF; o++)                                                                      \
+            h[o] = weights_half(u + 16 * PAIR * OB + HL * PAIR * o);                                                        \
         UNROLL for (int j = 0; j < PX; j++) {                                                                               \
             UNROLL for (int o = 0; o < PARTS * OB; o++)                                                                     \
                 acc[j][o] = add_product(acc[j][o], v + j * vt + c, w[o]);                                                   \
@@ -256,30 +262,33 @@ INLINE void gemm_##PX##_##OB##_##HALF(float *m, long mt, const num *v, long vt, 
             put_half(m + j * mt + 16 * OB + HL * o, last[j][o]);                                                            \
     }                                                                                                                       \
 }
-/* All tiles; what is left by a last step that overlaps, or one by one where there are too few. */
-#define GEMMS(PX, OB, HALF)                                                                                                 \
-GEMM(1, OB, HALF) GEMM(PX, OB, HALF)                                                                                        \
-static void gemm_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles)                   \
+/* All tiles; what is left by a last step that overlaps where nothing is added to, or by fewer at a time. */
+#define GEMMS(PX, FEW, OB, HALF)                                                                                            \
+GEMM(1, OB, HALF) GEMM(FEW, OB, HALF) GEMM(PX, OB, HALF)                                                                    \
+static void gemm_##OB##_##HALF(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles, bool more)       \
 {                                                                                                                           \
     long t = 0;                                                                                                             \
     for (; t + PX <= tiles; t += PX)                                                                                        \
-        gemm_##PX##_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n);                                                    \
-    if (t < tiles && tiles >= PX)                                                                                           \
-        gemm_##PX##_##OB##_##HALF(m + (tiles - PX) * mt, mt, v + (tiles - PX) * vt, vt, u, n);                              \
-    else                                                                                                                    \
-        for (; t < tiles; t++)                                                                                              \
-            gemm_1_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n);                                                     \
+        gemm_##PX##_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n, more);                                              \
+    if (t < tiles && tiles >= PX && !more) {                                                                                \
+        gemm_##PX##_##OB##_##HALF(m + (tiles - PX) * mt, mt, v + (tiles - PX) * vt, vt, u, n, false);                       \
+        return;                                                                                                             \
+    }                                                                                                                       \
+    for (; t + FEW <= tiles; t += FEW)                                                                                      \
+        gemm_##FEW##_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n, more);                                             \
+    for (; t < tiles; t++)                                                                                                  \
+        gemm_1_##OB##_##HALF(m + t * mt, mt, v + t * vt, vt, u, n, more);                                                   \
 }
 
-typedef void gemm(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles);
+typedef void gemm(float *m, long mt, const num *v, long vt, const num *u, long n, long tiles, bool more);
 #if defined(__AVX512F__)
-GEMMS(24, 1, 0) GEMMS(12, 2, 0) GEMMS(8, 3, 0) GEMMS(6, 4, 0) GEMMS(24, 0, 1) GEMMS(12, 1, 1) GEMMS(8, 2, 1) GEMMS(6, 3, 1)
+GEMMS(24, 4, 1, 0) GEMMS(12, 4, 2, 0) GEMMS(8, 4, 3, 0) GEMMS(6, 4, 4, 0) GEMMS(24, 4, 0, 1) GEMMS(12, 4, 1, 1) GEMMS(8, 4, 2, 1) GEMMS(6, 4, 3, 1)
 static gemm *const gemms[2][5] = { { NULL, gemm_1_0, gemm_2_0, gemm_3_0, gemm_4_0 }, { NULL, gemm_0_1, gemm_1_1, gemm_2_1, gemm_3_1 } };
 #elif defined(__AVX2__)
-GEMMS(6, 1, 0) GEMMS(12, 0, 1)
+GEMMS(6, 4, 1, 0) GEMMS(12, 4, 0, 1)
 static gemm *const gemms[2][2] = { { NULL, gemm_1_0 }, { NULL, gemm_0_1 } };
 #else
-GEMMS(3, 1, 0) GEMMS(6, 0, 1)
+GEMMS(3, 2, 1, 0) GEMMS(6, 4, 0, 1)
 static gemm *const gemms[2][2] = { { NULL, gemm_1_0 }, { NULL, gemm_0_1 } };
 #endif
 
@@ -343,20 +352,21 @@ static void tiles_in(const wino_conv *c, long first, long tiles, num *v, long va
     }
 }
 
-static void tiles_out(const wino_conv *c, long first, long tiles, const float *m, long ma, float *sums)
+/* Blocks from ... from + ob - 1 of the outputs, of which alone m and sums are. */
+static void tiles_out(const wino_conv *c, long first, long tiles, long from, long ob, const float *m, long ma, float *sums)
 {
     long d = c->dilation;
     for (long t = 0; t < tiles; t++) {
         struct place at = place(c, first + t);
         bool inside = at.y + 3 * d < c->h && at.x + 3 * d < c->w;
-        for (long b = 0; b < c->blocks; b++) {
-            const float *from = m + (t * c->blocks + b) * 16;
-            float *to = c->out + b * c->out_block + at.y * c->out_row + at.x * 16, *add = sums ? sums + WINO_SUMS * b : NULL;
+        for (long k = 0, b = from; k < ob; k++, b++) {
+            const float *of = m + (t * ob + k) * 16;
+            float *to = c->out + b * c->out_block + at.y * c->out_row + at.x * 16, *add = sums ? sums + WINO_SUMS * k : NULL;
             bool half = c->half && b == c->blocks - 1;
             if (inside)
-                (half ? tile_out_half : tile_out)(from, ma, c->bias + 16 * b, c->act, c->slope, to, d * c->out_row, d * 16, add);
+                (half ? tile_out_half : tile_out)(of, ma, c->bias + 16 * b, c->act, c->slope, to, d * c->out_row, d * 16, add);
             else
-                tile_cut(c, from, ma, b, half, to, at, add);
+                tile_cut(c, of, ma, b, half, to, at, add);
         }
     }
 }
@@ -371,18 +381,36 @@ static void piece(const wino_conv *c, long first, long tiles, float *scratch, fl
         const num *u = (const num *)c->u + i * c->ins * 16 * c->blocks;
         for (long b = 0; b < c->blocks; b += GROUP) {
             long ob = c->blocks - b < GROUP ? c->blocks - b : GROUP;
-            gemms[c->half && b + ob == c->blocks][ob](m + i * ma + 16 * b, mt, v + i * va, c->wide, u, c->ins, tiles);
+            gemms[c->half && b + ob == c->blocks][ob](m + i * ma + 16 * b, mt, v + i * va, c->wide, u, c->ins, tiles, false);
             u += c->ins * 16 * ob;
         }
     }
     if (sums)
         memset(sums, 0, (size_t)(WINO_SUMS * c->blocks) * sizeof *sums);
-    tiles_out(c, first, tiles, m, ma, sums);
+    tiles_out(c, first, tiles, 0, c->blocks, m, ma, sums);
+}
+
+static void few_in(const wino_conv *c, long first, long tiles, float *v) { tiles_in(c, first, tiles, (num *)(void *)v + first * c->wide, wino_apart(c->wide)); }
+
+static void few_out(const wino_conv *c, long unit, long tiles, const float *v, float *scratch, float *sums)
+{
+    long from = unit * GROUP, ob = c->blocks - from < GROUP ? c->blocks - from : GROUP, va = wino_apart(c->wide), mt = 16 * ob, ma = wino_apart(mt), step = 16 * mt + 16;
+    float *m = scratch;
+    num *u = (num *)(void *)(m + 36 * ma);
+    for (long i = 0; i < c->ins; i += 16) {
+        long n = c->ins - i < 16 ? c->ins - i : 16;
+        some_weights(c, from, ob, i, i + n, u, step);
+        for (int k = 0; k < 36; k++)
+            gemms[c->half && from + ob == c->blocks][ob](m + k * ma, mt, (const num *)(const void *)v + k * va + i, c->wide, u + k * step, n, tiles, i > 0);
+    }
+    if (sums)
+        memset(sums, 0, (size_t)(WINO_SUMS * ob) * sizeof *sums);
+    tiles_out(c, 0, tiles, from, ob, m, ma, sums);
 }
 
 /* ---- The gradient of the weights: dg = G^T (sum over the tiles of V x (A dy A^T)) G, 36 products instead of 144, too ---- */
 #if defined(__AVX512BF16__)
-const wino_kern NAME(KR_LEVEL) = { GROUP, sizeof(num), weights, piece, NULL, NULL };
+const wino_kern NAME(KR_LEVEL) = { GROUP, sizeof(num), weights, piece, few_in, few_out, NULL, NULL };
 #else
 INLINE void line_slopes(vf m[6], vf y0, vf y1, vf y2, vf y3)
 {
@@ -515,5 +543,5 @@ static void gradients(const wino_conv *c, const float *v, const float *m, long t
     }
 }
 
-const wino_kern NAME(KR_LEVEL) = { GROUP, sizeof(num), weights, piece, points, gradients };
+const wino_kern NAME(KR_LEVEL) = { GROUP, sizeof(num), weights, piece, few_in, few_out, points, gradients };
 #endif

@@ -9,6 +9,7 @@
 enum { WINO_TILES = 24 };            /* most tiles of one piece: 36 x 24 x 128 channels = 442 KiB of the second-level cache */
 /* Floats of `wino_sums` of one piece and block: sums of the outputs by channel, and of their squares. */
 enum { WINO_SUMS = 32 };
+enum { WINO_GROUP = 4 };             /* most blocks of outputs that a product takes at once */
 typedef struct wino_conv {
     int segments;
     struct { const float *data; long block, row; int c; } in[KR_SEGMENTS];     /* pixel (0, 0) of each input */
@@ -26,6 +27,7 @@ long wino_pieces(long tiles);                                    /* into how man
 long wino_wide(int segments, const long *split);                 /* floats that a tile's input channels take: whole lines, unused lanes too */
 static inline long wino_apart(long channels) { return WINO_TILES * channels + 16; }      /* floats from one of the 36 matrices to the next: a 64-byte line more, so that they
                                         do not all fall on the same lines of the first-level cache */
+static inline long wino_few_room(void) { return 36 * (wino_apart(16 * WINO_GROUP) + 16 * 16 * WINO_GROUP + 16); }
 long wino_room(long wide, long blocks);                          /* floats of scratch for one piece         */
 long wino_units(const wino_conv *c, int group);                  /* of work for the transform of the weights */
 
@@ -35,6 +37,10 @@ typedef struct wino_kern {
     void (*weights)(const wino_conv *c, long unit);              /* writes a part of u */
     /* At most WINO_TILES; sums (NULL: not wanted): WINO_SUMS of each block. */
     void (*piece)(const wino_conv *c, long first, long tiles, float *scratch, float *sums);
+    /* All of at most WINO_TILES, without c->u: the inputs of some transformed; then group `unit` of the outputs in wino_few_room floats of scratch, with some inputs' weights at a time,
+     * which never leave the caches. sums: WINO_SUMS of each block of the group. */
+    void (*few_in)(const wino_conv *c, long first, long tiles, float *v);
+    void (*few_out)(const wino_conv *c, long unit, long tiles, const float *v, float *scratch, float *sums);
     /* The gradient of the weights (not in bfloat16), from at most WINO_TILES: transformed inputs, v, and slopes of the outputs, m; then of the inputs in ... in + n (at most 16) and
      * output block b: sum[tap][16 inputs][16 outputs] is added to. */
     void (*points)(const wino_conv *c, long first, long tiles, float *v, float *m);
