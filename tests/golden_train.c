@@ -1,5 +1,5 @@
 /* golden_train.c: files of training (train_*.h5): for each case the gradients of all parameters before the first step, and losses and weights
- * over three steps of its optimiser. */
+ * over three steps of its optimiser; in float and in double. */
 #include "golden.h"
 #include "kray/net.h"
 #include <math.h>
@@ -66,26 +66,58 @@ static int whole_loss(struct training *t, const char *what, double *sum)
     return e;
 }
 
+/* What an input of the graph is given. */
+static const void *given(const kr_graph *g, long i, const kr_net_input *in)
+{
+    const char *name = kr_graph_input_name(g, i);
+    return !strcmp(name, "kspace") ? (const void *)in->kspace : !strcmp(name, "mask") ? in->mask : !strcmp(name, "acs") ? in->acs : !strcmp(name, "sens") ? (const void *)in->sens
+                                                                                                                               : (const void *)in->image;
+}
+
 /* One pass of all items: outputs (backward false), or gradients of what whole_loss left in d. */
 static void pass(struct training *t, kr_run *r, const struct item *it, const kr_graph *g, bool backward)
 {
     long n = t->h * t->w;
+    double *v = malloc((size_t)(4 * n) * sizeof *v);
     for (long b = 0; b < t->items; b++) {
-        for (long i = 0; i < kr_graph_inputs(g); i++) {
-            const char *name = kr_graph_input_name(g, i);
-            const kr_net_input *in = &it[b].in;
-            kr_run_input(r, i, !strcmp(name, "kspace") ? (const void *)in->kspace : !strcmp(name, "mask") ? in->mask : !strcmp(name, "acs") ? in->acs
-                                : !strcmp(name, "sens") ? (const void *)in->sens : (const void *)in->image);
-        }
+        for (long i = 0; i < kr_graph_inputs(g); i++)
+            kr_run_input(r, i, given(g, i, &it[b].in));
         kr_run_forward(r, NULL, NULL);
-        for (long o = 0; o < t->outs; o++)
-            if (backward)
-                kr_magnitude_backward(kr_run_dy(r, o), kr_run_output(r, o), t->d[o] + b * n);
-            else
-                kr_magnitude(t->out[o] + b * n, kr_run_output(r, o));
+        for (long o = 0; o < t->outs; o++) {
+            bool complex = kr_run_output(r, o)->n.kind == KR_IMAGE;
+            kr_value_get(v, kr_run_output(r, o));
+            if (backward) {
+                kr_magnitude_backward(v + 2 * n, v, t->d[o] + b * n, n, complex);
+                kr_value_put(kr_run_dy(r, o), v + 2 * n);
+            } else
+                kr_magnitude(t->out[o] + b * n, v, n, complex);
+        }
         if (backward)
             kr_run_backward(r);
     }
+    free(v);
+}
+
+/* The same in double; forward and backward passes of one item follow each other. */
+static int plain_pass(struct training *t, kr_plain_run *r, const struct item *it, const kr_graph *g, bool backward)
+{
+    long n = t->h * t->w;
+    int e = 0;
+    for (long b = 0; b < t->items && !e; b++) {
+        for (long i = 0; i < kr_graph_inputs(g); i++)
+            if (kr_plain_input(r, i))
+                kr_plain_give(r, i, given(g, i, &it[b].in));
+        e = kr_plain_forward(r, NULL);
+        for (long o = 0; o < t->outs && !e; o++) {
+            bool complex = kr_plain_output_extent(r, o).kind == KR_IMAGE;
+            if (backward)
+                kr_magnitude_backward(kr_plain_dy(r, o), kr_plain_output(r, o), t->d[o] + b * n, n, complex);
+            else
+                kr_magnitude(t->out[o] + b * n, kr_plain_output(r, o), n, complex);
+        }
+        e = e || !backward ? e : kr_plain_backward(r, NULL);
+    }
+    return e;
 }
 
 double *doubles(hid_t file, const char *path, long *n)
@@ -109,14 +141,14 @@ double *doubles(hid_t file, const char *path, long *n)
 }
 
 /* The largest difference between numbers of ours and of the file, over the file's largest. */
-static double apart(hid_t file, const char *path, const float *ours, long count, double *top)
+static double apart(hid_t file, const char *path, const double *ours, long count, double *top)
 {
     long n = 0;
     double *want = doubles(file, path, &n), worst = want && n == count ? 0 : INFINITY;
     *top = 0;
     for (long i = 0; want && i < n && i < count; i++) {
         *top = fmax(*top, fabs(want[i]));
-        worst = fmax(worst, fabs(want[i] - (double)ours[i]));
+        worst = fmax(worst, fabs(want[i] - ours[i]));
     }
     free(want);
     return worst;
@@ -212,7 +244,11 @@ static int one_case(struct training *t, const char *what, kr_graph *g, kr_run *r
             snprintf(path, sizeof path, "cases/%s/outputs/grad/%s", what, p[i].value.name);
             if (H5Lexists(t->file, path, H5P_DEFAULT) <= 0)
                 continue;
-            d = apart(t->file, path, p[i].gradient.data, kr_tensor_count(&p[i].value), &top);
+            double *ours = calloc((size_t)kr_tensor_count(&p[i].value) + 1, sizeof *ours);
+            for (long k = 0; k < kr_tensor_count(&p[i].value); k++)
+                ours[k] = (double)p[i].gradient.data[k];
+            d = apart(t->file, path, ours, kr_tensor_count(&p[i].value), &top);
+            free(ours);
             d = top > 0 ? d / top : d > 1e-9 ? INFINITY : 0;
             tensors++;
             if (!(d <= worst)) {
@@ -244,6 +280,75 @@ static int one_case(struct training *t, const char *what, kr_graph *g, kr_run *r
     }
     if (kr_graph_pack(g))
         good = false;
+    kr_optim_unref(&o);
+    free(start); free(losses); free(norm); free(s.opts);
+    return !good;
+}
+
+/* The same in double, on its own way all along: all to 1e-11 (1e-13 is what rounding leaves, even of weights whose gradient is all but 0). */
+static int double_case(struct training *t, const char *what, kr_graph *g, kr_plain_run *r, const struct item *it, int number)
+{
+    enum { STEPS = 3 };
+    char path[300];
+    long params, n = 0, norms = 0, tensors = 0;
+    kr_param *p = kr_graph_params(g, &params);
+    struct settings s = { 0 };
+    snprintf(path, sizeof path, "cases/%s", what);
+    int e = settings_of(t->file, path, &s);
+    snprintf(path, sizeof path, "cases/%s/outputs/loss", what);
+    double *losses = doubles(t->file, path, &n), off = 0, norm_off = 0, worst = 0, weights[2] = { 0, 0 };
+    snprintf(path, sizeof path, "cases/%s/outputs/grad_norm_before_clipping", what);
+    double *norm = doubles(t->file, path, &norms);
+    if (!e && (!losses || n != STEPS + 1 || !norm || norms != STEPS))
+        e = kr_fail(KR_EFORMAT, "the case '%s' holds no %d losses or no %d norms of gradients", what, STEPS + 1, STEPS);
+    kr_optim *o = e ? NULL : kr_optim_new(s.kind, s.opts, p, params);
+    double **start = calloc((size_t)params + 1, sizeof *start);
+    for (long i = 0; i < params; i++) {
+        size_t bytes = (size_t)kr_tensor_count(&p[i].value) * sizeof(double);
+        start[i] = malloc(bytes + 1);
+        memcpy(start[i], p[i].exact, bytes);
+    }
+    e = e || o ? e : kr_error_code();
+    for (int step = 0; !e && step <= STEPS; step++) {
+        double loss = 0, top;
+        kr_graph_zero_gradients(g);
+        if ((e = plain_pass(t, r, it, g, false)) || (e = whole_loss(t, what, &loss)))
+            break;
+        off = fmax(off, fabs(loss / losses[step] - 1));
+        if (step == STEPS || (e = plain_pass(t, r, it, g, true)))
+            break;
+        for (long i = 0; step == 0 && i < params; i++) {
+            long count = kr_tensor_count(&p[i].value);
+            snprintf(path, sizeof path, "cases/%s/outputs/grad/%s", what, p[i].value.name);
+            if (H5Lexists(t->file, path, H5P_DEFAULT) <= 0)
+                continue;
+            double d = apart(t->file, path, p[i].exact_gradient, count, &top);
+            worst = fmax(worst, top > 0 ? d / top : d > 1e-12 ? INFINITY : 0);
+            tensors++;
+        }
+        norm_off = fmax(norm_off, fabs(kr_clip_norm(p, params, s.clip > 0 ? s.clip : INFINITY) / norm[step] - 1));
+        if ((e = kr_optim_step(o, s.rate)))
+            break;
+        for (long i = 0; step != 1 && i < params; i++) {
+            long count = 0;
+            snprintf(path, sizeof path, "cases/%s/outputs/weights_after%d/%s", what, step + 1, p[i].value.name);
+            double *want = doubles(t->file, path, &count);
+            if (!want || count != kr_tensor_count(&p[i].value))
+                weights[step > 0] = INFINITY;
+            for (long k = 0; want && k < count; k++)
+                weights[step > 0] = fmax(weights[step > 0], fabs(want[k] - p[i].exact[k]));
+            free(want);
+        }
+    }
+    bool good = !e && off < 1e-11 && norm_off < 1e-11 && worst < 1e-11 && tensors > 0 && weights[0] < 1e-11 && weights[1] < 1e-11;
+    printf("%sok %d - %s %s in double: losses %.1e off, gradients %.1e of a tensor's largest, norms %.1e, weights %.1e after 1 step, %.1e after 3\n",
+           good ? "" : "not ", number, t->name, what, off, worst, norm_off, weights[0], weights[1]);
+    if (e)
+        printf("# %s\n", kr_error());
+    for (long i = 0; i < params; i++) {
+        memcpy(p[i].exact, start[i], (size_t)kr_tensor_count(&p[i].value) * sizeof(double));
+        free(start[i]);
+    }
     kr_optim_unref(&o);
     free(start); free(losses); free(norm); free(s.opts);
     return !good;
@@ -308,6 +413,16 @@ int golden_train(hid_t file, const char *name, const kr_weights *w, int *number)
     for (int i = 0; r && i < cases.count; i++)
         bad += one_case(&t, cases.name[i], g, r, it, ++*number);
     kr_run_unref(&r);
+    kr_graph_unref(&g);
+    g = kr_net_graph(NULL, w);
+    kr_plain_run *d = g && !kr_graph_exact(g) ? kr_plain_plan(g, e, KR_TRAIN | (centred ? 0 : KR_CORNER), 0) : NULL;
+    if (!d) {
+        printf("not ok %d - %s in double: %s\n", ++*number, name, kr_error());
+        bad++;
+    }
+    for (int i = 0; d && i < cases.count; i++)
+        bad += double_case(&t, cases.name[i], g, d, it, ++*number);
+    kr_plain_run_unref(&d);
     kr_graph_unref(&g);
     for (long b = 0; b < t.items; b++) {
         free(it[b].m);

@@ -41,6 +41,7 @@ typedef struct kr_learn {
     long batch, strip, steps, warmup, decay, validate, validation, save;
     double max_time;
     int64_t memory;
+    bool in_double;                  /* the whole step in double: to tell rounding from error                 */
     bool resume;
     int (*validated)(void *self, const kr_learn_seen *seen); void *self;      /* no key; NULL: nobody looks      */
 } kr_learn;

@@ -35,14 +35,17 @@ enum kr_over { KR_OVER_LAST,         /* the last one alone                      
                KR_OVER_LOG };        /* 10^(-1 + s/(S-1))/S of step s of S times the same of the cascades (ATOMMIC) */
 /* weight[outs]. outs must be a multiple of cascades. */
 void kr_over_weights(double *weight, enum kr_over how, long outs, long cascades);
-/* m {y,x} = |v| of a complex image; a real one as it is. */
-void kr_magnitude(double *m, const kr_value *v);
+/* An image or a real image in double. */
+void kr_value_get(double *to, const kr_value *v);
+void kr_value_put(kr_value *v, const double *from);
+/* m = |v| of so many pixels of a complex image; of a real one as they are. */
+void kr_magnitude(double *m, const double *v, long pixels, bool complex);
 /* dy of v from d = dloss/dm; 0 where v is 0. Replaces dy. */
-void kr_magnitude_backward(kr_value *dy, const kr_value *v, const double *d);
+void kr_magnitude_backward(double *dy, const double *v, const double *d, long pixels, bool complex);
 
 /* ---- Optimisers ----
- * One step changes the values of all parameters that are not frozen, from their gradients, each number by itself: in double, kept as float.
- * Pack the graph again after a step. */
+ * One step changes the values of all parameters that are not frozen, from their gradients, each number by itself: in double, kept as float, or (kr_graph_exact)
+ * in double with the float beside it. Pack the graph again after a step. */
 typedef struct kr_optimiser {
     const char *name, *summary, *cite;
     const kr_opt *opts; size_t opts_size;
@@ -50,7 +53,7 @@ typedef struct kr_optimiser {
     int (*states)(const void *opts);                 /* how many of state_name it keeps */
     const char *state_name[3];                       /* as in PyTorch's checkpoints */
     /* Step number t (from 1) of n numbers. */
-    void (*step)(const void *opts, long t, double rate, long n, float *value, const float *gradient, float *const *state);
+    void (*step)(const void *opts, long t, double rate, long n, double *value, const double *gradient, double *const *state);
 } kr_optimiser;
 extern const kr_optimiser *const kr_optimisers[];
 const kr_optimiser *kr_optimiser_named(const char *name);
@@ -64,6 +67,7 @@ int kr_optim_step(kr_optim *o, double rate) KR_MUST_USE;
 /* What a checkpoint holds beside the parameters: steps done, and tensors "PARAMETER.STATE". Both may be written to go on from one. */
 long *kr_optim_steps(kr_optim *o);
 kr_tensor *kr_optim_state(kr_optim *o, long *count);
+double *const *kr_optim_exact(const kr_optim *o);    /* the numbers of these tensors, where parameters are kept in double (the tensors' data are NULL then); else NULL */
 
 /* ---- Clipping ----
  * The root of the sum of squares of all gradients that are not frozen, n; all are multiplied by min(1, most / (n + 1e-6)). most INFINITY: measures only.

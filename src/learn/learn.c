@@ -76,14 +76,29 @@ static kr_run *fleet_run(fleet *f, const kr_net_input *in)
     return r;
 }
 
-/* An output as complex numbers, magnitudes where these alone are compared. */
-static kr_cfloat *output_of(const kr_value *v, bool magnitude)
+/* A run in double, its inputs given: made anew for each item, which takes much longer itself. */
+static kr_plain_run *plain_run(const fleet *f, const kr_net_input *in)
 {
-    long n = v->n.y * v->n.x;
-    kr_cfloat *x = kr_alloc((size_t)n, sizeof *x);
+    kr_extent n[KR_NET_INPUTS] = { 0 };
+    const void *data[KR_NET_INPUTS];
+    kr_plain_run *r = kr_net_inputs(f->graph, f->name, in, n, data) ? NULL : kr_plain_plan(f->graph, n, f->use | (in->centred ? 0 : KR_CORNER), f->limit);
+    for (long i = 0; r && i < kr_graph_inputs(f->graph); i++)
+        if (n[i].kind != KR_ABSENT)
+            kr_plain_give(r, i, data[i]);
+    return r;
+}
+
+/* The last output as complex numbers, magnitudes where these alone are compared. */
+static kr_cfloat *image_made(const learn_made *m, long outputs, bool magnitude)
+{
+    kr_extent e;
+    kr_auto double *y = learn_output(&e, m, outputs - 1);
+    long n = e.y * e.x;
+    bool real = e.kind == KR_REAL;
+    kr_cfloat *x = y ? kr_alloc((size_t)n, sizeof *x) : NULL;
     for (long i = 0; x && i < n; i++) {
-        kr_cfloat c = v->n.kind == KR_REAL ? kr_c(((const float *)v->data)[i], 0) : ((const kr_cfloat *)v->data)[i];
-        x[i] = magnitude && v->n.kind != KR_REAL ? kr_c(sqrtf(kr_cabs2(c)), 0) : c;
+        kr_cfloat c = kr_c((float)y[real ? i : 2 * i], real ? 0 : (float)y[2 * i + 1]);
+        x[i] = magnitude && !real ? kr_c(sqrtf(kr_cabs2(c)), 0) : c;
     }
     return x;
 }
@@ -149,6 +164,10 @@ static int job_open(job *j, const kr_learn *o, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "growing and other-outputs both say what the outputs before the last weigh: leave one of them out");
     if (ridge && (strcmp(o->loss, usual.loss) || o->growing || o->other_outputs != usual.other_outputs))
         return kr_fail(KR_EUSAGE, "wcrr has a loss of its own, the logarithm of the error, and one output: loss and other-outputs are for networks");
+    if (o->in_double && ridge)
+        return kr_fail(KR_EUSAGE, "double is for networks; the solutions that wcrr learns from are found in single precision");
+    if (o->in_double && o->self_supervised > 0)
+        return kr_fail(KR_EUSAGE, "double is for training on full scans; the loss of self-supervised training is taken in single precision");
     if (o->self_supervised > 0 && (ridge || (net && net->denoises)))
         return kr_fail(KR_EUSAGE, "self-supervised is for networks that reconstruct, not for %s", o->network);
     if (o->self_supervised > 0 && (strcmp(o->loss, usual.loss) || o->clean))
@@ -219,12 +238,12 @@ static int held_loss(job *j, told *t, kr_run *r, const piece *p)
 }
 
 /* The loss of the outputs, and its derivatives in them. */
-static int lesson_loss(job *j, told *t, kr_run *r, const piece *p)
+static int lesson_loss(job *j, told *t, const learn_made *m, const piece *p)
 {
     long outputs = kr_graph_outputs(j->s.graph), n = p->nx * p->ny;
     double value = 0, by = 1 / (double)j->o->batch;
-    kr_auto kr_cfloat *x = output_of(kr_run_output(r, outputs - 1), p->magnitude);
-    if (!x || learn_loss(&value, r, outputs, p->target, p->weight, &j->losses, p->magnitude, j->o, by))
+    kr_auto kr_cfloat *x = image_made(m, outputs, p->magnitude);
+    if (!x || learn_loss(&value, m, outputs, p->target, p->weight, &j->losses, p->magnitude, j->o, by))
         return kr_error_code();
     t->loss += value;
     t->net += 10 * log10(nmse(x, p->target, p->weight, n) + 1e-12) * by;
@@ -263,18 +282,23 @@ static int one_item(job *j, told *t, long b, long strip)
     piece p = { 0 };
     double noise = (double)s.noise * exp(0.2 * dice_normal(&d)), phase = dice_uniform(&d, 0, 2 * M_PI);
     int e = learn_judges(o) ? learn_piece_of_judged(&p, &s) : s.kspace ? learn_piece_of_lesson(&p, &j->s, &s, x0, w, phase, o, o->self_supervised, d.stream ^ (1ull << 60)) : learn_piece_of(&p, &s, x0, w, noise, phase, o->air);
-    kr_run *r = e ? NULL : fleet_run(&j->train, &p.in);
-    bool narrower = !e && !r && kr_error_code() == KR_EREFUSED && s.strips && o->memory && w > NARROWEST;
+    kr_scoped(plain_run) plain = e || !o->in_double ? NULL : plain_run(&j->train, &p.in);
+    kr_run *r = e || o->in_double ? NULL : fleet_run(&j->train, &p.in);
+    bool narrower = !e && !r && !plain && kr_error_code() == KR_EREFUSED && s.strips && o->memory && w > NARROWEST;
     learn_slice_clear(&s);
     if (narrower) {
         kr_error_clear();
         learn_piece_clear(&p);
         return one_item(j, t, b, w / 2 > NARROWEST ? w / 2 : NARROWEST);
     }
-    e = e || r ? e : kr_error_code();
-    if (!e) {
+    e = e || r || plain ? e : kr_error_code();
+    if (!e && plain) {
+        e = kr_plain_forward(plain, NULL);
+        e = e ? e : lesson_loss(j, t, &(learn_made){ NULL, plain }, &p);
+        e = e ? e : kr_plain_backward(plain, NULL);
+    } else if (!e) {
         kr_run_forward(r, NULL, NULL);
-        e = p.lesson.held ? held_loss(j, t, r, &p) : lesson_loss(j, t, r, &p);
+        e = p.lesson.held ? held_loss(j, t, r, &p) : lesson_loss(j, t, &(learn_made){ r, NULL }, &p);
         if (!e)
             kr_run_backward(r);
     }
@@ -379,7 +403,7 @@ static kr_cfloat *image_of(job *j, const learn_slice *s, const piece *p)
         if (r) {
             kr_free(image);
             kr_run_forward(r, NULL, NULL);
-            return output_of(kr_run_output(r, kr_graph_outputs(j->s.graph) - 1), p->magnitude);
+            return image_made(&(learn_made){ r, NULL }, kr_graph_outputs(j->s.graph), p->magnitude);
         }
     }
     kr_free(image);

@@ -44,26 +44,50 @@ void learn_losses_clear(learn_losses *l)
     *l = (learn_losses){ 0 };
 }
 
-/* Of one output: x weighted pixel by pixel, as the target. Parts are first all real, then all imaginary ones. */
-static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_cfloat *target, const float *weight, const learn_losses *l, double by)
+double *learn_output(kr_extent *n, const learn_made *m, long i)
 {
-    long n = y->n.y * y->n.x;
-    kr_auto double *room = kr_alloc((size_t)(9 * n), sizeof *room);
-    if (!room)
+    *n = m->run ? kr_run_output(m->run, i)->n : kr_plain_output_extent(m->plain, i);
+    size_t count = (size_t)(n->y * n->x * (n->kind == KR_REAL ? 1 : 2));
+    double *y = kr_alloc(count, sizeof *y);
+    if (y && m->run)
+        kr_value_get(y, kr_run_output(m->run, i));
+    else if (y)
+        memcpy(y, kr_plain_output(m->plain, i), count * sizeof *y);
+    return y;
+}
+
+/* Number i of the gradient of an output: the sum of two, in the precision of the run. */
+static void put(const learn_made *m, long output, long i, double a, double b)
+{
+    if (m->run)
+        ((float *)kr_run_dy(m->run, output)->data)[i] = (float)a + (float)b;
+    else
+        kr_plain_dy(m->plain, output)[i] = a + b;
+}
+
+/* Of one output: x weighted pixel by pixel, as the target. Parts are first all real, then all imaginary ones. */
+static int one_output(double *value, const learn_made *made, long output, const kr_cfloat *target, const float *weight, const learn_losses *l, double by)
+{
+    kr_extent e;
+    kr_auto double *y = learn_output(&e, made, output);
+    long n = e.y * e.x;
+    kr_auto double *room = y ? kr_alloc((size_t)(11 * n), sizeof *room) : NULL;
+    if (!room || (made->plain && !kr_plain_dy(made->plain, output)))
         return kr_error_code();
-    double *x = room, *t = x + 2 * n, *d = t + 2 * n, *mx = d + 2 * n, *mt = mx + n, *dm = mt + n;
-    bool real = y->n.kind == KR_REAL;
-    kr_value tv = { .n = { KR_IMAGE, 1, 1, y->n.y, y->n.x }, .data = (void *)(uintptr_t)target };
-    const float *from = y->data, *want = (const float *)target;
+    double *x = room, *t = x + 2 * n, *d = t + 2 * n, *mx = d + 2 * n, *mt = mx + n, *dm = mt + n, *g = dm + n;
+    bool real = e.kind == KR_REAL;
+    const float *want = (const float *)target;
     memset(d, 0, (size_t)(2 * n) * sizeof *d);
     memset(dm, 0, (size_t)n * sizeof *dm);
-    kr_magnitude(mx, y);
-    kr_magnitude(mt, &tv);
+    for (long i = 0; i < 2 * n; i++)
+        g[i] = (double)want[i];
+    kr_magnitude(mx, y, n, !real);
+    kr_magnitude(mt, g, n, true);
     for (long i = 0; i < n; i++) {
         double w = (double)weight[i];
         for (int q = 0; q < 2 && !real; q++) {
-            x[q * n + i] = w * (double)from[2 * i + q];
-            t[q * n + i] = w * (double)want[2 * i + q];
+            x[q * n + i] = w * y[2 * i + q];
+            t[q * n + i] = w * g[2 * i + q];
         }
         mx[i] *= w;
         mt[i] *= w;
@@ -71,18 +95,16 @@ static int one_output(double *value, kr_value *dy, const kr_value *y, const kr_c
     for (int k = 0; k < l->count; k++) {
         const struct learn_term *m = &l->term[k];
         double one = 0;
-        kr_pair pair = m->complex ? (kr_pair){ x, t, d, 2, y->n.y, y->n.x } : (kr_pair){ mx, mt, dm, 1, y->n.y, y->n.x };
+        kr_pair pair = m->complex ? (kr_pair){ x, t, d, 2, e.y, e.x } : (kr_pair){ mx, mt, dm, 1, e.y, e.x };
         if (kr_loss_run(m->loss, &one, &pair, false, by * m->weight, m->opts))
             return kr_error_code();
         *value += by * m->weight * one;
     }
     for (long i = 0; i < n; i++)
         dm[i] *= (double)weight[i];
-    kr_magnitude_backward(dy, y, dm);
-    float *g = dy->data;
-    for (long i = 0; i < n; i++)
-        for (int q = 0; q < 2 && !real; q++)
-            g[2 * i + q] += (float)(d[q * n + i] * (double)weight[i]);
+    kr_magnitude_backward(g, y, dm, n, !real);
+    for (long i = 0; i < (real ? n : 2 * n); i++)
+        put(made, output, i, g[i], real ? 0 : d[i % 2 * n + i / 2] * (double)weight[i / 2]);
     return 0;
 }
 
@@ -93,7 +115,7 @@ double learn_share(const kr_learn *o, long i, long outputs)
     return o->growing ? pow(10, -(double)(outputs - 1 - i) / (double)(outputs - 1)) : o->other_outputs;
 }
 
-int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, bool magnitude, const kr_learn *opts, double by)
+int learn_loss(double *value, const learn_made *m, long outputs, const kr_cfloat *target, const float *weight, const learn_losses *l, bool magnitude, const kr_learn *opts, double by)
 {
     *value = 0;
     for (int k = 0; k < l->count && magnitude; k++)
@@ -101,12 +123,12 @@ int learn_loss(double *value, kr_run *r, long outputs, const kr_cfloat *target, 
             return kr_fail(KR_EUSAGE, "the network gives magnitudes, which a loss of complex images (complex_%s) cannot be of: loss, for example 'l1+ssim'", l->term[k].loss->name);
     for (long o = 0; o < outputs; o++) {
         double share = by * learn_share(opts, o, outputs);
-        kr_value *dy = kr_run_dy(r, o);
-        const kr_value *y = kr_run_output(r, o);
-        if (!(share > 0))
-            memset(dy->data, 0, (size_t)(y->n.y * y->n.x) * (y->n.kind == KR_REAL ? sizeof(float) : sizeof(kr_cfloat)));
-        else if (one_output(value, dy, y, target, weight, l, share))
+        if (share > 0 && one_output(value, m, o, target, weight, l, share))
             return kr_error_code();
+        if (!(share > 0) && m->run) {                        /* in double, zeros to begin with */
+            kr_value *dy = kr_run_dy(m->run, o);
+            memset(dy->data, 0, (size_t)(dy->n.y * dy->n.x) * (dy->n.kind == KR_REAL ? sizeof(float) : sizeof(kr_cfloat)));
+        }
     }
     return 0;
 }

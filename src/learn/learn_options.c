@@ -52,6 +52,7 @@ const kr_opt kr_learn_opts[] = {
     { "save", 0, KR_OPT_INT, AT(save), "200", "N", "write the checkpoint after so many steps" },
     { "max-time", 0, KR_OPT_REAL, AT(max_time), "0", "SECONDS", "leave a checkpoint then, and stop; 0: no limit" },
     { "memory", 0, KR_OPT_SIZE, AT(memory), NULL, "SIZE", "limit of a step, such as 4G: beyond it the network's values are made again on the way back, and strips become narrower" },
+    { "double", 0, KR_OPT_FLAG, AT(in_double), NULL, NULL, "every step in double, far slower: to tell rounding from error" },
     { "resume", 0, KR_OPT_FLAG, AT(resume), NULL, NULL, "go on from the checkpoint of the output" },
     KR_OPT_END };
 

@@ -153,7 +153,7 @@ int learn_state_pack(learn_state *s)
     return s->ridge ? 0 : kr_error_code();
 }
 
-static int put(kr_weights *w, const char *before, const kr_tensor *t, const float *data)
+static int put(kr_weights *w, const char *before, const kr_tensor *t, float *data)
 {
     kr_auto char *name = kr_strf("%s%s", before, t->name);
     kr_tensor *to = name ? kr_weights_add(w, name, t->dims, t->n) : NULL;
@@ -223,6 +223,13 @@ static int begin_with(kr_weights **w, const char *path)
     return !kr_meta_get((*w)->meta, "network") && (beside = kr_weights_config_beside(path)) ? kr_weights_config(*w, beside) : 0;
 }
 
+/* Products in bfloat16 are none in double. */
+static int narrow(const kr_weights *w)
+{
+    const char *precision = kr_weights_told(w, "precision");
+    return precision && !strcmp(precision, "bf16") ? kr_fail(KR_EUSAGE, "these weights ask for products in bfloat16 (precision: bf16), which training in double has not") : 0;
+}
+
 /* A size that is stated beside weights has to be theirs: what shapes tell is compared where the network is built. */
 static int sizes_agree(kr_weights *w, const kr_learn *o)
 {
@@ -244,7 +251,7 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     if (s->kind && ridge)
         s->ridge = kr_ridge_new(w);
     else if (s->kind && (s->net = kr_net_kind_for(o->network, w)) && !fits(s->net, w))
-        s->graph = begins(s->net, w, o) ? NULL : kr_net_graph(s->net->name, w);
+        s->graph = begins(s->net, w, o) || (o->in_double && narrow(w)) ? NULL : kr_net_graph(s->net->name, w);
     s->told = s->graph || s->ridge ? kr_meta_copy(w->meta) : NULL;
     s->opts = s->told ? kr_alloc_zero(1, s->kind->opts_size ? s->kind->opts_size : 1) : NULL;
     if (!s->opts || kr_opt_defaults(s->kind->opts, s->opts))
@@ -269,11 +276,15 @@ int learn_state_new(learn_state *s, const kr_learn *o)
     if (s->graph)
         s->param = kr_graph_params(s->graph, &s->params);
     s->average = kr_alloc_zero((size_t)s->params, sizeof *s->average);
+    if (o->in_double && (kr_graph_exact(s->graph) || !(s->exact = kr_alloc_zero((size_t)s->params, sizeof *s->exact))))
+        return kr_error_code();
     for (long i = 0; s->average && i < s->params; i++) {
         size_t n = (size_t)kr_tensor_count(&s->param[i].value);
-        if (!(s->average[i] = kr_alloc(n, sizeof(float))))
+        if (!(s->average[i] = kr_alloc(n, sizeof(float))) || (s->exact && !(s->exact[i] = kr_alloc(n, sizeof(double)))))
             return kr_error_code();
         memcpy(s->average[i], s->param[i].value.data, n * sizeof(float));
+        if (s->exact)
+            memcpy(s->exact[i], s->param[i].exact, n * sizeof(double));
     }
     s->optim = s->average ? kr_optim_new(s->kind, s->opts, s->param, s->params) : NULL;
     return s->optim ? 0 : kr_error_code();
@@ -281,9 +292,14 @@ int learn_state_new(learn_state *s, const kr_learn *o)
 
 void learn_state_clear(learn_state *s)
 {
-    for (long i = 0; s->average && i < s->params; i++)
-        kr_free(s->average[i]);
+    for (long i = 0; i < s->params; i++) {
+        if (s->average)
+            kr_free(s->average[i]);
+        if (s->exact)
+            kr_free(s->exact[i]);
+    }
     kr_free(s->average);
+    kr_free(s->exact);
     if (!s->graph)
         kr_free(s->param);
     kr_ridge_unref(&s->ridge);
@@ -302,7 +318,11 @@ void learn_state_average(learn_state *s, double a)
     a = fmin(a, (1 + (double)s->step) / (10 + (double)s->step));
     for (long i = 0; i < s->params; i++)
         for (long k = 0, n = kr_tensor_count(&s->param[i].value); k < n; k++)
-            s->average[i][k] = (float)(a * (double)s->average[i][k] + (1 - a) * (double)s->param[i].value.data[k]);
+            if (s->exact) {
+                s->exact[i][k] = a * s->exact[i][k] + (1 - a) * s->param[i].exact[k];
+                s->average[i][k] = (float)s->exact[i][k];
+            } else
+                s->average[i][k] = (float)(a * (double)s->average[i][k] + (1 - a) * (double)s->param[i].value.data[k]);
 }
 
 int learn_state_exchange(learn_state *s)
@@ -336,20 +356,45 @@ static int describe(kr_meta *m, const kr_learn *o)
     return e ? e : kr_meta_set(m, "kray_version", "%s", kr_version());
 }
 
+/* A number in double as its 64 bits in three whole numbers below 2^22, which float holds exactly and no file of weights takes amiss. */
+enum { PIECES = 3, BITS = 22 };
+static int put_exact(kr_weights *w, const char *before, const kr_tensor *t, double *data)
+{
+    kr_auto char *name = kr_strf("%s%s", before, t->name);
+    kr_tensor *to = name ? kr_weights_add(w, name, 2, (long[]){ kr_tensor_count(t), PIECES }) : NULL;
+    for (long i = 0; to && i < kr_tensor_count(t); i++) {
+        uint64_t bits;
+        memcpy(&bits, &data[i], sizeof bits);
+        for (int k = 0; k < PIECES; k++)
+            to->data[PIECES * i + k] = (float)(bits >> (BITS * k) & ((1u << BITS) - 1));
+    }
+    return to ? 0 : kr_error_code();
+}
+
+/* All that a step changes and a checkpoint keeps, as floats or in double. */
+static int each_kept(const learn_state *s, kr_weights *w, int (*floats)(kr_weights *, const char *, const kr_tensor *, float *), int (*doubles)(kr_weights *, const char *, const kr_tensor *, double *))
+{
+    long states;
+    kr_tensor *state = kr_optim_state(s->optim, &states);
+    double *const *exact = kr_optim_exact(s->optim);
+    int e = 0;
+    for (long i = 0; i < s->params && !e; i++) {
+        const kr_param *p = &s->param[i];
+        e = s->exact ? doubles(w, "value.", &p->value, p->exact) : floats(w, "value.", &p->value, p->value.data);
+        e = e ? e : s->exact ? doubles(w, "average.", &p->value, s->exact[i]) : floats(w, "average.", &p->value, s->average[i]);
+    }
+    for (long i = 0; i < states && !e; i++)
+        e = s->exact ? doubles(w, "optimiser.", &state[i], exact[i]) : floats(w, "optimiser.", &state[i], state[i].data);
+    return e;
+}
+
 int learn_state_save(const learn_state *s, const kr_learn *o)
 {
     kr_scoped(weights) w = kr_weights_new();
     kr_auto char *path = kr_strf("%s/checkpoint.safetensors", o->output);
-    long states;
-    kr_tensor *state = kr_optim_state(s->optim, &states);
     int e = w && path ? describe(w->meta, o) : kr_error_code();
-    for (long i = 0; i < s->params && !e; i++) {
-        e = put(w, "value.", &s->param[i].value, s->param[i].value.data);
-        e = e ? e : put(w, "average.", &s->param[i].value, s->average[i]);
-    }
-    for (long i = 0; i < states && !e; i++)
-        e = put(w, "optimiser.", &state[i], state[i].data);
-    if (e || kr_meta_set(w->meta, "step", "%ld", s->step) || kr_meta_set(w->meta, "halvings", "%ld", s->halvings) || kr_meta_set(w->meta, "best", "%.17g", s->best)
+    e = e ? e : each_kept(s, w, put, put_exact);
+    if (e || (s->exact && kr_meta_set(w->meta, "double", "1")) || kr_meta_set(w->meta, "step", "%ld", s->step) || kr_meta_set(w->meta, "halvings", "%ld", s->halvings) || kr_meta_set(w->meta, "best", "%.17g", s->best)
         || kr_meta_set(w->meta, "best_step", "%ld", s->best_step) || kr_meta_set(w->meta, "elapsed", "%.3f", s->elapsed) || kr_meta_set(w->meta, "seed", "%ld", o->seed)
         || learn_range_keep(w->meta, &s->range))
         return kr_error_code();
@@ -357,33 +402,53 @@ int learn_state_save(const learn_state *s, const kr_learn *o)
     return kr_weights_write(w, path);
 }
 
-static int take(const kr_weights *w, const char *before, const kr_tensor *t, float *data)
+/* NULL: a refusal. */
+static const kr_tensor *taken(const kr_weights *w, const char *before, const kr_tensor *t, long pieces)
 {
     kr_auto char *name = kr_strf("%s%s", before, t->name);
     const kr_tensor *from = name ? kr_weights_find(w, name) : NULL;
-    if (!name)
-        return kr_error_code();
-    if (!from || kr_tensor_count(from) != kr_tensor_count(t))
-        return kr_fail(KR_EFORMAT, "the checkpoint is of another network: %s '%s'", from ? "another shape of" : "it lacks", name);
-    memcpy(data, from->data, (size_t)kr_tensor_count(t) * sizeof(float));
-    return 0;
+    if (name && (!from || kr_tensor_count(from) != pieces * kr_tensor_count(t))) {
+        kr_fail(KR_EFORMAT, "the checkpoint is of another network: %s '%s'", from ? "another shape of" : "it lacks", name);
+        return NULL;
+    }
+    return from;
+}
+
+static int take(kr_weights *w, const char *before, const kr_tensor *t, float *data)
+{
+    const kr_tensor *from = taken(w, before, t, 1);
+    if (from)
+        memcpy(data, from->data, (size_t)kr_tensor_count(t) * sizeof(float));
+    return from ? 0 : kr_error_code();
+}
+
+static int take_exact(kr_weights *w, const char *before, const kr_tensor *t, double *data)
+{
+    const kr_tensor *from = taken(w, before, t, PIECES);
+    for (long i = 0; from && i < kr_tensor_count(t); i++) {
+        uint64_t bits = 0;
+        for (int k = 0; k < PIECES; k++) {
+            float v = from->data[PIECES * i + k];
+            if (!(v >= 0 && v < (float)(1u << BITS)))
+                return kr_fail(KR_EFORMAT, "'%s' holds no numbers in double", from->name);
+            bits |= (uint64_t)v << (BITS * k);
+        }
+        memcpy(&data[i], &bits, sizeof bits);
+    }
+    return from ? 0 : kr_error_code();
 }
 
 int learn_state_load(learn_state *s, const kr_learn *o)
 {
     kr_scoped(weights) w = NULL;
     kr_auto char *path = kr_strf("%s/checkpoint.safetensors", o->output);
-    long states;
-    kr_tensor *state = kr_optim_state(s->optim, &states);
     int e = path ? kr_weights_read(&w, path) : kr_error_code();
+    bool exact = !e && kr_meta_get(w->meta, "double");
+    if (!e && exact != (s->exact != NULL))
+        e = exact ? kr_fail(KR_EREFUSED, "the checkpoint was trained in double: --double goes on from it") : kr_fail(KR_EREFUSED, "the checkpoint was not trained in double: without --double it goes on");
     if (!e && (long)kr_meta_number(w->meta, "seed", -1) != o->seed)
         e = kr_fail(KR_EREFUSED, "the checkpoint was trained with the seed %s, not %ld", kr_meta_get(w->meta, "seed"), o->seed);
-    for (long i = 0; i < s->params && !e; i++) {
-        e = take(w, "value.", &s->param[i].value, s->param[i].value.data);
-        e = e ? e : take(w, "average.", &s->param[i].value, s->average[i]);
-    }
-    for (long i = 0; i < states && !e; i++)
-        e = take(w, "optimiser.", &state[i], state[i].data);
+    e = e ? e : each_kept(s, w, take, take_exact);
     if (e)
         return kr_fail_in("%s", path ? path : "checkpoint");
     s->step = (long)kr_meta_number(w->meta, "step", 0);
@@ -393,6 +458,11 @@ int learn_state_load(learn_state *s, const kr_learn *o)
     s->elapsed = kr_meta_number(w->meta, "elapsed", 0);
     learn_range_take(&s->range, w->meta);
     *kr_optim_steps(s->optim) = s->step;
+    for (long i = 0; i < s->params && s->exact; i++)
+        for (long k = 0; k < kr_tensor_count(&s->param[i].value); k++) {
+            s->param[i].value.data[k] = (float)s->param[i].exact[k];
+            s->average[i][k] = (float)s->exact[i][k];
+        }
     return learn_state_pack(s);
 }
 

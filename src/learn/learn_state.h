@@ -13,6 +13,7 @@ typedef struct learn_state {
     bool masks;                      /* of the regulariser its network of masks is trained, and nothing else  */
     kr_param *param; long params;    /* of the graph, or of ridge_value and ridge_gradient                    */
     float **average;                 /* of each parameter                                                     */
+    double **exact;                  /* training in double: the same, which the floats are rounded from; else NULL */
     const kr_optimiser *kind; void *opts; kr_optim *optim;
     kr_meta *told;                   /* of the weights that it began with: network, hyper-parameters          */
     char began_with[65];             /* the digest of these weights; "": from nothing                         */

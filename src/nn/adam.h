@@ -14,5 +14,5 @@ struct adam { double beta1, beta2, eps, decay; bool amsgrad; };
 int adam_check(const void *opts);
 int adam_states(const void *opts);
 /* apart: the decay shrinks the weights instead of being a part of the gradient. */
-void adam_step(const struct adam *a, bool apart, long t, double rate, long n, float *value, const float *gradient, float *const *state);
+void adam_step(const struct adam *a, bool apart, long t, double rate, long n, double *value, const double *gradient, double *const *state);
 #endif

@@ -122,7 +122,10 @@ static void plain(const kr_plain_call *c)
             memcpy(c->y[0]->v + k * each, kr_plain_output(r, 0), (size_t)each * sizeof(double));
             continue;
         }
-        memcpy(kr_plain_dy(r, 0), c->dy[0] + k * each, (size_t)each * sizeof(double));
+        double *dy = kr_plain_dy(r, 0);
+        if (!dy)
+            return;
+        memcpy(dy, c->dy[0] + k * each, (size_t)each * sizeof(double));
         if (kr_plain_backward(r, c->value))
             return;
         for (int i = 0; i < c->l->ins; i++) {

@@ -99,25 +99,38 @@ void kr_over_weights(double *weight, enum kr_over how, long outs, long cascades)
         weight[o] = how == KR_OVER_LAST ? o == outs - 1 : how == KR_OVER_MEAN ? 1 / (double)outs : log_weight(o / steps, cascades) * log_weight(o % steps, steps);
 }
 
-void kr_magnitude(double *m, const kr_value *v)
+static long numbers(const kr_value *v)
 {
-    const float *f = v->data;
     kr_assert(v->n.kind == KR_IMAGE || v->n.kind == KR_REAL);
-    for (long i = 0; i < v->n.y * v->n.x; i++)
-        m[i] = v->n.kind == KR_IMAGE ? hypot((double)f[2 * i], (double)f[2 * i + 1]) : (double)f[i];
+    return v->n.y * v->n.x * (v->n.kind == KR_IMAGE ? 2 : 1);
 }
 
-void kr_magnitude_backward(kr_value *dy, const kr_value *v, const double *d)
+void kr_value_get(double *to, const kr_value *v)
 {
-    const float *f = v->data;
-    float *g = dy->data;
-    kr_assert(v->n.kind == dy->n.kind && (v->n.kind == KR_IMAGE || v->n.kind == KR_REAL));
-    for (long i = 0; i < v->n.y * v->n.x; i++)
-        if (v->n.kind == KR_IMAGE) {
-            double re = (double)f[2 * i], im = (double)f[2 * i + 1], a = hypot(re, im);
-            g[2 * i] = (float)(a > 0 ? d[i] * re / a : 0);
-            g[2 * i + 1] = (float)(a > 0 ? d[i] * im / a : 0);
+    for (long i = 0; i < numbers(v); i++)
+        to[i] = (double)((const float *)v->data)[i];
+}
+
+void kr_value_put(kr_value *v, const double *from)
+{
+    for (long i = 0; i < numbers(v); i++)
+        ((float *)v->data)[i] = (float)from[i];
+}
+
+void kr_magnitude(double *m, const double *v, long pixels, bool complex)
+{
+    for (long i = 0; i < pixels; i++)
+        m[i] = complex ? hypot(v[2 * i], v[2 * i + 1]) : v[i];
+}
+
+void kr_magnitude_backward(double *dy, const double *v, const double *d, long pixels, bool complex)
+{
+    for (long i = 0; i < pixels; i++)
+        if (complex) {
+            double a = hypot(v[2 * i], v[2 * i + 1]);
+            dy[2 * i] = a > 0 ? d[i] * v[2 * i] / a : 0;
+            dy[2 * i + 1] = a > 0 ? d[i] * v[2 * i + 1] / a : 0;
         } else {
-            g[i] = (float)d[i];
+            dy[i] = d[i];
         }
 }

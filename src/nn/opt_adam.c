@@ -16,24 +16,22 @@ int adam_check(const void *opts_)
 
 int adam_states(const void *opts_) { return ((const struct adam *)opts_)->amsgrad ? 3 : 2; }
 
-void adam_step(const struct adam *a, bool apart, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+void adam_step(const struct adam *a, bool apart, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     double first = rate / (1 - pow(a->beta1, (double)t)), second = sqrt(1 - pow(a->beta2, (double)t)), keep = apart ? 1 - rate * a->decay : 1;
     for (long i = 0; i < n; i++) {
-        double w = (double)value[i] * keep, g = (double)gradient[i] + (apart ? 0 : a->decay * w);
-        double m = a->beta1 * (double)state[0][i] + (1 - a->beta1) * g, v = a->beta2 * (double)state[1][i] + (1 - a->beta2) * g * g;
-        state[0][i] = (float)m;
-        state[1][i] = (float)v;
-        if (a->amsgrad) {
-            v = fmax(v, (double)state[2][i]);
-            state[2][i] = (float)v;
-        }
+        double w = value[i] * keep, g = gradient[i] + (apart ? 0 : a->decay * w);
+        double m = a->beta1 * state[0][i] + (1 - a->beta1) * g, v = a->beta2 * state[1][i] + (1 - a->beta2) * g * g;
+        state[0][i] = m;
+        state[1][i] = v;
+        if (a->amsgrad)
+            state[2][i] = v = fmax(v, state[2][i]);
         double under = sqrt(v) / second + a->eps;
-        value[i] = (float)(w - (under > 0 ? first * m / under : 0));
+        value[i] = w - (under > 0 ? first * m / under : 0);
     }
 }
 
-static void step(const void *o, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+static void step(const void *o, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     adam_step(o, false, t, rate, n, value, gradient, state);
 }

@@ -3,7 +3,7 @@
 
 static const kr_opt opts[] = { ADAM_OPTS("0.01", "times the rate: the part that weights lose each step") };
 
-static void step(const void *o, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+static void step(const void *o, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     adam_step(o, true, t, rate, n, value, gradient, state);
 }

@@ -28,24 +28,24 @@ static int states(const void *o)
     return r->momentum > 0 ? 3 : r->centered ? 2 : 1;
 }
 
-static void step(const void *o, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+static void step(const void *o, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     (void)t;
     const struct rmsprop *r = o;
     for (long i = 0; i < n; i++) {
-        double w = (double)value[i], g = (double)gradient[i] + r->decay * w, v = r->alpha * (double)state[0][i] + (1 - r->alpha) * g * g, var = v;
-        state[0][i] = (float)v;
+        double w = value[i], g = gradient[i] + r->decay * w, v = r->alpha * state[0][i] + (1 - r->alpha) * g * g, var = v;
+        state[0][i] = v;
         if (r->centered) {
-            double mean = r->alpha * (double)state[1][i] + (1 - r->alpha) * g;
-            state[1][i] = (float)mean;
+            double mean = r->alpha * state[1][i] + (1 - r->alpha) * g;
+            state[1][i] = mean;
             var = fmax(v - mean * mean, 0);
         }
         double under = sqrt(var) + r->eps, by = under > 0 ? g / under : 0;
         if (r->momentum > 0) {
-            by += r->momentum * (double)state[2][i];
-            state[2][i] = (float)by;
+            by += r->momentum * state[2][i];
+            state[2][i] = by;
         }
-        value[i] = (float)(w - rate * by);
+        value[i] = w - rate * by;
     }
 }
 

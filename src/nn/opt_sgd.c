@@ -23,17 +23,17 @@ static int check(const void *o)
 
 static int states(const void *o) { return ((const struct sgd *)o)->momentum > 0; }
 
-static void step(const void *o, long t, double rate, long n, float *value, const float *gradient, float *const *state)
+static void step(const void *o, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     const struct sgd *s = o;
     for (long i = 0; i < n; i++) {
-        double w = (double)value[i], g = (double)gradient[i] + s->decay * w, b = g;
+        double w = value[i], g = gradient[i] + s->decay * w, b = g;
         if (s->momentum > 0) {
             if (t > 1)
-                b = s->momentum * (double)state[0][i] + (1 - s->dampening) * g;
-            state[0][i] = (float)b;
+                b = s->momentum * state[0][i] + (1 - s->dampening) * g;
+            state[0][i] = b;
         }
-        value[i] = (float)(w - rate * (s->nesterov ? g + s->momentum * b : b));
+        value[i] = w - rate * (s->nesterov ? g + s->momentum * b : b);
     }
 }
 

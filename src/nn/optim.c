@@ -9,8 +9,8 @@ KR_LIST(DECLARE)
 #define ENTRY(name) &kr_optimiser_##name,
 const kr_optimiser *const kr_optimisers[] = { KR_LIST(ENTRY) NULL };
 
-enum { BLOCK = 1 << 14, STATES = 3 };
-struct kr_optim { const kr_optimiser *kind; void *opts; kr_param *param; long count, steps; int states; kr_tensor *state; };
+enum { BLOCK = 1 << 14, PART = 256, STATES = 3 };
+struct kr_optim { const kr_optimiser *kind; void *opts; kr_param *param; long count, steps; int states; kr_tensor *state; double **exact; };
 struct job { const kr_optim *o; long param, t; double rate; };
 
 const kr_optimiser *kr_optimiser_named(const char *name)
@@ -34,7 +34,10 @@ void kr_optim_unref(kr_optim **op)
     for (long i = 0; o->state && i < o->count * o->states; i++) {
         kr_free(o->state[i].name);
         kr_free(o->state[i].data);
+        if (o->exact)
+            kr_free(o->exact[i]);
     }
+    kr_free(o->exact);
     kr_free(o->state);
     kr_free(o->opts);
     kr_free(o);
@@ -55,13 +58,17 @@ kr_optim *kr_optim_new(const kr_optimiser *kind, const void *opts, kr_param *par
     if (!(o->opts = kr_alloc(kind->opts_size, 1)) || !(o->state = kr_alloc_zero((size_t)(count * o->states) + 1, sizeof *o->state)))
         return NULL;
     memcpy(o->opts, opts, kind->opts_size);
+    bool exact = count && params[0].exact;
+    if (exact && !(o->exact = kr_alloc_zero((size_t)(count * o->states) + 1, sizeof *o->exact)))
+        return NULL;
     for (long i = 0; i < count * o->states; i++) {
         kr_tensor *s = &o->state[i];
         *s = params[i / o->states].value;
         s->name = kr_strf("%s.%s", s->name, kind->state_name[i % o->states]);
         s->read = NULL;
         s->lent = false;
-        if (!(s->data = kr_alloc_zero((size_t)kr_tensor_count(s), sizeof *s->data)) || !s->name)
+        s->data = NULL;
+        if (!s->name || (exact ? !(o->exact[i] = kr_alloc_zero((size_t)kr_tensor_count(s), sizeof(double))) : !(s->data = kr_alloc_zero((size_t)kr_tensor_count(s), sizeof *s->data))))
             return NULL;
     }
     kr_optim *made = o;
@@ -69,17 +76,56 @@ kr_optim *kr_optim_new(const kr_optimiser *kind, const void *opts, kr_param *par
     return made;
 }
 
+/* n numbers from `from` on of floats, in double and rounded again. */
+static void step_part(const struct job *j, const kr_param *p, long from, long n)
+{
+    const kr_optim *o = j->o;
+    double value[PART], gradient[PART], room[STATES][PART], *state[STATES] = { room[0], room[1], room[2] };
+    float *kept[STATES] = { NULL };
+    for (int s = 0; s < o->states; s++)
+        kept[s] = o->state[j->param * o->states + s].data + from;
+    for (long i = 0; i < n; i++) {
+        value[i] = (double)p->value.data[from + i];
+        gradient[i] = (double)p->gradient.data[from + i];
+        for (int s = 0; s < o->states; s++)
+            room[s][i] = (double)kept[s][i];
+    }
+    o->kind->step(o->opts, j->t, j->rate, n, value, gradient, state);
+    for (long i = 0; i < n; i++) {
+        p->value.data[from + i] = (float)value[i];
+        for (int s = 0; s < o->states; s++)
+            kept[s][i] = (float)room[s][i];
+    }
+}
+
 static int step_block(void *self, long block)
 {
     const struct job *j = self;
     const kr_optim *o = j->o;
     const kr_param *p = &o->param[j->param];
-    long from = block * BLOCK, left = kr_tensor_count(&p->value) - from;
-    float *state[STATES] = { NULL };
+    long from = block * BLOCK, end = kr_tensor_count(&p->value) < from + BLOCK ? kr_tensor_count(&p->value) : from + BLOCK;
+    double *state[STATES] = { NULL };
+    for (long at = from; at < end && !o->exact; at += PART)
+        step_part(j, p, at, end - at < PART ? end - at : PART);
+    if (!o->exact)
+        return 0;
     for (int s = 0; s < o->states; s++)
-        state[s] = o->state[j->param * o->states + s].data + from;
-    o->kind->step(o->opts, j->t, j->rate, left < BLOCK ? left : BLOCK, p->value.data + from, p->gradient.data + from, state);
+        state[s] = o->exact[j->param * o->states + s] + from;
+    o->kind->step(o->opts, j->t, j->rate, end - from, p->exact + from, p->exact_gradient + from, state);
+    for (long i = from; i < end; i++)
+        p->value.data[i] = (float)p->exact[i];
     return 0;
+}
+
+/* Number k of a gradient, as it is kept. */
+static double gradient_at(const kr_param *p, long k) { return p->exact ? p->exact_gradient[k] : (double)p->gradient.data[k]; }
+
+static void gradient_set(kr_param *p, long k, double v)
+{
+    if (p->exact)
+        p->exact_gradient[k] = v;
+    else
+        p->gradient.data[k] = (float)v;
 }
 
 int kr_optim_step(kr_optim *o, double rate)
@@ -88,7 +134,7 @@ int kr_optim_step(kr_optim *o, double rate)
         return kr_fail(KR_ENUMBER, "a learning rate that is not finite");
     for (long i = 0; i < o->count; i++)
         for (long k = 0, n = kr_tensor_count(&o->param[i].gradient); !o->param[i].frozen && k < n; k++)
-            if (!isfinite(o->param[i].gradient.data[k]))
+            if (!isfinite(gradient_at(&o->param[i], k)))
                 return kr_fail(KR_ENUMBER, "the gradient of %s is not finite", o->param[i].value.name);
     o->steps++;
     int e = 0;
@@ -108,16 +154,18 @@ kr_tensor *kr_optim_state(kr_optim *o, long *count)
     return o->state;
 }
 
+double *const *kr_optim_exact(const kr_optim *o) { return o->exact; }
+
 double kr_clip_norm(kr_param *params, long count, double most)
 {
     double sum = 0;
     for (long i = 0; i < count; i++)
         for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++)
-            sum += (double)params[i].gradient.data[k] * (double)params[i].gradient.data[k];
+            sum += gradient_at(&params[i], k) * gradient_at(&params[i], k);
     double norm = sqrt(sum), by = most / (norm + 1e-6);
     for (long i = 0; isfinite(norm) && by < 1 && i < count; i++)
         for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++)
-            params[i].gradient.data[k] = (float)(by * (double)params[i].gradient.data[k]);
+            gradient_set(&params[i], k, by * gradient_at(&params[i], k));
     return norm;
 }
 
@@ -125,7 +173,8 @@ void kr_clip_value(kr_param *params, long count, double most)
 {
     for (long i = 0; i < count; i++)
         for (long k = 0, n = kr_tensor_count(&params[i].gradient); !params[i].frozen && k < n; k++) {
-            float *g = &params[i].gradient.data[k];
-            *g = (double)*g > most ? (float)most : (double)*g < -most ? (float)-most : *g;         /* what is not a number stays so */
+            double g = gradient_at(&params[i], k);
+            if (g > most || g < -most)                       /* what is not a number stays so */
+                gradient_set(&params[i], k, g > 0 ? most : -most);
         }
 }

@@ -178,6 +178,124 @@ static void learns(void **state)
     kr_weights_unref(&w);
 }
 
+/* The losses of a run, step by step; how many. */
+static long losses_of(const char *folder, double *loss, long room)
+{
+    char path[400], line[300];
+    snprintf(path, sizeof path, "%s/steps.csv", folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    long n = 0, step;
+    double seconds;
+    while (fgets(line, sizeof line, f))
+        n += n < room && sscanf(line, "%ld,%lf,%lf", &step, &seconds, &loss[n]) == 3;
+    fclose(f);
+    return n;
+}
+
+/* The largest difference between the tensors of two files of weights, over the largest number of each. */
+static double weights_apart(const char *a, const char *b)
+{
+    char path[2][400];
+    kr_weights *w[2] = { NULL, NULL };
+    double worst = 0;
+    for (int i = 0; i < 2; i++) {
+        snprintf(path[i], sizeof path[i], "%s/best.safetensors", i ? b : a);
+        assert_int_equal(kr_weights_read(&w[i], path[i]), 0);
+    }
+    for (long i = 0; i < w[0]->count; i++) {
+        const kr_tensor *t = &w[0]->tensor[i], *u = kr_weights_find(w[1], t->name);
+        double top = 0, off = 0;
+        assert_true(u && kr_tensor_count(u) == kr_tensor_count(t));
+        for (long k = 0; k < kr_tensor_count(t); k++) {
+            top = fmax(top, fabs((double)t->data[k]));
+            off = fmax(off, fabs((double)t->data[k] - (double)u->data[k]));
+        }
+        worst = fmax(worst, top > 0 ? off / top : 0);
+    }
+    kr_weights_unref(&w[0]);
+    kr_weights_unref(&w[1]);
+    return worst;
+}
+
+/* In double: the losses of float32 to 1e-4; the same bits whatever the threads and after a break; what has no double is refused. */
+static void in_double(void **state)
+{
+    (void)state;
+    made();
+    enum { STEPS = 4 };
+    static const struct { const char *net, *loss; } one[] = { { "refine", "complex_log_nmse:0.1+ssim:0.5" }, { "varnet", "nrmse" }, { "rim_direct", "complex_nrmse" } };
+    int before = kr_threads();
+    const char *why;
+    for (int i = 0; i < 3; i++) {
+        double loss[2][STEPS];
+        kr_learn o[2];
+        for (int d = 0; d < 2; d++) {
+            char name[40], size[300];
+            const kr_net_kind *kind = kr_net_kind_named(one[i].net);
+            snprintf(size, sizeof size, "%.*s", (int)strcspn(kind->small, ";"), kind->small);
+            snprintf(name, sizeof name, "%s_%s", d ? "double" : "float", one[i].net);
+            o[d] = small(test_file(name));
+            o[d].network = one[i].net;
+            o[d].size = i ? strdup(size) : o[d].size;
+            o[d].loss = one[i].loss;
+            o[d].cache = test_file(i ? "any_slices" : "slices");
+            o[d].coils = i ? "4" : o[d].coils;
+            o[d].accel = i ? "3" : o[d].accel;
+            o[d].slices = o[d].first = i ? 1 : 3;
+            o[d].steps = o[d].save = o[d].validate = STEPS;
+            o[d].in_double = d;
+            kr_threads_set(1);
+            train(&o[d], "done");
+            assert_int_equal(losses_of(o[d].output, loss[d], STEPS), STEPS);
+        }
+        double off = 0, apart = weights_apart(o[0].output, o[1].output);
+        for (int s = 0; s < STEPS; s++)
+            off = fmax(off, fabs(loss[0][s] / loss[1][s] - 1));
+        print_message("%s: losses in float %.1e from those in double, weights after %d steps %.1e of the largest\n", one[i].net, off, STEPS, apart);
+        assert_true(loss[0][0] > 0 && off < 1e-4);
+        if (!i) {                                            /* a break, other threads */
+            kr_learn b = o[1];
+            b.output = test_file("double_broken");
+            b.steps = 2;
+            train(&b, "done");
+            kr_threads_set(3);
+            b.steps = STEPS;
+            b.resume = true;
+            train(&b, "done");
+            char *w[2] = { weights_of(o[1].output), weights_of(b.output) };
+            assert_string_equal(w[0], w[1]);
+            free(w[0]);
+            free(w[1]);
+            b.in_double = false;
+            assert_int_equal(kr_learn_run(&b, &why, NULL), KR_EREFUSED);
+            assert_refused(KR_EREFUSED, "was trained in double");
+            o[0].in_double = o[0].resume = true;
+            assert_int_equal(kr_learn_run(&o[0], &why, NULL), KR_EREFUSED);
+            assert_refused(KR_EREFUSED, "was not trained in double");
+        } else {
+            free((void *)(uintptr_t)o[0].size);
+            free((void *)(uintptr_t)o[1].size);
+        }
+    }
+    kr_threads_set(before);
+    kr_learn o = small(test_file("double_refused"));
+    o.in_double = true;
+    o.memory = 1000;
+    assert_int_equal(kr_learn_run(&o, &why, NULL), KR_EREFUSED);
+    assert_refused(KR_EREFUSED, "in double takes");
+    o.memory = 0;
+    o.self_supervised = 0.4;
+    assert_int_equal(kr_learn_run(&o, &why, NULL), KR_EUSAGE);
+    assert_refused(KR_EUSAGE, "self-supervised");
+    o.self_supervised = 0;
+    o.network = "wcrr";
+    o.size = NULL;
+    assert_int_equal(kr_learn_run(&o, &why, NULL), KR_EUSAGE);
+    assert_refused(KR_EUSAGE, "single precision");
+    assert_int_equal(kr_mem_now(), 0);
+}
+
 /* Every network that can be trained from nothing: its loss on one slice falls, and its weights are those of that network. */
 static void any_network(void **state)
 {
@@ -386,6 +504,6 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(configurations), cmocka_unit_test(same_bits), cmocka_unit_test(learns), cmocka_unit_test(any_network), cmocka_unit_test(begins_with_the_wavelet_image), cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(configurations), cmocka_unit_test(same_bits), cmocka_unit_test(learns), cmocka_unit_test(in_double), cmocka_unit_test(any_network), cmocka_unit_test(begins_with_the_wavelet_image), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, scratch_remove);
 }

@@ -90,13 +90,15 @@ static void weights(void **state)
     assert_true(w[0] == 1.0 / 6 && w[5] == 1.0 / 6);
     kr_over_weights(w, KR_OVER_LOG, 6, 2);
     assert_true(fabs(w[5] - 1.0 / 6) < 1e-15 && fabs(w[0] - 0.01 / 6) < 1e-15 && fabs(w[4] - pow(10, -0.5) / 6) < 1e-15);
-    float v[6] = { 3, 4, 0, 0, -5, 12 }, g[6];
-    double m[3], d[3] = { 1, 1, 2 };
-    kr_value image = { .n = { KR_IMAGE, 1, 1, 1, 3 }, .data = v }, dy = { .n = { KR_IMAGE, 1, 1, 1, 3 }, .data = g };
-    kr_magnitude(m, &image);
-    kr_magnitude_backward(&dy, &image, d);
+    float f[6] = { 3, 4, 0, 0, -5, 12 }, fg[6];
+    double v[6], g[6], m[3], d[3] = { 1, 1, 2 };
+    kr_value image = { .n = { KR_IMAGE, 1, 1, 1, 3 }, .data = f }, dy = { .n = { KR_IMAGE, 1, 1, 1, 3 }, .data = fg };
+    kr_value_get(v, &image);
+    kr_magnitude(m, v, 3, true);
+    kr_magnitude_backward(g, v, d, 3, true);
+    kr_value_put(&dy, g);
     assert_true(m[0] == 5 && m[1] == 0 && m[2] == 13);
-    assert_true(g[0] == 0.6f && g[1] == 0.8f && g[2] == 0 && g[3] == 0 && g[4] == (float)(-10.0 / 13) && g[5] == (float)(24.0 / 13));
+    assert_true(fg[0] == 0.6f && fg[1] == 0.8f && fg[2] == 0 && fg[3] == 0 && fg[4] == (float)(-10.0 / 13) && fg[5] == (float)(24.0 / 13));
 }
 
 /* Two parameters, the second longer than a block of threads, the third frozen. */
