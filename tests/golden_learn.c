@@ -118,8 +118,8 @@ int settings_of(hid_t file, const char *path, struct settings *s)
 }
 
 /* Parameters after every step. Ours are rounded to float after each, as are an optimiser's means (and the published float32 run): 2^-23 of the parameter's
- * largest so far for each step, and 2e-6 times the rate for each. */
-static int optimiser(hid_t file, const char *name, const char *which, int *number)
+ * largest so far for each step, and 2e-6 times the rate for each. exact: kept in double, to 1e-12. */
+static int optimiser(hid_t file, const char *name, const char *which, bool exact, int *number)
 {
     char path[300], text[200];
     struct settings s = { 0 };
@@ -133,28 +133,32 @@ static int optimiser(hid_t file, const char *name, const char *which, int *numbe
     long n = e ? 1 : np, steps = e ? 0 : ng / np;
     float *value = calloc((size_t)n, sizeof *value), *gradient = calloc((size_t)n, sizeof *gradient);
     double *top = calloc((size_t)n, sizeof *top), worst = 0, beyond = 0;
-    kr_param p = { .value = { .name = (char *)"p", .dims = 1, .n = { n }, .data = value }, .gradient = { .name = (char *)"p", .dims = 1, .n = { n }, .data = gradient } };
+    double *exact_value = calloc((size_t)n, sizeof *exact_value), *exact_gradient = calloc((size_t)n, sizeof *exact_gradient);
+    kr_param p = { .exact = exact ? exact_value : NULL, .exact_gradient = exact ? exact_gradient : NULL, .value = { .name = (char *)"p", .dims = 1, .n = { n }, .data = value }, .gradient = { .name = (char *)"p", .dims = 1, .n = { n }, .data = gradient } };
     for (long i = 0; i < n && !e; i++) {
         value[i] = (float)p0[i];
+        exact_value[i] = p0[i];
         top[i] = fabs(p0[i]);
     }
     kr_optim *o = e ? NULL : kr_optim_new(s.kind, s.opts, &p, 1);
     e = e || o ? e : kr_error_code();
     for (long k = 0; !e && k < steps; k++) {
-        for (long i = 0; i < n; i++)
+        for (long i = 0; i < n; i++) {
             gradient[i] = (float)g[k * n + i];
+            exact_gradient[i] = g[k * n + i];
+        }
         e = kr_optim_step(o, s.rate);
         for (long i = 0; i < n; i++) {
-            double w = want[k * n + i], d = fabs((double)value[i] - w);
+            double w = want[k * n + i], d = fabs((exact ? exact_value[i] : (double)value[i]) - w);
             top[i] = fmax(top[i], fabs(w));
             worst = most(worst, d / fmax(1, top[i]));
-            beyond = most(beyond, d / ((double)(k + 1) * (ldexp(top[i], -23) + 2e-6 * s.rate)));
+            beyond = most(beyond, exact ? worst / 1e-12 : d / ((double)(k + 1) * (ldexp(top[i], -23) + 2e-6 * s.rate)));
         }
     }
-    snprintf(text, sizeof text, "%ld steps of %ld parameters, largest difference %.1e (over the larger of 1 and the parameter), %.2f of what rounding may do", steps, n, worst, beyond);
+    snprintf(text, sizeof text, "%s%ld steps of %ld parameters, largest difference %.1e (over the larger of 1 and the parameter), %.2f of what rounding may do", exact ? "in double, " : "", steps, n, worst, beyond);
     int bad = verdict(name, number, steps > 0 && beyond <= 1, e, which, text);
     kr_optim_unref(&o);
-    free(want); free(g); free(p0); free(value); free(gradient); free(top); free(s.opts);
+    free(want); free(g); free(p0); free(value); free(gradient); free(exact_value); free(exact_gradient); free(top); free(s.opts);
     return bad;
 }
 
@@ -357,7 +361,7 @@ int golden_learn(hid_t file, const char *name, int *number)
     }
     struct names which = H5Lexists(file, "optimizers", H5P_DEFAULT) > 0 ? list(file, "optimizers/outputs") : (struct names){ .count = 0 };
     for (int k = 0; k < which.count; k++)
-        bad += optimiser(file, name, which.name[k], number);
+        bad += optimiser(file, name, which.name[k], false, number) + optimiser(file, name, which.name[k], true, number);
     which = list(file, "clipping");
     for (int k = 0; k < which.count; k++)
         bad += clipping(file, name, which.name[k], number);

@@ -122,33 +122,59 @@ double plain_slope(enum kr_act act) { return act == KR_ACT_NONE ? 1 : act == KR_
 /* ---- Fourier ---- */
 struct planes { double *v; long h, w; bool inverse, corner; };
 
-/* One axis of n points, `apart` numbers apart; turn: cos and sin of k / n of a turn. */
-static void line(double *v, long n, long apart, const struct planes *j, const double *turn, double *room)
+/* out[k] = sum of in[i apart] e^(-2 pi i i k / n), by the least factor of n first. turn: cos and sin of k / n of a turn, which stand `step` numbers apart; room: for n numbers. */
+static void transform(double *out, const double *in, long n, long apart, const double *turn, long step, double *room)
 {
-    long c = j->corner ? 0 : n / 2;
-    for (long k = 0; k < n; k++) {
-        double re = 0, im = 0;
-        long step = (k - c + n) % n, t = (n - c) * step % n;
-        for (long i = 0; i < n; i++) {
-            double a = turn[2 * t], b = j->inverse ? turn[2 * t + 1] : -turn[2 * t + 1];
-            re += v[2 * i * apart] * a - v[2 * i * apart + 1] * b;
-            im += v[2 * i * apart] * b + v[2 * i * apart + 1] * a;
-            t = t + step < n ? t + step : t + step - n;
+    long p = 2;
+    while (p < n && n % p)
+        p = p * p > n ? n : p + 1;
+    long m = n / p;
+    if (n < 2)
+        memcpy(out, in, 2 * sizeof *out);
+    for (long r = 0; r < p && n > 1; r++)
+        transform(out + 2 * r * m, in + 2 * r * apart, m, p * apart, turn, p * step, room);
+    for (long k = 0; k < m && n > 1; k++) {
+        for (long r = 0; r < p; r++) {
+            const double *v = out + 2 * (r * m + k), *w = turn + 2 * r * k * step;
+            room[2 * r] = v[0] * w[0] + v[1] * w[1];
+            room[2 * r + 1] = v[1] * w[0] - v[0] * w[1];
         }
-        room[2 * k] = re / sqrt((double)n);
-        room[2 * k + 1] = im / sqrt((double)n);
-    }
-    for (long k = 0; k < n; k++) {
-        v[2 * k * apart] = room[2 * k];
-        v[2 * k * apart + 1] = room[2 * k + 1];
+        for (long q = 0; q < p; q++) {
+            double re = 0, im = 0;
+            for (long r = 0, t = 0; r < p; r++, t = t + q < p ? t + q : t + q - p) {
+                const double *w = turn + 2 * t * m * step;
+                re += room[2 * r] * w[0] + room[2 * r + 1] * w[1];
+                im += room[2 * r + 1] * w[0] - room[2 * r] * w[1];
+            }
+            out[2 * (q * m + k)] = re;
+            out[2 * (q * m + k) + 1] = im;
+        }
     }
 }
 
-static int transform(void *self, long p)
+/* One axis of n points, `apart` numbers apart; the inverse is that of the conjugate numbers. */
+static void line(double *v, long n, long apart, const struct planes *j, const double *turn, double *room)
+{
+    long c = j->corner ? 0 : n / 2;
+    double sign = j->inverse ? -1 : 1, *in = room, *out = room + 2 * n;
+    for (long i = 0; i < n; i++) {
+        const double *from = v + 2 * ((i + c) % n) * apart;
+        in[2 * i] = from[0];
+        in[2 * i + 1] = sign * from[1];
+    }
+    transform(out, in, n, 1, turn, 1, room + 4 * n);
+    for (long i = 0; i < n; i++) {
+        double *to = v + 2 * ((i + c) % n) * apart;
+        to[0] = out[2 * i] / sqrt((double)n);
+        to[1] = sign * out[2 * i + 1] / sqrt((double)n);
+    }
+}
+
+static int both_axes(void *self, long p)
 {
     const struct planes *j = self;
     long most = j->h > j->w ? j->h : j->w;
-    kr_auto double *turn = kr_alloc((size_t)(4 * most), sizeof *turn);
+    kr_auto double *turn = kr_alloc((size_t)(8 * most), sizeof *turn);
     double *v = j->v + 2 * p * j->h * j->w;
     for (int axis = 0; turn && axis < 2; axis++) {
         long n = axis ? j->h : j->w;
@@ -165,5 +191,5 @@ static int transform(void *self, long p)
 int plain_fourier(double *v, long h, long w, long count, bool inverse, bool corner)
 {
     struct planes j = { v, h, w, inverse, corner };
-    return kr_for(count, transform, &j);
+    return kr_for(count, both_axes, &j);
 }

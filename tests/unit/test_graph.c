@@ -405,6 +405,59 @@ static void frozen(void **state)
     kr_weights_unref(&w);
 }
 
+/* A pass there and back in double; a refusal's code. */
+static int plain_passes(kr_graph *g, const struct inputs *in)
+{
+    kr_scoped(plain_run) r = kr_plain_plan(g, in->n, KR_TRAIN, 0);
+    for (long i = 0; r && i < in->count; i++)
+        if (in->n[i].kind != KR_ABSENT)
+            kr_plain_give(r, i, in->data[i]);
+    if (!r || kr_plain_forward(r, NULL))
+        return kr_error_code();
+    for (long o = 0; o < kr_graph_outputs(g); o++) {
+        double *dy = kr_plain_dy(r, o);
+        if (!dy)
+            return kr_error_code();
+        kr_extent n = kr_plain_output_extent(r, o);
+        for (long i = 0; i < n.y * n.x * (n.kind == KR_IMAGE ? 2 : 1); i++)
+            dy[i] = weight_of(o, i);
+    }
+    return kr_plain_backward(r, NULL);
+}
+
+/* Where an allocation is refused the run in double is, and nothing stays behind. */
+static void short_of_memory(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < kinds() && !SANITIZED; kind++) {
+        if (kind && !strcmp(word_of(kind), word_of(kind - 1)))
+            continue;
+        kr_weights *w = small(kind);
+        kr_graph *g = kr_net_graph(word_of(kind), w);
+        kr_weights_unref(&w);
+        struct inputs in;
+        inputs_of(&in, g);
+        kr_error_clear();
+        assert_int_equal(kr_graph_exact(g), 0);
+        size_t before = kr_mem_now();
+        long tried = 0;
+        for (long k = 1;; k += 1 + k / 2, tried++) {
+            kr_mem_fail(k);
+            int e = plain_passes(g, &in);
+            bool failed = kr_mem_fail(0);
+            if (e != (failed ? KR_EMEM : 0))
+                fail_msg("%s: allocation %ld refused, and then %d (%s)", word_of(kind), k, e, kr_error());
+            kr_error_clear();
+            assert_int_equal(kr_mem_now(), before);
+            if (!failed)
+                break;
+        }
+        assert_true(tried > 5);                              /* 17 allocations and more */
+        inputs_free(&in);
+        kr_graph_unref(&g);
+    }
+}
+
 /* ---- Two threads, one network ---- */
 struct user { kr_net *net; long size; kr_cfloat *image; int failed; };
 
@@ -483,6 +536,6 @@ static void refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(finite_differences), cmocka_unit_test(float_and_double), cmocka_unit_test(same_bits), cmocka_unit_test(frozen), cmocka_unit_test(two_threads), cmocka_unit_test(refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(finite_differences), cmocka_unit_test(float_and_double), cmocka_unit_test(same_bits), cmocka_unit_test(frozen), cmocka_unit_test(short_of_memory), cmocka_unit_test(two_threads), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
