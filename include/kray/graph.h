@@ -65,7 +65,7 @@ kr_run *kr_graph_plan(const kr_graph *g, const kr_extent *inputs, unsigned use, 
 void kr_run_unref(kr_run **r);
 size_t kr_run_bytes(const kr_run *r);                            /* of its block, exactly; packed weights come on top */
 size_t kr_run_overhead(const kr_run *r);                         /* of the plan itself, about                         */
-size_t kr_graph_bytes(const kr_graph *g);                        /* of packed weights, parameters and gradients       */
+size_t kr_graph_bytes(const kr_graph *g);                        /* of packed weights, parameters and gradients, those in double, too */
 double kr_run_flops(const kr_run *r);                            /* of the convolutions of one forward pass           */
 double kr_graph_params_count(const kr_graph *g);                 /* numbers in all parameters                         */
 /* The block to work in, of kr_run_bytes, 64-byte aligned, its contents any; NULL: the run allocates its own (a refusal is

@@ -340,7 +340,7 @@ int kr_graph_pack(kr_graph *g)
 
 size_t kr_graph_bytes(const kr_graph *g)
 {
-    size_t n = g->root == g && g->how & KR_KEEP ? (size_t)(8 * kr_graph_params_count(g)) : 0;
+    size_t n = g->root == g && g->how & KR_KEEP ? (size_t)((g->params && g->param[0].exact ? 24 : 8) * kr_graph_params_count(g)) : 0;
     for (long i = 0; i < g->layers; i++)
         n += (g->layer[i]->op->bytes && g->layer[i]->packed ? g->layer[i]->op->bytes(g->layer[i]) : 0) + (g->layer[i]->inner ? kr_graph_bytes(g->layer[i]->inner) : 0);
     return n;

@@ -45,6 +45,21 @@ kill -TERM $!; wait $!
 check 'SIGTERM ends it with 143' [ $? = 143 ]
 check 'and leaves a checkpoint of the last step' [ "$(kray weights info parts/checkpoint.safetensors --json | jq -r '.[0].meta.step')" = "$(tail -1 parts/steps.csv | cut -d, -f1)" ]
 works '"step_seconds"' kray train small.yaml -o plan --cache whole/slices --plan --json
+
+sed 's/pools=1/pools=1,digits=6/' small.yaml > exact.yaml    # conjugate gradients to 4 digits, as usual, are further from double than float is
+sed 's/^steps: 4/steps: 4\ndouble: true/' exact.yaml > double.yaml
+works 'done' kray train exact.yaml -o float --cache whole/slices --json
+works 'done' kray train double.yaml -o double --cache whole/slices --json
+works 'done' kray train exact.yaml --double -o interrupted --cache whole/slices --steps 3 --json
+works 'done' kray train exact.yaml --double -o interrupted --cache whole/slices --resume --json
+check 'in double, too, the same bits after an interruption' [ "$(digest double/checkpoint.safetensors)" = "$(digest interrupted/checkpoint.safetensors)" ]
+check 'losses in double are those in float to 1e-4' awk -F, 'NR > 1 && NR == FNR { l[$1] = $3 } NR > FNR && FNR > 1 { n++; d = $3 / l[$1] - 1; bad += d > 1e-4 || d < -1e-4 } END { exit bad || n != 4 }' float/steps.csv double/steps.csv
+check 'what is left are weights of float32, as large as without' [ "$(kray weights info double/best.safetensors --json | jq -r '.[0].parameters')" = "$(kray weights info whole/best.safetensors --json | jq -r '.[0].parameters')" ]
+works '"step_seconds"' kray train double.yaml -o plan --cache whole/slices --plan --json
+refuses 1 'was trained in double' kray train exact.yaml -o double --cache whole/slices --resume
+refuses 1 'was not trained in double' kray train double.yaml -o float --cache whole/slices --resume
+refuses 2 'single precision' kray train double.yaml -o x --network wcrr --size filters=4
+refuses 2 'self-supervised' kray train double.yaml -o x --self-supervised 0.4
 works '"person"' cat whole/run.json
 works '<svg' cat whole/training.html
 works 'data:image/png' cat whole/training.html
