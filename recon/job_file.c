@@ -92,9 +92,19 @@ static int estimate(kr_job *j, kr_cost *cost, const kr_scan *head, const kr_reco
     return 0;
 }
 
+static int estimate_rays(kr_job *j, kr_cost *cost, const kr_scan *s, const kr_recon *m)
+{
+    *cost = (kr_cost){ 0 };
+    if (m->plan && m->plan(cost, s, job_values_of(j, m)))
+        return kr_error_code();
+    return (cost->bytes = job_rays_bytes(j, s)) < 0 ? kr_error_code() : 0;
+}
+
 int kr_job_plan(kr_job *j, kr_cost *cost, const kr_scan *header, long slices)
 {
     const kr_recon *m = j->method ? j->method : job_choose(j, header, NULL);
+    if (m && header->rays)
+        return estimate_rays(j, cost, header, m);
     return m ? estimate(j, cost, header, m, slices) : kr_error_code();
 }
 
@@ -225,10 +235,7 @@ static int plan_rays(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, kr_p
     if (job_rays_scan(j, head, p, source, NULL) || kr_job_prepare(j, *head, NULL))
         return kr_error_code();
     *piece = slices_of(*head);
-    *cost = (kr_cost){ 0 };
-    if (j->method->plan && j->method->plan(cost, *head, job_values_of(j, j->method)))
-        return kr_error_code();
-    return (cost->bytes = job_rays_bytes(j, *head)) < 0 ? kr_error_code() : 0;
+    return estimate_rays(j, cost, *head, j->method);
 }
 
 int kr_job_plan_file(kr_job *j, kr_cost *cost, long *piece, kr_scan **head, const char *source)

@@ -20,7 +20,7 @@ typedef struct opts {
     const char *keep;
     long detector, seed;
     int64_t memory;
-    bool json;
+    bool plan, json;
 } opts;
 
 static const kr_opt table[] = {
@@ -50,6 +50,7 @@ static const kr_opt table[] = {
     { "seed", 0, KR_OPT_INT, offsetof(opts, seed), "1", "N", "of the phantom: seed of the noise" },
     { "projections", 0, KR_OPT_OUT, offsetof(opts, keep), NULL, "FILE", "write the line integrals too, as they go into the reconstruction" },
     ROW_MEMORY(opts),
+    { "plan", 0, KR_OPT_FLAG, offsetof(opts, plan), NULL, NULL, "print shapes, memory and time, and run nothing" },
     ROW_JSON(opts),
     ROW_THREADS(opts),
     KR_OPT_END };
@@ -272,6 +273,28 @@ static int by_planes(kr_job *job, const kr_scan *s, long each, const char *file,
     return e;
 }
 
+/* What the job would take: with --memory no more than that, out of files or planes at a time. */
+static int tell_plan(kr_job *job, const kr_scan *s, const char *file, long each, const opts *o, json_t *j)
+{
+    kr_cost cost;
+    if (kr_job_plan(job, &cost, s, kr_ct_deep(s)))
+        return kr_error_code();
+    double bytes = o->memory ? fmin(cost.bytes, (double)o->memory) : cost.bytes;
+    char a[32], b[32];
+    kr_shape n = KR_SHAPE([KR_X] = s->grid.n[0], [KR_Y] = s->grid.n[1], [KR_Z] = kr_ct_deep(s));
+    json_object_set_new(j, "shape", json_shape(n));
+    json_object_set_new(j, "projections", json_shape(s->shape));
+    json_object_set_new(j, "method", json_words(kr_job_method(job)->name));
+    json_object_set_new(j, "plan", json_pack("{s:I,s:f,s:f,s:i}", "planes_at_a_time", (json_int_t)each, "memory_bytes", bytes, "seconds", cost.seconds, "threads", kr_threads()));
+    if (o->json)
+        return 0;
+    kr_print("%s\n  rays     %s, %s\n  image    %s\n  method   %s\n", file, kr_shape_text(s->shape), kr_size_text(a, 4 * (double)kr_count(s->shape)), kr_shape_text(n), kr_job_method(job)->name);
+    if (each < kr_ct_deep(s))
+        kr_print("  parts    %ld plane%s at a time\n", each, each == 1 ? "" : "s");
+    kr_print("  memory   %s at the peak%s\n  time     about %.1f s on %d thread%s\n", kr_size_text(b, bytes), bytes < cost.bytes ? ", the rest in files" : "", cost.seconds, kr_threads(), kr_threads() == 1 ? "" : "s");
+    return 0;
+}
+
 static int reconstruct(kr_shape *size, kr_projections *p, const char *file, const opts *o, json_t *j, const kr_trace *trace)
 {
     bool made = !strcmp(file, "phantom");
@@ -291,6 +314,8 @@ static int reconstruct(kr_shape *size, kr_projections *p, const char *file, cons
     kr_by_part whole = { .n = { 0 } };
     if (each < 0)
         return (int)each;
+    if (o->plan)
+        return tell_plan(job, s, file, each, o, j);
     bool parts = each < kr_ct_deep(s) && !(o->metal > 0) && !kr_can_write_parts(o->output);      /* else as a whole, out of files */
     kr_error_clear();
     if (parts) {
@@ -324,7 +349,7 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return list();
     if (files != 1)
         return kr_fail(KR_EUSAGE, files ? "one scan at a time, not %d files" : "no input is given", files);
-    if (!o->output)
+    if (!o->output && !o->plan)
         return kr_fail(KR_EUSAGE, "where should the image go? Give -o OUT, for example -o volume.nii.gz");
     if (!(o->metal >= 0))
         return kr_fail(KR_EUSAGE, "--metal %g: a value above 0 is wanted, or 0 for none", o->metal);
@@ -343,19 +368,19 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
         return kr_fail(KR_EUSAGE, "--detector, --photons and --seed are for the phantom: %s is measured", file[0]);
     if (given_model && method.asked && method.asked->needs & KR_RAYS_DIRECT)
         return kr_fail(KR_EUSAGE, "--model is for iterations: filtered back-projection has no model of rays");
-    if (kr_can_write(KR_PICTURE, o->output, NULL) || (o->keep && kr_can_write(KR_PLAIN, o->keep, NULL)))
+    if ((o->output && kr_can_write(KR_PICTURE, o->output, NULL)) || (o->keep && kr_can_write(KR_PLAIN, o->keep, NULL)))
         return kr_error_code();
-    if (!made && (kr_output_apart(o->output, file[0]) || (o->keep && kr_output_apart(o->keep, file[0]))))
+    if (!made && ((o->output && kr_output_apart(o->output, file[0])) || (o->keep && kr_output_apart(o->keep, file[0]))))
         return kr_error_code();
     if (kr_threads_want(o->threads))
         return kr_error_code();
-    if (o->memory && kr_ct_within(o->memory, o->output))
+    if (o->memory && kr_ct_within(o->memory, o->output ? o->output : "image"))
         return kr_error_code();
     struct answer a;
     kr_projections *p = NULL;
     double start = kr_seconds();
     answer_begin(&a, o->json, trace);
-    json_t *j = answer_add(&a, o->output);
+    json_t *j = answer_add(&a, o->output ? o->output : file[0]);
     json_object_set_new(j, "input", json_words(file[0]));
     kr_shape size = { { 0 } };
     int e = open_study(&p, file[0], o, &a.trace);
@@ -364,10 +389,10 @@ static int run(void *v, int files, char **file, const kr_trace *trace)
                p->y->n[KR_V], p->volume ? "cone" : p->beam == KR_DIVERGENT ? "fan" : "parallel");
         e = reconstruct(&size, p, file[0], o, j, &a.trace);
     }
-    if (!e) {
+    if (!e && !o->plan) {
         kr_say(&a.trace, KR_INFO, "%s: %s, %s, %.2f s", o->output, kr_shape_text(size), method_name(&method), kr_seconds() - start);
         json_object_set_new(j, "seconds", json_number(kr_seconds() - start));
-    } else
+    } else if (e)
         answer_failed(&a);
     kr_projections_unref(&p);
     method_close(&method);
@@ -382,5 +407,6 @@ const kr_tool kr_tool_ct = { "ct", "Reconstruct", "reconstruct an image or volum
     "  kray ct sino.npy -o slice.nii.gz --geometry parallel:pixel=0.4,angles=0:180:720 --window hann\n"
     "  kray ct fan.h5:sinogram -o slice.nii.gz --angles fan.h5:angles_deg --geometry fan:sod=410.66,sdd=553.74,pixel=0.2\n"
     "  kray ct cone.npy -o volume.nii.gz --geometry cone:sod=500,sdd=1000,pixel=0.8,angles=0:360:360\n"
-    "  kray ct sparse.npy -o slice.nii.gz --geometry parallel:angles=0:180:45 --method tv --lambda 0.001 --nonneg\n",
+    "  kray ct sparse.npy -o slice.nii.gz --geometry parallel:angles=0:180:45 --method tv --lambda 0.001 --nonneg\n"
+    "  kray ct big.h5 --memory 4G --plan                             # memory and time, and nothing is run\n",
     table, sizeof(opts), more, run };

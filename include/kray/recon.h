@@ -101,7 +101,7 @@ int kr_job_image(kr_job *j, kr_image **out, kr_scan *prepared, const kr_trace *t
 int kr_job_file(kr_job *j, kr_image **out, const char *source, const kr_trace *trace) KR_MUST_USE;
 /* Only reads it whole, for kr_job_run. */
 int kr_job_read(kr_job *j, kr_scan **out, const char *source, const kr_trace *trace) KR_MUST_USE;
-/* Peak memory of the program and time for so many slices of a scan of which the header is enough. */
+/* Peak memory of the program and time for so many slices of a scan of which the header is enough; of projections all of them, whatever `slices`. */
 int kr_job_plan(kr_job *j, kr_cost *cost, const kr_scan *header, long slices) KR_MUST_USE;
 /* The same of a file, worked on *piece slices at a time. *head (owner: the caller): what its header says. The method that auto takes
  * is told by the data, which are read for it. Refuses where a single slice does not fit into how->memory. */

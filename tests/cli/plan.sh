@@ -45,3 +45,16 @@ held round.h5 sense --traj half.npy@chan,view,sample
 wide=$(planned recon round.h5 -o image.npy -m sense --traj half.npy@chan,view,sample) image=$(planned recon round.h5 -o image.npy -m sense)
 check "$wide planned where the plane is wider, $image else" [ "${wide%.*}" -gt "${image%.*}" ]
 refuses 1 'needs' kray recon round.h5 -o image.npy -m sense --traj half.npy@chan,view,sample --memory "${image%.*}"
+
+# X-ray projections, as they lie in the file.
+kray simulate head --geometry cone:sod=500,sdd=1000,pixel=1.5,angles=0:360:60 --detector 192,160 -o cone.npy -q
+kray simulate thorax --geometry parallel:pixel=1,angles=0:180:400 --detector 400 -o sino.npy -q
+for m in 'cone fbp' 'cone sirt -i 2' 'parallel fbp' 'parallel tv -i 2'; do
+    set -- $m
+    case $1 in cone) scan=(cone.npy --geometry cone:sod=500,sdd=1000,pixel=1.5,angles=0:360:60) ;; *) scan=(sino.npy --geometry parallel:pixel=1,angles=0:180:400) ;; esac
+    p=$(planned ct "${scan[@]}" --method "${@:2}" --threads 1)
+    r=$(peak ct "${scan[@]}" -o image.npy --threads 1 -q --method "${@:2}") || r='nothing, it failed,'
+    check "$m: $p planned, $r held" awk -v p="$p" -v r="$r" 'BEGIN { exit !(p > r / 1.3 && p < r * 1.3) }'
+done
+works 'image' kray ct sino.npy --geometry parallel:pixel=1,angles=0:180:400 --plan -o never.npy
+check 'and nothing is written' [ ! -e never.npy ]
