@@ -267,7 +267,7 @@ static void rooms(const kr_cell_back *c, long h, long w, struct rooms *o, lay_ro
         o->h = map_in(room, c->features, h, w, e);
     }
     for (int i = 0; i < GATES && c->g[i]; i++) {
-        size_t a = conv_scratch(c->g[i], h, w), b = conv_back_scratch(c->g[i], h, w);
+        size_t a = conv_scratch(c->g[i], h, w), b = conv_back_scratch(c->g[i], h, w, false);
         most = a > most ? a : most;
         most = b > most ? b : most;
     }

@@ -221,15 +221,15 @@ struct turn { const kr_conv *c, *t; int s; };
 static int turn_block(void *self, long b)
 {
     const struct turn *j = self;
-    long taps = (long)j->c->k * j->c->k, step, skip, along, across;
-    for (long o = 16 * b; o < 16 * b + 16 && o < j->c->outs; o++)
-        for (long tap = 0; tap < taps; tap++)
-            for (long i = 0; i < j->t->outs; i += 16) {
-                const float *from = conv_weight(j->c, o, j->s, i, taps - 1 - tap, &step, &skip);
-                float *to = conv_weight(j->t, i, 0, o, tap, &along, &across);
+    long taps = (long)j->c->k * j->c->k, step, skip, along, across, outs = j->c->outs - 16 * b < 16 ? j->c->outs - 16 * b : 16;
+    for (long i = 0; i < j->t->outs; i += 16)
+        for (long tap = 0; tap < taps; tap++) {
+            const float *from = conv_weight(j->c, 16 * b, j->s, i, taps - 1 - tap, &step, &skip);
+            float *to = conv_weight(j->t, i, 0, 16 * b, tap, &along, &across);
+            for (long o = 0; o < outs; o++)
                 for (long k = 0; k < 16 && i + k < j->t->outs; k++)
-                    to[k * across] = from[k * step];
-            }
+                    to[o * along + k * across] = from[k * step + o * skip];
+        }
     return 0;
 }
 
@@ -246,12 +246,16 @@ static void turn(const kr_conv *c, const kr_conv *t, int s)
 /* d, and room for the largest share, for the turned weights and for the convolution that makes the share. */
 struct back_rooms { kr_map d; float *share, *weights, *bias; void *conv; lay_room first; };
 
-static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
+/* What the outputs got is read where it lies, and framed there. */
+static bool borrows(const kr_conv *c, bool framed) { return c->act == KR_ACT_NONE && !margin(c) && (framed || !kr_conv_halo(c)); }
+
+static struct back_rooms rooms(const kr_conv *c, long h, long w, bool framed, lay_room *room)
 {
-    struct back_rooms r;
+    struct back_rooms r = { .share = NULL };
     long most = 0, weights = 0, m = margin(c), H = h + 2 * m, W = w + 2 * m;
     size_t scratch = 0;
-    r.d = map_in(room, c->outs, H, W, kr_conv_halo(c));
+    if (!borrows(c, framed))
+        r.d = map_in(room, c->outs, H, W, kr_conv_halo(c));
     r.first = *room;
     lay_room before = *room;                        /* the gradient of the weights is made before that of the inputs */
     if (c->wino)
@@ -270,16 +274,16 @@ static struct back_rooms rooms(const kr_conv *c, long h, long w, lay_room *room)
     return r;
 }
 
-size_t conv_back_scratch(const kr_conv *c, long h, long w)
+size_t conv_back_scratch(const kr_conv *c, long h, long w, bool framed)
 {
     lay_room room = { NULL, 0 };
-    rooms(c, h, w, &room);
+    rooms(c, h, w, framed, &room);
     return room.used;
 }
 
 int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy)
 {
-    kr_auto void *scratch = kr_alloc(conv_back_scratch(c, dy->h, dy->w), 1);
+    kr_auto void *scratch = kr_alloc(conv_back_scratch(c, dy->h, dy->w, false), 1);
     if (!scratch)
         return kr_error_code();
     conv_back_run(c, dx, dweight, dbias, x, y, dy, scratch);
@@ -288,15 +292,23 @@ int kr_conv_backward(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr
 
 void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch)
 {
+    conv_back_framed(c, dx, 0, dweight, dbias, x, y, dy, false, scratch);
+}
+
+void conv_back_framed(const kr_conv *c, kr_map *const *dx, unsigned fresh, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, bool framed, void *scratch)
+{
     long e = kr_conv_halo(c), h = dy->h, w = dy->w, blocks = 0;
     kr_assert(dy->c == c->outs && (c->act == KR_ACT_NONE || (y && y->c == c->outs && y->h == h && y->w == w)));
     kr_assert((!dweight || kr_tensor_count(dweight) == c->outs * conv_ins(c) * c->k * c->k) && (!dbias || kr_tensor_count(dbias) == c->outs));
     lay_room room = { scratch, 0 };
-    struct back_rooms r = rooms(c, h, w, &room);
+    struct back_rooms r = rooms(c, h, w, framed, &room);
     struct job j = { .c = c, .kern = best(), .d = r.d, .dx = dx, .x = x, .y = y, .dy = dy, .dw = dweight, .db = dbias, .margin = margin(c) };
     if (j.margin)
         back_zero(&j.d);
-    if (kr_for(dy->blocks * h, before_act, &j) || (dbias && kr_for(dy->blocks, bias_block, &j)))
+    bool there = borrows(c, framed);
+    if (there)
+        j.d = *dy;
+    if ((!there && kr_for(dy->blocks * h, before_act, &j)) || (dbias && kr_for(dy->blocks, bias_block, &j)))
         kr_assert(0 && "arithmetic cannot be refused");
     for (int s = 0; s < c->maps && dweight; s++) {
         kr_assert(x[s]->c == c->split[s] && x[s]->h == h && x[s]->w == w && x[s]->halo >= e);
@@ -318,6 +330,12 @@ void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_t
         t.w = r.weights;
         t.bias = r.bias;
         turn(c, &t, s);
+        if (fresh >> s & 1 && !j.margin) {
+            conv_run(&t, dx[s], &(kr_map *){ &j.d }, NULL, r.conv);
+            continue;
+        }
+        if (fresh >> s & 1)
+            back_zero(dx[s]);
         conv_run(&t, &j.share, &(kr_map *){ &j.d }, NULL, r.conv);
         j.map = s;
         if (kr_for(dx[s]->blocks, fold_block, &j))
@@ -349,7 +367,7 @@ static void *up_rooms(const kr_up2 *u, long h, long w, bool norm, kr_map *m, kr_
     if (norm)
         m[DE] = map_in(room, u->place[0]->outs, 2 * h, 2 * w, 0);
     *one = (kr_tensor){ .dims = 4, .n = { u->place[0]->outs, u->place[0]->split[0], 1, 1 }, .data = room_for(room, (size_t)(u->place[0]->split[0] * u->place[0]->outs) * sizeof(float)) };
-    return room_for(room, conv_back_scratch(u->place[0], h, w));
+    return room_for(room, conv_back_scratch(u->place[0], h, w, false));
 }
 
 size_t up2_back_scratch(const kr_up2 *u, long h, long w, bool norm)
@@ -389,7 +407,6 @@ void up2_back_run(const kr_up2 *u, kr_map *dx, kr_tensor *dweight, kr_map *x, co
         even.h = d->h;
         even.w = d->w;
         d = &m[DE];
-        back_zero(d);
         norm_back_run(d, &even, scale, &m[EVEN], KR_ACT_LEAKY);
     }
     for (int i = 0; i < 4; i++) {
@@ -413,6 +430,7 @@ struct norm {
     kr_map *dx;
     const kr_map *x, *dy;
     float low, slope;
+    bool add;
     long first;
     double part[CHUNK][BANDS][2][16];
     float mean[CHUNK][16], scale[CHUNK][16], by[CHUNK][16], sum[CHUNK][16], along[CHUNK][16];
@@ -444,7 +462,7 @@ static int norm_band(void *self, long i)
     long b = i / BANDS, band = i % BANDS, h = j->x->h;
     for (long y = band * h / BANDS; y < (band + 1) * h / BANDS; y++)
         best()->norm_back(kr_map_at(j->dx, j->first + b, y, 0), kr_map_at(j->x, j->first + b, y, 0), kr_map_at(j->dy, j->first + b, y, 0), j->mean[b], j->scale[b], j->low, j->slope, j->by[b],
-                          j->sum[b], j->along[b], 16 * j->x->w);
+                          j->sum[b], j->along[b], 16 * j->x->w, j->add);
     return 0;
 }
 
@@ -456,11 +474,11 @@ static double total(const struct norm *j, long b, int which, int l)
     return sum;
 }
 
-/* scale: of each channel, x then is what the norm and the activation gave; NULL: x is what they were given. */
+/* scale: of each channel, x then is what the norm and the activation gave, and dx is written; NULL: x is what they were given, and dx is added to. */
 static void norm_backward(kr_map *dx, const kr_map *x, const double *scale, const kr_map *dy, enum kr_act act)
 {
     kr_assert(dx != dy && dx->c == x->c && dx->h == x->h && dx->w == x->w && dy->c == x->c && dy->h == x->h && dy->w == x->w);
-    struct norm j = { .dx = dx, .x = x, .dy = dy, .low = 1, .slope = slope_of(act) };
+    struct norm j = { .dx = dx, .x = x, .dy = dy, .low = 1, .slope = slope_of(act), .add = !scale };
     kr_assert(!scale || j.slope > 0);
     double n = (double)(x->h * x->w);
     int e = 0;

@@ -94,14 +94,14 @@ static void norm_sums(double sum[16], double along[16], const float *x, const fl
     }
 }
 
-static void norm_back(float *dx, const float *x, const float *dy, const float *mean, const float *scale, float low, float slope, const float *by, const float *sum, const float *along, long n)
+static void norm_back(float *dx, const float *x, const float *dy, const float *mean, const float *scale, float low, float slope, const float *by, const float *sum, const float *along, long n, int add)
 {
     for (int p = 0; p < 16; p += VL) {
         vf m = get(mean + p), s = get(scale + p), f = get(by + p), a = get(sum + p), b = get(along + p);
         for (long i = p; i < n; i += 16) {
             vf t = (get(x + i) - m) * s, d = get(dy + i);
             vi positive = t > 0;
-            put(dx + i, get(dx + i) + f * (either(positive, d, slope * d) - a - b * either(positive, t, low * t)));
+            put(dx + i, (add ? get(dx + i) : (vf){ 0 }) + f * (either(positive, d, slope * d) - a - b * either(positive, t, low * t)));
         }
     }
 }

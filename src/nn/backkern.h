@@ -10,7 +10,7 @@ typedef struct back_kern {
      * sum += d, along += d v, per channel. */
     void (*norm_sums)(double sum[16], double along[16], const float *x, const float *dy, const float *mean, const float *scale, float low, float slope, long n);
     void (*norm_back)(float *dx, const float *x, const float *dy, const float *mean, const float *scale, float low, float slope, const float *by, const float *sum, const float *along,
-                      long n);           /* dx += by (d - sum - v along) */
+                      long n, int add);  /* dx = (add: +=) by (d - sum - v along) */
 } back_kern;
 extern const back_kern back_kern_base, back_kern_v3, back_kern_v4;
 #endif

@@ -72,11 +72,16 @@ static int pack_group(void *self, long g)
     long from = 16 * g * c->kern->group, left = c->blocks - g * c->kern->group, outs = 16 * (left < c->kern->group ? left : c->kern->group), taps = (long)c->k * c->k, first = 0;
     float *to = group_weights(c, g);
     for (int s = 0; s < c->maps; first += c->split[s++])
-        for (long b = 0; 16 * b < c->split[s]; b++)
-            for (long t = 0; t < taps; t++)
-                for (long i = 16 * b; i < 16 * b + 16 && i < c->split[s]; i++)
-                    for (long o = from; o < from + outs; o++)
-                        *to++ = o < c->outs ? j->weight[(o * j->in + first + i) * taps + t] : 0;
+        for (long b = 0; 16 * b < c->split[s]; b++) {
+            long n = c->split[s] - 16 * b < 16 ? c->split[s] - 16 * b : 16;
+            for (long o = 0; o < outs; o++) {
+                const float *w = j->weight + ((from + o) * j->in + first + 16 * b) * taps;       /* one behind the other as they are read */
+                for (long i = 0; i < n; i++)
+                    for (long t = 0; t < taps; t++)
+                        to[(t * n + i) * outs + o] = from + o < c->outs ? *w++ : 0;
+            }
+            to += taps * n * outs;
+        }
     return 0;
 }
 

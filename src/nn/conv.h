@@ -36,8 +36,10 @@ size_t cell_scratch(const kr_cell *c, long h, long w);
 void cell_run(const kr_cell *c, kr_map *h, kr_map *x, kr_map *relu_out, void *scratch);
 size_t cell_bytes(const kr_cell *c);
 /* The backward passes in scratch. */
-size_t conv_back_scratch(const kr_conv *c, long h, long w);
+size_t conv_back_scratch(const kr_conv *c, long h, long w, bool framed);
 void conv_back_run(const kr_conv *c, kr_map *const *dx, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, void *scratch);
+/* fresh: bits of the dx that are written instead of added to. framed: dy has a frame as wide as the kernel's, which may be written. */
+void conv_back_framed(const kr_conv *c, kr_map *const *dx, unsigned fresh, kr_tensor *dweight, kr_tensor *dbias, kr_map *const *x, const kr_map *y, const kr_map *dy, bool framed, void *scratch);
 size_t cell_back_scratch(const kr_cell_back *b, long h, long w);
 void cell_back_run(const kr_cell_back *b, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew, void *scratch);
 size_t up2_bytes(const kr_up2 *u);
@@ -45,7 +47,7 @@ void up2_run(const kr_up2 *u, kr_map *y, const kr_map *x, bool normed, double *s
 size_t up2_back_scratch(const kr_up2 *u, long h, long w, bool norm);   /* h, w: of x */
 /* y, scale: what up2_run gave, with a norm alone. */
 void up2_back_run(const kr_up2 *u, kr_map *dx, kr_tensor *dweight, kr_map *x, const kr_map *y, const double *scale, const kr_map *dy, void *scratch);
-/* kr_instance_norm_backward from what norm and activation gave, y, and the scale of each channel; no ReLU, which loses what it was given. */
+/* kr_instance_norm_backward from what norm and activation gave, y, and the scale of each channel; no ReLU, which loses what it was given. dx is written, not added to. */
 void norm_back_run(kr_map *dx, const kr_map *y, const double *scale, const kr_map *dy, enum kr_act act);
 /* One row of output pixels: at->in[].data, block, row and at->out, out_block, px are given; the rest is the convolution's. */
 void conv_run_row(const kr_conv *c, const conv_row *at);

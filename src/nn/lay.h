@@ -27,6 +27,7 @@ typedef struct kr_call {
     kr_value *x[KR_INS], *y[KR_OUTS];                        /* backward: only those that `keeps` named */
     kr_value *dx[KR_INS], *dy[KR_OUTS];                      /* dx: add to it; NULL: not wanted. dy: all there, may be written over */
     kr_tensor *dw[KR_KEYS];                                  /* add to it; NULL: not wanted             */
+    unsigned fresh;                                          /* of a layer that `writes`: bits of the dx that hold nothing yet, to be written instead */
 } kr_call;
 /* The same in double: features planar {chan,y,x}, complex numbers as two. All of x and y are there in the backward pass, too. */
 typedef struct kr_plain { kr_extent n; double *v; } kr_plain;
@@ -65,6 +66,7 @@ struct kr_layer_ops {
     void (*plain)(const kr_plain_call *c), (*plain_back)(const kr_plain_call *c);
     double (*flops)(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x);   /* NULL: none worth counting */
     int on;                          /* y[0] may lie on x[on] where nobody reads that later; -1: never */
+    bool writes;                     /* backward minds `fresh`; others find zeros there */
     unsigned sizes;                  /* inputs of which only the extent is read        */
     unsigned fixed;                  /* inputs whose gradient it cannot give           */
 };

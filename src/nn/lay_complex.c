@@ -86,7 +86,7 @@ static void *rooms_of(const struct both *b, long h, long w, float **dw, float **
 {
     *dw = room_for(room, (size_t)(4 * b->outs * b->ins * b->wide * b->wide) * sizeof(float));
     *db = room_for(room, (size_t)(2 * b->outs) * sizeof(float));
-    return room_for(room, conv_back_scratch(b->conv, h, w));
+    return room_for(room, conv_back_scratch(b->conv, h, w, false));
 }
 
 static size_t conv_scratch_of(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)

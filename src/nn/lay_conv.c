@@ -61,9 +61,9 @@ static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
 static void *rooms(const kr_layer *l, long h, long w, kr_map *z, kr_map *dz, lay_room *room)
 {
     const kr_conv *p = l->packed;
-    *dz = map_in(room, l->arg[OUTS], h, w, 0);
+    *dz = map_in(room, l->arg[OUTS], h, w, kr_conv_halo(p));
     *z = invertible(l) ? *dz : map_in(room, l->arg[OUTS], h, w, 0);
-    size_t a = invertible(l) ? 0 : conv_scratch(p, h, w), b = conv_back_scratch(p, h, w);
+    size_t a = invertible(l) ? 0 : conv_scratch(p, h, w), b = conv_back_scratch(p, h, w, true);
     return room_for(room, a > b ? a : b);
 }
 
@@ -75,7 +75,7 @@ static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, 
     if (!backward)
         return conv_scratch(p, y->y, y->x);
     if (!normed(l))
-        return conv_back_scratch(p, y->y, y->x);
+        return conv_back_scratch(p, y->y, y->x, false);
     lay_room room = { NULL, 0 };
     kr_map z, dz;
     rooms(l, y->y, y->x, &z, &dz, &room);
@@ -106,20 +106,20 @@ static void backward(const kr_call *c)
     maps(x, c->x, c->l->ins);
     maps(dx, c->dx, c->l->ins);
     if (!normed(c->l)) {
-        conv_back_run(p, dx, c->dw[0], c->dw[1], x, c->y[0] ? &c->y[0]->map : NULL, &c->dy[0]->map, c->scratch);
+        conv_back_framed(p, dx, c->fresh, c->dw[0], c->dw[1], x, c->y[0] ? &c->y[0]->map : NULL, &c->dy[0]->map, false, c->scratch);
         return;
     }
     lay_room room = { c->scratch, 0 };
     kr_map z, dz, *dy = &c->dy[0]->map;
     void *inner = rooms(c->l, dy->h, dy->w, &z, &dz, &room);
-    back_zero(&dz);
     if (invertible(c->l))
         norm_back_run(&dz, &c->y[0]->map, c->y[1]->data, dy, (enum kr_act)c->l->arg[ACT]);
     else {
         conv_run(p, &z, x, NULL, inner);
+        back_zero(&dz);
         kr_instance_norm_backward(&dz, &z, dy, (enum kr_act)c->l->arg[ACT]);
     }
-    conv_back_run(p, dx, c->dw[0], c->dw[1], x, NULL, &dz, inner);
+    conv_back_framed(p, dx, c->fresh, c->dw[0], c->dw[1], x, NULL, &dz, true, inner);
 }
 
 static plain_grid grid_of(const kr_layer *l, const kr_extent *n) { return (plain_grid){ n->y, n->x, l->arg[WIDE], l->arg[DILATION], (enum kr_pad)l->arg[PAD] }; }
@@ -182,7 +182,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
 }
 
 static const kr_layer_ops ops = { .name = "convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .halo = halo, .keeps = keeps, .scratch = scratch,
-                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .flops = flops, .on = -1 };
+                                  .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .flops = flops, .on = -1, .writes = true };
 
 kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, unsigned how)
 {

@@ -70,7 +70,7 @@ static void *rooms(const kr_layer *l, long h, long w, bool backward, kr_map *wid
         return room_for(room, conv_scratch(p, h, w));
     *dwide = map_in(room, l->arg[IN], h, w, 0);
     *dw = room_for(room, (size_t)(9 * l->arg[IN] * l->arg[OUTS]) * sizeof **dw);
-    return room_for(room, conv_back_scratch(p, h, w));
+    return room_for(room, conv_back_scratch(p, h, w, false));
 }
 
 static size_t scratch(const kr_layer *l, const void *state, const kr_extent *y, const kr_extent *x, bool backward)

@@ -629,7 +629,9 @@ static void run_step(const kr_run *r, const struct step *s)
     for (int k = 0; k < n->l->ins; k++) {
         c.x[k] = value_of(r, s->x[k]);
         c.dx[k] = value_of(r, s->dx[k]);
-        if (s->clear >> k & 1)
+        if (s->clear >> k & 1 && n->l->op->writes)
+            c.fresh |= 1u << k;
+        else if (s->clear >> k & 1)
             clear(r, s->dx[k]);
     }
     for (int o = 0; o < n->l->outs; o++) {
