@@ -85,6 +85,17 @@ static int pack_group(void *self, long g)
     return 0;
 }
 
+void conv_fill(kr_conv *c, const float *weight, const float *bias)
+{
+    for (long o = 0; bias && o < c->outs; o++)
+        c->bias[o] = bias[o];
+    struct packing j = { c, weight, conv_ins(c) };
+    if (c->thin)
+        pack_thin(c, weight, j.in, c->w);
+    else if (kr_for((c->blocks + c->kern->group - 1) / c->kern->group, pack_group, &j))
+        kr_assert(0 && "copying cannot be refused");
+}
+
 kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, int maps,
                      const long *split)
 {
@@ -119,13 +130,7 @@ kr_conv *kr_conv_new(const kr_tensor *weight, const kr_tensor *bias, int dilatio
         kr_conv_unref(&c);
         return NULL;
     }
-    for (long o = 0; bias && o < c->outs; o++)
-        c->bias[o] = bias->data[o];
-    struct packing j = { c, weight->data, in };
-    if (c->thin)
-        pack_thin(c, weight->data, in, c->w);
-    else if (kr_for((c->blocks + c->kern->group - 1) / c->kern->group, pack_group, &j))
-        kr_assert(0 && "copying cannot be refused");
+    conv_fill(c, weight->data, bias ? bias->data : NULL);
     return c;
 }
 

@@ -23,6 +23,7 @@ bool conv_run(const kr_conv *c, kr_map *y, kr_map *const *x, double *sums, void 
 size_t conv_scratch(const kr_conv *c, long h, long w);           /* for kr_threads() threads             */
 /* scale: as many doubles as the outputs have lanes, for norm_back_run, or NULL. */
 void conv_norm_run(const kr_conv *c, kr_map *y, kr_map *const *x, enum kr_act act, double *scale, void *scratch);
+void conv_fill(kr_conv *c, const float *weight, const float *bias);         /* other numbers, in float32; bias may be NULL */
 size_t conv_bytes(const kr_conv *c);                             /* of packed weights                     */
 /* What kr_conv_new makes of outs x in x k x k weights of one input map, without padding, activation, weights and bias. */
 kr_conv conv_plan(long outs, long in, int k);
@@ -43,6 +44,7 @@ void conv_back_framed(const kr_conv *c, kr_map *const *dx, unsigned fresh, kr_te
 size_t cell_back_scratch(const kr_cell_back *b, long h, long w);
 void cell_back_run(const kr_cell_back *b, kr_map *dx, kr_map *dh, kr_tensor *const *dw, kr_tensor *const *db, kr_map *x, kr_map *h, const kr_map *dnew, void *scratch);
 size_t up2_bytes(const kr_up2 *u);
+int up2_fill(kr_up2 *u, const kr_tensor *w);                     /* other numbers                         */
 void up2_run(const kr_up2 *u, kr_map *y, const kr_map *x, bool normed, double *scale);       /* scale: as for conv_norm_run */
 size_t up2_back_scratch(const kr_up2 *u, long h, long w, bool norm);   /* h, w: of x */
 /* y, scale: what up2_run gave, with a norm alone. */

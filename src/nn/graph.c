@@ -319,6 +319,11 @@ static int pack(kr_graph *g)
         for (int k = 0; k < l->keys; k++)
             if (l->key[k] >= 0)
                 w[k] = g->how & KR_KEEP ? &graph_param(g, l->key[k])->value : &g->root->source[l->key[k]];
+        if (l->packed && l->op->repack) {
+            if (l->op->repack(l, w))
+                return kr_error_code();
+            continue;
+        }
         if (l->packed)
             l->op->unpack(l);
         l->packed = NULL;

@@ -51,6 +51,7 @@ struct kr_layer_ops {
     /* Forward's weights, and where `train` backward's too; called again when numbers have changed. NULL: no weights. */
     int (*pack)(kr_layer *l, const kr_tensor *const *w, bool train);
     void (*unpack)(kr_layer *l);
+    int (*repack)(kr_layer *l, const kr_tensor *const *w);   /* other numbers into what pack made; NULL: unpacked and packed */
     size_t (*bytes)(const kr_layer *l);                      /* of what pack made              */
     long (*halo)(const kr_layer *l, int input);              /* pixels wanted around x[input]; NULL: none */
     int (*passes)(const kr_layer *l, const kr_extent *x);    /* the input that y[0] is as it stands, nothing to do; -1: none. NULL: never */

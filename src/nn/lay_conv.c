@@ -42,6 +42,16 @@ static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
     return l->arg[HOW] & CONV_NARROW && kr_conv_bf16(c) ? kr_error_code() : 0;
 }
 
+static int repack(kr_layer *l, const kr_tensor *const *w)
+{
+    kr_conv *c = l->packed;
+    conv_fill(c, w[0]->data, w[1] ? w[1]->data : NULL);
+    if (!c->half)
+        return 0;
+    kr_free_at(&c->half);
+    return kr_conv_bf16(c);
+}
+
 static size_t bytes(const kr_layer *l) { return conv_bytes(l->packed); }
 
 static long halo(const kr_layer *l, int input)
@@ -181,7 +191,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
     return 2 * in * (double)(y->chan * y->y * y->x * l->arg[WIDE] * l->arg[WIDE]);
 }
 
-static const kr_layer_ops ops = { .name = "convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .halo = halo, .keeps = keeps, .scratch = scratch,
+static const kr_layer_ops ops = { .name = "convolution", .shape = shape, .pack = pack, .unpack = unpack, .repack = repack, .bytes = bytes, .halo = halo, .keeps = keeps, .scratch = scratch,
                                   .forward = forward, .backward = backward, .plain = plain, .plain_back = plain_back, .flops = flops, .on = -1, .writes = true };
 
 kr_node lay_conv(kr_graph *g, const kr_node *x, int count, const kr_tensor *w, const kr_tensor *bias, int dilation, enum kr_pad pad, enum kr_act act, unsigned how)

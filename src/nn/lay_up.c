@@ -30,6 +30,8 @@ static int pack(kr_layer *l, const kr_tensor *const *w, bool train)
     return (l->packed = kr_up2_new(w[0])) ? 0 : kr_error_code();
 }
 
+static int repack(kr_layer *l, const kr_tensor *const *w) { return up2_fill(l->packed, w[0]); }
+
 static size_t bytes(const kr_layer *l) { return up2_bytes(l->packed); }
 
 static void keeps(const kr_layer *l, unsigned wants, unsigned *x, unsigned *y)
@@ -106,7 +108,7 @@ static double flops(const kr_layer *l, const void *state, const kr_extent *y, co
     return 8.0 * (double)(y->chan * x->chan * x->y * x->x);
 }
 
-static const kr_layer_ops ops = { .name = "transposed convolution", .shape = shape, .pack = pack, .unpack = unpack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
+static const kr_layer_ops ops = { .name = "transposed convolution", .shape = shape, .pack = pack, .unpack = unpack, .repack = repack, .bytes = bytes, .keeps = keeps, .scratch = scratch,
                                   .forward = forward, .backward = backward, .plain = plain, .plain_back = plain, .flops = flops, .on = -1, .sizes = 2 };
 
 static kr_node up(kr_graph *g, kr_node x, kr_node like, const kr_tensor *w, bool norm)

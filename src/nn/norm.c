@@ -112,18 +112,26 @@ kr_up2 *kr_up2_new(const kr_tensor *w)
         return NULL;
     }
     kr_up2 *u = kr_alloc_zero(1, sizeof *u);
+    if (!u || up2_fill(u, w))
+        kr_up2_unref(&u);
+    return u;
+}
+
+int up2_fill(kr_up2 *u, const kr_tensor *w)
+{
     kr_tensor t = { .name = w->name, .dims = 4, .n = { w->n[1], w->n[0], 1, 1 }, .data = kr_alloc((size_t)(w->n[0] * w->n[1]), sizeof(float)) };
-    bool good = u && t.data;
+    bool good = t.data;
     for (int i = 0; good && i < 4; i++) {
         for (long c = 0; c < w->n[0]; c++)
             for (long o = 0; o < w->n[1]; o++)
                 t.data[o * w->n[0] + c] = w->data[(c * w->n[1] + o) * 4 + i];
-        good = (u->place[i] = kr_conv_new(&t, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
+        if (u->place[i])
+            conv_fill(u->place[i], t.data, NULL);
+        else
+            good = (u->place[i] = kr_conv_new(&t, NULL, 1, KR_PAD_ZERO, KR_ACT_NONE, 1, NULL));
     }
     kr_free(t.data);
-    if (!good)
-        kr_up2_unref(&u);
-    return u;
+    return good ? 0 : kr_error_code();
 }
 
 size_t up2_bytes(const kr_up2 *u) { return 4 * conv_bytes(u->place[0]); }
