@@ -291,7 +291,7 @@ static int leftovers(char name[256])                   /* hidden files of an int
 static bool writes(const job *j) { return j->run == write_scan || j->run == write_image || j->run == write_array; }
 
 /* So many allocations are tried one by one, later ones at growing distances. Sanitizers see the same ways out. */
-enum { EACH = SANITIZED ? 30 : 250 };
+enum { EACH = SANITIZED ? 12 : 250 };
 
 static void survives(void **state)
 {
