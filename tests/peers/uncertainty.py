@@ -26,13 +26,13 @@ def measure(folder, k, mask, options):
 
 
 def plot(svg, panels):
-    low, high = -3.2, -0.6                                   # logarithms of parts of the largest value
+    low, high = -2.4, -1.1                                   # logarithms of parts of the largest value
     at = lambda v: (min(max(np.log10(v), low), high) - low) / (high - low) * SIDE
     out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">' % (len(panels) * (SIDE + 2 * EDGE), SIDE + 2 * EDGE), '<rect width="100%" height="100%" fill="#fff"/>']
     for i, (name, curves) in enumerate(panels):
         x0, y0 = i * (SIDE + 2 * EDGE) + EDGE + 10, EDGE + SIDE
         out.append('<text x="%d" y="%d" font-weight="bold">%s</text>' % (x0, EDGE - 14, name))
-        for v in (0.001, 0.003, 0.01, 0.03, 0.1):
+        for v in (0.005, 0.01, 0.02, 0.05):
             out.append('<path d="M%.1f %dv%dM%d %.1fh%d" stroke="#ddd" fill="none"/>' % (x0 + at(v), y0, -SIDE, x0, y0 - at(v), SIDE))
             out.append('<text x="%.1f" y="%d" text-anchor="middle">%g</text><text x="%d" y="%.1f" text-anchor="end">%g</text>' % (x0 + at(v), y0 + 16, v, x0 - 5, y0 - at(v) + 4, v))
         out.append('<path d="M%d %dl%d %d" stroke="#000" stroke-dasharray="4 3" fill="none"/><rect x="%d" y="%d" width="%d" height="%d" fill="none" stroke="#000"/>' % (x0, y0, SIDE, -SIDE, x0, y0 - SIDE, SIDE, SIDE))
