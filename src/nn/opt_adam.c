@@ -19,14 +19,15 @@ int adam_states(const void *opts_) { return ((const struct adam *)opts_)->amsgra
 void adam_step(const struct adam *a, bool apart, long t, double rate, long n, double *value, const double *gradient, double *const *state)
 {
     double first = rate / (1 - pow(a->beta1, (double)t)), second = sqrt(1 - pow(a->beta2, (double)t)), keep = apart ? 1 - rate * a->decay : 1;
+    double decay = apart ? 0 : a->decay, b1 = a->beta1, b2 = a->beta2, eps = a->eps, *restrict mean = state[0], *restrict square = state[1], *restrict top = a->amsgrad ? state[2] : NULL;
     for (long i = 0; i < n; i++) {
-        double w = value[i] * keep, g = gradient[i] + (apart ? 0 : a->decay * w);
-        double m = a->beta1 * state[0][i] + (1 - a->beta1) * g, v = a->beta2 * state[1][i] + (1 - a->beta2) * g * g;
-        state[0][i] = m;
-        state[1][i] = v;
-        if (a->amsgrad)
-            state[2][i] = v = fmax(v, state[2][i]);
-        double under = sqrt(v) / second + a->eps;
+        double w = value[i] * keep, g = gradient[i] + decay * w;
+        double m = b1 * mean[i] + (1 - b1) * g, v = b2 * square[i] + (1 - b2) * g * g;
+        mean[i] = m;
+        square[i] = v;
+        if (top)
+            top[i] = v = fmax(v, top[i]);
+        double under = sqrt(v) / second + eps;
         value[i] = w - (under > 0 ? first * m / under : 0);
     }
 }

@@ -76,6 +76,18 @@ kr_optim *kr_optim_new(const kr_optimiser *kind, const void *opts, kr_param *par
     return made;
 }
 
+static void wider(double *restrict to, const float *restrict from, long n)
+{
+    for (long i = 0; i < n; i++)
+        to[i] = (double)from[i];
+}
+
+static void rounded(float *restrict to, const double *restrict from, long n)
+{
+    for (long i = 0; i < n; i++)
+        to[i] = (float)from[i];
+}
+
 /* n numbers from `from` on of floats, in double and rounded again. */
 static void step_part(const struct job *j, const kr_param *p, long from, long n)
 {
@@ -84,18 +96,14 @@ static void step_part(const struct job *j, const kr_param *p, long from, long n)
     float *kept[STATES] = { NULL };
     for (int s = 0; s < o->states; s++)
         kept[s] = o->state[j->param * o->states + s].data + from;
-    for (long i = 0; i < n; i++) {
-        value[i] = (double)p->value.data[from + i];
-        gradient[i] = (double)p->gradient.data[from + i];
-        for (int s = 0; s < o->states; s++)
-            room[s][i] = (double)kept[s][i];
-    }
+    wider(value, p->value.data + from, n);
+    wider(gradient, p->gradient.data + from, n);
+    for (int s = 0; s < o->states; s++)
+        wider(room[s], kept[s], n);
     o->kind->step(o->opts, j->t, j->rate, n, value, gradient, state);
-    for (long i = 0; i < n; i++) {
-        p->value.data[from + i] = (float)value[i];
-        for (int s = 0; s < o->states; s++)
-            kept[s][i] = (float)room[s][i];
-    }
+    rounded(p->value.data + from, value, n);
+    for (int s = 0; s < o->states; s++)
+        rounded(kept[s], room[s], n);
 }
 
 static int step_block(void *self, long block)

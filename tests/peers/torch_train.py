@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A step of training beside PyTorch: the same network, slice (SIZE x SIZE, COILS coils), batch and number of threads, in one run, by turns.
 
-    torch_train.py KRAY [rim|recurrentvarnet|varnet ...]      THREADS=1 SIZE=128 COILS=4 ROUNDS=3
+    torch_train.py KRAY [rim|recurrentvarnet|varnet ...]      THREADS=1 SIZE=128 COILS=4 ROUNDS=3 STEPS=8
 
 Processor time (user and system, all threads) and seconds of a step: of Kray from two runs of `kray train` that differ by STEPS steps (data from a cache, losses, optimiser, averages of the weights included), of PyTorch
 around forward, l1 loss, backward and Adam after a warm-up. Peak memory of the process beside that of one that does not train. Needs torch; not a test."""
@@ -12,8 +12,7 @@ import sys
 import tempfile
 import time
 
-SIZE, COILS, THREADS, ROUNDS = (int(os.environ.get(k, d)) for k, d in (("SIZE", 128), ("COILS", 4), ("THREADS", 1), ("ROUNDS", 3)))
-STEPS = 3
+SIZE, COILS, THREADS, ROUNDS, STEPS = (int(os.environ.get(k, d)) for k, d in (("SIZE", 128), ("COILS", 4), ("THREADS", 1), ("ROUNDS", 3), ("STEPS", 8)))
 NETS = {
     "rim": ("rim_direct", "hidden_channels=64,depth=2,length=8"),
     "recurrentvarnet": ("recurrentvarnet", "num_steps=8,recurrent_hidden_channels=32,recurrent_num_layers=4,learned_initializer=true,initializer_channels=32 32 64 64,initializer_dilations=1 1 2 4"),
