@@ -297,7 +297,7 @@ static void survives(void **state)
 {
     const job *j = *state;
     char left[256];
-    for (long n = 1, failed = 1; failed; n += n < EACH ? 1 : 1 + n / 8) {
+    for (long n = 1, failed = 1; failed; n += n < EACH ? 1 : 1 + n / (SANITIZED ? 2 : 8)) {
         if (writes(j) && unlink(j->text) && errno == EISDIR) {             /* a folder of slices */
             DIR *d = opendir(j->text);
             for (struct dirent *f; d && (f = readdir(d)); )
