@@ -66,6 +66,8 @@ static int line(kr_metaimage *m, const char *name, const char *value, const char
         m->packed = !strcasecmp(value, "True");
     else if (!strcmp(name, "ElementNumberOfChannels") && v[0] > 1)
         return kr_fail(KR_EFORMAT, "%s numbers a voxel; one is read", value);
+    else if (!strcmp(name, "HeaderSize") && got && !(v[0] >= -1 && v[0] < 1e15))
+        return kr_fail(KR_EFORMAT, "HeaderSize %.40s: a number of bytes is wanted, or -1", value);
     else if (!strcmp(name, "HeaderSize"))
         m->at = got ? (long)v[0] : 0;
     else if (!strcmp(name, "ElementSpacing") || (!strcmp(name, "ElementSize") && !(m->spacing[0] > 0)))      /* the size of an element is its spacing where that is not said */

@@ -172,21 +172,17 @@ static int place_together(kr_placing *p, kr_geom *geom)
     return p->s->geom ? 0 : kr_error_code();
 }
 
-/* Where a slice without lines would lie: in line with the two that are nearest to it by their counters; where there is but one, at its place. */
-static double position_between(const kr_line *const *first, long n, long k, int d)
+/* Where a slice without lines would lie: in line with the two that are nearest to it by their counters; where there is but one, at its place.
+ * known: the slices with lines, in order; `below` of them lie below k. */
+static double position_between(const kr_line *const *first, const long *known, long count, long below, long k, int d)
 {
-    long one = -1, two = -1;
-    for (long away = 1; away < n && two < 0; away++)
-        for (int side = -1; side <= 1 && two < 0; side += 2) {
-            long i = k + side * away;
-            if (i < 0 || i >= n || !first[i])
-                continue;
-            *(one < 0 ? &one : &two) = i;
-        }
-    if (one < 0)
+    long two[2] = { -1, -1 }, low = below - 1, high = below;
+    for (int i = 0; i < 2 && (low >= 0 || high < count); i++)
+        two[i] = known[low >= 0 && (high >= count || k - known[low] <= known[high] - k) ? low-- : high++];
+    if (two[0] < 0)
         return 0;
-    double at = first[one]->position[d];
-    return two < 0 ? at : at + (double)(k - one) * (first[two]->position[d] - at) / (double)(two - one);
+    double at = first[two[0]]->position[d];
+    return two[1] < 0 ? at : at + (double)(k - two[0]) * (first[two[1]]->position[d] - at) / (double)(two[1] - two[0]);
 }
 
 static bool all_in_one_place(const kr_line *const *first, long n)
@@ -231,11 +227,20 @@ int place_slices(kr_placing *p)
         return place_together(p, geom);
     if (order_slices(p, geom, first))
         return kr_error_code();
+    kr_auto long *known = kr_alloc((size_t)p->slices, sizeof *known);
+    long count = 0, below = 0;
+    if (!known)
+        return kr_error_code();
     for (long k = 0; k < p->slices; k++)
+        if (first[k])
+            known[count++] = k;
+    for (long k = 0; k < p->slices; k++) {
         for (int d = 0; d < 3; d++) {
-            double v = first[k] ? first[k]->position[d] : position_between(first, p->slices, k, d);
+            double v = first[k] ? first[k]->position[d] : position_between(first, known, count, below, k, d);
             geom->position_mm[p->rank[k]][d] = isfinite(v) ? v : 0;
         }
+        below += first[k] != NULL;
+    }
     if (p->slices > 1 && geom->known && all_in_one_place(first, p->slices))
         kr_scan_note(p->s, "warning: the %ld slices lie at one place by their positions: in the image they are stacked by their thickness; if they are frames, their order is right", p->slices);
     memmove(geom->position_mm, geom->position_mm + p->from, (size_t)p->window * sizeof *geom->position_mm);
