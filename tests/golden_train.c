@@ -1,6 +1,7 @@
 /* golden_train.c: files of training (train_*.h5): for each case the gradients of all parameters before the first step, and losses and weights
  * over three steps of its optimiser; in float and in double. */
 #include "golden.h"
+#include "sanitized.h"
 #include "kray/net.h"
 #include <math.h>
 #include <stdio.h>
@@ -420,7 +421,7 @@ int golden_train(hid_t file, const char *name, const kr_weights *w, int *number)
         printf("not ok %d - %s in double: %s\n", ++*number, name, kr_error());
         bad++;
     }
-    for (int i = 0; d && i < cases.count; i++)
+    for (int i = 0; d && i < (SANITIZED ? 1 : cases.count); i++)          /* cases differ in loss and optimiser */
         bad += double_case(&t, cases.name[i], g, d, it, ++*number);
     kr_plain_run_unref(&d);
     kr_graph_unref(&g);

@@ -12,19 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "kray/array.h"
-
-/* Is this a build with the address sanitizer? It takes ten times as long, and has memory of its own. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { SANITIZED = true };
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-enum { SANITIZED = true };
-#else
-enum { SANITIZED = false };
-#endif
-#else
-enum { SANITIZED = false };
-#endif
+#include "sanitized.h"
 
 /* The folder of scans, golden vectors and samples beside the project (KR_SHARED overrides). */
 static inline const char *shared(const char *path)
