@@ -8,6 +8,9 @@ exe=$KR_BUILD/tools/kray
 asan=$(grep -c __asan_init "$exe")
 seconds() { local most=$1; shift; (ulimit -t "$most"; exec "$@"); }
 
+printf 'NDims = 2\nDimSize = 4 4\nElementType = MET_FLOAT\nHeaderSize = 4e89\nElementDataFile = LOCAL\n' >header.mha
+head -c 64 /dev/zero >>header.mha
+refuses 1 'HeaderSize 4e89' kray convert header.mha -o x.npy
 # ---- Weights that take more time or memory than their length allows ----
 if [ -d "$cases" ]; then
     refuses 1 'there are no tensors' seconds 20 "$exe" weights info "$cases/memoize.pt"
