@@ -100,6 +100,12 @@ static double plain_loss(const kr_graph *g, const struct inputs *in, double *con
     return sum;
 }
 
+static void drop_all(double **list, long count)
+{
+    for (long i = 0; i < count; i++)
+        free(list[i]);
+}
+
 static void free_run(kr_run *r)
 {
     kr_run_unref(&r);
@@ -181,12 +187,9 @@ static bool agree(int kind)
     }
     print_message("%-16s forward %.1e, gradients %.1e, %ld parameters, to train %.2f MB\n", word_of(kind), worst, off, params, (double)kr_run_bytes(r) / 1e6);
     assert_true(worst < 2e-5);
-    for (long i = 0; i < params; i++) {
-        free(value[i]);
-        free(dir[i]);
-    }
-    for (long o = 0; o < outs; o++)
-        free(out[o]);
+    drop_all(value, params);
+    drop_all(dir, params);
+    drop_all(out, outs);
     free_run(r);
     inputs_free(&in);
     kr_graph_unref(&g);
@@ -307,12 +310,9 @@ static void in_double(int kind, double *gradients, double *inputs, double *diffe
         }
         *differences = fmin(*differences, fabs((l[0] - l[1]) / (2 * h) - predicted) / sqrt(scale));
     }
-    for (long i = 0; i < params; i++) {
-        free(value[i]);
-        free(dir[i]);
-    }
-    for (long o = 0; o < outs; o++)
-        free(out[o]);
+    drop_all(value, params);
+    drop_all(dir, params);
+    drop_all(out, outs);
     free_run(r);
     kr_plain_run_unref(&d);
     inputs_free(&in);
