@@ -379,5 +379,5 @@ int kr_mat5_text(char *to, size_t room, const char *path, const char *name)
     for (long i = 0; i < n; i++)
         to[i] = code[i] >= 1 && code[i] < 127 ? (char)code[i] : '?';
     to[n] = 0;
-    return v.numeric ? kr_fail(KR_EFORMAT, "'%s' is of class %s; a text is wanted", v.name, v.class_name) : 0;
+    return v.numeric ? kr_fail(KR_EREFUSED, "'%s' is of class %s; a text is wanted", v.name, v.class_name) : 0;
 }

@@ -21,7 +21,10 @@ static int read(kr_projections *p, const char *source, const kr_trace *trace)
         }
         char unit[16] = "mm";
         kr_auto char *of = kr_strf("%s.parameters.distanceUnit", kinds[i]);
-        if (!of || (kr_mat5_text(unit, sizeof unit, source, of) && prj_absent()))
+        int e = of ? kr_mat5_text(unit, sizeof unit, source, of) : kr_error_code();
+        if (e == KR_EREFUSED)
+            return kr_fail(KR_EREFUSED, "%s: %s is no text, such as mm", source, of);
+        if (e && prj_absent())
             return kr_error_code();
         if (strcmp(unit, "mm"))
             return kr_fail(KR_EREFUSED, "%s: distances in '%s' (%s); millimetres are wanted: name the sinogram alone (%s) and give --geometry fan:sod=,sdd=,pixel= and --angles", source, unit, of, text);
